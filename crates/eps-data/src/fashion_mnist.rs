@@ -1,0 +1,156 @@
+//! Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, Zalando Research, MIT licence), in three splits.
+//!
+//! The official 60,000 training images give the training split (the first 55,000) and the
+//! validation split (the last 5,000); the official 10,000 test images are the test split.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use eps_math::Shape;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::sha256_file;
+use crate::idx::read_idx;
+use crate::{DataError, ImageSet, Provenance};
+
+/// The file of the official training images.
+pub const TRAIN_IMAGES: &str = "train-images-idx3-ubyte.gz";
+/// The file of the official test images.
+pub const TEST_IMAGES: &str = "t10k-images-idx3-ubyte.gz";
+
+const TRAIN_SHA256: &str = "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7";
+const TEST_SHA256: &str = "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa";
+
+const SHAPE: Shape = Shape {
+    channels: 1,
+    height: 28,
+    width: 28,
+};
+const TRAIN_COUNT: usize = 55_000;
+const OFFICIAL_TRAIN_COUNT: usize = 60_000;
+
+/// A split of Fashion-MNIST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// The first 55,000 of the official training images.
+    Train,
+    /// The last 5,000 of the official training images.
+    Validation,
+    /// The official 10,000 test images.
+    Test,
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Split::Train => "train",
+            Split::Validation => "validation",
+            Split::Test => "test",
+        })
+    }
+}
+
+impl FromStr for Split {
+    type Err = DataError;
+
+    fn from_str(name: &str) -> Result<Self, DataError> {
+        [Split::Train, Split::Validation, Split::Test]
+            .into_iter()
+            .find(|split| split.to_string() == name)
+            .ok_or_else(|| {
+                DataError::invalid(
+                    "the split",
+                    format!("{name:?}"),
+                    "use train, validation or test",
+                )
+            })
+    }
+}
+
+/// Reads a split from the first of `directories` that has its file, and checks its SHA-256.
+///
+/// # Shapes
+///
+/// Images `[1, 28, 28]`: 55,000, 5,000 or 10,000 of them.
+///
+/// # Errors
+///
+/// [`DataError::Missing`] where no directory has the file (the message says how to get it),
+/// [`DataError::Digest`] where it is not the official one, and those of [`read_idx`].
+pub fn load(split: Split, directories: &[impl AsRef<Path>]) -> Result<ImageSet, DataError> {
+    let (name, expected, fetch) = match split {
+        Split::Test => (
+            TEST_IMAGES,
+            TEST_SHA256,
+            "it is part of the repository: restore data/fashion-mnist from it",
+        ),
+        Split::Train | Split::Validation => (
+            TRAIN_IMAGES,
+            TRAIN_SHA256,
+            "fetch it with `cargo xtask fetch fashion-mnist`",
+        ),
+    };
+    let path = find(name, directories, fetch)?;
+    let sha256 = sha256_file(&path)?;
+    if sha256 != expected {
+        return Err(DataError::Digest {
+            path,
+            expected,
+            found: sha256,
+            remedy: if split == Split::Test {
+                "the file is not the official one: restore data/fashion-mnist from the repository"
+            } else {
+                "the file is damaged or not the official one: delete it and run \
+                 `cargo xtask fetch fashion-mnist`"
+            },
+        });
+    }
+
+    // The digest fixes dimensions and content: the asserts below cannot fail.
+    let array = read_idx(&path)?;
+    let count = if split == Split::Test {
+        10_000
+    } else {
+        OFFICIAL_TRAIN_COUNT
+    };
+    assert_eq!(
+        array.dims,
+        [count, SHAPE.height, SHAPE.width],
+        "{}",
+        path.display()
+    );
+    let mut pixels = array.data;
+    match split {
+        Split::Train => pixels.truncate(TRAIN_COUNT * SHAPE.len()),
+        Split::Validation => drop(pixels.drain(..TRAIN_COUNT * SHAPE.len())),
+        Split::Test => {}
+    }
+    let provenance = Provenance {
+        name: format!("Fashion-MNIST, {split}"),
+        source: "Zalando Research, Debian package dataset-fashion-mnist 0.0~git20200523.55506a9-1"
+            .into(),
+        licence: "MIT".into(),
+        sha256,
+    };
+    ImageSet::new(SHAPE, pixels, provenance)
+}
+
+fn find(name: &str, directories: &[impl AsRef<Path>], fetch: &str) -> Result<PathBuf, DataError> {
+    let candidates = || {
+        directories
+            .iter()
+            .map(|directory| directory.as_ref().join(name))
+    };
+    candidates().find(|path| path.exists()).ok_or_else(|| {
+        let looked: Vec<String> = directories
+            .iter()
+            .map(|d| d.as_ref().display().to_string())
+            .collect();
+        DataError::Missing {
+            path: candidates().next_back().unwrap_or_else(|| name.into()),
+            remedy: format!("{fetch} (looked in: {})", looked.join(", ")),
+        }
+    })
+}

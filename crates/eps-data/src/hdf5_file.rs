@@ -1,0 +1,401 @@
+//! What the HDF5 layouts of this crate have in common.
+//!
+//! Files are written in the format of HDF5 1.10, whose metadata carry checksums. Arrays are chunked
+//! by their first dimension (one image a chunk), shuffled, compressed with gzip and carry Fletcher
+//! checksums, so that damage is found when a file is read. Every file has the root attributes
+//! `format`, `format_version` and `created_by`; text attributes are UTF-8 of variable length.
+
+use std::path::{Path, PathBuf};
+
+use hdf5::types::{TypeDescriptor, VarLenUnicode};
+use hdf5::{Dataset, File, Group, H5Type};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::array::{Array, checked_product, choose};
+use crate::atomic::PartFile;
+use crate::error::require_finite;
+use crate::{DataError, Provenance};
+
+const WRITE_AGAIN: &str = "the file is damaged or incomplete: write it again";
+const GZIP_LEVEL: u8 = 4;
+
+/// Reads one array of an HDF5 file: the dataset `name` (a path such as `group/samples` too), or the
+/// only dataset of the file's root.
+///
+/// # Errors
+///
+/// [`DataError::Io`] where the file cannot be opened, [`DataError::Malformed`] where it is no HDF5
+/// file, is truncated, has no such dataset or one that is not of numbers, [`DataError::Hdf5`] where
+/// reading fails, and [`DataError::NonFinite`].
+pub fn read_hdf5_array(path: &Path, name: &str) -> Result<Array, DataError> {
+    let input = Input::open_any(path)?;
+    let root = input.root()?;
+    if root.link_exists(name) {
+        return input.numbers(&root, name);
+    }
+    let datasets = root.datasets().map_err(input.failed("list the datasets"))?;
+    let names: Vec<String> = datasets
+        .iter()
+        .map(|d| d.name().trim_start_matches('/').to_owned())
+        .collect();
+    input.numbers(&root, &names[choose(path, &names, name)?])
+}
+
+/// An HDF5 file that is being written under its temporary name.
+#[derive(Debug)]
+pub(crate) struct Output {
+    // The file is closed before the temporary file goes.
+    file: File,
+    part: PartFile,
+}
+
+impl Output {
+    pub(crate) fn create(target: &Path, format: &str, version: u64) -> Result<Self, DataError> {
+        let part = PartFile::create(target)?;
+        let version_10 = hdf5::plist::file_access::LibraryVersion::V110;
+        let file = hdf5::FileBuilder::new()
+            .with_fapl(|p| p.libver_bounds(version_10, version_10))
+            .create(part.path())
+            .map_err(|error| write_error(target, "create the file", error))?;
+        let output = Output { file, part };
+        let root = output.root()?;
+        output.put_text(&root, "format", format)?;
+        output.put_number(&root, "format_version", version)?;
+        output.put_text(
+            &root,
+            "created_by",
+            concat!("eps-data ", env!("CARGO_PKG_VERSION")),
+        )?;
+        Ok(output)
+    }
+
+    pub(crate) fn root(&self) -> Result<Group, DataError> {
+        self.file
+            .group("/")
+            .map_err(self.failed("open the root group"))
+    }
+
+    /// A new group, with the groups above it.
+    pub(crate) fn group(&self, name: &str) -> Result<Group, DataError> {
+        self.file
+            .create_group(name)
+            .map_err(self.failed(format!("create the group {name:?} (is it there already?)")))
+    }
+
+    pub(crate) fn put_text(&self, at: &Group, name: &str, text: &str) -> Result<(), DataError> {
+        let value: VarLenUnicode = text.parse().map_err(|_| {
+            DataError::invalid(
+                format!("the attribute {name:?}"),
+                format!("{text:?}"),
+                "HDF5 text cannot hold a zero character: remove it",
+            )
+        })?;
+        self.put_number(at, name, value)
+    }
+
+    pub(crate) fn put_json(
+        &self,
+        at: &Group,
+        name: &str,
+        value: &impl Serialize,
+    ) -> Result<(), DataError> {
+        let text = serde_json::to_string(value).map_err(|e| {
+            DataError::invalid(
+                format!("the attribute {name:?}"),
+                e,
+                "give a value that JSON holds",
+            )
+        })?;
+        self.put_text(at, name, &text)
+    }
+
+    pub(crate) fn put_number<T: H5Type>(
+        &self,
+        at: &Group,
+        name: &str,
+        value: T,
+    ) -> Result<(), DataError> {
+        at.new_attr::<T>()
+            .create(name)
+            .and_then(|attribute| attribute.write_scalar(&value))
+            .map_err(self.failed(format!("write the attribute {name:?}")))
+    }
+
+    pub(crate) fn put_provenance(&self, at: &Group, from: &Provenance) -> Result<(), DataError> {
+        self.put_text(at, "name", &from.name)?;
+        self.put_text(at, "source", &from.source)?;
+        self.put_text(at, "licence", &from.licence)?;
+        self.put_text(at, "sha256", &from.sha256)
+    }
+
+    /// Writes an array, one chunk for each index of its first dimension.
+    pub(crate) fn put_array<T: H5Type>(
+        &self,
+        at: &Group,
+        name: &str,
+        dims: &[usize],
+        values: &[T],
+    ) -> Result<(), DataError> {
+        assert_eq!(
+            checked_product(dims),
+            Some(values.len()),
+            "{name} with dimensions {dims:?}"
+        );
+        let mut chunk = dims.to_vec();
+        chunk[0] = 1;
+        at.new_dataset::<T>()
+            .chunk(chunk)
+            .shuffle()
+            .deflate(GZIP_LEVEL)
+            .fletcher32()
+            .shape(dims)
+            .create(name)
+            .and_then(|dataset| dataset.write_raw(values))
+            .map_err(self.failed(format!("write the dataset {name:?}")))
+    }
+
+    /// Closes the file and gives it its name.
+    pub(crate) fn finish(self) -> Result<(), DataError> {
+        let Output { file, part } = self;
+        file.close()
+            .map_err(|error| write_error(part.target(), "close the file", error))?;
+        part.finish()
+    }
+
+    fn failed(&self, action: impl Into<String>) -> impl FnOnce(hdf5::Error) -> DataError {
+        let (target, action) = (self.part.target().to_owned(), action.into());
+        move |error| write_error(&target, action, error)
+    }
+}
+
+fn write_error(target: &Path, action: impl Into<String>, error: hdf5::Error) -> DataError {
+    DataError::Hdf5 {
+        path: target.to_owned(),
+        action: action.into(),
+        error,
+        remedy: "check the free disk space and the permissions",
+    }
+}
+
+/// An HDF5 file that is being read.
+#[derive(Debug)]
+pub(crate) struct Input {
+    path: PathBuf,
+    file: File,
+}
+
+impl Input {
+    /// Opens a file of one of this crate's formats.
+    pub(crate) fn open(path: &Path, format: &str, version: u64) -> Result<Self, DataError> {
+        let input = Self::open_any(path)?;
+        let root = input.root()?;
+        let found = input.text(&root, "format")?;
+        if found != format {
+            return Err(input.malformed(
+                format!("the attribute \"format\" is {found:?}, needed is {format:?}"),
+                "give a file of the right kind",
+            ));
+        }
+        let found: u64 = input.number(&root, "format_version")?;
+        if found != version {
+            return Err(input.malformed(
+                format!("the attribute \"format_version\" is {found}, known is {version}"),
+                "use the version of eps that wrote the file, or write it again",
+            ));
+        }
+        Ok(input)
+    }
+
+    pub(crate) fn open_any(path: &Path) -> Result<Self, DataError> {
+        // HDF5 does not tell a file that is absent from one that is damaged.
+        std::fs::File::open(path).map_err(DataError::io(path, "open"))?;
+        match File::open(path) {
+            Ok(file) => Ok(Input {
+                path: path.to_owned(),
+                file,
+            }),
+            Err(error) => Err(DataError::malformed(
+                path,
+                format!("it cannot be opened as HDF5 ({error})"),
+                "the file is truncated, damaged or of another format: write it again",
+            )),
+        }
+    }
+
+    pub(crate) fn malformed(&self, problem: impl Into<String>, remedy: &'static str) -> DataError {
+        DataError::malformed(&self.path, problem, remedy)
+    }
+
+    pub(crate) fn root(&self) -> Result<Group, DataError> {
+        self.file
+            .group("/")
+            .map_err(self.failed("open the root group"))
+    }
+
+    pub(crate) fn group(&self, name: &str) -> Result<Group, DataError> {
+        self.file
+            .group(name)
+            .map_err(self.failed(format!("open the group {name:?}")))
+    }
+
+    pub(crate) fn number<T: H5Type>(&self, at: &Group, name: &str) -> Result<T, DataError> {
+        let missing = || {
+            self.malformed(
+                format!("the attribute {name:?} of {:?} is missing", at.name()),
+                "add it, or write the file again",
+            )
+        };
+        let names = at
+            .attr_names()
+            .map_err(self.failed("list the attributes"))?;
+        if !names.iter().any(|found| found == name) {
+            return Err(missing());
+        }
+        at.attr(name)
+            .and_then(|attribute| attribute.read_scalar())
+            .map_err(self.failed(format!(
+                "read the attribute {name:?} (is it of another type?)"
+            )))
+    }
+
+    pub(crate) fn has(&self, at: &Group, attribute: &str) -> Result<bool, DataError> {
+        let names = at
+            .attr_names()
+            .map_err(self.failed("list the attributes"))?;
+        Ok(names.iter().any(|found| found == attribute))
+    }
+
+    pub(crate) fn text(&self, at: &Group, name: &str) -> Result<String, DataError> {
+        Ok(self.number::<VarLenUnicode>(at, name)?.as_str().to_owned())
+    }
+
+    pub(crate) fn json<T: DeserializeOwned>(&self, at: &Group, name: &str) -> Result<T, DataError> {
+        let text = self.text(at, name)?;
+        serde_json::from_str(&text).map_err(|e| {
+            self.malformed(
+                format!("the attribute {name:?} is not the JSON needed ({e}): {text:.200}"),
+                "correct it, or write the file again",
+            )
+        })
+    }
+
+    pub(crate) fn provenance(&self, at: &Group) -> Result<Provenance, DataError> {
+        Ok(Provenance {
+            name: self.text(at, "name")?,
+            source: self.text(at, "source")?,
+            licence: self.text(at, "licence")?,
+            sha256: self.text(at, "sha256")?,
+        })
+    }
+
+    /// Reads a dataset of exactly the type `T` with `rank` dimensions, none of them 0.
+    pub(crate) fn array<T: H5Type>(
+        &self,
+        at: &Group,
+        name: &str,
+        rank: usize,
+    ) -> Result<(Vec<usize>, Vec<T>), DataError> {
+        let (dataset, dims) = self.dataset(at, name)?;
+        if dims.len() != rank {
+            return Err(self.malformed(
+                format!("the dataset {name:?} has dimensions {dims:?}, needed are {rank} of them"),
+                "reshape it, or write the file again",
+            ));
+        }
+        let needed = T::type_descriptor();
+        let found = dataset
+            .dtype()
+            .and_then(|dtype| dtype.to_descriptor())
+            .map_err(self.failed(format!("read the type of the dataset {name:?}")))?;
+        if found != needed {
+            return Err(self.malformed(
+                format!("the dataset {name:?} is of type {found}, needed is {needed}"),
+                "convert it, or write the file again",
+            ));
+        }
+        Ok((dims, self.read(&dataset, name)?))
+    }
+
+    /// Reads a dataset of any type of numbers, each of them finite.
+    fn numbers(&self, at: &Group, name: &str) -> Result<Array, DataError> {
+        let (dataset, dims) = self.dataset(at, name)?;
+        let found = dataset
+            .dtype()
+            .and_then(|dtype| dtype.to_descriptor())
+            .map_err(self.failed(format!("read the type of the dataset {name:?}")))?;
+        use TypeDescriptor::{Boolean, Float, Integer, Unsigned};
+        if !matches!(found, Integer(_) | Unsigned(_) | Float(_) | Boolean) {
+            return Err(self.malformed(
+                format!("the dataset {name:?} is of type {found}, which is no real number"),
+                "store it as float32",
+            ));
+        }
+        let values: Vec<f64> = self.read(&dataset, name)?;
+        self.require_finite(name, &values)?;
+        Ok(Array { dims, values })
+    }
+
+    pub(crate) fn require_finite<T: Copy + Into<f64>>(
+        &self,
+        name: &str,
+        values: &[T],
+    ) -> Result<(), DataError> {
+        require_finite(&self.path, &format!("the dataset {name:?}"), values)
+    }
+
+    fn dataset(&self, at: &Group, name: &str) -> Result<(Dataset, Vec<usize>), DataError> {
+        if !at.link_exists(name) {
+            return Err(self.malformed(
+                format!("the dataset {name:?} of {:?} is missing", at.name()),
+                "add it, or write the file again",
+            ));
+        }
+        let dataset = at
+            .dataset(name)
+            .map_err(self.failed(format!("open the dataset {name:?}")))?;
+        let dims = dataset.shape();
+        // Parts that were never written read as zeros, and a header may promise more than memory.
+        let complete = match (
+            checked_product(&dims),
+            dataset.chunk(),
+            dataset.num_chunks(),
+        ) {
+            (None | Some(0), ..) => false,
+            (_, Some(chunk), Some(found)) => {
+                let needed = dims
+                    .iter()
+                    .zip(&chunk)
+                    .map(|(&dim, &side)| dim.div_ceil(side));
+                found == needed.product::<usize>()
+            }
+            (Some(size), ..) => dataset.storage_size() >= size as u64,
+        };
+        if !complete {
+            return Err(self.malformed(
+                format!("the dataset {name:?} of dimensions {dims:?} is empty or incomplete"),
+                WRITE_AGAIN,
+            ));
+        }
+        Ok((dataset, dims))
+    }
+
+    fn read<T: H5Type>(&self, dataset: &Dataset, name: &str) -> Result<Vec<T>, DataError> {
+        dataset
+            .read_raw()
+            .map_err(self.failed(format!("read the dataset {name:?}")))
+    }
+
+    pub(crate) fn failed(
+        &self,
+        action: impl Into<String>,
+    ) -> impl FnOnce(hdf5::Error) -> DataError {
+        let (path, action) = (self.path.clone(), action.into());
+        move |error| DataError::Hdf5 {
+            path,
+            action,
+            error,
+            remedy: WRITE_AGAIN,
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Sets of 8-bit images with their provenance.
+//!
+//! As a file a set is an HDF5 file:
+//!
+//! ```text
+//! /         format = "eps-images", format_version = 1, created_by, range, name, source, licence,
+//!           sha256
+//! /images   [N, C, H, W] u8
+//! ```
+
+use std::path::Path;
+
+use eps_math::Shape;
+use serde::{Deserialize, Serialize};
+
+use crate::DataError;
+use crate::hdf5_file::{Input, Output};
+use crate::range::{RANGE, value_of_byte};
+
+const FORMAT: &str = "eps-images";
+const VERSION: u64 = 1;
+
+/// Where a set of images comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// The name of the set, with its split.
+    pub name: String,
+    /// Who made it and where it was taken from.
+    pub source: String,
+    /// Under which licence.
+    pub licence: String,
+    /// The SHA-256 of the file it was read from, in hexadecimal.
+    pub sha256: String,
+}
+
+/// N images of one shape, stored as 8-bit pixels, read as values in [-1, 1].
+///
+/// # Shapes
+///
+/// `pixels: [N, C, H, W]` in row-major order.
+///
+/// # Units
+///
+/// Pixels 0 to 255; values `v / 127.5 − 1` in [-1, 1].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageSet {
+    shape: Shape,
+    pixels: Vec<u8>,
+    provenance: Provenance,
+}
+
+impl ImageSet {
+    /// A set of `pixels.len() / (C·H·W)` images.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Invalid`] where there are no pixels, or not a whole number of images.
+    pub fn new(shape: Shape, pixels: Vec<u8>, provenance: Provenance) -> Result<Self, DataError> {
+        let one = shape.len();
+        if one == 0 || pixels.is_empty() || pixels.len() % one != 0 {
+            return Err(DataError::invalid(
+                format!("the number of pixels of {:?}", provenance.name),
+                pixels.len(),
+                format!("it must be a positive multiple of {one}, the pixels of an image {shape}"),
+            ));
+        }
+        Ok(ImageSet {
+            shape,
+            pixels,
+            provenance,
+        })
+    }
+
+    /// The number of images.
+    pub fn len(&self) -> usize {
+        self.pixels.len() / self.shape.len()
+    }
+
+    /// Always false: a set has at least one image.
+    pub fn is_empty(&self) -> bool {
+        self.pixels.is_empty()
+    }
+
+    /// The shape of one image.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Where the images come from.
+    pub fn provenance(&self) -> &Provenance {
+        &self.provenance
+    }
+
+    /// All pixels, `[N, C, H, W]`.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// The pixels of one image, `[C, H, W]`.
+    ///
+    /// # Panics
+    ///
+    /// Where `index ≥ len()`.
+    pub fn image(&self, index: usize) -> &[u8] {
+        assert!(
+            index < self.len(),
+            "image {index} of a set of {}",
+            self.len()
+        );
+        let one = self.shape.len();
+        &self.pixels[index * one..(index + 1) * one]
+    }
+
+    /// The values of one image, `[C, H, W]` in [-1, 1].
+    ///
+    /// # Panics
+    ///
+    /// Where `index ≥ len()`.
+    pub fn to_unit_range(&self, index: usize) -> Vec<f64> {
+        self.image(index)
+            .iter()
+            .map(|&v| value_of_byte(v))
+            .collect()
+    }
+
+    /// [`ImageSet::to_unit_range`] rounded to f32.
+    ///
+    /// # Panics
+    ///
+    /// Where `index ≥ len()`.
+    pub fn to_unit_range_f32(&self, index: usize) -> Vec<f32> {
+        self.image(index)
+            .iter()
+            .map(|&v| value_of_byte(v) as f32)
+            .collect()
+    }
+
+    /// Writes the set as an HDF5 file.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Io`] or [`DataError::Hdf5`] where the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), DataError> {
+        let output = Output::create(path, FORMAT, VERSION)?;
+        let root = output.root()?;
+        let Shape {
+            channels,
+            height,
+            width,
+        } = self.shape;
+        output.put_text(&root, "range", RANGE)?;
+        output.put_provenance(&root, &self.provenance)?;
+        output.put_array(
+            &root,
+            "images",
+            &[self.len(), channels, height, width],
+            &self.pixels,
+        )?;
+        output.finish()
+    }
+
+    /// Reads a set from an HDF5 file.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Io`] where the file cannot be opened; [`DataError::Malformed`] or
+    /// [`DataError::Hdf5`] where it is truncated, damaged, no file of images, or where a dataset or
+    /// an attribute is missing or of another shape or type.
+    pub fn read(path: &Path) -> Result<Self, DataError> {
+        let input = Input::open(path, FORMAT, VERSION)?;
+        let root = input.root()?;
+        let (dims, pixels) = input.array(&root, "images", 4)?;
+        let shape = Shape {
+            channels: dims[1],
+            height: dims[2],
+            width: dims[3],
+        };
+        ImageSet::new(shape, pixels, input.provenance(&root)?).map_err(|error| error.in_file(path))
+    }
+}

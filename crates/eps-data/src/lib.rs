@@ -1,0 +1,28 @@
+//! Files of EPS: image sets, measurements and sample archives.
+//!
+//! Images are `[N, C, H, W]` in row-major order, on the scale [-1, 1] (see [`range`]). Every
+//! reader checks what it reads (digest, format, shape, finite values) and every error names the
+//! file, the value and the remedy. Every writer writes to a temporary name beside its target and
+//! renames it (see [`atomic`]), so that a file is either complete or absent.
+//!
+//! This is the only crate that links HDF5.
+
+pub mod archive;
+pub mod array;
+pub mod atomic;
+pub mod digest;
+mod error;
+pub mod fashion_mnist;
+pub mod hdf5_file;
+pub mod idx;
+pub mod image_set;
+pub mod measurement;
+pub mod npy;
+pub mod png;
+pub mod range;
+
+pub use archive::{ArchiveReader, ArchiveWriter, SampleArchive};
+pub use array::Array;
+pub use error::DataError;
+pub use image_set::{ImageSet, Provenance};
+pub use measurement::MeasurementSet;

@@ -1,0 +1,588 @@
+//! Measurements y = A x₀ + η with everything that is needed to restore from them.
+//!
+//! The one layout of measurements is an HDF5 file. Readable in any language, it can be written by
+//! hand for data from elsewhere:
+//!
+//! ```text
+//! /            format = "eps-measurements", format_version = 1, created_by
+//!              operator = JSON (below)
+//!              sigma_y  f64, standard deviation of η on the scale of the values, [-1, 1]
+//!              sigma_y_255 = 127.5 sigma_y, derived; checked where present
+//!              seed     u64, of operators and noise; absent where they were not drawn
+//!              shape    = JSON, {"channels": C, "height": H, "width": W} of an image
+//!              range, name, source, licence, sha256 (of the images' set)
+//! /y           [N, c, h, w] f64, the shape of a measurement (a mask's y has the image's)
+//! /truth       [N, C, H, W] f64, where it is known
+//! ```
+//!
+//! | operator (JSON) | its datasets; the first dimension K is N, or 1 if all images share it |
+//! |---|---|
+//! | `{"operator": "mask"}` | `/mask` `[K, H, W]` u8, 1 where a pixel is observed |
+//! | `{"operator": "average-pool", "factor": k}` | none |
+//! | `{"operator": "circular-blur"}` | `/kernel` `[K, rows, columns]` f64, centre at (rows/2, columns/2) |
+//! | `{"operator": "separable"}` | `/vertical` `[K, p, H]`, `/horizontal` `[K, q, W]` f64 |
+//! | `{"operator": "dense"}` | `/matrix` `[K, m, C·H·W]` f64 |
+
+use std::path::Path;
+
+use eps_math::Shape;
+use eps_math::operator::{Kernel, LinearOperator, Operator, OperatorSpec};
+use hdf5::Group;
+use serde::{Deserialize, Serialize};
+
+use crate::error::first_not_finite;
+use crate::hdf5_file::{Input, Output};
+use crate::range::RANGE;
+use crate::{DataError, Provenance};
+
+const FORMAT: &str = "eps-measurements";
+const VERSION: u64 = 1;
+
+/// The content of the attribute `operator`.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "operator", rename_all = "kebab-case", deny_unknown_fields)]
+enum Family {
+    Mask,
+    AveragePool { factor: usize },
+    CircularBlur,
+    Separable,
+    Dense,
+}
+
+/// Measurements of N images by operators of one family.
+///
+/// # Units
+///
+/// `y`, `truth` and `sigma_y` on the scale [-1, 1] of the images.
+#[derive(Clone, Debug)]
+pub struct MeasurementSet {
+    shape: Shape,
+    y: Vec<f64>,
+    /// One for all images, or one for each; blurs by their taps, all of one size.
+    specs: Vec<OperatorSpec>,
+    operators: Vec<Operator>,
+    sigma_y: f64,
+    seed: Option<u64>,
+    truth: Option<Vec<f64>>,
+    provenance: Provenance,
+}
+
+impl MeasurementSet {
+    /// Measurements of images of `shape`.
+    ///
+    /// `operators` holds one operator for all images or one for each, all of one family. Blurs are
+    /// kept by their taps, padded with zeros to one size; that leaves the operators unchanged.
+    ///
+    /// # Shapes
+    ///
+    /// `y: [N, c, h, w]` with `[c, h, w]` the range of the operators, N from the length.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Operator`] where an operator cannot be built (an empty mask, a kernel larger
+    /// than the image); [`DataError::Invalid`] where the number of values of `y` or of operators
+    /// does not fit, the operators are of several families or ranges, `sigma_y` is not positive, or
+    /// a value is not finite.
+    pub fn new(
+        shape: Shape,
+        y: Vec<f64>,
+        operators: Vec<OperatorSpec>,
+        sigma_y: f64,
+        provenance: Provenance,
+    ) -> Result<Self, DataError> {
+        if !(sigma_y > 0.0 && sigma_y.is_finite()) {
+            return Err(DataError::invalid(
+                "sigma_y",
+                sigma_y,
+                "give the standard deviation of the noise on the scale [-1, 1], a positive number",
+            ));
+        }
+        let specs = by_taps(operators)?;
+        let built: Vec<Operator> = specs
+            .iter()
+            .enumerate()
+            .map(|(index, spec)| {
+                spec.build(shape)
+                    .map_err(|error| DataError::Operator { index, error })
+            })
+            .collect::<Result<_, _>>()?;
+        let Some(first) = built.first() else {
+            return Err(DataError::invalid(
+                "the number of operators",
+                0,
+                "give one, or one an image",
+            ));
+        };
+        let range = first.range();
+        if let Some(index) = built.iter().position(|operator| operator.range() != range) {
+            return Err(DataError::invalid(
+                format!("the shape of measurement {index}"),
+                built[index].range(),
+                format!("the operators of a set measure one shape, here {range}"),
+            ));
+        }
+        let count = y.len() / range.len();
+        if y.is_empty() || y.len() % range.len() != 0 {
+            return Err(DataError::invalid(
+                "the number of values of y",
+                y.len(),
+                format!(
+                    "it must be a positive multiple of {}, those of a measurement of shape {range}",
+                    range.len()
+                ),
+            ));
+        }
+        if built.len() != 1 && built.len() != count {
+            return Err(DataError::invalid(
+                "the number of operators",
+                built.len(),
+                format!("give one for all images, or one for each of the {count} measurements"),
+            ));
+        }
+        require_finite("y", &y)?;
+        Ok(MeasurementSet {
+            shape,
+            y,
+            specs,
+            operators: built,
+            sigma_y,
+            seed: None,
+            truth: None,
+            provenance,
+        })
+    }
+
+    /// Adds the seed from which operators and noise were drawn.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Adds the true images.
+    ///
+    /// # Shapes
+    ///
+    /// `truth: [N, C, H, W]`
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Invalid`] where the length is another or a value is not finite.
+    pub fn with_truth(mut self, truth: Vec<f64>) -> Result<Self, DataError> {
+        let needed = self.len() * self.shape.len();
+        if truth.len() != needed {
+            return Err(DataError::invalid(
+                "the number of true values",
+                truth.len(),
+                format!(
+                    "{} images of shape {} need {needed}",
+                    self.len(),
+                    self.shape
+                ),
+            ));
+        }
+        require_finite("the truth", &truth)?;
+        self.truth = Some(truth);
+        Ok(self)
+    }
+
+    /// N, the number of measurements.
+    pub fn len(&self) -> usize {
+        self.y.len() / self.range().len()
+    }
+
+    /// Always false: a set has at least one measurement.
+    pub fn is_empty(&self) -> bool {
+        self.y.is_empty()
+    }
+
+    /// The shape of an image.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The shape of a measurement.
+    pub fn range(&self) -> Shape {
+        self.operators[0].range()
+    }
+
+    /// All measurements, `[N, c, h, w]`.
+    pub fn y(&self) -> &[f64] {
+        &self.y
+    }
+
+    /// One measurement, `[c, h, w]`.
+    ///
+    /// # Panics
+    ///
+    /// Where `index ≥ len()`.
+    pub fn measurement(&self, index: usize) -> &[f64] {
+        assert!(index < self.len(), "measurement {index} of {}", self.len());
+        let one = self.range().len();
+        &self.y[index * one..(index + 1) * one]
+    }
+
+    /// The operator of one measurement.
+    ///
+    /// # Panics
+    ///
+    /// Where `index ≥ len()`.
+    pub fn operator(&self, index: usize) -> &Operator {
+        assert!(index < self.len(), "operator {index} of {}", self.len());
+        if self.operators.len() == 1 {
+            &self.operators[0]
+        } else {
+            &self.operators[index]
+        }
+    }
+
+    /// The operators as they are written down: one for all measurements, or one for each.
+    pub fn operator_specs(&self) -> &[OperatorSpec] {
+        &self.specs
+    }
+
+    /// σ_y, the standard deviation of the measurement noise.
+    pub fn sigma_y(&self) -> f64 {
+        self.sigma_y
+    }
+
+    /// The seed from which operators and noise were drawn.
+    pub fn seed(&self) -> Option<u64> {
+        self.seed
+    }
+
+    /// The true images, `[N, C, H, W]`.
+    pub fn truth(&self) -> Option<&[f64]> {
+        self.truth.as_deref()
+    }
+
+    /// Where the images come from.
+    pub fn provenance(&self) -> &Provenance {
+        &self.provenance
+    }
+
+    /// Writes the layout at the head of this module; [`MeasurementSet::read`] gives the same bits.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Io`] or [`DataError::Hdf5`] where the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), DataError> {
+        let output = Output::create(path, FORMAT, VERSION)?;
+        let root = output.root()?;
+        let images = |shape: Shape| [self.len(), shape.channels, shape.height, shape.width];
+        output.put_json(&root, "shape", &self.shape)?;
+        output.put_number(&root, "sigma_y", self.sigma_y)?;
+        output.put_number(&root, "sigma_y_255", 127.5 * self.sigma_y)?;
+        if let Some(seed) = self.seed {
+            output.put_number(&root, "seed", seed)?;
+        }
+        output.put_text(&root, "range", RANGE)?;
+        output.put_provenance(&root, &self.provenance)?;
+        put_operators(&output, &root, self.shape, &self.specs)?;
+        output.put_array(&root, "y", &images(self.range()), &self.y)?;
+        if let Some(truth) = &self.truth {
+            output.put_array(&root, "truth", &images(self.shape), truth)?;
+        }
+        output.finish()
+    }
+
+    /// Reads the layout at the head of this module.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Io`] where the file cannot be opened; [`DataError::Malformed`] or
+    /// [`DataError::Hdf5`] where it is truncated, damaged, no file of measurements, or where a
+    /// dataset or an attribute is missing or of another shape or type; [`DataError::NonFinite`];
+    /// [`DataError::Unusable`] with what [`MeasurementSet::new`] says of the content.
+    pub fn read(path: &Path) -> Result<Self, DataError> {
+        let input = Input::open(path, FORMAT, VERSION)?;
+        let root = input.root()?;
+        let unusable = |error: DataError| error.in_file(path);
+
+        let shape: Shape = input.json(&root, "shape")?;
+        Shape::new(shape.channels, shape.height, shape.width)
+            .map_err(|error| unusable(DataError::Operator { index: 0, error }))?;
+        let specs = get_operators(&input, &root, shape)?;
+        let sigma_y: f64 = input.number(&root, "sigma_y")?;
+        let (dims, y) = floats(&input, &root, "y", 4)?;
+        let mut set = MeasurementSet::new(shape, y, specs, sigma_y, input.provenance(&root)?)
+            .map_err(unusable)?;
+        let range = set.range();
+        expect_dims(
+            &input,
+            "y",
+            &dims,
+            &[dims[0], range.channels, range.height, range.width],
+        )?;
+        if input.has(&root, "sigma_y_255")? {
+            let derived: f64 = input.number(&root, "sigma_y_255")?;
+            // Both may have been typed by hand: agreement to six digits is meant to agree.
+            if (derived - 127.5 * sigma_y).abs() > 1e-6 * derived.abs() || derived.is_nan() {
+                return Err(input.malformed(
+                    format!(
+                        "sigma_y = {sigma_y} gives {} on 0..255, not sigma_y_255 = {derived}",
+                        127.5 * sigma_y
+                    ),
+                    "correct one of the two, or remove sigma_y_255",
+                ));
+            }
+        }
+        if input.has(&root, "seed")? {
+            set = set.with_seed(input.number(&root, "seed")?);
+        }
+        if root.link_exists("truth") {
+            let (dims, truth) = floats(&input, &root, "truth", 4)?;
+            let needed = [set.len(), shape.channels, shape.height, shape.width];
+            expect_dims(&input, "truth", &dims, &needed)?;
+            set = set.with_truth(truth).map_err(unusable)?;
+        }
+        Ok(set)
+    }
+}
+
+fn require_finite(what: &str, values: &[f64]) -> Result<(), DataError> {
+    match first_not_finite(values) {
+        None => Ok(()),
+        Some((index, value)) => Err(DataError::invalid(
+            format!("the value of {what} at flat index {index}"),
+            value,
+            "every value must be finite: measure again without NaN and infinities",
+        )),
+    }
+}
+
+/// The operators with their blurs by taps of one size; fails where families are mixed.
+fn by_taps(operators: Vec<OperatorSpec>) -> Result<Vec<OperatorSpec>, DataError> {
+    let mut specs = Vec::with_capacity(operators.len());
+    for (index, spec) in operators.into_iter().enumerate() {
+        let failed = |error| DataError::Operator { index, error };
+        specs.push(match spec {
+            OperatorSpec::GaussianBlur { sigma_blur, taps } => {
+                blur(&Kernel::gaussian(sigma_blur, taps).map_err(failed)?)
+            }
+            OperatorSpec::MotionBlur {
+                length,
+                angle_degrees,
+            } => blur(&Kernel::motion(length, angle_degrees.to_radians()).map_err(failed)?),
+            OperatorSpec::CircularBlur { kernel } => {
+                let columns = kernel.first().map_or(0, Vec::len);
+                if let Some(row) = kernel.iter().position(|row| row.len() != columns) {
+                    return Err(DataError::invalid(
+                        format!("the number of taps in row {row} of kernel {index}"),
+                        kernel[row].len(),
+                        format!("every row has as many as the first, {columns}"),
+                    ));
+                }
+                OperatorSpec::CircularBlur { kernel }
+            }
+            other => other,
+        });
+        if family_name(&specs[index]) != family_name(&specs[0]) {
+            return Err(DataError::invalid(
+                format!("the family of operator {index}"),
+                family_name(&specs[index]),
+                format!(
+                    "the operators of a set are of one family, here {}",
+                    family_name(&specs[0])
+                ),
+            ));
+        }
+    }
+
+    let kernels: Vec<&mut Vec<Vec<f64>>> = specs
+        .iter_mut()
+        .filter_map(|spec| match spec {
+            OperatorSpec::CircularBlur { kernel } => Some(kernel),
+            _ => None,
+        })
+        .collect();
+    let rows = kernels.iter().map(|kernel| kernel.len()).max().unwrap_or(0);
+    let columns = kernels
+        .iter()
+        .flat_map(|kernel| kernel.iter())
+        .map(Vec::len)
+        .max()
+        .unwrap_or(0);
+    kernels
+        .into_iter()
+        .for_each(|kernel| pad(kernel, rows, columns));
+    Ok(specs)
+}
+
+fn blur(kernel: &Kernel) -> OperatorSpec {
+    let rows = kernel.taps().chunks_exact(kernel.columns());
+    OperatorSpec::CircularBlur {
+        kernel: rows.map(<[f64]>::to_vec).collect(),
+    }
+}
+
+/// Pads a kernel with zeros around its centre, the tap at (rows/2, columns/2).
+fn pad(kernel: &mut Vec<Vec<f64>>, rows: usize, columns: usize) {
+    let top = rows / 2 - kernel.len() / 2;
+    for row in kernel.iter_mut() {
+        let left = columns / 2 - row.len() / 2;
+        row.splice(..0, vec![0.0; left]);
+        row.resize(columns, 0.0);
+    }
+    kernel.splice(..0, vec![vec![0.0; columns]; top]);
+    kernel.resize(rows, vec![0.0; columns]);
+}
+
+fn family_name(spec: &OperatorSpec) -> &'static str {
+    match spec {
+        OperatorSpec::Mask { .. } => "mask",
+        OperatorSpec::AveragePool { .. } => "average-pool",
+        OperatorSpec::CircularBlur { .. }
+        | OperatorSpec::GaussianBlur { .. }
+        | OperatorSpec::MotionBlur { .. } => "circular-blur",
+        OperatorSpec::Separable { .. } => "separable",
+        OperatorSpec::Dense { .. } => "dense",
+    }
+}
+
+fn put_operators(
+    output: &Output,
+    root: &Group,
+    shape: Shape,
+    specs: &[OperatorSpec],
+) -> Result<(), DataError> {
+    let family = match &specs[0] {
+        OperatorSpec::Mask { .. } => Family::Mask,
+        OperatorSpec::AveragePool { factor } => Family::AveragePool { factor: *factor },
+        OperatorSpec::Separable { .. } => Family::Separable,
+        OperatorSpec::Dense { .. } => Family::Dense,
+        // The constructor keeps every blur by its taps.
+        OperatorSpec::CircularBlur { .. }
+        | OperatorSpec::GaussianBlur { .. }
+        | OperatorSpec::MotionBlur { .. } => Family::CircularBlur,
+    };
+    output.put_json(root, "operator", &family)?;
+
+    let matrices = |name: &str, of: fn(&OperatorSpec) -> Option<&Vec<Vec<f64>>>| {
+        let all: Vec<&Vec<Vec<f64>>> = specs.iter().filter_map(of).collect();
+        let dims = [all.len(), all[0].len(), all[0][0].len()];
+        let values: Vec<f64> = all.into_iter().flatten().flatten().copied().collect();
+        output.put_array(root, name, &dims, &values)
+    };
+    match family {
+        Family::AveragePool { .. } => Ok(()),
+        Family::Mask => {
+            let masks: Vec<u8> = specs
+                .iter()
+                .filter_map(|spec| match spec {
+                    OperatorSpec::Mask { observed } => Some(observed),
+                    _ => None,
+                })
+                .flatten()
+                .copied()
+                .collect();
+            output.put_array(
+                root,
+                "mask",
+                &[specs.len(), shape.height, shape.width],
+                &masks,
+            )
+        }
+        Family::CircularBlur => matrices("kernel", |spec| match spec {
+            OperatorSpec::CircularBlur { kernel } => Some(kernel),
+            _ => None,
+        }),
+        Family::Separable => {
+            matrices("vertical", |spec| match spec {
+                OperatorSpec::Separable { vertical, .. } => Some(vertical),
+                _ => None,
+            })?;
+            matrices("horizontal", |spec| match spec {
+                OperatorSpec::Separable { horizontal, .. } => Some(horizontal),
+                _ => None,
+            })
+        }
+        Family::Dense => matrices("matrix", |spec| match spec {
+            OperatorSpec::Dense { matrix } => Some(matrix),
+            _ => None,
+        }),
+    }
+}
+
+fn get_operators(
+    input: &Input,
+    root: &Group,
+    shape: Shape,
+) -> Result<Vec<OperatorSpec>, DataError> {
+    let matrices = |name: &str| -> Result<Vec<Vec<Vec<f64>>>, DataError> {
+        let (dims, values) = floats(input, root, name, 3)?;
+        let rows: Vec<Vec<f64>> = values.chunks_exact(dims[2]).map(<[f64]>::to_vec).collect();
+        Ok(rows
+            .chunks_exact(dims[1])
+            .map(<[Vec<f64>]>::to_vec)
+            .collect())
+    };
+    Ok(match input.json(root, "operator")? {
+        Family::AveragePool { factor } => vec![OperatorSpec::AveragePool { factor }],
+        Family::Mask => {
+            let (dims, masks): (_, Vec<u8>) = input.array(root, "mask", 3)?;
+            expect_dims(input, "mask", &dims, &[dims[0], shape.height, shape.width])?;
+            masks
+                .chunks_exact(shape.plane())
+                .map(|observed| OperatorSpec::Mask {
+                    observed: observed.to_vec(),
+                })
+                .collect()
+        }
+        Family::CircularBlur => matrices("kernel")?
+            .into_iter()
+            .map(|kernel| OperatorSpec::CircularBlur { kernel })
+            .collect(),
+        Family::Separable => {
+            let (vertical, horizontal) = (matrices("vertical")?, matrices("horizontal")?);
+            if vertical.len() != horizontal.len() {
+                return Err(input.malformed(
+                    format!(
+                        "there are {} vertical and {} horizontal matrices",
+                        vertical.len(),
+                        horizontal.len()
+                    ),
+                    "give as many of one as of the other",
+                ));
+            }
+            vertical
+                .into_iter()
+                .zip(horizontal)
+                .map(|(vertical, horizontal)| OperatorSpec::Separable {
+                    vertical,
+                    horizontal,
+                })
+                .collect()
+        }
+        Family::Dense => matrices("matrix")?
+            .into_iter()
+            .map(|matrix| OperatorSpec::Dense { matrix })
+            .collect(),
+    })
+}
+
+fn floats(
+    input: &Input,
+    root: &Group,
+    name: &str,
+    rank: usize,
+) -> Result<(Vec<usize>, Vec<f64>), DataError> {
+    let (dims, values): (_, Vec<f64>) = input.array(root, name, rank)?;
+    input.require_finite(name, &values)?;
+    Ok((dims, values))
+}
+
+fn expect_dims(
+    input: &Input,
+    name: &str,
+    found: &[usize],
+    needed: &[usize],
+) -> Result<(), DataError> {
+    if found == needed {
+        return Ok(());
+    }
+    Err(input.malformed(
+        format!("the dataset {name:?} has dimensions {found:?}, needed are {needed:?}"),
+        "reshape it, or write the file again",
+    ))
+}

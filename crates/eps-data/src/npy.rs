@@ -1,0 +1,388 @@
+//! NPY and NPZ, the array formats of NumPy.
+//!
+//! ```text
+//! \x93NUMPY MAJOR MINOR   header length (u16, from version 2 on u32, little-endian)
+//! {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }   then the values
+//! ```
+//!
+//! Versions 1 to 3; booleans, integers and floats of either byte order, in C or Fortran order, all
+//! read as f64 (integers beyond 2⁵³ are rounded). NPZ is a ZIP archive of NPY files, stored or
+//! deflated. The header's grammar is small, and reading it here lets every size be checked before
+//! anything is allocated.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::path::Path;
+
+use crate::DataError;
+use crate::array::{Array, checked_product};
+use crate::atomic::write_atomically;
+use crate::error::require_finite;
+
+const MAGIC: &[u8; 6] = b"\x93NUMPY";
+const SAVE_AGAIN: &str = "the file is damaged or of another format: save it again with numpy.save";
+/// Far above any header of a plain array, far below what would hurt to allocate.
+const LONGEST_HEADER: usize = 1 << 16;
+
+/// Values to be written, by their type in the file.
+#[derive(Clone, Copy, Debug)]
+pub enum NpyValues<'a> {
+    /// `<f4`
+    F32(&'a [f32]),
+    /// `<f8`
+    F64(&'a [f64]),
+    /// `|u1`
+    U8(&'a [u8]),
+}
+
+/// Reads an NPY file.
+///
+/// # Errors
+///
+/// [`DataError::Io`] where the file cannot be read, [`DataError::Malformed`] where it is no NPY
+/// file, is truncated, has bytes left over or holds a type that is no number, and
+/// [`DataError::NonFinite`] where a value is NaN or infinite.
+pub fn read_npy(path: &Path) -> Result<Array, DataError> {
+    let file = File::open(path).map_err(DataError::io(path, "open"))?;
+    parse(path, "the array", BufReader::new(file))
+}
+
+/// Reads all arrays of an NPZ file, with their names, in the order of the file.
+///
+/// # Errors
+///
+/// As [`read_npy`], for every member.
+pub fn read_npz(path: &Path) -> Result<Vec<(String, Array)>, DataError> {
+    let damaged = |error: zip::result::ZipError| {
+        DataError::malformed(
+            path,
+            format!("the ZIP archive is unreadable ({error})"),
+            "the file is damaged or of another format: save it again with numpy.savez",
+        )
+    };
+    let file = File::open(path).map_err(DataError::io(path, "open"))?;
+    let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(damaged)?;
+    (0..archive.len())
+        .map(|index| {
+            let member = archive.by_index(index).map_err(damaged)?;
+            let name = member
+                .name()
+                .strip_suffix(".npy")
+                .unwrap_or(member.name())
+                .to_owned();
+            let array = parse(path, &format!("the array {name:?}"), member)?;
+            Ok((name, array))
+        })
+        .collect()
+}
+
+/// Writes an NPY file, version 1, in C order.
+///
+/// # Errors
+///
+/// [`DataError::Invalid`] where the number of values is not the product of `dims`,
+/// [`DataError::Io`] where the file cannot be written.
+pub fn write_npy(path: &Path, dims: &[usize], values: NpyValues<'_>) -> Result<(), DataError> {
+    let (descr, count) = match values {
+        NpyValues::F32(v) => ("<f4", v.len()),
+        NpyValues::F64(v) => ("<f8", v.len()),
+        NpyValues::U8(v) => ("|u1", v.len()),
+    };
+    if checked_product(dims) != Some(count) {
+        return Err(DataError::invalid(
+            "the number of NPY values",
+            count,
+            format!("it must be the product of the dimensions {dims:?}"),
+        ));
+    }
+    let shape: String = dims.iter().map(|dim| format!("{dim}, ")).collect();
+    let mut header = format!(
+        "{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}",
+        shape.trim_end()
+    );
+    // The format wants the values to start at a multiple of 64 bytes, after a newline.
+    let unpadded = MAGIC.len() + 4 + header.len() + 1;
+    header.push_str(&" ".repeat(unpadded.next_multiple_of(64) - unpadded));
+    header.push('\n');
+    let length = u16::try_from(header.len()).map_err(|_| {
+        DataError::invalid(
+            "the number of dimensions",
+            dims.len(),
+            "NumPy reads at most 64",
+        )
+    })?;
+
+    write_atomically(path, |file| {
+        file.write_all(MAGIC)?;
+        file.write_all(&[1, 0])?;
+        file.write_all(&length.to_le_bytes())?;
+        file.write_all(header.as_bytes())?;
+        match values {
+            NpyValues::F32(v) => v.iter().try_for_each(|x| file.write_all(&x.to_le_bytes())),
+            NpyValues::F64(v) => v.iter().try_for_each(|x| file.write_all(&x.to_le_bytes())),
+            NpyValues::U8(v) => file.write_all(v),
+        }
+    })
+}
+
+fn parse(path: &Path, what: &str, mut reader: impl Read) -> Result<Array, DataError> {
+    let malformed = |problem: String| DataError::malformed(path, problem, SAVE_AGAIN);
+    let mut exact = |part: &str, length: usize| -> Result<Vec<u8>, DataError> {
+        let mut bytes = vec![0; length];
+        match reader.read_exact(&mut bytes) {
+            Ok(()) => Ok(bytes),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(malformed(format!("{what} ends inside its {part}")))
+            }
+            Err(e) => Err(malformed(format!("{what} is unreadable ({e})"))),
+        }
+    };
+
+    let start = exact("first 8 bytes", 8)?;
+    if start[..6] != MAGIC[..] {
+        return Err(malformed(format!(
+            "{what} starts with the bytes {:02x?}, NPY with {MAGIC:02x?}",
+            &start[..6]
+        )));
+    }
+    let length = match start[6] {
+        1 => exact("header length", 2)?
+            .iter()
+            .rev()
+            .fold(0, |n, &b| n << 8 | usize::from(b)),
+        2 | 3 => exact("header length", 4)?
+            .iter()
+            .rev()
+            .fold(0, |n, &b| n << 8 | usize::from(b)),
+        version => {
+            return Err(malformed(format!(
+                "{what} is of NPY version {version}, known are 1 to 3"
+            )));
+        }
+    };
+    if length > LONGEST_HEADER {
+        return Err(malformed(format!(
+            "{what} announces a header of {length} bytes, at most {LONGEST_HEADER} are read"
+        )));
+    }
+    let text = String::from_utf8_lossy(&exact("header", length)?).into_owned();
+    let header = Header::parse(&text).ok_or_else(|| {
+        malformed(format!(
+            "{what} has the unreadable header {:?}",
+            text.trim_end()
+        ))
+    })?;
+    let kind = Kind::parse(header.descr).ok_or_else(|| {
+        DataError::malformed(
+            path,
+            format!(
+                "{what} is of the type {:?}, which is no real number",
+                header.descr
+            ),
+            "convert it to float32, for example with numpy.asarray(a, dtype=\"f4\")",
+        )
+    })?;
+    let Some((count, size)) = checked_product(&header.dims)
+        .and_then(|count| Some((count, count.checked_mul(kind.width())?)))
+    else {
+        return Err(malformed(format!(
+            "{what} has dimensions {:?} that overflow",
+            header.dims
+        )));
+    };
+
+    // The header is not trusted with an allocation; one byte more shows what is left over.
+    let mut bytes = Vec::new();
+    reader
+        .take((size as u64).saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|e| malformed(format!("{what} is unreadable ({e})")))?;
+    if bytes.len() != size {
+        let found = bytes.len();
+        let ends = if found < size {
+            format!("ends after {found} of {size} bytes")
+        } else {
+            format!("has bytes left over after its {size}")
+        };
+        return Err(malformed(format!(
+            "{what} of dimensions {:?} and type {:?} {ends}",
+            header.dims, header.descr
+        )));
+    }
+
+    let stored: Vec<f64> = bytes
+        .chunks_exact(kind.width())
+        .map(|b| kind.value(b))
+        .collect();
+    debug_assert_eq!(stored.len(), count);
+    let values = if header.fortran_order {
+        row_major(&header.dims, &stored)
+    } else {
+        stored
+    };
+    require_finite(path, what, &values)?;
+    Ok(Array {
+        dims: header.dims,
+        values,
+    })
+}
+
+/// Column-major values in row-major order.
+fn row_major(dims: &[usize], column_major: &[f64]) -> Vec<f64> {
+    (0..column_major.len())
+        .map(|flat| {
+            // From the last axis, the fastest of the row-major index and the slowest of the other.
+            let mut rest = flat;
+            let mut stride = column_major.len();
+            let mut source = 0;
+            for &dim in dims.iter().rev() {
+                stride /= dim;
+                source += (rest % dim) * stride;
+                rest /= dim;
+            }
+            column_major[source]
+        })
+        .collect()
+}
+
+struct Header<'a> {
+    descr: &'a str,
+    fortran_order: bool,
+    dims: Vec<usize>,
+}
+
+impl<'a> Header<'a> {
+    /// Parses `{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }`, keys in any order.
+    fn parse(text: &'a str) -> Option<Self> {
+        let mut rest = Scanner(text);
+        let (mut descr, mut fortran_order, mut dims) = (None, None, None);
+        rest.take('{')?;
+        while rest.take('}').is_none() {
+            let key = rest.quoted()?;
+            rest.take(':')?;
+            match key {
+                "descr" => descr = Some(rest.quoted()?),
+                "fortran_order" => {
+                    fortran_order = Some(match rest.word() {
+                        "True" => true,
+                        "False" => false,
+                        _ => return None,
+                    });
+                }
+                "shape" => dims = Some(rest.tuple()?),
+                _ => return None,
+            }
+            if rest.take(',').is_none() {
+                rest.take('}')?;
+                break;
+            }
+        }
+        rest.0.trim().is_empty().then_some(())?;
+        Some(Header {
+            descr: descr?,
+            fortran_order: fortran_order?,
+            dims: dims?,
+        })
+    }
+}
+
+/// The part of a header that is yet to be read; every step skips leading space.
+struct Scanner<'a>(&'a str);
+
+impl<'a> Scanner<'a> {
+    fn take(&mut self, symbol: char) -> Option<()> {
+        self.0 = self.0.trim_start().strip_prefix(symbol)?;
+        Some(())
+    }
+
+    fn word(&mut self) -> &'a str {
+        let text = self.0.trim_start();
+        let end = text
+            .find(|c: char| !c.is_ascii_alphanumeric())
+            .unwrap_or(text.len());
+        let (word, rest) = text.split_at(end);
+        self.0 = rest;
+        word
+    }
+
+    fn quoted(&mut self) -> Option<&'a str> {
+        let quote = if self.take('\'').is_some() {
+            '\''
+        } else {
+            self.take('"').map(|()| '"')?
+        };
+        let (inside, rest) = self.0.split_once(quote)?;
+        self.0 = rest;
+        Some(inside)
+    }
+
+    fn tuple(&mut self) -> Option<Vec<usize>> {
+        let mut numbers = Vec::new();
+        self.take('(')?;
+        while self.take(')').is_none() {
+            // Python 2 wrote long integers as 3L.
+            let word = self.word();
+            numbers.push(word.strip_suffix('L').unwrap_or(word).parse().ok()?);
+            if self.take(',').is_none() {
+                self.take(')')?;
+                break;
+            }
+        }
+        Some(numbers)
+    }
+}
+
+/// A number type of NumPy.
+#[derive(Clone, Copy)]
+struct Kind {
+    letter: u8,
+    width: usize,
+    big_endian: bool,
+}
+
+impl Kind {
+    fn parse(descr: &str) -> Option<Self> {
+        let &[order, letter, width] = descr.as_bytes() else {
+            return None;
+        };
+        let big_endian = match order {
+            b'<' | b'|' => false,
+            b'>' => true,
+            _ => return None,
+        };
+        match (letter, width) {
+            (b'b', b'1')
+            | (b'u' | b'i', b'1' | b'2' | b'4' | b'8')
+            | (b'f', b'2' | b'4' | b'8') => Some(Kind {
+                letter,
+                width: usize::from(width - b'0'),
+                big_endian,
+            }),
+            _ => None,
+        }
+    }
+
+    fn width(self) -> usize {
+        self.width
+    }
+
+    /// The value of `width` bytes.
+    fn value(self, bytes: &[u8]) -> f64 {
+        let mut little = [0; 8];
+        little[..self.width].copy_from_slice(bytes);
+        if self.big_endian {
+            little[..self.width].reverse();
+        }
+        let bits = u64::from_le_bytes(little);
+        match (self.letter, self.width) {
+            (b'f', 2) => half::f16::from_bits(bits as u16).to_f64(),
+            (b'f', 4) => f64::from(f32::from_bits(bits as u32)),
+            (b'f', _) => f64::from_bits(bits),
+            (b'i', 1) => f64::from(bits as i8),
+            (b'i', 2) => f64::from(bits as i16),
+            (b'i', 4) => f64::from(bits as i32),
+            (b'i', _) => bits as i64 as f64,
+            _ => bits as f64,
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! PNG pictures: reading, writing, and mosaics of several images.
+//!
+//! Grey and RGB pictures of any bit depth are read (palettes are expanded) as `[C, H, W]` in
+//! [-1, 1]; 8-bit pictures are written.
+//!
+//! ```text
+//! 8 bit:  x = v / 127.5 − 1        16 bit:  x = v / 32767.5 − 1
+//! ```
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use eps_math::Shape;
+use png::{BitDepth, ColorType, Decoder, Encoder, Transformations};
+
+use crate::DataError;
+use crate::atomic::write_atomically;
+use crate::range::{byte_of_value, value_of_byte};
+
+/// In bytes.
+const LARGEST_PICTURE: usize = 1 << 30;
+
+/// A picture on the scale [-1, 1].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Picture {
+    /// One channel (grey) or three (red, green, blue).
+    pub shape: Shape,
+    /// `[C, H, W]` in row-major order.
+    pub values: Vec<f64>,
+}
+
+/// Reads a PNG picture.
+///
+/// A channel of transparency is dropped where the picture is opaque everywhere.
+///
+/// # Errors
+///
+/// [`DataError::Io`] where the file cannot be opened, [`DataError::Malformed`] where it is no PNG,
+/// is damaged, has no pixels to give (animation frames apart), or is transparent somewhere.
+pub fn read_png(path: &Path) -> Result<Picture, DataError> {
+    let decoded = decode(path)?;
+    let Decoded {
+        width,
+        height,
+        channels,
+        samples,
+        largest,
+    } = decoded;
+    let transparency = channels % 2 == 0;
+    let colours = channels - usize::from(transparency);
+    let opaque = |pixel: &[u16]| !transparency || pixel[colours] == largest;
+    if let Some(pixel) = samples
+        .chunks_exact(channels)
+        .position(|pixel| !opaque(pixel))
+    {
+        return Err(DataError::malformed(
+            path,
+            format!(
+                "the pixel in row {}, column {} is transparent",
+                pixel / width,
+                pixel % width
+            ),
+            "flatten the picture onto a background first",
+        ));
+    }
+    let value = |v: u16| match u8::try_from(v) {
+        Ok(byte) if largest == 255 => value_of_byte(byte),
+        _ => f64::from(v) / 32767.5 - 1.0,
+    };
+    let plane = width * height;
+    let values = (0..colours * plane)
+        .map(|i| value(samples[(i % plane) * channels + i / plane]))
+        .collect();
+    Ok(Picture {
+        shape: Shape {
+            channels: colours,
+            height,
+            width,
+        },
+        values,
+    })
+}
+
+/// A mask as it is read from a picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaskPicture {
+    /// Height in pixels.
+    pub height: usize,
+    /// Width in pixels.
+    pub width: usize,
+    /// `[H, W]`: 1 where a pixel is observed (white), 0 where it is missing (black).
+    pub observed: Vec<u8>,
+}
+
+/// Reads a mask from a PNG picture: white pixels are observed, black ones are missing.
+///
+/// # Errors
+///
+/// As [`read_png`]; [`DataError::Malformed`] also where a pixel is neither black nor white, or
+/// where none is white.
+pub fn read_mask(path: &Path) -> Result<MaskPicture, DataError> {
+    let Picture { shape, values } = read_png(path)?;
+    let plane = shape.plane();
+    let mut observed = Vec::with_capacity(plane);
+    for pixel in 0..plane {
+        let colours: Vec<f64> = (0..shape.channels)
+            .map(|c| values[c * plane + pixel])
+            .collect();
+        observed.push(match colours {
+            _ if colours.iter().all(|&v| v == 1.0) => 1,
+            _ if colours.iter().all(|&v| v == -1.0) => 0,
+            _ => {
+                let (row, column) = (pixel / shape.width, pixel % shape.width);
+                return Err(DataError::malformed(
+                    path,
+                    format!(
+                        "the mask's pixel in row {row}, column {column} is {colours:?} on [-1, 1], \
+                         neither black (-1) nor white (1)"
+                    ),
+                    "paint observed pixels white and missing ones black",
+                ));
+            }
+        });
+    }
+    if observed.iter().all(|&seen| seen == 0) {
+        return Err(DataError::malformed(
+            path,
+            format!("the mask hides all {plane} pixels"),
+            "paint the observed pixels white: there must be at least one",
+        ));
+    }
+    Ok(MaskPicture {
+        height: shape.height,
+        width: shape.width,
+        observed,
+    })
+}
+
+/// A PNG file of 8 bits as bytes, for example to be embedded in a page.
+///
+/// Values outside [-1, 1] are clipped.
+///
+/// # Shapes
+///
+/// `values: [C, H, W]` with C = 1 (grey) or 3 (red, green, blue).
+///
+/// # Errors
+///
+/// [`DataError::Invalid`] where C is neither 1 nor 3, where the number of values is not that of
+/// `shape`, or where a value is NaN.
+pub fn encode_png(shape: Shape, values: &[f64]) -> Result<Vec<u8>, DataError> {
+    let colour = match shape.channels {
+        1 => ColorType::Grayscale,
+        3 => ColorType::Rgb,
+        other => {
+            return Err(DataError::invalid(
+                "the number of channels of a picture",
+                other,
+                "PNG takes 1 (grey) or 3 (red, green, blue)",
+            ));
+        }
+    };
+    if values.len() != shape.len() {
+        return Err(DataError::invalid(
+            "the number of values of a picture",
+            values.len(),
+            format!("a picture of shape {shape} has {}", shape.len()),
+        ));
+    }
+    if let Some(index) = values.iter().position(|v| v.is_nan()) {
+        return Err(DataError::invalid(
+            format!("value {index} of a picture"),
+            values[index],
+            "a picture needs numbers: look for where the computation went wrong",
+        ));
+    }
+    let plane = shape.plane();
+    let bytes: Vec<u8> = (0..shape.len())
+        .map(|i| byte_of_value(values[(i % shape.channels) * plane + i / shape.channels]))
+        .collect();
+    let side = |name: &str, side: usize| {
+        u32::try_from(side).map_err(|_| {
+            DataError::invalid(
+                format!("the {name} of a picture"),
+                side,
+                "PNG takes at most 2^31 - 1",
+            )
+        })
+    };
+    let mut file = Vec::new();
+    let mut encoder = Encoder::new(
+        &mut file,
+        side("width", shape.width)?,
+        side("height", shape.height)?,
+    );
+    encoder.set_color(colour);
+    encoder.set_depth(BitDepth::Eight);
+    encoder
+        .write_header()
+        .and_then(|mut writer| {
+            writer.write_image_data(&bytes)?;
+            writer.finish()
+        })
+        .map_err(|e| DataError::invalid("the shape of a picture", shape, e.to_string()))?;
+    Ok(file)
+}
+
+/// Writes a PNG file of 8 bits; see [`encode_png`].
+///
+/// # Errors
+///
+/// As [`encode_png`], and [`DataError::Io`] where the file cannot be written.
+pub fn write_png(path: &Path, shape: Shape, values: &[f64]) -> Result<(), DataError> {
+    let bytes = encode_png(shape, values)?;
+    write_atomically(path, |file| std::io::Write::write_all(file, &bytes))
+}
+
+/// Repeats every pixel `factor` times in both directions.
+///
+/// # Panics
+///
+/// Where `factor` is 0 or `picture` does not have the values of its shape.
+pub fn magnify(picture: &Picture, factor: usize) -> Picture {
+    assert!(factor > 0, "a magnification of 0");
+    let Shape {
+        channels,
+        height,
+        width,
+    } = picture.shape;
+    assert_eq!(
+        picture.values.len(),
+        picture.shape.len(),
+        "values of a picture {}",
+        picture.shape
+    );
+    let shape = Shape {
+        channels,
+        height: height * factor,
+        width: width * factor,
+    };
+    let values = (0..shape.len())
+        .map(|i| {
+            let (c, row, column) = (
+                i / shape.plane(),
+                i / shape.width % shape.height,
+                i % shape.width,
+            );
+            picture.values[(c * height + row / factor) * width + column / factor]
+        })
+        .collect();
+    Picture { shape, values }
+}
+
+/// Pictures of one shape side by side, row by row, on white.
+///
+/// `None` leaves a cell empty; a last row that is not full is filled up with empty cells.
+///
+/// # Panics
+///
+/// Where there is no picture, `columns` is 0, or the shapes differ.
+pub fn mosaic(pictures: &[Option<&Picture>], columns: usize, gap: usize) -> Picture {
+    assert!(columns > 0, "a mosaic of 0 columns");
+    let cell = pictures
+        .iter()
+        .flatten()
+        .next()
+        .expect("a mosaic needs a picture")
+        .shape;
+    let rows = pictures.len().div_ceil(columns);
+    let shape = Shape {
+        channels: cell.channels,
+        height: rows * cell.height + (rows - 1) * gap,
+        width: columns * cell.width + (columns - 1) * gap,
+    };
+    let mut values = vec![1.0; shape.len()];
+    for (index, picture) in pictures.iter().enumerate() {
+        let Some(picture) = picture else { continue };
+        assert_eq!(
+            picture.shape, cell,
+            "the pictures of a mosaic have one shape"
+        );
+        let top = index / columns * (cell.height + gap);
+        let left = index % columns * (cell.width + gap);
+        for (line, pixels) in picture.values.chunks_exact(cell.width).enumerate() {
+            let (channel, row) = (line / cell.height, line % cell.height);
+            let start = (channel * shape.height + top + row) * shape.width + left;
+            values[start..start + cell.width].copy_from_slice(pixels);
+        }
+    }
+    Picture { shape, values }
+}
+
+/// Samples `[H, W, channels]` as stored, all out of `largest`.
+struct Decoded {
+    width: usize,
+    height: usize,
+    channels: usize,
+    samples: Vec<u16>,
+    largest: u16,
+}
+
+fn decode(path: &Path) -> Result<Decoded, DataError> {
+    let damaged = |problem: String| {
+        DataError::malformed(
+            path,
+            problem,
+            "the file is damaged or no PNG: export it again as an 8-bit or 16-bit PNG",
+        )
+    };
+    let file = File::open(path).map_err(DataError::io(path, "open"))?;
+    let mut decoder = Decoder::new(BufReader::new(file));
+    decoder.set_transformations(Transformations::EXPAND);
+    let mut reader = decoder
+        .read_info()
+        .map_err(|e| damaged(format!("the PNG header is unreadable ({e})")))?;
+    // A damaged header must not allocate the machine away.
+    let size = reader
+        .output_buffer_size()
+        .filter(|&size| size <= LARGEST_PICTURE)
+        .ok_or_else(|| {
+            let (width, height) = reader.info().size();
+            damaged(format!(
+                "the header announces {width} x {height} pixels, more than 1 GiB"
+            ))
+        })?;
+    let mut bytes = vec![0; size];
+    let info = reader
+        .next_frame(&mut bytes)
+        .and_then(|info| reader.finish().map(|()| info))
+        .map_err(|e| damaged(format!("the pixels are unreadable ({e})")))?;
+    bytes.truncate(info.buffer_size());
+    let (samples, largest) = match info.bit_depth {
+        BitDepth::Sixteen => (
+            bytes
+                .chunks_exact(2)
+                .map(|b| u16::from_be_bytes([b[0], b[1]]))
+                .collect(),
+            u16::MAX,
+        ),
+        // EXPAND brings lower depths to 8 bits.
+        _ => (
+            bytes.into_iter().map(u16::from).collect(),
+            u16::from(u8::MAX),
+        ),
+    };
+    Ok(Decoded {
+        width: info.width as usize,
+        height: info.height as usize,
+        channels: info.color_type.samples(),
+        samples,
+        largest,
+    })
+}

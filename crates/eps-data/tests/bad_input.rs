@@ -1,0 +1,795 @@
+//! Whatever is wrong with a file, the message names the file, the value and the remedy.
+
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+
+use eps_data::fashion_mnist::{self, Split};
+use eps_data::hdf5_file::read_hdf5_array;
+use eps_data::idx::{IdxArray, read_idx, write_idx};
+use eps_data::npy::{NpyValues, read_npy, read_npz, write_npy};
+use eps_data::png::{encode_png, read_mask, read_png, write_png};
+use eps_data::{
+    ArchiveReader, Array, DataError, ImageSet, MeasurementSet, Provenance, SampleArchive,
+};
+use eps_math::Shape;
+use eps_math::operator::OperatorSpec;
+use serde_json::json;
+use tempfile::TempDir;
+
+const SHAPE: Shape = Shape {
+    channels: 1,
+    height: 4,
+    width: 4,
+};
+
+fn provenance() -> Provenance {
+    Provenance {
+        name: "n".into(),
+        source: "s".into(),
+        licence: "MIT".into(),
+        sha256: "0".into(),
+    }
+}
+
+/// The message of an error, which must hold all of `parts`.
+#[track_caller]
+fn expect<T: Debug>(result: Result<T, DataError>, parts: &[&str]) {
+    let message = result.unwrap_err().to_string();
+    for part in parts {
+        assert!(message.contains(part), "{part:?} is not in: {message}");
+    }
+}
+
+/// A directory with one file, made by `write`.
+fn file(name: &str, write: impl FnOnce(&Path)) -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(name);
+    write(&path);
+    (dir, path)
+}
+
+/// Reads a file cut off at every step of its length; `read` must fail and name file and remedy.
+#[track_caller]
+fn every_truncation_fails<T: Debug>(
+    path: &Path,
+    remedy: &str,
+    read: impl Fn(&Path) -> Result<T, DataError>,
+) {
+    let whole = std::fs::read(path).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    read(path).unwrap();
+    for length in (0..whole.len())
+        .step_by(whole.len().div_ceil(97))
+        .chain([whole.len() - 1])
+    {
+        std::fs::write(path, &whole[..length]).unwrap();
+        let message = match read(path) {
+            Ok(value) => panic!("cut to {length} of {} bytes: {value:?}", whole.len()),
+            Err(error) => error.to_string(),
+        };
+        assert!(
+            message.contains(name) && message.contains(remedy),
+            "{length}: {message}"
+        );
+    }
+}
+
+/// Reads a file with one byte changed, for bytes all over it: it either fails with a message that
+/// names the file, or the byte did not matter.
+#[track_caller]
+fn no_damage_goes_unnoticed<T: Debug + PartialEq>(
+    path: &Path,
+    read: impl Fn(&Path) -> Result<T, DataError>,
+) {
+    let whole = std::fs::read(path).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let expected = read(path).unwrap();
+    for index in (0..whole.len()).step_by(whole.len().div_ceil(997)) {
+        let mut bytes = whole.clone();
+        bytes[index] ^= 0x55;
+        std::fs::write(path, &bytes).unwrap();
+        match read(path) {
+            Ok(value) => assert_eq!(value, expected, "byte {index}"),
+            Err(error) => assert!(error.to_string().contains(name), "byte {index}: {error}"),
+        }
+    }
+}
+
+// ------------------------------------------------------------------------------------------- IDX
+
+fn idx_file(name: &str) -> (TempDir, PathBuf) {
+    let array = IdxArray {
+        dims: vec![2, 3, 4],
+        data: (0..24).collect(),
+    };
+    file(name, |path| write_idx(path, &array).unwrap())
+}
+
+#[test]
+fn truncated_idx() {
+    for name in ["images.idx", "images.gz"] {
+        let (_dir, path) = idx_file(name);
+        every_truncation_fails(&path, "fetch it again", read_idx);
+    }
+    let (_dir, path) = idx_file("images.gz");
+    no_damage_goes_unnoticed(&path, |path| read_idx(path).map(|array| array.data));
+}
+
+#[test]
+fn malformed_idx() {
+    let (_dir, path) = idx_file("images.idx");
+    let whole = std::fs::read(&path).unwrap();
+    let changed = |index: usize, value: u8| {
+        let mut bytes = whole.clone();
+        bytes[index] = value;
+        std::fs::write(&path, bytes).unwrap();
+        read_idx(&path)
+    };
+    expect(
+        changed(0, 0x89),
+        &["images.idx", "[89, 00, 08, 03]", "fetch it again"],
+    );
+    expect(
+        changed(2, 0x0d),
+        &["images.idx", "0x0d", "convert the values to unsigned bytes"],
+    );
+    // 2³² − 1 rows: promised, not allocated.
+    let mut bytes = whole.clone();
+    bytes[4..8].fill(0xff);
+    std::fs::write(&path, &bytes).unwrap();
+    expect(
+        read_idx(&path),
+        &[
+            "images.idx",
+            "after 24 of the 51539607540",
+            "[4294967295, 3, 4]",
+        ],
+    );
+    bytes[4..16].fill(0xff);
+    std::fs::write(&path, &bytes).unwrap();
+    expect(
+        read_idx(&path),
+        &[
+            "images.idx",
+            "[4294967295, 4294967295, 4294967295]",
+            "overflow",
+        ],
+    );
+    std::fs::write(&path, [&whole[..], &[0]].concat()).unwrap();
+    expect(read_idx(&path), &["images.idx", "left over after the 24"]);
+
+    expect(
+        read_idx(Path::new("none/images.idx")),
+        &["none/images.idx", "check the path"],
+    );
+    let wrong = IdxArray {
+        dims: vec![5],
+        data: vec![0; 4],
+    };
+    expect(
+        write_idx(&path, &wrong),
+        &["is 4", "product of the dimensions [5]"],
+    );
+}
+
+#[test]
+fn another_file_in_place_of_fashion_mnist() {
+    for (split, name, remedy) in [
+        (
+            Split::Test,
+            fashion_mnist::TEST_IMAGES,
+            "restore data/fashion-mnist",
+        ),
+        (
+            Split::Train,
+            fashion_mnist::TRAIN_IMAGES,
+            "`cargo xtask fetch fashion-mnist`",
+        ),
+    ] {
+        let (dir, _path) = idx_file(name);
+        expect(
+            fashion_mnist::load(split, &[dir.path()]),
+            &[name, "SHA-256", remedy],
+        );
+        let empty = tempfile::tempdir().unwrap();
+        let looked = format!("looked in: {}", empty.path().display());
+        expect(
+            fashion_mnist::load(split, &[empty.path()]),
+            &[name, "does not exist", &looked],
+        );
+    }
+    expect(
+        "training".parse::<Split>(),
+        &["\"training\"", "train, validation or test"],
+    );
+}
+
+// ------------------------------------------------------------------------------------------- NPY
+
+fn npy_file() -> (TempDir, PathBuf) {
+    file("a.npy", |path| {
+        write_npy(path, &[2, 3], NpyValues::F32(&[0.5; 6])).unwrap()
+    })
+}
+
+#[test]
+fn truncated_npy_and_npz() {
+    let (_dir, path) = npy_file();
+    every_truncation_fails(&path, "save it again with numpy.save", read_npy);
+
+    let (_npy_dir, npy) = npy_file();
+    let (_dir, path) = file("a.npz", |path| {
+        use std::io::Write as _;
+        let mut writer = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
+        writer
+            .start_file("a.npy", zip::write::FileOptions::default())
+            .unwrap();
+        writer.write_all(&std::fs::read(&npy).unwrap()).unwrap();
+        writer.finish().unwrap();
+    });
+    every_truncation_fails(&path, "save it again with numpy.save", read_npz);
+    expect(read_npz(&npy), &["a.npy", "ZIP", "numpy.savez"]);
+}
+
+#[test]
+fn malformed_npy() {
+    let (_dir, path) = npy_file();
+    let whole = std::fs::read(&path).unwrap();
+    let replaced = |from: &str, to: &str| {
+        let at = whole
+            .windows(from.len())
+            .position(|w| w == from.as_bytes())
+            .unwrap();
+        let mut bytes = whole.clone();
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        read_npy(&path)
+    };
+    let again = "save it again";
+    expect(replaced("NUMPY", "MUMPY"), &["a.npy", "4d, 55", again]);
+    expect(
+        replaced("NUMPY\u{1}", "NUMPY\u{9}"),
+        &["a.npy", "version 9", again],
+    );
+    expect(
+        replaced("descr", "desc_"),
+        &["a.npy", "unreadable header", "desc_", again],
+    );
+    expect(
+        replaced("False", "maybe"),
+        &["a.npy", "unreadable header", "maybe", again],
+    );
+    expect(
+        replaced("<f4", "<c8"),
+        &["a.npy", "\"<c8\"", "convert it to float32"],
+    );
+    expect(
+        replaced("<f4", "|O8"),
+        &["a.npy", "\"|O8\"", "convert it to float32"],
+    );
+    expect(
+        replaced("(2, 3), }", "(2,-3), }"),
+        &["a.npy", "unreadable header", again],
+    );
+    expect(
+        replaced("(2, 3), }", "(2, 4), }"),
+        &["a.npy", "ends after 24 of 32 bytes", "[2, 4]"],
+    );
+    expect(
+        replaced("(2, 3), }", "(2, 2), }"),
+        &["a.npy", "left over after its 16", "[2, 2]"],
+    );
+    let large = format!("({0}, {0}), }}", u64::MAX / 2);
+    expect(replaced("(2, 3), }", &large), &["a.npy", "overflow"]);
+    std::fs::write(&path, b"\x93NUMPY\x02\x00\xff\xff\xff\xff").unwrap();
+    expect(read_npy(&path), &["a.npy", "4294967295", again]);
+
+    let nan = [1.0, f64::NAN];
+    write_npy(&path, &[2], NpyValues::F64(&nan)).unwrap();
+    expect(read_npy(&path), &["a.npy", "NaN", "index 1", "finite"]);
+    let wrong = write_npy(&path, &[3], NpyValues::F64(&nan));
+    expect(wrong, &["is 2", "product of the dimensions [3]"]);
+}
+
+#[test]
+fn arrays_that_cannot_be_chosen() {
+    let (dir, path) = npy_file();
+    let other = dir.path().join("a.mat");
+    std::fs::rename(&path, &other).unwrap();
+    expect(
+        Array::read(&other, "samples"),
+        &["a.mat", "\"mat\"", ".npy", ".h5"],
+    );
+
+    let (_dir, path) = samples_file();
+    expect(
+        Array::read(&path, "image"),
+        &["samples.h5", "\"image\"", "\"posterior_mean\"", "rename"],
+    );
+}
+
+// ------------------------------------------------------------------------------------------- PNG
+
+fn png_file() -> (TempDir, PathBuf) {
+    let values: Vec<f64> = (0..16).map(|i| f64::from(i) / 8.0 - 1.0).collect();
+    file("picture.png", |path| {
+        write_png(path, SHAPE, &values).unwrap()
+    })
+}
+
+#[test]
+fn truncated_png() {
+    let (_dir, path) = png_file();
+    every_truncation_fails(&path, "export it again", read_png);
+    let (_dir, path) = png_file();
+    no_damage_goes_unnoticed(&path, read_png);
+}
+
+#[test]
+fn malformed_png() {
+    let (_dir, path) = file("picture.png", |path| {
+        std::fs::write(path, "GIF89a").unwrap()
+    });
+    expect(
+        read_png(&path),
+        &["picture.png", "export it again as an 8-bit or 16-bit PNG"],
+    );
+    expect(
+        read_png(Path::new("none.png")),
+        &["none.png", "check the path"],
+    );
+
+    let mut encoder = png::Encoder::new(std::fs::File::create(&path).unwrap(), 2, 1);
+    encoder.set_color(png::ColorType::Rgba);
+    encoder
+        .write_header()
+        .unwrap()
+        .write_image_data(&[1, 2, 3, 255, 1, 2, 3, 254])
+        .unwrap();
+    expect(
+        read_png(&path),
+        &["picture.png", "row 0, column 1 is transparent", "flatten"],
+    );
+
+    let two = Shape {
+        channels: 2,
+        height: 1,
+        width: 1,
+    };
+    expect(
+        encode_png(two, &[0.0; 2]),
+        &["channels", "is 2", "1 (grey) or 3"],
+    );
+    expect(encode_png(SHAPE, &[0.0; 3]), &["is 3", "[1, 4, 4] has 16"]);
+    std::fs::remove_file(&path).unwrap();
+    let mut values = [0.0; 16];
+    values[5] = f64::NAN;
+    expect(write_png(&path, SHAPE, &values), &["value 5", "NaN"]);
+    assert!(!path.exists());
+}
+
+#[test]
+fn masks_that_are_none() {
+    let (_dir, path) = png_file();
+    expect(
+        read_mask(&path),
+        &["picture.png", "row 0, column 1", "neither black", "white"],
+    );
+    write_png(&path, SHAPE, &[-1.0; 16]).unwrap();
+    expect(
+        read_mask(&path),
+        &["picture.png", "hides all 16 pixels", "white"],
+    );
+}
+
+// ------------------------------------------------------------------------------------------ HDF5
+
+fn images_file() -> (TempDir, PathBuf) {
+    let set = ImageSet::new(SHAPE, (0..48).collect(), provenance()).unwrap();
+    file("images.h5", |path| set.write(path).unwrap())
+}
+
+fn samples_file() -> (TempDir, PathBuf) {
+    let samples = (0..96).map(|i| i as f32 / 100.0).collect();
+    let config = json!({ "task": "box" });
+    let archive = SampleArchive::new(SHAPE, 2, samples, config, provenance()).unwrap();
+    file("samples.h5", |path| archive.write(path).unwrap())
+}
+
+fn measurement() -> Result<MeasurementSet, DataError> {
+    let mask = OperatorSpec::Mask {
+        observed: (0..16).map(|i| i % 2).collect(),
+    };
+    MeasurementSet::new(SHAPE, vec![0.25; 48], vec![mask], 0.05, provenance())
+}
+
+fn measurements_file() -> (TempDir, PathBuf) {
+    let set = measurement()
+        .unwrap()
+        .with_truth(vec![0.5; 48])
+        .unwrap()
+        .with_seed(3);
+    file("y.h5", |path| set.write(path).unwrap())
+}
+
+#[test]
+fn truncated_or_damaged_hdf5() {
+    let again = "write it again";
+    let content = |set: MeasurementSet| {
+        let truth = set.truth().map(<[f64]>::to_vec);
+        (
+            set.y().to_vec(),
+            set.operator_specs().to_vec(),
+            set.sigma_y(),
+            set.seed(),
+            truth,
+        )
+    };
+    let (_dir, path) = images_file();
+    every_truncation_fails(&path, again, ImageSet::read);
+    let (_dir, path) = samples_file();
+    every_truncation_fails(&path, again, SampleArchive::read);
+    let (_dir, path) = measurements_file();
+    every_truncation_fails(&path, again, MeasurementSet::read);
+
+    let (_dir, path) = images_file();
+    no_damage_goes_unnoticed(&path, |path| {
+        ImageSet::read(path).map(|set| set.pixels().to_vec())
+    });
+    let (_dir, path) = samples_file();
+    no_damage_goes_unnoticed(&path, |path| {
+        SampleArchive::read(path).map(|a| a.samples().to_vec())
+    });
+    let (_dir, path) = measurements_file();
+    no_damage_goes_unnoticed(&path, |path| MeasurementSet::read(path).map(content));
+}
+
+#[test]
+fn another_file_in_place_of_hdf5() {
+    let (_dir, path) = png_file();
+    expect(
+        ImageSet::read(&path),
+        &["picture.png", "cannot be opened as HDF5", "another format"],
+    );
+    expect(
+        MeasurementSet::read(Path::new("none.h5")),
+        &["none.h5", "check the path"],
+    );
+    let (_dir, path) = images_file();
+    expect(
+        MeasurementSet::read(&path),
+        &[
+            "images.h5",
+            "\"eps-images\"",
+            "\"eps-measurements\"",
+            "file of the right kind",
+        ],
+    );
+    expect(
+        ArchiveReader::open(&path),
+        &["images.h5", "\"eps-samples\""],
+    );
+    let (_dir, path) = file("plain.h5", |path| drop(hdf5::File::create(path).unwrap()));
+    expect(
+        ImageSet::read(&path),
+        &["plain.h5", "\"format\"", "is missing"],
+    );
+    expect(read_hdf5_array(&path, "y"), &["plain.h5", "no array \"y\""]);
+    let (_dir, path) = samples_file();
+    let reader = ArchiveReader::open(&path).unwrap();
+    expect(reader.read("box/eps"), &["samples.h5", "\"box/eps\""]);
+}
+
+/// Opens a file of this crate for a change.
+fn change(path: &Path, how: impl FnOnce(&hdf5::File)) {
+    let file = hdf5::File::open_rw(path).unwrap();
+    how(&file);
+    file.close().unwrap();
+}
+
+fn replace_dataset<T: hdf5::H5Type>(path: &Path, name: &str, dims: &[usize], values: &[T]) {
+    change(path, |file| {
+        file.unlink(name).unwrap();
+        let dataset = file.new_dataset::<T>().shape(dims).create(name).unwrap();
+        dataset.write_raw(values).unwrap();
+    });
+}
+
+fn replace_attribute<T: hdf5::H5Type>(path: &Path, name: &str, value: T) {
+    change(path, |file| {
+        file.delete_attr(name).unwrap();
+        file.new_attr::<T>()
+            .create(name)
+            .unwrap()
+            .write_scalar(&value)
+            .unwrap();
+    });
+}
+
+fn text(value: &str) -> hdf5::types::VarLenUnicode {
+    value.parse().unwrap()
+}
+
+#[test]
+fn missing_datasets_and_attributes() {
+    for name in ["y", "mask"] {
+        let (_dir, path) = measurements_file();
+        change(&path, |file| file.unlink(name).unwrap());
+        expect(
+            MeasurementSet::read(&path),
+            &["y.h5", &format!("{name:?}"), "is missing", "add it"],
+        );
+    }
+    for name in [
+        "operator",
+        "sigma_y",
+        "shape",
+        "source",
+        "licence",
+        "format_version",
+    ] {
+        let (_dir, path) = measurements_file();
+        change(&path, |file| file.delete_attr(name).unwrap());
+        expect(
+            MeasurementSet::read(&path),
+            &["y.h5", &format!("{name:?}"), "is missing", "add it"],
+        );
+    }
+    for name in ["samples", "posterior_mean", "posterior_sd"] {
+        let (_dir, path) = samples_file();
+        change(&path, |file| file.unlink(name).unwrap());
+        expect(
+            SampleArchive::read(&path),
+            &["samples.h5", name, "is missing", "write the file"],
+        );
+    }
+    let (_dir, path) = samples_file();
+    change(&path, |file| file.delete_attr("config").unwrap());
+    expect(
+        SampleArchive::read(&path),
+        &["samples.h5", "\"config\"", "is missing"],
+    );
+    let (_dir, path) = images_file();
+    change(&path, |file| file.unlink("images").unwrap());
+    expect(
+        ImageSet::read(&path),
+        &["images.h5", "\"images\"", "is missing"],
+    );
+}
+
+#[test]
+fn datasets_of_the_wrong_shape_or_type() {
+    let (_dir, path) = images_file();
+    replace_dataset(&path, "images", &[3, 16], &[0_u8; 48]);
+    expect(
+        ImageSet::read(&path),
+        &["images.h5", "[3, 16]", "needed are 4", "reshape"],
+    );
+    replace_dataset(&path, "images", &[3, 1, 4, 4], &[0.0_f32; 48]);
+    expect(
+        ImageSet::read(&path),
+        &["images.h5", "float32", "uint8", "convert it"],
+    );
+    replace_dataset(&path, "images", &[0, 1, 4, 4], &[0_u8; 0]);
+    expect(
+        ImageSet::read(&path),
+        &["images.h5", "[0, 1, 4, 4]", "empty or incomplete"],
+    );
+
+    let (_dir, path) = samples_file();
+    replace_dataset(&path, "posterior_mean", &[3, 1, 2, 8], &[0.0_f32; 48]);
+    expect(
+        SampleArchive::read(&path),
+        &[
+            "samples.h5",
+            "\"posterior_mean\"",
+            "[3, 1, 2, 8]",
+            "[3, 1, 4, 4]",
+        ],
+    );
+
+    let (_dir, path) = measurements_file();
+    replace_dataset(&path, "truth", &[3, 3, 4, 4], &[0.0_f64; 144]);
+    expect(
+        MeasurementSet::read(&path),
+        &["y.h5", "\"truth\"", "[3, 3, 4, 4]", "[3, 1, 4, 4]"],
+    );
+    replace_dataset(&path, "y", &[3, 1, 2, 8], &[0.0_f64; 48]);
+    expect(
+        MeasurementSet::read(&path),
+        &["y.h5", "\"y\"", "[3, 1, 2, 8]", "[3, 1, 4, 4]"],
+    );
+    let (_dir, path) = measurements_file();
+    replace_dataset(&path, "mask", &[3, 2, 2], &[1_u8; 12]);
+    expect(
+        MeasurementSet::read(&path),
+        &["y.h5", "\"mask\"", "[3, 2, 2]", "[3, 4, 4]"],
+    );
+    replace_dataset(&path, "mask", &[2, 4, 4], &[1_u8; 32]);
+    expect(
+        MeasurementSet::read(&path),
+        &["y.h5", "operators is 2", "each of the 3"],
+    );
+
+    // A dataset that was created and never written reads as zeros: it must not be taken for data.
+    let (_dir, path) = images_file();
+    change(&path, |file| {
+        file.unlink("images").unwrap();
+        let dims = [1_usize << 40, 1, 4, 4];
+        file.new_dataset::<u8>()
+            .chunk([1, 1, 4, 4])
+            .shape(dims)
+            .create("images")
+            .unwrap();
+    });
+    expect(
+        ImageSet::read(&path),
+        &["images.h5", "[1099511627776, 1, 4, 4]", "incomplete"],
+    );
+}
+
+#[test]
+fn values_that_are_not_finite() {
+    let mut samples = vec![0.0_f32; 96];
+    samples[7] = f32::NAN;
+    let (_dir, path) = samples_file();
+    replace_dataset(&path, "samples", &[3, 2, 1, 4, 4], &samples);
+    expect(
+        SampleArchive::read(&path),
+        &["samples.h5", "\"samples\"", "NaN", "index 7", "finite"],
+    );
+    expect(
+        read_hdf5_array(&path, "samples"),
+        &["samples.h5", "NaN", "index 7"],
+    );
+    expect(
+        SampleArchive::new(SHAPE, 2, samples, json!({}), provenance()),
+        &["sample value", "index 7", "NaN"],
+    );
+
+    let mut y = vec![0.0; 48];
+    y[9] = f64::INFINITY;
+    let (_dir, path) = measurements_file();
+    replace_dataset(&path, "y", &[3, 1, 4, 4], &y);
+    expect(
+        MeasurementSet::read(&path),
+        &["y.h5", "\"y\"", "inf", "index 9"],
+    );
+    let pool = || vec![OperatorSpec::AveragePool { factor: 1 }];
+    expect(
+        MeasurementSet::new(SHAPE, y, pool(), 0.1, provenance()),
+        &["y", "index 9", "inf"],
+    );
+    let truth = measurement().unwrap().with_truth(vec![f64::NAN; 48]);
+    expect(truth, &["truth", "index 0", "NaN"]);
+}
+
+#[test]
+fn measurements_that_make_no_sense() {
+    for sigma_y in [0.0, -0.1, f64::NAN] {
+        let pool = vec![OperatorSpec::AveragePool { factor: 1 }];
+        let set = MeasurementSet::new(SHAPE, vec![0.0; 16], pool, sigma_y, provenance());
+        expect(set, &["sigma_y", &format!("{sigma_y}"), "positive"]);
+    }
+    let (_dir, path) = measurements_file();
+    replace_attribute(&path, "sigma_y", -0.05_f64);
+    expect(
+        MeasurementSet::read(&path),
+        &["y.h5", "sigma_y is -0.05", "positive"],
+    );
+    let (_dir, path) = measurements_file();
+    replace_attribute(&path, "sigma_y_255", 0.05_f64);
+    expect(
+        MeasurementSet::read(&path),
+        &["y.h5", "sigma_y_255 = 0.05", "6.375", "correct one"],
+    );
+    let (_dir, path) = measurements_file();
+    replace_attribute(&path, "operator", text("{\"operator\": \"fisheye\"}"));
+    expect(
+        MeasurementSet::read(&path),
+        &["y.h5", "\"operator\"", "fisheye", "average-pool"],
+    );
+    let (_dir, path) = measurements_file();
+    replace_attribute(&path, "format_version", 9_u64);
+    expect(
+        MeasurementSet::read(&path),
+        &["y.h5", "format_version", "is 9", "known is 1"],
+    );
+    let (_dir, path) = measurements_file();
+    replace_dataset(&path, "mask", &[1, 4, 4], &[0_u8; 16]);
+    expect(
+        MeasurementSet::read(&path),
+        &["y.h5", "image 0", "hides all 16 pixels"],
+    );
+
+    let new = |y: usize, operators| {
+        MeasurementSet::new(SHAPE, vec![0.0; y], operators, 0.1, provenance())
+    };
+    let pool = |factor| OperatorSpec::AveragePool { factor };
+    let mask = |seen| OperatorSpec::Mask {
+        observed: vec![seen; 16],
+    };
+    expect(new(16, vec![mask(0)]), &["image 0", "hides all 16"]);
+    expect(
+        new(16, vec![mask(1), mask(0)]),
+        &["image 1", "hides all 16"],
+    );
+    expect(new(16, vec![pool(3)]), &["image 0", "3", "does not divide"]);
+    expect(
+        new(16, vec![mask(1), pool(2)]),
+        &["operator 1", "average-pool", "here mask"],
+    );
+    expect(
+        new(16, vec![pool(2), pool(4)]),
+        &["measurement 1", "[1, 1, 1]", "[1, 2, 2]"],
+    );
+    expect(
+        new(5, vec![pool(2)]),
+        &["y", "is 5", "multiple of 4", "[1, 2, 2]"],
+    );
+    expect(new(16, vec![]), &["operators is 0", "give one"]);
+    expect(
+        new(16, vec![pool(2), pool(2)]),
+        &["operators is 2", "each of the 4"],
+    );
+    let ragged = OperatorSpec::CircularBlur {
+        kernel: vec![vec![1.0], vec![1.0, 2.0]],
+    };
+    expect(
+        new(16, vec![ragged]),
+        &["row 1 of kernel 0", "is 2", "the first, 1"],
+    );
+    let large = OperatorSpec::GaussianBlur {
+        sigma_blur: 1.0,
+        taps: 5,
+    };
+    expect(new(16, vec![large]), &["image 0", "5×5", "4×4", "crop it"]);
+    expect(
+        measurement().unwrap().with_truth(vec![0.0; 7]),
+        &["is 7", "need 48"],
+    );
+}
+
+#[test]
+fn sets_and_archives_of_the_wrong_length() {
+    expect(
+        ImageSet::new(SHAPE, vec![], provenance()),
+        &["is 0", "multiple of 16"],
+    );
+    expect(
+        ImageSet::new(SHAPE, vec![0; 17], provenance()),
+        &["is 17", "multiple of 16"],
+    );
+    let archive = |n: usize| SampleArchive::new(SHAPE, 2, vec![0.0; n], json!({}), provenance());
+    expect(archive(0), &["is 0", "multiple of 32"]);
+    expect(archive(33), &["is 33", "multiple of 32", "2 samples"]);
+    expect(
+        archive(32).unwrap().with_truth(vec![0.0; 15]),
+        &["is 15", "need 16"],
+    );
+}
+
+#[test]
+fn nothing_half_written_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("y.h5");
+    // A directory of the file's name makes the last step, the renaming, fail.
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("kept"), "").unwrap();
+    expect(measurement().unwrap().write(&path), &["y.h5", "rename"]);
+    expect(
+        write_npy(&path, &[1], NpyValues::U8(&[1])),
+        &["y.h5", "rename"],
+    );
+    let names: Vec<_> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    assert_eq!(names, [path]);
+
+    let nowhere = dir.path().join("no/samples.h5");
+    expect(
+        measurement().unwrap().write(&nowhere),
+        &["no/samples.h5", "its directory exists"],
+    );
+}

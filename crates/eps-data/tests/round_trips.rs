@@ -1,0 +1,617 @@
+//! What is written is read back bit for bit.
+
+use std::path::Path;
+
+use eps_data::idx::{IdxArray, read_idx, write_idx};
+use eps_data::npy::{NpyValues, read_npy, read_npz, write_npy};
+use eps_data::png::{Picture, encode_png, magnify, mosaic, read_mask, read_png, write_png};
+use eps_data::range::value_of_byte;
+use eps_data::{
+    ArchiveReader, ArchiveWriter, Array, ImageSet, MeasurementSet, Provenance, SampleArchive,
+};
+use eps_math::Shape;
+use eps_math::operator::{LinearOperator, OperatorSpec};
+use proptest::prelude::*;
+use serde_json::json;
+
+fn provenance() -> Provenance {
+    Provenance {
+        name: "a test".into(),
+        source: "made by the test, σ = ½".into(),
+        licence: "MIT".into(),
+        sha256: "ab".repeat(32),
+    }
+}
+
+fn shape(channels: usize, height: usize, width: usize) -> Shape {
+    Shape {
+        channels,
+        height,
+        width,
+    }
+}
+
+/// Values without a pattern, in [-1, 1), all 53 bits in use.
+fn values(n: usize, seed: u64) -> Vec<f64> {
+    let mut state = seed;
+    (0..n)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            (state >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+        })
+        .collect()
+}
+
+fn bits(values: &[f64]) -> Vec<u64> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+// ---------------------------------------------------------------------------------------- images
+
+#[test]
+fn an_image_set_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("images.h5");
+    let pixels: Vec<u8> = (0..3 * 2 * 5 * 4).map(|i| (i * 37 % 256) as u8).collect();
+    let set = ImageSet::new(shape(2, 5, 4), pixels, provenance()).unwrap();
+    set.write(&path).unwrap();
+    assert_eq!(ImageSet::read(&path).unwrap(), set);
+    assert_eq!(set.len(), 3);
+    assert_eq!(set.image(1), &set.pixels()[40..80]);
+    assert_eq!(
+        set.to_unit_range(2)[0],
+        f64::from(set.pixels()[80]) / 127.5 - 1.0
+    );
+    assert_eq!(set.to_unit_range_f32(2)[0], set.to_unit_range(2)[0] as f32);
+}
+
+// ------------------------------------------------------------------------------------------- IDX
+
+proptest! {
+    #[test]
+    fn idx_comes_back(dims in prop::collection::vec(0_usize..5, 0..4), gzip: bool, seed: u8) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(if gzip { "a.gz" } else { "a.idx" });
+        let n: usize = dims.iter().product();
+        let data = (0..n).map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed)).collect();
+        let array = IdxArray { dims, data };
+        write_idx(&path, &array).unwrap();
+        prop_assert_eq!(read_idx(&path).unwrap(), array);
+    }
+
+    #[test]
+    fn any_bytes_as_idx_give_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.idx");
+        std::fs::write(&path, bytes).unwrap();
+        if let Err(error) = read_idx(&path) {
+            prop_assert!(error.to_string().contains("a.idx"));
+        }
+    }
+}
+
+// ------------------------------------------------------------------------------------------- NPY
+
+/// An NPY file as NumPy writes it, of any version and type.
+fn npy_file(version: u8, header: &str, data: &[u8]) -> Vec<u8> {
+    let mut file = b"\x93NUMPY".to_vec();
+    file.extend([version, 0]);
+    match version {
+        1 => file.extend((header.len() as u16).to_le_bytes()),
+        _ => file.extend((header.len() as u32).to_le_bytes()),
+    }
+    file.extend(header.as_bytes());
+    file.extend(data);
+    file
+}
+
+fn read_bytes(bytes: &[u8]) -> Array {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.npy");
+    std::fs::write(&path, bytes).unwrap();
+    read_npy(&path).unwrap()
+}
+
+#[test]
+fn every_number_type_of_numpy_is_read() {
+    let le = |bytes: &[u8]| bytes.to_vec();
+    let be = |bytes: &[u8]| bytes.iter().rev().copied().collect::<Vec<u8>>();
+    // One value for each type, as little-endian bytes, with what it stands for.
+    let cases: [(&str, Vec<u8>, f64); 12] = [
+        ("b1", vec![1], 1.0),
+        ("u1", vec![200], 200.0),
+        ("i1", vec![0x9c], -100.0),
+        ("u2", 60_000_u16.to_le_bytes().into(), 60_000.0),
+        ("i2", (-30_000_i16).to_le_bytes().into(), -30_000.0),
+        ("u4", 4_000_000_000_u32.to_le_bytes().into(), 4e9),
+        ("i4", (-2_000_000_000_i32).to_le_bytes().into(), -2e9),
+        (
+            "u8",
+            (1_u64 << 60).to_le_bytes().into(),
+            (1_u64 << 60) as f64,
+        ),
+        (
+            "i8",
+            (-(1_i64 << 60)).to_le_bytes().into(),
+            -((1_u64 << 60) as f64),
+        ),
+        // 0xc100 is −2.5 in half precision: sign 1, exponent 16 − 15, mantissa 1.25.
+        ("f2", vec![0x00, 0xc1], -2.5),
+        ("f4", 0.1_f32.to_le_bytes().into(), f64::from(0.1_f32)),
+        ("f8", 0.1_f64.to_le_bytes().into(), 0.1),
+    ];
+    for (kind, bytes, expected) in cases {
+        for version in 1..=3 {
+            for (order, data) in [("<", le(&bytes)), (">", be(&bytes))] {
+                let header = format!(
+                    "{{'descr': '{order}{kind}', 'fortran_order': False, 'shape': (1,), }}\n"
+                );
+                let array = read_bytes(&npy_file(version, &header, &data));
+                assert_eq!(
+                    array,
+                    Array {
+                        dims: vec![1],
+                        values: vec![expected]
+                    },
+                    "{header}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn fortran_order_and_odd_headers_are_read() {
+    // a[i, j, k] = 100 i + 10 j + k for the shape (2, 3, 2), i fastest in the file.
+    let mut data = Vec::new();
+    let mut expected = Vec::new();
+    for k in 0..2 {
+        for j in 0..3 {
+            data.extend((0..2).map(|i| 100 * i + 10 * j + k));
+        }
+    }
+    for i in 0..2 {
+        for j in 0..3 {
+            expected.extend((0..2).map(|k| f64::from(100 * i + 10 * j + k)));
+        }
+    }
+    let data: Vec<u8> = data.into_iter().collect();
+    let header = "{\"shape\": (2L,3L,2L), 'fortran_order':True,'descr':\"|u1\"}";
+    let array = read_bytes(&npy_file(1, header, &data));
+    assert_eq!(
+        array,
+        Array {
+            dims: vec![2, 3, 2],
+            values: expected
+        }
+    );
+
+    let scalar = npy_file(
+        2,
+        "{'descr': '<f8', 'fortran_order': True, 'shape': ()}",
+        &0.5_f64.to_le_bytes(),
+    );
+    assert_eq!(
+        read_bytes(&scalar),
+        Array {
+            dims: vec![],
+            values: vec![0.5]
+        }
+    );
+}
+
+#[test]
+fn npy_is_written_as_numpy_writes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.npy");
+    write_npy(&path, &[3], NpyValues::U8(&[1, 2, 3])).unwrap();
+    // numpy.save("a.npy", numpy.array([1, 2, 3], "u1")) of NumPy 2.1 writes these 131 bytes.
+    let mut expected =
+        b"\x93NUMPY\x01\x00\x76\x00{'descr': '|u1', 'fortran_order': False, 'shape': (3,), }"
+            .to_vec();
+    expected.resize(127, b' ');
+    expected.extend(b"\n\x01\x02\x03");
+    assert_eq!(std::fs::read(&path).unwrap(), expected);
+}
+
+proptest! {
+    #[test]
+    fn npy_comes_back(dims in prop::collection::vec(0_usize..5, 0..5), seed: u64) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.npy");
+        let data = values(dims.iter().product(), seed);
+        write_npy(&path, &dims, NpyValues::F64(&data)).unwrap();
+        let array = read_npy(&path).unwrap();
+        prop_assert_eq!(&array.dims, &dims);
+        prop_assert_eq!(bits(&array.values), bits(&data));
+
+        let single: Vec<f32> = data.iter().map(|&v| v as f32).collect();
+        write_npy(&path, &dims, NpyValues::F32(&single)).unwrap();
+        let array = read_npy(&path).unwrap();
+        prop_assert!(array.values.iter().zip(&single).all(|(&a, &b)| a == f64::from(b)));
+    }
+
+    #[test]
+    fn any_header_gives_an_answer(header in "[{}()',:<>|a-z0-9 LTF]{0,60}", data: [u8; 8]) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.npy");
+        std::fs::write(&path, npy_file(1, &header, &data)).unwrap();
+        if let Err(error) = read_npy(&path) {
+            prop_assert!(error.to_string().contains("a.npy"));
+        }
+    }
+}
+
+#[test]
+fn npz_is_read_stored_and_deflated() {
+    use std::io::Write as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.npz");
+    let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }";
+    let data: Vec<u8> = [1.5_f32, -2.0]
+        .iter()
+        .flat_map(|v| v.to_le_bytes())
+        .collect();
+    let mut writer = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+    for (name, method) in [
+        ("truth.npy", zip::CompressionMethod::Stored),
+        ("samples.npy", zip::CompressionMethod::Deflated),
+    ] {
+        let options = zip::write::FileOptions::default().compression_method(method);
+        writer.start_file(name, options).unwrap();
+        writer.write_all(&npy_file(1, header, &data)).unwrap();
+    }
+    writer.finish().unwrap();
+
+    let expected = Array {
+        dims: vec![2],
+        values: vec![1.5, -2.0],
+    };
+    let arrays = read_npz(&path).unwrap();
+    assert_eq!(
+        arrays,
+        [
+            ("truth".into(), expected.clone()),
+            ("samples".into(), expected.clone())
+        ]
+    );
+    assert_eq!(Array::read(&path, "samples").unwrap(), expected);
+}
+
+// ------------------------------------------------------------------------------------------- PNG
+
+#[test]
+fn a_picture_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.png");
+    for channels in [1, 3] {
+        let shape = shape(channels, 3, 5);
+        let bytes = (0..shape.len()).map(|i| (i * 53 % 256) as u8);
+        let picture = Picture {
+            shape,
+            values: bytes.map(value_of_byte).collect(),
+        };
+        write_png(&path, shape, &picture.values).unwrap();
+        assert_eq!(read_png(&path).unwrap(), picture);
+        assert_eq!(
+            Array::read(&path, "").unwrap(),
+            Array {
+                dims: vec![channels, 3, 5],
+                values: picture.values
+            }
+        );
+    }
+}
+
+/// A PNG file of any kind, for what this crate reads but does not write.
+fn foreign_png(
+    path: &Path,
+    size: (u32, u32),
+    colour: png::ColorType,
+    depth: png::BitDepth,
+    data: &[u8],
+) {
+    let mut encoder = png::Encoder::new(std::fs::File::create(path).unwrap(), size.0, size.1);
+    encoder.set_color(colour);
+    encoder.set_depth(depth);
+    if colour == png::ColorType::Indexed {
+        encoder.set_palette(vec![0, 0, 0, 255, 128, 0]);
+    }
+    encoder
+        .write_header()
+        .unwrap()
+        .write_image_data(data)
+        .unwrap();
+}
+
+#[test]
+fn sixteen_bits_palettes_single_bits_and_opaque_alpha_are_read() {
+    use png::{BitDepth, ColorType};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.png");
+
+    foreign_png(
+        &path,
+        (3, 1),
+        ColorType::Grayscale,
+        BitDepth::Sixteen,
+        &[0, 0, 255, 255, 0, 1],
+    );
+    let picture = read_png(&path).unwrap();
+    assert_eq!(picture.shape, shape(1, 1, 3));
+    assert_eq!(picture.values, [-1.0, 1.0, 1.0 / 32767.5 - 1.0]);
+
+    foreign_png(&path, (2, 1), ColorType::Indexed, BitDepth::Eight, &[1, 0]);
+    let picture = read_png(&path).unwrap();
+    assert_eq!(picture.shape, shape(3, 1, 2));
+    assert_eq!(
+        picture.values,
+        [1.0, -1.0, value_of_byte(128), -1.0, -1.0, -1.0]
+    );
+
+    foreign_png(
+        &path,
+        (3, 1),
+        ColorType::Grayscale,
+        BitDepth::One,
+        &[0b1010_0000],
+    );
+    assert_eq!(read_png(&path).unwrap().values, [1.0, -1.0, 1.0]);
+    let mask = read_mask(&path).unwrap();
+    assert_eq!(
+        (mask.height, mask.width, mask.observed),
+        (1, 3, vec![1, 0, 1])
+    );
+
+    foreign_png(
+        &path,
+        (2, 1),
+        ColorType::GrayscaleAlpha,
+        BitDepth::Eight,
+        &[7, 255, 9, 255],
+    );
+    let picture = read_png(&path).unwrap();
+    assert_eq!(picture.shape, shape(1, 1, 2));
+    assert_eq!(picture.values, [value_of_byte(7), value_of_byte(9)]);
+}
+
+#[test]
+fn values_are_clipped_into_bytes() {
+    let bytes = encode_png(shape(1, 1, 4), &[-1.5, 1.5, 0.0, f64::INFINITY]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.png");
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(
+        read_png(&path).unwrap().values,
+        [-1.0, 1.0, value_of_byte(128), 1.0]
+    );
+}
+
+#[test]
+fn a_mosaic_has_gaps_and_empty_cells_of_white() {
+    let dark = Picture {
+        shape: shape(1, 1, 2),
+        values: vec![-1.0, -0.5],
+    };
+    let grey = Picture {
+        shape: shape(1, 1, 2),
+        values: vec![0.0, 0.25],
+    };
+    let whole = mosaic(&[Some(&dark), None, Some(&grey)], 2, 1);
+    assert_eq!(whole.shape, shape(1, 3, 5));
+    #[rustfmt::skip]
+    assert_eq!(whole.values, [
+        -1.0, -0.5, 1.0, 1.0, 1.0,
+         1.0,  1.0, 1.0, 1.0, 1.0,
+         0.0, 0.25, 1.0, 1.0, 1.0,
+    ]);
+    let large = magnify(
+        &Picture {
+            shape: shape(2, 1, 2),
+            values: vec![1.0, 2.0, 3.0, 4.0],
+        },
+        2,
+    );
+    assert_eq!(large.shape, shape(2, 2, 4));
+    #[rustfmt::skip]
+    assert_eq!(large.values, [
+        1.0, 1.0, 2.0, 2.0,
+        1.0, 1.0, 2.0, 2.0,
+        3.0, 3.0, 4.0, 4.0,
+        3.0, 3.0, 4.0, 4.0,
+    ]);
+}
+
+// -------------------------------------------------------------------------------------- archives
+
+fn archive(samples_per_image: usize) -> SampleArchive {
+    let shape = shape(2, 3, 4);
+    let n = 3 * samples_per_image * shape.len();
+    let samples = values(n, 1).iter().map(|&v| v as f32).collect();
+    // Longer than the 64 kB to which HDF5 limits what an attribute holds by itself.
+    let config = json!({ "sigma_y": 0.1, "note": "σ".repeat(100_000), "seeds": [1, 2, 3] });
+    SampleArchive::new(shape, samples_per_image, samples, config, provenance()).unwrap()
+}
+
+#[test]
+fn mean_and_deviation_are_those_of_the_samples() {
+    let samples = vec![1.0, 10.0, 2.0, 20.0, 6.0, 30.0];
+    let archive =
+        SampleArchive::new(shape(1, 1, 2), 3, samples.clone(), json!({}), provenance()).unwrap();
+    assert_eq!(archive.len(), 1);
+    assert_eq!(archive.posterior_mean(), [3.0, 20.0]);
+    // Squares (4 + 1 + 9) / 2 = 7 and (100 + 0 + 100) / 2 = 100.
+    assert_eq!(archive.posterior_sd(), [7.0_f32.sqrt(), 10.0]);
+    let single = SampleArchive::new(shape(1, 1, 2), 1, samples, json!({}), provenance()).unwrap();
+    assert_eq!(single.len(), 3);
+    assert_eq!(single.posterior_sd(), [0.0; 6]);
+}
+
+#[test]
+fn one_archive_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("samples.h5");
+    let archive = archive(2);
+    let archive = archive
+        .clone()
+        .with_truth(archive.posterior_mean().to_vec())
+        .unwrap();
+    archive.write(&path).unwrap();
+    assert_eq!(SampleArchive::read(&path).unwrap(), archive);
+    assert_eq!(ArchiveReader::open(&path).unwrap().groups().unwrap(), ["/"]);
+    let samples = Array::read(&path, "samples").unwrap();
+    assert_eq!(samples.dims, [3, 2, 2, 3, 4]);
+    assert!(
+        samples
+            .values
+            .iter()
+            .zip(archive.samples())
+            .all(|(&a, &b)| a == f64::from(b))
+    );
+}
+
+#[test]
+fn several_archives_come_back_and_appear_only_when_finished() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("samples.h5");
+    let writer = ArchiveWriter::create(&path).unwrap();
+    writer.add("box/eps-20", &archive(2)).unwrap();
+    writer.add("box/mmse", &archive(1)).unwrap();
+    let error = writer.add("box/mmse", &archive(1)).unwrap_err().to_string();
+    assert!(
+        error.contains("box/mmse") && error.contains("samples.h5"),
+        "{error}"
+    );
+    assert!(!path.exists());
+    writer.finish().unwrap();
+
+    let reader = ArchiveReader::open(&path).unwrap();
+    assert_eq!(reader.groups().unwrap(), ["box/eps-20", "box/mmse"]);
+    assert_eq!(reader.read("box/eps-20").unwrap(), archive(2));
+    assert_eq!(reader.read("box/mmse").unwrap(), archive(1));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+
+    drop({
+        let unfinished = ArchiveWriter::create(&dir.path().join("other.h5")).unwrap();
+        unfinished.add("box", &archive(1)).unwrap();
+        unfinished
+    });
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+// ---------------------------------------------------------------------------------- measurements
+
+fn rows(values: &[f64], columns: usize) -> Vec<Vec<f64>> {
+    values.chunks_exact(columns).map(<[f64]>::to_vec).collect()
+}
+
+/// Every family, shared and by image, for three images of 2 × 6 × 8.
+fn families() -> Vec<Vec<OperatorSpec>> {
+    let mask = |seed| OperatorSpec::Mask {
+        observed: values(48, seed)
+            .iter()
+            .map(|&v| u8::from(v > 0.0))
+            .collect(),
+    };
+    let motion = |length, angle_degrees| OperatorSpec::MotionBlur {
+        length,
+        angle_degrees,
+    };
+    let separable = |seed| OperatorSpec::Separable {
+        vertical: rows(&values(3 * 6, seed), 6),
+        horizontal: rows(&values(4 * 8, seed + 1), 8),
+    };
+    let dense = |seed| OperatorSpec::Dense {
+        matrix: rows(&values(5 * 96, seed), 96),
+    };
+    let kernel = OperatorSpec::CircularBlur {
+        kernel: rows(&values(2 * 5, 9), 5),
+    };
+    vec![
+        vec![mask(1)],
+        vec![mask(1), mask(2), mask(3)],
+        vec![OperatorSpec::AveragePool { factor: 2 }],
+        vec![OperatorSpec::GaussianBlur {
+            sigma_blur: 0.75,
+            taps: 5,
+        }],
+        vec![motion(1, 0.0), motion(3, 0.1), motion(5, 123.456)],
+        vec![kernel],
+        vec![separable(1)],
+        vec![separable(2), separable(3), separable(4)],
+        vec![dense(1)],
+        vec![dense(2), dense(3), dense(4)],
+    ]
+}
+
+#[test]
+fn measurements_of_every_family_come_back_bit_for_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("y.h5");
+    let shape = shape(2, 6, 8);
+    for operators in families() {
+        let range = operators[0].build(shape).unwrap().range();
+        let y = values(3 * range.len(), 7);
+        let truth = values(3 * shape.len(), 8);
+        let set = MeasurementSet::new(shape, y, operators.clone(), 0.05, provenance())
+            .unwrap()
+            .with_seed(u64::MAX)
+            .with_truth(truth)
+            .unwrap();
+        set.write(&path).unwrap();
+        let read = MeasurementSet::read(&path).unwrap();
+
+        assert_eq!(read.shape(), shape);
+        assert_eq!(read.range(), range);
+        assert_eq!(bits(read.y()), bits(set.y()));
+        assert_eq!(bits(read.truth().unwrap()), bits(set.truth().unwrap()));
+        assert_eq!(read.operator_specs(), set.operator_specs());
+        assert_eq!(read.sigma_y().to_bits(), 0.05_f64.to_bits());
+        assert_eq!(read.seed(), Some(u64::MAX));
+        assert_eq!(read.provenance(), set.provenance());
+
+        // The operators that come back measure the same bits as those that were given.
+        for index in 0..3 {
+            let given = &operators[index % operators.len()].build(shape).unwrap();
+            let x = &set.truth().unwrap()[..shape.len()];
+            assert_eq!(bits(&read.operator(index).apply(x)), bits(&given.apply(x)));
+            assert_eq!(read.measurement(index).len(), range.len());
+        }
+    }
+}
+
+#[test]
+fn seed_and_truth_may_be_unknown() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("y.h5");
+    let pool = vec![OperatorSpec::AveragePool { factor: 2 }];
+    let set = MeasurementSet::new(shape(1, 4, 4), values(4, 1), pool, 0.1, provenance()).unwrap();
+    set.write(&path).unwrap();
+    let read = MeasurementSet::read(&path).unwrap();
+    assert_eq!((read.seed(), read.truth()), (None, None));
+}
+
+// ---------------------------------------------------------------------------------- the data set
+
+#[test]
+fn the_committed_test_images_are_the_official_ones() {
+    use eps_data::fashion_mnist::{Split, load};
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/fashion-mnist");
+    let set = load(Split::Test, &[&committed]).unwrap();
+    assert_eq!(set.len(), 10_000);
+    assert_eq!(set.shape(), shape(1, 28, 28));
+    // The mean pixel of the official test images, as published with the data set: 0.2868 of 1.
+    let sum: u64 = set.pixels().iter().map(|&v| u64::from(v)).sum();
+    let mean = sum as f64 / set.pixels().len() as f64 / 255.0;
+    assert!((mean - 0.2868).abs() < 5e-5, "{mean}");
+
+    let elsewhere = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let error = load(Split::Train, &[elsewhere]).unwrap_err().to_string();
+    assert!(
+        error.contains("train-images-idx3-ubyte.gz")
+            && error.contains("`cargo xtask fetch fashion-mnist`"),
+        "{error}"
+    );
+}

@@ -1,0 +1,158 @@
+//! What can be wrong with the input of this crate.
+
+use crate::Shape;
+
+/// An input that the mathematics does not admit.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MathError {
+    /// A shape with a zero side.
+    #[error("image shape {0} has no pixels: every side must be at least 1")]
+    EmptyShape(Shape),
+    /// A buffer of the wrong length.
+    #[error("{what} has {found} values where {expected} are needed")]
+    Length {
+        /// What the buffer holds.
+        what: &'static str,
+        /// The length it should have.
+        expected: usize,
+        /// The length it has.
+        found: usize,
+    },
+    /// A value that is not finite.
+    #[error("{what} holds {value} at index {index}: all values must be finite")]
+    NotFinite {
+        /// What the buffer holds.
+        what: &'static str,
+        /// The offending index.
+        index: usize,
+        /// The offending value.
+        value: f64,
+    },
+    /// A parameter outside its range.
+    #[error("{what} is {value}: it must be {range}")]
+    OutOfRange {
+        /// The parameter.
+        what: &'static str,
+        /// The offending value.
+        value: f64,
+        /// The admissible range in words.
+        range: &'static str,
+    },
+    /// A mask that observes nothing.
+    #[error("the mask hides all {0} pixels: at least one must be observed")]
+    EmptyMask(usize),
+    /// A pooling factor that does not divide the image.
+    #[error("a pooling factor of {factor} does not divide an image of {height}×{width} pixels")]
+    PoolingFactor {
+        /// The factor.
+        factor: usize,
+        /// Height of the image.
+        height: usize,
+        /// Width of the image.
+        width: usize,
+    },
+    /// A kernel larger than the image.
+    #[error(
+        "a kernel of {rows}×{columns} taps is larger than the image of {height}×{width} pixels: \
+         crop it"
+    )]
+    KernelSize {
+        /// Rows of the kernel.
+        rows: usize,
+        /// Columns of the kernel.
+        columns: usize,
+        /// Height of the image.
+        height: usize,
+        /// Width of the image.
+        width: usize,
+    },
+    /// A matrix that should be symmetric and is not.
+    #[error(
+        "{what} is not symmetric: its entries at [{row}, {column}] and [{column}, {row}] differ by \
+         {difference}"
+    )]
+    NotSymmetric {
+        /// The matrix.
+        what: &'static str,
+        /// The row of the first such entry.
+        row: usize,
+        /// Its column.
+        column: usize,
+        /// The difference.
+        difference: f64,
+    },
+    /// A matrix that should be positive definite and is not, to double precision.
+    #[error("{0} is not positive definite: raise its smallest eigenvalues, or leave out directions \
+             without variance")]
+    NotPositiveDefinite(&'static str),
+    /// An empty list.
+    #[error("{0} is empty: at least one is needed")]
+    Empty(&'static str),
+    /// A factorisation that did not converge.
+    #[error("the {0} did not converge")]
+    NotConverged(&'static str),
+}
+
+/// Checks that a buffer has the length it should have and holds finite values only.
+pub(crate) fn check_values(
+    what: &'static str,
+    values: &[f64],
+    expected: usize,
+) -> Result<(), MathError> {
+    if values.len() != expected {
+        return Err(MathError::Length { what, expected, found: values.len() });
+    }
+    check_finite(what, values)
+}
+
+/// Checks that a buffer holds finite values only.
+pub(crate) fn check_finite(what: &'static str, values: &[f64]) -> Result<(), MathError> {
+    match values.iter().position(|v| !v.is_finite()) {
+        Some(index) => Err(MathError::NotFinite { what, index, value: values[index] }),
+        None => Ok(()),
+    }
+}
+
+/// Checks that a number is positive and finite.
+pub(crate) fn check_positive(what: &'static str, value: f64) -> Result<(), MathError> {
+    if value > 0.0 && value.is_finite() {
+        Ok(())
+    } else {
+        Err(MathError::OutOfRange { what, value, range: "positive and finite" })
+    }
+}
+
+/// Checks that a matrix is n×n, finite, and symmetric to rounding.
+pub(crate) fn check_symmetric(
+    what: &'static str,
+    matrix: faer::MatRef<'_, f64>,
+    n: usize,
+) -> Result<(), MathError> {
+    for found in [matrix.nrows(), matrix.ncols()] {
+        if found != n {
+            return Err(MathError::Length { what, expected: n, found });
+        }
+    }
+    let mut largest = 0.0f64;
+    for j in 0..n {
+        for i in 0..n {
+            let value = matrix[(i, j)];
+            if !value.is_finite() {
+                return Err(MathError::NotFinite { what, index: i * n + j, value });
+            }
+            largest = largest.max(value.abs());
+        }
+    }
+    // Sums of n products in another order differ by at most about n · ε of the largest entry.
+    let tolerance = 8.0 * n as f64 * f64::EPSILON * largest;
+    for column in 0..n {
+        for row in column..n {
+            let difference = matrix[(row, column)] - matrix[(column, row)];
+            if difference.abs() > tolerance {
+                return Err(MathError::NotSymmetric { what, row, column, difference });
+            }
+        }
+    }
+    Ok(())
+}

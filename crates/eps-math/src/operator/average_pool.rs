@@ -1,0 +1,89 @@
+//! Super-resolution: y is the mean of every k×k block.
+
+use super::{LinearOperator, assert_length};
+use crate::{MathError, Shape};
+
+/// Average pooling by a factor k; all k² − 1 directions inside a block that sum to 0 are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AveragePool {
+    shape: Shape,
+    factor: usize,
+}
+
+impl AveragePool {
+    /// k×k pooling of an image of `shape`.
+    ///
+    /// # Errors
+    /// [`MathError::PoolingFactor`] unless k divides height and width.
+    pub fn new(shape: Shape, factor: usize) -> Result<Self, MathError> {
+        let Shape { height, width, .. } = shape;
+        if factor == 0 || height % factor != 0 || width % factor != 0 {
+            return Err(MathError::PoolingFactor { factor, height, width });
+        }
+        Ok(Self { shape, factor })
+    }
+
+    /// The factor k.
+    #[must_use]
+    pub fn factor(&self) -> usize {
+        self.factor
+    }
+
+    /// The index of the block of each pixel, in the order of the pixels.
+    fn blocks(&self) -> impl Iterator<Item = usize> + '_ {
+        let Shape { channels, height, width } = self.shape;
+        let k = self.factor;
+        (0..channels * height).flat_map(move |row| {
+            let block_row = (row / height * (height / k) + row % height / k) * (width / k);
+            (0..width).map(move |column| block_row + column / k)
+        })
+    }
+
+    /// The pixel-wise copy of a block value.
+    fn spread(&self, y: &[f64], gain: f64) -> Vec<f64> {
+        self.blocks().map(|block| gain * y[block]).collect()
+    }
+}
+
+impl LinearOperator for AveragePool {
+    fn domain(&self) -> Shape {
+        self.shape
+    }
+
+    fn range(&self) -> Shape {
+        let Shape { channels, height, width } = self.shape;
+        Shape { channels, height: height / self.factor, width: width / self.factor }
+    }
+
+    fn apply(&self, x: &[f64]) -> Vec<f64> {
+        assert_length("the image", x, self.shape);
+        let mut y = vec![0.0; self.range().len()];
+        for (block, value) in self.blocks().zip(x) {
+            y[block] += value;
+        }
+        let area = (self.factor * self.factor) as f64;
+        y.iter().map(|sum| sum / area).collect()
+    }
+
+    fn adjoint(&self, y: &[f64]) -> Vec<f64> {
+        assert_length("the measurement", y, self.range());
+        self.spread(y, ((self.factor * self.factor) as f64).recip())
+    }
+
+    /// The basis is, block by block, the block's mean direction followed by its complement.
+    fn eigenvalues(&self) -> Vec<f64> {
+        let area = self.factor * self.factor;
+        let lambda = (area as f64).recip();
+        (0..self.shape.len()).map(|i| if i % area == 0 { lambda } else { 0.0 }).collect()
+    }
+
+    fn spectral_map(&self, x: &[f64], f: &dyn Fn(f64) -> f64) -> Vec<f64> {
+        let means = self.apply(x);
+        let mean_gain = f(((self.factor * self.factor) as f64).recip());
+        let rest_gain = if self.factor == 1 { mean_gain } else { f(0.0) };
+        self.blocks()
+            .zip(x)
+            .map(|(block, value)| mean_gain * means[block] + rest_gain * (value - means[block]))
+            .collect()
+    }
+}

@@ -1,0 +1,115 @@
+//! Any matrix A, through its singular value decomposition.
+
+use faer::{Mat, MatRef};
+
+use super::{LinearOperator, assert_length};
+use crate::cholesky::{product, product_transposed};
+use crate::{MathError, Shape, error::check_values};
+
+/// A dense m×n operator A = U S Vᵀ.
+#[derive(Debug, Clone)]
+pub struct Dense {
+    shape: Shape,
+    rows: usize,
+    /// A, m×n.
+    matrix: Mat<f64>,
+    /// V, n×n: the null space is part of the basis.
+    basis: Mat<f64>,
+    /// λ = s², n values, exactly 0 in the null space.
+    eigenvalues: Vec<f64>,
+}
+
+impl Dense {
+    /// The operator of an m×n matrix in row-major order on images of `shape`, n = `shape.len()`.
+    ///
+    /// Singular values below `max(m, n) · ε` of the largest are rounding error: the operator is
+    /// defined without them, A ← U_r S_r V_rᵀ, so that its null space is exact.
+    ///
+    /// # Errors
+    /// [`MathError::Length`] or [`MathError::NotFinite`] for the matrix,
+    /// [`MathError::OutOfRange`] if it is 0, [`MathError::NotConverged`] from the decomposition.
+    pub fn new(shape: Shape, rows: usize, matrix: &[f64]) -> Result<Self, MathError> {
+        let n = shape.len();
+        check_values("the matrix", matrix, rows * n)?;
+        let given = MatRef::from_row_major_slice(matrix, rows, n);
+        let svd = given.svd().map_err(|_| MathError::NotConverged("singular value decomposition"))?;
+        let s: Vec<f64> = svd.S().column_vector().iter().copied().collect();
+        let largest = s.iter().copied().fold(0.0, f64::max);
+        if largest == 0.0 {
+            return Err(MathError::OutOfRange {
+                what: "the largest singular value of the matrix",
+                value: 0.0,
+                range: "positive",
+            });
+        }
+        let threshold = rows.max(n) as f64 * f64::EPSILON * largest;
+        let rank = s.iter().filter(|value| **value > threshold).count();
+        let matrix = if rank == rows.min(n) {
+            given.to_owned()
+        } else {
+            let scaled = Mat::from_fn(rows, rank, |i, j| svd.U()[(i, j)] * s[j]);
+            scaled * svd.V().subcols(0, rank).transpose()
+        };
+        let eigenvalues = (0..n).map(|i| if i < rank { s[i] * s[i] } else { 0.0 }).collect();
+        Ok(Self { shape, rows, matrix, basis: svd.V().to_owned(), eigenvalues })
+    }
+
+    /// Vᵀ x.
+    pub(super) fn coordinates(&self, x: &[f64]) -> Vec<f64> {
+        product_transposed(&self.basis, x)
+    }
+
+    /// V c.
+    pub(super) fn synthesis(&self, coordinates: &[f64]) -> Vec<f64> {
+        product(&self.basis, coordinates)
+    }
+
+    /// A in row-major order.
+    #[must_use]
+    pub fn matrix(&self) -> Vec<f64> {
+        row_major(self.matrix.as_ref())
+    }
+
+    /// V in row-major order, n×n: column j belongs to eigenvalue j.
+    #[must_use]
+    pub fn basis(&self) -> Vec<f64> {
+        row_major(self.basis.as_ref())
+    }
+}
+
+fn row_major(matrix: MatRef<'_, f64>) -> Vec<f64> {
+    (0..matrix.nrows()).flat_map(|i| (0..matrix.ncols()).map(move |j| matrix[(i, j)])).collect()
+}
+
+impl LinearOperator for Dense {
+    fn domain(&self) -> Shape {
+        self.shape
+    }
+
+    fn range(&self) -> Shape {
+        Shape { channels: 1, height: 1, width: self.rows }
+    }
+
+    fn apply(&self, x: &[f64]) -> Vec<f64> {
+        assert_length("the image", x, self.shape);
+        product(&self.matrix, x)
+    }
+
+    fn adjoint(&self, y: &[f64]) -> Vec<f64> {
+        assert_length("the measurement", y, self.range());
+        product_transposed(&self.matrix, y)
+    }
+
+    fn eigenvalues(&self) -> Vec<f64> {
+        self.eigenvalues.clone()
+    }
+
+    fn spectral_map(&self, x: &[f64], f: &dyn Fn(f64) -> f64) -> Vec<f64> {
+        assert_length("the image", x, self.shape);
+        let mut coordinates = self.coordinates(x);
+        for (value, lambda) in coordinates.iter_mut().zip(&self.eigenvalues) {
+            *value *= f(*lambda);
+        }
+        self.synthesis(&coordinates)
+    }
+}

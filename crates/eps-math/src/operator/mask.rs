@@ -1,0 +1,71 @@
+//! Inpainting: y = m ⊙ x with one mask for all channels.
+
+use super::{LinearOperator, assert_length};
+use crate::{MathError, Shape};
+
+/// A diagonal operator that keeps observed pixels and zeroes the others.
+///
+/// The measurement has the shape of the image; what it holds at masked pixels is ignored by
+/// [`LinearOperator::adjoint`], so noise may be kept there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mask {
+    shape: Shape,
+    observed: Vec<bool>,
+}
+
+impl Mask {
+    /// The mask of an image of `shape`; `observed` is [height, width], true where a pixel is seen.
+    ///
+    /// # Errors
+    /// [`MathError::Length`] if `observed` does not have height · width entries,
+    /// [`MathError::EmptyMask`] if none of them is true.
+    pub fn new(shape: Shape, observed: Vec<bool>) -> Result<Self, MathError> {
+        let expected = shape.plane();
+        if observed.len() != expected {
+            return Err(MathError::Length { what: "the mask", expected, found: observed.len() });
+        }
+        if !observed.contains(&true) {
+            return Err(MathError::EmptyMask(expected));
+        }
+        Ok(Self { shape, observed })
+    }
+
+    /// Which pixels are seen, [height, width].
+    #[must_use]
+    pub fn observed(&self) -> &[bool] {
+        &self.observed
+    }
+
+    fn pixels<'a>(&'a self, x: &'a [f64]) -> impl Iterator<Item = (f64, bool)> + 'a {
+        x.iter().copied().zip(self.observed.iter().copied().cycle())
+    }
+}
+
+impl LinearOperator for Mask {
+    fn domain(&self) -> Shape {
+        self.shape
+    }
+
+    fn range(&self) -> Shape {
+        self.shape
+    }
+
+    fn apply(&self, x: &[f64]) -> Vec<f64> {
+        assert_length("the image", x, self.shape);
+        self.pixels(x).map(|(value, seen)| if seen { value } else { 0.0 }).collect()
+    }
+
+    fn adjoint(&self, y: &[f64]) -> Vec<f64> {
+        self.apply(y)
+    }
+
+    fn eigenvalues(&self) -> Vec<f64> {
+        self.apply(&vec![1.0; self.shape.len()])
+    }
+
+    fn spectral_map(&self, x: &[f64], f: &dyn Fn(f64) -> f64) -> Vec<f64> {
+        assert_length("the image", x, self.shape);
+        let (hidden, seen_gain) = (f(0.0), f(1.0));
+        self.pixels(x).map(|(value, seen)| value * if seen { seen_gain } else { hidden }).collect()
+    }
+}

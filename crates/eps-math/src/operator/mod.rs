@@ -1,0 +1,126 @@
+//! Linear operators of one image, each with the orthonormal eigenbasis V of AᵀA.
+//!
+//! | operator | basis Vᵀ | λ |
+//! |---|---|---|
+//! | [`Mask`] | identity | 0 or 1 per pixel |
+//! | [`AveragePool`] | block mean and complement | 1/k² or 0 |
+//! | [`CircularBlur`] | 2-D DFT per channel | \|ĥ\|² |
+//! | [`Separable`] | two small SVDs | s_r² s_c² |
+//! | [`Dense`] | SVD | s² |
+//!
+//! A function of AᵀA is V f(λ) Vᵀ: [`LinearOperator::spectral_map`]. A batch of images is a slice of
+//! operators, one an image.
+
+mod average_pool;
+mod circular_blur;
+mod dense;
+mod kernel;
+mod mask;
+mod separable;
+mod spec;
+
+pub use average_pool::AveragePool;
+pub use circular_blur::CircularBlur;
+pub use dense::Dense;
+pub use kernel::Kernel;
+pub use mask::Mask;
+pub use separable::Separable;
+pub use spec::OperatorSpec;
+
+use crate::Shape;
+
+/// A linear operator A with a known eigenbasis of AᵀA.
+pub trait LinearOperator: std::fmt::Debug + Send + Sync {
+    /// The shape of the image x₀.
+    fn domain(&self) -> Shape;
+
+    /// The shape of the measurement y.
+    fn range(&self) -> Shape;
+
+    /// A x.
+    ///
+    /// # Panics
+    /// If `x` does not have `domain().len()` values.
+    fn apply(&self, x: &[f64]) -> Vec<f64>;
+
+    /// Aᵀ y.
+    ///
+    /// # Panics
+    /// If `y` does not have `range().len()` values.
+    fn adjoint(&self, y: &[f64]) -> Vec<f64>;
+
+    /// The eigenvalues λ of AᵀA, `domain().len()` values in the order of the basis; those of the
+    /// null space are exactly 0.
+    fn eigenvalues(&self) -> Vec<f64>;
+
+    /// f(AᵀA) x = V f(λ) Vᵀ x.
+    ///
+    /// # Panics
+    /// If `x` does not have `domain().len()` values.
+    fn spectral_map(&self, x: &[f64], f: &dyn Fn(f64) -> f64) -> Vec<f64>;
+
+    /// A†y = f(AᵀA) Aᵀy with f(λ) = 1/λ, or 0 in the null space.
+    ///
+    /// # Panics
+    /// If `y` does not have `range().len()` values.
+    fn pseudo_inverse(&self, y: &[f64]) -> Vec<f64> {
+        self.spectral_map(&self.adjoint(y), &|lambda| if lambda > 0.0 { lambda.recip() } else { 0.0 })
+    }
+}
+
+/// An operator of one of the families that this crate knows.
+#[derive(Debug, Clone)]
+pub enum Operator {
+    /// Inpainting.
+    Mask(Mask),
+    /// Super-resolution.
+    AveragePool(AveragePool),
+    /// Deblurring with wrap-around borders.
+    CircularBlur(CircularBlur),
+    /// Row and column operators side by side.
+    Separable(Separable),
+    /// Any matrix.
+    Dense(Dense),
+}
+
+impl Operator {
+    fn family(&self) -> &dyn LinearOperator {
+        match self {
+            Self::Mask(a) => a,
+            Self::AveragePool(a) => a,
+            Self::CircularBlur(a) => a,
+            Self::Separable(a) => a,
+            Self::Dense(a) => a,
+        }
+    }
+}
+
+impl LinearOperator for Operator {
+    fn domain(&self) -> Shape {
+        self.family().domain()
+    }
+
+    fn range(&self) -> Shape {
+        self.family().range()
+    }
+
+    fn apply(&self, x: &[f64]) -> Vec<f64> {
+        self.family().apply(x)
+    }
+
+    fn adjoint(&self, y: &[f64]) -> Vec<f64> {
+        self.family().adjoint(y)
+    }
+
+    fn eigenvalues(&self) -> Vec<f64> {
+        self.family().eigenvalues()
+    }
+
+    fn spectral_map(&self, x: &[f64], f: &dyn Fn(f64) -> f64) -> Vec<f64> {
+        self.family().spectral_map(x, f)
+    }
+}
+
+fn assert_length(what: &str, values: &[f64], shape: Shape) {
+    assert_eq!(values.len(), shape.len(), "{what} must have the {} values of {shape}", shape.len());
+}

@@ -1,0 +1,104 @@
+//! Operators that act on rows and columns separately: Y = R X Cᵀ for every channel.
+
+use super::{Dense, LinearOperator, assert_length};
+use crate::{MathError, Shape};
+
+/// A = R ⊗ C on every channel, with eigenvalues s_r² s_c².
+#[derive(Debug, Clone)]
+pub struct Separable {
+    shape: Shape,
+    /// R, acting on columns of pixels.
+    vertical: Dense,
+    /// C, acting on rows of pixels.
+    horizontal: Dense,
+}
+
+impl Separable {
+    /// The operator of R [p, height] and C [q, width], both in row-major order.
+    ///
+    /// # Errors
+    /// What [`Dense::new`] says of either matrix.
+    pub fn new(shape: Shape, vertical: &[f64], horizontal: &[f64]) -> Result<Self, MathError> {
+        let side = |matrix: &[f64], length: usize| {
+            Dense::new(Shape::new(1, 1, length)?, matrix.len() / length, matrix)
+        };
+        Ok(Self {
+            shape,
+            vertical: side(vertical, shape.height)?,
+            horizontal: side(horizontal, shape.width)?,
+        })
+    }
+
+    /// R and C.
+    #[must_use]
+    pub fn sides(&self) -> (&Dense, &Dense) {
+        (&self.vertical, &self.horizontal)
+    }
+
+    /// Applies one function to all rows and another to all columns of every channel.
+    fn on_sides(
+        x: &[f64],
+        from: Shape,
+        rows: impl Fn(&[f64]) -> Vec<f64>,
+        columns: impl Fn(&[f64]) -> Vec<f64>,
+    ) -> Vec<f64> {
+        let mut result = Vec::new();
+        for channel in x.chunks_exact(from.plane()) {
+            let across: Vec<Vec<f64>> = channel.chunks_exact(from.width).map(&rows).collect();
+            let down: Vec<Vec<f64>> = (0..across[0].len())
+                .map(|c| columns(&across.iter().map(|row| row[c]).collect::<Vec<_>>()))
+                .collect();
+            result.extend((0..down[0].len()).flat_map(|r| down.iter().map(move |col| col[r])));
+        }
+        result
+    }
+}
+
+impl LinearOperator for Separable {
+    fn domain(&self) -> Shape {
+        self.shape
+    }
+
+    fn range(&self) -> Shape {
+        Shape {
+            channels: self.shape.channels,
+            height: self.vertical.range().len(),
+            width: self.horizontal.range().len(),
+        }
+    }
+
+    fn apply(&self, x: &[f64]) -> Vec<f64> {
+        assert_length("the image", x, self.shape);
+        Self::on_sides(x, self.shape, |r| self.horizontal.apply(r), |c| self.vertical.apply(c))
+    }
+
+    fn adjoint(&self, y: &[f64]) -> Vec<f64> {
+        assert_length("the measurement", y, self.range());
+        Self::on_sides(y, self.range(), |r| self.horizontal.adjoint(r), |c| self.vertical.adjoint(c))
+    }
+
+    fn eigenvalues(&self) -> Vec<f64> {
+        let (rows, columns) = (self.vertical.eigenvalues(), self.horizontal.eigenvalues());
+        let plane: Vec<f64> =
+            rows.iter().flat_map(|r| columns.iter().map(move |c| r * c)).collect();
+        plane.repeat(self.shape.channels)
+    }
+
+    fn spectral_map(&self, x: &[f64], f: &dyn Fn(f64) -> f64) -> Vec<f64> {
+        assert_length("the image", x, self.shape);
+        let coordinates = Self::on_sides(
+            x,
+            self.shape,
+            |r| self.horizontal.coordinates(r),
+            |c| self.vertical.coordinates(c),
+        );
+        let scaled: Vec<f64> =
+            coordinates.iter().zip(self.eigenvalues()).map(|(v, lambda)| v * f(lambda)).collect();
+        Self::on_sides(
+            &scaled,
+            self.shape,
+            |r| self.horizontal.synthesis(r),
+            |c| self.vertical.synthesis(c),
+        )
+    }
+}

@@ -1,0 +1,70 @@
+//! The pivot (μ⋆, Σ⋆): where and under what noise the denoiser is asked.
+//!
+//! With y = A x₀ + η, η ~ N(0, σ_y² I) and x_t = α x₀ + β ε, the likelihoods of x₀ multiply to one
+//! Gaussian, N(x₀; μ⋆, Σ⋆), so that the posterior mean is again an answer of a denoiser
+//! (arXiv 2606.17048, Theorem 1):
+//!
+//! ```text
+//! Σ⋆ = (α²/β² I + AᵀA/σ_y²)⁻¹      μ⋆ = Σ⋆ (α/β² x_t + Aᵀy/σ_y²)
+//! E[x₀ | x_t, y] = D_Σ⋆(μ⋆)        D_Σ(μ) = E[x₀ | x₀ + ξ = μ], ξ ~ N(0, Σ)
+//! ```
+//!
+//! Σ⋆ is a noise covariance, not the posterior covariance. Every formula here is the scalar one in
+//! an eigenvalue λ of AᵀA, generic over [`Real`].
+
+use crate::{Level, Real};
+
+/// What one eigenvalue λ of AᵀA contributes to the pivot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PivotGains<T = f64> {
+    /// The factor of x_t in μ⋆.
+    pub state: T,
+    /// The factor of Aᵀy in μ⋆: exactly 0 where λ = 0.
+    pub observation: T,
+    /// The eigenvalue of Σ⋆.
+    pub sigma_star: T,
+}
+
+/// The gain form of the pivot at one eigenvalue, finite for α > 0, β ≥ 0 and σ_y > 0.
+///
+/// ```text
+/// q = α² σ_y² + β² λ      μ⋆ = (α σ_y²/q) x_t + (β²/q) Aᵀy      Σ⋆ = β² σ_y²/q
+/// ```
+///
+/// At λ = 0 the pivot is x_t/α and nothing of the rounding error of Aᵀy, which β²/q would amplify
+/// by up to σ_t²/σ_y², leaks in.
+#[must_use]
+pub fn pivot_gains<T: Real>(lambda: T, level: &Level<T>, sigma_y: f64) -> PivotGains<T> {
+    let noise = sigma_y * sigma_y;
+    let beta_squared = level.beta.clone().square();
+    let q = level.alpha.clone().square() * noise + beta_squared.clone() * lambda.clone();
+    let observation = beta_squared / q.clone();
+    PivotGains {
+        state: level.alpha.clone() * noise / q,
+        sigma_star: observation.clone() * noise,
+        observation: observation.where_positive(&lambda),
+    }
+}
+
+/// The posterior score from the answer of the denoiser at the pivot (Theorem 1).
+///
+/// ```text
+/// ∇ log p(x_t | y) = (α D − x_t) / β²
+/// ```
+///
+/// The same formula gives the prior's score from D_σ(x_t/α).
+#[must_use]
+pub fn score(x_t: f64, denoised: f64, level: &Level) -> f64 {
+    (level.alpha * denoised - x_t) / (level.beta * level.beta)
+}
+
+/// The factors (a, b) of the posterior velocity dx_t/dt = a x_t + b D (Proposition 2).
+///
+/// ```text
+/// v = (β̇/β) x_t + (α̇ − α β̇/β) D
+/// ```
+#[must_use]
+pub fn velocity_factors(level: &Level, rate: &crate::Rate) -> (f64, f64) {
+    let growth = rate.beta / level.beta;
+    (growth, rate.alpha - level.alpha * growth)
+}

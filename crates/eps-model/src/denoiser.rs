@@ -1,0 +1,135 @@
+//! What a sampler asks, and who answers.
+
+use eps_math::pivot::pivot_gains;
+use eps_math::Level;
+use tch::Tensor;
+
+use crate::{Field, ModelError, TensorOperator};
+
+/// A measurement y = A x₀ + η on a device: prepared once, asked at every network call.
+#[derive(Debug)]
+pub struct Measurement {
+    operator: TensorOperator,
+    y: Tensor,
+    adjoint_y: Tensor,
+    lifted_y: Tensor,
+    sigma_y: f64,
+}
+
+/// The pivot of a batch: where and under what noise the denoiser is asked.
+#[derive(Debug)]
+pub struct Pivot {
+    /// μ⋆, `[B, C, H, W]` in f64.
+    pub mu_star: Tensor,
+    /// The eigenvalues of Σ⋆, in the shape of [`TensorOperator::eigenvalues`].
+    pub sigma_star: Field,
+}
+
+impl Measurement {
+    /// A measurement of a batch of images.
+    ///
+    /// # Shapes
+    /// y: `[B, ..range]`
+    ///
+    /// # Units
+    /// y on the scale of images in [-1, 1]; `sigma_y` is the noise's standard deviation there.
+    ///
+    /// # Errors
+    /// [`ModelError::SigmaY`] unless σ_y is positive and finite, [`ModelError::MeasurementShape`] if
+    /// y does not fit the operator, [`ModelError::NotFinite`] if y holds NaN or infinity.
+    pub fn new(operator: TensorOperator, y: &Tensor, sigma_y: f64) -> Result<Self, ModelError> {
+        if !(sigma_y > 0.0 && sigma_y.is_finite()) {
+            return Err(ModelError::SigmaY(sigma_y));
+        }
+        let range = operator.range();
+        let sides = [operator.operators().len(), range.channels, range.height, range.width];
+        let expected: Vec<i64> = sides.iter().map(|side| *side as i64).collect();
+        if y.size() != expected {
+            return Err(ModelError::MeasurementShape { expected, found: y.size() });
+        }
+        let device = operator.eigenvalues().0.device();
+        let y = y.to_kind(tch::Kind::Double).to_device(device);
+        if !all_finite(&y) {
+            return Err(ModelError::NotFinite("the measurement".into()));
+        }
+        let (adjoint_y, lifted_y) = (operator.adjoint(&y), operator.lift(&y));
+        Ok(Self { operator, y, adjoint_y, lifted_y, sigma_y })
+    }
+
+    /// The operator A.
+    #[must_use]
+    pub fn operator(&self) -> &TensorOperator {
+        &self.operator
+    }
+
+    /// The measurement y, `[B, ..range]` in f64.
+    #[must_use]
+    pub fn y(&self) -> &Tensor {
+        &self.y
+    }
+
+    /// The measurement in the image's shape, see [`TensorOperator::lift`].
+    #[must_use]
+    pub fn lifted_y(&self) -> &Tensor {
+        &self.lifted_y
+    }
+
+    /// σ_y.
+    #[must_use]
+    pub fn sigma_y(&self) -> f64 {
+        self.sigma_y
+    }
+
+    /// The pivot of a state (arXiv 2606.17048, Theorem 1; [`pivot_gains`]).
+    ///
+    /// # Shapes
+    /// x_t: `[B, C, H, W]` in f64; `level`: `[B, 1, 1, 1]` or `[1, 1, 1, 1]`
+    #[must_use]
+    pub fn pivot(&self, x_t: &Tensor, level: &Level<Field>) -> Pivot {
+        let gains = pivot_gains(self.operator.eigenvalues().clone(), level, self.sigma_y);
+        let mu_star = self.operator.spectral_map(x_t, &gains.state)
+            + self.operator.spectral_map(&self.adjoint_y, &gains.observation);
+        Pivot { mu_star, sigma_star: gains.sigma_star }
+    }
+}
+
+/// Whether all values of a tensor are finite.
+pub(crate) fn all_finite(x: &Tensor) -> bool {
+    x.isfinite().all().int64_value(&[]) != 0
+}
+
+/// The noise ξ of a question E[x₀ | x₀ + ξ = μ].
+#[derive(Debug, Clone, Copy)]
+pub enum Noise<'a> {
+    /// ξ ~ N(0, β²/α² I).
+    Isotropic,
+    /// ξ ~ N(0, Σ⋆) at the pivot of a measurement.
+    Anisotropic {
+        /// The measurement, with the basis of Σ⋆.
+        measurement: &'a Measurement,
+        /// The eigenvalues of Σ⋆.
+        sigma_star: &'a Field,
+    },
+}
+
+/// One question to a denoiser: what is the mean of x₀ given that x₀ + ξ = μ?
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    /// μ, `[B, C, H, W]` in f64.
+    pub mu: &'a Tensor,
+    /// The level of the state that is asked about, one an image.
+    pub level: &'a Level<Field>,
+    /// The law of ξ.
+    pub noise: Noise<'a>,
+}
+
+/// Anything that answers E[x₀ | x₀ + ξ = μ].
+///
+/// Networks that predict noise or velocity are adapted to return the mean of x₀.
+pub trait Denoiser {
+    /// D_Σ(μ) = E[x₀ | x₀ + ξ = μ], ξ ~ N(0, Σ) (arXiv 2606.17048, Section 3).
+    ///
+    /// # Shapes
+    /// `[B, C, H, W]` in f64 → `[B, C, H, W]` in f64
+    fn denoise(&self, query: &Query<'_>) -> Tensor;
+}

@@ -1,0 +1,197 @@
+//! What can go wrong at the libtorch boundary.
+
+use std::path::PathBuf;
+
+/// An error of `eps-model`; each variant carries the value that caused it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// A field of a network's configuration has a value that no network can be built from.
+    #[error("network configuration: {field} = {value}, but {requirement}")]
+    Config {
+        /// The field's name, EDM's.
+        field: &'static str,
+        /// The value it has.
+        value: String,
+        /// What it must be.
+        requirement: String,
+    },
+    /// A network architecture that this crate does not implement.
+    #[error("architecture {0:?} is not supported: this version builds \"SongUNet\" (DDPM++, NCSN++)")]
+    Architecture(String),
+    /// Images of a size that the network's levels do not divide.
+    #[error(
+        "images of {height}x{width} pixels do not fit a network of {levels} levels: \
+         pad or crop both sides to multiples of {multiple}"
+    )]
+    ImageSize {
+        /// The height that was given.
+        height: usize,
+        /// The width that was given.
+        width: usize,
+        /// The number of resolution levels.
+        levels: usize,
+        /// What both sides must be multiples of.
+        multiple: usize,
+    },
+    /// A device name that cannot be read.
+    #[error(
+        "unknown device {0:?}: use \"cpu\", \"cuda\" (the first GPU) or \"cuda:N\" (GPU number N, from 0)"
+    )]
+    UnknownDevice(String),
+    /// A GPU was asked for, but this libtorch has no CUDA or finds no GPU.
+    #[error(
+        "device {0:?}: this libtorch finds no CUDA GPU; `cargo xtask setup --cuda` brings a libtorch \
+         with CUDA, `nvidia-smi` shows whether the driver works, \"cpu\" runs without one"
+    )]
+    CudaUnavailable(String),
+    /// A GPU number beyond those present.
+    #[error("device {name:?}: the GPUs here are numbered 0 to {last}")]
+    NoSuchGpu {
+        /// The device that was asked for.
+        name: String,
+        /// The highest number present.
+        last: usize,
+    },
+    /// A precision name that cannot be read.
+    #[error("unknown precision {0:?}: use \"f32\", \"bf16\" or \"f16\"")]
+    UnknownPrecision(String),
+    /// A batch of operators that cannot be prepared together.
+    #[error("cannot prepare {0} as one batch of operators: all must be of one family and one shape")]
+    MixedOperators(&'static str),
+    /// A measurement's noise level that is not positive.
+    #[error(
+        "sigma_y is {0}: it must be positive and finite (on the [-1, 1] scale; a value in grey levels \
+         is divided by 127.5)"
+    )]
+    SigmaY(f64),
+    /// A measurement that does not fit its operator.
+    #[error("the measurement has shape {found:?} where its operator gives {expected:?}")]
+    MeasurementShape {
+        /// The shape that the operator gives.
+        expected: Vec<i64>,
+        /// The shape that was found.
+        found: Vec<i64>,
+    },
+    /// NaN or infinity where numbers are needed.
+    #[error("{0} holds NaN or infinite values: mask or repair them before")]
+    NotFinite(String),
+    /// A file could not be read or written.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file is damaged, truncated or of another format.
+    #[error("{path}: {reason}", path = path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it and what to do.
+        reason: String,
+    },
+    /// A checkpoint lacks a tensor that its network has.
+    #[error(
+        "{path}: tensor {name:?} of shape {expected:?} is missing: the weights do not belong to the \
+         network that the file's configuration describes; export or fetch the file again",
+        path = path.display()
+    )]
+    MissingTensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// The shape that the network has.
+        expected: Vec<i64>,
+    },
+    /// A checkpoint holds a tensor that its network does not have.
+    #[error(
+        "{path}: tensor {name:?} of shape {found:?} is none of the network's: the weights do not \
+         belong to the network that the file's configuration describes; export or fetch the file again",
+        path = path.display()
+    )]
+    SurplusTensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// The shape that the file has.
+        found: Vec<i64>,
+    },
+    /// A checkpoint's tensor has another shape than the network's.
+    #[error(
+        "{path}: tensor {name:?} has shape {found:?}, the network's has {expected:?}: the weights do \
+         not belong to this network; take the file's own configuration, or widen the network",
+        path = path.display()
+    )]
+    TensorShape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// The shape that the network has.
+        expected: Vec<i64>,
+        /// The shape that the file has.
+        found: Vec<i64>,
+    },
+    /// A checkpoint's tensor is stored in a format that is not read.
+    #[error(
+        "{path}: tensor {name:?} is stored as {found}: convert it to F32 or F16",
+        path = path.display()
+    )]
+    TensorKind {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// The storage format found.
+        found: String,
+    },
+    /// A weight is NaN or infinite, or overflows the storage format.
+    #[error(
+        "{path}: tensor {name:?} holds {value} at flat index {index}: the weights are damaged or the \
+         training diverged; take an earlier checkpoint",
+        path = path.display()
+    )]
+    NonFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// The row-major index of the first offending value.
+        index: usize,
+        /// The value.
+        value: f64,
+    },
+    /// A checkpoint or fixture of a version that this crate does not read.
+    #[error(
+        "{path}: format version {found}, this version of eps reads {supported}; update eps or save \
+         the file with the matching version",
+        path = path.display()
+    )]
+    FormatVersion {
+        /// The file.
+        path: PathBuf,
+        /// The version found.
+        found: u64,
+        /// The version that is read.
+        supported: u64,
+    },
+    /// Widening was asked for towards a network that does not extend the narrow one.
+    #[error("cannot widen tensor {name:?} from {from:?} to {to:?}: {reason}")]
+    Widen {
+        /// The tensor's name.
+        name: String,
+        /// The shape in the narrow network.
+        from: Vec<i64>,
+        /// The shape in the wide network.
+        to: Vec<i64>,
+        /// Why it cannot be done and what to change.
+        reason: String,
+    },
+    /// libtorch refused an operation.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+}

@@ -1,0 +1,20 @@
+//! The libtorch boundary of EPS: denoising networks, operators on tensors, and the [`Denoiser`] trait.
+
+mod denoiser;
+mod device;
+mod error;
+mod field;
+mod layers;
+mod network_denoiser;
+mod operator;
+mod song_unet;
+pub mod verify;
+
+pub use denoiser::{Denoiser, Measurement, Noise, Pivot, Query};
+pub use device::{Precision, device, device_name};
+pub use error::ModelError;
+pub use field::{Field, level_fields};
+pub use layers::{Mode, channels_last};
+pub use network_denoiser::{Condition, Factors, NetworkDenoiser};
+pub use operator::TensorOperator;
+pub use song_unet::{DecoderType, EmbeddingType, EncoderType, SongUNet, SongUNetConfig};

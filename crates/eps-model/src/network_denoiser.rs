@@ -1,0 +1,177 @@
+//! A network as a denoiser: preconditioning and conditioning around F.
+
+use eps_math::precondition::PreconditionFactors;
+use eps_math::{Precondition, PreconditionMode, Real};
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use crate::{Denoiser, Field, Mode, Noise, Precision, Query, SongUNet};
+
+/// A channel that the network reads beside its scaled input, never scaled by c_in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// The measurement in the image's shape, one channel an image channel.
+    Observation,
+    /// ¼ ln of the pixel-space diagonal of Σ⋆, one channel.
+    NoiseDiagonal,
+}
+
+impl Condition {
+    /// The number of channels it takes for images of `channels` channels.
+    #[must_use]
+    pub fn channels(self, channels: usize) -> usize {
+        match self {
+            Self::Observation => channels,
+            Self::NoiseDiagonal => 1,
+        }
+    }
+}
+
+/// A network with its preconditioning: D(μ) = c_skip μ + c_out F(c_in μ, conditions, ¼ ln σ_t).
+#[derive(Debug)]
+pub struct NetworkDenoiser {
+    network: SongUNet,
+    precondition: Precondition,
+    conditions: Vec<Condition>,
+    precision: Precision,
+}
+
+impl NetworkDenoiser {
+    /// Wraps a network.
+    ///
+    /// # Panics
+    /// If the network's input channels are not those of its images and the conditions.
+    #[must_use]
+    pub fn new(
+        network: SongUNet,
+        precondition: Precondition,
+        conditions: Vec<Condition>,
+        precision: Precision,
+    ) -> Self {
+        let channels = network.config().out_channels;
+        let read: usize = conditions.iter().map(|c| c.channels(channels)).sum();
+        assert_eq!(network.config().in_channels, channels + read, "input channels of the network");
+        Self { network, precondition, conditions, precision }
+    }
+
+    /// The network F.
+    #[must_use]
+    pub fn network(&self) -> &SongUNet {
+        &self.network
+    }
+
+    /// The network F, to be trained.
+    pub fn network_mut(&mut self) -> &mut SongUNet {
+        &mut self.network
+    }
+
+    /// The conditions that the network reads.
+    #[must_use]
+    pub fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
+    /// The preconditioning.
+    #[must_use]
+    pub fn precondition(&self) -> Precondition {
+        self.precondition
+    }
+
+    /// The preconditioning factors at the noise of a query.
+    #[must_use]
+    pub fn factors<'a>(&self, query: &Query<'a>) -> Factors<'a> {
+        let (variance, noise) = match (query.noise, self.precondition.mode) {
+            (Noise::Anisotropic { sigma_star, .. }, PreconditionMode::Spectral) => {
+                (sigma_star.clone(), query.noise)
+            }
+            _ => (query.level.sigma().square(), Noise::Isotropic),
+        };
+        Factors { factors: self.precondition.factors(variance), noise }
+    }
+
+    /// The raw output of F for a query, `[B, C, H, W]` in the network's precision.
+    ///
+    /// A network that reads conditions sees zeros for them in an isotropic query, but for the noise
+    /// diagonal, which is ¼ ln σ_t² there.
+    #[must_use]
+    pub fn raw(&self, query: &Query<'_>, factors: &Factors<'_>, mode: Mode) -> Tensor {
+        let kind = self.precision.kind();
+        let mut inputs = vec![factors.scale(query.mu, &factors.factors.input).to_kind(kind)];
+        for condition in &self.conditions {
+            inputs.push(condition_tensor(*condition, query).to_kind(kind));
+        }
+        let batch = query.mu.size()[0];
+        let c_noise = (query.level.sigma().0.log() * 0.25)
+            .flatten(0, -1)
+            .expand([batch], false)
+            .to_kind(Kind::Float);
+        self.network.forward(&Tensor::cat(&inputs, 1), &c_noise, None, None, mode)
+    }
+}
+
+/// The tensor of one condition, `[B, ., H, W]` in f64.
+fn condition_tensor(condition: Condition, query: &Query<'_>) -> Tensor {
+    match (condition, query.noise) {
+        (Condition::Observation, Noise::Anisotropic { measurement, .. }) => {
+            measurement.lifted_y().shallow_clone()
+        }
+        (Condition::Observation, Noise::Isotropic) => query.mu.zeros_like(),
+        (Condition::NoiseDiagonal, noise) => {
+            let size = query.mu.size();
+            let diagonal = match noise {
+                Noise::Anisotropic { measurement, sigma_star } => {
+                    measurement.operator().pixel_diagonal(sigma_star)
+                }
+                Noise::Isotropic => query.level.sigma().square().0,
+            };
+            (diagonal.log() * 0.25).mean_dim([1i64].as_slice(), true, Kind::Double).expand(
+                [size[0], 1, size[2], size[3]],
+                false,
+            )
+        }
+    }
+}
+
+impl Denoiser for NetworkDenoiser {
+    fn denoise(&self, query: &Query<'_>) -> Tensor {
+        let _guard = tch::no_grad_guard();
+        let factors = self.factors(query);
+        let raw = self.raw(query, &factors, Mode::Eval).to_kind(Kind::Double);
+        factors.scale(query.mu, &factors.factors.skip) + factors.scale(&raw, &factors.factors.output)
+    }
+}
+
+/// The preconditioning factors of one query, scalars an image or functions of AᵀA.
+#[derive(Debug)]
+pub struct Factors<'a> {
+    /// c_skip, c_in and c_out.
+    pub factors: PreconditionFactors<Field>,
+    noise: Noise<'a>,
+}
+
+impl Factors<'_> {
+    /// Multiplies an image by a factor, in the basis of the factor.
+    ///
+    /// # Shapes
+    /// x: `[B, C, H, W]` in f64
+    #[must_use]
+    pub fn scale(&self, x: &Tensor, gains: &Field) -> Tensor {
+        match self.noise {
+            Noise::Isotropic => x * &gains.0,
+            Noise::Anisotropic { measurement, .. } => {
+                measurement.operator().spectral_map(x, gains)
+            }
+        }
+    }
+
+    /// What F should return: c_out⁻¹ (x₀ − c_skip μ).
+    ///
+    /// # Shapes
+    /// x₀, μ: `[B, C, H, W]` in f64
+    #[must_use]
+    pub fn target(&self, x_0: &Tensor, mu: &Tensor) -> Tensor {
+        let rest = x_0 - self.scale(mu, &self.factors.skip);
+        self.scale(&rest, &self.factors.output.clone().recip())
+    }
+}

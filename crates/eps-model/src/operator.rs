@@ -1,0 +1,305 @@
+//! The operators of `eps-math` on batches of tensors: the basis transforms, on any device.
+//!
+//! Only transforms live here; every formula in an eigenvalue stays in `eps-math` and reaches the
+//! tensors as a [`Field`] of gains over [`TensorOperator::eigenvalues`].
+
+use eps_math::Shape;
+use eps_math::operator::{Dense, LinearOperator, Operator};
+use tch::{Device, Kind, Tensor};
+
+use crate::{Field, ModelError};
+
+/// One operator an image, prepared on a device in f64.
+#[derive(Debug)]
+pub struct TensorOperator {
+    domain: Shape,
+    range: Shape,
+    operators: Vec<Operator>,
+    basis: Basis,
+    eigenvalues: Field,
+}
+
+/// The eigenbasis of AᵀA and what A needs beside it.
+#[derive(Debug)]
+enum Basis {
+    /// Identity; the eigenvalues `[B, 1, H, W]` are the mask.
+    Pixels,
+    /// Block mean (coordinate 0) and complement (coordinate 1).
+    Blocks(i64),
+    /// 2-D DFT; ĥ as complex `[B, 1, H, W]`.
+    Fourier(Tensor),
+    /// R and V_r, C and V_c, each `[B, 1, ., .]`.
+    Sides { vertical: Side, horizontal: Side },
+    /// A and V, each `[B, ., .]`.
+    Matrix(Side),
+}
+
+/// A matrix and the right singular vectors of its decomposition.
+#[derive(Debug)]
+struct Side {
+    matrix: Tensor,
+    basis: Tensor,
+}
+
+impl Side {
+    fn stack<'a>(sides: impl Iterator<Item = &'a Dense>, device: Device) -> Self {
+        let (matrices, bases): (Vec<_>, Vec<_>) = sides
+            .map(|side| {
+                let (m, n) = (side.range().len() as i64, side.domain().len() as i64);
+                let matrix = Tensor::from_slice(&side.matrix()).view([m, n]);
+                (matrix, Tensor::from_slice(&side.basis()).view([n, n]))
+            })
+            .unzip();
+        Self {
+            matrix: Tensor::stack(&matrices, 0).to_device(device),
+            basis: Tensor::stack(&bases, 0).to_device(device),
+        }
+    }
+
+    fn with_channel_axis(self) -> Self {
+        Self { matrix: self.matrix.unsqueeze(1), basis: self.basis.unsqueeze(1) }
+    }
+}
+
+impl TensorOperator {
+    /// Prepares one operator an image; all of one family and one shape.
+    ///
+    /// # Errors
+    /// [`ModelError::MixedOperators`] if the batch is empty, or mixes families or shapes.
+    pub fn new(operators: Vec<Operator>, device: Device) -> Result<Self, ModelError> {
+        let first = operators.first().ok_or(ModelError::MixedOperators("an empty batch"))?;
+        let (domain, range) = (first.domain(), first.range());
+        let same_family =
+            operators.iter().all(|o| std::mem::discriminant(o) == std::mem::discriminant(first));
+        if !same_family {
+            return Err(ModelError::MixedOperators("several families"));
+        }
+        if operators.iter().any(|o| o.domain() != domain || o.range() != range) {
+            return Err(ModelError::MixedOperators("several shapes"));
+        }
+        let batch = operators.len() as i64;
+        let (height, width) = (domain.height as i64, domain.width as i64);
+        // One plane of eigenvalues an image: all channels share it, but for a dense matrix.
+        let planes = || {
+            let values: Vec<f64> = operators
+                .iter()
+                .flat_map(|o| o.eigenvalues().into_iter().take(domain.plane()))
+                .collect();
+            Tensor::from_slice(&values).view([batch, 1, height, width])
+        };
+        let (basis, eigenvalues) = match first {
+            Operator::Mask(_) => (Basis::Pixels, planes()),
+            Operator::AveragePool(pool) => {
+                let k = pool.factor();
+                let mean = ((k * k) as f64).recip();
+                let rest = if k == 1 { mean } else { 0.0 };
+                (Basis::Blocks(k as i64), Tensor::from_slice(&[mean, rest]).view([1, 2, 1, 1]))
+            }
+            Operator::CircularBlur(_) => {
+                let (re, im): (Vec<f64>, Vec<f64>) = operators
+                    .iter()
+                    .flat_map(|o| match o {
+                        Operator::CircularBlur(blur) => blur.transfer(),
+                        _ => Vec::new(),
+                    })
+                    .unzip();
+                let plane = |v: &[f64]| Tensor::from_slice(v).view([batch, 1, height, width]);
+                let transfer = Tensor::complex(&plane(&re), &plane(&im)).to_device(device);
+                (Basis::Fourier(transfer), planes())
+            }
+            Operator::Separable(_) => {
+                let sides = operators.iter().filter_map(|o| match o {
+                    Operator::Separable(separable) => Some(separable.sides()),
+                    _ => None,
+                });
+                let vertical = Side::stack(sides.clone().map(|s| s.0), device).with_channel_axis();
+                let horizontal = Side::stack(sides.map(|s| s.1), device).with_channel_axis();
+                (Basis::Sides { vertical, horizontal }, planes())
+            }
+            Operator::Dense(_) => {
+                let side = Side::stack(
+                    operators.iter().filter_map(|o| match o {
+                        Operator::Dense(dense) => Some(dense),
+                        _ => None,
+                    }),
+                    device,
+                );
+                let values: Vec<f64> = operators.iter().flat_map(Operator::eigenvalues).collect();
+                (Basis::Matrix(side), Tensor::from_slice(&values).view([batch, -1, 1, 1]))
+            }
+        };
+        Ok(Self { domain, range, operators, basis, eigenvalues: Field(eigenvalues.to_device(device)) })
+    }
+
+    /// The shape of an image.
+    #[must_use]
+    pub fn domain(&self) -> Shape {
+        self.domain
+    }
+
+    /// The shape of a measurement.
+    #[must_use]
+    pub fn range(&self) -> Shape {
+        self.range
+    }
+
+    /// The operators on the host, one an image.
+    #[must_use]
+    pub fn operators(&self) -> &[Operator] {
+        &self.operators
+    }
+
+    /// The eigenvalues λ of AᵀA, of a shape that broadcasts against one value an image
+    /// (`[B, 1, 1, 1]`) and that [`TensorOperator::spectral_map`] takes back.
+    #[must_use]
+    pub fn eigenvalues(&self) -> &Field {
+        &self.eigenvalues
+    }
+
+    /// A x.
+    ///
+    /// # Shapes
+    /// x: `[B, C, H, W]` in f64 → `[B, ..range]`
+    #[must_use]
+    pub fn apply(&self, x: &Tensor) -> Tensor {
+        match &self.basis {
+            Basis::Pixels => x * &self.eigenvalues.0,
+            Basis::Blocks(k) => block_mean(x, *k),
+            Basis::Fourier(transfer) => filter(x, transfer),
+            Basis::Sides { vertical, horizontal } => {
+                vertical.matrix.matmul(x).matmul(&horizontal.matrix.transpose(-2, -1))
+            }
+            Basis::Matrix(side) => self.as_measurement(&side.matrix.matmul(&column(x))),
+        }
+    }
+
+    /// Aᵀ y.
+    ///
+    /// # Shapes
+    /// y: `[B, ..range]` in f64 → `[B, C, H, W]`
+    #[must_use]
+    pub fn adjoint(&self, y: &Tensor) -> Tensor {
+        match &self.basis {
+            Basis::Pixels => y * &self.eigenvalues.0,
+            Basis::Blocks(k) => spread(y, *k) / (k * k) as f64,
+            Basis::Fourier(transfer) => filter(y, &transfer.conj()),
+            Basis::Sides { vertical, horizontal } => {
+                vertical.matrix.transpose(-2, -1).matmul(y).matmul(&horizontal.matrix)
+            }
+            Basis::Matrix(side) => {
+                self.as_image(&side.matrix.transpose(-2, -1).matmul(&column(y)))
+            }
+        }
+    }
+
+    /// V diag(gains) Vᵀ x for gains made from [`TensorOperator::eigenvalues`].
+    ///
+    /// # Shapes
+    /// x: `[B, C, H, W]` in f64 → `[B, C, H, W]`
+    #[must_use]
+    pub fn spectral_map(&self, x: &Tensor, gains: &Field) -> Tensor {
+        match &self.basis {
+            Basis::Pixels => x * &gains.0,
+            Basis::Blocks(k) => {
+                let mean = spread(&block_mean(x, *k), *k);
+                &mean * gains.0.narrow(1, 0, 1) + (x - &mean) * gains.0.narrow(1, 1, 1)
+            }
+            Basis::Fourier(_) => filter(x, &gains.0),
+            Basis::Sides { vertical, horizontal } => {
+                let coordinates =
+                    vertical.basis.transpose(-2, -1).matmul(x).matmul(&horizontal.basis);
+                vertical
+                    .basis
+                    .matmul(&(coordinates * &gains.0))
+                    .matmul(&horizontal.basis.transpose(-2, -1))
+            }
+            Basis::Matrix(side) => {
+                let coordinates = side.basis.transpose(-2, -1).matmul(&column(x));
+                self.as_image(&side.basis.matmul(&(coordinates * gains.0.flatten(1, -1).unsqueeze(2))))
+            }
+        }
+    }
+
+    /// The diagonal of V diag(gains) Vᵀ in pixel space.
+    ///
+    /// # Shapes
+    /// `[B, 1, H, W]`; `[B, C, H, W]` for a dense matrix.
+    #[must_use]
+    pub fn pixel_diagonal(&self, gains: &Field) -> Tensor {
+        let (height, width) = (self.domain.height as i64, self.domain.width as i64);
+        match &self.basis {
+            Basis::Pixels => gains.0.shallow_clone(),
+            Basis::Blocks(k) => {
+                let share = ((k * k) as f64).recip();
+                let (mean, rest) = (gains.0.narrow(1, 0, 1), gains.0.narrow(1, 1, 1));
+                (mean * share + rest * (1.0 - share)).expand([-1, 1, height, width], false)
+            }
+            Basis::Fourier(_) => gains
+                .0
+                .mean_dim([-2i64, -1].as_slice(), true, Kind::Double)
+                .expand([-1, 1, height, width], false),
+            Basis::Sides { vertical, horizontal } => vertical
+                .basis
+                .square()
+                .matmul(&gains.0)
+                .matmul(&horizontal.basis.square().transpose(-2, -1)),
+            Basis::Matrix(side) => {
+                self.as_image(&side.basis.square().matmul(&gains.0.flatten(1, -1).unsqueeze(2)))
+            }
+        }
+    }
+
+    /// The measurement in the image's shape, as a network reads it (arXiv 2606.17048, Appendix B).
+    ///
+    /// The masked observation for inpainting, the nearest-neighbour copy for average pooling, the
+    /// blurred image itself for blurs, and Aᵀy for the others.
+    ///
+    /// # Shapes
+    /// y: `[B, ..range]` → `[B, C, H, W]`
+    #[must_use]
+    pub fn lift(&self, y: &Tensor) -> Tensor {
+        match &self.basis {
+            Basis::Blocks(k) => spread(y, *k),
+            Basis::Fourier(_) => y.shallow_clone(),
+            Basis::Pixels | Basis::Sides { .. } | Basis::Matrix(_) => self.adjoint(y),
+        }
+    }
+
+    /// Repeats every image's operator `times` times in a row: image-major batches of samples.
+    ///
+    /// # Errors
+    /// None but those of [`TensorOperator::new`].
+    pub fn repeat(&self, times: usize) -> Result<Self, ModelError> {
+        let operators =
+            self.operators.iter().flat_map(|o| std::iter::repeat_n(o.clone(), times)).collect();
+        Self::new(operators, self.eigenvalues.0.device())
+    }
+
+    fn as_image(&self, columns: &Tensor) -> Tensor {
+        let Shape { channels, height, width } = self.domain;
+        columns.view([-1, channels as i64, height as i64, width as i64])
+    }
+
+    fn as_measurement(&self, columns: &Tensor) -> Tensor {
+        columns.view([-1, 1, 1, self.range.len() as i64])
+    }
+}
+
+fn column(x: &Tensor) -> Tensor {
+    x.flatten(1, -1).unsqueeze(2)
+}
+
+fn block_mean(x: &Tensor, k: i64) -> Tensor {
+    x.avg_pool2d([k, k], [k, k], [0, 0], false, false, None::<i64>)
+}
+
+fn spread(y: &Tensor, k: i64) -> Tensor {
+    y.repeat_interleave_self_int(k, -2, None).repeat_interleave_self_int(k, -1, None)
+}
+
+fn filter(x: &Tensor, gains: &Tensor) -> Tensor {
+    let axes = [-2i64, -1];
+    (x.fft_fft2(None::<&[i64]>, axes, "backward") * gains)
+        .fft_ifft2(None::<&[i64]>, axes, "backward")
+        .real()
+}

@@ -1,0 +1,94 @@
+//! What a solver walks along: the mean of x₀ given the state, under the prior or the posterior.
+
+use std::cell::Cell;
+
+use eps_math::Level;
+use eps_model::{Denoiser, Measurement, Noise, Query, level_fields};
+use tch::Tensor;
+
+/// E[x₀ | x_t] under some law of x₀: all that an ODE or SDE solver needs to know of it.
+pub trait Estimator {
+    /// The mean of x₀ given a state x_t = α x₀ + β ε.
+    ///
+    /// # Shapes
+    /// x_t: `[B, C, H, W]` in f64 → `[B, C, H, W]` in f64
+    fn estimate(&self, x_t: &Tensor, level: Level) -> Tensor;
+}
+
+/// The prior: the denoiser asked at x_t/α under isotropic noise.
+#[derive(Debug)]
+pub struct Prior<'a, D> {
+    /// The denoiser.
+    pub denoiser: &'a D,
+}
+
+impl<D: Denoiser> Estimator for Prior<'_, D> {
+    fn estimate(&self, x_t: &Tensor, level: Level) -> Tensor {
+        let mu = x_t / level.alpha;
+        let level = level_fields(&[level], x_t.device());
+        self.denoiser.denoise(&Query { mu: &mu, level: &level, noise: Noise::Isotropic })
+    }
+}
+
+/// Exact posterior sampling: the denoiser asked at the pivot under the noise Σ⋆.
+///
+/// ```text
+/// E[x₀ | x_t, y] = D_Σ⋆(μ⋆)
+/// ```
+///
+/// Reference: arXiv 2606.17048, Theorem 1. The pivot is computed anew at every call.
+#[derive(Debug)]
+pub struct Eps<'a, D> {
+    /// The denoiser, trained for the question at the pivot or exact for any Σ.
+    pub denoiser: &'a D,
+    /// The measurement of every batch item.
+    pub measurement: &'a Measurement,
+}
+
+impl<D: Denoiser> Estimator for Eps<'_, D> {
+    fn estimate(&self, x_t: &Tensor, level: Level) -> Tensor {
+        let level = level_fields(&[level], x_t.device());
+        let pivot = self.measurement.pivot(x_t, &level);
+        let noise = Noise::Anisotropic {
+            measurement: self.measurement,
+            sigma_star: &pivot.sigma_star,
+        };
+        self.denoiser.denoise(&Query { mu: &pivot.mu_star, level: &level, noise })
+    }
+}
+
+/// A denoiser that counts its evaluations: the NFE of a sample is the count of its batch.
+#[derive(Debug)]
+pub struct CountNfe<D> {
+    denoiser: D,
+    calls: Cell<usize>,
+}
+
+impl<D> CountNfe<D> {
+    /// Starts at zero.
+    pub fn new(denoiser: D) -> Self {
+        Self { denoiser, calls: Cell::new(0) }
+    }
+
+    /// The evaluations since the start or the last [`CountNfe::reset`].
+    pub fn nfe(&self) -> usize {
+        self.calls.get()
+    }
+
+    /// Starts again at zero and returns the count before.
+    pub fn reset(&self) -> usize {
+        self.calls.replace(0)
+    }
+
+    /// The denoiser that is counted.
+    pub fn inner(&self) -> &D {
+        &self.denoiser
+    }
+}
+
+impl<D: Denoiser> Denoiser for CountNfe<D> {
+    fn denoise(&self, query: &Query<'_>) -> Tensor {
+        self.calls.set(self.calls.get() + 1);
+        self.denoiser.denoise(query)
+    }
+}

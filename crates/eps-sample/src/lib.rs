@@ -1,0 +1,15 @@
+//! Diffusion and flow samplers, of a prior and, by exact posterior sampling, of its posterior.
+//!
+//! The way of the data: a [`eps_model::Measurement`] and a [`eps_model::Denoiser`] make an
+//! [`Estimator`] ([`Eps`]); a [`Solver`] walks it down a grid of noise levels from the noise of
+//! [`NoiseKeys`] to a batch of samples.
+
+mod error;
+mod estimator;
+mod noise;
+mod solver;
+
+pub use error::SampleError;
+pub use estimator::{CountNfe, Eps, Estimator, Prior};
+pub use noise::NoiseKeys;
+pub use solver::{Churn, Solver, ddim, edm_euler, edm_heun, flow_euler};

@@ -1,0 +1,275 @@
+//! Solvers of the diffusion and flow equations, each over any [`Estimator`].
+//!
+//! The diffusion solvers walk EDM's variable x = x₀ + σ ε down a grid of noise levels that ends at
+//! 0; a state of another interpolant is x_t/α at σ = β/α there. The flow solver walks x_t itself
+//! along the velocity of its interpolant. The state is f64 throughout.
+
+use eps_math::pivot::velocity_factors;
+use eps_math::{Interpolant, Level, Shape};
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use crate::{Estimator, NoiseKeys, SampleError};
+
+/// A solver and its constants.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Solver {
+    /// [`edm_euler`]
+    Euler,
+    /// [`edm_heun`] without churn.
+    Heun,
+    /// [`edm_heun`] with churn.
+    Churn(Churn),
+    /// [`ddim`]
+    Ddim {
+        /// η in [0, 1].
+        eta: f64,
+    },
+    /// [`flow_euler`] along an interpolant.
+    Flow {
+        /// The path, whose times are those of the grid's noise levels.
+        interpolant: Interpolant,
+    },
+}
+
+/// EDM's stochastic churn (Karras et al. 2022, Algorithm 2).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Churn {
+    /// S_churn, the total amount of noise that is added.
+    pub s_churn: f64,
+    /// S_min, the lowest level at which it is.
+    pub s_min: f64,
+    /// S_max, the highest.
+    pub s_max: f64,
+    /// S_noise, the standard deviation of the added noise over its nominal one.
+    pub s_noise: f64,
+}
+
+impl Solver {
+    /// The number of denoiser evaluations of a run of `steps` steps.
+    #[must_use]
+    pub fn nfe(&self, steps: usize) -> usize {
+        match self {
+            Self::Euler | Self::Ddim { .. } | Self::Flow { .. } => steps,
+            Self::Heun | Self::Churn(_) => 2 * steps - 1,
+        }
+    }
+
+    /// The number of steps whose run makes `calls` denoiser evaluations.
+    ///
+    /// # Errors
+    /// [`SampleError::Calls`] if there is none: 0 calls, or an even number for Heun's method.
+    pub fn steps(&self, calls: usize) -> Result<usize, SampleError> {
+        let error = |solver, remedy| Err(SampleError::Calls { solver, calls, remedy });
+        match self {
+            _ if calls == 0 => error("a solver", "ask for at least 1"),
+            Self::Euler | Self::Ddim { .. } | Self::Flow { .. } => Ok(calls),
+            Self::Heun | Self::Churn(_) if calls % 2 == 1 => Ok(calls.div_ceil(2)),
+            Self::Heun | Self::Churn(_) => {
+                error("Heun's method", "N steps make 2N − 1 calls, so ask for an odd number")
+            }
+        }
+    }
+
+    /// Draws one sample for every key, from pure noise at the grid's first level.
+    ///
+    /// `sigmas` falls strictly from σ_max to 0; the samples depend on the keys alone, not on how
+    /// they are batched.
+    ///
+    /// # Shapes
+    /// `[B, C, H, W]` in f64, B = `keys.len()`
+    ///
+    /// # Errors
+    /// [`SampleError::Grid`] for the grid, [`SampleError::OutOfRange`] for a constant of the solver,
+    /// [`SampleError::Diverged`] if the state leaves the finite numbers.
+    pub fn sample(
+        &self,
+        estimator: &dyn Estimator,
+        sigmas: &[f64],
+        keys: &NoiseKeys,
+        shape: Shape,
+        device: tch::Device,
+    ) -> Result<Tensor, SampleError> {
+        let _guard = tch::no_grad_guard();
+        check_grid(sigmas)?;
+        let noise = keys.initial(shape, device);
+        match self {
+            Self::Euler => edm_euler(estimator, noise * sigmas[0], sigmas),
+            Self::Heun => edm_heun(estimator, noise * sigmas[0], sigmas, None, keys),
+            Self::Churn(churn) => {
+                edm_heun(estimator, noise * sigmas[0], sigmas, Some(churn), keys)
+            }
+            Self::Ddim { eta } => ddim(estimator, noise * sigmas[0], sigmas, *eta, keys),
+            Self::Flow { interpolant } => {
+                let times: Vec<f64> =
+                    sigmas.iter().map(|sigma| interpolant.time_of_sigma(*sigma)).collect();
+                let start = interpolant.level(times[0]);
+                // Pure noise at x_t: the mean α x₀ is below the noise by σ_max.
+                flow_euler(estimator, noise * start.beta, interpolant, &times)
+            }
+        }
+    }
+}
+
+/// EDM's deterministic sampler of first order: Euler steps of dx/dσ = (x − D)/σ.
+///
+/// ```text
+/// x' = D + (σ'/σ) (x − D)
+/// ```
+///
+/// Reference: Karras et al. 2022, Algorithm 1 without correction. N steps are N calls; one step from
+/// σ_max to 0 is the one-call estimate D.
+///
+/// # Errors
+/// [`SampleError::Grid`], [`SampleError::Diverged`]
+pub fn edm_euler(
+    estimator: &dyn Estimator,
+    x: Tensor,
+    sigmas: &[f64],
+) -> Result<Tensor, SampleError> {
+    walk(x, sigmas, |x, _, sigma, next| {
+        let d = estimator.estimate(x, Level::edm(sigma));
+        (x - &d) * (next / sigma) + d
+    })
+}
+
+/// EDM's sampler of second order: Heun steps, with churn where it is given.
+///
+/// Reference: Karras et al. 2022, Algorithms 1 and 2. The correction asks the estimator again at the
+/// end of the step, so an exact posterior sampler computes its pivot at both levels; there is none in
+/// the step to σ = 0. N steps are 2N − 1 calls. Step i draws its churn from stream i + 1 of the keys.
+///
+/// # Errors
+/// [`SampleError::Grid`], [`SampleError::OutOfRange`] for a negative churn constant,
+/// [`SampleError::Diverged`]
+pub fn edm_heun(
+    estimator: &dyn Estimator,
+    x: Tensor,
+    sigmas: &[f64],
+    churn: Option<&Churn>,
+    keys: &NoiseKeys,
+) -> Result<Tensor, SampleError> {
+    if let Some(Churn { s_churn, s_min, s_max, s_noise }) = churn {
+        let constants =
+            [("S_churn", s_churn), ("S_min", s_min), ("S_max", s_max), ("S_noise", s_noise)];
+        for (what, value) in constants {
+            if !(*value >= 0.0) {
+                return Err(SampleError::OutOfRange { what, value: *value, range: "at least 0" });
+            }
+        }
+    }
+    let steps = sigmas.len().saturating_sub(1) as f64;
+    walk(x, sigmas, |x, step, sigma, next| {
+        let (mut x, mut sigma) = (x.shallow_clone(), sigma);
+        if let Some(churn) = churn.filter(|c| (c.s_min..=c.s_max).contains(&sigma)) {
+            let gamma = (churn.s_churn / steps).min(2f64.sqrt() - 1.0);
+            let raised = sigma * (1.0 + gamma);
+            let added = (raised * raised - sigma * sigma).sqrt() * churn.s_noise;
+            x = &x + keys.step(step as u64 + 1, shape_of(&x), x.device()) * added;
+            sigma = raised;
+        }
+        let slope = (&x - estimator.estimate(&x, Level::edm(sigma))) / sigma;
+        let euler = &x + &slope * (next - sigma);
+        if next == 0.0 {
+            return euler;
+        }
+        let slope_end = (&euler - estimator.estimate(&euler, Level::edm(next))) / next;
+        x + (slope + slope_end) * (0.5 * (next - sigma))
+    })
+}
+
+/// DDIM(η) in EDM's variable: η = 0 is the Euler step, η = 1 the ancestral step of DDPM.
+///
+/// ```text
+/// σ_η = η σ' √(1 − σ'²/σ²)      x' = D + √(σ'² − σ_η²) (x − D)/σ + σ_η z
+/// ```
+///
+/// Reference: Song, Meng and Ermon 2021, equation 12, with x/√ᾱ for x. N steps are N calls; step i
+/// draws z from stream i + 1 of the keys.
+///
+/// # Errors
+/// [`SampleError::Grid`], [`SampleError::OutOfRange`] for η outside [0, 1],
+/// [`SampleError::Diverged`]
+pub fn ddim(
+    estimator: &dyn Estimator,
+    x: Tensor,
+    sigmas: &[f64],
+    eta: f64,
+    keys: &NoiseKeys,
+) -> Result<Tensor, SampleError> {
+    if !(0.0..=1.0).contains(&eta) {
+        return Err(SampleError::OutOfRange { what: "η", value: eta, range: "in [0, 1]" });
+    }
+    walk(x, sigmas, |x, step, sigma, next| {
+        let d = estimator.estimate(x, Level::edm(sigma));
+        let sigma_eta = eta * next * (1.0 - (next / sigma).powi(2)).sqrt();
+        let kept = (next * next - sigma_eta * sigma_eta).max(0.0).sqrt();
+        let moved = (x - &d) * (kept / sigma) + d;
+        if sigma_eta == 0.0 {
+            return moved;
+        }
+        moved + keys.step(step as u64 + 1, shape_of(x), x.device()) * sigma_eta
+    })
+}
+
+/// Euler steps along the velocity of an interpolant, of the prior or of the posterior.
+///
+/// ```text
+/// x' = x + (t' − t) v      v = (β̇/β) x + (α̇ − α β̇/β) D
+/// ```
+///
+/// Reference: arXiv 2606.17048, Proposition 2. `times` falls strictly to 0; its first entry must have
+/// α > 0. N steps are N calls.
+///
+/// # Errors
+/// [`SampleError::Grid`], [`SampleError::Diverged`]
+pub fn flow_euler(
+    estimator: &dyn Estimator,
+    x: Tensor,
+    interpolant: &Interpolant,
+    times: &[f64],
+) -> Result<Tensor, SampleError> {
+    walk(x, times, |x, _, t, next| {
+        let level = interpolant.level(t);
+        let (of_state, of_estimate) = velocity_factors(&level, &interpolant.rate(t));
+        let d = estimator.estimate(x, level);
+        x * (1.0 + (next - t) * of_state) + d * ((next - t) * of_estimate)
+    })
+}
+
+/// Checks a grid, walks it step by step, and checks that every state is finite.
+fn walk(
+    mut x: Tensor,
+    grid: &[f64],
+    step: impl Fn(&Tensor, usize, f64, f64) -> Tensor,
+) -> Result<Tensor, SampleError> {
+    check_grid(grid)?;
+    let steps = grid.len() - 1;
+    for (i, ends) in grid.windows(2).enumerate() {
+        x = step(&x, i, ends[0], ends[1]);
+        if x.isfinite().all().int64_value(&[]) == 0 {
+            return Err(SampleError::Diverged { step: i + 1, steps });
+        }
+    }
+    Ok(x)
+}
+
+fn check_grid(grid: &[f64]) -> Result<(), SampleError> {
+    let error = |index: usize| {
+        Err(SampleError::Grid { index, value: grid.get(index).copied().unwrap_or(f64::NAN) })
+    };
+    if grid.len() < 2 || !(grid[0] > 0.0 && grid[0].is_finite()) {
+        return error(0);
+    }
+    if let Some(i) = grid.windows(2).position(|ends| !(ends[1] < ends[0])) {
+        return error(i + 1);
+    }
+    if grid[grid.len() - 1] != 0.0 { error(grid.len() - 1) } else { Ok(()) }
+}
+
+fn shape_of(x: &Tensor) -> Shape {
+    let side = |axis: usize| x.size()[axis] as usize;
+    Shape { channels: side(1), height: side(2), width: side(3) }
+}

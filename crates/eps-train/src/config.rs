@@ -1,0 +1,181 @@
+//! The configuration of a training run.
+
+use std::path::PathBuf;
+
+use eps_math::{Interpolant, Precondition, Task};
+use eps_model::{Condition, Precision, SongUNetConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::{NoiseLaw, TrainError};
+
+/// The version of [`TrainConfig`]'s layout.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Everything that a training run depends on beside its images and its machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// The version of this layout, 1.
+    pub format_version: u32,
+    /// The name of the run.
+    pub name: String,
+    /// The data set whose training split is used.
+    pub dataset: String,
+    /// The network; its input channels count those of `conditions`.
+    pub network: SongUNetConfig,
+    /// The preconditioning.
+    pub precondition: Precondition,
+    /// The channels that the network reads beside its scaled input.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+    /// The path from data to noise.
+    pub interpolant: Interpolant,
+    /// What is learnt.
+    pub objective: Objective,
+    /// The law of σ_t.
+    pub noise_law: NoiseLaw,
+    /// The weight of the squared error.
+    pub loss_weight: LossWeight,
+    /// A checkpoint whose EMA weights the run starts from, relative to the configuration's folder;
+    /// missing input channels start at zero. Random weights without it.
+    #[serde(default)]
+    pub start: Option<PathBuf>,
+    /// Images a step.
+    pub batch: usize,
+    /// Number of steps.
+    pub steps: u64,
+    /// The peak learning rate of Adam.
+    pub learning_rate: f64,
+    /// Steps over which the learning rate rises linearly from 0.
+    pub warm_up: u64,
+    /// What the learning rate does after the warm-up.
+    pub decay: Decay,
+    /// EDM's exponential moving average of the weights.
+    pub ema: Ema,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// The precision of the forward and backward passes; weights and optimiser are f32.
+    pub precision: Precision,
+    /// Steps between checkpoints of the run.
+    pub checkpoint_every: u64,
+    /// Images of the validation loss.
+    pub validation_images: usize,
+}
+
+/// What a network learns to answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Objective {
+    /// E[x₀ | x_t]: EDM's denoising loss.
+    Denoise,
+    /// E[x₀ | x_t, y] at the pivot: the EPS loss (arXiv 2606.17048, Section 3.2).
+    Eps {
+        /// The tasks; one is drawn for every step.
+        tasks: Vec<Task>,
+        /// σ_y on the [-1, 1] scale.
+        sigma_y: f64,
+    },
+}
+
+/// The weight of the squared error of the denoiser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossWeight {
+    /// λ(σ_t) ‖D − x₀‖² with EDM's λ = (σ_t² + σ_d²)/(σ_t σ_d)².
+    Edm,
+    /// ‖c_out⁻¹ (D − x₀)‖², which is the same for scalar preconditioning.
+    Preconditioned,
+}
+
+/// The learning rate after the warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decay {
+    /// Constant.
+    None,
+    /// Half a cosine down to 0 at the last step.
+    Cosine,
+}
+
+/// EDM's moving average: w̄ ← β w̄ + (1 − β) w with β = 2^(−batch/H), H = min(half_life, ramp · seen).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ema {
+    /// The half-life in images; 500,000 in EDM.
+    pub half_life: f64,
+    /// The half-life as a share of the images seen so far; 0.05 in EDM, none when fine-tuning there.
+    pub ramp: Option<f64>,
+}
+
+impl Ema {
+    /// β after `seen` images in steps of `batch`.
+    #[must_use]
+    pub fn factor(&self, seen: f64, batch: f64) -> f64 {
+        let half_life = self.ramp.map_or(self.half_life, |ramp| self.half_life.min(ramp * seen));
+        if half_life > 0.0 { 0.5f64.powf(batch / half_life) } else { 0.0 }
+    }
+}
+
+impl TrainConfig {
+    /// The learning rate of a step, counted from 0.
+    #[must_use]
+    pub fn learning_rate_at(&self, step: u64) -> f64 {
+        let rise = ((step + 1) as f64 / self.warm_up.max(1) as f64).min(1.0);
+        let fall = match self.decay {
+            Decay::None => 1.0,
+            Decay::Cosine => {
+                let rest = self.steps.saturating_sub(self.warm_up).max(1) as f64;
+                let done = step.saturating_sub(self.warm_up) as f64 / rest;
+                0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos())
+            }
+        };
+        self.learning_rate * rise * fall
+    }
+
+    /// Checks every number.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] names the first field out of its range.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        let sigma_y = match &self.objective {
+            Objective::Denoise => 1.0,
+            Objective::Eps { sigma_y, .. } => *sigma_y,
+        };
+        let tasks = match &self.objective {
+            Objective::Denoise => 1,
+            Objective::Eps { tasks, .. } => tasks.len(),
+        };
+        let positive = [
+            ("batch", self.batch as f64),
+            ("steps", self.steps as f64),
+            ("checkpoint_every", self.checkpoint_every as f64),
+            ("validation_images", self.validation_images as f64),
+            ("learning_rate", self.learning_rate),
+            ("precondition.sigma_data", self.precondition.sigma_data),
+            ("ema.half_life", self.ema.half_life),
+            ("objective.sigma_y", sigma_y),
+            ("the number of objective.tasks", tasks as f64),
+        ];
+        for (field, value) in positive {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(TrainError::Config { field, value, range: "positive and finite" });
+            }
+        }
+        if self.format_version != FORMAT_VERSION {
+            let value = f64::from(self.format_version);
+            return Err(TrainError::Config { field: "format_version", value, range: "1" });
+        }
+        self.noise_law.validate()?;
+        self.network.validate()?;
+        let read: usize =
+            self.conditions.iter().map(|c| c.channels(self.network.out_channels)).sum();
+        if self.network.in_channels != self.network.out_channels + read {
+            return Err(TrainError::Config {
+                field: "network.in_channels",
+                value: self.network.in_channels as f64,
+                range: "the image's channels and those of all conditions",
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,69 @@
+//! What can go wrong in a training run.
+
+use std::path::PathBuf;
+
+use eps_math::MathError;
+use eps_model::ModelError;
+
+/// An error of `eps-train`; each variant carries the value that caused it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A field of the configuration that no run can start from.
+    #[error("training configuration: {field} is {value}, but it must be {range}")]
+    Config {
+        /// The field's name.
+        field: &'static str,
+        /// The value it has.
+        value: f64,
+        /// The admissible range in words.
+        range: &'static str,
+    },
+    /// A run folder that holds a run of another configuration.
+    #[error(
+        "{} holds a run of another configuration: name an empty folder, or remove this one",
+        .0.display()
+    )]
+    OtherRun(PathBuf),
+    /// A state file that does not belong to the network.
+    #[error("{}: {reason}; remove the file to start the run again", path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A loss that is not a number.
+    #[error("the training loss is {loss} at step {step}: lower the learning rate")]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// The loss.
+        loss: f64,
+    },
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A configuration file that is not what it should be.
+    #[error("{}: {source}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: serde_json::Error,
+    },
+    /// An error of libtorch.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+    /// An error of the network or its checkpoint.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// An operator that the images do not admit.
+    #[error(transparent)]
+    Math(#[from] MathError),
+}

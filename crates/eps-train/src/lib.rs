@@ -1,0 +1,14 @@
+//! Training of denoisers: EDM's objective and the EPS objective, with exact resume.
+
+mod config;
+mod error;
+mod noise_law;
+mod objective;
+mod optimiser;
+mod trainer;
+
+pub use config::{Decay, Ema, FORMAT_VERSION, LossWeight, Objective, TrainConfig};
+pub use error::TrainError;
+pub use noise_law::{NoiseLaw, Tail};
+pub use objective::{BatchStreams, loss};
+pub use trainer::{Images, Record, train};

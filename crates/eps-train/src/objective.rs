@@ -1,0 +1,137 @@
+//! The training losses: EDM's denoising loss and the EPS loss at the pivot.
+
+use eps_math::rng::Stream;
+use eps_math::{Draw, Level, Shape, Task};
+use eps_model::{
+    Factors, Field, Measurement, Mode, NetworkDenoiser, Noise, Query, TensorOperator, level_fields,
+};
+use tch::{Kind, Tensor};
+
+use crate::{LossWeight, Objective, TrainConfig, TrainError};
+
+/// The random streams of one image of one batch, by purpose.
+#[derive(Debug, Clone, Copy)]
+enum Purpose {
+    NoiseLevel,
+    Operator,
+    StateNoise,
+    MeasurementNoise,
+}
+
+/// The randomness of one batch: everything is a function of (seed, batch, position in it).
+#[derive(Debug, Clone, Copy)]
+pub struct BatchStreams {
+    /// The seed of the run.
+    pub seed: u64,
+    /// The step, or a number of its own for a validation batch.
+    pub batch: u64,
+}
+
+impl BatchStreams {
+    fn stream(&self, position: usize, purpose: Purpose) -> Stream {
+        Stream::new(self.seed, self.batch, position as u64, 1 + purpose as u64)
+    }
+
+    /// The stream of what concerns the batch as a whole: which images, which task, dropout.
+    #[must_use]
+    pub fn shared(&self) -> Stream {
+        Stream::new(self.seed, self.batch, u64::MAX, 0)
+    }
+
+    fn normals(&self, purpose: Purpose, batch: usize, shape: Shape) -> Tensor {
+        let values: Vec<f64> =
+            (0..batch).flat_map(|i| self.stream(i, purpose).normals(shape.len())).collect();
+        let sides = [batch, shape.channels, shape.height, shape.width];
+        Tensor::from_slice(&values).view(sides.map(|side| side as i64).as_slice())
+    }
+}
+
+/// The loss of a batch, a scalar tensor with its graph: the mean over images and pixels.
+///
+/// With Proposition 3 of arXiv 2606.17048 the pivot of x_t and y is x₀ plus noise of covariance Σ⋆:
+/// no anisotropic noise has to be drawn.
+///
+/// # Shapes
+/// x_0: `[B, C, H, W]` in f64, in [-1, 1], on the network's device
+///
+/// # Errors
+/// [`TrainError::Math`] if a task's operator does not fit the images.
+pub fn loss(
+    denoiser: &NetworkDenoiser,
+    config: &TrainConfig,
+    x_0: &Tensor,
+    streams: BatchStreams,
+    mode: Mode,
+) -> Result<Tensor, TrainError> {
+    let (batch, channels, height, width) = x_0.size4()?;
+    let shape = Shape::new(channels as usize, height as usize, width as usize)?;
+    let batch = batch as usize;
+    let device = x_0.device();
+    let levels: Vec<Level> = (0..batch)
+        .map(|i| {
+            let sigma_t = config.noise_law.draw(&streams.stream(i, Purpose::NoiseLevel));
+            config.interpolant.level(config.interpolant.time_of_sigma(sigma_t))
+        })
+        .collect();
+    let level = level_fields(&levels, device);
+    let noise = streams.normals(Purpose::StateNoise, batch, shape).to_device(device);
+    let x_t = x_0 * &level.alpha.0 + noise * &level.beta.0;
+    match &config.objective {
+        Objective::Denoise => {
+            let mu = x_t / &level.alpha.0;
+            let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+            Ok(weighted_error(denoiser, config.loss_weight, &query, x_0, mode))
+        }
+        Objective::Eps { tasks, sigma_y } => {
+            let task = tasks[streams.shared().below(0, tasks.len())];
+            let measurement = measure(task, *sigma_y, x_0, shape, streams)?;
+            let pivot = measurement.pivot(&x_t, &level);
+            let noise =
+                Noise::Anisotropic { measurement: &measurement, sigma_star: &pivot.sigma_star };
+            let query = Query { mu: &pivot.mu_star, level: &level, noise };
+            Ok(weighted_error(denoiser, config.loss_weight, &query, x_0, mode))
+        }
+    }
+}
+
+/// y = A x₀ + σ_y η with an operator of the task's training law for every image.
+fn measure(
+    task: Task,
+    sigma_y: f64,
+    x_0: &Tensor,
+    shape: Shape,
+    streams: BatchStreams,
+) -> Result<Measurement, TrainError> {
+    let batch = x_0.size()[0] as usize;
+    let operators = (0..batch)
+        .map(|i| task.draw(Draw::Training, shape, &streams.stream(i, Purpose::Operator)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let operator = TensorOperator::new(operators, x_0.device())?;
+    let noise =
+        streams.normals(Purpose::MeasurementNoise, batch, operator.range()).to_device(x_0.device());
+    let y = operator.apply(x_0) + noise * sigma_y;
+    Ok(Measurement::new(operator, &y, sigma_y)?)
+}
+
+fn weighted_error(
+    denoiser: &NetworkDenoiser,
+    weight: LossWeight,
+    query: &Query<'_>,
+    x_0: &Tensor,
+    mode: Mode,
+) -> Tensor {
+    let factors: Factors<'_> = denoiser.factors(query);
+    let target = factors.target(x_0, query.mu);
+    let raw = denoiser.raw(query, &factors, mode);
+    match weight {
+        LossWeight::Preconditioned => {
+            (raw.to_kind(Kind::Float) - target.to_kind(Kind::Float)).square().mean(Kind::Float)
+        }
+        LossWeight::Edm => {
+            let scalar = denoiser.precondition().factors(eps_math::Real::square(query.level.sigma()));
+            let Field(c_out) = scalar.output;
+            let error = factors.scale(&(raw.to_kind(Kind::Double) - target), &factors.factors.output);
+            (error / c_out).square().mean(Kind::Double).to_kind(Kind::Float)
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! The training loop: a folder holds a run, and a run that was killed goes on from it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use eps_model::{Mode, NetworkDenoiser, SongUNet};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use tch::{Device, Kind, Tensor};
+
+use crate::optimiser::Optimiser;
+use crate::{BatchStreams, TrainConfig, TrainError, loss};
+
+/// The first batch number of validation: batches of training count from 0 and never reach it.
+const VALIDATION_BATCHES: u64 = 1 << 63;
+
+/// The images of a run, `[N, C, H, W]` in bytes, v ↦ v/127.5 − 1.
+#[derive(Debug)]
+pub struct Images {
+    /// The training split.
+    pub train: Tensor,
+    /// The validation split.
+    pub validation: Tensor,
+}
+
+/// One line of `metrics.jsonl`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Record {
+    /// Steps done.
+    pub step: u64,
+    /// Images seen.
+    pub images: u64,
+    /// The mean training loss since the last line, dimensionless.
+    pub train_loss: f64,
+    /// The loss of the averaged weights on fixed validation batches, dimensionless.
+    pub validation_loss: f64,
+    /// Seconds that the run has taken, over all its legs.
+    pub seconds: f64,
+}
+
+/// Trains a network, or goes on with the run that `folder` holds, and leaves in it `config.json`,
+/// `metrics.jsonl` and `state.safetensors`.
+///
+/// Everything random is a function of the seed and the step, and the state is written whole before
+/// it replaces the last one: a run that was killed ends in the same weights as one that was not, bit
+/// for bit on the same machine, device and number of threads.
+///
+/// # Errors
+/// [`TrainError::Config`] for a number out of its range, [`TrainError::OtherRun`] if the folder holds
+/// another configuration, [`TrainError::State`] for a damaged state, [`TrainError::Diverged`] if the
+/// loss stops being a number, and those of reading and writing.
+pub fn train(
+    config: &TrainConfig,
+    start: Option<NetworkDenoiser>,
+    images: &Images,
+    folder: &Path,
+    device: Device,
+) -> Result<NetworkDenoiser, TrainError> {
+    config.validate()?;
+    claim(config, folder)?;
+    let denoiser = match start {
+        Some(denoiser) => denoiser,
+        None => NetworkDenoiser::new(
+            SongUNet::new(&config.network, device, config.seed)?,
+            config.precondition,
+            config.conditions.clone(),
+            config.precision,
+        ),
+    };
+    let mut optimiser = Optimiser::new(denoiser.network().variables().trainable_variables());
+    let state_path = folder.join("state.safetensors");
+    let mut run = Run { step: 0, seconds: 0.0, loss_sum: 0.0 };
+    if state_path.exists() {
+        run = load_state(&state_path, &mut optimiser, device)?;
+        optimiser.publish();
+    }
+    let metrics_path = folder.join("metrics.jsonl");
+    truncate_metrics(&metrics_path, run.step)?;
+
+    let bar = progress_bar(config, run.step);
+    let validation = validation_batches(config, images);
+    let mut clock = std::time::Instant::now();
+    while run.step < config.steps {
+        let streams = BatchStreams { seed: config.seed, batch: run.step };
+        let x_0 = draw_images(&images.train, config.batch, streams, device);
+        let value = loss(&denoiser, config, &x_0, streams, Mode::Train(streams.shared()))?;
+        value.backward();
+        let seen = ((run.step + 1) * config.batch as u64) as f64;
+        let average_factor = config.ema.factor(seen, config.batch as f64);
+        optimiser.step(run.step, config.learning_rate_at(run.step), average_factor);
+        let value = value.double_value(&[]);
+        if !value.is_finite() {
+            return Err(TrainError::Diverged { step: run.step, loss: value });
+        }
+        run.step += 1;
+        run.loss_sum += value;
+        bar.inc(1);
+        if run.step % config.checkpoint_every == 0 || run.step == config.steps {
+            optimiser.publish_average();
+            let validation_loss = validation_loss(&denoiser, config, &validation, device)?;
+            optimiser.publish();
+            run.seconds += clock.elapsed().as_secs_f64();
+            clock = std::time::Instant::now();
+            let steps = (run.step - 1) % config.checkpoint_every + 1;
+            let record = Record {
+                step: run.step,
+                images: run.step * config.batch as u64,
+                train_loss: run.loss_sum / steps as f64,
+                validation_loss,
+                seconds: run.seconds,
+            };
+            bar.set_message(format!(
+                "loss {:.4}, validation {:.4}",
+                record.train_loss, record.validation_loss
+            ));
+            run.loss_sum = 0.0;
+            append_record(&metrics_path, &record)?;
+            save_state(&state_path, &optimiser, run)?;
+        }
+    }
+    bar.finish();
+    optimiser.publish_average();
+    Ok(denoiser)
+}
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    step: u64,
+    seconds: f64,
+    loss_sum: f64,
+}
+
+/// Writes the configuration into a fresh folder, or checks that the folder's is the same.
+fn claim(config: &TrainConfig, folder: &Path) -> Result<(), TrainError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| TrainError::Io { path, source }
+    };
+    std::fs::create_dir_all(folder).map_err(io(folder))?;
+    let path = folder.join("config.json");
+    let json = |source| TrainError::Json { path: path.clone(), source };
+    if path.exists() {
+        let file = File::open(&path).map_err(io(&path))?;
+        let found: TrainConfig = serde_json::from_reader(BufReader::new(file)).map_err(json)?;
+        return if found == *config { Ok(()) } else { Err(TrainError::OtherRun(folder.to_owned())) };
+    }
+    let text = serde_json::to_string_pretty(config).map_err(json)?;
+    replace(&path, |file| file.write_all(text.as_bytes()))
+}
+
+/// Writes a file under a temporary name and renames it.
+fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> std::io::Result<()>,
+) -> Result<(), TrainError> {
+    let io = |source| TrainError::Io { path: path.to_owned(), source };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+    write(file.as_file_mut()).map_err(io)?;
+    file.as_file().sync_all().map_err(io)?;
+    file.persist(path).map_err(|error| io(error.error))?;
+    Ok(())
+}
+
+fn progress_bar(config: &TrainConfig, done: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{prefix} {bar:32} {pos}/{len} steps, {per_sec}, {eta} left  {msg}",
+    )
+    .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(config.steps)
+        .with_style(style)
+        .with_prefix(config.name.clone())
+        .with_position(done)
+}
+
+/// The chosen images as f64 in [-1, 1].
+fn select(images: &Tensor, indices: &[i64], device: Device) -> Tensor {
+    images.index_select(0, &Tensor::from_slice(indices)).to_device(device).to_kind(Kind::Double)
+        / 127.5
+        - 1.0
+}
+
+/// The images of one training batch, drawn uniformly with replacement.
+fn draw_images(images: &Tensor, batch: usize, streams: BatchStreams, device: Device) -> Tensor {
+    let count = images.size()[0] as usize;
+    let indices: Vec<i64> =
+        (0..batch).map(|i| streams.shared().below(1 + i as u64, count) as i64).collect();
+    select(images, &indices, device)
+}
+
+/// The first images of the validation split in batches.
+fn validation_batches(config: &TrainConfig, images: &Images) -> Vec<(BatchStreams, Tensor)> {
+    let count = config.validation_images.min(images.validation.size()[0] as usize);
+    (0..count.div_ceil(config.batch))
+        .map(|i| {
+            let range = i * config.batch..((i + 1) * config.batch).min(count);
+            let indices: Vec<i64> = range.map(|index| index as i64).collect();
+            let streams =
+                BatchStreams { seed: config.seed, batch: VALIDATION_BATCHES + i as u64 };
+            (streams, images.validation.index_select(0, &Tensor::from_slice(&indices)))
+        })
+        .collect()
+}
+
+fn validation_loss(
+    denoiser: &NetworkDenoiser,
+    config: &TrainConfig,
+    batches: &[(BatchStreams, Tensor)],
+    device: Device,
+) -> Result<f64, TrainError> {
+    let _guard = tch::no_grad_guard();
+    let mut sum = 0.0;
+    let mut count = 0.0;
+    for (streams, images) in batches {
+        let n = images.size()[0];
+        let x_0 = select(images, &(0..n).collect::<Vec<_>>(), device);
+        sum += n as f64 * loss(denoiser, config, &x_0, *streams, Mode::Eval)?.double_value(&[]);
+        count += n as f64;
+    }
+    Ok(sum / count)
+}
+
+fn append_record(path: &Path, record: &Record) -> Result<(), TrainError> {
+    let io = |source| TrainError::Io { path: path.to_owned(), source };
+    let line = serde_json::to_string(record)
+        .map_err(|source| TrainError::Json { path: path.to_owned(), source })?;
+    let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(io)?;
+    writeln!(file, "{line}").map_err(io)
+}
+
+/// Removes the lines of steps after the state's: the state is written after its line.
+fn truncate_metrics(path: &Path, step: u64) -> Result<(), TrainError> {
+    let io = |source| TrainError::Io { path: path.to_owned(), source };
+    if !path.exists() {
+        return Ok(());
+    }
+    let lines = BufReader::new(File::open(path).map_err(io)?).lines();
+    let mut kept = String::new();
+    for line in lines {
+        let line = line.map_err(io)?;
+        // A line cut off by a kill does not parse: it is of a step after the state's.
+        let Ok(value) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
+        if value["step"].as_u64().is_some_and(|s| s <= step) {
+            kept.push_str(&line);
+            kept.push('\n');
+        }
+    }
+    replace(path, |file| file.write_all(kept.as_bytes()))
+}
+
+const VECTORS: [&str; 4] = ["weights", "first_moment", "second_moment", "average"];
+
+fn save_state(path: &Path, optimiser: &Optimiser, run: Run) -> Result<(), TrainError> {
+    let vectors =
+        [&optimiser.weights, &optimiser.first_moment, &optimiser.second_moment, &optimiser.average];
+    let progress = Tensor::from_slice(&[run.step as f64, run.seconds]);
+    let mut tensors: Vec<(&str, Tensor)> =
+        VECTORS.into_iter().zip(vectors.map(|v| v.to_device(Device::Cpu))).collect();
+    tensors.push(("progress", progress));
+    let part: PathBuf = path.with_extension("part");
+    Tensor::write_safetensors(&tensors, &part)?;
+    std::fs::rename(&part, path)
+        .map_err(|source| TrainError::Io { path: path.to_owned(), source })
+}
+
+fn load_state(path: &Path, optimiser: &mut Optimiser, device: Device) -> Result<Run, TrainError> {
+    let damaged = |reason: String| TrainError::State { path: path.to_owned(), reason };
+    let mut tensors: std::collections::HashMap<String, Tensor> = Tensor::read_safetensors(path)
+        .map_err(|error| damaged(error.to_string()))?
+        .into_iter()
+        .collect();
+    let mut take = |name: &str, length: usize| {
+        let tensor =
+            tensors.remove(name).ok_or_else(|| damaged(format!("it has no tensor {name:?}")))?;
+        if tensor.numel() == length {
+            Ok(tensor)
+        } else {
+            Err(damaged(format!("{name:?} has {} values, not {length}", tensor.numel())))
+        }
+    };
+    let length = optimiser.weights.numel();
+    let progress = take("progress", 2)?;
+    let [weights, first_moment, second_moment, average] = VECTORS.map(|name| take(name, length));
+    optimiser.weights = weights?.to_device(device);
+    optimiser.first_moment = first_moment?.to_device(device);
+    optimiser.second_moment = second_moment?.to_device(device);
+    optimiser.average = average?.to_device(device);
+    Ok(Run {
+        step: progress.double_value(&[0]) as u64,
+        seconds: progress.double_value(&[1]),
+        loss_sum: 0.0,
+    })
+}

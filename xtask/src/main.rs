@@ -1,0 +1,87 @@
+//! `cargo xtask`: set-up, tests, guards, reproduction and benches of EPS.
+//!
+//! A plain binary that runs programs and reads files. It links neither libtorch nor HDF5, so
+//! that it can bring the first and the tools that build the second.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command talks to its user"
+)]
+
+mod digest;
+mod fetch;
+mod folder;
+mod process;
+mod reproduce;
+mod setup;
+mod test;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Set-up, tests and reproduction of EPS.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring libtorch and CMake into .deps/, so that plain cargo works.
+    Setup {
+        /// Bring libtorch with CUDA (about 5 GB unpacked) instead of the CPU's.
+        #[arg(long)]
+        cuda: bool,
+    },
+    /// Fetch a data set that only training needs.
+    Fetch {
+        /// The data set.
+        #[arg(value_enum)]
+        dataset: fetch::Dataset,
+        /// Take this file instead of fetching one; its SHA-256 is checked all the same.
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+    },
+    /// Set up, then run every check: format, lints, tests, documentation, guards, benches, smoke run.
+    Test,
+    /// Check dependencies, licences and committed files against the rules of the project.
+    Tidy,
+    /// Set up, build, run an experiment and print the path of its report.
+    Reproduce(reproduce::Options),
+    /// Run the benches of every crate.
+    Bench,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Setup { cuda } => setup::setup(cuda),
+        Command::Fetch { dataset, from } => fetch::fetch(dataset, from.as_deref()),
+        Command::Test => test::test(),
+        Command::Tidy => tidy::tidy(),
+        Command::Reproduce(options) => reproduce::reproduce(&options),
+        Command::Bench => bench(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A backtrace would tell the user nothing.
+            eprintln!("error: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  because {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench() -> Result<()> {
+    setup::setup(false)?;
+    process::run(process::cargo().args(["bench", "--workspace"]))
+}

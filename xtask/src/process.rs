@@ -1,0 +1,87 @@
+//! Running programs: where the repository is, how cargo is called, what a failure says.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// The root of the repository.
+pub(crate) fn root() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
+}
+
+/// The folder of everything that is fetched, ignored by git.
+pub(crate) fn deps() -> PathBuf {
+    root().join(".deps")
+}
+
+/// The variables that `.cargo/config.toml` sets, each with the value it gives.
+pub(crate) fn configured() -> [(&'static str, PathBuf); 2] {
+    [
+        ("LIBTORCH", deps().join("libtorch")),
+        ("CMAKE", deps().join("bin").join("cmake")),
+    ]
+}
+
+/// A call of cargo in the root of the repository, with the environment of a plain `cargo`.
+///
+/// `cargo xtask` itself gets the variables of `.cargo/config.toml`; handed on, they would look
+/// to cargo like the user's own, and torch-sys would be rebuilt at every change between the two.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    for (name, value) in configured() {
+        if std::env::var_os(name).is_some_and(|set| set == value.as_os_str()) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs `command`, which talks to the terminal itself.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("could not start `{}`", line(command)))?;
+    if !status.success() {
+        bail!(
+            "`{}` failed ({status}); what it said is above",
+            line(command)
+        );
+    }
+    Ok(())
+}
+
+/// Runs `command` and returns its standard output; its standard error goes into the error.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("could not start `{}`", line(command)))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "`{}` failed ({}): {}",
+            line(command),
+            output.status,
+            said.trim()
+        );
+    }
+    String::from_utf8(output.stdout)
+        .with_context(|| format!("`{}` printed something that is not UTF-8", line(command)))
+}
+
+/// Whether `program` can be started and its `--version` succeeds.
+pub(crate) fn runs(program: impl AsRef<OsStr>) -> bool {
+    output(Command::new(program).arg("--version")).is_ok()
+}
+
+fn line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words
+        .map(OsStr::to_string_lossy)
+        .collect::<Vec<_>>()
+        .join(" ")
+}

@@ -1,0 +1,375 @@
+//! `cargo xtask setup`: what a build needs beyond a Rust toolchain, a C++ compiler and Python.
+//!
+//! `.cargo/config.toml` points torch-sys to `.deps/libtorch` and the build of HDF5 to
+//! `.deps/bin/cmake`; this brings both. A libtorch of the user's own, named by `LIBTORCH` or
+//! `LIBTORCH_USE_PYTORCH`, is checked and left alone, and so is a CMake named by `CMAKE`.
+
+mod pins;
+mod wheels;
+
+use std::ffi::OsStr;
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use self::pins::{CMAKE, CPU, CUDA, NVIDIA, TORCH};
+use crate::process::{cargo, configured, deps, output, run, runs};
+
+/// The oldest CMake that the static HDF5 accepts.
+const CMAKE_VERSION: (u32, u32) = (3, 26);
+
+/// The oldest pip that knows the wheels' platforms by name.
+const PIP_VERSION: (u32, u32) = (20, 3);
+
+/// Brings what is missing into `.deps/`; needs no network where nothing is.
+pub(crate) fn setup(cuda: bool) -> Result<()> {
+    let deps = deps();
+    fs::create_dir_all(&deps).with_context(|| format!("could not create {}", deps.display()))?;
+    let _lock = lock(&deps)?;
+
+    let [libtorch, cmake] = configured();
+    let libtorch = libtorch_of(
+        std::env::var_os("LIBTORCH").as_deref(),
+        std::env::var_os("LIBTORCH_USE_PYTORCH").is_some(),
+        &libtorch.1,
+    );
+    let cmake = cmake_of(std::env::var_os("CMAKE").as_deref(), &cmake.1);
+    let fetches_libtorch = libtorch == Libtorch::Ours && !has_libtorch(&deps, cuda);
+    let fetches_cmake = cmake == Cmake::Fetched && !wheels::installed(&deps, &CMAKE);
+
+    let mut missing = missing_tools();
+    if fetches_libtorch || fetches_cmake {
+        missing.extend(missing_python());
+    }
+    ensure!(
+        missing.is_empty(),
+        "set-up needs more than it found:\n  - {}",
+        missing.join("\n  - ")
+    );
+
+    match libtorch {
+        Libtorch::Ours if fetches_libtorch => install_libtorch(&deps, cuda)?,
+        Libtorch::Ours => {}
+        Libtorch::Folder(folder) => check_libtorch(&folder, cuda)?,
+        Libtorch::Python => check_python_torch()?,
+    }
+    install_cmake(&deps, cmake, fetches_cmake)
+}
+
+/// Waits until no other set-up works on `deps`; the lock ends with this process.
+fn lock(deps: &Path) -> Result<File> {
+    let path = deps.join("lock");
+    let failed = || format!("could not lock {}", path.display());
+    let file = File::create(&path).with_context(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            println!("waiting for another set-up to end");
+            file.lock().with_context(failed)?;
+        }
+        Err(TryLockError::Error(error)) => return Err(error).with_context(failed),
+    }
+    Ok(file)
+}
+
+/// Whose libtorch the build takes.
+#[derive(Debug, PartialEq, Eq)]
+enum Libtorch {
+    /// The one in `.deps/`.
+    Ours,
+    /// A folder that the user named.
+    Folder(PathBuf),
+    /// That of the user's Python.
+    Python,
+}
+
+/// Reads the variables as torch-sys does, `LIBTORCH_USE_PYTORCH` first.
+///
+/// `LIBTORCH` at `ours` is no choice of the user's: `.cargo/config.toml` sets it.
+fn libtorch_of(libtorch: Option<&OsStr>, use_pytorch: bool, ours: &Path) -> Libtorch {
+    match libtorch {
+        _ if use_pytorch => Libtorch::Python,
+        Some(folder) if folder != ours => Libtorch::Folder(folder.into()),
+        _ => Libtorch::Ours,
+    }
+}
+
+/// Whether `.deps/` holds a libtorch that will do; that of CUDA also runs on the CPU.
+fn has_libtorch(deps: &Path, cuda: bool) -> bool {
+    (wheels::installed(deps, &CUDA) && wheels::installed(deps, &NVIDIA))
+        || (!cuda && wheels::installed(deps, &CPU))
+}
+
+fn install_libtorch(deps: &Path, cuda: bool) -> Result<()> {
+    ensure!(
+        cfg!(all(target_os = "linux", target_arch = "x86_64")),
+        "no libtorch is pinned for {} on {}. Install {TORCH} yourself: either `python3 -m pip \
+         install torch=={TORCH}` and set LIBTORCH_USE_PYTORCH=1, or unpack libtorch {TORCH} and \
+         set LIBTORCH to its folder",
+        std::env::consts::OS,
+        std::env::consts::ARCH,
+    );
+    let replaces = deps.join("libtorch").exists();
+    if cuda {
+        if !wheels::installed(deps, &NVIDIA) {
+            wheels::install(deps, &NVIDIA, |_| Ok(()))?;
+        }
+        wheels::install(deps, &CUDA, write_version)?;
+    } else {
+        wheels::install(deps, &CPU, |folder| {
+            let link = folder.join("lib").join("libtorch.so");
+            symlink("libtorch_cpu.so", &link)
+                .with_context(|| format!("could not create {}", link.display()))?;
+            write_version(folder)
+        })?;
+    }
+    if replaces {
+        // Cargo sees no change, since the path is the same, but other libraries are linked.
+        run(cargo().args(["clean", "--quiet", "--package", "torch-sys"]))?;
+        run(cargo().args(["clean", "--quiet", "--release", "--package", "torch-sys"]))?;
+    }
+    println!("libtorch {TORCH} is in {}", deps.join("libtorch").display());
+    Ok(())
+}
+
+/// Writes the version where torch-sys looks for it.
+fn write_version(folder: &Path) -> Result<()> {
+    let path = folder.join("build-version");
+    fs::write(&path, format!("{TORCH}\n"))
+        .with_context(|| format!("could not write {}", path.display()))
+}
+
+/// Checks the libtorch that the user named.
+fn check_libtorch(folder: &Path, cuda: bool) -> Result<()> {
+    const REMEDY: &str = "correct LIBTORCH, or unset it to take the libtorch that set-up brings";
+    for part in ["lib", "include"] {
+        ensure!(
+            folder.join(part).is_dir(),
+            "LIBTORCH is {}, which has no folder `{part}`: {REMEDY}",
+            folder.display()
+        );
+    }
+    if let Ok(version) = fs::read_to_string(folder.join("build-version")) {
+        let version = version.trim();
+        ensure!(
+            is_torch(version) || std::env::var_os("LIBTORCH_BYPASS_VERSION_CHECK").is_some(),
+            "LIBTORCH is {}, of version {version}, and this project needs {TORCH}: {REMEDY}",
+            folder.display()
+        );
+    }
+    ensure!(
+        !cuda || folder.join("lib").join("libtorch_cuda.so").exists(),
+        "LIBTORCH is {}, a libtorch without CUDA: {REMEDY}",
+        folder.display()
+    );
+    println!("libtorch of {} (LIBTORCH)", folder.display());
+    Ok(())
+}
+
+/// Checks the torch of the user's Python, which torch-sys calls `python` in a virtual environment.
+fn check_python_torch() -> Result<()> {
+    const REMEDY: &str = "install it there, or unset LIBTORCH_USE_PYTORCH to take the libtorch \
+                          that set-up brings";
+    let python = if std::env::var_os("VIRTUAL_ENV").is_some() {
+        "python"
+    } else {
+        "python3"
+    };
+    let script = "import torch; print(torch.__version__)";
+    let version = output(Command::new(python).args(["-c", script])).with_context(|| {
+        format!("LIBTORCH_USE_PYTORCH is set but `{python}` has no torch {TORCH}: {REMEDY}")
+    })?;
+    let version = version.trim();
+    ensure!(
+        is_torch(version) || std::env::var_os("LIBTORCH_BYPASS_VERSION_CHECK").is_some(),
+        "LIBTORCH_USE_PYTORCH is set, `{python}` has torch {version}, and this project needs \
+         {TORCH}: {REMEDY}"
+    );
+    println!("libtorch of `{python}` (LIBTORCH_USE_PYTORCH)");
+    Ok(())
+}
+
+/// Whether `version` is the pinned one, of whatever build (`2.13.0+cu130`).
+fn is_torch(version: &str) -> bool {
+    version.split('+').next() == Some(TORCH)
+}
+
+/// Which CMake builds HDF5.
+#[derive(Debug, PartialEq, Eq)]
+enum Cmake {
+    /// One that the user named in `CMAKE`.
+    Named(PathBuf),
+    /// The system's.
+    System(PathBuf),
+    /// The one that is fetched into `.deps/`.
+    Fetched,
+}
+
+/// `CMAKE` at `ours` is no choice of the user's: `.cargo/config.toml` sets it.
+fn cmake_of(cmake: Option<&OsStr>, ours: &Path) -> Cmake {
+    match cmake {
+        Some(named) if named != ours => Cmake::Named(named.into()),
+        _ => system_cmake().map_or(Cmake::Fetched, Cmake::System),
+    }
+}
+
+/// The first `cmake` on the path, where it is recent enough.
+fn system_cmake() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let cmake = std::env::split_paths(&path).map(|folder| folder.join("cmake"));
+    let cmake = cmake.into_iter().find(|cmake| cmake.is_file())?;
+    let said = output(Command::new(&cmake).arg("--version")).ok()?;
+    (version(&said)? >= CMAKE_VERSION).then_some(cmake)
+}
+
+fn install_cmake(deps: &Path, cmake: Cmake, fetch: bool) -> Result<()> {
+    let target = match cmake {
+        Cmake::Named(named) => {
+            ensure!(
+                runs(&named),
+                "CMAKE is {}, which does not run: correct it, or unset it to take the CMake that \
+                 set-up brings",
+                named.display()
+            );
+            return Ok(());
+        }
+        Cmake::System(path) => path,
+        Cmake::Fetched => {
+            ensure!(
+                cfg!(all(target_os = "linux", target_arch = "x86_64")),
+                "no CMake is pinned for {} on {}: install CMake {}.{} or later and put it on PATH",
+                std::env::consts::OS,
+                std::env::consts::ARCH,
+                CMAKE_VERSION.0,
+                CMAKE_VERSION.1,
+            );
+            if fetch {
+                wheels::install(deps, &CMAKE, |_| Ok(()))?;
+            }
+            Path::new("..").join(CMAKE.folder).join("data/bin/cmake")
+        }
+    };
+    let link = deps.join("bin").join("cmake");
+    if fs::read_link(&link).is_ok_and(|found| found == target) {
+        return Ok(());
+    }
+    let failed = || format!("could not link {} to {}", link.display(), target.display());
+    fs::create_dir_all(deps.join("bin")).with_context(failed)?;
+    if link.symlink_metadata().is_ok() {
+        fs::remove_file(&link).with_context(failed)?;
+    }
+    symlink(&target, &link).with_context(failed)
+}
+
+/// The build tools that are not there, each with how to get it.
+fn missing_tools() -> Vec<String> {
+    let mut missing = Vec::new();
+    let cxx = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    // CXX may hold a launcher and flags: `ccache g++ -m64`.
+    let compiler = cxx.split_whitespace().next().unwrap_or("c++");
+    if !runs(compiler) {
+        missing.push(format!(
+            "a C++ compiler: `{compiler}` does not run. Install one (`apt install g++` on Debian \
+             and Ubuntu, `dnf install gcc-c++` on Fedora, `pacman -S gcc` on Arch), or name yours \
+             in CXX"
+        ));
+    }
+    if std::env::var_os("CMAKE_GENERATOR").is_none() && !runs("make") {
+        missing.push(
+            "make, which CMake drives to build HDF5. Install it (`apt install make`, `dnf install \
+             make`, `pacman -S make`), or name another build tool in CMAKE_GENERATOR, such as Ninja"
+                .to_owned(),
+        );
+    }
+    missing
+}
+
+/// What is missing for fetching wheels, with how to get it.
+fn missing_python() -> Option<String> {
+    if !runs("python3") {
+        return Some(
+            "Python 3: `python3` does not run. Install it with pip (`apt install python3 \
+             python3-pip`, `dnf install python3 python3-pip`, `pacman -S python-pip`)"
+                .to_owned(),
+        );
+    }
+    let pip = output(Command::new("python3").args(["-m", "pip", "--version"]));
+    match pip.as_deref().map(version) {
+        Ok(Some(found)) if found >= PIP_VERSION => None,
+        Ok(Some((major, minor))) => Some(format!(
+            "a newer pip: this one is {major}.{minor} and {}.{} is needed. Run `python3 -m pip \
+             install --upgrade pip`",
+            PIP_VERSION.0, PIP_VERSION.1
+        )),
+        _ => Some(
+            "pip: `python3 -m pip` does not run. Install it (`apt install python3-pip`, `dnf \
+             install python3-pip`, `pacman -S python-pip`, or `python3 -m ensurepip`)"
+                .to_owned(),
+        ),
+    }
+}
+
+/// The first two numbers of the first word that is a version: `cmake version 3.31.2` is (3, 31).
+fn version(said: &str) -> Option<(u32, u32)> {
+    said.split_whitespace().find_map(|word| {
+        let mut numbers = word.split('.').map(str::parse);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_libtorch_of_the_users_comes_first() {
+        let ours = Path::new("/repository/.deps/libtorch");
+        let set = |folder| Some(OsStr::new(folder));
+        assert_eq!(libtorch_of(None, false, ours), Libtorch::Ours);
+        // What .cargo/config.toml sets is not the user's choice.
+        assert_eq!(
+            libtorch_of(set("/repository/.deps/libtorch"), false, ours),
+            Libtorch::Ours
+        );
+        assert_eq!(
+            libtorch_of(set("/opt/t"), false, ours),
+            Libtorch::Folder("/opt/t".into())
+        );
+        assert_eq!(libtorch_of(set("/opt/t"), true, ours), Libtorch::Python);
+        assert_eq!(libtorch_of(None, true, ours), Libtorch::Python);
+    }
+
+    #[test]
+    fn a_cmake_of_the_users_comes_first() {
+        let ours = Path::new("/repository/.deps/bin/cmake");
+        let named = cmake_of(Some(OsStr::new("/opt/cmake")), ours);
+        assert_eq!(named, Cmake::Named("/opt/cmake".into()));
+        let configured = cmake_of(Some(ours.as_os_str()), ours);
+        assert!(!matches!(configured, Cmake::Named(_)));
+    }
+
+    #[test]
+    fn a_wrong_libtorch_is_named_with_a_remedy() {
+        let error = check_libtorch(Path::new("/no/such/libtorch"), false)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("/no/such/libtorch") && error.contains("unset it"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn versions_are_read_from_what_programs_print() {
+        assert_eq!(version("cmake version 4.4.4\n\nCMake suite"), Some((4, 4)));
+        assert_eq!(
+            version("pip 23.2.1 from /usr/lib (python 3.11)"),
+            Some((23, 2))
+        );
+        assert_eq!(version("no numbers"), None);
+        assert!(is_torch("2.13.0") && is_torch("2.13.0+cu130") && !is_torch("2.13.01"));
+    }
+}

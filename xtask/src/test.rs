@@ -1,0 +1,141 @@
+//! `cargo xtask test`: every check of the project, one after the other.
+//!
+//! Formatting, clippy, documentation and tests share the `dev` profile, so that libtorch's
+//! bindings and HDF5 are compiled once for them; benches and the smoke run share `release`.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::process::{cargo, run};
+use crate::{reproduce, setup, tidy};
+
+/// The crates that are tested by themselves: with the whole workspace, cargo would switch on
+/// features of their dependencies that only other crates ask for.
+pub(crate) const PURE: [&str; 2] = ["eps-math", "eps-metrics"];
+
+type Check = (String, Box<dyn Fn() -> Result<()>>);
+
+/// Sets up and runs every check to the end, whatever fails on the way.
+pub(crate) fn test() -> Result<()> {
+    let mut outcomes: Vec<(String, Duration, Result<()>)> = Vec::new();
+    for (name, check) in checks() {
+        println!("\n== {name}");
+        let start = Instant::now();
+        let outcome = check();
+        let seconds = start.elapsed();
+        match &outcome {
+            Ok(()) => println!("== {name}: passed in {:.0} s", seconds.as_secs_f64()),
+            Err(error) => {
+                println!(
+                    "== {name}: FAILED after {:.0} s: {error:#}",
+                    seconds.as_secs_f64()
+                );
+            }
+        }
+        let unusable = name == SET_UP && outcome.is_err();
+        outcomes.push((name, seconds, outcome));
+        if unusable {
+            // Nothing that follows could be compiled.
+            break;
+        }
+    }
+
+    println!("\n== summary");
+    for (name, seconds, outcome) in &outcomes {
+        let verdict = if outcome.is_ok() { "passed" } else { "FAILED" };
+        println!("{verdict} {:6.0} s  {name}", seconds.as_secs_f64());
+    }
+    let failed: Vec<_> = outcomes
+        .iter()
+        .filter(|outcome| outcome.2.is_err())
+        .collect();
+    println!(
+        "\nchecks: {} passed, {} failed",
+        outcomes.len() - failed.len(),
+        failed.len()
+    );
+    if !failed.is_empty() {
+        let names: Vec<_> = failed.iter().map(|outcome| outcome.0.as_str()).collect();
+        bail!(
+            "failed: {}; look for `== NAME: FAILED` above",
+            names.join(", ")
+        );
+    }
+    Ok(())
+}
+
+const SET_UP: &str = "set-up";
+
+fn checks() -> Vec<Check> {
+    let mut checks: Vec<Check> = Vec::new();
+    let mut add = |name: &str, check: Box<dyn Fn() -> Result<()>>| {
+        checks.push((name.to_owned(), check));
+    };
+    add(SET_UP, Box::new(|| setup::setup(false)));
+    add(
+        "format",
+        Box::new(|| run(cargo().args(["fmt", "--all", "--check"]))),
+    );
+    add("guards", Box::new(tidy::tidy));
+    for package in PURE {
+        let check = move || run(cargo().args(["test", "--package", package]));
+        add(&format!("tests of {package}"), Box::new(check));
+    }
+    add("lints", {
+        let clippy = [
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "--deny",
+            "warnings",
+        ];
+        Box::new(move || run(cargo().args(clippy)))
+    });
+    add(
+        "documentation",
+        Box::new(|| {
+            let mut doc = cargo();
+            doc.env("RUSTDOCFLAGS", "--deny warnings");
+            run(doc.args(["doc", "--workspace", "--no-deps"]))
+        }),
+    );
+    add(
+        "tests of the other crates",
+        Box::new(|| {
+            let mut tests = cargo();
+            tests.args(["test", "--workspace"]);
+            run(tests.args(PURE.iter().flat_map(|package| ["--exclude", package])))
+        }),
+    );
+    add(
+        "smoke run",
+        Box::new(|| reproduce::reproduce(&reproduce::Options::smoke())),
+    );
+    add("benches compile", Box::new(compile_benches));
+    checks
+}
+
+/// Compiles the benches of the crates that have some.
+fn compile_benches() -> Result<()> {
+    let metadata = tidy::metadata::read()?;
+    for package in metadata.members() {
+        if package
+            .targets
+            .iter()
+            .any(|target| target.kind.iter().any(|kind| kind == "bench"))
+        {
+            let benches = [
+                "bench",
+                "--no-run",
+                "--bench",
+                "*",
+                "--package",
+                &package.name,
+            ];
+            run(cargo().args(benches))?;
+        }
+    }
+    Ok(())
+}

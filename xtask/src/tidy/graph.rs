@@ -1,0 +1,212 @@
+//! Who may depend on whom: the layers of the workspace and the homes of native libraries.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use super::metadata::Metadata;
+
+/// The edges between the crates of the workspace; lower layers know nothing of higher ones.
+const EDGES: [(&str, &[&str]); 8] = [
+    ("eps-math", &[]),
+    ("eps-metrics", &[]),
+    ("eps-data", &["eps-math"]),
+    ("eps-model", &["eps-math"]),
+    ("eps-sample", &["eps-math", "eps-model"]),
+    ("eps-train", &["eps-math", "eps-model"]),
+    (
+        "eps",
+        &[
+            "eps-math",
+            "eps-metrics",
+            "eps-data",
+            "eps-model",
+            "eps-sample",
+            "eps-train",
+        ],
+    ),
+    ("xtask", &[]),
+];
+
+/// Packages that only some crates may name in their manifest.
+const HOMES: [(&str, &[&str]); 5] = [
+    ("hdf5-metno", &["eps-data"]),
+    ("hdf5-metno-sys", &["eps-data"]),
+    ("safetensors", &["eps-model"]),
+    ("tch", &["eps-model", "eps-sample", "eps-train", "eps"]),
+    (
+        "torch-sys",
+        &["eps-model", "eps-sample", "eps-train", "eps"],
+    ),
+];
+
+/// Crates that build in seconds anywhere, and what they must therefore never reach.
+const PURE: [&str; 3] = ["eps-math", "eps-metrics", "xtask"];
+const NATIVE: [&str; 4] = ["tch", "torch-sys", "hdf5-metno", "hdf5-metno-sys"];
+
+const DECISION: &str = "remove the dependency, or write the decision up in docs/decisions/ and \
+                        add it to xtask/src/tidy/graph.rs";
+
+/// Lists the dependencies that the layers do not allow.
+pub(super) fn check(metadata: &Metadata) -> Vec<String> {
+    let mut violations = Vec::new();
+    for package in metadata.members() {
+        let name = package.name.as_str();
+        let Some((_, allowed)) = EDGES.iter().find(|(member, _)| *member == name) else {
+            violations.push(format!("`{name}` is in no layer: {DECISION}"));
+            continue;
+        };
+        for dependency in metadata.dependencies(package) {
+            let is_member = EDGES.iter().any(|(member, _)| *member == dependency);
+            if is_member && !allowed.contains(&dependency) {
+                violations.push(format!("`{name}` depends on `{dependency}`: {DECISION}"));
+            }
+            let home = HOMES.iter().find(|(home, _)| *home == dependency);
+            if let Some((_, homes)) = home.filter(|(_, homes)| !homes.contains(&name)) {
+                let homes = homes.join("`, `");
+                violations.push(format!(
+                    "`{name}` depends on `{dependency}`, which is for `{homes}` only: {DECISION}"
+                ));
+            }
+        }
+        for native in NATIVE.into_iter().filter(|_| PURE.contains(&name)) {
+            if let Some(path) = metadata.path(package, native) {
+                violations.push(format!(
+                    "`{name}` reaches `{native}` ({}): it must build without native libraries",
+                    path.join(" → ")
+                ));
+            }
+        }
+    }
+    violations
+}
+
+/// Lists the crates that do not take the lints of the workspace.
+pub(super) fn check_lints(metadata: &Metadata) -> Result<Vec<String>> {
+    let mut violations = Vec::new();
+    for package in metadata.members() {
+        let manifest = &package.manifest_path;
+        let text = fs::read_to_string(manifest)
+            .with_context(|| format!("could not read {}", manifest.display()))?;
+        if !takes_lints(&text) {
+            violations.push(format!(
+                "`{}` has lints of its own: put `[lints]` and `workspace = true` into {}",
+                package.name,
+                manifest.display()
+            ));
+        }
+    }
+    Ok(violations)
+}
+
+/// Whether the table `[lints]` of a manifest holds `workspace = true`.
+fn takes_lints(manifest: &str) -> bool {
+    manifest
+        .lines()
+        .map(str::trim)
+        .skip_while(|line| *line != "[lints]")
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .any(|line| line == "workspace = true")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::metadata::{Node, Package, Resolve};
+    use super::*;
+
+    /// A workspace of these edges; packages named in `EDGES` are its members.
+    fn workspace(edges: &[(&str, &[&str])]) -> Metadata {
+        let package = |name: &str| Package {
+            id: name.into(),
+            name: name.into(),
+            ..Package::default()
+        };
+        let names: std::collections::BTreeSet<&str> = edges
+            .iter()
+            .flat_map(|(from, to)| to.iter().chain([from]))
+            .copied()
+            .collect();
+        let node = |(from, to): &(&str, &[&str])| Node {
+            id: (*from).into(),
+            dependencies: to.iter().map(|to| (*to).into()).collect(),
+        };
+        Metadata {
+            packages: names.iter().map(|name| package(name)).collect(),
+            workspace_members: names
+                .iter()
+                .filter(|name| name.starts_with("eps") || **name == "xtask")
+                .map(|name| (*name).into())
+                .collect(),
+            resolve: Resolve {
+                nodes: edges.iter().map(node).collect(),
+            },
+        }
+    }
+
+    #[test]
+    fn the_layers_as_designed_are_allowed() {
+        let mut edges = EDGES.to_vec();
+        edges.push(("tch", &["torch-sys"]));
+        assert_eq!(check(&workspace(&edges)), [""; 0]);
+        assert_eq!(
+            check(&workspace(&[("eps-model", &["eps-math", "tch"])])),
+            [""; 0]
+        );
+        assert_eq!(
+            check(&workspace(&[("eps-data", &["eps-math", "hdf5-metno"])])),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn an_edge_upwards_is_named() {
+        let found = check(&workspace(&[("eps-model", &["eps-sample"])]));
+        assert_eq!(found.len(), 1);
+        assert!(
+            found[0].starts_with("`eps-model` depends on `eps-sample`"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn a_crate_outside_the_layers_is_named() {
+        let found = check(&workspace(&[("eps-new", &["eps-math"])]));
+        assert!(
+            found
+                .iter()
+                .any(|violation| violation.starts_with("`eps-new` is in no layer"))
+        );
+    }
+
+    #[test]
+    fn hdf5_is_for_eps_data_alone() {
+        let found = check(&workspace(&[("eps", &["hdf5-metno"])]));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].contains("for `eps-data` only"), "{found:?}");
+    }
+
+    #[test]
+    fn a_pure_crate_reaches_no_native_library_by_any_way() {
+        let found = check(&workspace(&[
+            ("eps-math", &["a"]),
+            ("a", &["b"]),
+            ("b", &["a", "torch-sys"]),
+        ]));
+        assert_eq!(found.len(), 1);
+        assert!(
+            found[0].contains("eps-math → a → b → torch-sys"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn lints_are_read_from_their_own_table() {
+        assert!(takes_lints(
+            "[package]\nname = 'a'\n\n[lints]\nworkspace = true\n"
+        ));
+        assert!(!takes_lints("[package]\nname = 'a'\n"));
+        assert!(!takes_lints("[lints]\n[dependencies]\nworkspace = true\n"));
+        assert!(!takes_lints("[lints.clippy]\nall = 'allow'\n"));
+    }
+}
