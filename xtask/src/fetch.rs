@@ -119,3 +119,26 @@ fn by_hand() -> String {
          `fashion-mnist`, and run `cargo xtask fetch fashion-mnist --from {FILE}`"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_file_is_named_with_a_remedy() {
+        let arriving = std::env::temp_dir().join(format!("xtask-fetch-{}", std::process::id()));
+        folder::create_empty(&arriving).unwrap();
+        let wrong = arriving.join("wrong.gz");
+        fs::write(&wrong, "not a gzip file").unwrap();
+        let missing = arriving.join("missing.gz");
+        let errors = [&wrong, &missing].map(|file| {
+            let error = arrive(&arriving, Some(file)).unwrap_err();
+            (file.display().to_string(), error.to_string())
+        });
+        folder::remove(&arriving).unwrap();
+
+        for (file, error) in errors {
+            assert!(error.contains(&file) && error.contains("--from"), "{error}");
+        }
+    }
+}

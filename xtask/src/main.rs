@@ -36,7 +36,7 @@ struct Arguments {
 enum Command {
     /// Bring libtorch and CMake into .deps/, so that plain cargo works.
     Setup {
-        /// Bring libtorch with CUDA (about 5 GB unpacked) instead of the CPU's.
+        /// Bring libtorch with CUDA (3.7 GB unpacked) instead of the CPU's.
         #[arg(long)]
         cuda: bool,
     },

@@ -17,26 +17,10 @@ pub(crate) fn deps() -> PathBuf {
     root().join(".deps")
 }
 
-/// The variables that `.cargo/config.toml` sets, each with the value it gives.
-pub(crate) fn configured() -> [(&'static str, PathBuf); 2] {
-    [
-        ("LIBTORCH", deps().join("libtorch")),
-        ("CMAKE", deps().join("bin").join("cmake")),
-    ]
-}
-
-/// A call of cargo in the root of the repository, with the environment of a plain `cargo`.
-///
-/// `cargo xtask` itself gets the variables of `.cargo/config.toml`; handed on, they would look
-/// to cargo like the user's own, and torch-sys would be rebuilt at every change between the two.
+/// A call of cargo in the root of the repository.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
-    for (name, value) in configured() {
-        if std::env::var_os(name).is_some_and(|set| set == value.as_os_str()) {
-            command.env_remove(name);
-        }
-    }
     command
 }
 

@@ -16,7 +16,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use self::pins::{CMAKE, CPU, CUDA, NVIDIA, TORCH};
-use crate::process::{cargo, configured, deps, output, run, runs};
+use crate::process::{cargo, deps, output, run, runs};
 
 /// The oldest CMake that the static HDF5 accepts.
 const CMAKE_VERSION: (u32, u32) = (3, 26);
@@ -24,19 +24,21 @@ const CMAKE_VERSION: (u32, u32) = (3, 26);
 /// The oldest pip that knows the wheels' platforms by name.
 const PIP_VERSION: (u32, u32) = (20, 3);
 
+/// The packages whose build scripts look at libtorch.
+const LINKED: [&str; 5] = ["torch-sys", "eps-model", "eps-sample", "eps-train", "eps"];
+
 /// Brings what is missing into `.deps/`; needs no network where nothing is.
 pub(crate) fn setup(cuda: bool) -> Result<()> {
     let deps = deps();
     fs::create_dir_all(&deps).with_context(|| format!("could not create {}", deps.display()))?;
     let _lock = lock(&deps)?;
 
-    let [libtorch, cmake] = configured();
     let libtorch = libtorch_of(
         std::env::var_os("LIBTORCH").as_deref(),
         std::env::var_os("LIBTORCH_USE_PYTORCH").is_some(),
-        &libtorch.1,
+        &deps.join("libtorch"),
     );
-    let cmake = cmake_of(std::env::var_os("CMAKE").as_deref(), &cmake.1);
+    let cmake = cmake_of(std::env::var_os("CMAKE").as_deref(), &cmake_link(&deps));
     let fetches_libtorch = libtorch == Libtorch::Ours && !has_libtorch(&deps, cuda);
     let fetches_cmake = cmake == Cmake::Fetched && !wheels::installed(&deps, &CMAKE);
 
@@ -128,8 +130,12 @@ fn install_libtorch(deps: &Path, cuda: bool) -> Result<()> {
     }
     if replaces {
         // Cargo sees no change, since the path is the same, but other libraries are linked.
-        run(cargo().args(["clean", "--quiet", "--package", "torch-sys"]))?;
-        run(cargo().args(["clean", "--quiet", "--release", "--package", "torch-sys"]))?;
+        for profile in ["dev", "release"] {
+            let packages = LINKED.iter().flat_map(|package| ["--package", package]);
+            run(cargo()
+                .args(["clean", "--quiet", "--profile", profile])
+                .args(packages))?;
+        }
     }
     println!("libtorch {TORCH} is in {}", deps.join("libtorch").display());
     Ok(())
@@ -208,6 +214,11 @@ enum Cmake {
     Fetched,
 }
 
+/// Where `.cargo/config.toml` says that CMake is.
+fn cmake_link(deps: &Path) -> PathBuf {
+    deps.join("bin").join("cmake")
+}
+
 /// `CMAKE` at `ours` is no choice of the user's: `.cargo/config.toml` sets it.
 fn cmake_of(cmake: Option<&OsStr>, ours: &Path) -> Cmake {
     match cmake {
@@ -252,7 +263,7 @@ fn install_cmake(deps: &Path, cmake: Cmake, fetch: bool) -> Result<()> {
             Path::new("..").join(CMAKE.folder).join("data/bin/cmake")
         }
     };
-    let link = deps.join("bin").join("cmake");
+    let link = cmake_link(deps);
     if fs::read_link(&link).is_ok_and(|found| found == target) {
         return Ok(());
     }

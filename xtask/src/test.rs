@@ -79,7 +79,7 @@ fn checks() -> Vec<Check> {
     );
     add("guards", Box::new(tidy::tidy));
     for package in PURE {
-        let check = move || run(cargo().args(["test", "--package", package]));
+        let check = move || run(cargo().args(["test", "--no-fail-fast", "--package", package]));
         add(&format!("tests of {package}"), Box::new(check));
     }
     add("lints", {
@@ -105,7 +105,7 @@ fn checks() -> Vec<Check> {
         "tests of the other crates",
         Box::new(|| {
             let mut tests = cargo();
-            tests.args(["test", "--workspace"]);
+            tests.args(["test", "--no-fail-fast", "--workspace"]);
             run(tests.args(PURE.iter().flat_map(|package| ["--exclude", package])))
         }),
     );

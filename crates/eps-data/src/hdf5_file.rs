@@ -3,12 +3,14 @@
 //! Files are written in the format of HDF5 1.10, whose metadata carry checksums. Arrays are chunked
 //! by their first dimension (one image a chunk), shuffled, compressed with gzip and carry Fletcher
 //! checksums, so that damage is found when a file is read. Every file has the root attributes
-//! `format`, `format_version` and `created_by`; text attributes are UTF-8 of variable length.
+//! `format`, `format_version` and `created_by`. Text attributes are UTF-8 of fixed length: texts of
+//! variable length, which are read too, lie in a heap without checksums, and the HDF5 library may
+//! never return from a damaged one.
 
 use std::path::{Path, PathBuf};
 
-use hdf5::types::{TypeDescriptor, VarLenUnicode};
-use hdf5::{Dataset, File, Group, H5Type};
+use hdf5::types::{FixedUnicode, TypeDescriptor, VarLenUnicode};
+use hdf5::{Attribute, Dataset, File, Group, H5Type};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -19,6 +21,8 @@ use crate::{DataError, Provenance};
 
 const WRITE_AGAIN: &str = "the file is damaged or incomplete: write it again";
 const GZIP_LEVEL: u8 = 4;
+/// In bytes: an attribute of 64 KiB with its name and type would not fit HDF5's object header.
+const LONGEST_TEXT: usize = 65_000;
 
 /// Reads one array of an HDF5 file: the dataset `name` (a path such as `group/samples` too), or the
 /// only dataset of the file's root.
@@ -84,14 +88,37 @@ impl Output {
     }
 
     pub(crate) fn put_text(&self, at: &Group, name: &str, text: &str) -> Result<(), DataError> {
-        let value: VarLenUnicode = text.parse().map_err(|_| {
+        match text.len() {
+            0..=256 => self.put_fixed::<256>(at, name, text),
+            257..=4096 => self.put_fixed::<4096>(at, name, text),
+            4097..=LONGEST_TEXT => self.put_fixed::<LONGEST_TEXT>(at, name, text),
+            length => Err(DataError::invalid(
+                format!("the number of bytes of the attribute {name:?}"),
+                length,
+                format!("HDF5 holds at most {LONGEST_TEXT}: shorten it"),
+            )),
+        }
+    }
+
+    /// Writes a text as long as it is, by way of a buffer of N bytes.
+    fn put_fixed<const N: usize>(
+        &self,
+        at: &Group,
+        name: &str,
+        text: &str,
+    ) -> Result<(), DataError> {
+        let value: FixedUnicode<N> = text.parse().map_err(|_| {
             DataError::invalid(
                 format!("the attribute {name:?}"),
                 format!("{text:?}"),
                 "HDF5 text cannot hold a zero character: remove it",
             )
         })?;
-        self.put_number(at, name, value)
+        at.new_attr_builder()
+            .empty_as(&TypeDescriptor::FixedUnicode(text.len().max(1)))
+            .create(name)
+            .and_then(|attribute| attribute.write_scalar(&value))
+            .map_err(self.failed(format!("write the attribute {name:?}")))
     }
 
     pub(crate) fn put_json(
@@ -169,6 +196,12 @@ impl Output {
     }
 }
 
+fn fixed<const N: usize>(attribute: &Attribute) -> hdf5::Result<Vec<u8>> {
+    attribute
+        .read_scalar::<FixedUnicode<N>>()
+        .map(|text| text.as_bytes().to_vec())
+}
+
 fn write_error(target: &Path, action: impl Into<String>, error: hdf5::Error) -> DataError {
     DataError::Hdf5 {
         path: target.to_owned(),
@@ -240,23 +273,47 @@ impl Input {
     }
 
     pub(crate) fn number<T: H5Type>(&self, at: &Group, name: &str) -> Result<T, DataError> {
-        let missing = || {
-            self.malformed(
+        self.attribute(at, name)?
+            .read_scalar()
+            .map_err(self.failed(format!("read the attribute {name:?} as a number")))
+    }
+
+    pub(crate) fn text(&self, at: &Group, name: &str) -> Result<String, DataError> {
+        use TypeDescriptor::{FixedUnicode as Fixed, VarLenUnicode as Variable};
+        let attribute = self.attribute(at, name)?;
+        let found = attribute
+            .dtype()
+            .and_then(|dtype| dtype.to_descriptor())
+            .map_err(self.failed(format!("read the type of the attribute {name:?}")))?;
+        let bytes = match found {
+            Fixed(0..=256) => fixed::<256>(&attribute),
+            Fixed(257..=4096) => fixed::<4096>(&attribute),
+            Fixed(4097..=LONGEST_TEXT) => fixed::<LONGEST_TEXT>(&attribute),
+            // What Python writes.
+            Variable => attribute
+                .read_scalar::<VarLenUnicode>()
+                .map(|t| t.as_bytes().to_vec()),
+            _ => {
+                return Err(self.malformed(
+                    format!("the attribute {name:?} is of type {found}, no UTF-8 text"),
+                    "store it as text",
+                ));
+            }
+        }
+        .map_err(self.failed(format!("read the attribute {name:?}")))?;
+        String::from_utf8(bytes)
+            .map_err(|_| self.malformed(format!("the attribute {name:?} is no UTF-8"), WRITE_AGAIN))
+    }
+
+    fn attribute(&self, at: &Group, name: &str) -> Result<Attribute, DataError> {
+        if !self.has(at, name)? {
+            return Err(self.malformed(
                 format!("the attribute {name:?} of {:?} is missing", at.name()),
                 "add it, or write the file again",
-            )
-        };
-        let names = at
-            .attr_names()
-            .map_err(self.failed("list the attributes"))?;
-        if !names.iter().any(|found| found == name) {
-            return Err(missing());
+            ));
         }
         at.attr(name)
-            .and_then(|attribute| attribute.read_scalar())
-            .map_err(self.failed(format!(
-                "read the attribute {name:?} (is it of another type?)"
-            )))
+            .map_err(self.failed(format!("open the attribute {name:?}")))
     }
 
     pub(crate) fn has(&self, at: &Group, attribute: &str) -> Result<bool, DataError> {
@@ -264,10 +321,6 @@ impl Input {
             .attr_names()
             .map_err(self.failed("list the attributes"))?;
         Ok(names.iter().any(|found| found == attribute))
-    }
-
-    pub(crate) fn text(&self, at: &Group, name: &str) -> Result<String, DataError> {
-        Ok(self.number::<VarLenUnicode>(at, name)?.as_str().to_owned())
     }
 
     pub(crate) fn json<T: DeserializeOwned>(&self, at: &Group, name: &str) -> Result<T, DataError> {

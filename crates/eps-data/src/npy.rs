@@ -95,11 +95,15 @@ pub fn write_npy(path: &Path, dims: &[usize], values: NpyValues<'_>) -> Result<(
             format!("it must be the product of the dimensions {dims:?}"),
         ));
     }
-    let shape: String = dims.iter().map(|dim| format!("{dim}, ")).collect();
-    let mut header = format!(
-        "{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}",
-        shape.trim_end()
-    );
+    // As Python writes tuples: (), (2,), (2, 3).
+    let joined = dims
+        .iter()
+        .map(usize::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let comma = if dims.len() == 1 { "," } else { "" };
+    let mut header =
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({joined}{comma}), }}");
     // The format wants the values to start at a multiple of 64 bytes, after a newline.
     let unpadded = MAGIC.len() + 4 + header.len() + 1;
     header.push_str(&" ".repeat(unpadded.next_multiple_of(64) - unpadded));

@@ -12,6 +12,9 @@
 //! Σ⋆ is a noise covariance, not the posterior covariance. Every formula here is the scalar one in
 //! an eigenvalue λ of AᵀA, generic over [`Real`].
 
+use faer::Mat;
+
+use crate::operator::{LinearOperator, spectral_matrix};
 use crate::{Level, Real};
 
 /// What one eigenvalue λ of AᵀA contributes to the pivot.
@@ -25,7 +28,8 @@ pub struct PivotGains<T = f64> {
     pub sigma_star: T,
 }
 
-/// The gain form of the pivot at one eigenvalue, finite for α > 0, β ≥ 0 and σ_y > 0.
+/// The gain form of the pivot at one eigenvalue, finite for α > 0, β ≥ 0 and σ_y > 0 (arXiv
+/// 2606.17048, Theorem 1).
 ///
 /// ```text
 /// q = α² σ_y² + β² λ      μ⋆ = (α σ_y²/q) x_t + (β²/q) Aᵀy      Σ⋆ = β² σ_y²/q
@@ -33,6 +37,9 @@ pub struct PivotGains<T = f64> {
 ///
 /// At λ = 0 the pivot is x_t/α and nothing of the rounding error of Aᵀy, which β²/q would amplify
 /// by up to σ_t²/σ_y², leaks in.
+///
+/// At α = 0, where a flow is pure noise, the pivot is infinite along the null space of A; the
+/// network's input is not: [`Precondition::input_gains`](crate::Precondition::input_gains).
 #[must_use]
 pub fn pivot_gains<T: Real>(lambda: T, level: &Level<T>, sigma_y: f64) -> PivotGains<T> {
     let noise = sigma_y * sigma_y;
@@ -44,6 +51,41 @@ pub fn pivot_gains<T: Real>(lambda: T, level: &Level<T>, sigma_y: f64) -> PivotG
         sigma_star: observation.clone() * noise,
         observation: observation.where_positive(&lambda),
     }
+}
+
+/// μ⋆ of one image (arXiv 2606.17048, Theorem 1; [`pivot_gains`]), for α > 0.
+///
+/// # Shapes
+/// y: `operator.range()`, x_t: `operator.domain()`, both flat.
+///
+/// # Units
+/// y and `sigma_y` on the scale of the images, `sigma_y` > 0.
+///
+/// # Panics
+/// If y or x_t does not have its shape.
+#[must_use]
+pub fn mu_star(
+    operator: &dyn LinearOperator,
+    y: &[f64],
+    sigma_y: f64,
+    x_t: &[f64],
+    level: &Level,
+) -> Vec<f64> {
+    let gains = |lambda| pivot_gains(lambda, level, sigma_y);
+    let state = operator.spectral_map(x_t, &|lambda| gains(lambda).state);
+    let observation =
+        operator.spectral_map(&operator.adjoint(y), &|lambda| gains(lambda).observation);
+    state.iter().zip(observation).map(|(a, b)| a + b).collect()
+}
+
+/// Σ⋆ of one image as an n×n matrix, the same for every state and measurement, for α > 0.
+///
+/// ```text
+/// Σ⋆ = (α²/β² I + AᵀA/σ_y²)⁻¹ = V diag(β² σ_y²/(α² σ_y² + β² λ)) Vᵀ
+/// ```
+#[must_use]
+pub fn sigma_star(operator: &dyn LinearOperator, sigma_y: f64, level: &Level) -> Mat<f64> {
+    spectral_matrix(operator, &|lambda| pivot_gains(lambda, level, sigma_y).sigma_star)
 }
 
 /// The posterior score from the answer of the denoiser at the pivot (Theorem 1).

@@ -3,10 +3,14 @@
 //! ```text
 //! D(μ) = c_skip μ + c_out F(c_in μ, ¼ ln σ_t)
 //! ```
+//!
+//! Networks are trained for noise levels σ_t = β/α up to some σ_max, and samplers ask them for no
+//! others: where a path ends at α = 0, sampling starts at the time with β/α = σ_max
+//! ([`Interpolant::time_of_sigma`](crate::Interpolant::time_of_sigma)).
 
 use serde::{Deserialize, Serialize};
 
-use crate::Real;
+use crate::{Level, MathError, Real, error::check_positive};
 
 /// How the noise at the pivot enters the preconditioning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +43,24 @@ pub struct PreconditionFactors<T = f64> {
     pub output: T,
 }
 
+/// What one eigenvalue λ of AᵀA contributes to the network's input c_in μ⋆.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InputGains<T = f64> {
+    /// The factor of x_t.
+    pub state: T,
+    /// The factor of Aᵀy: exactly 0 where λ = 0.
+    pub observation: T,
+}
+
 impl Precondition {
+    /// Checks σ_data.
+    ///
+    /// # Errors
+    /// [`MathError::OutOfRange`] unless it is positive and finite.
+    pub fn validate(&self) -> Result<(), MathError> {
+        check_positive("sigma_data", self.sigma_data)
+    }
+
     /// The factors at noise variance s (Karras et al. 2022, Table 1, with s for σ²).
     ///
     /// ```text
@@ -57,9 +78,104 @@ impl Precondition {
         }
     }
 
+    /// The gains of the network's input c_in μ⋆, with α and β multiplied through: finite on the
+    /// whole path, α = 0 and β = 0 included, where [`pivot_gains`](crate::pivot::pivot_gains) and
+    /// [`Precondition::factors`] alone are not.
+    ///
+    /// ```text
+    /// q = α² σ_y² + β² λ
+    /// spectral: c_in μ⋆ = (α σ_y² x_t + β² Aᵀy) / (√q √(σ_d² q + β² σ_y²))
+    /// scalar:   c_in μ⋆ = (α σ_y² x_t + β² Aᵀy) α / (q √(σ_d² α² + β²))
+    /// ```
+    ///
+    /// At λ = 0 both are x_t/√(σ_d² α² + β²), EDM's c_in x_t/α.
+    #[must_use]
+    pub fn input_gains<T: Real>(
+        &self,
+        lambda: T,
+        level: &Level<T>,
+        sigma_y: f64,
+    ) -> InputGains<T> {
+        let (noise, data) = (sigma_y * sigma_y, self.sigma_data * self.sigma_data);
+        let (alpha, beta_squared) = (level.alpha.clone(), level.beta.clone().square());
+        let q = alpha.clone().square() * noise + beta_squared.clone() * lambda.clone();
+        let c_in_null = (alpha.clone().square() * data + beta_squared.clone()).sqrt().recip();
+        // One over what the numerators are divided by, for λ > 0.
+        let scale = match self.mode {
+            PreconditionMode::Spectral => {
+                (q.clone() * (q * data + beta_squared.clone() * noise)).sqrt().recip()
+            }
+            PreconditionMode::Scalar => alpha.clone() * c_in_null.clone() / q,
+        };
+        let is_null = (lambda.clone() * 0.0 + 1.0).where_positive(&lambda) * -1.0 + 1.0;
+        InputGains {
+            state: (alpha * noise * scale.clone()).where_positive(&lambda) + is_null * c_in_null,
+            observation: (beta_squared * scale).where_positive(&lambda),
+        }
+    }
+
     /// The network's noise input ¼ ln σ_t.
     #[must_use]
     pub fn noise_input(sigma_t: f64) -> f64 {
         0.25 * sigma_t.ln()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pivot::pivot_gains;
+
+    const MODES: [PreconditionMode; 2] = [PreconditionMode::Scalar, PreconditionMode::Spectral];
+
+    #[test]
+    fn isotropic_factors_are_those_of_edm() {
+        // σ = 1.2, σ_d = 0.5: σ² + σ_d² = 1.69 = 1.3².
+        let mode = PreconditionMode::Scalar;
+        let factors = Precondition { mode, sigma_data: 0.5 }.factors(1.44);
+        assert!((factors.skip - 0.25 / 1.69).abs() < 1e-15);
+        assert!((factors.input - 1.0 / 1.3).abs() < 1e-15);
+        assert!((factors.output - 0.6 / 1.3).abs() < 1e-15);
+    }
+
+    #[test]
+    fn input_gains_are_c_in_times_the_pivot() {
+        for mode in MODES {
+            let precondition = Precondition { mode, sigma_data: 0.71 };
+            for lambda in [0.0, 1e-20, 1e-3, 1.0] {
+                for level in [Level::edm(1e-3), Level::edm(80.0), Level { alpha: 0.1, beta: 0.9 }] {
+                    let gains = pivot_gains(lambda, &level, 0.05);
+                    let variance = match mode {
+                        PreconditionMode::Scalar => level.sigma().powi(2),
+                        PreconditionMode::Spectral => gains.sigma_star,
+                    };
+                    let c_in = precondition.factors(variance).input;
+                    let input = precondition.input_gains(lambda, &level, 0.05);
+                    // A dozen roundings on either side.
+                    let close = |a: f64, b: f64| (a - b).abs() <= 16.0 * f64::EPSILON * b.abs();
+                    assert!(close(input.state, c_in * gains.state), "{mode:?} {lambda} {level:?}");
+                    assert!(close(input.observation, c_in * gains.observation));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn input_gains_are_continuous_at_pure_noise_and_at_the_data() {
+        for mode in MODES {
+            let precondition = Precondition { mode, sigma_data: 0.5 };
+            for lambda in [0.0, 0.25, 1.0] {
+                let at = |alpha: f64, beta: f64| {
+                    precondition.input_gains(lambda, &Level { alpha, beta }, 0.05)
+                };
+                // The gains change at a rate below 1/σ_y in α and in β.
+                for (limit, near) in [(at(0.0, 1.0), at(1e-9, 1.0)), (at(1.0, 0.0), at(1.0, 1e-9))] {
+                    assert!(limit.state.is_finite() && limit.observation.is_finite());
+                    assert!((limit.state - near.state).abs() < 1e-7, "{mode:?} {limit:?} {near:?}");
+                    assert!((limit.observation - near.observation).abs() < 1e-7);
+                }
+            }
+            assert_eq!(precondition.input_gains(0.0, &Level { alpha: 0.0, beta: 1.0 }, 0.05).state, 1.0);
+        }
     }
 }

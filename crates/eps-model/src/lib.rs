@@ -1,5 +1,6 @@
 //! The libtorch boundary of EPS: denoising networks, operators on tensors, and the [`Denoiser`] trait.
 
+pub mod checkpoint;
 mod denoiser;
 mod device;
 mod error;
@@ -7,6 +8,7 @@ mod field;
 mod layers;
 mod network_denoiser;
 mod operator;
+mod oracle;
 mod song_unet;
 pub mod verify;
 
@@ -17,4 +19,5 @@ pub use field::{Field, level_fields};
 pub use layers::{Mode, channels_last};
 pub use network_denoiser::{Condition, Factors, NetworkDenoiser};
 pub use operator::TensorOperator;
+pub use oracle::{Oracle, batch};
 pub use song_unet::{DecoderType, EmbeddingType, EncoderType, SongUNet, SongUNetConfig};

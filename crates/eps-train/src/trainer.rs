@@ -57,6 +57,21 @@ pub fn train(
     folder: &Path,
     device: Device,
 ) -> Result<NetworkDenoiser, TrainError> {
+    train_until(config, start, images, folder, device, config.steps)
+}
+
+/// [`train`] up to a step of the run at most; what was done since the last checkpoint is not kept.
+///
+/// # Errors
+/// Those of [`train`].
+pub fn train_until(
+    config: &TrainConfig,
+    start: Option<NetworkDenoiser>,
+    images: &Images,
+    folder: &Path,
+    device: Device,
+    last_step: u64,
+) -> Result<NetworkDenoiser, TrainError> {
     config.validate()?;
     claim(config, folder)?;
     let denoiser = match start {
@@ -81,7 +96,7 @@ pub fn train(
     let bar = progress_bar(config, run.step);
     let validation = validation_batches(config, images);
     let mut clock = std::time::Instant::now();
-    while run.step < config.steps {
+    while run.step < config.steps.min(last_step) {
         let streams = BatchStreams { seed: config.seed, batch: run.step };
         let x_0 = draw_images(&images.train, config.batch, streams, device);
         let value = loss(&denoiser, config, &x_0, streams, Mode::Train(streams.shared()))?;

@@ -1,1 +1,39 @@
-//! (to come)
+//! Exact posterior sampling for linear inverse problems with diffusion and flow priors.
+//!
+//! An image x₀ was measured, y = A x₀ + η with a known linear A and noise η ~ N(0, σ_y² I). This
+//! library draws samples of p(x₀ | y): the denoiser of a diffusion model is asked at the pivot of
+//! state and measurement instead of at the state (arXiv 2606.17048), so that every solver of the
+//! prior becomes an exact one of the posterior.
+//!
+//! This crate gathers the others under short names, and tch, whose tensors they take:
+//!
+//! | module | what it has |
+//! |---|---|
+//! | [`math`] | interpolants, schedules, operators, the pivot, exact priors, random streams; pure f64 |
+//! | [`data`] | measurements, image sets and sample archives in HDF5, NPY, PNG |
+//! | [`model`] | operators on tensors, the `Denoiser` trait, networks, checkpoints |
+//! | [`sample`] | solvers and the posterior sampler |
+//! | [`train`] | objectives, optimisation, exact resume |
+//! | [`metrics`] | fidelity, distributions, calibration |
+//!
+//! # Conventions
+//!
+//! Images are `[N, C, H, W]` in row-major order on the scale [-1, 1]; σ_y and σ_t are standard
+//! deviations on that scale. The state of a sampler is f64, the network's precision is a choice.
+//! A sample is a function of (seed, image, sample), whatever the batch or the device.
+//!
+//! # Example
+//!
+//! Four samples of the image behind a measurement (`examples/restore.rs`):
+//!
+//! ```no_run
+#![doc = include_str!("../examples/restore.rs")]
+//! ```
+
+pub use eps_data as data;
+pub use eps_math as math;
+pub use eps_metrics as metrics;
+pub use eps_model as model;
+pub use eps_sample as sample;
+pub use eps_train as train;
+pub use tch;

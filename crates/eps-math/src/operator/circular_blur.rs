@@ -22,9 +22,9 @@ impl CircularBlur {
     ///
     /// Frequencies with |ĥ| below N ε max|ĥ|, N = height · width, cannot be told from rounding
     /// error: the operator is defined with ĥ = 0 there, so that its null space is exact. (The
-    /// transform's error is at most about ε log₂N ‖ĥ‖₂ ≤ ε log₂N √N max|ĥ| at any frequency, which
-    /// is below the threshold from 256 pixels on and within twice of it before; and a gain of N ε
-    /// under σ_y > 1e-6 is as good as none: λ/σ_y² < 1e-10 up to a megapixel.)
+    /// error of the transform is about ε log₂N ‖ĥ‖₂ in the 2-norm, so at any one frequency at most
+    /// ε log₂N √N max|ĥ| ≤ N ε max|ĥ|. Nor is anything lost: a gain of N ε seen through noise
+    /// of σ_y ≥ 1e-6 has λ/σ_y² < 1e-7 up to a megapixel, far below α²/β².)
     ///
     /// # Errors
     /// [`MathError::KernelSize`] if the kernel is larger than the image.

@@ -43,7 +43,7 @@ impl Kernel {
                 range: "positive and finite",
             });
         }
-        if taps % 2 == 0 {
+        if taps.is_multiple_of(2) {
             return Err(MathError::OutOfRange {
                 what: "the side of the Gaussian kernel",
                 value: taps as f64,
@@ -69,7 +69,7 @@ impl Kernel {
     /// # Errors
     /// [`MathError::OutOfRange`] for an even length or an angle that is not finite.
     pub fn motion(length: usize, angle: f64) -> Result<Self, MathError> {
-        if length % 2 == 0 {
+        if length.is_multiple_of(2) {
             return Err(MathError::OutOfRange {
                 what: "the length of the motion",
                 value: length as f64,

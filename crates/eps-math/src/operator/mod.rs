@@ -27,7 +27,10 @@ pub use mask::Mask;
 pub use separable::Separable;
 pub use spec::OperatorSpec;
 
+use faer::Mat;
+
 use crate::Shape;
+use crate::cholesky::symmetrised;
 
 /// A linear operator A with a known eigenbasis of AᵀA.
 pub trait LinearOperator: std::fmt::Debug + Send + Sync {
@@ -119,6 +122,35 @@ impl LinearOperator for Operator {
     fn spectral_map(&self, x: &[f64], f: &dyn Fn(f64) -> f64) -> Vec<f64> {
         self.family().spectral_map(x, f)
     }
+}
+
+/// The matrix of an operator, m×n with m = `range().len()` and n = `domain().len()`.
+///
+/// For checks and small problems: it costs n applications and m n numbers.
+#[must_use]
+pub fn to_matrix(operator: &dyn LinearOperator) -> Mat<f64> {
+    columns(operator.range().len(), operator.domain().len(), |unit| operator.apply(unit))
+}
+
+/// The matrix of f(AᵀA), n×n and symmetric to the last bit.
+///
+/// For checks and small problems: it costs n spectral maps and n² numbers.
+#[must_use]
+pub fn spectral_matrix(operator: &dyn LinearOperator, f: &dyn Fn(f64) -> f64) -> Mat<f64> {
+    let n = operator.domain().len();
+    symmetrised(columns(n, n, |unit| operator.spectral_map(unit, f)).as_ref())
+}
+
+/// The rows×n matrix of a linear map, column by column.
+fn columns(rows: usize, n: usize, map: impl Fn(&[f64]) -> Vec<f64>) -> Mat<f64> {
+    let mut matrix = Mat::zeros(rows, n);
+    let mut unit = vec![0.0; n];
+    for j in 0..n {
+        unit[j] = 1.0;
+        matrix.col_as_slice_mut(j).copy_from_slice(&map(&unit));
+        unit[j] = 0.0;
+    }
+    matrix
 }
 
 fn assert_length(what: &str, values: &[f64], shape: Shape) {

@@ -1,6 +1,6 @@
 """Writes golden.json: reference values of the metrics by scikit-image, SciPy and NumPy.
 
-    pip install numpy scipy scikit-image
+    pip install numpy==2.4.6 scipy==1.17.1 scikit-image==0.26.0
     python golden.py > golden.json
 
 The inputs follow the rule in golden.json; tests/metrics/inputs.rs has the same rule in Rust.

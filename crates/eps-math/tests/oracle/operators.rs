@@ -1,0 +1,145 @@
+//! What makes an operator: its adjoint, its eigenvalues, functions of AᵀA.
+
+use eps_math::Shape;
+use eps_math::operator::{
+    CircularBlur, Kernel, LinearOperator, OperatorSpec, spectral_matrix, to_matrix,
+};
+use eps_math::rng::Stream;
+use faer::{Mat, Side};
+
+use crate::registry::{distance, norm, operators};
+
+fn largest(matrix: &Mat<f64>) -> f64 {
+    matrix.norm_max()
+}
+
+#[test]
+fn adjoints() {
+    for (name, a) in operators() {
+        for trial in 0..4 {
+            let x = Stream::new(trial, 0, 0, 0).normals(a.domain().len());
+            let y = Stream::new(trial, 1, 0, 0).normals(a.range().len());
+            let (ax, aty) = (a.apply(&x), a.adjoint(&y));
+            let dot = |u: &[f64], v: &[f64]| u.iter().zip(v).map(|(u, v)| u * v).sum::<f64>();
+            let gap = (dot(&ax, &y) - dot(&x, &aty)).abs();
+            // Sums of at most 128 products on either side: ε √128 of their absolute sum, doubled.
+            let scale = norm(&ax) * norm(&y) + norm(&x) * norm(&aty);
+            assert!(gap <= 24.0 * f64::EPSILON * scale, "{name}: {gap:e} of {scale}");
+        }
+    }
+}
+
+#[test]
+fn eigenvalues_and_functions_are_those_of_the_dense_matrix() {
+    for (name, a) in operators() {
+        let n = a.domain().len();
+        let matrix = to_matrix(&a);
+        let gram = matrix.transpose() * &matrix;
+        let scale = largest(&gram).max(1.0);
+        // n-term sums, and a backward-stable eigensolver.
+        let tolerance = 16.0 * n as f64 * f64::EPSILON * scale;
+
+        let mut lambda = a.eigenvalues();
+        assert_eq!(lambda.len(), n, "{name}");
+        lambda.sort_by(f64::total_cmp);
+        let dense = gram.self_adjoint_eigen(Side::Lower).unwrap();
+        for (ours, theirs) in lambda.iter().zip(dense.S().column_vector().iter()) {
+            assert!((ours - theirs).abs() <= tolerance, "{name}: {ours} {theirs}");
+        }
+        let rank = dense.S().column_vector().iter().filter(|v| **v > tolerance).count();
+        assert_eq!(lambda.iter().filter(|v| **v > 0.0).count(), rank, "{name}: exact null space");
+
+        let (one, linear) = (spectral_matrix(&a, &|_| 1.0), spectral_matrix(&a, &|v| v));
+        assert!(largest(&(one - Mat::<f64>::identity(n, n))) <= tolerance, "{name}: f = 1");
+        assert!(largest(&(linear - &gram)) <= tolerance, "{name}: f = λ");
+        let decay = spectral_matrix(&a, &|v| (-v).exp());
+        let values = Mat::from_fn(n, n, |i, j| if i == j { (-dense.S()[i]).exp() } else { 0.0 });
+        let expected = dense.U() * values * dense.U().transpose();
+        assert!(largest(&(decay - expected)) <= tolerance, "{name}: f = exp(−λ)");
+    }
+}
+
+#[test]
+fn spectral_maps_are_symmetric_and_orthogonal() {
+    for (name, a) in operators() {
+        let n = a.domain().len();
+        let (x, z) = (Stream::new(0, 0, 0, 1).normals(n), Stream::new(0, 0, 0, 2).normals(n));
+        let f = |lambda: f64| (1.0 + 3.0 * lambda).recip();
+        let (fx, fz) = (a.spectral_map(&x, &f), a.spectral_map(&z, &f));
+        let dot = |u: &[f64], v: &[f64]| u.iter().zip(v).map(|(u, v)| u * v).sum::<f64>();
+        let scale = norm(&x) * norm(&z);
+        assert!((dot(&fx, &z) - dot(&x, &fz)).abs() <= 32.0 * f64::EPSILON * scale, "{name}");
+        // A sign per eigenvalue is a reflection, which keeps lengths and undoes itself.
+        let sign = |lambda: f64| if lambda > 0.0 { -1.0 } else { 1.0 };
+        let reflected = a.spectral_map(&x, &sign);
+        assert!((norm(&reflected) / norm(&x) - 1.0).abs() <= 32.0 * f64::EPSILON, "{name}");
+        let back = a.spectral_map(&reflected, &sign);
+        assert!(distance(&back, &x) <= 64.0 * f64::EPSILON * norm(&x), "{name}");
+    }
+}
+
+#[test]
+fn pseudo_inverses_meet_the_penrose_conditions() {
+    for (name, a) in operators() {
+        let positive = || a.eigenvalues().into_iter().filter(|v| *v > 0.0);
+        let (top, bottom) = (positive().fold(0.0, f64::max), positive().fold(f64::MAX, f64::min));
+        let matrix = to_matrix(&a);
+        let m = a.range().len();
+        let mut pseudo = Mat::zeros(a.domain().len(), m);
+        for j in 0..m {
+            let unit: Vec<f64> = (0..m).map(|i| f64::from(i == j)).collect();
+            pseudo.col_as_slice_mut(j).copy_from_slice(&a.pseudo_inverse(&unit));
+        }
+        let (ap, pa) = (&matrix * &pseudo, &pseudo * &matrix);
+        // A† = (AᵀA)† Aᵀ: rounding is amplified by the condition number of AᵀA.
+        let tolerance = 16.0 * a.domain().len() as f64 * f64::EPSILON * top / bottom;
+        assert!(largest(&(&ap * &matrix - &matrix)) <= tolerance * top.sqrt(), "{name}: A A† A");
+        assert!(largest(&(&pa * &pseudo - &pseudo)) <= tolerance / bottom.sqrt(), "{name}: A† A A†");
+        assert!(largest(&(&ap - ap.transpose())) <= tolerance, "{name}: A A†");
+        assert!(largest(&(&pa - pa.transpose())) <= tolerance, "{name}: A† A");
+    }
+}
+
+#[test]
+fn circular_blur_is_the_naive_convolution() {
+    for (h, w) in [(8, 8), (7, 9), (5, 16)] {
+        let shape = Shape::new(2, h, w).unwrap();
+        let random = Kernel::new(4, 5, Stream::named(1, "kernel").normals(20)).unwrap();
+        let gaussian = Kernel::gaussian(0.75, 5).unwrap();
+        let motion = Kernel::motion(5, 2.5).unwrap();
+        for kernel in [random, gaussian, motion] {
+            let blur = CircularBlur::new(shape, kernel.clone()).unwrap();
+            let x = Stream::named(1, "image").normals(shape.len());
+            let wrap = |at: usize, tap: usize, centre: usize, side: usize| (at + side + centre - tap) % side;
+            let naive: Vec<f64> = (0..shape.len())
+                .map(|i| {
+                    let (channel, row, column) = (i / (h * w), i / w % h, i % w);
+                    (0..kernel.rows() * kernel.columns())
+                        .map(|tap| {
+                            let (p, q) = (tap / kernel.columns(), tap % kernel.columns());
+                            let r = wrap(row, p, kernel.rows() / 2, h);
+                            let c = wrap(column, q, kernel.columns() / 2, w);
+                            kernel.taps()[tap] * x[channel * h * w + r * w + c]
+                        })
+                        .sum()
+                })
+                .collect();
+            // The transforms' rounding, ε log₂(h w) of the norm, with room for odd lengths.
+            let bound = 64.0 * f64::EPSILON * norm(&naive).max(norm(&x));
+            assert!(distance(&blur.apply(&x), &naive) <= bound, "{shape}");
+        }
+    }
+}
+
+#[test]
+fn specifications_rebuild_the_operator() {
+    for (name, a) in operators() {
+        let text = serde_json::to_string(&a.spec()).unwrap();
+        let spec: OperatorSpec = serde_json::from_str(&text).unwrap();
+        let rebuilt = spec.build(a.domain()).unwrap();
+        let x = Stream::named(2, "image").normals(a.domain().len());
+        let (expected, found) = (a.apply(&x), rebuilt.apply(&x));
+        // A rank-deficient matrix is decomposed anew; the others are the same to the last bit.
+        assert!(distance(&expected, &found) <= 64.0 * f64::EPSILON * norm(&expected), "{name}");
+    }
+}

@@ -1,0 +1,292 @@
+//! Networks in safetensors files, with the complete configuration in the file's metadata.
+//!
+//! Layout: every tensor of the network under its EDM name (`model.enc.28x28_conv.weight`, …), F32 or
+//! F16, row-major; one metadata entry `eps`, the JSON of [`CheckpointConfig`]. A file is read
+//! strictly: a missing, surplus, misshapen or non-finite tensor is an error that names it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::Path;
+
+use eps_math::{Interpolant, Precondition, Task};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use crate::{Condition, ModelError, NetworkDenoiser, Precision, SongUNet, SongUNetConfig};
+
+/// The version of [`CheckpointConfig`]'s layout.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The metadata entry that holds the configuration.
+const METADATA_KEY: &str = "eps";
+
+/// Everything that a network's answers depend on beside its weights, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointConfig {
+    /// The version of this layout, 1.
+    pub format_version: u32,
+    /// The name of the network.
+    pub name: String,
+    /// The network.
+    pub network: SongUNetConfig,
+    /// The preconditioning.
+    pub precondition: Precondition,
+    /// The channels that the network reads beside its scaled input.
+    pub conditions: Vec<Condition>,
+    /// The path from data to noise that it was trained on.
+    pub interpolant: Interpolant,
+    /// The lowest noise level it was trained for.
+    pub sigma_min: f64,
+    /// The highest noise level it may be asked for.
+    pub sigma_max: f64,
+    /// The tasks whose pivots it was trained for; none for a prior.
+    pub tasks: Vec<Task>,
+    /// σ_y of that training on the [-1, 1] scale; none for a prior.
+    pub sigma_y: Option<f64>,
+    /// Where the weights come from.
+    pub provenance: Provenance,
+}
+
+/// Where a network's weights come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// The data, or the publisher of the weights.
+    pub source: String,
+    /// The licence of the weights.
+    pub licence: String,
+    /// The command that made the file.
+    pub command: String,
+    /// The record of the training: its configuration, its losses, versions and device.
+    pub training: serde_json::Value,
+}
+
+/// A network that was read from a file.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// The file's configuration.
+    pub config: CheckpointConfig,
+    /// The network with its preconditioning.
+    pub denoiser: NetworkDenoiser,
+}
+
+/// How weights are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    /// As they are.
+    F32,
+    /// Rounded to half precision: half the size, relative rounding error 2⁻¹¹.
+    F16,
+}
+
+/// Writes a network under a temporary name and renames it.
+///
+/// # Errors
+/// [`ModelError::NonFinite`] for a weight that is not finite or overflows the storage,
+/// [`ModelError::Io`] if the file cannot be written.
+pub fn save(
+    path: &Path,
+    network: &SongUNet,
+    config: &CheckpointConfig,
+    storage: Storage,
+) -> Result<(), ModelError> {
+    let (kind, dtype) = match storage {
+        Storage::F32 => (Kind::Float, Dtype::F32),
+        Storage::F16 => (Kind::Half, Dtype::F16),
+    };
+    let mut buffers: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
+    for (name, tensor) in network.tensors() {
+        let stored = tensor.detach().to_device(Device::Cpu).to_kind(kind).contiguous();
+        check_finite(path, &name, &stored)?;
+        let shape = stored.size().iter().map(|side| *side as usize).collect();
+        let mut bytes = vec![0; stored.numel() * kind.elt_size_in_bytes()];
+        stored.copy_data_u8(&mut bytes, stored.numel());
+        buffers.insert(name, (shape, bytes));
+    }
+    let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
+    let mut views = Vec::with_capacity(buffers.len());
+    for (name, (shape, bytes)) in &buffers {
+        let view = TensorView::new(dtype, shape.clone(), bytes)
+            .map_err(|error| corrupt(error.to_string()))?;
+        views.push((name, view));
+    }
+    let json = serde_json::to_string(config).map_err(|error| corrupt(error.to_string()))?;
+    let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
+    let bytes = safetensors::serialize(views, Some(metadata))
+        .map_err(|error| corrupt(error.to_string()))?;
+
+    let io = |source| ModelError::Io { path: path.to_owned(), source };
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+    file.write_all(&bytes).map_err(io)?;
+    file.as_file().sync_all().map_err(io)?;
+    file.persist(path).map_err(|error| io(error.error))?;
+    Ok(())
+}
+
+/// Reads a network onto a device; it computes in `precision`.
+///
+/// # Errors
+/// [`ModelError::Io`] if the file cannot be read, [`ModelError::Corrupt`] if it is no safetensors
+/// file, is truncated or lacks the configuration, [`ModelError::FormatVersion`],
+/// [`ModelError::Config`] for a configuration that no network has, and [`ModelError::MissingTensor`],
+/// [`ModelError::SurplusTensor`], [`ModelError::TensorShape`], [`ModelError::TensorKind`] or
+/// [`ModelError::NonFinite`] for a tensor.
+pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpoint, ModelError> {
+    let bytes = std::fs::read(path)
+        .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+    let corrupt = |reason: String| ModelError::Corrupt {
+        path: path.to_owned(),
+        reason: format!("{reason}; fetch or make the file again"),
+    };
+    let (_, metadata) = SafeTensors::read_metadata(&bytes)
+        .map_err(|error| corrupt(format!("not a whole safetensors file ({error})")))?;
+    let file = SafeTensors::deserialize(&bytes)
+        .map_err(|error| corrupt(format!("not a whole safetensors file ({error})")))?;
+    let json = metadata
+        .metadata()
+        .as_ref()
+        .and_then(|entries| entries.get(METADATA_KEY))
+        .ok_or_else(|| corrupt(format!("its metadata has no entry {METADATA_KEY:?}")))?;
+    let config = parse_config(path, json)?;
+
+    let network = SongUNet::new(&config.network, device, 0)?;
+    fill(path, &network, &file)?;
+    let read: usize =
+        config.conditions.iter().map(|c| c.channels(config.network.out_channels)).sum();
+    if config.network.in_channels != config.network.out_channels + read {
+        return Err(corrupt(format!(
+            "its network reads {} channels, but its images and conditions have {}",
+            config.network.in_channels,
+            config.network.out_channels + read
+        )));
+    }
+    let denoiser = NetworkDenoiser::new(
+        network,
+        config.precondition,
+        config.conditions.clone(),
+        precision,
+    );
+    Ok(Checkpoint { config, denoiser })
+}
+
+/// A wider network that starts as the narrow one: input channels that are new have zero weights.
+///
+/// The channels of the narrow network are the first of the wide one, so that both return the same
+/// for any value of the new channels (arXiv 2606.17048, Appendix B).
+///
+/// # Errors
+/// [`ModelError::Widen`] unless the two networks differ in their input channels alone.
+pub fn widen(
+    narrow: &SongUNet,
+    wide: &SongUNetConfig,
+    device: Device,
+) -> Result<SongUNet, ModelError> {
+    let network = SongUNet::new(wide, device, 0)?;
+    let _guard = tch::no_grad_guard();
+    let source = narrow.tensors();
+    let mut target = network.tensors();
+    for (name, from) in &source {
+        let Some(to) = target.get_mut(name) else {
+            return Err(widen_error(name, from.size(), vec![], "the wide network has no such tensor"));
+        };
+        let (old, new) = (from.size(), to.size());
+        let extends = old.len() == 4
+            && new.len() == 4
+            && (old[0], old[2], old[3]) == (new[0], new[2], new[3])
+            && old[1] == narrow.config().in_channels as i64
+            && new[1] == wide.in_channels as i64
+            && old[1] < new[1];
+        if old == new {
+            to.copy_(from);
+        } else if extends {
+            let _ = to.zero_();
+            to.narrow(1, 0, old[1]).copy_(from);
+        } else {
+            let reason = "only the input channels may grow";
+            return Err(widen_error(name, old, new, reason));
+        }
+    }
+    if let Some((name, to)) = target.iter().find(|(name, _)| !source.contains_key(*name)) {
+        return Err(widen_error(name, vec![], to.size(), "the narrow network has no such tensor"));
+    }
+    Ok(network)
+}
+
+fn widen_error(name: &str, from: Vec<i64>, to: Vec<i64>, reason: &str) -> ModelError {
+    ModelError::Widen { name: name.to_owned(), from, to, reason: reason.to_owned() }
+}
+
+fn parse_config(path: &Path, json: &str) -> Result<CheckpointConfig, ModelError> {
+    let corrupt = |error: serde_json::Error| ModelError::Corrupt {
+        path: path.to_owned(),
+        reason: format!("its configuration cannot be read ({error}); make the file again"),
+    };
+    let value: serde_json::Value = serde_json::from_str(json).map_err(corrupt)?;
+    match value.get("format_version").and_then(serde_json::Value::as_u64) {
+        Some(found) if found != u64::from(FORMAT_VERSION) => Err(ModelError::FormatVersion {
+            path: path.to_owned(),
+            found,
+            supported: u64::from(FORMAT_VERSION),
+        }),
+        _ => serde_json::from_value(value).map_err(corrupt),
+    }
+}
+
+/// Copies a file's tensors into a network's, which must be the same ones.
+fn fill(path: &Path, network: &SongUNet, file: &SafeTensors<'_>) -> Result<(), ModelError> {
+    let _guard = tch::no_grad_guard();
+    let mut targets = network.tensors();
+    let mut found: Vec<(String, TensorView<'_>)> = file.tensors();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    for (name, view) in found {
+        let shape: Vec<i64> = view.shape().iter().map(|side| *side as i64).collect();
+        let Some(mut target) = targets.remove(&name) else {
+            return Err(ModelError::SurplusTensor { path: path.to_owned(), name, found: shape });
+        };
+        if shape != target.size() {
+            let expected = target.size();
+            return Err(ModelError::TensorShape {
+                path: path.to_owned(),
+                name,
+                expected,
+                found: shape,
+            });
+        }
+        let kind = match view.dtype() {
+            Dtype::F32 => Kind::Float,
+            Dtype::F16 => Kind::Half,
+            other => {
+                let found = format!("{other:?}");
+                return Err(ModelError::TensorKind { path: path.to_owned(), name, found });
+            }
+        };
+        let stored = Tensor::from_data_size(view.data(), &shape, kind);
+        check_finite(path, &name, &stored)?;
+        target.copy_(&stored);
+    }
+    match targets.pop_first() {
+        None => Ok(()),
+        Some((name, tensor)) => {
+            let expected = tensor.size();
+            Err(ModelError::MissingTensor { path: path.to_owned(), name, expected })
+        }
+    }
+}
+
+fn check_finite(path: &Path, name: &str, tensor: &Tensor) -> Result<(), ModelError> {
+    let flat = tensor.to_kind(Kind::Float).flatten(0, -1);
+    let finite = flat.isfinite();
+    if finite.all().int64_value(&[]) != 0 {
+        return Ok(());
+    }
+    let index = finite.logical_not().to_kind(Kind::Int64).argmax(0, false).int64_value(&[]);
+    Err(ModelError::NonFinite {
+        path: path.to_owned(),
+        name: name.to_owned(),
+        index: index as usize,
+        value: flat.double_value(&[index]),
+    })
+}

@@ -1,0 +1,93 @@
+//! The exact denoiser of a Gaussian mixture, for any noise covariance: every sampler's reference.
+
+use eps_math::operator::OperatorSpec;
+use eps_math::pivot;
+use eps_math::prior::{Mixture, Smoothed};
+use eps_math::{Level, Shape};
+use tch::{Device, Tensor};
+
+use crate::{Denoiser, Noise, Query};
+
+/// D_Σ(μ) of a mixture prior in closed form, on the host in f64.
+#[derive(Debug)]
+pub struct Oracle<'a> {
+    prior: &'a Mixture,
+}
+
+impl<'a> Oracle<'a> {
+    /// The exact denoiser of a prior on flattened images.
+    #[must_use]
+    pub fn new(prior: &'a Mixture) -> Self {
+        Self { prior }
+    }
+}
+
+/// What the factorisation of a batch item's noise covariance depends on.
+#[derive(Debug, PartialEq)]
+struct NoiseKey {
+    alpha: f64,
+    beta: f64,
+    operator: Option<OperatorSpec>,
+}
+
+impl Denoiser for Oracle<'_> {
+    /// # Panics
+    /// If the images do not have the prior's dimension, or the level's α or β is not positive.
+    fn denoise(&self, query: &Query<'_>) -> Tensor {
+        let size = query.mu.size();
+        let n = self.prior.dimension();
+        let mu = values(query.mu);
+        assert_eq!(mu.len(), size[0] as usize * n, "images of the prior's dimension {n}");
+        let (alphas, betas) = (values(&query.level.alpha.0), values(&query.level.beta.0));
+        // Neighbours in a batch mostly share operator and level: one factorisation serves them.
+        let mut last: Option<(NoiseKey, Smoothed<'_>)> = None;
+        let mut denoised = Vec::with_capacity(mu.len());
+        for (i, mu) in mu.chunks_exact(n).enumerate() {
+            let level = Level { alpha: alphas[i % alphas.len()], beta: betas[i % betas.len()] };
+            let key = NoiseKey {
+                alpha: level.alpha,
+                beta: level.beta,
+                operator: match query.noise {
+                    Noise::Isotropic => None,
+                    Noise::Anisotropic { measurement, .. } => {
+                        Some(measurement.operator().operators()[i].spec())
+                    }
+                },
+            };
+            if last.as_ref().is_none_or(|(of, _)| *of != key) {
+                let smoothed = match query.noise {
+                    Noise::Isotropic => self.prior.smoothed_isotropic(level.sigma()),
+                    Noise::Anisotropic { measurement, .. } => {
+                        let operator = &measurement.operator().operators()[i];
+                        let sigma_star = pivot::sigma_star(operator, measurement.sigma_y(), &level);
+                        self.prior.smoothed(sigma_star.as_ref())
+                    }
+                };
+                last = Some((key, smoothed.expect("the noise of a level with α, β > 0 is positive")));
+            }
+            if let Some((_, smoothed)) = &last {
+                denoised.extend(smoothed.denoise(mu));
+            }
+        }
+        Tensor::from_slice(&denoised).view(size.as_slice()).to_device(query.mu.device())
+    }
+}
+
+/// The values of a tensor on the host.
+fn values(x: &Tensor) -> Vec<f64> {
+    Vec::try_from(x.to_device(Device::Cpu).to_kind(tch::Kind::Double).flatten(0, -1))
+        .expect("an f64 tensor of one dimension")
+}
+
+/// Flattened images as a batch on a device.
+///
+/// # Shapes
+/// `[B, C, H, W]` in f64
+///
+/// # Panics
+/// If the values are not a whole number of images.
+#[must_use]
+pub fn batch(values: &[f64], shape: Shape, device: Device) -> Tensor {
+    let sides = [shape.channels, shape.height, shape.width].map(|side| side as i64);
+    Tensor::from_slice(values).view([-1, sides[0], sides[1], sides[2]]).to_device(device)
+}

@@ -1,0 +1,188 @@
+//! Checkpoints: round trips, strict reading, widening.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
+use eps_model::checkpoint::{self, CheckpointConfig, FORMAT_VERSION, Provenance, Storage};
+use eps_model::{Condition, Mode, Precision, SongUNet, SongUNetConfig};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use tch::{Device, Kind, Tensor};
+
+fn network_config(in_channels: usize) -> SongUNetConfig {
+    SongUNetConfig {
+        model_channels: 8,
+        channel_mult: vec![1, 2],
+        num_blocks: 1,
+        attn_resolutions: vec![8],
+        augment_dim: 0,
+        ..SongUNetConfig::ddpmpp(16, in_channels, 1)
+    }
+}
+
+fn config() -> CheckpointConfig {
+    CheckpointConfig {
+        format_version: FORMAT_VERSION,
+        name: "test".into(),
+        network: network_config(3),
+        precondition: Precondition { mode: PreconditionMode::Spectral, sigma_data: 0.71 },
+        conditions: vec![Condition::Observation, Condition::NoiseDiagonal],
+        interpolant: Interpolant::Edm,
+        sigma_min: 0.002,
+        sigma_max: 80.0,
+        tasks: vec![Task::MotionBlur],
+        sigma_y: Some(0.05),
+        provenance: Provenance {
+            source: "random".into(),
+            licence: "MIT".into(),
+            command: "cargo test".into(),
+            training: serde_json::json!({"steps": 0}),
+        },
+    }
+}
+
+fn saved(storage: Storage) -> (tempfile::TempDir, PathBuf, SongUNet) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.safetensors");
+    let network = SongUNet::new(&config().network, Device::Cpu, 5).unwrap();
+    checkpoint::save(&path, &network, &config(), storage).unwrap();
+    (folder, path, network)
+}
+
+fn load(path: &Path) -> Result<checkpoint::Checkpoint, String> {
+    checkpoint::load(path, Device::Cpu, Precision::F32).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_network_comes_back_as_it_was() {
+    let (_folder, path, network) = saved(Storage::F32);
+    let loaded = load(&path).unwrap();
+    assert_eq!(loaded.config, config());
+    for (name, tensor) in loaded.denoiser.network().tensors() {
+        assert!(tensor.equal(&network.tensors()[&name]), "{name}");
+    }
+    // Half precision: 11 bits of significand, subnormal below 2⁻¹⁴ with spacing 2⁻²⁴.
+    let (_folder, path, network) = saved(Storage::F16);
+    for (name, tensor) in load(&path).unwrap().denoiser.network().tensors() {
+        let exact = &network.tensors()[&name];
+        let bound = exact.abs() * 2f64.powi(-11) + 2f64.powi(-25);
+        let within = (tensor - exact).abs().le_tensor(&bound).all().int64_value(&[]);
+        assert_eq!(within, 1, "{name}");
+    }
+}
+
+#[test]
+fn truncated_files_are_refused() {
+    let (_folder, path, _) = saved(Storage::F16);
+    let bytes = std::fs::read(&path).unwrap();
+    for length in [0, 4, 8, 100, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(&path, &bytes[..length]).unwrap();
+        let error = load(&path).unwrap_err();
+        assert!(error.contains("net.safetensors") && error.contains("again"), "{error}");
+    }
+    let error = load(Path::new("absent.safetensors")).unwrap_err();
+    assert!(error.contains("absent.safetensors"), "{error}");
+}
+
+type Entry = (String, Dtype, Vec<usize>, Vec<u8>);
+
+/// Writes the file again with other tensors or another configuration.
+fn tampered(path: &Path, change: impl FnOnce(&mut Vec<Entry>, &mut serde_json::Value)) {
+    let bytes = std::fs::read(path).unwrap();
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+    let mut json =
+        serde_json::from_str(&metadata.metadata().as_ref().unwrap()["eps"]).unwrap();
+    let mut entries: Vec<Entry> = SafeTensors::deserialize(&bytes)
+        .unwrap()
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| (name, view.dtype(), view.shape().to_vec(), view.data().to_vec()))
+        .collect();
+    entries.sort();
+    change(&mut entries, &mut json);
+    let views = entries.iter().map(|(name, dtype, shape, data)| {
+        (name.clone(), TensorView::new(*dtype, shape.clone(), data).unwrap())
+    });
+    let metadata = HashMap::from([("eps".to_owned(), json.to_string())]);
+    std::fs::write(path, safetensors::serialize(views, Some(metadata)).unwrap()).unwrap();
+}
+
+#[test]
+fn every_departure_is_named() {
+    let conv = "model.enc.16x16_conv.weight";
+    let at = |entries: &mut Vec<Entry>| entries.iter().position(|e| e.0 == conv).unwrap();
+    let cases: Vec<(&str, Box<dyn FnOnce(&mut Vec<Entry>, &mut serde_json::Value)>)> = vec![
+        ("is missing", Box::new(move |entries, _| {
+            let i = at(entries);
+            entries.remove(i);
+        })),
+        ("is none of the network's", Box::new(move |entries, _| {
+            let mut extra = entries[at(entries)].clone();
+            extra.0 = "model.enc.extra".into();
+            entries.push(extra);
+        })),
+        ("has shape [3, 8, 3, 3]", Box::new(move |entries, _| {
+            let i = at(entries);
+            entries[i].2 = vec![3, 8, 3, 3];
+        })),
+        ("stored as I16", Box::new(move |entries, _| {
+            let i = at(entries);
+            entries[i].1 = Dtype::I16;
+        })),
+        ("holds NaN at flat index 1", Box::new(move |entries, _| {
+            let i = at(entries);
+            entries[i].3[2..4].copy_from_slice(&0x7E00u16.to_le_bytes());
+        })),
+        ("format version 7", Box::new(|_, json| json["format_version"] = 7.into())),
+        ("unknown field `surplus`", Box::new(|_, json| json["surplus"] = 1.into())),
+        ("reads 3 channels", Box::new(|_, json| json["conditions"] = serde_json::json!([]))),
+    ];
+    for (expected, change) in cases {
+        let (_folder, path, _) = saved(Storage::F16);
+        tampered(&path, change);
+        let error = load(&path).unwrap_err();
+        assert!(error.contains(expected) && error.contains("net.safetensors"), "{error}");
+    }
+}
+
+#[test]
+fn weights_that_overflow_are_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.safetensors");
+    let network = SongUNet::new(&config().network, Device::Cpu, 5).unwrap();
+    let _guard = tch::no_grad_guard();
+    let _ = network.tensors().get_mut("model.map_layer0.bias").unwrap().fill_(1e6);
+    let error = checkpoint::save(&path, &network, &config(), Storage::F16).unwrap_err();
+    assert!(error.to_string().contains("model.map_layer0.bias"), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_widened_network_starts_as_the_narrow_one() {
+    let residual = |in_channels| SongUNetConfig {
+        model_channels: 8,
+        channel_mult: vec![1, 2],
+        num_blocks: 1,
+        attn_resolutions: vec![],
+        ..SongUNetConfig::ncsnpp(16, in_channels, 1)
+    };
+    for (narrow, wide) in
+        [(network_config(1), network_config(3)), (residual(1), residual(3))]
+    {
+        let narrow = SongUNet::new(&narrow, Device::Cpu, 1).unwrap();
+        let wide = checkpoint::widen(&narrow, &wide, Device::Cpu).unwrap();
+        let values = eps_math::rng::Stream::named(0, "x").normals(2 * 3 * 256);
+        let x = Tensor::from_slice(&values).view([2, 3, 16, 16]).to_kind(Kind::Float);
+        let c_noise = Tensor::from_slice(&[0.1f32, -0.4]);
+        let run = |net: &SongUNet, x: &Tensor| net.forward(x, &c_noise, None, None, Mode::Eval);
+        let (a, b) = (run(&narrow, &x.narrow(1, 0, 1)), run(&wide, &x));
+        // The zero channels only change how a convolution of 27 products is summed.
+        let scale = a.abs().max().double_value(&[]);
+        let difference = (a - b).abs().max().double_value(&[]);
+        assert!(difference <= 1e-5 * scale, "{difference} of {scale}");
+    }
+    let narrow = SongUNet::new(&network_config(1), Device::Cpu, 1).unwrap();
+    let deeper = SongUNetConfig { num_blocks: 2, ..network_config(3) };
+    assert!(checkpoint::widen(&narrow, &deeper, Device::Cpu).is_err());
+    assert!(checkpoint::widen(&narrow, &network_config(1), Device::Cpu).is_ok());
+}

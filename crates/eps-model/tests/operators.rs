@@ -1,0 +1,162 @@
+//! The tensor operators against those of `eps-math`: same numbers, on every device there is.
+
+use eps_math::operator::{AveragePool, CircularBlur, Dense, Kernel, LinearOperator, Mask, Operator, Separable};
+use eps_math::pivot::pivot_gains;
+use eps_math::rng::Stream;
+use eps_math::{Level, Shape};
+use eps_model::{Measurement, ModelError, TensorOperator, level_fields};
+use tch::{Device, Kind, Tensor};
+
+/// The CPU, and the GPU where `EPS_REQUIRE_CUDA=1` asks for it.
+fn devices() -> Vec<Device> {
+    match std::env::var("EPS_REQUIRE_CUDA").as_deref() {
+        Ok("1") => vec![Device::Cpu, eps_model::device("cuda").unwrap()],
+        _ => vec![Device::Cpu],
+    }
+}
+
+/// One batch of three operators for every family.
+fn families() -> Vec<(&'static str, Vec<Operator>)> {
+    let shape = Shape::new(2, 8, 12).unwrap();
+    let normals = |image: u64, n: usize| Stream::new(11, image, 0, 0).normals(n);
+    let each = |make: &dyn Fn(u64) -> Operator| (0..3).map(make).collect::<Vec<_>>();
+    vec![
+        (
+            "mask",
+            each(&|i| {
+                let observed = normals(i, 96).iter().map(|v| *v > 0.3).collect();
+                Operator::Mask(Mask::new(shape, observed).unwrap())
+            }),
+        ),
+        ("pool", each(&|_| Operator::AveragePool(AveragePool::new(shape, 4).unwrap()))),
+        ("pool by 1", each(&|_| Operator::AveragePool(AveragePool::new(shape, 1).unwrap()))),
+        (
+            "blur",
+            each(&|i| {
+                let kernel = Kernel::new(3, 5, normals(i, 15)).unwrap();
+                Operator::CircularBlur(CircularBlur::new(shape, kernel).unwrap())
+            }),
+        ),
+        (
+            "blur with a null space",
+            each(&|_| {
+                let kernel = Kernel::new(2, 4, vec![0.125; 8]).unwrap();
+                Operator::CircularBlur(CircularBlur::new(shape, kernel).unwrap())
+            }),
+        ),
+        (
+            "separable",
+            each(&|i| {
+                let (rows, columns) = (normals(i, 5 * 8), normals(i + 9, 7 * 12));
+                Operator::Separable(Separable::new(shape, &rows, &columns).unwrap())
+            }),
+        ),
+        (
+            "dense",
+            each(&|i| Operator::Dense(Dense::new(shape, 20, &normals(i, 20 * 192)).unwrap())),
+        ),
+    ]
+}
+
+fn tensor(rows: &[Vec<f64>], shape: Shape, device: Device) -> Tensor {
+    let Shape { channels, height, width } = shape;
+    Tensor::from_slice(&rows.concat())
+        .view([-1, channels as i64, height as i64, width as i64])
+        .to_device(device)
+}
+
+/// Asserts agreement to `ulps` of the largest value, `ulps` counting the sums behind each.
+fn assert_close(name: &str, found: &Tensor, expected: &[Vec<f64>], ulps: f64) {
+    let found: Vec<f64> = Vec::try_from(found.to_device(Device::Cpu).flatten(0, -1)).unwrap();
+    let expected = expected.concat();
+    assert_eq!(found.len(), expected.len(), "{name}");
+    let scale = expected.iter().fold(1.0, |m: f64, v| m.max(v.abs()));
+    for (a, b) in found.iter().zip(&expected) {
+        assert!((a - b).abs() <= ulps * f64::EPSILON * scale, "{name}: {a} for {b}");
+    }
+}
+
+#[test]
+fn every_transform_equals_the_hosts() {
+    for device in devices() {
+        for (name, operators) in families() {
+            let (domain, range) = (operators[0].domain(), operators[0].range());
+            let on_device = TensorOperator::new(operators.clone(), device).unwrap();
+            let draw = |sample: u64, shape: Shape| -> Vec<Vec<f64>> {
+                (0..3).map(|i| Stream::new(5, i, sample, 0).normals(shape.len())).collect()
+            };
+            let (x, y) = (draw(0, domain), draw(1, range));
+            let (x_t, y_t) = (tensor(&x, domain, device), tensor(&y, range, device));
+            // Sums of at most 192 products of order-one numbers, several in a row.
+            let ulps = 2000.0;
+            let host = |f: &dyn Fn(&Operator, usize) -> Vec<f64>| -> Vec<Vec<f64>> {
+                operators.iter().enumerate().map(|(i, o)| f(o, i)).collect()
+            };
+            assert_close(name, &on_device.apply(&x_t), &host(&|o, i| o.apply(&x[i])), ulps);
+            assert_close(name, &on_device.adjoint(&y_t), &host(&|o, i| o.adjoint(&y[i])), ulps);
+
+            // One level an image, as in training; the pivot's gains as the function of AᵀA.
+            let levels = [0.02, 0.7, 30.0].map(Level::edm);
+            let fields = level_fields(&levels, device);
+            let gains = pivot_gains(on_device.eigenvalues().clone(), &fields, 0.05);
+            let expected =
+                host(&|o, i| o.spectral_map(&x[i], &|l| pivot_gains(l, &levels[i], 0.05).state));
+            assert_close(name, &on_device.spectral_map(&x_t, &gains.state), &expected, ulps);
+
+            let diagonal = on_device.pixel_diagonal(&gains.sigma_star);
+            let channels = diagonal.size()[1] as usize;
+            let unit = |index: usize| {
+                let mut e = vec![0.0; domain.len()];
+                e[index] = 1.0;
+                e
+            };
+            let expected = host(&|o, i| {
+                (0..channels * domain.plane())
+                    .map(|p| o.spectral_map(&unit(p), &|l| pivot_gains(l, &levels[i], 0.05).sigma_star)[p])
+                    .collect()
+            });
+            assert_close(name, &diagonal.expand([3, -1, -1, -1], false).contiguous(), &expected, ulps * 900.0);
+
+            // The pivot itself, with its amplification of at most 1/σ_y² of Aᵀy.
+            let measurement = Measurement::new(on_device, &y_t, 0.05).unwrap();
+            let pivot = measurement.pivot(&x_t, &fields).mu_star;
+            let expected = host(&|o, i| {
+                let state = o.spectral_map(&x[i], &|l| pivot_gains(l, &levels[i], 0.05).state);
+                let data = o.spectral_map(&o.adjoint(&y[i]), &|l| {
+                    pivot_gains(l, &levels[i], 0.05).observation
+                });
+                state.iter().zip(data).map(|(a, b)| a + b).collect()
+            });
+            assert_close(name, &pivot, &expected, ulps * 400.0);
+        }
+    }
+}
+
+#[test]
+fn repetition_is_image_major() {
+    let (_, operators) = families().swap_remove(0);
+    let x = Tensor::ones([1, 2, 8, 12], (Kind::Double, Device::Cpu));
+    let once = TensorOperator::new(operators, Device::Cpu).unwrap();
+    let thrice = once.repeat(3).unwrap().apply(&x.expand([9, -1, -1, -1], false));
+    let expected =
+        once.apply(&x.expand([3, -1, -1, -1], false)).repeat_interleave_self_int(3, 0, None);
+    assert!(thrice.equal(&expected));
+}
+
+#[test]
+fn bad_measurements_are_refused() {
+    let make = || TensorOperator::new(families().swap_remove(0).1, Device::Cpu).unwrap();
+    let y = Tensor::zeros([3, 2, 8, 12], (Kind::Double, Device::Cpu));
+    for sigma_y in [0.0, -0.1, f64::NAN, f64::INFINITY] {
+        assert!(matches!(Measurement::new(make(), &y, sigma_y), Err(ModelError::SigmaY(_))));
+    }
+    let narrow = y.narrow(3, 0, 11);
+    let error = Measurement::new(make(), &narrow, 0.05).unwrap_err();
+    assert!(matches!(error, ModelError::MeasurementShape { .. }), "{error}");
+    let error = Measurement::new(make(), &(&y / 0.0), 0.05).unwrap_err();
+    assert!(matches!(error, ModelError::NotFinite(_)), "{error}");
+    let mut mixed = families().swap_remove(0).1;
+    mixed.extend(families().swap_remove(1).1);
+    assert!(matches!(TensorOperator::new(mixed, Device::Cpu), Err(ModelError::MixedOperators(_))));
+    assert!(matches!(TensorOperator::new(vec![], Device::Cpu), Err(ModelError::MixedOperators(_))));
+}

@@ -1,0 +1,267 @@
+//! Every solver against the exact posterior of Gaussian and mixture priors.
+
+use eps_math::operator::{AveragePool, CircularBlur, Dense, Kernel, LinearOperator, Mask, Operator};
+use eps_math::prior::{Gaussian, Mixture};
+use eps_math::rng::Stream;
+use eps_math::{Interpolant, Schedule, Shape};
+use eps_model::{Denoiser, Measurement, Oracle, TensorOperator, batch};
+use eps_sample::{Churn, CountNfe, Eps, NoiseKeys, Prior, Solver};
+use faer::Mat;
+use tch::{Device, Tensor};
+
+const CPU: Device = Device::Cpu;
+
+fn shape() -> Shape {
+    Shape::new(1, 4, 4).unwrap()
+}
+
+/// A Gaussian with a smooth covariance of standard deviation 0.5, its mean away from 0.
+fn gaussian(offset: f64) -> Gaussian {
+    let place = |i: usize| ((i / 4) as f64, (i % 4) as f64);
+    let covariance = Mat::from_fn(16, 16, |i, j| {
+        let (a, b) = (place(i), place(j));
+        let distance = (a.0 - b.0).hypot(a.1 - b.1);
+        0.25 * (-0.5 * distance).exp()
+    });
+    let mean = (0..16).map(|i| offset + 0.02 * i as f64).collect();
+    Gaussian::new(mean, covariance).unwrap()
+}
+
+fn operators() -> Vec<(&'static str, Operator)> {
+    let observed = (0..16).map(|i| i % 3 == 0).collect();
+    let kernel = Kernel::gaussian(0.75, 3).unwrap();
+    let matrix = Stream::named(1, "matrix").normals(5 * 16);
+    vec![
+        ("mask", Operator::Mask(Mask::new(shape(), observed).unwrap())),
+        ("pool", Operator::AveragePool(AveragePool::new(shape(), 2).unwrap())),
+        ("blur", Operator::CircularBlur(CircularBlur::new(shape(), kernel).unwrap())),
+        ("dense", Operator::Dense(Dense::new(shape(), 5, &matrix).unwrap())),
+    ]
+}
+
+/// y = A x₀ + σ_y η for one image drawn from the prior.
+fn measure(prior: &Mixture, operator: &Operator, sigma_y: f64) -> Vec<f64> {
+    let x_0 = prior.sample(&Stream::named(2, "image"));
+    let clean = operator.apply(&x_0);
+    let noise = Stream::named(3, "noise").normals(clean.len());
+    clean.iter().zip(noise).map(|(a, z)| a + sigma_y * z).collect()
+}
+
+fn measurement(operator: &Operator, y: &[f64], sigma_y: f64, times: usize) -> Measurement {
+    let operator = TensorOperator::new(vec![operator.clone(); times], CPU).unwrap();
+    let y = batch(&y.repeat(times), operator.range(), CPU);
+    Measurement::new(operator, &y, sigma_y).unwrap()
+}
+
+fn vectors(x: &Tensor) -> Vec<Vec<f64>> {
+    let n = (x.numel() as i64 / x.size()[0]) as usize;
+    let flat: Vec<f64> = Vec::try_from(x.flatten(0, -1)).unwrap();
+    flat.chunks_exact(n).map(<[f64]>::to_vec).collect()
+}
+
+fn distance(a: &Tensor, b: &Tensor) -> f64 {
+    (a - b).norm().double_value(&[])
+}
+
+/// With f(AᵀA)-free noise of one Gaussian the flow is linear and smooth: halving the step divides
+/// the error by 2 for a first-order solver and by 4 for a second-order one.
+#[test]
+fn solvers_have_their_order() {
+    let prior = Mixture::from(gaussian(0.1));
+    let oracle = Oracle::new(&prior);
+    let (_, operator) = &operators()[0];
+    let sigma_y = 0.3;
+    let y = measure(&prior, operator, sigma_y);
+    let measurement = measurement(operator, &y, sigma_y, 2);
+    let eps = Eps { denoiser: &oracle, measurement: &measurement };
+    let keys = NoiseKeys::image_major(0, 0..1, 2);
+    // Uniform in ln σ from 10 to 0.05, where the solution is smooth; the step to 0 is the same
+    // denoising step in all runs.
+    let schedule = Schedule::LogUniform { sigma_min: 0.05, sigma_max: 10.0 };
+    let run = |solver: Solver, steps: usize| {
+        solver.sample(&eps, &schedule.sigmas(steps + 2).unwrap(), &keys, shape(), CPU).unwrap()
+    };
+    let exact = run(Solver::Heun, 8190);
+    let flow = Solver::Flow { interpolant: Interpolant::RectifiedFlow };
+    let trigonometric = Solver::Flow { interpolant: Interpolant::Trigonometric };
+    for (solver, order) in [
+        (Solver::Euler, 1.0),
+        (Solver::Ddim { eta: 0.0 }, 1.0),
+        (flow, 1.0),
+        (trigonometric, 1.0),
+        (Solver::Heun, 2.0),
+    ] {
+        let (coarse, fine) = (run(solver, 254), run(solver, 510));
+        let slope = (distance(&coarse, &exact) / distance(&fine, &exact)).log2();
+        assert!((slope - order).abs() < 0.2, "{solver:?}: slope {slope} for order {order}");
+    }
+}
+
+/// The mean and covariance of samples against the exact posterior's, with bounds from their number.
+#[test]
+fn samples_have_the_posterior_moments() {
+    let prior =
+        Mixture::new(&[0.6, 0.4], vec![gaussian(0.35), gaussian(-0.35)]).unwrap();
+    let oracle = Oracle::new(&prior);
+    let count = 600;
+    for (name, operator) in operators() {
+        // One near-noiseless and one noisy measurement: one mode, and two modes that both count.
+        for sigma_y in [0.05, 1.0] {
+            let y = measure(&prior, &operator, sigma_y);
+            let posterior = prior.posterior(&operator, &y, sigma_y).unwrap();
+            let measurement = measurement(&operator, &y, sigma_y, count);
+            let eps = Eps { denoiser: &oracle, measurement: &measurement };
+            let keys = NoiseKeys::image_major(4, 0..1, count as u64);
+            let sigmas = Schedule::karras().sigmas(60).unwrap();
+            let x = Solver::Heun.sample(&eps, &sigmas, &keys, shape(), CPU).unwrap();
+            check_moments(&format!("{name}, σ_y {sigma_y}"), &vectors(&x), &posterior);
+        }
+    }
+}
+
+/// Compares moments of samples with exact ones in units of their standard errors.
+fn check_moments(name: &str, samples: &[Vec<f64>], posterior: &Mixture) {
+    let count = samples.len() as f64;
+    let (mean, covariance) = (posterior.mean(), posterior.covariance());
+    let n = mean.len();
+    // 16 means and 136 covariances in each of the cases: at five standard errors a correct sampler
+    // fails with probability below 1e-3, were the tests independent.
+    for i in 0..n {
+        let found = samples.iter().map(|x| x[i]).sum::<f64>() / count;
+        let error = (covariance[(i, i)] / count).sqrt();
+        assert!((found - mean[i]).abs() < 5.0 * error, "{name}: mean {i}: {found} for {}", mean[i]);
+        for j in 0..=i {
+            let product = |x: &Vec<f64>| (x[i] - mean[i]) * (x[j] - mean[j]);
+            let found = samples.iter().map(product).sum::<f64>() / count;
+            let second = samples.iter().map(|x| product(x).powi(2)).sum::<f64>() / count;
+            let error = ((second - found * found) / count).sqrt();
+            let expected = covariance[(i, j)];
+            assert!(
+                (found - expected).abs() < 5.0 * error,
+                "{name}: covariance {i}, {j}: {found} for {expected} ± {error}"
+            );
+        }
+    }
+}
+
+/// Stochastic solvers keep the law: DDIM(1) and churn on the oracle, and the prior without y.
+#[test]
+fn stochastic_solvers_keep_the_law() {
+    let prior = Mixture::from(gaussian(0.1));
+    let oracle = Oracle::new(&prior);
+    let (_, operator) = &operators()[2];
+    let sigma_y = 0.2;
+    let y = measure(&prior, operator, sigma_y);
+    let posterior = prior.posterior(operator, &y, sigma_y).unwrap();
+    let count = 600;
+    let measurement = measurement(operator, &y, sigma_y, count);
+    let eps = Eps { denoiser: &oracle, measurement: &measurement };
+    let keys = NoiseKeys::image_major(9, 0..1, count as u64);
+    let churn = Churn { s_churn: 20.0, s_min: 0.05, s_max: 50.0, s_noise: 1.0 };
+    for (solver, steps) in [(Solver::Ddim { eta: 1.0 }, 400), (Solver::Churn(churn), 60)] {
+        let sigmas = Schedule::karras().sigmas(steps).unwrap();
+        let x = solver.sample(&eps, &sigmas, &keys, shape(), CPU).unwrap();
+        check_moments(&format!("{solver:?}"), &vectors(&x), &posterior);
+    }
+    let sigmas = Schedule::karras().sigmas(60).unwrap();
+    let alone = Prior { denoiser: &oracle };
+    let x = Solver::Heun.sample(&alone, &sigmas, &keys, shape(), CPU).unwrap();
+    check_moments("prior", &vectors(&x), &prior);
+}
+
+/// The one-call estimate is the posterior mean: at σ_max the state says almost nothing more.
+#[test]
+fn one_call_is_the_posterior_mean() {
+    let prior =
+        Mixture::new(&[0.6, 0.4], vec![gaussian(0.35), gaussian(-0.35)]).unwrap();
+    let oracle = Oracle::new(&prior);
+    for (name, operator) in operators() {
+        let y = measure(&prior, &operator, 0.1);
+        let mean = prior.posterior(&operator, &y, 0.1).unwrap().mean();
+        let measurement = measurement(&operator, &y, 0.1, 1);
+        let eps = Eps { denoiser: &oracle, measurement: &measurement };
+        let keys = NoiseKeys::image_major(5, 0..1, 1);
+        let x = Solver::Euler.sample(&eps, &[80.0, 0.0], &keys, shape(), CPU).unwrap();
+        for (found, expected) in vectors(&x)[0].iter().zip(&mean) {
+            // x_t = σ z tells of x₀ what a measurement of noise 80 does: a shift of the mean of at
+            // most Cov/σ · |z| summed over 16 pixels, 16 · 0.36/80 · 3.
+            assert!((found - expected).abs() < 0.25, "{name}: {found} for {expected}");
+        }
+    }
+}
+
+/// A sample depends on (seed, image, sample) alone: bit for bit whatever the batch and its order.
+#[test]
+fn samples_do_not_depend_on_the_batch() {
+    let prior = Mixture::new(&[0.6, 0.4], vec![gaussian(0.35), gaussian(-0.35)]).unwrap();
+    let oracle = Oracle::new(&prior);
+    let sigmas = Schedule::karras().sigmas(6).unwrap();
+    let churn = Churn { s_churn: 4.0, s_min: 0.05, s_max: 50.0, s_noise: 1.003 };
+    let flow = Solver::Flow { interpolant: Interpolant::VpCosine { offset: 0.008 } };
+    for solver in [
+        Solver::Euler,
+        Solver::Heun,
+        Solver::Churn(churn),
+        Solver::Ddim { eta: 0.85 },
+        flow,
+    ] {
+        for (name, operator) in operators() {
+            let y = measure(&prior, &operator, 0.1);
+            let run = |items: Vec<(u64, u64)>| {
+                let measurement = measurement(&operator, &y, 0.1, items.len());
+                let eps = Eps { denoiser: &oracle, measurement: &measurement };
+                let keys = NoiseKeys::new(1, items);
+                solver.sample(&eps, &sigmas, &keys, shape(), CPU).unwrap()
+            };
+            let all = vectors(&run((0..5).map(|sample| (7, sample)).collect()));
+            let reversed = vectors(&run((0..5).rev().map(|sample| (7, sample)).collect()));
+            for (sample, x) in all.iter().enumerate() {
+                let alone = vectors(&run(vec![(7, sample as u64)]));
+                assert_eq!(x, &alone[0], "{solver:?}, {name}, alone");
+                assert_eq!(x, &reversed[4 - sample], "{solver:?}, {name}, reversed");
+            }
+        }
+    }
+}
+
+#[test]
+fn calls_are_counted_as_stated() {
+    let prior = Mixture::from(gaussian(0.0));
+    let counted = CountNfe::new(Oracle::new(&prior));
+    let keys = NoiseKeys::image_major(0, 0..1, 1);
+    let flow = Solver::Flow { interpolant: Interpolant::RectifiedFlow };
+    for solver in [Solver::Euler, Solver::Heun, Solver::Ddim { eta: 0.5 }, flow] {
+        for calls in [1, 7, 19] {
+            let steps = solver.steps(calls).unwrap();
+            let sigmas = Schedule::karras().sigmas(steps).unwrap();
+            let alone = Prior { denoiser: &counted };
+            let _ = solver.sample(&alone, &sigmas, &keys, shape(), CPU).unwrap();
+            assert_eq!(counted.reset(), calls, "{solver:?}");
+            assert_eq!(solver.nfe(steps), calls);
+        }
+    }
+    assert!(Solver::Heun.steps(20).unwrap_err().to_string().contains("odd"));
+    assert!(Solver::Euler.steps(0).is_err());
+}
+
+#[test]
+fn bad_input_is_named() {
+    struct Broken;
+    impl Denoiser for Broken {
+        fn denoise(&self, query: &eps_model::Query<'_>) -> Tensor {
+            query.mu / 0.0
+        }
+    }
+    let keys = NoiseKeys::image_major(0, 0..1, 1);
+    let alone = Prior { denoiser: &Broken };
+    let run = |solver: Solver, sigmas: &[f64]| {
+        solver.sample(&alone, sigmas, &keys, shape(), CPU).unwrap_err().to_string()
+    };
+    assert!(run(Solver::Euler, &[80.0, 1.0, 0.0]).contains("after step 1 of 2"));
+    for bad in [&[][..], &[1.0], &[1.0, 0.5], &[1.0, 1.0, 0.0], &[f64::NAN, 0.0], &[-1.0, 0.0]] {
+        assert!(run(Solver::Heun, bad).contains("grid"), "{bad:?}");
+    }
+    assert!(run(Solver::Ddim { eta: 1.5 }, &[1.0, 0.0]).contains("η is 1.5"));
+    let churn = Churn { s_churn: -1.0, s_min: 0.0, s_max: 1.0, s_noise: 1.0 };
+    assert!(run(Solver::Churn(churn), &[1.0, 0.0]).contains("S_churn"));
+}

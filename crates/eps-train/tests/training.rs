@@ -1,0 +1,198 @@
+//! Training on small random images: exact resume, the objective's limits, progress on a known answer.
+
+use std::path::Path;
+
+use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
+use eps_model::{Condition, Mode, NetworkDenoiser, Precision, SongUNet, SongUNetConfig};
+use eps_train::{
+    BatchStreams, Decay, Ema, FORMAT_VERSION, Images, LossWeight, NoiseLaw, Objective, Tail,
+    TrainConfig, TrainError, loss, train_until,
+};
+use tch::{Device, Kind, Tensor};
+
+fn config() -> TrainConfig {
+    let conditions = vec![Condition::Observation, Condition::NoiseDiagonal];
+    let network = SongUNetConfig {
+        model_channels: 8,
+        channel_mult: vec![1, 2],
+        num_blocks: 1,
+        attn_resolutions: vec![],
+        dropout: 0.1,
+        augment_dim: 0,
+        ..SongUNetConfig::ddpmpp(16, 3, 1)
+    };
+    TrainConfig {
+        format_version: FORMAT_VERSION,
+        name: "test".into(),
+        dataset: "random".into(),
+        network,
+        precondition: Precondition { mode: PreconditionMode::Spectral, sigma_data: 0.5 },
+        conditions,
+        interpolant: Interpolant::Edm,
+        objective: Objective::Eps { tasks: Task::ALL.to_vec(), sigma_y: 0.05 },
+        noise_law: NoiseLaw { tail: Some(Tail { share: 0.25, from: 1.0 }), ..NoiseLaw::edm() },
+        loss_weight: LossWeight::Preconditioned,
+        start: None,
+        batch: 4,
+        steps: 6,
+        learning_rate: 1e-3,
+        warm_up: 2,
+        decay: Decay::Cosine,
+        ema: Ema { half_life: 100.0, ramp: Some(0.05) },
+        seed: 3,
+        precision: Precision::F32,
+        checkpoint_every: 2,
+        validation_images: 4,
+    }
+}
+
+fn images() -> Images {
+    let bytes: Vec<u8> = (0..40 * 256u64)
+        .map(|i| (eps_math::rng::Stream::named(0, "images").uniform(i) * 256.0) as u8)
+        .collect();
+    let all = Tensor::from_slice(&bytes).view([40, 1, 16, 16]);
+    Images { train: all.narrow(0, 0, 30), validation: all.narrow(0, 30, 10) }
+}
+
+fn weights(denoiser: &NetworkDenoiser) -> Vec<f32> {
+    let parts: Vec<Tensor> =
+        denoiser.network().tensors().values().map(|t| t.detach().flatten(0, -1)).collect();
+    Vec::try_from(Tensor::cat(&parts, 0)).unwrap()
+}
+
+fn run(config: &TrainConfig, folder: &Path, last_step: u64) -> Result<NetworkDenoiser, TrainError> {
+    train_until(config, None, &images(), folder, Device::Cpu, last_step)
+}
+
+#[test]
+fn a_killed_run_ends_in_the_same_weights() {
+    let (whole, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let expected = weights(&run(&config(), whole.path(), 6).unwrap());
+
+    // Killed at step 5, after the checkpoint of step 4, while a line was being written.
+    run(&config(), killed.path(), 5).unwrap();
+    let metrics = killed.path().join("metrics.jsonl");
+    let mut lines = std::fs::read_to_string(&metrics).unwrap();
+    lines.push_str("{\"step\":6,\"ima");
+    std::fs::write(&metrics, lines).unwrap();
+
+    let resumed = weights(&run(&config(), killed.path(), 6).unwrap());
+    assert_eq!(expected, resumed);
+    let steps: Vec<String> = std::fs::read_to_string(&metrics)
+        .unwrap()
+        .lines()
+        .map(|line| line.split(',').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(steps, ["{\"step\":2", "{\"step\":4", "{\"step\":6"]);
+}
+
+#[test]
+fn a_folder_belongs_to_one_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    run(&config(), folder.path(), 1).unwrap();
+    let other = TrainConfig { seed: 4, ..config() };
+    let error = run(&other, folder.path(), 1).unwrap_err();
+    assert!(matches!(error, TrainError::OtherRun(_)), "{error}");
+}
+
+#[test]
+fn a_damaged_state_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    run(&config(), folder.path(), 2).unwrap();
+    let state = folder.path().join("state.safetensors");
+    let bytes = std::fs::read(&state).unwrap();
+    for length in [0, 7, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(&state, &bytes[..length]).unwrap();
+        let error = run(&config(), folder.path(), 2).unwrap_err().to_string();
+        assert!(error.contains("state.safetensors") && error.contains("remove"), "{error}");
+    }
+}
+
+#[test]
+fn numbers_out_of_range_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for (field, bad) in [
+        ("batch", TrainConfig { batch: 0, ..config() }),
+        ("learning_rate", TrainConfig { learning_rate: f64::NAN, ..config() }),
+        ("format_version", TrainConfig { format_version: 9, ..config() }),
+        (
+            "sigma_y",
+            TrainConfig {
+                objective: Objective::Eps { tasks: vec![Task::GaussianBlur], sigma_y: 0.0 },
+                ..config()
+            },
+        ),
+        (
+            "tasks",
+            TrainConfig {
+                objective: Objective::Eps { tasks: vec![], sigma_y: 0.05 },
+                ..config()
+            },
+        ),
+        ("in_channels", TrainConfig { conditions: vec![], ..config() }),
+        (
+            "tail.share",
+            TrainConfig {
+                noise_law: NoiseLaw {
+                    tail: Some(Tail { share: 1.5, from: 1.0 }),
+                    ..NoiseLaw::edm()
+                },
+                ..config()
+            },
+        ),
+    ] {
+        let error = run(&bad, folder.path(), 1).unwrap_err().to_string();
+        assert!(error.contains(field), "{field}: {error}");
+        assert!(!folder.path().join("config.json").exists());
+    }
+}
+
+/// With scalar preconditioning both weights are one loss, and EDM's formula gives it.
+#[test]
+fn the_weights_agree_for_scalar_preconditioning() {
+    let precondition = Precondition { mode: PreconditionMode::Scalar, sigma_data: 0.5 };
+    let config = TrainConfig { precondition, ..config() };
+    let network = SongUNet::new(&config.network, Device::Cpu, 0).unwrap();
+    let denoiser =
+        NetworkDenoiser::new(network, precondition, config.conditions.clone(), Precision::F32);
+    let x_0 = images().train.narrow(0, 0, 4).to_kind(Kind::Double) / 127.5 - 1.0;
+    let value = |loss_weight| {
+        let config = TrainConfig { loss_weight, ..config.clone() };
+        let streams = BatchStreams { seed: 1, batch: 2 };
+        loss(&denoiser, &config, &x_0, streams, Mode::Eval).unwrap().double_value(&[])
+    };
+    let (edm, preconditioned) = (value(LossWeight::Edm), value(LossWeight::Preconditioned));
+    // Means of 1024 squares, one in f32.
+    assert!((edm / preconditioned - 1.0).abs() < 1e-5, "{edm} {preconditioned}");
+}
+
+/// An untrained network returns about 0, so that the loss of its target is about 1 an axis: the
+/// preconditioning makes it so in both modes, wherever the noise and whatever the operator.
+#[test]
+fn targets_have_order_one() {
+    for mode in [PreconditionMode::Scalar, PreconditionMode::Spectral] {
+        let precondition = Precondition { mode, sigma_data: 0.58 };
+        for task in Task::ALL {
+            let objective = Objective::Eps { tasks: vec![task], sigma_y: 0.05 };
+            let config = TrainConfig { precondition, objective, ..config() };
+            let network = SongUNet::new(&config.network, Device::Cpu, 0).unwrap();
+            let denoiser = NetworkDenoiser::new(
+                network,
+                precondition,
+                config.conditions.clone(),
+                Precision::F32,
+            );
+            // White images of variance 1/3 = 0.58²: spectral targets have variance 1 in every
+            // direction; scalar ones have less where the pivot knows more than x_t does.
+            let x_0 = images().train.to_kind(Kind::Double) / 127.5 - 1.0;
+            let streams = BatchStreams { seed: 1, batch: 2 };
+            let value =
+                loss(&denoiser, &config, &x_0, streams, Mode::Eval).unwrap().double_value(&[]);
+            let range = match mode {
+                PreconditionMode::Spectral => 0.9..1.1,
+                PreconditionMode::Scalar => 0.0..1.1,
+            };
+            assert!(range.contains(&value), "{mode:?} {task:?}: {value}");
+        }
+    }
+}

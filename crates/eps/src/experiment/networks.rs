@@ -1,0 +1,156 @@
+//! The networks of the experiment: where they lie and what trained them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::ValueEnum;
+use eps_data::digest::sha256_file;
+use eps_math::{Shape, Task};
+use eps_model::{NetworkDenoiser, Precision, checkpoint};
+use serde::{Deserialize, Serialize};
+use tch::Device;
+
+/// The network that restores every task.
+pub(crate) const ALL_TASKS: &str = "all-tasks";
+
+/// For which tasks a network was trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Scope {
+    /// The network of the task.
+    PerTask,
+    /// The one network of all tasks.
+    #[value(name = "all")]
+    AllTasks,
+}
+
+impl Scope {
+    /// The name in tables.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::PerTask => "EPS",
+            Self::AllTasks => "EPS, one network for all tasks",
+        }
+    }
+
+    /// The name of the network that restores a task.
+    pub(crate) fn network(self, task: Task) -> &'static str {
+        match self {
+            Self::PerTask => task.name(),
+            Self::AllTasks => ALL_TASKS,
+        }
+    }
+}
+
+/// A network's file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct NetworkFile {
+    /// The name: that of its task, or [`ALL_TASKS`].
+    pub(crate) name: String,
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// Its SHA-256.
+    pub(crate) sha256: String,
+}
+
+impl NetworkFile {
+    /// Finds `NAME.safetensors` in a folder, or in `NAME/` in it, as training leaves it.
+    ///
+    /// # Errors
+    /// No such file, or one that cannot be read.
+    pub(crate) fn find(folder: &Path, name: &str) -> Result<Self> {
+        let file = format!("{name}.safetensors");
+        let candidates = [folder.join(&file), folder.join(name).join(&file)];
+        let Some(path) = candidates.iter().find(|path| path.is_file()) else {
+            bail!(
+                "the network {} is missing: restore data/networks from the repository, name the \
+                 folder of yours with --networks, or train it (`cargo xtask reproduce \
+                 --from-scratch`)",
+                candidates[0].display()
+            );
+        };
+        Ok(Self { name: name.to_owned(), path: path.clone(), sha256: sha256_file(path)? })
+    }
+
+    /// Loads the network and checks that it was trained for the task and images of `shape`.
+    ///
+    /// # Errors
+    /// A damaged file, and a network of other tasks or images.
+    pub(crate) fn load(&self, task: Task, shape: Shape, device: Device) -> Result<NetworkDenoiser> {
+        let checkpoint = checkpoint::load(&self.path, device, Precision::F32)?;
+        let (config, path) = (&checkpoint.config, self.path.display());
+        ensure!(
+            config.tasks.contains(&task),
+            "{path}: the network was trained for {}, not for {}: give one that was (--networks)",
+            if config.tasks.is_empty() {
+                "no task, as a prior".to_owned()
+            } else {
+                config.tasks.iter().map(|task| task.name()).collect::<Vec<_>>().join(", ")
+            },
+            task.name()
+        );
+        let (channels, side) = (config.network.out_channels, config.network.img_resolution);
+        ensure!(
+            (channels, side, side) == (shape.channels, shape.height, shape.width),
+            "{path}: the network is for images of shape [{channels}, {side}, {side}], these have \
+             {shape}: give one that was trained on them (--networks)"
+        );
+        Ok(checkpoint.denoiser)
+    }
+
+    /// The training and validation losses that lie beside the network, none where there are none.
+    ///
+    /// # Errors
+    /// A file of losses that cannot be read.
+    pub(crate) fn losses(&self) -> Result<Option<Vec<Loss>>> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let candidates =
+            [folder.join(format!("{}.metrics.jsonl", self.name)), folder.join("metrics.jsonl")];
+        let Some(path) = candidates.iter().find(|path| path.is_file()) else { return Ok(None) };
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        let read = |(number, line)| {
+            serde_json::from_str(line).with_context(|| {
+                format!("{}: line {number} is no record of losses: delete the file", path.display())
+            })
+        };
+        (1..).zip(text.lines()).map(read).collect::<Result<Vec<_>>>().map(Some)
+    }
+}
+
+/// What a line of `metrics.jsonl` says about the loss.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Loss {
+    /// Steps done.
+    pub(crate) step: u64,
+    /// Mean training loss since the last line.
+    pub(crate) train_loss: f64,
+    /// Loss of the averaged weights on the validation images.
+    pub(crate) validation_loss: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_found_beside_or_in_its_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = NetworkFile::find(dir.path(), "box-inpainting").unwrap_err().to_string();
+        assert!(error.contains("box-inpainting.safetensors is missing"), "{error}");
+        assert!(error.contains("--networks"), "{error}");
+        let folder = dir.path().join(ALL_TASKS);
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("all-tasks.safetensors"), "abc").unwrap();
+        let network = NetworkFile::find(dir.path(), ALL_TASKS).unwrap();
+        assert!(network.sha256.starts_with("ba7816bf"));
+        assert_eq!(network.losses().unwrap(), None);
+        let record = r#"{"step":1,"images":32,"train_loss":0.5,"validation_loss":0.25,"seconds":1}"#;
+        std::fs::write(folder.join("metrics.jsonl"), record).unwrap();
+        let loss = Loss { step: 1, train_loss: 0.5, validation_loss: 0.25 };
+        assert_eq!(network.losses().unwrap(), Some(vec![loss]));
+        std::fs::write(folder.join("metrics.jsonl"), format!("{record}\nhalf of a l")).unwrap();
+        let error = network.losses().unwrap_err().to_string();
+        assert!(error.contains("metrics.jsonl: line 2"), "{error}");
+    }
+}

@@ -1,0 +1,155 @@
+//! The test problems: which images, which operators, which noise.
+//!
+//! Everything is a function of the seed, the task and the image's number in the test set: the same
+//! for every method, whatever the number of images or the order in which they are restored.
+
+use std::ops::Range;
+
+use anyhow::{Context as _, Result, ensure};
+use eps_data::png::Picture;
+use eps_data::{ImageSet, MeasurementSet};
+use eps_math::rng::Stream;
+use eps_math::{Draw, Task};
+use eps_model::{Measurement, TensorOperator};
+use rayon::prelude::*;
+use tch::{Device, Tensor};
+
+use crate::measuring::{measure, stream};
+use crate::pictures;
+
+/// Measurements of one task, with the truth behind them.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    /// The task.
+    pub(crate) task: Task,
+    /// The numbers of the images in the test set.
+    pub(crate) images: Vec<usize>,
+    /// Operators, measurements and truths of the images.
+    pub(crate) set: MeasurementSet,
+}
+
+/// The first `count` of `total` images in a fixed random order.
+///
+/// The order is that of the 64-bit numbers of the stream named "test images" under seed 0, so that
+/// a smaller choice is the beginning of a larger one.
+///
+/// # Errors
+/// More images than there are.
+pub(crate) fn test_images(count: usize, total: usize) -> Result<Vec<usize>> {
+    ensure!(
+        (1..=total).contains(&count),
+        "{count} test images are asked for, but there are {total}: ask for 1 to {total}"
+    );
+    let stream = Stream::named(0, "test images");
+    let mut order: Vec<usize> = (0..total).collect();
+    order.sort_by_key(|image| stream.bits(*image as u64));
+    order.truncate(count);
+    Ok(order)
+}
+
+impl Problem {
+    /// Draws operator and noise for each image: y = A x₀ + σ_y z.
+    ///
+    /// # Units
+    /// `sigma_y` on the scale [-1, 1].
+    ///
+    /// # Errors
+    /// Images that do not admit the task's operator.
+    pub(crate) fn draw(
+        task: Task,
+        set: &ImageSet,
+        images: &[usize],
+        sigma_y: f64,
+        seed: u64,
+    ) -> Result<Self> {
+        let shape = set.shape();
+        let drawn = images
+            .par_iter()
+            .map(|image| {
+                let stream = |what| stream(seed, what, task.name(), *image as u64);
+                let operator = task.draw(Draw::Test, shape, &stream("operator"))?;
+                let truth = set.to_unit_range(*image);
+                Ok((operator.spec(), measure(&operator, &truth, sigma_y, &stream("noise"))))
+            })
+            .collect::<Result<Vec<_>, eps_math::MathError>>()
+            .with_context(|| format!("cannot draw the operators of {}", task.name()))?;
+        let (specs, y): (Vec<_>, Vec<_>) = drawn.into_iter().unzip();
+        let truth = images.iter().flat_map(|image| set.to_unit_range(*image)).collect();
+        let set = MeasurementSet::new(shape, y.concat(), specs, sigma_y, set.provenance().clone())?
+            .with_seed(seed)
+            .with_truth(truth)?;
+        Ok(Self { task, images: images.to_vec(), set })
+    }
+
+    /// The true images, `[N, C, H, W]`.
+    pub(crate) fn truth(&self) -> &[f64] {
+        self.set.truth().unwrap_or_default()
+    }
+
+    /// The measurements of some images on a device, each `samples` times in a row.
+    ///
+    /// # Errors
+    /// None but those of libtorch.
+    pub(crate) fn measurement(
+        &self,
+        images: Range<usize>,
+        samples: usize,
+        device: Device,
+    ) -> Result<Measurement> {
+        let operators = images.clone().map(|i| self.set.operator(i).clone()).collect();
+        let operator = TensorOperator::new(operators, device)?.repeat(samples)?;
+        let y = images.flat_map(|i| self.set.measurement(i).repeat(samples)).collect::<Vec<f64>>();
+        let range = self.set.range();
+        let sides = [range.channels, range.height, range.width].map(|side| side as i64);
+        let y = Tensor::from_slice(&y).view([-1, sides[0], sides[1], sides[2]]);
+        Ok(Measurement::new(operator, &y, self.set.sigma_y())?)
+    }
+
+    /// The measurement of an image as a picture of the images' shape.
+    pub(crate) fn picture(&self, image: usize) -> Picture {
+        pictures::measurement(self.set.operator(image), self.set.measurement(image))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eps_data::Provenance;
+    use eps_math::Shape;
+
+    use super::*;
+
+    fn images() -> ImageSet {
+        let shape = Shape::new(1, 28, 28).unwrap();
+        let pixels = (0..5 * 784).map(|i| (i % 256) as u8).collect();
+        let provenance = Provenance {
+            name: "ramps".into(),
+            source: "made up".into(),
+            licence: "MIT".into(),
+            sha256: "0".into(),
+        };
+        ImageSet::new(shape, pixels, provenance).unwrap()
+    }
+
+    #[test]
+    fn a_smaller_choice_begins_a_larger_one() {
+        let all = test_images(50, 50).unwrap();
+        assert_eq!(test_images(7, 50).unwrap(), all[..7]);
+        let mut sorted = all.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..50).collect::<Vec<_>>());
+        let error = test_images(51, 50).unwrap_err().to_string();
+        assert!(error.contains("51 test images") && error.contains("1 to 50"), "{error}");
+    }
+
+    #[test]
+    fn a_measurement_does_not_depend_on_the_choice_it_is_part_of() {
+        for task in Task::ALL {
+            let both = Problem::draw(task, &images(), &[3, 1], 0.05, 7).unwrap();
+            let one = Problem::draw(task, &images(), &[1], 0.05, 7).unwrap();
+            assert_eq!(both.set.measurement(1), one.set.measurement(0), "{}", task.name());
+            let other = Problem::draw(task, &images(), &[1], 0.05, 8).unwrap();
+            assert_ne!(other.set.measurement(0), one.set.measurement(0), "{}", task.name());
+            assert_eq!(both.picture(1).shape, both.set.shape());
+        }
+    }
+}

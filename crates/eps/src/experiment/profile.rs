@@ -1,0 +1,86 @@
+//! How much of the experiment is computed.
+
+use std::str::FromStr;
+
+/// The sizes of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Profile {
+    /// The name by which it is chosen.
+    pub(crate) name: &'static str,
+    /// Test images of each task.
+    pub(crate) images: usize,
+    /// Posterior samples of each image: the seeds of the table.
+    pub(crate) samples: usize,
+    /// Network calls a sample, in the order of the table's rows.
+    pub(crate) calls: Vec<usize>,
+    /// Network calls of the curve of quality against NFE.
+    pub(crate) curve: Vec<usize>,
+    /// Whether all metrics, the samples and the report are written, or the claims alone are checked.
+    pub(crate) report: bool,
+}
+
+const NAMES: [&str; 4] = ["smoke", "quick", "full", "verify"];
+
+impl FromStr for Profile {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let curve = vec![1, 2, 5, 10, 20, 50, 100];
+        let paper = vec![1, 20, 100];
+        Ok(match name {
+            // To see that everything works: under a minute on two cores.
+            "smoke" => Self {
+                name: "smoke",
+                images: 2,
+                samples: 1,
+                calls: vec![1, 4, 8],
+                curve: vec![1, 2, 4, 8],
+                report: true,
+            },
+            // The paper's setting in reduced numbers: some minutes on two cores.
+            "quick" => {
+                Self { name: "quick", images: 8, samples: 3, calls: paper, curve, report: true }
+            }
+            // The paper's numbers.
+            "full" => {
+                Self { name: "full", images: 100, samples: 10, calls: paper, curve, report: true }
+            }
+            // The claims about the committed networks, on 1,000 images.
+            "verify" => Self {
+                name: "verify",
+                images: 1000,
+                samples: 10,
+                calls: vec![1, 20],
+                curve: vec![],
+                report: false,
+            },
+            _ => {
+                return Err(format!("the profile {name:?} is unknown: use {}", NAMES.join(", ")));
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_gives_its_profile() {
+        for name in NAMES {
+            let profile: Profile = name.parse().unwrap();
+            assert_eq!(profile.name, name);
+            assert!(profile.images >= 2 && profile.samples >= 1);
+            assert_eq!(profile.calls[0], 1, "the one-call estimate is a row of every table");
+        }
+        let full: Profile = "full".parse().unwrap();
+        assert_eq!((full.images, full.samples), (100, 10));
+        assert_eq!(full.calls, [1, 20, 100]);
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_known_ones() {
+        let error = "fast".parse::<Profile>().unwrap_err();
+        assert_eq!(error, "the profile \"fast\" is unknown: use smoke, quick, full, verify");
+    }
+}

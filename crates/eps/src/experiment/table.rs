@@ -1,0 +1,144 @@
+//! The table of a task, for the terminal and for the report.
+
+use eps_metrics::summary::Spread;
+
+use super::scores::Row;
+
+/// A column's heading, with the unit.
+type Heading = &'static str;
+
+/// A table of text; the first column is flush left, the others are flush right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Table {
+    /// The headings.
+    pub(crate) headings: Vec<Heading>,
+    /// The rows, each with one text a heading.
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+/// What stands in place of a score that needs more samples.
+const TOO_FEW: &str = "too few samples";
+
+impl Table {
+    /// The table of a task's rows; with `ensembles` also the scores of all samples together.
+    pub(crate) fn new(rows: &[Row], ensembles: bool) -> Self {
+        let mut headings = vec!["method", "NFE", "PSNR (dB)", "SSIM"];
+        if ensembles {
+            headings.extend([
+                "energy score ([0,1] px)",
+                "fair energy score ([0,1] px)",
+                "CRPS per pixel ([0,1] px)",
+                "MMD²",
+            ]);
+        }
+        headings.push("time (s)");
+        let score = |value: Option<f64>, digits| match value {
+            Some(value) => format!("{value:.digits$}"),
+            None => TOO_FEW.to_owned(),
+        };
+        let line = |row: &Row| {
+            let mut line = vec![
+                row.label(),
+                row.nfe.to_string(),
+                spread(&row.psnr_db, 2),
+                spread(&row.ssim, 3),
+            ];
+            if ensembles {
+                line.extend([
+                    score(row.energy_score, 3),
+                    score(row.energy_score_fair, 3),
+                    score(row.crps_coordinate, 4),
+                    score(row.mmd2, 4),
+                ]);
+            }
+            line.push(seconds(row.seconds));
+            line
+        };
+        Self { headings, rows: rows.iter().map(line).collect() }
+    }
+
+    /// The table in columns of text.
+    pub(crate) fn text(&self) -> String {
+        let width = |column: usize| {
+            let cells = self.rows.iter().map(|row| row[column].chars().count());
+            cells.chain([self.headings[column].chars().count()]).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.headings.len()).map(width).collect();
+        let line = |cells: &[&str]| {
+            let cells = cells.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+                if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+            });
+            format!("{}\n", cells.collect::<Vec<_>>().join("  "))
+        };
+        let mut text = line(&self.headings);
+        for row in &self.rows {
+            text += &line(&row.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        text
+    }
+}
+
+/// Mean ± standard deviation, or the mean alone.
+fn spread(spread: &Spread, digits: usize) -> String {
+    format!("{spread:.digits$}")
+}
+
+/// Seconds with three digits that count.
+fn seconds(value: f64) -> String {
+    let digits = (2 - value.max(1e-9).log10().floor() as i32).clamp(0, 5) as usize;
+    format!("{value:.digits$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::experiment::method::Method;
+    use crate::experiment::networks::Scope;
+
+    fn row(method: Method, seeds: &[f64], energy_score_fair: Option<f64>) -> Row {
+        Row {
+            method,
+            mean_of: None,
+            nfe: method.calls(),
+            seconds: 0.012345,
+            psnr_db: Spread::of(seeds).unwrap(),
+            ssim: Spread::of(&[0.5]).unwrap(),
+            energy_score: Some(1.0),
+            energy_score_fair,
+            crps_coordinate: energy_score_fair,
+            mmd2: Some(-0.00123),
+            undefined: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn columns_are_aligned_and_numbers_carry_their_spread() {
+        let eps = Method::Eps { network: Scope::PerTask, calls: 20 };
+        let rows = [row(Method::PseudoInverse, &[9.876], None), row(eps, &[20.0, 22.0], Some(0.5))];
+        let text = Table::new(&rows, true).text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        let lengths: Vec<usize> = lines.iter().map(|line| line.chars().count()).collect();
+        assert!(lengths.iter().all(|length| *length == lengths[0]), "{text}");
+        assert!(lines[0].starts_with("method") && lines[0].contains("PSNR (dB)"), "{text}");
+        assert!(lines[1].contains("9.88") && !lines[1].contains('±'), "{text}");
+        assert!(lines[1].contains("too few samples"), "{text}");
+        // The standard deviation of 20 and 22 with n − 1 is √2.
+        assert!(lines[2].contains("21.00 ± 1.41") && lines[2].contains("-0.0012"), "{text}");
+    }
+
+    #[test]
+    fn claims_alone_need_fewer_columns() {
+        let table = Table::new(&[row(Method::LinearMmse, &[20.0], None)], false);
+        assert_eq!(table.headings, ["method", "NFE", "PSNR (dB)", "SSIM", "time (s)"]);
+        assert_eq!(table.rows[0], ["linear MMSE", "0", "20.00", "0.500", "0.0123"]);
+    }
+
+    #[test]
+    fn seconds_keep_three_digits() {
+        assert_eq!([seconds(123.4), seconds(1.234), seconds(0.01234)], ["123", "1.23", "0.0123"]);
+        assert_eq!(seconds(0.0), "0.00000");
+    }
+}

@@ -1,0 +1,284 @@
+//! Flags that several subcommands share: noise, operators, devices.
+
+use std::fmt;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+use eps_data::{Array, png};
+use eps_math::Shape;
+use eps_math::operator::{Operator, OperatorSpec};
+use tch::Device;
+
+/// Flags that do not fit together; the command ends with the exit code of clap's own errors.
+#[derive(Debug)]
+pub(crate) struct UsageError(pub(crate) String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (`--help` lists all flags)", self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// σ_y, on either of two scales.
+#[derive(Debug, Args)]
+pub(crate) struct NoiseFlags {
+    /// Standard deviation of the measurement noise for values in [-1, 1]; positive, e.g. 0.05
+    #[arg(
+        long,
+        value_name = "SIGMA",
+        value_parser = positive,
+        allow_negative_numbers = true,
+        conflicts_with = "sigma_y_255"
+    )]
+    sigma_y: Option<f64>,
+    /// The same in grey levels of 0..255, that is 127.5 times --sigma-y, e.g. 6.375
+    #[arg(long, value_name = "SIGMA", value_parser = positive, allow_negative_numbers = true)]
+    sigma_y_255: Option<f64>,
+}
+
+impl NoiseFlags {
+    /// σ_y on the scale [-1, 1], where a flag gives it.
+    pub(crate) fn sigma_y(&self) -> Option<f64> {
+        self.sigma_y.or(self.sigma_y_255.map(|sigma| sigma / 127.5))
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
+        Ok(value) => Err(format!("it is {value}, but must be positive and finite")),
+        Err(_) => Err("it must be a positive number, such as 0.05".to_owned()),
+    }
+}
+
+/// A count of at least 1.
+pub(crate) fn count(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(value) if value > 0 => Ok(value),
+        _ => Err("it must be a whole number from 1 on".to_owned()),
+    }
+}
+
+/// Where networks run.
+#[derive(Debug, Args)]
+pub(crate) struct DeviceFlags {
+    /// Where the network runs: `cpu`, `cuda` (the first GPU) or `cuda:N` (GPU number N, from 0)
+    #[arg(long, default_value = "cpu", value_parser = eps_model::device)]
+    device: Device,
+    /// CPU threads that libtorch uses [default: one a core]
+    #[arg(long, value_name = "N", value_parser = count)]
+    threads: Option<usize>,
+}
+
+impl DeviceFlags {
+    /// Sets the number of threads and returns the device.
+    pub(crate) fn apply(&self) -> Device {
+        if let Some(threads) = self.threads.and_then(|n| i32::try_from(n).ok()) {
+            tch::set_num_threads(threads);
+        }
+        self.device
+    }
+}
+
+/// The operator A of a measurement: one of these.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct OperatorFlags {
+    /// Inpainting: a black and white PNG of the image's size, white where a pixel was observed
+    #[arg(long, value_name = "MASK.png")]
+    mask: Option<PathBuf>,
+    /// Super-resolution: every measured value is the mean of K×K pixels; K ≥ 1 divides both sides
+    #[arg(long, value_name = "K", value_parser = count)]
+    factor: Option<usize>,
+    /// Deblurring (wrap-around borders): the kernel, its centre at (rows/2, columns/2), as an NPY or
+    /// HDF5 array [rows, columns], taken as it is, or as a grey PNG, scaled to sum 1
+    #[arg(long, value_name = "KERNEL")]
+    kernel: Option<PathBuf>,
+    /// Any operator that EPS knows, by name, e.g. {"operator": "gaussian-blur", "sigma_blur": 0.75,
+    /// "taps": 11}; the others are mask, average-pool, circular-blur, motion-blur, separable, dense
+    #[arg(long, value_name = "OPERATOR.json")]
+    operator: Option<PathBuf>,
+}
+
+impl OperatorFlags {
+    /// The operator that the flags name, if any.
+    ///
+    /// # Errors
+    /// A file that cannot be read or does not describe an operator.
+    pub(crate) fn read(&self) -> Result<Option<GivenOperator>> {
+        if let Some(path) = &self.mask {
+            let mask = png::read_mask(path)?;
+            return Ok(Some(GivenOperator {
+                spec: OperatorSpec::Mask { observed: mask.observed },
+                source: format!("--mask {}", path.display()),
+                mask_size: Some((mask.height, mask.width)),
+            }));
+        }
+        let (spec, source) = if let Some(factor) = self.factor {
+            (OperatorSpec::AveragePool { factor }, format!("--factor {factor}"))
+        } else if let Some(path) = &self.kernel {
+            let kernel = read_kernel(path)?;
+            (OperatorSpec::CircularBlur { kernel }, format!("--kernel {}", path.display()))
+        } else if let Some(path) = &self.operator {
+            (read_spec(path)?, format!("--operator {}", path.display()))
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(GivenOperator { spec, source, mask_size: None }))
+    }
+}
+
+/// An operator as flags name it, not yet fitted to an image.
+#[derive(Debug)]
+pub(crate) struct GivenOperator {
+    spec: OperatorSpec,
+    /// The flag and its value, for messages.
+    source: String,
+    /// The height and width of a mask that was read from a picture.
+    mask_size: Option<(usize, usize)>,
+}
+
+impl GivenOperator {
+    /// Prepares the operator for images of `shape`.
+    ///
+    /// # Errors
+    /// An operator that the images do not admit, with the flag and its value.
+    pub(crate) fn build(&self, shape: Shape) -> Result<Operator> {
+        if let Some((height, width)) = self.mask_size {
+            ensure!(
+                (height, width) == (shape.height, shape.width),
+                "{}: the mask has {height}x{width} pixels, the image {}x{}: give a mask of the \
+                 image's size",
+                self.source,
+                shape.height,
+                shape.width
+            );
+        }
+        self.spec.build(shape).with_context(|| {
+            format!("{} does not fit images of shape {shape} (channels, height, width)", self.source)
+        })
+    }
+
+    /// The shape of the image behind a measurement of shape `y`.
+    ///
+    /// A dense matrix does not tell it: it is taken to act on images of the shape `network`.
+    ///
+    /// # Errors
+    /// A separable operator without rows.
+    pub(crate) fn image_shape(&self, y: Shape, network: Shape) -> Result<Shape> {
+        let columns = |matrix: &[Vec<f64>]| matrix.first().map_or(0, Vec::len);
+        let (channels, height, width) = match &self.spec {
+            OperatorSpec::AveragePool { factor } => {
+                (y.channels, y.height * factor, y.width * factor)
+            }
+            OperatorSpec::Separable { vertical, horizontal } => {
+                (y.channels, columns(vertical), columns(horizontal))
+            }
+            OperatorSpec::Dense { .. } => (network.channels, network.height, network.width),
+            _ => (y.channels, y.height, y.width),
+        };
+        Shape::new(channels, height, width).with_context(|| self.source.clone())
+    }
+
+    /// The operator's description, for several measurements the same.
+    pub(crate) fn spec(&self) -> &OperatorSpec {
+        &self.spec
+    }
+}
+
+fn read_spec(path: &Path) -> Result<OperatorSpec> {
+    let file = File::open(path)
+        .with_context(|| format!("cannot open {}: check the path of --operator", path.display()))?;
+    serde_json::from_reader(BufReader::new(file)).with_context(|| {
+        format!(
+            "{}: not the JSON description of an operator, such as {{\"operator\": \
+             \"average-pool\", \"factor\": 4}}",
+            path.display()
+        )
+    })
+}
+
+/// The taps of a kernel, row by row.
+fn read_kernel(path: &Path) -> Result<Vec<Vec<f64>>> {
+    let mut array = Array::read(path, "kernel")?;
+    let picture = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
+    if picture {
+        ensure!(
+            array.dims[0] == 1,
+            "{}: a kernel has one channel, the picture {}: convert it to grey",
+            path.display(),
+            array.dims[0]
+        );
+        array.dims.remove(0);
+        // From [-1, 1] to brightness, black = 0, that sums to 1.
+        array.values.iter_mut().for_each(|v| *v = 0.5 * (*v + 1.0));
+        let sum: f64 = array.values.iter().sum();
+        ensure!(sum > 0.0, "{}: the kernel is black: brightness is weight", path.display());
+        array.values.iter_mut().for_each(|v| *v /= sum);
+    }
+    match array.dims[..] {
+        [rows, columns] if rows * columns > 0 => {
+            Ok(array.values.chunks_exact(columns).map(<[f64]>::to_vec).collect())
+        }
+        _ => bail!(
+            "{}: a kernel is an array [rows, columns], this one has dimensions {:?}: reshape it",
+            path.display(),
+            array.dims
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eps_math::operator::LinearOperator as _;
+
+    use super::*;
+
+    fn given(spec: OperatorSpec) -> GivenOperator {
+        GivenOperator { spec, source: "--operator a.json".into(), mask_size: None }
+    }
+
+    #[test]
+    fn an_image_shape_follows_from_operator_and_measurement() {
+        let network = Shape::new(1, 2, 2).unwrap();
+        let identity = |n: usize| -> Vec<Vec<f64>> {
+            (0..n).map(|i| (0..n).map(|j| f64::from(u8::from(i == j))).collect()).collect()
+        };
+        let wide = |n: usize| identity(n).into_iter().take(1).collect::<Vec<_>>();
+        for (spec, y, image) in [
+            (OperatorSpec::AveragePool { factor: 4 }, [3, 7, 5], [3, 28, 20]),
+            (OperatorSpec::GaussianBlur { sigma_blur: 0.5, taps: 3 }, [1, 9, 8], [1, 9, 8]),
+            (OperatorSpec::Separable { vertical: wide(6), horizontal: wide(5) }, [3, 1, 1], [3, 6, 5]),
+            (OperatorSpec::Dense { matrix: wide(4) }, [1, 1, 1], [1, 2, 2]),
+        ] {
+            let y = Shape::new(y[0], y[1], y[2]).unwrap();
+            let operator = given(spec);
+            let shape = operator.image_shape(y, network).unwrap();
+            assert_eq!([shape.channels, shape.height, shape.width], image);
+            assert_eq!(operator.build(shape).unwrap().range(), y);
+        }
+    }
+
+    #[test]
+    fn a_mask_of_another_size_is_named_with_both_sizes() {
+        let mut operator = given(OperatorSpec::Mask { observed: vec![1; 6] });
+        operator.mask_size = Some((2, 3));
+        // As many pixels, and still not the image's.
+        let error = operator.build(Shape::new(1, 3, 2).unwrap()).unwrap_err().to_string();
+        assert!(error.contains("2x3") && error.contains("3x2"), "{error}");
+        assert!(operator.build(Shape::new(1, 2, 3).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn noise_levels_are_positive_and_finite() {
+        assert_eq!(positive("0.05"), Ok(0.05));
+        for text in ["0", "-1", "NaN", "inf", "loud"] {
+            assert!(positive(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The `eps` command: training, measuring, restoring, evaluating, and the experiments.
+//!
+//! Exit codes: 0 for success, 1 for a failure, 2 for a command line that makes no sense.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command talks to whoever runs it; the crates below it never print"
+)]
+
+mod commands;
+mod dataset;
+mod experiment;
+mod flags;
+mod measuring;
+mod network;
+mod output_folder;
+mod pictures;
+mod progress;
+mod record;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exact posterior sampling for linear inverse problems with diffusion priors.
+///
+/// Images and measurements live on the scale [-1, 1] (8-bit pixels v are v / 127.5 - 1); a
+/// measurement is y = A x + noise of standard deviation sigma_y on that scale.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Restore(commands::restore::Arguments),
+    Measure(commands::measure::Arguments),
+    Evaluate(commands::evaluate::Arguments),
+    Train(commands::train::Arguments),
+    Model(commands::model::Arguments),
+    Experiment(experiment::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Restore(arguments) => arguments.run(),
+        Command::Measure(arguments) => arguments.run(),
+        Command::Evaluate(arguments) => arguments.run(),
+        Command::Train(arguments) => arguments.run(),
+        Command::Model(arguments) => arguments.run(),
+        Command::Experiment(arguments) => arguments.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", chain(&error));
+            let usage = error.downcast_ref::<flags::UsageError>().is_some();
+            ExitCode::from(if usage { 2 } else { 1 })
+        }
+    }
+}
+
+/// An error and its causes on one line, without causes that the message before repeats.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let message = cause.to_string();
+        if text.is_empty() {
+            text = message;
+        } else if !text.contains(&message) {
+            text = format!("{text}: {message}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_chain_does_not_repeat_itself() {
+        let cause = std::io::Error::other("the disk is full");
+        let error = Err::<(), _>(cause).context("a.png: the disk is full").context("writing");
+        assert_eq!(chain(&error.unwrap_err()), "writing: a.png: the disk is full");
+    }
+}

@@ -1,0 +1,86 @@
+//! What a network's file says of its use: noise levels, image shapes, tasks.
+
+use anyhow::{Context as _, Result, ensure};
+use eps_data::MeasurementSet;
+use eps_math::operator::Operator;
+use eps_math::{Schedule, Shape, Task};
+use eps_model::checkpoint::CheckpointConfig;
+
+/// EDM's schedule between the noise levels that the network was trained for.
+pub(crate) fn schedule(config: &CheckpointConfig) -> Schedule {
+    Schedule::Karras { rho: 7.0, sigma_min: config.sigma_min, sigma_max: config.sigma_max }
+}
+
+/// The shape of the images that the network was trained on.
+pub(crate) fn image_shape(config: &CheckpointConfig) -> Shape {
+    let side = config.network.img_resolution;
+    Shape { channels: config.network.out_channels, height: side, width: side }
+}
+
+/// Fails where the network cannot take images of a shape.
+///
+/// # Errors
+/// Another number of channels, or sides that its levels do not divide.
+pub(crate) fn check_fit(config: &CheckpointConfig, shape: Shape) -> Result<()> {
+    let (found, needed) = (shape.channels, config.network.out_channels);
+    let kind = |channels| match channels {
+        1 => "1 channel (grey)".to_owned(),
+        3 => "3 channels (red, green, blue)".to_owned(),
+        other => format!("{other} channels"),
+    };
+    let remedy = match (found, needed) {
+        (3, 1) => "convert the picture to grey, or name a network for colour",
+        (1, 3) => "convert the picture to RGB, or name a network for grey images",
+        _ => "name a network for such images",
+    };
+    ensure!(
+        found == needed,
+        "the image has {}, the network {:?} takes {}: {remedy}",
+        kind(found),
+        config.name,
+        kind(needed)
+    );
+    config.network.check_size(shape.height, shape.width).with_context(|| {
+        format!("the network {:?} does not take images of shape {shape}", config.name)
+    })
+}
+
+/// In what a measurement differs from those that the network was trained for.
+pub(crate) fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<String> {
+    let name = &config.name;
+    let mut notes = Vec::new();
+    if config.tasks.is_empty() {
+        notes.push(format!(
+            "the network {name:?} is a prior: it was never asked at the pivot of a measurement, so its \
+             samples are approximate"
+        ));
+    } else {
+        let close: &[Task] = match set.operator(0) {
+            Operator::Mask(_) => &[Task::RandomInpainting, Task::BoxInpainting],
+            Operator::AveragePool(_) => &[Task::SuperResolution],
+            Operator::CircularBlur(_) => &[Task::GaussianBlur, Task::MotionBlur],
+            Operator::Separable(_) | Operator::Dense(_) => &[],
+        };
+        if !config.tasks.iter().any(|task| close.contains(task)) {
+            let tasks: Vec<&str> = config.tasks.iter().map(|task| task.name()).collect();
+            notes.push(format!(
+                "the network {name:?} was trained for {}, not for an operator of this kind",
+                tasks.join(", ")
+            ));
+        }
+    }
+    if let Some(trained) = config.sigma_y.filter(|s| (s / set.sigma_y()).ln().abs() > 0.1) {
+        notes.push(format!(
+            "the network {name:?} was trained for sigma_y = {trained}, the measurement has {}",
+            set.sigma_y()
+        ));
+    }
+    let trained = image_shape(config);
+    if trained != set.shape() {
+        notes.push(format!(
+            "the network {name:?} was trained on images of shape {trained}, these have {}",
+            set.shape()
+        ));
+    }
+    notes
+}

@@ -1,0 +1,81 @@
+//! What restorations look like: measurements, spreads and mosaics as pictures.
+
+use eps_data::png::{Picture, magnify};
+use eps_math::Shape;
+use eps_math::operator::{LinearOperator as _, Operator};
+
+/// The standard deviation, on [-1, 1], that is white in a picture of spreads; 0 is black.
+pub(crate) const SD_WHITE: f64 = 0.5;
+
+/// The side, in pixels, up to which small images are magnified in a mosaic.
+const MOSAIC_SIDE: usize = 112;
+
+/// Whether images of a shape can be shown: grey or RGB.
+pub(crate) fn showable(shape: Shape) -> bool {
+    matches!(shape.channels, 1 | 3)
+}
+
+/// A measurement in the image's shape.
+///
+/// Masked pixels keep what was measured there, low resolution is magnified, blurs are as measured;
+/// of other operators it is the least-squares image A†y.
+pub(crate) fn measurement(operator: &Operator, y: &[f64]) -> Picture {
+    let values = y.to_vec();
+    match operator {
+        Operator::Mask(_) | Operator::CircularBlur(_) => Picture { shape: operator.domain(), values },
+        Operator::AveragePool(pool) => {
+            magnify(&Picture { shape: operator.range(), values }, pool.factor())
+        }
+        Operator::Separable(_) | Operator::Dense(_) => {
+            Picture { shape: operator.domain(), values: operator.pseudo_inverse(y) }
+        }
+    }
+}
+
+/// Standard deviations in grey: 0 is black, [`SD_WHITE`] and above white.
+pub(crate) fn spread(shape: Shape, sd: &[f64]) -> Picture {
+    Picture { shape, values: sd.iter().map(|sd| 2.0 * sd / SD_WHITE - 1.0).collect() }
+}
+
+/// Pictures of one shape in a table of `columns` columns, small ones magnified.
+///
+/// # Panics
+/// Where there is no picture or the shapes differ.
+pub(crate) fn mosaic(pictures: &[Picture], columns: usize) -> Picture {
+    let cells: Vec<Option<&Picture>> = pictures.iter().map(Some).collect();
+    let shape = pictures[0].shape;
+    let factor = (MOSAIC_SIDE / shape.height.max(shape.width)).max(1);
+    // The gap is magnified with the pictures.
+    magnify(&eps_data::png::mosaic(&cells, columns, 1), factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use eps_math::operator::OperatorSpec;
+
+    use super::*;
+
+    #[test]
+    fn every_measurement_is_shown_in_the_images_shape() {
+        let shape = Shape::new(1, 2, 2).unwrap();
+        let matrix = vec![vec![0.0, 2.0, 0.0, 0.0]];
+        for (spec, y, shown) in [
+            (OperatorSpec::Mask { observed: vec![1, 0, 0, 1] }, vec![0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4]),
+            (OperatorSpec::AveragePool { factor: 2 }, vec![0.5], [0.5; 4]),
+            (OperatorSpec::Dense { matrix }, vec![0.8], [0.0, 0.4, 0.0, 0.0]),
+        ] {
+            let picture = measurement(&spec.build(shape).unwrap(), &y);
+            assert_eq!(picture.shape, shape);
+            for (found, expected) in picture.values.iter().zip(shown) {
+                // A† of the dense operator is computed by an SVD of four columns.
+                assert!((found - expected).abs() < 8.0 * f64::EPSILON, "{picture:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn spreads_run_from_black_to_white() {
+        let picture = spread(Shape::new(1, 1, 3).unwrap(), &[0.0, 0.25, 0.5]);
+        assert_eq!(picture.values, [-1.0, 0.0, 1.0]);
+    }
+}

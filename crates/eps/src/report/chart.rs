@@ -1,0 +1,302 @@
+//! Line charts as SVG, without scripts and fonts of their own.
+//!
+//! Colours are those of Okabe and Ito, which colour-blind readers can tell apart, lighter on dark
+//! ground; every line carries its name at its end.
+
+use std::fmt::Write as _;
+
+/// The styles of all charts, for the page or for an SVG file of its own.
+pub(crate) const STYLE: &str = "\
+.chart{font:11px system-ui,sans-serif;--ink:#333;--grid:#ddd;\
+--c0:#0072b2;--c1:#d55e00;--c2:#007a5a;--c3:#555}\
+.chart text{fill:var(--ink);stroke:none}.chart .grid{stroke:var(--grid)}\
+.chart .line{fill:none;stroke-width:1.8;stroke-linejoin:round}\
+.chart .dashed{stroke-dasharray:5 4}\
+.chart .c0{stroke:var(--c0);fill:var(--c0)}.chart .c1{stroke:var(--c1);fill:var(--c1)}\
+.chart .c2{stroke:var(--c2);fill:var(--c2)}.chart .c3{stroke:var(--c3);fill:var(--c3)}\
+.chart .line{fill:none}.chart text.c0{fill:var(--c0)}.chart text.c1{fill:var(--c1)}\
+.chart text.c2{fill:var(--c2)}.chart text.c3{fill:var(--c3)}.chart text{stroke:none}\
+@media(prefers-color-scheme:dark){.chart{--ink:#ccc;--grid:#3a3f45;\
+--c0:#56b4e9;--c1:#f0913a;--c2:#2fc79b;--c3:#aaa}}";
+
+/// An axis: its name with the unit, and whether it is logarithmic.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Axis {
+    /// The name, with the unit.
+    pub(crate) label: String,
+    /// Whether equal factors are equally far apart; values must be positive then.
+    pub(crate) logarithmic: bool,
+}
+
+/// A line of a chart.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Line {
+    /// The name, written at the line's end.
+    pub(crate) label: String,
+    /// The points, x ascending.
+    pub(crate) points: Vec<(f64, f64)>,
+    /// One of four colours.
+    pub(crate) colour: usize,
+    /// For references: dashed and without marks at the points.
+    pub(crate) dashed: bool,
+}
+
+/// A chart of lines over one pair of axes.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Chart {
+    /// The heading.
+    pub(crate) title: String,
+    /// The axis of the first coordinates.
+    pub(crate) x: Axis,
+    /// The axis of the second coordinates.
+    pub(crate) y: Axis,
+    /// The lines.
+    pub(crate) lines: Vec<Line>,
+}
+
+const WIDTH: f64 = 400.0;
+const HEIGHT: f64 = 250.0;
+/// Left, right, top and bottom of the plot.
+const PLOT: (f64, f64, f64, f64) = (48.0, 290.0, 30.0, 208.0);
+/// The height of a label at a line's end.
+const LABEL: f64 = 13.0;
+
+/// The text as it stands in HTML and SVG.
+pub(crate) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// A range of values and its map to the picture.
+struct Scale {
+    from: f64,
+    to: f64,
+    start: f64,
+    end: f64,
+    logarithmic: bool,
+}
+
+impl Scale {
+    fn new(axis: &Axis, values: impl Iterator<Item = f64>, start: f64, end: f64, margin: f64) -> Self {
+        let map = |value: f64| if axis.logarithmic { value.log10() } else { value };
+        let (mut from, mut to) = (f64::INFINITY, f64::NEG_INFINITY);
+        for value in values.map(map).filter(|value| value.is_finite()) {
+            (from, to) = (from.min(value), to.max(value));
+        }
+        if from > to {
+            (from, to) = (0.0, 1.0);
+        }
+        let room = if to > from { margin * (to - from) } else { 0.5 };
+        Self { from: from - room, to: to + room, start, end, logarithmic: axis.logarithmic }
+    }
+
+    fn place(&self, value: f64) -> f64 {
+        let value = if self.logarithmic { value.log10() } else { value };
+        self.start + (value - self.from) / (self.to - self.from) * (self.end - self.start)
+    }
+
+    /// About five round values, or 1, 2 and 5 times the powers of ten.
+    fn ticks(&self) -> Vec<f64> {
+        if self.logarithmic {
+            let powers = self.from.floor() as i32..=self.to.ceil() as i32;
+            let ticks: Vec<f64> = powers
+                .flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(power)))
+                .filter(|tick| (self.from - 1e-9..=self.to + 1e-9).contains(&tick.log10()))
+                .collect();
+            if ticks.len() >= 2 {
+                return ticks;
+            }
+            let (from, to) = (10f64.powf(self.from), 10f64.powf(self.to));
+            return round_values(from, to);
+        }
+        round_values(self.from, self.to)
+    }
+}
+
+/// The multiples of a round step in a range.
+fn round_values(from: f64, to: f64) -> Vec<f64> {
+    let raw = (to - from) / 5.0;
+    let power = 10f64.powf(raw.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power).into_iter().find(|s| *s >= raw);
+    let step = step.unwrap_or(raw);
+    let (first, last) = ((from / step).ceil() as i64, (to / step).floor() as i64);
+    (first..=last).map(|i| i as f64 * step).collect()
+}
+
+/// A tick without needless digits.
+fn number(value: f64) -> String {
+    let text = format!("{value:.4}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+}
+
+/// Moves labels apart that would overlap; they keep their order and stay above `lowest`.
+fn spread_labels(places: &mut [f64], lowest: f64) {
+    let mut order: Vec<usize> = (0..places.len()).collect();
+    order.sort_by(|a, b| places[*a].total_cmp(&places[*b]));
+    for pair in order.windows(2) {
+        places[pair[1]] = places[pair[1]].max(places[pair[0]] + LABEL);
+    }
+    let mut limit = lowest;
+    for index in order.into_iter().rev() {
+        places[index] = places[index].min(limit);
+        limit = places[index] - LABEL;
+    }
+}
+
+impl Chart {
+    /// The chart as an SVG element; its styles are [`STYLE`].
+    pub(crate) fn svg(&self) -> String {
+        let (left, right, top, bottom) = PLOT;
+        let points = || self.lines.iter().flat_map(|line| &line.points);
+        let x = Scale::new(&self.x, points().map(|p| p.0), left, right, 0.03);
+        let y = Scale::new(&self.y, points().map(|p| p.1), bottom, top, 0.06);
+        let mut svg = format!(
+            "<svg class=\"chart\" xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" \
+             viewBox=\"0 0 {WIDTH} {HEIGHT}\" aria-label=\"{}\">",
+            escape(&self.description())
+        );
+        let mut put = |text: std::fmt::Arguments<'_>| {
+            // Writing to a string does not fail.
+            let _ = svg.write_fmt(text);
+        };
+        put(format_args!("<text x=\"{left}\" y=\"16\" font-weight=\"600\">{}</text>", escape(&self.title)));
+        for tick in y.ticks() {
+            let place = y.place(tick);
+            put(format_args!(
+                "<path class=\"grid\" d=\"M{left} {place:.1}H{right}\"/>\
+                 <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                left - 6.0,
+                place + 4.0,
+                number(tick)
+            ));
+        }
+        for tick in x.ticks() {
+            put(format_args!(
+                "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+                x.place(tick),
+                bottom + 15.0,
+                number(tick)
+            ));
+        }
+        put(format_args!(
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\
+             <text transform=\"translate(11 {}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
+            0.5 * (left + right),
+            bottom + 33.0,
+            escape(&self.x.label),
+            0.5 * (top + bottom),
+            escape(&self.y.label)
+        ));
+        let ends = self.lines.iter().filter_map(|line| line.points.last());
+        let mut labels: Vec<f64> = ends.map(|point| y.place(point.1)).collect();
+        spread_labels(&mut labels, bottom);
+        for (line, label) in self.lines.iter().filter(|line| !line.points.is_empty()).zip(labels) {
+            let places = line.points.iter().map(|p| (x.place(p.0), y.place(p.1)));
+            let path: Vec<String> =
+                places.clone().map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
+            let (colour, dashed) = (line.colour % 4, if line.dashed { " dashed" } else { "" });
+            put(format_args!("<path class=\"line c{colour}{dashed}\" d=\"M{}\"/>", path.join("L")));
+            if !line.dashed && line.points.len() <= 20 {
+                for (x, y) in places {
+                    put(format_args!("<circle class=\"c{colour}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.2\"/>"));
+                }
+            }
+            put(format_args!(
+                "<text class=\"c{colour}\" x=\"{}\" y=\"{:.1}\">{}</text>",
+                right + 6.0,
+                label + 4.0,
+                escape(&line.label)
+            ));
+        }
+        svg + "</svg>"
+    }
+
+    /// The chart as an SVG file.
+    pub(crate) fn file(&self) -> String {
+        self.svg().replacen('>', &format!("><style>{STYLE}</style>"), 1) + "\n"
+    }
+
+    /// The chart in words, for readers who do not see it.
+    fn description(&self) -> String {
+        let lines = self.lines.iter().filter_map(|line| {
+            let ((x0, y0), (x1, y1)) = (line.points.first()?, line.points.last()?);
+            Some(format!(
+                "{} from {} at {} to {} at {}",
+                line.label,
+                number(*y0),
+                number(*x0),
+                number(*y1),
+                number(*x1)
+            ))
+        });
+        let lines: Vec<String> = lines.collect();
+        format!("{}: {} over {}; {}", self.title, self.y.label, self.x.label, lines.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chart() -> Chart {
+        let line = |label: &str, y: [f64; 3]| Line {
+            label: label.to_owned(),
+            points: [1.0, 10.0, 100.0].into_iter().zip(y).collect(),
+            colour: 0,
+            dashed: false,
+        };
+        Chart {
+            title: "a < b".to_owned(),
+            x: Axis { label: "NFE".to_owned(), logarithmic: true },
+            y: Axis { label: "PSNR (dB)".to_owned(), logarithmic: false },
+            lines: vec![line("one", [20.0, 22.0, 24.0]), line("two", [21.0, 23.0, 24.0])],
+        }
+    }
+
+    #[test]
+    fn ticks_are_round() {
+        assert_eq!(round_values(19.7, 24.4), [20.0, 21.0, 22.0, 23.0, 24.0]);
+        assert_eq!(number(0.25), "0.25");
+        assert_eq!(number(20.0), "20");
+        assert_eq!(number(-0.0), "0");
+    }
+
+    #[test]
+    fn a_logarithmic_axis_places_powers_evenly() {
+        let axis = Axis { label: String::new(), logarithmic: true };
+        let scale = Scale::new(&axis, [1.0, 100.0].into_iter(), 0.0, 10.0, 0.0);
+        let places = [1.0, 10.0, 100.0].map(|value| scale.place(value));
+        assert!((places[0]).abs() < 1e-12 && (places[1] - 5.0).abs() < 1e-12);
+        assert_eq!(scale.ticks(), [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]);
+    }
+
+    #[test]
+    fn labels_do_not_overlap() {
+        let mut places = vec![100.0, 100.0, 101.0, 20.0];
+        spread_labels(&mut places, 110.0);
+        let mut sorted = places.clone();
+        sorted.sort_by(f64::total_cmp);
+        assert!(sorted.windows(2).all(|pair| pair[1] - pair[0] >= LABEL), "{places:?}");
+        assert!(sorted[3] <= 110.0 && places[3] == 20.0);
+    }
+
+    #[test]
+    fn a_chart_is_described_and_escaped() {
+        let svg = chart().svg();
+        assert!(svg.contains("a &lt; b") && !svg.contains("a < b"));
+        assert!(svg.contains("one from 20 at 1 to 24 at 100"));
+        assert_eq!(svg.matches("<circle").count(), 6);
+        assert!(chart().file().contains("<style>"));
+    }
+
+    #[test]
+    fn flat_and_empty_lines_are_drawn() {
+        let mut chart = chart();
+        chart.lines = vec![
+            Line { label: "flat".into(), points: vec![(1.0, 3.0)], colour: 1, dashed: true },
+            Line { label: "none".into(), points: vec![], colour: 2, dashed: false },
+        ];
+        let svg = chart.svg();
+        assert!(svg.contains("flat") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    }
+}

@@ -1,0 +1,376 @@
+//! Bad input of every kind: the error names the file, the value and the remedy, and nothing is left.
+
+mod common;
+
+use common::{Folder, SIDE, values};
+
+/// The flags of a restoration that lacks its measurement.
+const RESTORE: &str = "restore --network net.safetensors --samples 2 --calls 1 --out out";
+
+/// A folder with a good network and good measurements in every format.
+fn folder() -> Folder {
+    let folder = Folder::new();
+    folder.network("net.safetensors");
+    folder.npy("y.npy", &[SIDE, SIDE], &values(SIDE * SIDE));
+    folder.png("y.png", 1, SIDE, &values(SIDE * SIDE));
+    folder.mask("mask.png", SIDE);
+    folder.succeeds("measure --image y.npy --mask mask.png --sigma-y 0.05 --out y.h5");
+    folder
+}
+
+#[test]
+fn the_input_is_good_before_it_is_spoilt() {
+    let folder = folder();
+    folder.succeeds(&format!("{RESTORE} --measurement y.h5"));
+    let flags = "--mask mask.png --sigma-y 0.05 --force";
+    folder.succeeds(&format!("{RESTORE} --measurement y.png {flags}"));
+    folder.succeeds(&format!("{RESTORE} --measurement y.npy {flags}"));
+}
+
+#[test]
+fn truncated_files() {
+    let folder = folder();
+    for (whole, half) in [
+        ("y.h5", "half.h5"),
+        ("y.png", "half.png"),
+        ("y.npy", "half.npy"),
+        ("mask.png", "half-mask.png"),
+        ("net.safetensors", "half.safetensors"),
+    ] {
+        folder.halve(whole, half);
+    }
+    folder.fails(
+        &format!("{RESTORE} --measurement half.h5"),
+        1,
+        &["half.h5", "HDF5", "truncated", "write it again"],
+    );
+    let flags = "--mask mask.png --sigma-y 0.05";
+    folder.fails(
+        &format!("{RESTORE} --measurement half.png {flags}"),
+        1,
+        &["half.png", "damaged", "export it again"],
+    );
+    folder.fails(
+        &format!("{RESTORE} --measurement half.npy {flags}"),
+        1,
+        &["half.npy", "bytes", "save it again"],
+    );
+    folder.fails(
+        &format!("{RESTORE} --measurement half.h5 {flags}"),
+        1,
+        &["half.h5", "truncated", "write it again"],
+    );
+    folder.fails(
+        &format!("{RESTORE} --measurement y.png --mask half-mask.png --sigma-y 0.05"),
+        1,
+        &["half-mask.png", "damaged", "export it again"],
+    );
+    folder.fails(
+        "restore --network half.safetensors --measurement y.h5 --out out",
+        1,
+        &["half.safetensors"],
+    );
+    folder.fails("model show half.safetensors", 1, &["half.safetensors"]);
+    folder.fails(
+        "measure --image half.png --factor 2 --sigma-y 0.1 --out new.h5",
+        1,
+        &["half.png", "damaged"],
+    );
+}
+
+#[test]
+fn files_of_another_kind() {
+    let folder = folder();
+    std::fs::write(folder.path("text.txt"), "not an image").unwrap();
+    for name in ["text.h5", "text.png", "text.npy", "text.safetensors", "text.json"] {
+        std::fs::copy(folder.path("text.txt"), folder.path(name)).unwrap();
+    }
+    let flags = "--mask mask.png --sigma-y 0.05";
+    folder.fails(&format!("{RESTORE} --measurement text.h5"), 1, &["text.h5", "HDF5"]);
+    folder.fails(&format!("{RESTORE} --measurement text.png {flags}"), 1, &["text.png", "PNG"]);
+    folder.fails(&format!("{RESTORE} --measurement text.npy {flags}"), 1, &["text.npy", "NPY"]);
+    folder.fails(
+        &format!("{RESTORE} --measurement text.txt {flags}"),
+        1,
+        &["text.txt", "\"txt\"", ".npy"],
+    );
+    folder.fails(&format!("{RESTORE} --measurement gone.h5"), 1, &["gone.h5", "check the path"]);
+    folder.fails(
+        &format!("{RESTORE} --measurement y.png --operator text.json --sigma-y 0.1"),
+        1,
+        &["text.json", "average-pool"],
+    );
+    folder.fails("model show text.safetensors", 1, &["text.safetensors"]);
+    folder.fails("model verify text.json", 1, &["text.json", "fixture"]);
+    folder.fails("train text.json --out run", 1, &["text.json", "training configuration"]);
+}
+
+#[test]
+fn wrong_shapes() {
+    let folder = folder();
+    folder.mask("small-mask.png", 4);
+    folder.npy("deep.npy", &[1, 1, 1, SIDE, SIDE], &values(SIDE * SIDE));
+    folder.npy("odd.npy", &[7, 7], &values(49));
+    folder.npy("kernel.npy", &[9, 9], &values(81));
+    folder.npy("row.npy", &[3], &values(3));
+    folder.fails(
+        &format!("{RESTORE} --measurement y.png --mask small-mask.png --sigma-y 0.1"),
+        1,
+        &["small-mask.png", "4x4", "8x8", "the image's size"],
+    );
+    folder.fails(
+        &format!("{RESTORE} --measurement deep.npy --mask mask.png --sigma-y 0.1"),
+        1,
+        &["deep.npy", "[1, 1, 1, 8, 8]", "reshape"],
+    );
+    folder.fails(
+        &format!("{RESTORE} --measurement odd.npy --factor 1 --sigma-y 0.1"),
+        1,
+        &["odd.npy", "7x7", "multiples of 2"],
+    );
+    folder.fails(
+        &format!("{RESTORE} --measurement y.npy --kernel kernel.npy --sigma-y 0.1"),
+        1,
+        &["kernel.npy", "9×9", "8×8", "crop it"],
+    );
+    folder.fails(
+        &format!("{RESTORE} --measurement y.npy --kernel row.npy --sigma-y 0.1"),
+        1,
+        &["row.npy", "[3]", "reshape"],
+    );
+    folder.fails(
+        "measure --image y.npy --factor 3 --sigma-y 0.1 --out new.h5",
+        1,
+        &["--factor 3", "does not divide"],
+    );
+    folder.fails(
+        "measure --image y.npy --index 3..5 --factor 2 --sigma-y 0.1 --out new.h5",
+        1,
+        &["--index 3..5", "y.npy", "1 images"],
+    );
+    folder.npy("samples.npy", &[1, 2, 1, 4, SIDE], &values(64));
+    folder.npy("truth.npy", &[1, 1, SIDE, SIDE], &values(64));
+    folder.fails(
+        "evaluate --truth truth.npy --samples samples.npy --json",
+        1,
+        &["samples.npy", "truth.npy", "[1, 2, 1, 4, 8]", "[1, J, 1, 8, 8]"],
+    );
+    folder.fails(
+        "evaluate --truth y.npy --samples samples.npy",
+        1,
+        &["y.npy", "[8, 8]", "[N, C, H, W]"],
+    );
+}
+
+#[test]
+fn wrong_channel_counts() {
+    let folder = folder();
+    folder.png("rgb.png", 3, SIDE, &values(3 * SIDE * SIDE));
+    folder.fails(
+        &format!("{RESTORE} --measurement rgb.png --mask mask.png --sigma-y 0.1"),
+        1,
+        &["rgb.png", "3 channels", "grey", "convert"],
+    );
+    folder.fails(
+        &format!("{RESTORE} --measurement y.png --kernel rgb.png --sigma-y 0.1"),
+        1,
+        &["rgb.png", "one channel", "convert it to grey"],
+    );
+}
+
+#[test]
+fn values_that_are_no_numbers_or_on_another_scale() {
+    let folder = folder();
+    let mut spoilt = values(SIDE * SIDE);
+    spoilt[5] = f64::NAN;
+    folder.npy("nan.npy", &[1, 1, SIDE, SIDE], &spoilt);
+    spoilt[5] = f64::INFINITY;
+    folder.npy("inf.npy", &[SIDE, SIDE], &spoilt);
+    spoilt[5] = 255.0;
+    folder.npy("bytes.npy", &[SIDE, SIDE], &spoilt);
+    let flags = "--mask mask.png --sigma-y 0.05";
+    folder.fails(
+        &format!("{RESTORE} --measurement nan.npy {flags}"),
+        1,
+        &["nan.npy", "NaN", "index 5", "without NaN"],
+    );
+    folder.fails(
+        &format!("{RESTORE} --measurement inf.npy {flags}"),
+        1,
+        &["inf.npy", "inf", "index 5"],
+    );
+    folder.fails(
+        &format!("{RESTORE} --measurement bytes.npy {flags}"),
+        1,
+        &["bytes.npy", "index 5 is 255", "127.5"],
+    );
+    folder.fails(
+        "measure --image bytes.npy --factor 2 --sigma-y 0.1 --out new.h5",
+        1,
+        &["bytes.npy", "index 5 is 255", "127.5"],
+    );
+    folder.npy("samples.npy", &[1, 2, 1, SIDE, SIDE], &values(2 * SIDE * SIDE));
+    folder.fails(
+        "evaluate --truth nan.npy --samples samples.npy --json",
+        1,
+        &["nan.npy", "NaN", "index 5"],
+    );
+}
+
+#[test]
+fn noise_levels_that_are_not_positive() {
+    let folder = folder();
+    for (flag, value) in [
+        ("--sigma-y", "0"),
+        ("--sigma-y", "-0.05"),
+        ("--sigma-y", "NaN"),
+        ("--sigma-y-255", "0"),
+        ("--sigma-y-255", "inf"),
+    ] {
+        let words = [flag, value, "positive and finite"];
+        folder.fails(
+            &format!("{RESTORE} --measurement y.png --mask mask.png {flag} {value}"),
+            2,
+            &words,
+        );
+        folder.fails(
+            &format!("measure --image y.png --mask mask.png {flag} {value} --out new.h5"),
+            2,
+            &words,
+        );
+    }
+}
+
+#[test]
+fn masks_that_are_none() {
+    let folder = folder();
+    folder.png("black.png", 1, SIDE, &[-1.0; SIDE * SIDE]);
+    folder.fails(
+        &format!("{RESTORE} --measurement y.png --mask black.png --sigma-y 0.1"),
+        1,
+        &["black.png", "hides all 64 pixels", "white"],
+    );
+    // y.png is a picture with grey levels.
+    folder.fails(
+        &format!("{RESTORE} --measurement y.png --mask y.png --sigma-y 0.1"),
+        1,
+        &["y.png", "row 0, column 0", "neither black (-1) nor white (1)"],
+    );
+    std::fs::write(
+        folder.path("hidden.json"),
+        format!(r#"{{"operator": "mask", "observed": {:?}}}"#, [0; SIDE * SIDE]),
+    )
+    .unwrap();
+    folder.fails(
+        &format!("{RESTORE} --measurement y.png --operator hidden.json --sigma-y 0.1"),
+        1,
+        &["hidden.json", "hides all 64 pixels"],
+    );
+}
+
+#[test]
+fn unknown_names() {
+    let folder = folder();
+    folder.fails(
+        &format!("{RESTORE} --measurement y.h5 --device gpu"),
+        2,
+        &["--device", "\"gpu\"", "\"cuda:N\""],
+    );
+    folder.fails(
+        &format!("{RESTORE} --measurement y.h5 --precision f8"),
+        2,
+        &["--precision", "\"f8\"", "\"bf16\""],
+    );
+    folder.fails(
+        &format!("{RESTORE} --measurement y.h5 --sampler rk4"),
+        2,
+        &["--sampler", "'rk4'", "euler, heun, ddim"],
+    );
+    folder.fails(
+        "measure --dataset cifar --index 0 --factor 2 --sigma-y 0.1 --out new.h5",
+        2,
+        &["--dataset", "'cifar'", "fashion-mnist"],
+    );
+    folder.fails(
+        "measure --image y.png --task sharpen --sigma-y 0.1 --out new.h5",
+        2,
+        &["--task", "'sharpen'", "motion-blur"],
+    );
+    std::fs::write(folder.path("op.json"), r#"{"operator": "fourier"}"#).unwrap();
+    folder.fails(
+        "measure --image y.png --operator op.json --sigma-y 0.1 --out new.h5",
+        1,
+        &["op.json", "`fourier`", "`average-pool`"],
+    );
+    let config = include_str!("../../../data/networks/fashion/prior.json");
+    let unknown = config.replace("\"fashion-mnist\"", "\"cifar\"");
+    std::fs::write(folder.path("unknown.json"), unknown).unwrap();
+    folder.fails("train unknown.json --out run", 1, &["\"cifar\"", "fashion-mnist"]);
+    let misspelt = config.replace("\"batch\"", "\"bach\"");
+    std::fs::write(folder.path("misspelt.json"), misspelt).unwrap();
+    folder.fails("train misspelt.json --out run", 1, &["misspelt.json", "`bach`", "`batch`"]);
+    std::fs::write(folder.path("good.json"), config).unwrap();
+    std::fs::create_dir(folder.path("empty")).unwrap();
+    folder.fails(
+        "train good.json --out run --data empty",
+        1,
+        &["empty/train-images-idx3-ubyte.gz", "cargo xtask fetch"],
+    );
+}
+
+#[test]
+fn flags_that_do_not_fit_together() {
+    let folder = folder();
+    let restore = |flags: &str| format!("{RESTORE} --measurement {flags}");
+    folder.fails(&restore("y.png --sigma-y 0.1"), 2, &["y.png", "--mask", "--kernel"]);
+    folder.fails(&restore("y.png --mask mask.png"), 2, &["y.png", "--sigma-y-255"]);
+    folder.fails(&restore("y.h5 --sigma-y 0.1"), 2, &["y.h5", "its own operator", "leave the flags"]);
+    folder.fails(&restore("y.h5 --eta 0.5"), 2, &["--eta", "ddim"]);
+    folder.fails(
+        &restore("y.png --mask mask.png --factor 2 --sigma-y 0.1"),
+        2,
+        &["--mask", "--factor"],
+    );
+    folder.fails(
+        "measure --image y.png --task gaussian-blur --factor 2 --sigma-y 0.1 --out new.h5",
+        2,
+        &["--task", "--factor"],
+    );
+    folder.fails("measure --image y.png --factor 2 --out new.h5", 2, &["--sigma-y"]);
+    folder.fails("measure --image y.png --sigma-y 0.1 --out new.h5", 2, &["--task", "--operator"]);
+    folder.fails(
+        "restore --network net.safetensors --measurement y.h5 --sampler heun --calls 20 --out out",
+        1,
+        &["--calls 20", "odd"],
+    );
+}
+
+#[test]
+fn outputs_that_are_there_already_or_have_no_place() {
+    let folder = folder();
+    std::fs::create_dir(folder.path("out")).unwrap();
+    std::fs::write(folder.path("out/letter.txt"), "dear").unwrap();
+    let restore = format!("{RESTORE} --measurement y.h5");
+    folder.fails(&restore, 1, &["--out out", "exists already", "--force"]);
+    folder.fails(&format!("{restore} --force"), 1, &["--out out", "does not replace it"]);
+    folder.fails(
+        "restore --network net.safetensors --measurement y.h5 --out no/where",
+        1,
+        &["no/where", "make that folder"],
+    );
+    folder.fails(
+        "measure --image y.png --factor 2 --sigma-y 0.1 --out y.h5",
+        1,
+        &["y.h5", "exists already", "--force"],
+    );
+    folder.fails(
+        "measure --image y.png --factor 2 --sigma-y 0.1 --out no/y.h5",
+        1,
+        &["no/y.h5", "its directory exists"],
+    );
+    folder.fails(
+        "measure --image y.png --factor 2 --sigma-y 0.1 --out y.npy",
+        1,
+        &["y.npy", ".h5"],
+    );
+}
