@@ -3,16 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
+use serde::Deserialize;
 
 use crate::fetch::{self, Dataset};
 use crate::process::{cargo, root, run};
 use crate::setup;
 
-/// The networks' training configurations, and the order in which they are trained.
+/// The folder of the networks' training configurations.
 const RECIPES: &str = "data/networks/fashion";
-const ORDER: &str = "recipes.json";
 
 /// Options of `cargo xtask reproduce`.
 #[derive(Debug, Args)]
@@ -79,12 +79,11 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
             .with_context(|| format!("could not resolve --out {}", out.display()))?,
         None => root().join("target/reproduce/fashion"),
     };
-    let networks = if options.from_scratch {
+    let networks = out.join("networks");
+    if options.from_scratch {
         fetch::fetch(Dataset::FashionMnist, None)?;
-        Some(train_all(&out.join("networks"), &options.device)?)
-    } else {
-        None
-    };
+        train_all(&networks, &options.device)?;
+    }
 
     let mut experiment = eps();
     experiment
@@ -97,7 +96,7 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
         ])
         .arg("--out")
         .arg(&out);
-    if let Some(networks) = networks {
+    if options.from_scratch {
         experiment.arg("--networks").arg(networks);
     }
     run(&mut experiment)?;
@@ -112,29 +111,84 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Trains every network in the recipes' order into `networks/NAME/`; a killed run resumes.
-fn train_all(networks: &Path, device: &str) -> Result<PathBuf> {
-    let recipes = root().join(RECIPES);
-    let order = recipes.join(ORDER);
-    let text = fs::read_to_string(&order)
-        .with_context(|| format!("could not read {}", order.display()))?;
-    let names: Vec<String> = serde_json::from_str(&text).with_context(|| {
-        format!(
-            "{} is not a JSON list of the configurations' names",
-            order.display()
-        )
-    })?;
-    for (index, name) in names.iter().enumerate() {
-        println!("training {name} ({} of {})", index + 1, names.len());
+/// What a training configuration says of the order of trainings.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+struct Recipe {
+    /// The name of the network, and of its configuration.
+    name: String,
+    /// The file of the network that it starts from.
+    start: Option<String>,
+}
+
+/// Trains every network into `networks/NAME/NAME.safetensors`; a killed run resumes.
+fn train_all(networks: &Path, device: &str) -> Result<()> {
+    let folder = root().join(RECIPES);
+    let recipes = in_order(read_recipes(&folder)?)?;
+    for (index, Recipe { name, start }) in recipes.iter().enumerate() {
+        println!("training {name} ({} of {})", index + 1, recipes.len());
         let mut train = eps();
-        train.arg("train").arg(recipes.join(format!("{name}.json")));
+        train.arg("train").arg(folder.join(format!("{name}.json")));
         train
             .arg("--out")
             .arg(networks.join(name))
             .args(["--device", device]);
+        if let Some(start) = start {
+            train
+                .arg("--start")
+                .arg(networks.join(stem(start)).join(start));
+        }
         run(&mut train)?;
     }
-    Ok(networks.to_path_buf())
+    Ok(())
+}
+
+fn read_recipes(folder: &Path) -> Result<Vec<Recipe>> {
+    let list = || {
+        format!(
+            "could not list {}: restore it from the repository",
+            folder.display()
+        )
+    };
+    let mut recipes = Vec::new();
+    for entry in fs::read_dir(folder).with_context(list)? {
+        let path = entry.with_context(list)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            let failed = || format!("{} is no training configuration", path.display());
+            let text = fs::read_to_string(&path).with_context(failed)?;
+            recipes.push(serde_json::from_str(&text).with_context(failed)?);
+        }
+    }
+    Ok(recipes)
+}
+
+/// Sorts trainings so that each comes after the one that it starts from, and else by name.
+fn in_order(mut recipes: Vec<Recipe>) -> Result<Vec<Recipe>> {
+    recipes.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut ordered: Vec<Recipe> = Vec::new();
+    while !recipes.is_empty() {
+        let is_ready = |recipe: &Recipe| {
+            let start = recipe.start.as_deref().map(stem);
+            start.is_none_or(|start| ordered.iter().any(|earlier| earlier.name == start))
+        };
+        let Some(next) = recipes.iter().position(is_ready) else {
+            let names: Vec<_> = recipes.iter().map(|recipe| recipe.name.as_str()).collect();
+            bail!(
+                "no order trains {}: each starts from a network that is not trained before; \
+                 correct `start` in {RECIPES}",
+                names.join(", ")
+            );
+        };
+        ordered.push(recipes.remove(next));
+    }
+    Ok(ordered)
+}
+
+/// The name of a network by that of its file.
+fn stem(file: &str) -> &str {
+    file.strip_suffix(".safetensors").unwrap_or(file)
 }
 
 /// A call of the release build of `eps`.
@@ -180,6 +234,42 @@ mod tests {
             ("main", "cpu")
         );
         assert!(!options.from_scratch);
+    }
+
+    fn recipe(name: &str, start: Option<&str>) -> Recipe {
+        let start = start.map(|start| format!("{start}.safetensors"));
+        Recipe {
+            name: name.to_owned(),
+            start,
+        }
+    }
+
+    #[test]
+    fn a_network_is_trained_after_the_one_it_starts_from() {
+        let recipes = vec![
+            recipe("prior", None),
+            recipe("box", Some("all-tasks")),
+            recipe("all-tasks", Some("prior")),
+            recipe("blur", Some("all-tasks")),
+        ];
+        let ordered = in_order(recipes).unwrap();
+        let names: Vec<_> = ordered.iter().map(|recipe| recipe.name.as_str()).collect();
+        assert_eq!(names, ["prior", "all-tasks", "blur", "box"]);
+    }
+
+    #[test]
+    fn trainings_without_an_order_are_named() {
+        let error = in_order(vec![recipe("prior", None), recipe("box", Some("lost"))]).unwrap_err();
+        assert!(
+            error.to_string().starts_with("no order trains box"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_committed_configurations_have_an_order() {
+        let ordered = in_order(read_recipes(&root().join(RECIPES)).unwrap()).unwrap();
+        assert_eq!(ordered[0], recipe("prior", None));
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl SampleArchive {
         provenance: Provenance,
     ) -> Result<Self, DataError> {
         let block = samples_per_image * shape.len();
-        if block == 0 || samples.is_empty() || samples.len() % block != 0 {
+        if block == 0 || samples.is_empty() || !samples.len().is_multiple_of(block) {
             return Err(DataError::invalid(
                 "the number of sample values",
                 samples.len(),

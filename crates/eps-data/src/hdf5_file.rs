@@ -115,7 +115,7 @@ impl Output {
             )
         })?;
         at.new_attr_builder()
-            .empty_as(&TypeDescriptor::FixedUnicode(text.len().max(1)))
+            .empty_as(TypeDescriptor::FixedUnicode(text.len().max(1)))
             .create(name)
             .and_then(|attribute| attribute.write_scalar(&value))
             .map_err(self.failed(format!("write the attribute {name:?}")))

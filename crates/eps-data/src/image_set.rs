@@ -58,7 +58,7 @@ impl ImageSet {
     /// [`DataError::Invalid`] where there are no pixels, or not a whole number of images.
     pub fn new(shape: Shape, pixels: Vec<u8>, provenance: Provenance) -> Result<Self, DataError> {
         let one = shape.len();
-        if one == 0 || pixels.is_empty() || pixels.len() % one != 0 {
+        if one == 0 || pixels.is_empty() || !pixels.len().is_multiple_of(one) {
             return Err(DataError::invalid(
                 format!("the number of pixels of {:?}", provenance.name),
                 pixels.len(),

@@ -30,6 +30,7 @@ use eps_math::operator::{Kernel, LinearOperator, Operator, OperatorSpec};
 use hdf5::Group;
 use serde::{Deserialize, Serialize};
 
+use crate::array::checked_product;
 use crate::error::first_not_finite;
 use crate::hdf5_file::{Input, Output};
 use crate::range::RANGE;
@@ -122,7 +123,7 @@ impl MeasurementSet {
             ));
         }
         let count = y.len() / range.len();
-        if y.is_empty() || y.len() % range.len() != 0 {
+        if y.is_empty() || !y.len().is_multiple_of(range.len()) {
             return Err(DataError::invalid(
                 "the number of values of y",
                 y.len(),
@@ -300,8 +301,13 @@ impl MeasurementSet {
         let unusable = |error: DataError| error.in_file(path);
 
         let shape: Shape = input.json(&root, "shape")?;
-        Shape::new(shape.channels, shape.height, shape.width)
-            .map_err(|error| unusable(DataError::Operator { index: 0, error }))?;
+        let dims = [shape.channels, shape.height, shape.width];
+        if matches!(checked_product(&dims), None | Some(0)) {
+            return Err(input.malformed(
+                format!("the attribute \"shape\" is {shape}, which is no image"),
+                "correct it, or write the file again",
+            ));
+        }
         let specs = get_operators(&input, &root, shape)?;
         let sigma_y: f64 = input.number(&root, "sigma_y")?;
         let (dims, y) = floats(&input, &root, "y", 4)?;

@@ -1,5 +1,7 @@
 //! What is written is read back bit for bit.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 
 use eps_data::idx::{IdxArray, read_idx, write_idx};

@@ -83,14 +83,16 @@ pub enum MathError {
         difference: f64,
     },
     /// A matrix that should be positive definite and is not, to double precision.
-    #[error("{0} is not positive definite: raise its smallest eigenvalues, or leave out directions \
-             without variance")]
+    #[error(
+        "{0} is not positive definite: raise its smallest eigenvalues, or leave out directions \
+             without variance"
+    )]
     NotPositiveDefinite(&'static str),
     /// An empty list.
     #[error("{0} is empty: at least one is needed")]
     Empty(&'static str),
     /// A factorisation that did not converge.
-    #[error("the {0} did not converge")]
+    #[error("the {0} did not converge: look for entries of extreme size and rescale them")]
     NotConverged(&'static str),
 }
 
@@ -101,7 +103,11 @@ pub(crate) fn check_values(
     expected: usize,
 ) -> Result<(), MathError> {
     if values.len() != expected {
-        return Err(MathError::Length { what, expected, found: values.len() });
+        return Err(MathError::Length {
+            what,
+            expected,
+            found: values.len(),
+        });
     }
     check_finite(what, values)
 }
@@ -109,7 +115,11 @@ pub(crate) fn check_values(
 /// Checks that a buffer holds finite values only.
 pub(crate) fn check_finite(what: &'static str, values: &[f64]) -> Result<(), MathError> {
     match values.iter().position(|v| !v.is_finite()) {
-        Some(index) => Err(MathError::NotFinite { what, index, value: values[index] }),
+        Some(index) => Err(MathError::NotFinite {
+            what,
+            index,
+            value: values[index],
+        }),
         None => Ok(()),
     }
 }
@@ -119,7 +129,11 @@ pub(crate) fn check_positive(what: &'static str, value: f64) -> Result<(), MathE
     if value > 0.0 && value.is_finite() {
         Ok(())
     } else {
-        Err(MathError::OutOfRange { what, value, range: "positive and finite" })
+        Err(MathError::OutOfRange {
+            what,
+            value,
+            range: "positive and finite",
+        })
     }
 }
 
@@ -131,7 +145,11 @@ pub(crate) fn check_symmetric(
 ) -> Result<(), MathError> {
     for found in [matrix.nrows(), matrix.ncols()] {
         if found != n {
-            return Err(MathError::Length { what, expected: n, found });
+            return Err(MathError::Length {
+                what,
+                expected: n,
+                found,
+            });
         }
     }
     let mut largest = 0.0f64;
@@ -139,7 +157,11 @@ pub(crate) fn check_symmetric(
         for i in 0..n {
             let value = matrix[(i, j)];
             if !value.is_finite() {
-                return Err(MathError::NotFinite { what, index: i * n + j, value });
+                return Err(MathError::NotFinite {
+                    what,
+                    index: i * n + j,
+                    value,
+                });
             }
             largest = largest.max(value.abs());
         }
@@ -150,7 +172,12 @@ pub(crate) fn check_symmetric(
         for row in column..n {
             let difference = matrix[(row, column)] - matrix[(column, row)];
             if difference.abs() > tolerance {
-                return Err(MathError::NotSymmetric { what, row, column, difference });
+                return Err(MathError::NotSymmetric {
+                    what,
+                    row,
+                    column,
+                    difference,
+                });
             }
         }
     }

@@ -85,10 +85,12 @@ pub fn mu_star(
 /// ```
 #[must_use]
 pub fn sigma_star(operator: &dyn LinearOperator, sigma_y: f64, level: &Level) -> Mat<f64> {
-    spectral_matrix(operator, &|lambda| pivot_gains(lambda, level, sigma_y).sigma_star)
+    spectral_matrix(operator, &|lambda| {
+        pivot_gains(lambda, level, sigma_y).sigma_star
+    })
 }
 
-/// The posterior score from the answer of the denoiser at the pivot (Theorem 1).
+/// The posterior score from the answer of the denoiser at the pivot (Theorem 1), for β > 0.
 ///
 /// ```text
 /// ∇ log p(x_t | y) = (α D − x_t) / β²
@@ -100,7 +102,7 @@ pub fn score(x_t: f64, denoised: f64, level: &Level) -> f64 {
     (level.alpha * denoised - x_t) / (level.beta * level.beta)
 }
 
-/// The factors (a, b) of the posterior velocity dx_t/dt = a x_t + b D (Proposition 2).
+/// The factors (a, b) of the posterior velocity dx_t/dt = a x_t + b D (Proposition 2), for β > 0.
 ///
 /// ```text
 /// v = (β̇/β) x_t + (α̇ − α β̇/β) D

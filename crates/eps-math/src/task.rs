@@ -82,7 +82,9 @@ impl Task {
                     Draw::Test => random_subset(shape.plane(), 0.7, stream),
                     Draw::Training => {
                         let missing = 0.5 + 0.2 * stream.uniform(0);
-                        (0..shape.plane()).map(|i| stream.uniform(1 + i as u64) >= missing).collect()
+                        (0..shape.plane())
+                            .map(|i| stream.uniform(1 + i as u64) >= missing)
+                            .collect()
                     }
                 },
             )?),
@@ -139,11 +141,17 @@ mod tests {
         let rank = |o: &Operator| o.eigenvalues().iter().filter(|v| **v > 0.0).count();
         for image in 0..200 {
             let stream = Stream::new(0, image, 0, 0);
-            let random = Task::RandomInpainting.draw(Draw::Test, shape, &stream).unwrap();
+            let random = Task::RandomInpainting
+                .draw(Draw::Test, shape, &stream)
+                .unwrap();
             assert_eq!(rank(&random), 784 - 548);
-            let square = Task::BoxInpainting.draw(Draw::Test, shape, &stream).unwrap();
+            let square = Task::BoxInpainting
+                .draw(Draw::Test, shape, &stream)
+                .unwrap();
             assert_eq!(rank(&square), 784 - 196);
-            let Operator::Mask(mask) = &square else { panic!("a box is a mask") };
+            let Operator::Mask(mask) = &square else {
+                panic!("a box is a mask")
+            };
             let first = mask.observed().iter().position(|seen| !seen).unwrap();
             assert!((2..=12).contains(&(first / 28)) && (2..=12).contains(&(first % 28)));
             for draw in [Draw::Training, Draw::Test] {

@@ -16,7 +16,7 @@ pub use denoiser::{Denoiser, Measurement, Noise, Pivot, Query};
 pub use device::{Precision, device, device_name};
 pub use error::ModelError;
 pub use field::{Field, level_fields};
-pub use layers::{Mode, channels_last};
+pub use layers::Mode;
 pub use network_denoiser::{Condition, Factors, NetworkDenoiser};
 pub use operator::TensorOperator;
 pub use oracle::{Oracle, batch};

@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 use crate::ModelError;
 use crate::layers::{
     BlockOptions, Conv2d, Filter, GroupNorm, Init, Linear, Mode, NoiseEmbedding, Resample, Scale,
-    UNetBlock, channels_last, image_size,
+    UNetBlock, image_size,
 };
 
 /// How the noise level enters the network.
@@ -432,7 +432,7 @@ impl SongUNet {
     ///
     /// # Shapes
     /// x: `[B, Cin, H, W]`, c_noise: `[B]`, class_labels: `[B, label_dim]` (one-hot), augment_labels:
-    /// `[B, augment_dim]` → `[B, Cout, H, W]`, contiguous
+    /// `[B, augment_dim]` → `[B, Cout, H, W]`
     ///
     /// # Units
     /// x is c_in times the image, and the observation as it is; c_noise = ln(σ)/4.
@@ -463,7 +463,7 @@ impl SongUNet {
         assert!(c_noise.size() == [batch], "c_noise must be [{batch}], got {:?}", c_noise.size());
 
         let emb = self.embed(c_noise, class_labels, augment_labels, mode);
-        let mut x = if x.device().is_cuda() { x.shallow_clone() } else { channels_last(x) };
+        let mut x = x.contiguous();
         let mut skips: Vec<Tensor> = Vec::new();
         let mut aux = x.shallow_clone();
         for step in &self.encoder {
@@ -509,7 +509,7 @@ impl SongUNet {
                 }
             }
         }
-        output.expect("the last level has an output").contiguous()
+        output.expect("the last level has an output")
     }
 
     /// The embedding of noise level, class and augmentation, `[B, E]` in f32.

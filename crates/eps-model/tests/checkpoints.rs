@@ -117,7 +117,8 @@ fn every_departure_is_named() {
             entries.remove(i);
         })),
         ("is none of the network's", Box::new(move |entries, _| {
-            let mut extra = entries[at(entries)].clone();
+            let i = at(entries);
+            let mut extra = entries[i].clone();
             extra.0 = "model.enc.extra".into();
             entries.push(extra);
         })),

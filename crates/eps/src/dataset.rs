@@ -36,7 +36,8 @@ pub(crate) fn folders(folder: Option<&Path>) -> Vec<PathBuf> {
 
 /// A path in the repository that this program was built from.
 pub(crate) fn in_repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().nth(2).unwrap_or(package).join(path)
 }
 
 #[cfg(test)]

@@ -90,10 +90,11 @@ fn forbidden(name: &str, text: &str) -> Vec<String> {
     violations
 }
 
-/// Descriptions and licence texts need no entry of their own.
+/// Descriptions, licence texts and training configurations are written by hand: their source is
+/// this repository.
 fn explains_itself(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
-    file == "README.md" || file.starts_with("LICENSE")
+    file == "README.md" || file.starts_with("LICENSE") || file.ends_with(".json")
 }
 
 /// Whether a README between the file and `data/` has a line with its name and digest.
@@ -152,9 +153,10 @@ mod tests {
     }
 
     #[test]
-    fn descriptions_and_licences_need_no_entry() {
+    fn what_is_written_by_hand_needs_no_entry() {
         assert!(explains_itself("data/README.md"));
         assert!(explains_itself("data/fashion-mnist/LICENSE"));
-        assert!(!explains_itself("data/fashion-mnist/notes.md"));
+        assert!(explains_itself("data/networks/fashion/prior.json"));
+        assert!(!explains_itself("data/networks/fashion/prior.safetensors"));
     }
 }

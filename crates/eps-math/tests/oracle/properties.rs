@@ -50,8 +50,7 @@ proptest! {
         prop_assert!((moment(&|_, _| 1.0) - 1.0).abs() < 1e-14);
         prop_assert!(moment(&|row, _| row).abs() < 1e-13);
         prop_assert!(moment(&|_, column| column).abs() < 1e-13);
-        // Bilinear spreading keeps first moments, hence the covariance with a linear form along
-        // the line: the longer the line, the larger its extent, and never more than its length.
+        // The points lie within the half length; bilinear spreading adds at most ¼ on either axis.
         prop_assert!(moment(&|row, column| row * row + column * column) <= (half * half) as f64 + 0.5);
     }
 }

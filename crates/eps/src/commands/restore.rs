@@ -8,7 +8,7 @@ use eps_data::atomic::write_atomically;
 use eps_data::png::{Picture, write_png};
 use eps_data::{Array, MeasurementSet, SampleArchive, digest};
 use eps_math::operator::{LinearOperator as _, Operator};
-use eps_math::{Schedule, Shape};
+use eps_math::Shape;
 use eps_model::{Denoiser, Measurement, NetworkDenoiser, Precision, TensorOperator, checkpoint};
 use eps_sample::{Eps, NoiseKeys, Solver};
 use serde_json::{Value, json};

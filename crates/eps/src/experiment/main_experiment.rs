@@ -17,13 +17,13 @@ use tch::Device;
 use super::cells::Cells;
 use super::config::{Config, SIGMA_Y};
 use super::method::{Method, Restoration, SOLVER, Sampler, linear_mmse, pseudo_inverse};
+use super::moments;
 use super::networks::{NetworkFile, Scope};
 use super::problem::{Problem, test_images};
 use super::profile::Profile;
 use super::results::{Results, TaskResults, make_folder, write_json};
 use super::scores::{Row, Verdict, claims};
 use super::table::Table;
-use super::moments;
 use crate::flags::{DeviceFlags, UsageError, count};
 use crate::{dataset, progress, record, report};
 
@@ -52,7 +52,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
     /// Folder of the results
-    #[arg(long, value_name = "FOLDER", default_value = "target/reproduce/fashion")]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "target/reproduce/fashion"
+    )]
     out: PathBuf,
     /// Tasks, separated by commas: random-inpainting, box-inpainting, super-resolution,
     /// gaussian-blur, motion-blur [default: all]
@@ -79,9 +83,8 @@ pub(crate) struct Arguments {
 }
 
 fn task(name: &str) -> Result<Task, String> {
-    Task::from_name(name).ok_or_else(|| {
-        format!("the tasks are {}", Task::ALL.map(Task::name).join(", "))
-    })
+    Task::from_name(name)
+        .ok_or_else(|| format!("the tasks are {}", Task::ALL.map(Task::name).join(", ")))
 }
 
 impl Arguments {
@@ -158,9 +161,14 @@ impl Run {
     fn prepare(arguments: &Arguments) -> Result<Self> {
         let profile = arguments.sizes()?;
         let device = arguments.device.apply();
-        let tasks =
-            if arguments.tasks.is_empty() { Task::ALL.to_vec() } else { arguments.tasks.clone() };
-        let scopes = arguments.network.map_or(vec![Scope::PerTask, Scope::AllTasks], |s| vec![s]);
+        let tasks = if arguments.tasks.is_empty() {
+            Task::ALL.to_vec()
+        } else {
+            arguments.tasks.clone()
+        };
+        let scopes = arguments
+            .network
+            .map_or(vec![Scope::PerTask, Scope::AllTasks], |s| vec![s]);
 
         let set = dataset::load("fashion-mnist", Split::Test, arguments.data.as_deref())?;
         let (mean, covariance) = moments::load(&dataset::folders(arguments.data.as_deref()))?;
@@ -174,7 +182,11 @@ impl Run {
         );
         let folder = arguments.networks.clone().unwrap_or_else(|| {
             let here = PathBuf::from(NETWORKS);
-            if here.is_dir() { here } else { dataset::in_repository(NETWORKS) }
+            if here.is_dir() {
+                here
+            } else {
+                dataset::in_repository(NETWORKS)
+            }
         });
         let mut networks: Vec<NetworkFile> = Vec::new();
         for scope in &scopes {
@@ -190,7 +202,9 @@ impl Run {
             .iter()
             .map(|task| Problem::draw(*task, &set, &images, SIGMA_Y, arguments.seed))
             .collect::<Result<Vec<_>>>()?;
-        let batch = arguments.batch.unwrap_or(if device.is_cuda() { 1000 } else { 32 });
+        let batch = arguments
+            .batch
+            .unwrap_or(if device.is_cuda() { 1000 } else { 32 });
         let config = Config {
             format_version: 1,
             experiment: "main",
@@ -212,9 +226,22 @@ impl Run {
         make_folder(&arguments.out)?;
         let resolved = json!({"config": config, "environment": environment});
         write_json(&arguments.out.join("config.json"), &resolved)?;
-        let cells =
-            Cells::open(arguments.out.join("cells"), set.shape(), set.provenance().clone())?;
-        Ok(Self { profile, config, device, environment, scopes, problems, mean, covariance, cells })
+        let cells = Cells::open(
+            arguments.out.join("cells"),
+            set.shape(),
+            set.provenance().clone(),
+        )?;
+        Ok(Self {
+            profile,
+            config,
+            device,
+            environment,
+            scopes,
+            problems,
+            mean,
+            covariance,
+            cells,
+        })
     }
 
     /// The methods of the table in its order, then those that only the curve shows.
@@ -222,7 +249,10 @@ impl Run {
         let mut methods = vec![Method::PseudoInverse, Method::LinearMmse];
         let mut add = |network, calls: &[usize]| {
             for calls in calls {
-                let method = Method::Eps { network, calls: *calls };
+                let method = Method::Eps {
+                    network,
+                    calls: *calls,
+                };
                 if !methods.contains(&method) {
                     methods.push(method);
                 }
@@ -252,7 +282,14 @@ impl Run {
                     let name = format!("{}.{}.{start}", problem.task.name(), method.slug());
                     let key = self.key(&program, problem, method, images.clone());
                     let restoration = self.cells.load(&name, &key);
-                    cells.push(Cell { task: index, method, images, name, key, restoration });
+                    cells.push(Cell {
+                        task: index,
+                        method,
+                        images,
+                        name,
+                        key,
+                        restoration,
+                    });
                 }
             }
         }
@@ -283,7 +320,10 @@ impl Run {
     }
 
     fn network(&self, task: Task, scope: Scope) -> Option<&NetworkFile> {
-        self.config.networks.iter().find(|file| file.name == scope.network(task))
+        self.config
+            .networks
+            .iter()
+            .find(|file| file.name == scope.network(task))
     }
 
     /// Computes what is not stored yet, task by task, and scores everything.
@@ -294,7 +334,10 @@ impl Run {
         // The network of all tasks is loaded once, the others when their task comes.
         let mut loaded: Option<(&str, eps_model::NetworkDenoiser)> = None;
         let order = |cell: &Cell| match cell.method {
-            Method::Eps { network: Scope::AllTasks, .. } => (1, cell.task),
+            Method::Eps {
+                network: Scope::AllTasks,
+                ..
+            } => (1, cell.task),
             _ => (0, cell.task),
         };
         let mut indices: Vec<usize> = (0..cells.len()).collect();
@@ -311,13 +354,23 @@ impl Run {
             let restoration = match cell.method {
                 Method::PseudoInverse => pseudo_inverse(problem, images),
                 Method::LinearMmse => linear_mmse(problem, images, &self.mean, &self.covariance)?,
-                Method::Eps { network: scope, calls } => {
+                Method::Eps {
+                    network: scope,
+                    calls,
+                } => {
                     let name = scope.network(problem.task);
                     if loaded.as_ref().is_none_or(|(found, _)| *found != name) {
-                        let file = self.network(problem.task, scope).context("a planned network")?;
-                        loaded = Some((name, file.load(problem.task, problem.set.shape(), self.device)?));
+                        let file = self
+                            .network(problem.task, scope)
+                            .context("a planned network")?;
+                        loaded = Some((
+                            name,
+                            file.load(problem.task, problem.set.shape(), self.device)?,
+                        ));
                     }
-                    let Some((_, network)) = &loaded else { continue };
+                    let Some((_, network)) = &loaded else {
+                        continue;
+                    };
                     let sampler = Sampler {
                         network,
                         schedule: &self.config.schedule,
@@ -330,12 +383,17 @@ impl Run {
                         .with_context(|| what.clone())?
                 }
             };
-            self.cells.store(&cell.name, cell.key.clone(), &restoration)?;
+            self.cells
+                .store(&cell.name, cell.key.clone(), &restoration)?;
             cell.restoration = Some(restoration);
             clock.tell(&what);
         }
         clock.bar.finish_and_clear();
-        let seconds = cells.iter().flat_map(|cell| &cell.restoration).map(|r| r.seconds).sum();
+        let seconds = cells
+            .iter()
+            .flat_map(|cell| &cell.restoration)
+            .map(|r| r.seconds)
+            .sum();
         let tasks = self.score(cells)?;
         Ok(Results {
             config: self.config.clone(),
@@ -350,9 +408,14 @@ impl Run {
         let mut restorations: Vec<Vec<(Method, Restoration)>> =
             self.problems.iter().map(|_| Vec::new()).collect();
         for cell in cells {
-            let Some(restoration) = cell.restoration else { continue };
+            let Some(restoration) = cell.restoration else {
+                continue;
+            };
             let of_task = &mut restorations[cell.task];
-            match of_task.iter_mut().find(|(method, _)| *method == cell.method) {
+            match of_task
+                .iter_mut()
+                .find(|(method, _)| *method == cell.method)
+            {
                 Some((_, joined)) => joined.extend(restoration),
                 None => of_task.push((cell.method, restoration)),
             }
@@ -368,7 +431,13 @@ impl Run {
                     _ => true,
                 };
                 let rows = if in_table { &mut rows } else { &mut curve };
-                rows.push(Row::new(*method, problem.truth(), restoration, shape, ensembles)?);
+                rows.push(Row::new(
+                    *method,
+                    problem.truth(),
+                    restoration,
+                    shape,
+                    ensembles,
+                )?);
                 if restoration.per_image > 1 {
                     // The mean of one-call estimates is a point of the curve alone.
                     let rows = if method.calls() > 1 { rows } else { &mut curve };
@@ -378,7 +447,13 @@ impl Run {
                 }
             }
             let claims = claims(&rows);
-            tasks.push(TaskResults { problem: problem.clone(), restorations, rows, curve, claims });
+            tasks.push(TaskResults {
+                problem: problem.clone(),
+                restorations,
+                rows,
+                curve,
+                claims,
+            });
         }
         Ok(tasks)
     }
@@ -393,7 +468,10 @@ struct Clock {
 
 impl Clock {
     fn new(calls: u64) -> Self {
-        Self { bar: progress::bar(calls, "", "network calls"), start: Instant::now() }
+        Self {
+            bar: progress::bar(calls, "", "network calls"),
+            start: Instant::now(),
+        }
     }
 
     /// Says what is done, where no bar is seen.
@@ -403,7 +481,11 @@ impl Clock {
         }
         let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
         let left = self.start.elapsed().as_secs_f64() * (all - done) as f64 / done.max(1) as f64;
-        let left = if done > 0 { format!(", {left:.0} s left") } else { String::new() };
+        let left = if done > 0 {
+            format!(", {left:.0} s left")
+        } else {
+            String::new()
+        };
         eprintln!("{done}/{all} network calls{left}: {what}");
     }
 }
@@ -411,7 +493,12 @@ impl Clock {
 /// Prints a task's table and claims.
 fn print_task(results: &TaskResults, ensembles: bool) {
     let problem = &results.problem;
-    let samples = results.restorations.iter().map(|(_, r)| r.per_image).max().unwrap_or(1);
+    let samples = results
+        .restorations
+        .iter()
+        .map(|(_, r)| r.per_image)
+        .max()
+        .unwrap_or(1);
     println!(
         "\n{}: {} images, {samples} samples each, sigma_y {}; mean ± standard deviation over seeds",
         problem.task.name(),
@@ -445,9 +532,13 @@ mod tests {
     fn flags_override_the_profile() {
         let flags = ["--profile", "verify", "--images", "50", "--calls", "1,5"];
         let profile = parse(&flags).unwrap().sizes().unwrap();
-        assert_eq!((profile.name, profile.images, profile.samples), ("verify", 50, 10));
+        assert_eq!(
+            (profile.name, profile.images, profile.samples),
+            ("verify", 50, 10)
+        );
         assert_eq!((profile.calls, profile.curve), (vec![1, 5], vec![]));
-        let arguments = parse(&["--tasks", "motion-blur,box-inpainting", "--network", "all"]).unwrap();
+        let arguments =
+            parse(&["--tasks", "motion-blur,box-inpainting", "--network", "all"]).unwrap();
         assert_eq!(arguments.tasks, [Task::MotionBlur, Task::BoxInpainting]);
         assert_eq!(arguments.network, Some(Scope::AllTasks));
         assert_eq!(arguments.sizes().unwrap().name, "quick");
@@ -456,7 +547,11 @@ mod tests {
     #[test]
     fn unknown_names_are_answered_with_the_known_ones() {
         for (flags, value, known) in [
-            (["--profile", "fast"], "\"fast\"", "smoke, quick, full, verify"),
+            (
+                ["--profile", "fast"],
+                "\"fast\"",
+                "smoke, quick, full, verify",
+            ),
             (["--tasks", "denoising"], "'denoising'", "random-inpainting"),
             (["--network", "prior"], "'prior'", "per-task"),
             (["--device", "tpu"], "\"tpu\"", "cuda:N"),
@@ -464,7 +559,14 @@ mod tests {
             let error = parse(&flags).unwrap_err().to_string();
             assert!(error.contains(value) && error.contains(known), "{error}");
         }
-        let error = parse(&["--calls", "20,1"]).unwrap().sizes().unwrap_err().to_string();
-        assert!(error.contains("[20, 1]") && error.contains("ascending"), "{error}");
+        let error = parse(&["--calls", "20,1"])
+            .unwrap()
+            .sizes()
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("[20, 1]") && error.contains("ascending"),
+            "{error}"
+        );
     }
 }
