@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check of the project, one after the other.
 //!
-//! Formatting, clippy, documentation and tests share the `dev` profile, so that libtorch's
-//! bindings and HDF5 are compiled once for them; benches and the smoke run share `release`.
+//! All of them use the `release` profile, so that libtorch's bindings and HDF5 are compiled once, and
+//! numerical tests run at the speed that users see.
 
 use std::time::{Duration, Instant};
 
@@ -79,12 +79,13 @@ fn checks() -> Vec<Check> {
     );
     add("guards", Box::new(tidy::tidy));
     for package in PURE {
-        let check = move || run(cargo().args(["test", "--no-fail-fast", "--package", package]));
+        let check = move || run(cargo().args(["test", "--release", "--no-fail-fast", "--package", package]));
         add(&format!("tests of {package}"), Box::new(check));
     }
     add("lints", {
         let clippy = [
             "clippy",
+            "--release",
             "--workspace",
             "--all-targets",
             "--",
@@ -98,14 +99,14 @@ fn checks() -> Vec<Check> {
         Box::new(|| {
             let mut doc = cargo();
             doc.env("RUSTDOCFLAGS", "--deny warnings");
-            run(doc.args(["doc", "--workspace", "--no-deps"]))
+            run(doc.args(["doc", "--release", "--workspace", "--no-deps"]))
         }),
     );
     add(
         "tests of the other crates",
         Box::new(|| {
             let mut tests = cargo();
-            tests.args(["test", "--no-fail-fast", "--workspace"]);
+            tests.args(["test", "--release", "--no-fail-fast", "--workspace"]);
             run(tests.args(PURE.iter().flat_map(|package| ["--exclude", package])))
         }),
     );

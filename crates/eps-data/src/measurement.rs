@@ -9,7 +9,7 @@
 //!              sigma_y  f64, standard deviation of η on the scale of the values, [-1, 1]
 //!              sigma_y_255 = 127.5 sigma_y, derived; checked where present
 //!              seed     u64, of operators and noise; absent where they were not drawn
-//!              shape    = JSON, {"channels": C, "height": H, "width": W} of an image
+//!              channels, height, width   u64, C, H and W of an image
 //!              range, name, source, licence, sha256 (of the images' set)
 //! /y           [N, c, h, w] f64, the shape of a measurement (a mask's y has the image's)
 //! /truth       [N, C, H, W] f64, where it is known
@@ -271,7 +271,9 @@ impl MeasurementSet {
         let output = Output::create(path, FORMAT, VERSION)?;
         let root = output.root()?;
         let images = |shape: Shape| [self.len(), shape.channels, shape.height, shape.width];
-        output.put_json(&root, "shape", &self.shape)?;
+        output.put_number(&root, "channels", self.shape.channels as u64)?;
+        output.put_number(&root, "height", self.shape.height as u64)?;
+        output.put_number(&root, "width", self.shape.width as u64)?;
         output.put_number(&root, "sigma_y", self.sigma_y)?;
         output.put_number(&root, "sigma_y_255", 127.5 * self.sigma_y)?;
         if let Some(seed) = self.seed {
@@ -300,14 +302,20 @@ impl MeasurementSet {
         let root = input.root()?;
         let unusable = |error: DataError| error.in_file(path);
 
-        let shape: Shape = input.json(&root, "shape")?;
-        let dims = [shape.channels, shape.height, shape.width];
+        let side = |name: &str| Ok(input.number::<u64>(&root, name)? as usize);
+        let dims = [side("channels")?, side("height")?, side("width")?];
         if matches!(checked_product(&dims), None | Some(0)) {
             return Err(input.malformed(
-                format!("the attribute \"shape\" is {shape}, which is no image"),
-                "correct it, or write the file again",
+                format!("the attributes channels, height and width are {dims:?}, no image's shape"),
+                "correct them, or write the file again",
             ));
         }
+        let [channels, height, width] = dims;
+        let shape = Shape {
+            channels,
+            height,
+            width,
+        };
         let specs = get_operators(&input, &root, shape)?;
         let sigma_y: f64 = input.number(&root, "sigma_y")?;
         let (dims, y) = floats(&input, &root, "y", 4)?;

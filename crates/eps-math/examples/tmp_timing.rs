@@ -20,4 +20,31 @@ fn main() {
     let x = mean.clone(); let t=Instant::now();
     for _ in 0..1000 { std::hint::black_box(a.apply(&x)); }
     println!("apply {:?}", t.elapsed()/1000);
+    more(&cov, &a);
+}
+#[allow(dead_code)]
+pub fn more(cov: &faer::Mat<f64>, a: &Operator) {
+    let n = 784;
+    let t=Instant::now();
+    let mut seen = faer::Mat::<f64>::zeros(n,n);
+    for j in 0..n { seen.col_as_slice_mut(j).copy_from_slice(&a.apply(cov.col_as_slice(j))); }
+    println!("n applies {:?}", t.elapsed());
+    let t=Instant::now();
+    let mut all = seen.transpose().to_owned();
+    println!("transpose {:?}", t.elapsed());
+    let t=Instant::now();
+    let c2 = faer::Mat::from_fn(n,n,|i,k| all[(i,k)]);
+    println!("from_fn {:?}", t.elapsed());
+    for i in 0..n { all[(i,i)] += 1000.0; }
+    let all = &all + all.transpose();
+    let t=Instant::now();
+    let f = all.llt(faer::Side::Lower).unwrap();
+    println!("llt {:?} {:?}", t.elapsed(), f.L()[(1,1)]);
+    faer::set_global_parallelism(faer::Par::Seq);
+    let t=Instant::now();
+    let f = all.llt(faer::Side::Lower).unwrap();
+    println!("llt seq {:?} {:?}", t.elapsed(), f.L()[(1,1)]);
+    let t=Instant::now();
+    let mut d=0.0f64; for j in 0..n { for i in j..n { d = d.max((c2[(i,j)]-c2[(j,i)]).abs()); } }
+    println!("symm {:?} {}", t.elapsed(), d);
 }

@@ -14,7 +14,7 @@ use std::f64::consts::{SQRT_2, TAU};
 
 use eps_math::rng::Stream;
 use tch::nn::Path;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Whether a forward pass is part of a training step.
 #[derive(Debug, Clone, Copy)]
@@ -108,14 +108,14 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    pub(crate) fn new(path: &Path<'_>, taps: &[f64]) -> Self {
+    pub(crate) fn new(device: Device, taps: &[f64]) -> Self {
         let f = Tensor::from_slice(taps).to_kind(Kind::Float);
         let f = &f / f.sum(Kind::Float);
         let k = taps.len() as i64;
         Self {
             taps: k,
             is_box: k == 2 && taps[0] == taps[1],
-            kernel: f.outer(&f).view([1, 1, k, k]).to_device(path.device()),
+            kernel: f.outer(&f).view([1, 1, k, k]).to_device(device),
         }
     }
 
@@ -250,13 +250,9 @@ impl GroupNorm {
     /// x: `[B, C, H, W]` → `[B, C, H, W]`
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         // On the CPU f32 weights go with low-precision input; CUDA wants one kind.
-        let kind = if x.device().is_cuda() { x.kind() } else { self.kind_on_cpu(x) };
+        let kind = if x.device().is_cuda() { x.kind() } else { at_least_f32(x.kind()) };
         let (weight, bias) = (self.weight.to_kind(kind), self.bias.to_kind(kind));
         x.group_norm(self.groups, Some(&weight), Some(&bias), Self::EPS, true)
-    }
-
-    fn kind_on_cpu(&self, x: &Tensor) -> Kind {
-        if x.kind() == Kind::Double { Kind::Double } else { self.weight.kind() }
     }
 }
 
@@ -288,9 +284,10 @@ impl Attention {
         let qkv = self.qkv.forward(&self.norm2.forward(x));
         let qkv = qkv.view([batch, channels, 3, height * width]).unbind(2);
         let (q, k, v) = (&qkv[0], &qkv[1], &qkv[2]);
-        let k = k.to_kind(Kind::Float) / (channels as f64).sqrt();
+        let wide = at_least_f32(x.kind());
+        let k = k.to_kind(wide) / (channels as f64).sqrt();
         // [B, queries, keys]
-        let weights = q.to_kind(Kind::Float).transpose(1, 2).bmm(&k).softmax(-1, Kind::Float);
+        let weights = q.to_kind(wide).transpose(1, 2).bmm(&k).softmax(-1, wide);
         let a = v.bmm(&weights.to_kind(x.kind()).transpose(1, 2));
         self.proj.forward(&a.view([batch, channels, height, width]))
     }
@@ -332,11 +329,11 @@ pub(crate) enum Scale<'a> {
 }
 
 impl Scale<'_> {
-    fn resample(self, path: &Path<'_>) -> Resample {
+    fn resample(self, device: Device) -> Resample {
         match self {
             Self::Keep => Resample::Keep,
-            Self::Down(taps) => Resample::Down(Filter::new(path, taps)),
-            Self::Up(taps) => Resample::Up(Filter::new(path, taps)),
+            Self::Down(taps) => Resample::Down(Filter::new(device, taps)),
+            Self::Up(taps) => Resample::Up(Filter::new(device, taps)),
         }
     }
 }
@@ -349,7 +346,7 @@ impl UNetBlock {
         options: &BlockOptions,
         init: Init,
     ) -> Self {
-        let resample = || scale.resample(path);
+        let resample = || scale.resample(path.device());
         let has_skip = cin != cout || !matches!(scale, Scale::Keep);
         Self {
             name: path.path("dropout"),
@@ -397,12 +394,12 @@ pub(crate) enum NoiseEmbedding {
 }
 
 impl NoiseEmbedding {
-    pub(crate) fn positional(path: &Path<'_>, channels: i64) -> Self {
+    pub(crate) fn positional(device: Device, channels: i64) -> Self {
         let half = channels / 2;
         let freqs: Vec<f32> = (0..half)
             .map(|i| 1e4f64.powf(-(i as f64) / (half - 1) as f64) as f32)
             .collect();
-        Self::Positional(Tensor::from_slice(&freqs).to_device(path.device()))
+        Self::Positional(Tensor::from_slice(&freqs).to_device(device))
     }
 
     pub(crate) fn fourier(path: &Path<'_>, channels: i64, seed: u64) -> Self {
@@ -423,10 +420,177 @@ impl NoiseEmbedding {
     }
 }
 
+/// The kind for what low precision would spoil: f32, or f64 where that is the network's own.
+fn at_least_f32(kind: Kind) -> Kind {
+    if kind == Kind::Double { kind } else { Kind::Float }
+}
+
 /// The four sizes of an image tensor.
 pub(crate) fn image_size(x: &Tensor) -> (i64, i64, i64, i64) {
     match x.size()[..] {
         [batch, channels, height, width] => (batch, channels, height, width),
         ref other => panic!("expected an image tensor [B, C, H, W], got {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::nn::VarStore;
+
+    use super::*;
+
+    /// Normals of `dims` in f64.
+    fn normals(name: &str, dims: &[i64]) -> Tensor {
+        let n = dims.iter().product::<i64>() as usize;
+        Tensor::from_slice(&Stream::named(0, name).normals(n)).view(dims)
+    }
+
+    fn largest(x: &Tensor) -> f64 {
+        x.abs().max().double_value(&[])
+    }
+
+    /// Sets every value of a network from the stream of its name, in f64.
+    fn fill(variables: &VarStore) {
+        for (name, mut tensor) in variables.variables() {
+            let values = normals(&name, &tensor.size());
+            tensor.set_data(&values);
+        }
+    }
+
+    #[test]
+    fn filters_are_their_sums() {
+        let x = normals("x", &[2, 3, 6, 8]);
+        let at = |b, c, i: i64, j: i64| {
+            let inside = (0..6).contains(&i) && (0..8).contains(&j);
+            if inside { x.double_value(&[b, c, i, j]) } else { 0.0 }
+        };
+        for taps in [vec![1.0, 1.0], vec![1.0, 3.0, 3.0, 1.0], vec![0.5, 2.0, 1.0, 0.25]] {
+            let sum: f64 = taps.iter().sum();
+            let f: Vec<f64> = taps.iter().map(|tap| tap / sum).collect();
+            let k = taps.len() as i64;
+            let pad = (k - 1) / 2;
+            let filter = Filter::new(Device::Cpu, &taps);
+            let (down, up) = (filter.down(&x), filter.up(&x));
+            assert_eq!((down.size(), up.size()), (vec![2, 3, 3, 4], vec![2, 3, 12, 16]));
+            // The kernel is kept in f32.
+            let bound = 1e-6 * largest(&x);
+            for [b, c, i, j] in [[0, 0, 0, 0], [1, 2, 2, 3], [0, 1, 1, 2], [1, 0, 0, 3]] {
+                let mut expected = 0.0;
+                for p in 0..k {
+                    for q in 0..k {
+                        let weight = f[p as usize] * f[q as usize];
+                        expected += weight * at(b, c, 2 * i + p - pad, 2 * j + q - pad);
+                    }
+                }
+                assert!((down.double_value(&[b, c, i, j]) - expected).abs() <= bound);
+            }
+            // The transpose of the filter: source s reaches 2 s + p - pad with weight 2 f_p an axis.
+            for [b, c, i, j] in [[0, 0, 0, 0], [1, 2, 11, 15], [0, 1, 5, 6], [1, 0, 8, 3]] {
+                let mut expected = 0.0;
+                for p in (0..k).filter(|p| (i + pad - p) % 2 == 0) {
+                    for q in (0..k).filter(|q| (j + pad - q) % 2 == 0) {
+                        let weight = 4.0 * f[p as usize] * f[q as usize];
+                        expected += weight * at(b, c, (i + pad - p) / 2, (j + pad - q) / 2);
+                    }
+                }
+                let value = up.double_value(&[b, c, i, j]);
+                assert!((value - expected).abs() <= bound, "{taps:?}: {value} {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_fused_form_is_the_padded_convolution_then_the_filter() {
+        let variables = VarStore::new(Device::Cpu);
+        let init = Init { seed: 0, gain: 1.0 };
+        let taps = [1.0, 3.0, 3.0, 1.0];
+        let fused = Resample::FusedDown(Filter::new(Device::Cpu, &taps));
+        let conv = Conv2d::new(&(variables.root() / "conv"), [2, 3, 3], fused, init);
+        fill(&variables);
+        let x = normals("x", &[1, 2, 8, 8]);
+        let (w, b) = (&variables.variables()["conv.weight"], &variables.variables()["conv.bias"]);
+        let one = |x: &Tensor, w: &Tensor, bias: Option<&Tensor>, pad: i64, stride: i64| {
+            x.conv2d(w, bias, [stride, stride], [pad, pad], [1, 1], 1)
+        };
+        let wide = one(&x, w, Some(b), 2, 1);
+        let f = Tensor::from_slice(&taps) / 8.0;
+        let kernel = f.outer(&f).view([1, 1, 4, 4]);
+        let expected: Vec<Tensor> =
+            (0..3).map(|c| one(&wide.narrow(1, c, 1), &kernel, None, 0, 2)).collect();
+        let expected = Tensor::cat(&expected, 1);
+        let found = conv.forward(&x);
+        assert_eq!(found.size(), [1, 3, 4, 4]);
+        // The taps are exact in f32.
+        assert!(largest(&(found - &expected)) <= 1e-13 * largest(&expected));
+    }
+
+    #[test]
+    fn attention_is_its_definition() {
+        let variables = VarStore::new(Device::Cpu);
+        let attention =
+            Attention::new(&variables.root(), 8, Init { seed: 0, gain: 1.0 });
+        fill(&variables);
+        let x = normals("x", &[1, 8, 2, 3]);
+        let qkv = attention.qkv.forward(&attention.norm2.forward(&x));
+        let at = |part: i64, c: i64, pixel: i64| {
+            qkv.double_value(&[0, 3 * c + part, pixel / 3, pixel % 3])
+        };
+        let mut a = vec![0.0; 48];
+        for query in 0..6 {
+            let logit = |key| (0..8).map(|c| at(0, c, query) * at(1, c, key)).sum::<f64>();
+            let weights: Vec<f64> = (0..6).map(|key| (logit(key) / 8f64.sqrt()).exp()).collect();
+            let total: f64 = weights.iter().sum();
+            for c in 0..8 {
+                let sum: f64 = (0..6).map(|key| weights[key as usize] * at(2, c, key)).sum();
+                a[(c * 6 + query) as usize] = sum / total;
+            }
+        }
+        let expected = attention.proj.forward(&Tensor::from_slice(&a).view([1, 8, 2, 3]));
+        // Sums of tens of products in f64.
+        let difference = largest(&(attention.forward(&x) - &expected));
+        assert!(difference <= 1e-12 * largest(&expected), "{difference}");
+    }
+
+    #[test]
+    fn embeddings_are_sines_then_cosines() {
+        let variables = VarStore::new(Device::Cpu);
+        let c_noise = [0.7f32, -1.3];
+        let positional = NoiseEmbedding::positional(Device::Cpu, 8);
+        let fourier = NoiseEmbedding::fourier(&variables.root(), 8, 4);
+        let freqs = &variables.variables()["freqs"];
+        assert!(variables.trainable_variables().is_empty());
+        for (embedding, factor) in [
+            (&positional, (0..4).map(|i| 1e4f64.powf(-i as f64 / 3.0)).collect::<Vec<_>>()),
+            (&fourier, (0..4).map(|i| TAU * freqs.double_value(&[i])).collect()),
+        ] {
+            let found = embedding.forward(&Tensor::from_slice(&c_noise));
+            for (b, c) in c_noise.iter().enumerate() {
+                for (i, factor) in factor.iter().enumerate() {
+                    let angle = factor * f64::from(*c);
+                    let sin = found.double_value(&[b as i64, i as i64]);
+                    let cos = found.double_value(&[b as i64, i as i64 + 4]);
+                    // The angle is rounded to f32 twice, its sine once.
+                    let bound = 2e-7 * (1.0 + angle.abs());
+                    assert!((sin - angle.sin()).abs() <= bound && (cos - angle.cos()).abs() <= bound);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn initial_weights_follow_xaviers_law() {
+        let variables = VarStore::new(Device::Cpu);
+        let init = Init { seed: 9, gain: 0.5 };
+        let _ = Conv2d::new(&(variables.root() / "a"), [6, 10, 3], Resample::Keep, init);
+        let weight = &variables.variables()["a.weight"];
+        let bound = 0.5 * (6.0f64 / (9.0 * 16.0)).sqrt();
+        let n = weight.numel() as f64;
+        assert!(largest(weight) <= bound);
+        // The largest of n uniform values falls short by more than 10/n with probability e⁻¹⁰.
+        assert!(largest(weight) >= bound * (1.0 - 10.0 / n));
+        // Five standard errors of the mean.
+        let mean = weight.mean(Kind::Double).double_value(&[]);
+        assert!(mean.abs() <= 5.0 * bound / (3.0 * n).sqrt());
+        assert_eq!(largest(&variables.variables()["a.bias"]), 0.0);
     }
 }

@@ -358,7 +358,7 @@ impl SongUNet {
         let map_noise = {
             let path = &root / "map_noise";
             match config.embedding_type {
-                EmbeddingType::Positional => NoiseEmbedding::positional(&path, noise_channels),
+                EmbeddingType::Positional => NoiseEmbedding::positional(device, noise_channels),
                 EmbeddingType::Fourier => NoiseEmbedding::fourier(&path, noise_channels, seed),
             }
         };
@@ -425,8 +425,9 @@ impl SongUNet {
 
     /// The raw network F.
     ///
-    /// Computes in the kind of `x` (f32, bf16, f16): weights are cast to it, embeddings, softmax and
-    /// the statistics of the normalisations stay in f32, and gradients flow to the f32 parameters.
+    /// Computes in the kind of `x` (f32, bf16, f16, or f64 for tests): weights are cast to it,
+    /// embeddings, softmax and the statistics of the normalisations stay in f32 where it is lower,
+    /// and gradients flow to the f32 parameters.
     ///
     /// A conditional network without labels sees zeros, as EDM's does.
     ///
@@ -581,11 +582,11 @@ fn build_encoder(path: &Path<'_>, config: &SongUNetConfig, init: Init) -> (Vec<E
                 EncoderType::Skip => {
                     let conv =
                         Conv2d::new(&at("aux_skip"), [caux, cout, 1], Resample::Keep, init);
-                    steps.push(Encode::AuxDown(Filter::new(path, taps)));
+                    steps.push(Encode::AuxDown(Filter::new(path.device(), taps)));
                     steps.push(Encode::AuxSkip(conv));
                 }
                 EncoderType::Residual => {
-                    let resample = Resample::FusedDown(Filter::new(path, taps));
+                    let resample = Resample::FusedDown(Filter::new(path.device(), taps));
                     let conv = Conv2d::new(&at("aux_residual"), [caux, cout, 3], resample, init);
                     steps.push(Encode::AuxResidual(conv));
                     caux = cout;
@@ -643,7 +644,7 @@ fn build_decoder(
         }
         if config.decoder_type == DecoderType::Skip || level == 0 {
             if config.decoder_type == DecoderType::Skip && level < last {
-                steps.push(Decode::AuxUp(Filter::new(path, taps)));
+                steps.push(Decode::AuxUp(Filter::new(path.device(), taps)));
             }
             let dims = [cout, out_channels, 3];
             let conv = Conv2d::new(&at("aux_conv"), dims, Resample::Keep, init.gain(1e-5));

@@ -11,8 +11,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let operator = TensorOperator::new(vec![set.operator(0).clone(); 4], Device::Cpu)?;
     let (y, range) = (set.measurement(0).repeat(4), set.range());
     let dims = [4, range.channels, range.height, range.width].map(|side| side as i64);
-    let measurement = Measurement::new(operator, &Tensor::from_slice(&y).view(dims), set.sigma_y())?;
-    let eps = Eps { denoiser: &network, measurement: &measurement };
+    let measurement =
+        Measurement::new(operator, &Tensor::from_slice(&y).view(dims), set.sigma_y())?;
+    let eps = Eps {
+        denoiser: &network,
+        measurement: &measurement,
+    };
     let sigmas = Schedule::karras().sigmas(20)?; // 20 network calls
     let keys = NoiseKeys::image_major(0, 0..1, 4); // seed 0, image 0, four samples
     let samples = Solver::Euler.sample(&eps, &sigmas, &keys, set.shape(), Device::Cpu)?;

@@ -15,10 +15,8 @@ pub(crate) const NAMES: [&str; 1] = ["fashion-mnist"];
 /// An unknown name, and those of the data set's reader.
 pub(crate) fn load(name: &str, split: Split, folder: Option<&Path>) -> Result<ImageSet> {
     match name {
-        "fashion-mnist" => {
-            fashion_mnist::load(split, &folders(folder))
-                .with_context(|| format!("cannot load the {split} split of {name}"))
-        }
+        "fashion-mnist" => fashion_mnist::load(split, &folders(folder))
+            .with_context(|| format!("cannot load the {split} split of {name}")),
         _ => bail!("unknown data set {name:?}: known are {}", NAMES.join(", ")),
     }
 }
@@ -47,6 +45,9 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let error = load("cifar", Split::Test, None).unwrap_err().to_string();
-        assert!(error.contains("\"cifar\"") && error.contains("fashion-mnist"), "{error}");
+        assert!(
+            error.contains("\"cifar\"") && error.contains("fashion-mnist"),
+            "{error}"
+        );
     }
 }

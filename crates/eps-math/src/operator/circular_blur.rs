@@ -187,8 +187,9 @@ impl Transform {
 }
 
 fn transpose(plane: &[Complex<f64>], width: usize) -> Vec<Complex<f64>> {
-    let height = plane.len() / width;
-    (0..plane.len())
-        .map(|i| plane[i % height * width + i / height])
-        .collect()
+    let mut transposed = Vec::with_capacity(plane.len());
+    for column in 0..width {
+        transposed.extend(plane[column..].iter().step_by(width));
+    }
+    transposed
 }

@@ -26,8 +26,8 @@ const PREVIEW_IMAGES: usize = 16;
 /// Make a measurement y = A x + noise from clean images.
 ///
 /// Writes y, the operator, sigma_y, the seed and the true images as one HDF5 file, and a preview
-/// (truth, measurement) as PNG beside it. Operator and noise of an image depend on the seed and the
-/// image's index alone.
+/// (truth, measurement) as PNG beside it. Operator and noise of an image depend on the seed, the task
+/// and the image's index alone.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Clean images: a PNG, an NPY array [H, W], [C, H, W] or [N, C, H, W] in [-1, 1], or an HDF5
@@ -62,10 +62,10 @@ pub(crate) struct Arguments {
     /// The seed of operators and noise
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// The HDF5 file to be written; the preview gets its name with the ending .png
+    /// The HDF5 file to be written; the preview gets its name with the ending .preview.png
     #[arg(long, value_name = "FILE.h5")]
     out: PathBuf,
-    /// Replace the file if it is there
+    /// Replace the files if they are there
     #[arg(long)]
     force: bool,
 }
@@ -82,11 +82,14 @@ impl Arguments {
             "--out {}: the measurement is an HDF5 file, so let the name end in .h5",
             self.out.display()
         );
-        ensure!(
-            self.force || !self.out.exists(),
-            "--out {} exists already: name another file, or add --force",
-            self.out.display()
-        );
+        let preview_path = self.out.with_extension("preview.png");
+        for path in [&self.out, &preview_path] {
+            ensure!(
+                self.force || !path.exists(),
+                "{} exists already: name another file by --out, or add --force",
+                path.display()
+            );
+        }
         let given = self.operator.read()?;
         let images = self.images()?;
         let shape = images.shape;
@@ -102,12 +105,16 @@ impl Arguments {
                 })
                 .collect::<Result<Vec<Operator>, _>>()
                 .with_context(|| {
-                    format!("--task {} does not fit images of shape {shape}", task.name())
+                    format!(
+                        "--task {} does not fit images of shape {shape}",
+                        task.name()
+                    )
                 })?,
             (None, Some(given)) => vec![given.build(shape)?],
             (None, None) => {
                 return Err(UsageError(
-                    "which measurement? give --task, --mask, --factor, --kernel or --operator".into(),
+                    "which measurement? give --task, --mask, --factor, --kernel or --operator"
+                        .into(),
                 )
                 .into());
             }
@@ -138,11 +145,14 @@ impl Arguments {
             None
         };
         set.write(&self.out)?;
-        println!("{} measurements of images {shape}: {}", set.len(), self.out.display());
+        println!(
+            "{} measurements of images {shape}: {}",
+            set.len(),
+            self.out.display()
+        );
         if let Some(bytes) = preview {
-            let path = self.out.with_extension("png");
-            write_atomically(&path, |file| file.write_all(&bytes))?;
-            println!("preview (truth, measurement): {}", path.display());
+            write_atomically(&preview_path, |file| file.write_all(&bytes))?;
+            println!("preview (truth, measurement): {}", preview_path.display());
         }
         Ok(())
     }
@@ -152,11 +162,16 @@ impl Arguments {
             (Some(path), _) => read_images(path)?.select(self.index.clone()),
             (None, Some(name)) => {
                 let set = dataset::load(name, self.split, self.data.as_deref())?;
-                let index = self.index.clone().unwrap_or(0..DEFAULT_IMAGES.min(set.len()));
+                let index = self
+                    .index
+                    .clone()
+                    .unwrap_or(0..DEFAULT_IMAGES.min(set.len()));
                 Images::of_set(&set, index)
             }
             // Clap asks for one of the two.
-            (None, None) => Err(UsageError("which images? give --image or --dataset".into()).into()),
+            (None, None) => {
+                Err(UsageError("which images? give --image or --dataset".into()).into())
+            }
         }
     }
 }
@@ -164,7 +179,10 @@ impl Arguments {
 fn index_range(text: &str) -> Result<Range<usize>, String> {
     let parsed = match text.split_once("..") {
         Some((start, end)) => start.parse().ok().zip(end.parse().ok()),
-        None => text.parse().ok().and_then(|n: usize| Some((n, n.checked_add(1)?))),
+        None => text
+            .parse()
+            .ok()
+            .and_then(|n: usize| Some((n, n.checked_add(1)?))),
     };
     match parsed {
         Some((start, end)) if start < end => Ok(start..end),
@@ -187,9 +205,17 @@ impl Images {
         check_indices(&indices, set.len(), &set.provenance().name)?;
         Ok(Self {
             shape: set.shape(),
-            values: indices.clone().flat_map(|index| set.to_unit_range(index)).collect(),
+            values: indices
+                .clone()
+                .flat_map(|index| set.to_unit_range(index))
+                .collect(),
             provenance: Provenance {
-                name: format!("{}, images {}..{}", set.provenance().name, indices.start, indices.end),
+                name: format!(
+                    "{}, images {}..{}",
+                    set.provenance().name,
+                    indices.start,
+                    indices.end
+                ),
                 ..set.provenance().clone()
             },
             indices,
@@ -223,7 +249,10 @@ fn check_indices(indices: &Range<usize>, count: usize, name: &str) -> Result<()>
 }
 
 fn read_images(path: &Path) -> Result<Images> {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let ending = path
+        .extension()
+        .and_then(|ending| ending.to_str())
+        .unwrap_or_default();
     if matches!(ending, "h5" | "hdf5") {
         let set = ImageSet::read(path)?;
         return Images::of_set(&set, 0..set.len());
@@ -259,7 +288,11 @@ fn read_images(path: &Path) -> Result<Images> {
 /// The provenance of a user's own file.
 pub(crate) fn file_provenance(path: &Path) -> Result<Provenance, DataError> {
     Ok(Provenance {
-        name: path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
+        name: path
+            .file_name()
+            .unwrap_or(path.as_os_str())
+            .to_string_lossy()
+            .into_owned(),
         source: path.display().to_string(),
         licence: "not stated".to_owned(),
         sha256: digest::sha256_file(path)?,
@@ -269,8 +302,14 @@ pub(crate) fn file_provenance(path: &Path) -> Result<Provenance, DataError> {
 /// One row an image: the truth and what was measured of it.
 fn preview(images: &Images, set: &MeasurementSet) -> Picture {
     let rows = (0..set.len().min(PREVIEW_IMAGES)).flat_map(|i| {
-        let truth = Picture { shape: images.shape, values: images.image(i).to_vec() };
-        [truth, pictures::measurement(set.operator(i), set.measurement(i))]
+        let truth = Picture {
+            shape: images.shape,
+            values: images.image(i).to_vec(),
+        };
+        [
+            truth,
+            pictures::measurement(set.operator(i), set.measurement(i)),
+        ]
     });
     pictures::mosaic(&rows.collect::<Vec<_>>(), 2)
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
 use crate::flags::DeviceFlags;
-use crate::{dataset, record};
+use crate::{dataset, network, record};
 
 /// Train a network, or go on with a training that was stopped.
 ///
@@ -53,7 +53,10 @@ impl Arguments {
             .as_deref()
             .map(|path| load_start(path, &config, device))
             .transpose()?;
-        let images = Images { train: bytes(&training)?, validation: bytes(&validation)? };
+        let images = Images {
+            train: bytes(&training)?,
+            validation: bytes(&validation)?,
+        };
         let denoiser = train(&config, start, &images, &self.out, device)
             .with_context(|| format!("the training of {:?} stopped", config.name))?;
 
@@ -92,7 +95,9 @@ impl Arguments {
         config.validate().with_context(|| path.to_string())?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         ensure!(
-            !config.name.is_empty() && !config.name.starts_with('.') && config.name.chars().all(plain),
+            !config.name.is_empty()
+                && !config.name.starts_with('.')
+                && config.name.chars().all(plain),
             "{path}: the name {:?} becomes a file's name: use letters, digits, - and _",
             config.name
         );
@@ -101,17 +106,30 @@ impl Arguments {
 
     fn start_path(&self, config: &TrainConfig) -> Option<PathBuf> {
         let beside = self.config.parent().unwrap_or(Path::new(""));
-        self.start.clone().or_else(|| config.start.as_ref().map(|start| beside.join(start)))
+        self.start
+            .clone()
+            .or_else(|| config.start.as_ref().map(|start| beside.join(start)))
     }
 }
 
 /// The network to start from, with input channels of zero weights for conditions that it lacks.
 fn load_start(path: &Path, config: &TrainConfig, device: Device) -> Result<NetworkDenoiser> {
-    let start = checkpoint::load(path, device, Precision::F32)?;
+    let start = network::load(path, device, Precision::F32)?;
     let network = checkpoint::widen(start.denoiser.network(), &config.network, device)
-        .with_context(|| format!("{} cannot be the start of {:?}", path.display(), config.name))?;
+        .with_context(|| {
+            format!(
+                "{} cannot be the start of {:?}",
+                path.display(),
+                config.name
+            )
+        })?;
     let conditions = config.conditions.clone();
-    Ok(NetworkDenoiser::new(network, config.precondition, conditions, config.precision))
+    Ok(NetworkDenoiser::new(
+        network,
+        config.precondition,
+        conditions,
+        config.precision,
+    ))
 }
 
 /// What the file of the network says of it.
@@ -142,7 +160,8 @@ fn checkpoint_config(config: &TrainConfig, set: &ImageSet, training: Value) -> C
 
 /// The last line of a run's metrics.
 fn last_losses(path: &Path) -> Result<Value> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let line = text.lines().last().unwrap_or_default();
     serde_json::from_str(line)
         .with_context(|| format!("{}: the last line is no record of losses", path.display()))

@@ -1,7 +1,7 @@
 //! A folder with small input files, in which the real program is run.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use eps::data::npy::{NpyValues, write_npy};
@@ -13,24 +13,24 @@ use eps::tch::Device;
 use tempfile::TempDir;
 
 /// The side of the images.
-pub const SIDE: usize = 8;
+pub(crate) const SIDE: usize = 8;
 
 /// A folder for one test, removed in the end.
-pub struct Folder(TempDir);
+pub(crate) struct Folder(TempDir);
 
 impl Folder {
     /// An empty folder.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
     /// The path of a file in it.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// Runs `eps` in the folder; arguments are separated by spaces.
-    pub fn eps(&self, arguments: &str) -> Output {
+    pub(crate) fn eps(&self, arguments: &str) -> Output {
         Command::new(env!("CARGO_BIN_EXE_eps"))
             .args(arguments.split_whitespace())
             .current_dir(self.0.path())
@@ -39,7 +39,7 @@ impl Folder {
     }
 
     /// Runs `eps`, which must succeed, and returns its standard output.
-    pub fn succeeds(&self, arguments: &str) -> String {
+    pub(crate) fn succeeds(&self, arguments: &str) -> String {
         let output = self.eps(arguments);
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "eps {arguments}\n{error}");
@@ -47,20 +47,27 @@ impl Folder {
     }
 
     /// Runs `eps`, which must end with `code`, say each of `words`, and leave the folder as it was.
-    pub fn fails(&self, arguments: &str, code: i32, words: &[&str]) {
+    pub(crate) fn fails(&self, arguments: &str, code: i32, words: &[&str]) {
         let before = self.names();
         let output = self.eps(arguments);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "eps {arguments}\n{error}");
         assert!(error.starts_with("error: "), "eps {arguments}\n{error}");
         for word in words {
-            assert!(error.contains(word), "eps {arguments}\nsays no {word:?}:\n{error}");
+            assert!(
+                error.contains(word),
+                "eps {arguments}\nsays no {word:?}:\n{error}"
+            );
         }
-        assert_eq!(self.names(), before, "eps {arguments}\nleft something behind");
+        assert_eq!(
+            self.names(),
+            before,
+            "eps {arguments}\nleft something behind"
+        );
     }
 
     /// All files and folders in it, hidden ones too.
-    pub fn names(&self) -> BTreeSet<PathBuf> {
+    pub(crate) fn names(&self) -> BTreeSet<PathBuf> {
         let mut found = BTreeSet::new();
         let mut rest = vec![self.0.path().to_owned()];
         while let Some(folder) = rest.pop() {
@@ -75,32 +82,26 @@ impl Folder {
         found
     }
 
-    /// Writes the first half of a file as another one.
-    pub fn halve(&self, whole: &str, half: &str) {
-        let bytes = std::fs::read(self.path(whole)).unwrap();
-        std::fs::write(self.path(half), &bytes[..bytes.len() / 2]).unwrap();
-    }
-
     /// Writes an NPY array.
-    pub fn npy(&self, name: &str, dims: &[usize], values: &[f64]) {
+    pub(crate) fn npy(&self, name: &str, dims: &[usize], values: &[f64]) {
         write_npy(&self.path(name), dims, NpyValues::F64(values)).unwrap();
     }
 
     /// Writes a picture of values in [-1, 1].
-    pub fn png(&self, name: &str, channels: usize, side: usize, values: &[f64]) {
+    pub(crate) fn png(&self, name: &str, channels: usize, side: usize, values: &[f64]) {
         let shape = Shape::new(channels, side, side).unwrap();
         write_png(&self.path(name), shape, values).unwrap();
     }
 
     /// Writes a mask whose upper half is observed.
-    pub fn mask(&self, name: &str, side: usize) {
+    pub(crate) fn mask(&self, name: &str, side: usize) {
         let n = side * side;
         let values: Vec<f64> = (0..n).map(|i| if i < n / 2 { 1.0 } else { -1.0 }).collect();
         self.png(name, 1, side, &values);
     }
 
     /// Writes an untrained EPS network for grey images of [`SIDE`]² pixels.
-    pub fn network(&self, name: &str) {
+    pub(crate) fn network(&self, name: &str) {
         let network = SongUNetConfig {
             model_channels: 8,
             channel_mult: vec![1, 1],
@@ -112,7 +113,10 @@ impl Folder {
         let config = CheckpointConfig {
             format_version: checkpoint::FORMAT_VERSION,
             name: "tiny".to_owned(),
-            precondition: Precondition { mode: PreconditionMode::Spectral, sigma_data: 0.5 },
+            precondition: Precondition {
+                mode: PreconditionMode::Spectral,
+                sigma_data: 0.5,
+            },
             conditions: vec![Condition::Observation],
             interpolant: Interpolant::Edm,
             sigma_min: 0.002,
@@ -133,6 +137,9 @@ impl Folder {
 }
 
 /// `n` values in [-1, 1).
-pub fn values(n: usize) -> Vec<f64> {
-    rng::u01("test values", n).iter().map(|u| 2.0 * u - 1.0).collect()
+pub(crate) fn values(n: usize) -> Vec<f64> {
+    rng::u01("test values", n)
+        .iter()
+        .map(|u| 2.0 * u - 1.0)
+        .collect()
 }

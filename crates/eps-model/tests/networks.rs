@@ -1,0 +1,365 @@
+//! The networks: against EDM's own outputs, and for what training and sampling rely on.
+
+use std::path::{Path, PathBuf};
+
+use eps_math::rng::Stream;
+use eps_model::verify::{VERIFY_LIMIT, verify};
+use eps_model::{
+    DecoderType, EncoderType, Mode, ModelError, Precision, SongUNet, SongUNetConfig,
+};
+use tch::{Device, Kind, Tensor};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// A small network with an option of each kind.
+fn tiny(in_channels: usize) -> SongUNetConfig {
+    SongUNetConfig {
+        model_channels: 8,
+        channel_mult: vec![1, 2],
+        num_blocks: 1,
+        attn_resolutions: vec![8],
+        dropout: 0.0,
+        ..SongUNetConfig::ddpmpp(16, in_channels, 1)
+    }
+}
+
+/// Networks over every option of the two side paths.
+fn variants() -> Vec<SongUNetConfig> {
+    let mut variants = Vec::new();
+    for encoder_type in [EncoderType::Standard, EncoderType::Skip, EncoderType::Residual] {
+        for decoder_type in [DecoderType::Standard, DecoderType::Skip] {
+            for resample_filter in [vec![1.0, 1.0], vec![1.0, 3.0, 3.0, 1.0]] {
+                let channel_mult = vec![1, 2, 2];
+                variants.push(SongUNetConfig {
+                    encoder_type,
+                    decoder_type,
+                    resample_filter,
+                    channel_mult,
+                    ..tiny(2)
+                });
+            }
+        }
+    }
+    variants
+}
+
+fn normals(name: &str, dims: &[i64]) -> Tensor {
+    let n = dims.iter().product::<i64>() as usize;
+    Tensor::from_slice(&Stream::named(0, name).normals(n)).view(dims).to_kind(Kind::Float)
+}
+
+/// A network whose second convolutions are not the tiny ones of EDM's initial weights.
+fn network(config: &SongUNetConfig) -> SongUNet {
+    let network = SongUNet::new(config, Device::Cpu, 1).unwrap();
+    let _guard = tch::no_grad_guard();
+    for (name, mut tensor) in network.tensors() {
+        let dims = tensor.size();
+        let fan_in = dims[1..].iter().product::<i64>() as f64;
+        let offset = f64::from(dims.len() == 1 && name.ends_with("weight"));
+        let scale = if dims.len() == 1 { 0.1 } else { fan_in.powf(-0.5) };
+        tensor.copy_(&(normals(&name, &dims) * scale + offset));
+    }
+    network
+}
+
+fn largest(x: &Tensor) -> f64 {
+    x.abs().max().double_value(&[])
+}
+
+#[test]
+fn edms_outputs_are_met() {
+    for (name, parameters, tensors) in
+        [("ddpmpp_tiny.json", 188_913, 143), ("ncsnpp_tiny.json", 262_515, 196)]
+    {
+        let report = verify(&fixture(name)).unwrap();
+        assert_eq!((report.parameters, report.tensors), (parameters, tensors));
+        assert_eq!(report.cases.len(), 3);
+        // Two f32 computations of some 60 layers, each rounding sums of hundreds of products: 170
+        // units of 6e-8 are enough; a wrong order of channels or a wrong filter gives 0.1.
+        assert!(report.deviation() <= 1e-5, "{report:?}");
+        assert!(report.passed());
+    }
+}
+
+#[test]
+fn a_wrong_fixture_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wrong.json");
+    let text = std::fs::read_to_string(fixture("ddpmpp_tiny.json")).unwrap();
+    let good: serde_json::Value = serde_json::from_str(&text).unwrap();
+    type Change = fn(&mut serde_json::Value);
+    let cases: [(&str, Change); 9] = [
+        ("\"DhariwalUNet\"", |json| json["model_type"] = "DhariwalUNet".into()),
+        ("unknown field `depth`", |json| json["model_kwargs"]["depth"] = 3.into()),
+        ("num_blocks = 0", |json| json["model_kwargs"]["num_blocks"] = 0.into()),
+        ("model.enc.16x16_conv.weight", |json| json["tensors"][5][1][0] = 17.into()),
+        ("model.enc.16x16_other.weight", |json| {
+            json["tensors"][5][0] = "model.enc.16x16_other.weight".into();
+        }),
+        ("counts 7 parameters", |json| json["parameters"] = 7.into()),
+        ("no case", |json| json["cases"] = serde_json::json!([])),
+        ("sigma -1", |json| json["cases"][0]["sigma"] = (-1).into()),
+        ("missing field `batch`", |json| {
+            json.as_object_mut().unwrap().remove("batch");
+        }),
+    ];
+    for (expected, change) in cases {
+        let mut json = good.clone();
+        change(&mut json);
+        std::fs::write(&path, json.to_string()).unwrap();
+        let error = verify(&path).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    std::fs::write(&path, &text[..text.len() / 2]).unwrap();
+    let error = verify(&path).unwrap_err().to_string();
+    assert!(error.contains("wrong.json") && error.contains("fetch"), "{error}");
+    assert!(matches!(verify(Path::new("absent.json")), Err(ModelError::Io { .. })));
+
+    let mut json = good;
+    let rms = json["cases"][1]["rms"].as_f64().unwrap();
+    json["cases"][1]["last"][31] = serde_json::json!(0.9);
+    std::fs::write(&path, json.to_string()).unwrap();
+    let report = verify(&path).unwrap();
+    assert!(!report.passed());
+    let deviations: Vec<f64> = report.cases.iter().map(|case| case.deviation).collect();
+    assert!(deviations[1] > VERIFY_LIMIT && deviations[1] < 2.0 / rms, "{deviations:?}");
+    assert!(deviations[0] < VERIFY_LIMIT && deviations[2] < VERIFY_LIMIT, "{deviations:?}");
+}
+
+#[test]
+fn published_networks_have_their_number_of_parameters() {
+    // EDM's CIFAR-10 networks: the numbers of parameters of the published checkpoints.
+    let cifar = |config: SongUNetConfig| SongUNetConfig {
+        channel_mult: vec![2, 2, 2],
+        augment_dim: 9,
+        dropout: 0.13,
+        ..config
+    };
+    let ddpmpp = cifar(SongUNetConfig::ddpmpp(32, 3, 3));
+    let conditional = SongUNetConfig { label_dim: 10, ..ddpmpp.clone() };
+    let ncsnpp = cifar(SongUNetConfig::ncsnpp(32, 3, 3));
+    for (config, parameters) in
+        [(ddpmpp, 55_733_891), (conditional, 55_735_299), (ncsnpp, 56_397_827)]
+    {
+        let network = SongUNet::new(&config, Device::Cpu, 0).unwrap();
+        assert_eq!(network.parameter_count(), parameters);
+    }
+}
+
+#[test]
+fn side_paths_have_edms_names() {
+    let names = |config: &SongUNetConfig| SongUNet::new(config, Device::Cpu, 0).unwrap().tensors();
+    let config = SongUNetConfig {
+        encoder_type: EncoderType::Skip,
+        decoder_type: DecoderType::Skip,
+        ..tiny(3)
+    };
+    let tensors = names(&config);
+    // Resampling alone has no parameters; every level writes an output.
+    assert_eq!(tensors["model.enc.8x8_aux_skip.weight"].size(), [8, 3, 1, 1]);
+    assert_eq!(tensors["model.dec.8x8_aux_conv.weight"].size(), [1, 16, 3, 3]);
+    assert_eq!(tensors["model.dec.8x8_aux_norm.bias"].size(), [16]);
+    assert_eq!(tensors["model.dec.16x16_aux_conv.weight"].size(), [1, 8, 3, 3]);
+    assert!(!tensors.keys().any(|name| name.contains("aux_down") || name.contains("aux_up")));
+    assert!(!tensors.keys().any(|name| name.contains("freqs") || name.contains("filter")));
+}
+
+#[test]
+fn every_size_that_the_levels_divide_runs() {
+    let config = SongUNetConfig {
+        channel_mult: vec![1, 2, 2],
+        attn_resolutions: vec![7],
+        ..SongUNetConfig { img_resolution: 28, ..tiny(1) }
+    };
+    let network = network(&config);
+    let c_noise = normals("c", &[2]);
+    for [height, width] in [[28, 28], [4, 12], [32, 20]] {
+        config.check_size(height as usize, width as usize).unwrap();
+        let x = normals("x", &[2, 1, height, width]);
+        let y = network.forward(&x, &c_noise, None, None, Mode::Eval);
+        assert_eq!(y.size(), [2, 1, height, width]);
+    }
+    let error = config.check_size(28, 30).unwrap_err().to_string();
+    assert!(error.contains("28x30") && error.contains("multiples of 4"), "{error}");
+}
+
+#[test]
+fn wrong_configurations_are_named() {
+    let cases: [(&str, SongUNetConfig); 10] = [
+        ("in_channels = 0", tiny(0)),
+        ("channel_mult = []", SongUNetConfig { channel_mult: vec![], ..tiny(1) }),
+        ("img_resolution = 15", SongUNetConfig { img_resolution: 15, ..tiny(1) }),
+        ("multiple of 2", SongUNetConfig { img_resolution: 15, ..tiny(1) }),
+        ("dropout = 1", SongUNetConfig { dropout: 1.0, ..tiny(1) }),
+        ("label_dropout = NaN", SongUNetConfig { label_dropout: f64::NAN, ..tiny(1) }),
+        ("even number", SongUNetConfig { resample_filter: vec![1.0, 2.0, 1.0], ..tiny(1) }),
+        ("sum is not 0", SongUNetConfig { resample_filter: vec![1.0, -1.0], ..tiny(1) }),
+        ("model_channels = 2", SongUNetConfig { model_channels: 2, ..tiny(1) }),
+        ("144 channels", SongUNetConfig { model_channels: 144, ..tiny(1) }),
+    ];
+    for (expected, config) in cases {
+        let error = SongUNet::new(&config, Device::Cpu, 0).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let json = serde_json::json!({"img_resolution": 16, "in_channels": 1, "out_channels": 1});
+    let config: SongUNetConfig = serde_json::from_value(json).unwrap();
+    assert_eq!(config, SongUNetConfig::ddpmpp(16, 1, 1));
+}
+
+#[test]
+fn initial_weights_depend_on_seed_and_name_alone() {
+    let build = |config: &SongUNetConfig, seed| {
+        SongUNet::new(config, Device::Cpu, seed).unwrap().tensors()
+    };
+    let (a, b, c) = (build(&tiny(1), 1), build(&tiny(1), 1), build(&tiny(1), 2));
+    let deeper = build(&SongUNetConfig { num_blocks: 2, ..tiny(1) }, 1);
+    let name = "model.enc.16x16_block0.conv0.weight";
+    assert!(a.iter().all(|(name, tensor)| tensor.equal(&b[name])));
+    assert!(!a[name].equal(&c[name]) && a[name].equal(&deeper[name]));
+    // EDM's factor 1e-5 on second and output convolutions: F starts at about zero.
+    let network = SongUNet::new(&tiny(1), Device::Cpu, 1).unwrap();
+    let y = network.forward(
+        &normals("x", &[1, 1, 16, 16]),
+        &normals("c", &[1]),
+        None,
+        None,
+        Mode::Eval,
+    );
+    assert!(largest(&y) < 1e-4, "{}", largest(&y));
+}
+
+#[test]
+fn the_derivative_is_that_of_the_function() {
+    for config in variants() {
+        let network = network(&config);
+        let dims = [1, 2, 16, 16];
+        let (x, v) = (normals("x", &dims).to_kind(Kind::Double), normals("v", &dims));
+        let (v, u) = (v.to_kind(Kind::Double), normals("u", &[1, 1, 16, 16]));
+        let c_noise = normals("c", &[1]);
+        let f = |x: &Tensor| {
+            (network.forward(x, &c_noise, None, None, Mode::Eval) * &u).sum(Kind::Double)
+        };
+        let x = x.set_requires_grad(true);
+        let gradient = Tensor::run_backward(&[f(&x)], &[&x], false, false);
+        let exact = (&gradient[0] * &v).sum(Kind::Double).double_value(&[]);
+        let _guard = tch::no_grad_guard();
+        // Central differences in f64: h² f''' and 1e-16/h, both below 1e-8 of values of size 10.
+        let h = 1e-5;
+        let ahead = f(&(&x + &v * h)).double_value(&[]);
+        let behind = f(&(&x - &v * h)).double_value(&[]);
+        let numeric = (ahead - behind) / (2.0 * h);
+        assert!((numeric - exact).abs() <= 1e-6 * (1.0 + exact.abs()), "{numeric} {exact}");
+    }
+}
+
+#[test]
+fn bf16_follows_f32_and_trains_the_f32_weights() {
+    for config in variants() {
+        let network = network(&config);
+        let (x, c_noise) = (normals("x", &[2, 2, 16, 16]), normals("c", &[2]));
+        let run = |precision: Precision| {
+            let x = x.to_kind(precision.kind());
+            network.forward(&x, &c_noise, None, None, Mode::Eval)
+        };
+        let (exact, low) = (run(Precision::F32), run(Precision::Bf16));
+        assert_eq!((exact.kind(), low.kind()), (Kind::Float, Kind::BFloat16));
+        let difference = low.to_kind(Kind::Float) - &exact;
+        let rms = |x: &Tensor| x.square().mean(Kind::Double).sqrt().double_value(&[]);
+        // Relative rounding 2⁻⁹ in each of some 60 layers, of independent sign: 60^½ · 2⁻⁹ = 0.015;
+        // three times that for layers whose sums cancel.
+        assert!(rms(&difference) <= 0.05 * rms(&exact), "{}", rms(&difference) / rms(&exact));
+        low.to_kind(Kind::Float).square().sum(Kind::Float).backward();
+        for (name, tensor) in network.tensors().iter().filter(|(_, t)| t.requires_grad()) {
+            let gradient = tensor.grad();
+            assert_eq!(gradient.kind(), Kind::Float, "{name}");
+            assert!(largest(&gradient) > 0.0 && largest(&gradient).is_finite(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn items_of_a_batch_do_not_mix() {
+    for config in variants() {
+        let network = network(&config);
+        let (x, c_noise) = (normals("x", &[3, 2, 16, 16]), normals("c", &[3]));
+        let run = |x: &Tensor, c: &Tensor| network.forward(x, c, None, None, Mode::Eval);
+        let together = run(&x, &c_noise);
+        for item in 0..3 {
+            let alone = run(&x.narrow(0, item, 1), &c_noise.narrow(0, item, 1));
+            // Other blockings of the same f32 sums.
+            let difference = largest(&(alone - together.narrow(0, item, 1)));
+            assert!(difference <= 1e-5 * largest(&together), "{difference}");
+        }
+    }
+}
+
+#[test]
+fn dropout_is_a_function_of_its_stream() {
+    let network = network(&SongUNetConfig { dropout: 0.3, ..tiny(1) });
+    let (x, c_noise) = (normals("x", &[2, 1, 16, 16]), normals("c", &[2]));
+    let run = |mode| network.forward(&x, &c_noise, None, None, mode);
+    let train = |step| run(Mode::Train(Stream::new(0, 0, 0, step)));
+    assert!(train(1).equal(&train(1)));
+    assert!(!train(1).equal(&train(2)));
+    assert!(run(Mode::Eval).equal(&run(Mode::Eval)) && !run(Mode::Eval).equal(&train(1)));
+    let without = self::network(&tiny(1));
+    let f = |mode| without.forward(&x, &c_noise, None, None, mode);
+    assert!(f(Mode::Eval).equal(&f(Mode::Train(Stream::new(0, 0, 0, 1)))));
+}
+
+#[test]
+fn labels_condition_and_are_dropped_whole() {
+    let config = SongUNetConfig { label_dim: 4, label_dropout: 0.5, augment_dim: 9, ..tiny(1) };
+    let network = network(&config);
+    let n = 16;
+    let x = normals("x", &[1, 1, 16, 16]).repeat([n, 1, 1, 1]);
+    let c_noise = normals("c", &[1]).repeat([n]);
+    let labels = Tensor::full([n], 2, (Kind::Int64, Device::Cpu)).one_hot(4);
+    let run = |labels, augment, mode| network.forward(&x, &c_noise, labels, augment, mode);
+    let plain = run(None, None, Mode::Eval);
+    let labelled = run(Some(&labels), None, Mode::Eval);
+    let zeros = Tensor::zeros([n, 4], (Kind::Float, Device::Cpu));
+    let no_augment = Tensor::zeros([n, 9], (Kind::Float, Device::Cpu));
+    assert!(plain.equal(&run(Some(&zeros), Some(&no_augment), Mode::Eval)));
+    assert!(largest(&(&labelled - &plain)) > 0.01);
+    assert!(!plain.equal(&run(None, Some(&normals("a", &[n, 9])), Mode::Eval)));
+
+    // In training each item has its label or none.
+    let mixed = run(Some(&labels), None, Mode::Train(Stream::new(0, 0, 0, 0)));
+    let close = |item, other: &Tensor| {
+        largest(&(mixed.get(item) - other.get(item))) <= 1e-5 * largest(other)
+    };
+    let kept = (0..n).filter(|&item| close(item, &labelled)).count();
+    let dropped = (0..n).filter(|&item| close(item, &plain)).count();
+    assert_eq!(kept + dropped, n as usize);
+    assert!(kept > 0 && dropped > 0);
+}
+
+#[test]
+#[should_panic(expected = "the network reads 2 channels")]
+fn wrong_channels_panic_with_both_numbers() {
+    let x = normals("x", &[1, 3, 16, 16]);
+    let _ = network(&tiny(2)).forward(&x, &normals("c", &[1]), None, None, Mode::Eval);
+}
+
+#[test]
+fn devices_and_precisions_by_name() {
+    assert_eq!(eps_model::device("cpu").unwrap(), Device::Cpu);
+    for name in ["gpu", "cuda:", "cuda:+1", "CPU", "cuda:1x", ""] {
+        let error = eps_model::device(name).unwrap_err();
+        assert!(matches!(error, ModelError::UnknownDevice(_)), "{name}");
+        assert!(error.to_string().contains("\"cuda:N\""), "{error}");
+    }
+    if !tch::Cuda::is_available() {
+        let error = eps_model::device("cuda:0").unwrap_err().to_string();
+        assert!(error.contains("cuda:0") && error.contains("cargo xtask setup --cuda"), "{error}");
+    }
+    for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
+        assert_eq!(precision.to_string().parse::<Precision>().unwrap(), precision);
+    }
+    let error = "fp8".parse::<Precision>().unwrap_err().to_string();
+    assert!(error.contains("\"fp8\"") && error.contains("bf16"), "{error}");
+}
