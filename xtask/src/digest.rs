@@ -41,20 +41,14 @@ fn of(mut reader: impl Read) -> std::io::Result<String> {
             count => hasher.update(&chunk[..count]),
         }
     }
-    Ok(hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// A bar over bytes with the time left; hidden where standard error is no terminal.
 pub(crate) fn bar(bytes: u64, what: &str) -> ProgressBar {
     const TEMPLATE: &str = "{msg} {bar:40} {bytes}/{total_bytes}, {eta} left";
     let style = ProgressStyle::with_template(TEMPLATE).expect("the template is well formed");
-    ProgressBar::new(bytes)
-        .with_style(style)
-        .with_message(what.to_owned())
+    ProgressBar::new(bytes).with_style(style).with_message(what.to_owned())
 }
 
 #[cfg(test)]
@@ -74,9 +68,7 @@ mod tests {
     #[test]
     fn a_gzip_file_is_known_by_what_it_holds() {
         let path = std::env::temp_dir().join(format!("xtask-digest-{}", std::process::id()));
-        let mut zipped = GzBuilder::new()
-            .filename("abc")
-            .read(&b"abc"[..], Compression::fast());
+        let mut zipped = GzBuilder::new().filename("abc").read(&b"abc"[..], Compression::fast());
         std::io::copy(&mut zipped, &mut File::create(&path).unwrap()).unwrap();
         let whole = (sha256_unzipped(&path).unwrap(), sha256(&path).unwrap());
         let bytes = std::fs::read(&path).unwrap();

@@ -29,10 +29,7 @@ pub(crate) fn fetch(dataset: Dataset, file: Option<&Path>) -> Result<()> {
     let target = deps().join("fashion-mnist").join(FILE);
     if target.exists() {
         if digest::sha256_unzipped(&target).is_ok_and(|found| found == SHA256_UNZIPPED) {
-            println!(
-                "Fashion-MNIST's training images are in {}",
-                target.display()
-            );
+            println!("Fashion-MNIST's training images are in {}", target.display());
             return Ok(());
         }
         println!("{} is damaged and replaced", target.display());
@@ -47,10 +44,7 @@ pub(crate) fn fetch(dataset: Dataset, file: Option<&Path>) -> Result<()> {
     });
     folder::remove(&arriving)?;
     outcome?;
-    println!(
-        "Fashion-MNIST's training images are in {}",
-        target.display()
-    );
+    println!("Fashion-MNIST's training images are in {}", target.display());
     Ok(())
 }
 
@@ -84,31 +78,20 @@ fn arrive(arriving: &Path, file: Option<&Path>) -> Result<PathBuf> {
 /// The images' digest is what counts: a new revision of the package holds the same images.
 fn from_debian(folder: &Path) -> Result<PathBuf> {
     for tool in ["apt-get", "dpkg-deb"] {
-        ensure!(
-            runs(tool),
-            "this system has no `{tool}` to fetch Debian's package with"
-        );
+        ensure!(runs(tool), "this system has no `{tool}` to fetch Debian's package with");
     }
     println!("fetching Debian's package {PACKAGE} (31 MB)");
-    run(Command::new("apt-get")
-        .args(["download", PACKAGE])
-        .current_dir(folder))
-    .context("apt-get could not fetch it: run `apt-get update` and try again")?;
+    run(Command::new("apt-get").args(["download", PACKAGE]).current_dir(folder))
+        .context("apt-get could not fetch it: run `apt-get update` and try again")?;
     let list = || format!("could not list {}", folder.display());
     for entry in fs::read_dir(folder).with_context(list)? {
         let path = entry.with_context(list)?.path();
         if path.extension().is_some_and(|extension| extension == "deb") {
-            run(Command::new("dpkg-deb")
-                .arg("--extract")
-                .arg(&path)
-                .arg(folder))?;
+            run(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(folder))?;
         }
     }
     let images = folder.join("usr/share/datasets/fashion-mnist").join(FILE);
-    ensure!(
-        images.exists(),
-        "Debian's package {PACKAGE} does not hold {FILE}"
-    );
+    ensure!(images.exists(), "Debian's package {PACKAGE} does not hold {FILE}");
     Ok(images)
 }
 

@@ -3,11 +3,7 @@
 //! A plain binary that runs programs and reads files. It links neither libtorch nor HDF5, so
 //! that it can bring the first and the tools that build the second.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command talks to its user"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its user")]
 
 mod digest;
 mod fetch;

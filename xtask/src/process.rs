@@ -26,14 +26,10 @@ pub(crate) fn cargo() -> Command {
 
 /// Runs `command`, which talks to the terminal itself.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("could not start `{}`", line(command)))?;
+    let status =
+        command.status().with_context(|| format!("could not start `{}`", line(command)))?;
     if !status.success() {
-        bail!(
-            "`{}` failed ({status}); what it said is above",
-            line(command)
-        );
+        bail!("`{}` failed ({status}); what it said is above", line(command));
     }
     Ok(())
 }
@@ -46,12 +42,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         .with_context(|| format!("could not start `{}`", line(command)))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "`{}` failed ({}): {}",
-            line(command),
-            output.status,
-            said.trim()
-        );
+        bail!("`{}` failed ({}): {}", line(command), output.status, said.trim());
     }
     String::from_utf8(output.stdout)
         .with_context(|| format!("`{}` printed something that is not UTF-8", line(command)))
@@ -64,8 +55,5 @@ pub(crate) fn runs(program: impl AsRef<OsStr>) -> bool {
 
 fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(OsStr::to_string_lossy)
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }

@@ -88,12 +88,7 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
     let mut experiment = eps();
     experiment
         .args(["experiment", &options.experiment])
-        .args([
-            "--profile",
-            options.profile.name(),
-            "--device",
-            &options.device,
-        ])
+        .args(["--profile", options.profile.name(), "--device", &options.device])
         .arg("--out")
         .arg(&out);
     if options.from_scratch {
@@ -102,11 +97,7 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
     run(&mut experiment)?;
 
     let report = out.join("report.html");
-    ensure!(
-        report.is_file(),
-        "the experiment ended without a report at {}",
-        report.display()
-    );
+    ensure!(report.is_file(), "the experiment ended without a report at {}", report.display());
     println!("report: {}", report.display());
     Ok(())
 }
@@ -128,14 +119,9 @@ fn train_all(networks: &Path, device: &str) -> Result<()> {
         println!("training {name} ({} of {})", index + 1, recipes.len());
         let mut train = eps();
         train.arg("train").arg(folder.join(format!("{name}.json")));
-        train
-            .arg("--out")
-            .arg(networks.join(name))
-            .args(["--device", device]);
+        train.arg("--out").arg(networks.join(name)).args(["--device", device]);
         if let Some(start) = start {
-            train
-                .arg("--start")
-                .arg(networks.join(stem(start)).join(start));
+            train.arg("--start").arg(networks.join(stem(start)).join(start));
         }
         run(&mut train)?;
     }
@@ -143,19 +129,11 @@ fn train_all(networks: &Path, device: &str) -> Result<()> {
 }
 
 fn read_recipes(folder: &Path) -> Result<Vec<Recipe>> {
-    let list = || {
-        format!(
-            "could not list {}: restore it from the repository",
-            folder.display()
-        )
-    };
+    let list = || format!("could not list {}: restore it from the repository", folder.display());
     let mut recipes = Vec::new();
     for entry in fs::read_dir(folder).with_context(list)? {
         let path = entry.with_context(list)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "json")
-        {
+        if path.extension().is_some_and(|extension| extension == "json") {
             let failed = || format!("{} is no training configuration", path.display());
             let text = fs::read_to_string(&path).with_context(failed)?;
             recipes.push(serde_json::from_str(&text).with_context(failed)?);
@@ -229,19 +207,13 @@ mod tests {
     fn the_defaults_are_those_of_the_readme() {
         let options = Command::try_parse_from(["reproduce"]).unwrap().options;
         assert_eq!(options.profile.name(), "quick");
-        assert_eq!(
-            (options.experiment.as_str(), options.device.as_str()),
-            ("main", "cpu")
-        );
+        assert_eq!((options.experiment.as_str(), options.device.as_str()), ("main", "cpu"));
         assert!(!options.from_scratch);
     }
 
     fn recipe(name: &str, start: Option<&str>) -> Recipe {
         let start = start.map(|start| format!("{start}.safetensors"));
-        Recipe {
-            name: name.to_owned(),
-            start,
-        }
+        Recipe { name: name.to_owned(), start }
     }
 
     #[test]
@@ -260,10 +232,7 @@ mod tests {
     #[test]
     fn trainings_without_an_order_are_named() {
         let error = in_order(vec![recipe("prior", None), recipe("box", Some("lost"))]).unwrap_err();
-        assert!(
-            error.to_string().starts_with("no order trains box"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("no order trains box"), "{error}");
     }
 
     #[test]
@@ -284,10 +253,7 @@ mod tests {
         for value in ["gpu", "cuda:", "cuda:x", "cuda:-1", "CPU", ""] {
             let message = refused(["reproduce", "--device", value]);
             assert!(message.contains(&format!("'{value}'")), "{message}");
-            assert!(
-                message.contains("`cuda:INDEX`") || value.is_empty(),
-                "{message}"
-            );
+            assert!(message.contains("`cuda:INDEX`") || value.is_empty(), "{message}");
         }
         for value in ["cpu", "cuda", "cuda:0", "cuda:12"] {
             assert_eq!(device(value).as_deref(), Ok(value));

@@ -46,11 +46,7 @@ pub(crate) fn setup(cuda: bool) -> Result<()> {
     if fetches_libtorch || fetches_cmake {
         missing.extend(missing_python());
     }
-    ensure!(
-        missing.is_empty(),
-        "set-up needs more than it found:\n  - {}",
-        missing.join("\n  - ")
-    );
+    ensure!(missing.is_empty(), "set-up needs more than it found:\n  - {}", missing.join("\n  - "));
 
     match libtorch {
         Libtorch::Ours if fetches_libtorch => install_libtorch(&deps, cuda)?,
@@ -132,9 +128,7 @@ fn install_libtorch(deps: &Path, cuda: bool) -> Result<()> {
         // Cargo sees no change, since the path is the same, but other libraries are linked.
         for profile in ["dev", "release"] {
             let packages = LINKED.iter().flat_map(|package| ["--package", package]);
-            run(cargo()
-                .args(["clean", "--quiet", "--profile", profile])
-                .args(packages))?;
+            run(cargo().args(["clean", "--quiet", "--profile", profile]).args(packages))?;
         }
     }
     println!("libtorch {TORCH} is in {}", deps.join("libtorch").display());
@@ -179,11 +173,7 @@ fn check_libtorch(folder: &Path, cuda: bool) -> Result<()> {
 fn check_python_torch() -> Result<()> {
     const REMEDY: &str = "install it there, or unset LIBTORCH_USE_PYTORCH to take the libtorch \
                           that set-up brings";
-    let python = if std::env::var_os("VIRTUAL_ENV").is_some() {
-        "python"
-    } else {
-        "python3"
-    };
+    let python = if std::env::var_os("VIRTUAL_ENV").is_some() { "python" } else { "python3" };
     let script = "import torch; print(torch.__version__)";
     let version = output(Command::new(python).args(["-c", script])).with_context(|| {
         format!("LIBTORCH_USE_PYTORCH is set but `{python}` has no torch {TORCH}: {REMEDY}")
@@ -341,14 +331,8 @@ mod tests {
         let set = |folder| Some(OsStr::new(folder));
         assert_eq!(libtorch_of(None, false, ours), Libtorch::Ours);
         // What .cargo/config.toml sets is not the user's choice.
-        assert_eq!(
-            libtorch_of(set("/repository/.deps/libtorch"), false, ours),
-            Libtorch::Ours
-        );
-        assert_eq!(
-            libtorch_of(set("/opt/t"), false, ours),
-            Libtorch::Folder("/opt/t".into())
-        );
+        assert_eq!(libtorch_of(set("/repository/.deps/libtorch"), false, ours), Libtorch::Ours);
+        assert_eq!(libtorch_of(set("/opt/t"), false, ours), Libtorch::Folder("/opt/t".into()));
         assert_eq!(libtorch_of(set("/opt/t"), true, ours), Libtorch::Python);
         assert_eq!(libtorch_of(None, true, ours), Libtorch::Python);
     }
@@ -364,22 +348,14 @@ mod tests {
 
     #[test]
     fn a_wrong_libtorch_is_named_with_a_remedy() {
-        let error = check_libtorch(Path::new("/no/such/libtorch"), false)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("/no/such/libtorch") && error.contains("unset it"),
-            "{error}"
-        );
+        let error = check_libtorch(Path::new("/no/such/libtorch"), false).unwrap_err().to_string();
+        assert!(error.contains("/no/such/libtorch") && error.contains("unset it"), "{error}");
     }
 
     #[test]
     fn versions_are_read_from_what_programs_print() {
         assert_eq!(version("cmake version 4.4.4\n\nCMake suite"), Some((4, 4)));
-        assert_eq!(
-            version("pip 23.2.1 from /usr/lib (python 3.11)"),
-            Some((23, 2))
-        );
+        assert_eq!(version("pip 23.2.1 from /usr/lib (python 3.11)"), Some((23, 2)));
         assert_eq!(version("no numbers"), None);
         assert!(is_torch("2.13.0") && is_torch("2.13.0+cu130") && !is_torch("2.13.01"));
     }

@@ -27,10 +27,7 @@ pub(crate) fn test() -> Result<()> {
         match &outcome {
             Ok(()) => println!("== {name}: passed in {:.0} s", seconds.as_secs_f64()),
             Err(error) => {
-                println!(
-                    "== {name}: FAILED after {:.0} s: {error:#}",
-                    seconds.as_secs_f64()
-                );
+                println!("== {name}: FAILED after {:.0} s: {error:#}", seconds.as_secs_f64());
             }
         }
         let unusable = name == SET_UP && outcome.is_err();
@@ -46,21 +43,11 @@ pub(crate) fn test() -> Result<()> {
         let verdict = if outcome.is_ok() { "passed" } else { "FAILED" };
         println!("{verdict} {:6.0} s  {name}", seconds.as_secs_f64());
     }
-    let failed: Vec<_> = outcomes
-        .iter()
-        .filter(|outcome| outcome.2.is_err())
-        .collect();
-    println!(
-        "\nchecks: {} passed, {} failed",
-        outcomes.len() - failed.len(),
-        failed.len()
-    );
+    let failed: Vec<_> = outcomes.iter().filter(|outcome| outcome.2.is_err()).collect();
+    println!("\nchecks: {} passed, {} failed", outcomes.len() - failed.len(), failed.len());
     if !failed.is_empty() {
         let names: Vec<_> = failed.iter().map(|outcome| outcome.0.as_str()).collect();
-        bail!(
-            "failed: {}; look for `== NAME: FAILED` above",
-            names.join(", ")
-        );
+        bail!("failed: {}; look for `== NAME: FAILED` above", names.join(", "));
     }
     Ok(())
 }
@@ -73,25 +60,17 @@ fn checks() -> Vec<Check> {
         checks.push((name.to_owned(), check));
     };
     add(SET_UP, Box::new(|| setup::setup(false)));
-    add(
-        "format",
-        Box::new(|| run(cargo().args(["fmt", "--all", "--check"]))),
-    );
+    add("format", Box::new(|| run(cargo().args(["fmt", "--all", "--check"]))));
     add("guards", Box::new(tidy::tidy));
     for package in PURE {
-        let check = move || run(cargo().args(["test", "--release", "--no-fail-fast", "--package", package]));
+        let check = move || {
+            run(cargo().args(["test", "--release", "--no-fail-fast", "--package", package]))
+        };
         add(&format!("tests of {package}"), Box::new(check));
     }
     add("lints", {
-        let clippy = [
-            "clippy",
-            "--release",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "--deny",
-            "warnings",
-        ];
+        let clippy =
+            ["clippy", "--release", "--workspace", "--all-targets", "--", "--deny", "warnings"];
         Box::new(move || run(cargo().args(clippy)))
     });
     add(
@@ -110,10 +89,7 @@ fn checks() -> Vec<Check> {
             run(tests.args(PURE.iter().flat_map(|package| ["--exclude", package])))
         }),
     );
-    add(
-        "smoke run",
-        Box::new(|| reproduce::reproduce(&reproduce::Options::smoke())),
-    );
+    add("smoke run", Box::new(|| reproduce::reproduce(&reproduce::Options::smoke())));
     add("benches compile", Box::new(compile_benches));
     checks
 }
@@ -122,19 +98,8 @@ fn checks() -> Vec<Check> {
 fn compile_benches() -> Result<()> {
     let metadata = tidy::metadata::read()?;
     for package in metadata.members() {
-        if package
-            .targets
-            .iter()
-            .any(|target| target.kind.iter().any(|kind| kind == "bench"))
-        {
-            let benches = [
-                "bench",
-                "--no-run",
-                "--bench",
-                "*",
-                "--package",
-                &package.name,
-            ];
+        if package.targets.iter().any(|target| target.kind.iter().any(|kind| kind == "bench")) {
+            let benches = ["bench", "--no-run", "--bench", "*", "--package", &package.name];
             run(cargo().args(benches))?;
         }
     }

@@ -11,27 +11,14 @@ use anyhow::{Result, bail};
 pub(crate) fn tidy() -> Result<()> {
     let metadata = metadata::read()?;
     let rules = [
-        (
-            "edges between crates and native libraries",
-            graph::check(&metadata),
-        ),
-        (
-            "lints of the workspace in every crate",
-            graph::check_lints(&metadata)?,
-        ),
+        ("edges between crates and native libraries", graph::check(&metadata)),
+        ("lints of the workspace in every crate", graph::check_lints(&metadata)?),
         ("licences of dependencies", licences::check(&metadata)),
         ("committed files", files::check()?),
     ];
     let mut broken = 0;
     for (rule, violations) in &rules {
-        println!(
-            "{rule}: {}",
-            if violations.is_empty() {
-                "kept"
-            } else {
-                "BROKEN"
-            }
-        );
+        println!("{rule}: {}", if violations.is_empty() { "kept" } else { "BROKEN" });
         for violation in violations {
             println!("  - {violation}");
         }

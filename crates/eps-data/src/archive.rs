@@ -78,13 +78,8 @@ impl SampleArchive {
         let mut posterior_sd = Vec::with_capacity(samples.len() / samples_per_image);
         for image in samples.chunks_exact(block) {
             for pixel in 0..shape.len() {
-                let values = || {
-                    image
-                        .iter()
-                        .skip(pixel)
-                        .step_by(shape.len())
-                        .map(|&v| f64::from(v))
-                };
+                let values =
+                    || image.iter().skip(pixel).step_by(shape.len()).map(|&v| f64::from(v));
                 let mean = values().sum::<f64>() / samples_per_image as f64;
                 let squares: f64 = values().map(|v| (v - mean).powi(2)).sum();
                 posterior_mean.push(mean as f32);
@@ -201,11 +196,7 @@ impl SampleArchive {
     }
 
     fn put(&self, output: &Output, group: &Group) -> Result<(), DataError> {
-        let Shape {
-            channels,
-            height,
-            width,
-        } = self.shape;
+        let Shape { channels, height, width } = self.shape;
         let images = [self.len(), channels, height, width];
         let samples = [self.len(), self.samples_per_image, channels, height, width];
         output.put_json(group, "config", &self.config)?;
@@ -222,11 +213,7 @@ impl SampleArchive {
 
     fn get(input: &Input, group: &Group) -> Result<Self, DataError> {
         let (dims, samples) = finite(input, group, "samples", 5)?;
-        let shape = Shape {
-            channels: dims[2],
-            height: dims[3],
-            width: dims[4],
-        };
+        let shape = Shape { channels: dims[2], height: dims[3], width: dims[4] };
         let images = |name: &str| {
             let (found, values) = finite(input, group, name, 4)?;
             let needed = [dims[0], dims[2], dims[3], dims[4]];
@@ -246,11 +233,7 @@ impl SampleArchive {
             samples_per_image: dims[1],
             posterior_mean: images("posterior_mean")?,
             posterior_sd: images("posterior_sd")?,
-            truth: if group.link_exists("truth") {
-                Some(images("truth")?)
-            } else {
-                None
-            },
+            truth: if group.link_exists("truth") { Some(images("truth")?) } else { None },
             samples,
             config: input.json(group, "config")?,
             provenance: input.provenance(group)?,
@@ -286,9 +269,7 @@ impl ArchiveWriter {
     ///
     /// [`DataError::Io`] or [`DataError::Hdf5`] where the file cannot be written.
     pub fn create(path: &Path) -> Result<Self, DataError> {
-        Ok(ArchiveWriter {
-            output: Output::create(path, FORMAT, VERSION)?,
-        })
+        Ok(ArchiveWriter { output: Output::create(path, FORMAT, VERSION)? })
     }
 
     /// Adds an archive as the group `name`; slashes make groups inside groups.
@@ -324,9 +305,7 @@ impl ArchiveReader {
     /// [`DataError::Io`] where the file cannot be opened, [`DataError::Malformed`] where it is
     /// truncated, damaged, no HDF5 or no file of archives of a known version.
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        Ok(ArchiveReader {
-            input: Input::open(path, FORMAT, VERSION)?,
-        })
+        Ok(ArchiveReader { input: Input::open(path, FORMAT, VERSION)? })
     }
 
     /// The names of all groups that hold an archive, sorted; `/` for one in the root.
@@ -341,17 +320,10 @@ impl ArchiveReader {
             if group.link_exists("samples") {
                 let name = group.name();
                 found.push(
-                    name.strip_prefix('/')
-                        .filter(|n| !n.is_empty())
-                        .unwrap_or("/")
-                        .to_owned(),
+                    name.strip_prefix('/').filter(|n| !n.is_empty()).unwrap_or("/").to_owned(),
                 );
             }
-            rest.extend(
-                group
-                    .groups()
-                    .map_err(self.input.failed("list the groups"))?,
-            );
+            rest.extend(group.groups().map_err(self.input.failed("list the groups"))?);
         }
         found.sort();
         Ok(found)

@@ -29,10 +29,7 @@ impl Array {
     /// [`DataError::Malformed`] for another ending or where several arrays and none called `name`
     /// are there, and the errors of each format's reader.
     pub fn read(path: &Path, name: &str) -> Result<Self, DataError> {
-        let ending = path
-            .extension()
-            .and_then(|ending| ending.to_str())
-            .unwrap_or("");
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or("");
         match ending.to_ascii_lowercase().as_str() {
             "npy" => read_npy(path),
             "npz" => {
@@ -43,11 +40,7 @@ impl Array {
             }
             "h5" | "hdf5" => read_hdf5_array(path, name),
             "png" => png::read_png(path).map(|picture| Array {
-                dims: vec![
-                    picture.shape.channels,
-                    picture.shape.height,
-                    picture.shape.width,
-                ],
+                dims: vec![picture.shape.channels, picture.shape.height, picture.shape.width],
                 values: picture.values,
             }),
             _ => Err(DataError::malformed(
@@ -74,6 +67,5 @@ pub(crate) fn choose(path: &Path, names: &[String], preferred: &str) -> Result<u
 
 /// The product of dimensions, unless it overflows.
 pub(crate) fn checked_product(dims: &[usize]) -> Option<usize> {
-    dims.iter()
-        .try_fold(1_usize, |product, &dim| product.checked_mul(dim))
+    dims.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim))
 }

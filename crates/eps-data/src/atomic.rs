@@ -35,9 +35,7 @@ pub fn write_atomically(
 ) -> Result<(), DataError> {
     let mut part = PartFile::create(path)?;
     let mut writer = BufWriter::new(part.file.as_file_mut());
-    write(&mut writer)
-        .and_then(|()| writer.flush())
-        .map_err(DataError::io(path, "write"))?;
+    write(&mut writer).and_then(|()| writer.flush()).map_err(DataError::io(path, "write"))?;
     drop(writer);
     part.finish()
 }
@@ -78,13 +76,8 @@ impl PartFile {
         // A private mode would survive the rename: ask for what `File::create` gives.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder
-            .tempfile_in(directory)
-            .map_err(DataError::io(target, "create"))?;
-        Ok(PartFile {
-            file,
-            target: target.to_owned(),
-        })
+        let file = builder.tempfile_in(directory).map_err(DataError::io(target, "create"))?;
+        Ok(PartFile { file, target: target.to_owned() })
     }
 
     /// Where the temporary file lies.
@@ -104,11 +97,8 @@ impl PartFile {
     /// [`DataError::Io`] where that fails; the temporary file is removed then.
     pub fn finish(self) -> Result<(), DataError> {
         let PartFile { file, target } = self;
-        file.as_file()
-            .sync_all()
-            .map_err(DataError::io(&target, "write"))?;
-        file.persist(&target)
-            .map_err(|e| DataError::io(&target, "rename to")(e.error))?;
+        file.as_file().sync_all().map_err(DataError::io(&target, "write"))?;
+        file.persist(&target).map_err(|e| DataError::io(&target, "rename to")(e.error))?;
         Ok(())
     }
 }
@@ -137,10 +127,7 @@ mod tests {
         })
         .unwrap_err()
         .to_string();
-        assert!(
-            error.contains("a.txt") && error.contains("free some disk space"),
-            "{error}"
-        );
+        assert!(error.contains("a.txt") && error.contains("free some disk space"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"first");
         assert_eq!(names(dir.path()), ["a.txt"]);
     }
@@ -157,18 +144,10 @@ mod tests {
     #[test]
     fn a_missing_directory_and_a_nameless_target_are_named() {
         let dir = tempfile::tempdir().unwrap();
-        let error = PartFile::create(&dir.path().join("no/c.h5"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("no/c.h5") && error.contains("its directory exists"),
-            "{error}"
-        );
+        let error = PartFile::create(&dir.path().join("no/c.h5")).unwrap_err().to_string();
+        assert!(error.contains("no/c.h5") && error.contains("its directory exists"), "{error}");
         let error = PartFile::create(Path::new("..")).unwrap_err().to_string();
-        assert!(
-            error.contains("\"..\"") && error.contains("name a file"),
-            "{error}"
-        );
+        assert!(error.contains("\"..\"") && error.contains("name a file"), "{error}");
     }
 
     #[cfg(unix)]

@@ -19,9 +19,7 @@ pub fn sha256_file(path: &Path) -> Result<String, DataError> {
     let mut hasher = Sha256::new();
     let mut block = vec![0; 1 << 16];
     loop {
-        let n = reader
-            .read(&mut block)
-            .map_err(DataError::io(path, "read"))?;
+        let n = reader.read(&mut block).map_err(DataError::io(path, "read"))?;
         if n == 0 {
             return Ok(hex(&hasher.finalize()));
         }
@@ -59,12 +57,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let message = sha256_file(Path::new("nowhere/abc"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains("nowhere/abc") && message.contains("check the path"),
-            "{message}"
-        );
+        let message = sha256_file(Path::new("nowhere/abc")).unwrap_err().to_string();
+        assert!(message.contains("nowhere/abc") && message.contains("check the path"), "{message}");
     }
 }

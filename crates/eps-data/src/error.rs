@@ -116,26 +116,15 @@ pub enum DataError {
 impl DataError {
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |error| DataError::Io {
-            path,
-            action,
-            error,
-        }
+        move |error| DataError::Io { path, action, error }
     }
 
     pub(crate) fn in_file(self, path: &Path) -> Self {
-        DataError::Unusable {
-            path: path.to_owned(),
-            error: Box::new(self),
-        }
+        DataError::Unusable { path: path.to_owned(), error: Box::new(self) }
     }
 
     pub(crate) fn malformed(path: &Path, problem: impl Into<String>, remedy: &'static str) -> Self {
-        DataError::Malformed {
-            path: path.to_owned(),
-            problem: problem.into(),
-            remedy,
-        }
+        DataError::Malformed { path: path.to_owned(), problem: problem.into(), remedy }
     }
 
     pub(crate) fn invalid(
@@ -143,11 +132,7 @@ impl DataError {
         value: impl ToString,
         remedy: impl Into<String>,
     ) -> Self {
-        DataError::Invalid {
-            what: what.into(),
-            value: value.to_string(),
-            remedy: remedy.into(),
-        }
+        DataError::Invalid { what: what.into(), value: value.to_string(), remedy: remedy.into() }
     }
 }
 
@@ -169,20 +154,13 @@ pub(crate) fn require_finite<T: Copy + Into<f64>>(
 ) -> Result<(), DataError> {
     match first_not_finite(values) {
         None => Ok(()),
-        Some((index, value)) => Err(DataError::NonFinite {
-            path: path.to_owned(),
-            what: what.to_owned(),
-            index,
-            value,
-        }),
+        Some((index, value)) => {
+            Err(DataError::NonFinite { path: path.to_owned(), what: what.to_owned(), index, value })
+        }
     }
 }
 
 /// The first value that is not finite, with its index.
 pub(crate) fn first_not_finite<T: Copy + Into<f64>>(values: &[T]) -> Option<(usize, f64)> {
-    values
-        .iter()
-        .map(|&v| v.into())
-        .enumerate()
-        .find(|(_, v): &(usize, f64)| !v.is_finite())
+    values.iter().map(|&v| v.into()).enumerate().find(|(_, v): &(usize, f64)| !v.is_finite())
 }

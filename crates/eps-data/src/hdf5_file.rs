@@ -39,10 +39,8 @@ pub fn read_hdf5_array(path: &Path, name: &str) -> Result<Array, DataError> {
         return input.numbers(&root, name);
     }
     let datasets = root.datasets().map_err(input.failed("list the datasets"))?;
-    let names: Vec<String> = datasets
-        .iter()
-        .map(|d| d.name().trim_start_matches('/').to_owned())
-        .collect();
+    let names: Vec<String> =
+        datasets.iter().map(|d| d.name().trim_start_matches('/').to_owned()).collect();
     input.numbers(&root, &names[choose(path, &names, name)?])
 }
 
@@ -66,18 +64,12 @@ impl Output {
         let root = output.root()?;
         output.put_text(&root, "format", format)?;
         output.put_number(&root, "format_version", version)?;
-        output.put_text(
-            &root,
-            "created_by",
-            concat!("eps-data ", env!("CARGO_PKG_VERSION")),
-        )?;
+        output.put_text(&root, "created_by", concat!("eps-data ", env!("CARGO_PKG_VERSION")))?;
         Ok(output)
     }
 
     pub(crate) fn root(&self) -> Result<Group, DataError> {
-        self.file
-            .group("/")
-            .map_err(self.failed("open the root group"))
+        self.file.group("/").map_err(self.failed("open the root group"))
     }
 
     /// A new group, with the groups above it.
@@ -128,11 +120,7 @@ impl Output {
         value: &impl Serialize,
     ) -> Result<(), DataError> {
         let text = serde_json::to_string(value).map_err(|e| {
-            DataError::invalid(
-                format!("the attribute {name:?}"),
-                e,
-                "give a value that JSON holds",
-            )
+            DataError::invalid(format!("the attribute {name:?}"), e, "give a value that JSON holds")
         })?;
         self.put_text(at, name, &text)
     }
@@ -164,11 +152,7 @@ impl Output {
         dims: &[usize],
         values: &[T],
     ) -> Result<(), DataError> {
-        assert_eq!(
-            checked_product(dims),
-            Some(values.len()),
-            "{name} with dimensions {dims:?}"
-        );
+        assert_eq!(checked_product(dims), Some(values.len()), "{name} with dimensions {dims:?}");
         let mut chunk = dims.to_vec();
         chunk[0] = 1;
         at.new_dataset::<T>()
@@ -185,8 +169,7 @@ impl Output {
     /// Closes the file and gives it its name.
     pub(crate) fn finish(self) -> Result<(), DataError> {
         let Output { file, part } = self;
-        file.close()
-            .map_err(|error| write_error(part.target(), "close the file", error))?;
+        file.close().map_err(|error| write_error(part.target(), "close the file", error))?;
         part.finish()
     }
 
@@ -197,9 +180,7 @@ impl Output {
 }
 
 fn fixed<const N: usize>(attribute: &Attribute) -> hdf5::Result<Vec<u8>> {
-    attribute
-        .read_scalar::<FixedUnicode<N>>()
-        .map(|text| text.as_bytes().to_vec())
+    attribute.read_scalar::<FixedUnicode<N>>().map(|text| text.as_bytes().to_vec())
 }
 
 fn write_error(target: &Path, action: impl Into<String>, error: hdf5::Error) -> DataError {
@@ -244,10 +225,7 @@ impl Input {
         // HDF5 does not tell a file that is absent from one that is damaged.
         std::fs::File::open(path).map_err(DataError::io(path, "open"))?;
         match File::open(path) {
-            Ok(file) => Ok(Input {
-                path: path.to_owned(),
-                file,
-            }),
+            Ok(file) => Ok(Input { path: path.to_owned(), file }),
             Err(error) => Err(DataError::malformed(
                 path,
                 format!("it cannot be opened as HDF5 ({error})"),
@@ -261,15 +239,11 @@ impl Input {
     }
 
     pub(crate) fn root(&self) -> Result<Group, DataError> {
-        self.file
-            .group("/")
-            .map_err(self.failed("open the root group"))
+        self.file.group("/").map_err(self.failed("open the root group"))
     }
 
     pub(crate) fn group(&self, name: &str) -> Result<Group, DataError> {
-        self.file
-            .group(name)
-            .map_err(self.failed(format!("open the group {name:?}")))
+        self.file.group(name).map_err(self.failed(format!("open the group {name:?}")))
     }
 
     pub(crate) fn number<T: H5Type>(&self, at: &Group, name: &str) -> Result<T, DataError> {
@@ -290,9 +264,7 @@ impl Input {
             Fixed(257..=4096) => fixed::<4096>(&attribute),
             Fixed(4097..=LONGEST_TEXT) => fixed::<LONGEST_TEXT>(&attribute),
             // What Python writes.
-            Variable => attribute
-                .read_scalar::<VarLenUnicode>()
-                .map(|t| t.as_bytes().to_vec()),
+            Variable => attribute.read_scalar::<VarLenUnicode>().map(|t| t.as_bytes().to_vec()),
             _ => {
                 return Err(self.malformed(
                     format!("the attribute {name:?} is of type {found}, no UTF-8 text"),
@@ -312,14 +284,11 @@ impl Input {
                 "add it, or write the file again",
             ));
         }
-        at.attr(name)
-            .map_err(self.failed(format!("open the attribute {name:?}")))
+        at.attr(name).map_err(self.failed(format!("open the attribute {name:?}")))
     }
 
     pub(crate) fn has(&self, at: &Group, attribute: &str) -> Result<bool, DataError> {
-        let names = at
-            .attr_names()
-            .map_err(self.failed("list the attributes"))?;
+        let names = at.attr_names().map_err(self.failed("list the attributes"))?;
         Ok(names.iter().any(|found| found == attribute))
     }
 
@@ -404,22 +373,14 @@ impl Input {
                 "add it, or write the file again",
             ));
         }
-        let dataset = at
-            .dataset(name)
-            .map_err(self.failed(format!("open the dataset {name:?}")))?;
+        let dataset =
+            at.dataset(name).map_err(self.failed(format!("open the dataset {name:?}")))?;
         let dims = dataset.shape();
         // Parts that were never written read as zeros, and a header may promise more than memory.
-        let complete = match (
-            checked_product(&dims),
-            dataset.chunk(),
-            dataset.num_chunks(),
-        ) {
+        let complete = match (checked_product(&dims), dataset.chunk(), dataset.num_chunks()) {
             (None | Some(0), ..) => false,
             (_, Some(chunk), Some(found)) => {
-                let needed = dims
-                    .iter()
-                    .zip(&chunk)
-                    .map(|(&dim, &side)| dim.div_ceil(side));
+                let needed = dims.iter().zip(&chunk).map(|(&dim, &side)| dim.div_ceil(side));
                 found == needed.product::<usize>()
             }
             (Some(size), ..) => dataset.storage_size() >= size as u64,
@@ -434,9 +395,7 @@ impl Input {
     }
 
     fn read<T: H5Type>(&self, dataset: &Dataset, name: &str) -> Result<Vec<T>, DataError> {
-        dataset
-            .read_raw()
-            .map_err(self.failed(format!("read the dataset {name:?}")))
+        dataset.read_raw().map_err(self.failed(format!("read the dataset {name:?}")))
     }
 
     pub(crate) fn failed(
@@ -444,11 +403,6 @@ impl Input {
         action: impl Into<String>,
     ) -> impl FnOnce(hdf5::Error) -> DataError {
         let (path, action) = (self.path.clone(), action.into());
-        move |error| DataError::Hdf5 {
-            path,
-            action,
-            error,
-            remedy: WRITE_AGAIN,
-        }
+        move |error| DataError::Hdf5 { path, action, error, remedy: WRITE_AGAIN }
     }
 }

@@ -95,15 +95,11 @@ fn parse(path: &Path, mut reader: impl Read) -> Result<IdxArray, DataError> {
     let mut magic = [0; 4];
     let n = read_up_to(&mut reader, &mut magic).map_err(unreadable)?;
     if n < 4 {
-        return Err(malformed(format!(
-            "the IDX header ends after {n} of 4 bytes"
-        )));
+        return Err(malformed(format!("the IDX header ends after {n} of 4 bytes")));
     }
     let [zero, zero_too, kind, rank] = magic;
     if (zero, zero_too) != (0, 0) {
-        return Err(malformed(format!(
-            "the first bytes are {magic:02x?}, IDX starts with 00 00"
-        )));
+        return Err(malformed(format!("the first bytes are {magic:02x?}, IDX starts with 00 00")));
     }
     if kind != UNSIGNED_BYTE {
         return Err(DataError::malformed(
@@ -118,26 +114,19 @@ fn parse(path: &Path, mut reader: impl Read) -> Result<IdxArray, DataError> {
         let mut dim = [0; 4];
         let n = read_up_to(&mut reader, &mut dim).map_err(unreadable)?;
         if n < 4 {
-            return Err(malformed(format!(
-                "the file ends inside dimension {axis} of {rank}"
-            )));
+            return Err(malformed(format!("the file ends inside dimension {axis} of {rank}")));
         }
         dims.push(u32::from_be_bytes(dim) as usize);
     }
     let Some(expected) = checked_product(&dims) else {
-        return Err(malformed(format!(
-            "the dimensions {dims:?} overflow the address space"
-        )));
+        return Err(malformed(format!("the dimensions {dims:?} overflow the address space")));
     };
 
     // The header is not trusted with an allocation; one byte more shows what is left over, and
     // reading to the end makes gzip check its CRC.
     let mut data = Vec::new();
     let limit = (expected as u64).saturating_add(1);
-    reader
-        .take(limit)
-        .read_to_end(&mut data)
-        .map_err(unreadable)?;
+    reader.take(limit).read_to_end(&mut data).map_err(unreadable)?;
     if data.len() < expected {
         let found = data.len();
         return Err(malformed(format!(

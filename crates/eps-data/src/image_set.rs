@@ -65,11 +65,7 @@ impl ImageSet {
                 format!("it must be a positive multiple of {one}, the pixels of an image {shape}"),
             ));
         }
-        Ok(ImageSet {
-            shape,
-            pixels,
-            provenance,
-        })
+        Ok(ImageSet { shape, pixels, provenance })
     }
 
     /// The number of images.
@@ -103,11 +99,7 @@ impl ImageSet {
     ///
     /// Where `index ≥ len()`.
     pub fn image(&self, index: usize) -> &[u8] {
-        assert!(
-            index < self.len(),
-            "image {index} of a set of {}",
-            self.len()
-        );
+        assert!(index < self.len(), "image {index} of a set of {}", self.len());
         let one = self.shape.len();
         &self.pixels[index * one..(index + 1) * one]
     }
@@ -118,10 +110,7 @@ impl ImageSet {
     ///
     /// Where `index ≥ len()`.
     pub fn to_unit_range(&self, index: usize) -> Vec<f64> {
-        self.image(index)
-            .iter()
-            .map(|&v| value_of_byte(v))
-            .collect()
+        self.image(index).iter().map(|&v| value_of_byte(v)).collect()
     }
 
     /// [`ImageSet::to_unit_range`] rounded to f32.
@@ -130,10 +119,7 @@ impl ImageSet {
     ///
     /// Where `index ≥ len()`.
     pub fn to_unit_range_f32(&self, index: usize) -> Vec<f32> {
-        self.image(index)
-            .iter()
-            .map(|&v| value_of_byte(v) as f32)
-            .collect()
+        self.image(index).iter().map(|&v| value_of_byte(v) as f32).collect()
     }
 
     /// Writes the set as an HDF5 file.
@@ -144,19 +130,10 @@ impl ImageSet {
     pub fn write(&self, path: &Path) -> Result<(), DataError> {
         let output = Output::create(path, FORMAT, VERSION)?;
         let root = output.root()?;
-        let Shape {
-            channels,
-            height,
-            width,
-        } = self.shape;
+        let Shape { channels, height, width } = self.shape;
         output.put_text(&root, "range", RANGE)?;
         output.put_provenance(&root, &self.provenance)?;
-        output.put_array(
-            &root,
-            "images",
-            &[self.len(), channels, height, width],
-            &self.pixels,
-        )?;
+        output.put_array(&root, "images", &[self.len(), channels, height, width], &self.pixels)?;
         output.finish()
     }
 
@@ -171,11 +148,7 @@ impl ImageSet {
         let input = Input::open(path, FORMAT, VERSION)?;
         let root = input.root()?;
         let (dims, pixels) = input.array(&root, "images", 4)?;
-        let shape = Shape {
-            channels: dims[1],
-            height: dims[2],
-            width: dims[3],
-        };
+        let shape = Shape { channels: dims[1], height: dims[2], width: dims[3] };
         ImageSet::new(shape, pixels, input.provenance(&root)?).map_err(|error| error.in_file(path))
     }
 }

@@ -103,8 +103,7 @@ impl MeasurementSet {
             .iter()
             .enumerate()
             .map(|(index, spec)| {
-                spec.build(shape)
-                    .map_err(|error| DataError::Operator { index, error })
+                spec.build(shape).map_err(|error| DataError::Operator { index, error })
             })
             .collect::<Result<_, _>>()?;
         let Some(first) = built.first() else {
@@ -175,11 +174,7 @@ impl MeasurementSet {
             return Err(DataError::invalid(
                 "the number of true values",
                 truth.len(),
-                format!(
-                    "{} images of shape {} need {needed}",
-                    self.len(),
-                    self.shape
-                ),
+                format!("{} images of shape {} need {needed}", self.len(), self.shape),
             ));
         }
         require_finite("the truth", &truth)?;
@@ -230,11 +225,7 @@ impl MeasurementSet {
     /// Where `index ≥ len()`.
     pub fn operator(&self, index: usize) -> &Operator {
         assert!(index < self.len(), "operator {index} of {}", self.len());
-        if self.operators.len() == 1 {
-            &self.operators[0]
-        } else {
-            &self.operators[index]
-        }
+        if self.operators.len() == 1 { &self.operators[0] } else { &self.operators[index] }
     }
 
     /// The operators as they are written down: one for all measurements, or one for each.
@@ -311,23 +302,14 @@ impl MeasurementSet {
             ));
         }
         let [channels, height, width] = dims;
-        let shape = Shape {
-            channels,
-            height,
-            width,
-        };
+        let shape = Shape { channels, height, width };
         let specs = get_operators(&input, &root, shape)?;
         let sigma_y: f64 = input.number(&root, "sigma_y")?;
         let (dims, y) = floats(&input, &root, "y", 4)?;
         let mut set = MeasurementSet::new(shape, y, specs, sigma_y, input.provenance(&root)?)
             .map_err(unusable)?;
         let range = set.range();
-        expect_dims(
-            &input,
-            "y",
-            &dims,
-            &[dims[0], range.channels, range.height, range.width],
-        )?;
+        expect_dims(&input, "y", &dims, &[dims[0], range.channels, range.height, range.width])?;
         if input.has(&root, "sigma_y_255")? {
             let derived: f64 = input.number(&root, "sigma_y_255")?;
             // Both may have been typed by hand: agreement to six digits is meant to agree.
@@ -374,10 +356,9 @@ fn by_taps(operators: Vec<OperatorSpec>) -> Result<Vec<OperatorSpec>, DataError>
             OperatorSpec::GaussianBlur { sigma_blur, taps } => {
                 blur(&Kernel::gaussian(sigma_blur, taps).map_err(failed)?)
             }
-            OperatorSpec::MotionBlur {
-                length,
-                angle_degrees,
-            } => blur(&Kernel::motion(length, angle_degrees.to_radians()).map_err(failed)?),
+            OperatorSpec::MotionBlur { length, angle_degrees } => {
+                blur(&Kernel::motion(length, angle_degrees.to_radians()).map_err(failed)?)
+            }
             OperatorSpec::CircularBlur { kernel } => {
                 let columns = kernel.first().map_or(0, Vec::len);
                 if let Some(row) = kernel.iter().position(|row| row.len() != columns) {
@@ -411,23 +392,14 @@ fn by_taps(operators: Vec<OperatorSpec>) -> Result<Vec<OperatorSpec>, DataError>
         })
         .collect();
     let rows = kernels.iter().map(|kernel| kernel.len()).max().unwrap_or(0);
-    let columns = kernels
-        .iter()
-        .flat_map(|kernel| kernel.iter())
-        .map(Vec::len)
-        .max()
-        .unwrap_or(0);
-    kernels
-        .into_iter()
-        .for_each(|kernel| pad(kernel, rows, columns));
+    let columns = kernels.iter().flat_map(|kernel| kernel.iter()).map(Vec::len).max().unwrap_or(0);
+    kernels.into_iter().for_each(|kernel| pad(kernel, rows, columns));
     Ok(specs)
 }
 
 fn blur(kernel: &Kernel) -> OperatorSpec {
     let rows = kernel.taps().chunks_exact(kernel.columns());
-    OperatorSpec::CircularBlur {
-        kernel: rows.map(<[f64]>::to_vec).collect(),
-    }
+    OperatorSpec::CircularBlur { kernel: rows.map(<[f64]>::to_vec).collect() }
 }
 
 /// Pads a kernel with zeros around its centre, the tap at (rows/2, columns/2).
@@ -490,12 +462,7 @@ fn put_operators(
                 .flatten()
                 .copied()
                 .collect();
-            output.put_array(
-                root,
-                "mask",
-                &[specs.len(), shape.height, shape.width],
-                &masks,
-            )
+            output.put_array(root, "mask", &[specs.len(), shape.height, shape.width], &masks)
         }
         Family::CircularBlur => matrices("kernel", |spec| match spec {
             OperatorSpec::CircularBlur { kernel } => Some(kernel),
@@ -526,10 +493,7 @@ fn get_operators(
     let matrices = |name: &str| -> Result<Vec<Vec<Vec<f64>>>, DataError> {
         let (dims, values) = floats(input, root, name, 3)?;
         let rows: Vec<Vec<f64>> = values.chunks_exact(dims[2]).map(<[f64]>::to_vec).collect();
-        Ok(rows
-            .chunks_exact(dims[1])
-            .map(<[Vec<f64>]>::to_vec)
-            .collect())
+        Ok(rows.chunks_exact(dims[1]).map(<[Vec<f64>]>::to_vec).collect())
     };
     Ok(match input.json(root, "operator")? {
         Family::AveragePool { factor } => vec![OperatorSpec::AveragePool { factor }],
@@ -538,9 +502,7 @@ fn get_operators(
             expect_dims(input, "mask", &dims, &[dims[0], shape.height, shape.width])?;
             masks
                 .chunks_exact(shape.plane())
-                .map(|observed| OperatorSpec::Mask {
-                    observed: observed.to_vec(),
-                })
+                .map(|observed| OperatorSpec::Mask { observed: observed.to_vec() })
                 .collect()
         }
         Family::CircularBlur => matrices("kernel")?
@@ -562,16 +524,12 @@ fn get_operators(
             vertical
                 .into_iter()
                 .zip(horizontal)
-                .map(|(vertical, horizontal)| OperatorSpec::Separable {
-                    vertical,
-                    horizontal,
-                })
+                .map(|(vertical, horizontal)| OperatorSpec::Separable { vertical, horizontal })
                 .collect()
         }
-        Family::Dense => matrices("matrix")?
-            .into_iter()
-            .map(|matrix| OperatorSpec::Dense { matrix })
-            .collect(),
+        Family::Dense => {
+            matrices("matrix")?.into_iter().map(|matrix| OperatorSpec::Dense { matrix }).collect()
+        }
     })
 }
 

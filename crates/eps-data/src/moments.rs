@@ -55,11 +55,7 @@ impl Moments {
         let n = shape.len();
         for (what, found, needed) in [
             ("the number of values of the mean", mean.len(), n),
-            (
-                "the number of values of the covariance",
-                covariance.len(),
-                n * n,
-            ),
+            ("the number of values of the covariance", covariance.len(), n * n),
         ] {
             if found != needed {
                 return Err(DataError::invalid(
@@ -90,13 +86,7 @@ impl Moments {
                 covariance[i * n + j] = covariance[j * n + i];
             }
         }
-        Ok(Moments {
-            shape,
-            count,
-            mean,
-            covariance,
-            provenance,
-        })
+        Ok(Moments { shape, count, mean, covariance, provenance })
     }
 
     /// The shape of an image.
@@ -133,11 +123,7 @@ impl Moments {
         let n = self.mean.len();
         let mean: Vec<f32> = self.mean.iter().map(|v| *v as f32).collect();
         let upper: Vec<f32> = (0..n)
-            .flat_map(|i| {
-                self.covariance[i * n + i..(i + 1) * n]
-                    .iter()
-                    .map(|v| *v as f32)
-            })
+            .flat_map(|i| self.covariance[i * n + i..(i + 1) * n].iter().map(|v| *v as f32))
             .collect();
         let output = Output::create(path, FORMAT, VERSION)?;
         let root = output.root()?;
@@ -197,11 +183,7 @@ mod tests {
     use super::*;
 
     fn moments() -> Result<Moments, DataError> {
-        let shape = Shape {
-            channels: 1,
-            height: 1,
-            width: 3,
-        };
+        let shape = Shape { channels: 1, height: 1, width: 3 };
         // Multiples of 1/8, exact in f32; the lower triangle is taken from the upper one.
         let covariance = vec![1.0, 0.5, -0.125, 7.0, 2.0, 0.25, 7.0, 7.0, 0.0];
         let provenance = Provenance {
@@ -218,10 +200,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("moments.h5");
         let written = moments().unwrap();
-        assert_eq!(
-            written.covariance(),
-            [1.0, 0.5, -0.125, 0.5, 2.0, 0.25, -0.125, 0.25, 0.0]
-        );
+        assert_eq!(written.covariance(), [1.0, 0.5, -0.125, 0.5, 2.0, 0.25, -0.125, 0.25, 0.0]);
         written.write(&path).unwrap();
         assert_eq!(Moments::read(&path).unwrap(), written);
     }
@@ -234,39 +213,15 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         let error = Moments::read(&path).unwrap_err().to_string();
-        assert!(
-            error.contains("moments.h5") && error.contains("write it again"),
-            "{error}"
-        );
+        assert!(error.contains("moments.h5") && error.contains("write it again"), "{error}");
 
-        let Moments {
-            shape,
-            count,
-            mean,
-            mut covariance,
-            provenance,
-        } = moments().unwrap();
+        let Moments { shape, count, mean, mut covariance, provenance } = moments().unwrap();
         covariance[4] = -2.0;
-        let error = Moments::new(
-            shape,
-            count,
-            mean.clone(),
-            covariance.clone(),
-            provenance.clone(),
-        );
-        assert!(
-            error
-                .unwrap_err()
-                .to_string()
-                .contains("the variance of pixel 1 is -2")
-        );
+        let error =
+            Moments::new(shape, count, mean.clone(), covariance.clone(), provenance.clone());
+        assert!(error.unwrap_err().to_string().contains("the variance of pixel 1 is -2"));
         covariance[4] = f64::NAN;
         let error = Moments::new(shape, count, mean, covariance, provenance);
-        assert!(
-            error
-                .unwrap_err()
-                .to_string()
-                .contains("flat index 4 is NaN")
-        );
+        assert!(error.unwrap_err().to_string().contains("flat index 4 is NaN"));
     }
 }

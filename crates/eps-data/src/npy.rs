@@ -65,11 +65,7 @@ pub fn read_npz(path: &Path) -> Result<Vec<(String, Array)>, DataError> {
     (0..archive.len())
         .map(|index| {
             let member = archive.by_index(index).map_err(damaged)?;
-            let name = member
-                .name()
-                .strip_suffix(".npy")
-                .unwrap_or(member.name())
-                .to_owned();
+            let name = member.name().strip_suffix(".npy").unwrap_or(member.name()).to_owned();
             let array = parse(path, &format!("the array {name:?}"), member)?;
             Ok((name, array))
         })
@@ -96,11 +92,7 @@ pub fn write_npy(path: &Path, dims: &[usize], values: NpyValues<'_>) -> Result<(
         ));
     }
     // As Python writes tuples: (), (2,), (2, 3).
-    let joined = dims
-        .iter()
-        .map(usize::to_string)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let joined = dims.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
     let comma = if dims.len() == 1 { "," } else { "" };
     let mut header =
         format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({joined}{comma}), }}");
@@ -109,11 +101,7 @@ pub fn write_npy(path: &Path, dims: &[usize], values: NpyValues<'_>) -> Result<(
     header.push_str(&" ".repeat(unpadded.next_multiple_of(64) - unpadded));
     header.push('\n');
     let length = u16::try_from(header.len()).map_err(|_| {
-        DataError::invalid(
-            "the number of dimensions",
-            dims.len(),
-            "NumPy reads at most 64",
-        )
+        DataError::invalid("the number of dimensions", dims.len(), "NumPy reads at most 64")
     })?;
 
     write_atomically(path, |file| {
@@ -150,18 +138,10 @@ fn parse(path: &Path, what: &str, mut reader: impl Read) -> Result<Array, DataEr
         )));
     }
     let length = match start[6] {
-        1 => exact("header length", 2)?
-            .iter()
-            .rev()
-            .fold(0, |n, &b| n << 8 | usize::from(b)),
-        2 | 3 => exact("header length", 4)?
-            .iter()
-            .rev()
-            .fold(0, |n, &b| n << 8 | usize::from(b)),
+        1 => exact("header length", 2)?.iter().rev().fold(0, |n, &b| n << 8 | usize::from(b)),
+        2 | 3 => exact("header length", 4)?.iter().rev().fold(0, |n, &b| n << 8 | usize::from(b)),
         version => {
-            return Err(malformed(format!(
-                "{what} is of NPY version {version}, known are 1 to 3"
-            )));
+            return Err(malformed(format!("{what} is of NPY version {version}, known are 1 to 3")));
         }
     };
     if length > LONGEST_HEADER {
@@ -171,28 +151,19 @@ fn parse(path: &Path, what: &str, mut reader: impl Read) -> Result<Array, DataEr
     }
     let text = String::from_utf8_lossy(&exact("header", length)?).into_owned();
     let header = Header::parse(&text).ok_or_else(|| {
-        malformed(format!(
-            "{what} has the unreadable header {:?}",
-            text.trim_end()
-        ))
+        malformed(format!("{what} has the unreadable header {:?}", text.trim_end()))
     })?;
     let kind = Kind::parse(header.descr).ok_or_else(|| {
         DataError::malformed(
             path,
-            format!(
-                "{what} is of the type {:?}, which is no real number",
-                header.descr
-            ),
+            format!("{what} is of the type {:?}, which is no real number", header.descr),
             "convert it to float32, for example with numpy.asarray(a, dtype=\"f4\")",
         )
     })?;
     let Some((count, size)) = checked_product(&header.dims)
         .and_then(|count| Some((count, count.checked_mul(kind.width())?)))
     else {
-        return Err(malformed(format!(
-            "{what} has dimensions {:?} that overflow",
-            header.dims
-        )));
+        return Err(malformed(format!("{what} has dimensions {:?} that overflow", header.dims)));
     };
 
     // The header is not trusted with an allocation; one byte more shows what is left over.
@@ -214,21 +185,11 @@ fn parse(path: &Path, what: &str, mut reader: impl Read) -> Result<Array, DataEr
         )));
     }
 
-    let stored: Vec<f64> = bytes
-        .chunks_exact(kind.width())
-        .map(|b| kind.value(b))
-        .collect();
+    let stored: Vec<f64> = bytes.chunks_exact(kind.width()).map(|b| kind.value(b)).collect();
     debug_assert_eq!(stored.len(), count);
-    let values = if header.fortran_order {
-        row_major(&header.dims, &stored)
-    } else {
-        stored
-    };
+    let values = if header.fortran_order { row_major(&header.dims, &stored) } else { stored };
     require_finite(path, what, &values)?;
-    Ok(Array {
-        dims: header.dims,
-        values,
-    })
+    Ok(Array { dims: header.dims, values })
 }
 
 /// Column-major values in row-major order.
@@ -282,11 +243,7 @@ impl<'a> Header<'a> {
             }
         }
         rest.0.trim().is_empty().then_some(())?;
-        Some(Header {
-            descr: descr?,
-            fortran_order: fortran_order?,
-            dims: dims?,
-        })
+        Some(Header { descr: descr?, fortran_order: fortran_order?, dims: dims? })
     }
 }
 
@@ -301,20 +258,14 @@ impl<'a> Scanner<'a> {
 
     fn word(&mut self) -> &'a str {
         let text = self.0.trim_start();
-        let end = text
-            .find(|c: char| !c.is_ascii_alphanumeric())
-            .unwrap_or(text.len());
+        let end = text.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(text.len());
         let (word, rest) = text.split_at(end);
         self.0 = rest;
         word
     }
 
     fn quoted(&mut self) -> Option<&'a str> {
-        let quote = if self.take('\'').is_some() {
-            '\''
-        } else {
-            self.take('"').map(|()| '"')?
-        };
+        let quote = if self.take('\'').is_some() { '\'' } else { self.take('"').map(|()| '"')? };
         let (inside, rest) = self.0.split_once(quote)?;
         self.0 = rest;
         Some(inside)
@@ -357,11 +308,9 @@ impl Kind {
         match (letter, width) {
             (b'b', b'1')
             | (b'u' | b'i', b'1' | b'2' | b'4' | b'8')
-            | (b'f', b'2' | b'4' | b'8') => Some(Kind {
-                letter,
-                width: usize::from(width - b'0'),
-                big_endian,
-            }),
+            | (b'f', b'2' | b'4' | b'8') => {
+                Some(Kind { letter, width: usize::from(width - b'0'), big_endian })
+            }
             _ => None,
         }
     }

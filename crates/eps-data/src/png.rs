@@ -40,27 +40,14 @@ pub struct Picture {
 /// is damaged, has no pixels to give (animation frames apart), or is transparent somewhere.
 pub fn read_png(path: &Path) -> Result<Picture, DataError> {
     let decoded = decode(path)?;
-    let Decoded {
-        width,
-        height,
-        channels,
-        samples,
-        largest,
-    } = decoded;
+    let Decoded { width, height, channels, samples, largest } = decoded;
     let transparency = channels % 2 == 0;
     let colours = channels - usize::from(transparency);
     let opaque = |pixel: &[u16]| !transparency || pixel[colours] == largest;
-    if let Some(pixel) = samples
-        .chunks_exact(channels)
-        .position(|pixel| !opaque(pixel))
-    {
+    if let Some(pixel) = samples.chunks_exact(channels).position(|pixel| !opaque(pixel)) {
         return Err(DataError::malformed(
             path,
-            format!(
-                "the pixel in row {}, column {} is transparent",
-                pixel / width,
-                pixel % width
-            ),
+            format!("the pixel in row {}, column {} is transparent", pixel / width, pixel % width),
             "flatten the picture onto a background first",
         ));
     }
@@ -69,17 +56,9 @@ pub fn read_png(path: &Path) -> Result<Picture, DataError> {
         _ => f64::from(v) / 32767.5 - 1.0,
     };
     let plane = width * height;
-    let values = (0..colours * plane)
-        .map(|i| value(samples[(i % plane) * channels + i / plane]))
-        .collect();
-    Ok(Picture {
-        shape: Shape {
-            channels: colours,
-            height,
-            width,
-        },
-        values,
-    })
+    let values =
+        (0..colours * plane).map(|i| value(samples[(i % plane) * channels + i / plane])).collect();
+    Ok(Picture { shape: Shape { channels: colours, height, width }, values })
 }
 
 /// A mask as it is read from a picture.
@@ -104,9 +83,7 @@ pub fn read_mask(path: &Path) -> Result<MaskPicture, DataError> {
     let plane = shape.plane();
     let mut observed = Vec::with_capacity(plane);
     for pixel in 0..plane {
-        let colours: Vec<f64> = (0..shape.channels)
-            .map(|c| values[c * plane + pixel])
-            .collect();
+        let colours: Vec<f64> = (0..shape.channels).map(|c| values[c * plane + pixel]).collect();
         observed.push(match colours {
             _ if colours.iter().all(|&v| v == 1.0) => 1,
             _ if colours.iter().all(|&v| v == -1.0) => 0,
@@ -130,11 +107,7 @@ pub fn read_mask(path: &Path) -> Result<MaskPicture, DataError> {
             "paint the observed pixels white: there must be at least one",
         ));
     }
-    Ok(MaskPicture {
-        height: shape.height,
-        width: shape.width,
-        observed,
-    })
+    Ok(MaskPicture { height: shape.height, width: shape.width, observed })
 }
 
 /// A PNG file of 8 bits as bytes, for example to be embedded in a page.
@@ -189,11 +162,8 @@ pub fn encode_png(shape: Shape, values: &[f64]) -> Result<Vec<u8>, DataError> {
         })
     };
     let mut file = Vec::new();
-    let mut encoder = Encoder::new(
-        &mut file,
-        side("width", shape.width)?,
-        side("height", shape.height)?,
-    );
+    let mut encoder =
+        Encoder::new(&mut file, side("width", shape.width)?, side("height", shape.height)?);
     encoder.set_color(colour);
     encoder.set_depth(BitDepth::Eight);
     encoder
@@ -223,29 +193,13 @@ pub fn write_png(path: &Path, shape: Shape, values: &[f64]) -> Result<(), DataEr
 /// Where `factor` is 0 or `picture` does not have the values of its shape.
 pub fn magnify(picture: &Picture, factor: usize) -> Picture {
     assert!(factor > 0, "a magnification of 0");
-    let Shape {
-        channels,
-        height,
-        width,
-    } = picture.shape;
-    assert_eq!(
-        picture.values.len(),
-        picture.shape.len(),
-        "values of a picture {}",
-        picture.shape
-    );
-    let shape = Shape {
-        channels,
-        height: height * factor,
-        width: width * factor,
-    };
+    let Shape { channels, height, width } = picture.shape;
+    assert_eq!(picture.values.len(), picture.shape.len(), "values of a picture {}", picture.shape);
+    let shape = Shape { channels, height: height * factor, width: width * factor };
     let values = (0..shape.len())
         .map(|i| {
-            let (c, row, column) = (
-                i / shape.plane(),
-                i / shape.width % shape.height,
-                i % shape.width,
-            );
+            let (c, row, column) =
+                (i / shape.plane(), i / shape.width % shape.height, i % shape.width);
             picture.values[(c * height + row / factor) * width + column / factor]
         })
         .collect();
@@ -261,12 +215,7 @@ pub fn magnify(picture: &Picture, factor: usize) -> Picture {
 /// Where there is no picture, `columns` is 0, or the shapes differ.
 pub fn mosaic(pictures: &[Option<&Picture>], columns: usize, gap: usize) -> Picture {
     assert!(columns > 0, "a mosaic of 0 columns");
-    let cell = pictures
-        .iter()
-        .flatten()
-        .next()
-        .expect("a mosaic needs a picture")
-        .shape;
+    let cell = pictures.iter().flatten().next().expect("a mosaic needs a picture").shape;
     let rows = pictures.len().div_ceil(columns);
     let shape = Shape {
         channels: cell.channels,
@@ -276,10 +225,7 @@ pub fn mosaic(pictures: &[Option<&Picture>], columns: usize, gap: usize) -> Pict
     let mut values = vec![1.0; shape.len()];
     for (index, picture) in pictures.iter().enumerate() {
         let Some(picture) = picture else { continue };
-        assert_eq!(
-            picture.shape, cell,
-            "the pictures of a mosaic have one shape"
-        );
+        assert_eq!(picture.shape, cell, "the pictures of a mosaic have one shape");
         let top = index / columns * (cell.height + gap);
         let left = index % columns * (cell.width + gap);
         for (line, pixels) in picture.values.chunks_exact(cell.width).enumerate() {
@@ -311,18 +257,13 @@ fn decode(path: &Path) -> Result<Decoded, DataError> {
     let file = File::open(path).map_err(DataError::io(path, "open"))?;
     let mut decoder = Decoder::new(BufReader::new(file));
     decoder.set_transformations(Transformations::EXPAND);
-    let mut reader = decoder
-        .read_info()
-        .map_err(|e| damaged(format!("the PNG header is unreadable ({e})")))?;
+    let mut reader =
+        decoder.read_info().map_err(|e| damaged(format!("the PNG header is unreadable ({e})")))?;
     // A damaged header must not allocate the machine away.
-    let size = reader
-        .output_buffer_size()
-        .filter(|&size| size <= LARGEST_PICTURE)
-        .ok_or_else(|| {
+    let size =
+        reader.output_buffer_size().filter(|&size| size <= LARGEST_PICTURE).ok_or_else(|| {
             let (width, height) = reader.info().size();
-            damaged(format!(
-                "the header announces {width} x {height} pixels, more than 1 GiB"
-            ))
+            damaged(format!("the header announces {width} x {height} pixels, more than 1 GiB"))
         })?;
     let mut bytes = vec![0; size];
     let info = reader
@@ -331,18 +272,11 @@ fn decode(path: &Path) -> Result<Decoded, DataError> {
         .map_err(|e| damaged(format!("the pixels are unreadable ({e})")))?;
     bytes.truncate(info.buffer_size());
     let (samples, largest) = match info.bit_depth {
-        BitDepth::Sixteen => (
-            bytes
-                .chunks_exact(2)
-                .map(|b| u16::from_be_bytes([b[0], b[1]]))
-                .collect(),
-            u16::MAX,
-        ),
+        BitDepth::Sixteen => {
+            (bytes.chunks_exact(2).map(|b| u16::from_be_bytes([b[0], b[1]])).collect(), u16::MAX)
+        }
         // EXPAND brings lower depths to 8 bits.
-        _ => (
-            bytes.into_iter().map(u16::from).collect(),
-            u16::from(u8::MAX),
-        ),
+        _ => (bytes.into_iter().map(u16::from).collect(), u16::from(u8::MAX)),
     };
     Ok(Decoded {
         width: info.width as usize,

@@ -18,19 +18,10 @@ use eps_math::operator::OperatorSpec;
 use serde_json::json;
 use tempfile::TempDir;
 
-const SHAPE: Shape = Shape {
-    channels: 1,
-    height: 4,
-    width: 4,
-};
+const SHAPE: Shape = Shape { channels: 1, height: 4, width: 4 };
 
 fn provenance() -> Provenance {
-    Provenance {
-        name: "n".into(),
-        source: "s".into(),
-        licence: "MIT".into(),
-        sha256: "0".into(),
-    }
+    Provenance { name: "n".into(), source: "s".into(), licence: "MIT".into(), sha256: "0".into() }
 }
 
 /// The message of an error, which must hold all of `parts`.
@@ -60,19 +51,13 @@ fn every_truncation_fails<T: Debug>(
     let whole = std::fs::read(path).unwrap();
     let name = path.file_name().unwrap().to_str().unwrap();
     read(path).unwrap();
-    for length in (0..whole.len())
-        .step_by(whole.len().div_ceil(97))
-        .chain([whole.len() - 1])
-    {
+    for length in (0..whole.len()).step_by(whole.len().div_ceil(97)).chain([whole.len() - 1]) {
         std::fs::write(path, &whole[..length]).unwrap();
         let message = match read(path) {
             Ok(value) => panic!("cut to {length} of {} bytes: {value:?}", whole.len()),
             Err(error) => error.to_string(),
         };
-        assert!(
-            message.contains(name) && message.contains(remedy),
-            "{length}: {message}"
-        );
+        assert!(message.contains(name) && message.contains(remedy), "{length}: {message}");
     }
 }
 
@@ -100,10 +85,7 @@ fn no_damage_goes_unnoticed<T: Debug + PartialEq>(
 // ------------------------------------------------------------------------------------------- IDX
 
 fn idx_file(name: &str) -> (TempDir, PathBuf) {
-    let array = IdxArray {
-        dims: vec![2, 3, 4],
-        data: (0..24).collect(),
-    };
+    let array = IdxArray { dims: vec![2, 3, 4], data: (0..24).collect() };
     file(name, |path| write_idx(path, &array).unwrap())
 }
 
@@ -127,91 +109,43 @@ fn malformed_idx() {
         std::fs::write(&path, bytes).unwrap();
         read_idx(&path)
     };
-    expect(
-        changed(0, 0x89),
-        &["images.idx", "[89, 00, 08, 03]", "fetch it again"],
-    );
-    expect(
-        changed(2, 0x0d),
-        &["images.idx", "0x0d", "convert the values to unsigned bytes"],
-    );
+    expect(changed(0, 0x89), &["images.idx", "[89, 00, 08, 03]", "fetch it again"]);
+    expect(changed(2, 0x0d), &["images.idx", "0x0d", "convert the values to unsigned bytes"]);
     // 2³² − 1 rows: promised, not allocated.
     let mut bytes = whole.clone();
     bytes[4..8].fill(0xff);
     std::fs::write(&path, &bytes).unwrap();
-    expect(
-        read_idx(&path),
-        &[
-            "images.idx",
-            "after 24 of the 51539607540",
-            "[4294967295, 3, 4]",
-        ],
-    );
+    expect(read_idx(&path), &["images.idx", "after 24 of the 51539607540", "[4294967295, 3, 4]"]);
     bytes[4..16].fill(0xff);
     std::fs::write(&path, &bytes).unwrap();
-    expect(
-        read_idx(&path),
-        &[
-            "images.idx",
-            "[4294967295, 4294967295, 4294967295]",
-            "overflow",
-        ],
-    );
+    expect(read_idx(&path), &["images.idx", "[4294967295, 4294967295, 4294967295]", "overflow"]);
     std::fs::write(&path, [&whole[..], &[0]].concat()).unwrap();
     expect(read_idx(&path), &["images.idx", "left over after the 24"]);
 
-    expect(
-        read_idx(Path::new("none/images.idx")),
-        &["none/images.idx", "check the path"],
-    );
-    let wrong = IdxArray {
-        dims: vec![5],
-        data: vec![0; 4],
-    };
-    expect(
-        write_idx(&path, &wrong),
-        &["is 4", "product of the dimensions [5]"],
-    );
+    expect(read_idx(Path::new("none/images.idx")), &["none/images.idx", "check the path"]);
+    let wrong = IdxArray { dims: vec![5], data: vec![0; 4] };
+    expect(write_idx(&path, &wrong), &["is 4", "product of the dimensions [5]"]);
 }
 
 #[test]
 fn another_file_in_place_of_fashion_mnist() {
     for (split, name, remedy) in [
-        (
-            Split::Test,
-            fashion_mnist::TEST_IMAGES,
-            "restore data/fashion-mnist",
-        ),
-        (
-            Split::Train,
-            fashion_mnist::TRAIN_IMAGES,
-            "`cargo xtask fetch fashion-mnist`",
-        ),
+        (Split::Test, fashion_mnist::TEST_IMAGES, "restore data/fashion-mnist"),
+        (Split::Train, fashion_mnist::TRAIN_IMAGES, "`cargo xtask fetch fashion-mnist`"),
     ] {
         let (dir, _path) = idx_file(name);
-        expect(
-            fashion_mnist::load(split, &[dir.path()]),
-            &[name, "SHA-256", remedy],
-        );
+        expect(fashion_mnist::load(split, &[dir.path()]), &[name, "SHA-256", remedy]);
         let empty = tempfile::tempdir().unwrap();
         let looked = format!("looked in: {}", empty.path().display());
-        expect(
-            fashion_mnist::load(split, &[empty.path()]),
-            &[name, "does not exist", &looked],
-        );
+        expect(fashion_mnist::load(split, &[empty.path()]), &[name, "does not exist", &looked]);
     }
-    expect(
-        "training".parse::<Split>(),
-        &["\"training\"", "train, validation or test"],
-    );
+    expect("training".parse::<Split>(), &["\"training\"", "train, validation or test"]);
 }
 
 // ------------------------------------------------------------------------------------------- NPY
 
 fn npy_file() -> (TempDir, PathBuf) {
-    file("a.npy", |path| {
-        write_npy(path, &[2, 3], NpyValues::F32(&[0.5; 6])).unwrap()
-    })
+    file("a.npy", |path| write_npy(path, &[2, 3], NpyValues::F32(&[0.5; 6])).unwrap())
 }
 
 #[test]
@@ -223,9 +157,7 @@ fn truncated_npy_and_npz() {
     let (_dir, path) = file("a.npz", |path| {
         use std::io::Write as _;
         let mut writer = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
-        writer
-            .start_file("a.npy", zip::write::FileOptions::default())
-            .unwrap();
+        writer.start_file("a.npy", zip::write::FileOptions::default()).unwrap();
         writer.write_all(&std::fs::read(&npy).unwrap()).unwrap();
         writer.finish().unwrap();
     });
@@ -238,10 +170,7 @@ fn malformed_npy() {
     let (_dir, path) = npy_file();
     let whole = std::fs::read(&path).unwrap();
     let replaced = |from: &str, to: &str| {
-        let at = whole
-            .windows(from.len())
-            .position(|w| w == from.as_bytes())
-            .unwrap();
+        let at = whole.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
         let mut bytes = whole.clone();
         bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
         std::fs::write(&path, bytes).unwrap();
@@ -249,38 +178,14 @@ fn malformed_npy() {
     };
     let again = "save it again";
     expect(replaced("NUMPY", "MUMPY"), &["a.npy", "4d, 55", again]);
-    expect(
-        replaced("NUMPY\u{1}", "NUMPY\u{9}"),
-        &["a.npy", "version 9", again],
-    );
-    expect(
-        replaced("descr", "desc_"),
-        &["a.npy", "unreadable header", "desc_", again],
-    );
-    expect(
-        replaced("False", "maybe"),
-        &["a.npy", "unreadable header", "maybe", again],
-    );
-    expect(
-        replaced("<f4", "<c8"),
-        &["a.npy", "\"<c8\"", "convert it to float32"],
-    );
-    expect(
-        replaced("<f4", "|O8"),
-        &["a.npy", "\"|O8\"", "convert it to float32"],
-    );
-    expect(
-        replaced("(2, 3), }", "(2,-3), }"),
-        &["a.npy", "unreadable header", again],
-    );
-    expect(
-        replaced("(2, 3), }", "(2, 4), }"),
-        &["a.npy", "ends after 24 of 32 bytes", "[2, 4]"],
-    );
-    expect(
-        replaced("(2, 3), }", "(2, 2), }"),
-        &["a.npy", "left over after its 16", "[2, 2]"],
-    );
+    expect(replaced("NUMPY\u{1}", "NUMPY\u{9}"), &["a.npy", "version 9", again]);
+    expect(replaced("descr", "desc_"), &["a.npy", "unreadable header", "desc_", again]);
+    expect(replaced("False", "maybe"), &["a.npy", "unreadable header", "maybe", again]);
+    expect(replaced("<f4", "<c8"), &["a.npy", "\"<c8\"", "convert it to float32"]);
+    expect(replaced("<f4", "|O8"), &["a.npy", "\"|O8\"", "convert it to float32"]);
+    expect(replaced("(2, 3), }", "(2,-3), }"), &["a.npy", "unreadable header", again]);
+    expect(replaced("(2, 3), }", "(2, 4), }"), &["a.npy", "ends after 24 of 32 bytes", "[2, 4]"]);
+    expect(replaced("(2, 3), }", "(2, 2), }"), &["a.npy", "left over after its 16", "[2, 2]"]);
     let large = format!("({0}, {0}), }}", u64::MAX / 2);
     expect(replaced("(2, 3), }", &large), &["a.npy", "overflow"]);
     std::fs::write(&path, b"\x93NUMPY\x02\x00\xff\xff\xff\xff").unwrap();
@@ -298,10 +203,7 @@ fn arrays_that_cannot_be_chosen() {
     let (dir, path) = npy_file();
     let other = dir.path().join("a.mat");
     std::fs::rename(&path, &other).unwrap();
-    expect(
-        Array::read(&other, "samples"),
-        &["a.mat", "\"mat\"", ".npy", ".h5"],
-    );
+    expect(Array::read(&other, "samples"), &["a.mat", "\"mat\"", ".npy", ".h5"]);
 
     let (_dir, path) = samples_file();
     expect(
@@ -314,9 +216,7 @@ fn arrays_that_cannot_be_chosen() {
 
 fn png_file() -> (TempDir, PathBuf) {
     let values: Vec<f64> = (0..16).map(|i| f64::from(i) / 8.0 - 1.0).collect();
-    file("picture.png", |path| {
-        write_png(path, SHAPE, &values).unwrap()
-    })
+    file("picture.png", |path| write_png(path, SHAPE, &values).unwrap())
 }
 
 #[test]
@@ -329,39 +229,17 @@ fn truncated_png() {
 
 #[test]
 fn malformed_png() {
-    let (_dir, path) = file("picture.png", |path| {
-        std::fs::write(path, "GIF89a").unwrap()
-    });
-    expect(
-        read_png(&path),
-        &["picture.png", "export it again as an 8-bit or 16-bit PNG"],
-    );
-    expect(
-        read_png(Path::new("none.png")),
-        &["none.png", "check the path"],
-    );
+    let (_dir, path) = file("picture.png", |path| std::fs::write(path, "GIF89a").unwrap());
+    expect(read_png(&path), &["picture.png", "export it again as an 8-bit or 16-bit PNG"]);
+    expect(read_png(Path::new("none.png")), &["none.png", "check the path"]);
 
     let mut encoder = png::Encoder::new(std::fs::File::create(&path).unwrap(), 2, 1);
     encoder.set_color(png::ColorType::Rgba);
-    encoder
-        .write_header()
-        .unwrap()
-        .write_image_data(&[1, 2, 3, 255, 1, 2, 3, 254])
-        .unwrap();
-    expect(
-        read_png(&path),
-        &["picture.png", "row 0, column 1 is transparent", "flatten"],
-    );
+    encoder.write_header().unwrap().write_image_data(&[1, 2, 3, 255, 1, 2, 3, 254]).unwrap();
+    expect(read_png(&path), &["picture.png", "row 0, column 1 is transparent", "flatten"]);
 
-    let two = Shape {
-        channels: 2,
-        height: 1,
-        width: 1,
-    };
-    expect(
-        encode_png(two, &[0.0; 2]),
-        &["channels", "is 2", "1 (grey) or 3"],
-    );
+    let two = Shape { channels: 2, height: 1, width: 1 };
+    expect(encode_png(two, &[0.0; 2]), &["channels", "is 2", "1 (grey) or 3"]);
     expect(encode_png(SHAPE, &[0.0; 3]), &["is 3", "[1, 4, 4] has 16"]);
     std::fs::remove_file(&path).unwrap();
     let mut values = [0.0; 16];
@@ -373,15 +251,9 @@ fn malformed_png() {
 #[test]
 fn masks_that_are_none() {
     let (_dir, path) = png_file();
-    expect(
-        read_mask(&path),
-        &["picture.png", "row 0, column 1", "neither black", "white"],
-    );
+    expect(read_mask(&path), &["picture.png", "row 0, column 1", "neither black", "white"]);
     write_png(&path, SHAPE, &[-1.0; 16]).unwrap();
-    expect(
-        read_mask(&path),
-        &["picture.png", "hides all 16 pixels", "white"],
-    );
+    expect(read_mask(&path), &["picture.png", "hides all 16 pixels", "white"]);
 }
 
 // ------------------------------------------------------------------------------------------ HDF5
@@ -399,18 +271,12 @@ fn samples_file() -> (TempDir, PathBuf) {
 }
 
 fn measurement() -> Result<MeasurementSet, DataError> {
-    let mask = OperatorSpec::Mask {
-        observed: (0..16).map(|i| i % 2).collect(),
-    };
+    let mask = OperatorSpec::Mask { observed: (0..16).map(|i| i % 2).collect() };
     MeasurementSet::new(SHAPE, vec![0.25; 48], vec![mask], 0.05, provenance())
 }
 
 fn measurements_file() -> (TempDir, PathBuf) {
-    let set = measurement()
-        .unwrap()
-        .with_truth(vec![0.5; 48])
-        .unwrap()
-        .with_seed(3);
+    let set = measurement().unwrap().with_truth(vec![0.5; 48]).unwrap().with_seed(3);
     file("y.h5", |path| set.write(path).unwrap())
 }
 
@@ -419,13 +285,7 @@ fn truncated_or_damaged_hdf5() {
     let again = "write it again";
     let content = |set: MeasurementSet| {
         let truth = set.truth().map(<[f64]>::to_vec);
-        (
-            set.y().to_vec(),
-            set.operator_specs().to_vec(),
-            set.sigma_y(),
-            set.seed(),
-            truth,
-        )
+        (set.y().to_vec(), set.operator_specs().to_vec(), set.sigma_y(), set.seed(), truth)
     };
     let (_dir, path) = images_file();
     every_truncation_fails(&path, again, ImageSet::read);
@@ -435,13 +295,9 @@ fn truncated_or_damaged_hdf5() {
     every_truncation_fails(&path, again, MeasurementSet::read);
 
     let (_dir, path) = images_file();
-    no_damage_goes_unnoticed(&path, |path| {
-        ImageSet::read(path).map(|set| set.pixels().to_vec())
-    });
+    no_damage_goes_unnoticed(&path, |path| ImageSet::read(path).map(|set| set.pixels().to_vec()));
     let (_dir, path) = samples_file();
-    no_damage_goes_unnoticed(&path, |path| {
-        SampleArchive::read(path).map(|a| a.samples().to_vec())
-    });
+    no_damage_goes_unnoticed(&path, |path| SampleArchive::read(path).map(|a| a.samples().to_vec()));
     let (_dir, path) = measurements_file();
     no_damage_goes_unnoticed(&path, |path| MeasurementSet::read(path).map(content));
 }
@@ -449,33 +305,16 @@ fn truncated_or_damaged_hdf5() {
 #[test]
 fn another_file_in_place_of_hdf5() {
     let (_dir, path) = png_file();
-    expect(
-        ImageSet::read(&path),
-        &["picture.png", "cannot be opened as HDF5", "another format"],
-    );
-    expect(
-        MeasurementSet::read(Path::new("none.h5")),
-        &["none.h5", "check the path"],
-    );
+    expect(ImageSet::read(&path), &["picture.png", "cannot be opened as HDF5", "another format"]);
+    expect(MeasurementSet::read(Path::new("none.h5")), &["none.h5", "check the path"]);
     let (_dir, path) = images_file();
     expect(
         MeasurementSet::read(&path),
-        &[
-            "images.h5",
-            "\"eps-images\"",
-            "\"eps-measurements\"",
-            "file of the right kind",
-        ],
+        &["images.h5", "\"eps-images\"", "\"eps-measurements\"", "file of the right kind"],
     );
-    expect(
-        ArchiveReader::open(&path),
-        &["images.h5", "\"eps-samples\""],
-    );
+    expect(ArchiveReader::open(&path), &["images.h5", "\"eps-samples\""]);
     let (_dir, path) = file("plain.h5", |path| drop(hdf5::File::create(path).unwrap()));
-    expect(
-        ImageSet::read(&path),
-        &["plain.h5", "\"format\"", "is missing"],
-    );
+    expect(ImageSet::read(&path), &["plain.h5", "\"format\"", "is missing"]);
     expect(read_hdf5_array(&path, "y"), &["plain.h5", "no array \"y\""]);
     let (_dir, path) = samples_file();
     let reader = ArchiveReader::open(&path).unwrap();
@@ -500,11 +339,7 @@ fn replace_dataset<T: hdf5::H5Type>(path: &Path, name: &str, dims: &[usize], val
 fn replace_attribute<T: hdf5::H5Type>(path: &Path, name: &str, value: T) {
     change(path, |file| {
         file.delete_attr(name).unwrap();
-        file.new_attr::<T>()
-            .create(name)
-            .unwrap()
-            .write_scalar(&value)
-            .unwrap();
+        file.new_attr::<T>().create(name).unwrap().write_scalar(&value).unwrap();
     });
 }
 
@@ -542,94 +377,52 @@ fn missing_datasets_and_attributes() {
     for name in ["samples", "posterior_mean", "posterior_sd"] {
         let (_dir, path) = samples_file();
         change(&path, |file| file.unlink(name).unwrap());
-        expect(
-            SampleArchive::read(&path),
-            &["samples.h5", name, "is missing", "write the file"],
-        );
+        expect(SampleArchive::read(&path), &["samples.h5", name, "is missing", "write the file"]);
     }
     let (_dir, path) = samples_file();
     change(&path, |file| file.delete_attr("config").unwrap());
-    expect(
-        SampleArchive::read(&path),
-        &["samples.h5", "\"config\"", "is missing"],
-    );
+    expect(SampleArchive::read(&path), &["samples.h5", "\"config\"", "is missing"]);
     let (_dir, path) = images_file();
     change(&path, |file| file.unlink("images").unwrap());
-    expect(
-        ImageSet::read(&path),
-        &["images.h5", "\"images\"", "is missing"],
-    );
+    expect(ImageSet::read(&path), &["images.h5", "\"images\"", "is missing"]);
 }
 
 #[test]
 fn datasets_of_the_wrong_shape_or_type() {
     let (_dir, path) = images_file();
     replace_dataset(&path, "images", &[3, 16], &[0_u8; 48]);
-    expect(
-        ImageSet::read(&path),
-        &["images.h5", "[3, 16]", "needed are 4", "reshape"],
-    );
+    expect(ImageSet::read(&path), &["images.h5", "[3, 16]", "needed are 4", "reshape"]);
     replace_dataset(&path, "images", &[3, 1, 4, 4], &[0.0_f32; 48]);
-    expect(
-        ImageSet::read(&path),
-        &["images.h5", "float32", "uint8", "convert it"],
-    );
+    expect(ImageSet::read(&path), &["images.h5", "float32", "uint8", "convert it"]);
     replace_dataset(&path, "images", &[0, 1, 4, 4], &[0_u8; 0]);
-    expect(
-        ImageSet::read(&path),
-        &["images.h5", "[0, 1, 4, 4]", "empty or incomplete"],
-    );
+    expect(ImageSet::read(&path), &["images.h5", "[0, 1, 4, 4]", "empty or incomplete"]);
 
     let (_dir, path) = samples_file();
     replace_dataset(&path, "posterior_mean", &[3, 1, 2, 8], &[0.0_f32; 48]);
     expect(
         SampleArchive::read(&path),
-        &[
-            "samples.h5",
-            "\"posterior_mean\"",
-            "[3, 1, 2, 8]",
-            "[3, 1, 4, 4]",
-        ],
+        &["samples.h5", "\"posterior_mean\"", "[3, 1, 2, 8]", "[3, 1, 4, 4]"],
     );
 
     let (_dir, path) = measurements_file();
     replace_dataset(&path, "truth", &[3, 3, 4, 4], &[0.0_f64; 144]);
-    expect(
-        MeasurementSet::read(&path),
-        &["y.h5", "\"truth\"", "[3, 3, 4, 4]", "[3, 1, 4, 4]"],
-    );
+    expect(MeasurementSet::read(&path), &["y.h5", "\"truth\"", "[3, 3, 4, 4]", "[3, 1, 4, 4]"]);
     replace_dataset(&path, "y", &[3, 1, 2, 8], &[0.0_f64; 48]);
-    expect(
-        MeasurementSet::read(&path),
-        &["y.h5", "\"y\"", "[3, 1, 2, 8]", "[3, 1, 4, 4]"],
-    );
+    expect(MeasurementSet::read(&path), &["y.h5", "\"y\"", "[3, 1, 2, 8]", "[3, 1, 4, 4]"]);
     let (_dir, path) = measurements_file();
     replace_dataset(&path, "mask", &[3, 2, 2], &[1_u8; 12]);
-    expect(
-        MeasurementSet::read(&path),
-        &["y.h5", "\"mask\"", "[3, 2, 2]", "[3, 4, 4]"],
-    );
+    expect(MeasurementSet::read(&path), &["y.h5", "\"mask\"", "[3, 2, 2]", "[3, 4, 4]"]);
     replace_dataset(&path, "mask", &[2, 4, 4], &[1_u8; 32]);
-    expect(
-        MeasurementSet::read(&path),
-        &["y.h5", "operators is 2", "each of the 3"],
-    );
+    expect(MeasurementSet::read(&path), &["y.h5", "operators is 2", "each of the 3"]);
 
     // A dataset that was created and never written reads as zeros: it must not be taken for data.
     let (_dir, path) = images_file();
     change(&path, |file| {
         file.unlink("images").unwrap();
         let dims = [1_usize << 40, 1, 4, 4];
-        file.new_dataset::<u8>()
-            .chunk([1, 1, 4, 4])
-            .shape(dims)
-            .create("images")
-            .unwrap();
+        file.new_dataset::<u8>().chunk([1, 1, 4, 4]).shape(dims).create("images").unwrap();
     });
-    expect(
-        ImageSet::read(&path),
-        &["images.h5", "[1099511627776, 1, 4, 4]", "incomplete"],
-    );
+    expect(ImageSet::read(&path), &["images.h5", "[1099511627776, 1, 4, 4]", "incomplete"]);
 }
 
 #[test]
@@ -638,14 +431,8 @@ fn values_that_are_not_finite() {
     samples[7] = f32::NAN;
     let (_dir, path) = samples_file();
     replace_dataset(&path, "samples", &[3, 2, 1, 4, 4], &samples);
-    expect(
-        SampleArchive::read(&path),
-        &["samples.h5", "\"samples\"", "NaN", "index 7", "finite"],
-    );
-    expect(
-        read_hdf5_array(&path, "samples"),
-        &["samples.h5", "NaN", "index 7"],
-    );
+    expect(SampleArchive::read(&path), &["samples.h5", "\"samples\"", "NaN", "index 7", "finite"]);
+    expect(read_hdf5_array(&path, "samples"), &["samples.h5", "NaN", "index 7"]);
     expect(
         SampleArchive::new(SHAPE, 2, samples, json!({}), provenance()),
         &["sample value", "index 7", "NaN"],
@@ -655,15 +442,9 @@ fn values_that_are_not_finite() {
     y[9] = f64::INFINITY;
     let (_dir, path) = measurements_file();
     replace_dataset(&path, "y", &[3, 1, 4, 4], &y);
-    expect(
-        MeasurementSet::read(&path),
-        &["y.h5", "\"y\"", "inf", "index 9"],
-    );
+    expect(MeasurementSet::read(&path), &["y.h5", "\"y\"", "inf", "index 9"]);
     let pool = || vec![OperatorSpec::AveragePool { factor: 1 }];
-    expect(
-        MeasurementSet::new(SHAPE, y, pool(), 0.1, provenance()),
-        &["y", "index 9", "inf"],
-    );
+    expect(MeasurementSet::new(SHAPE, y, pool(), 0.1, provenance()), &["y", "index 9", "inf"]);
     let truth = measurement().unwrap().with_truth(vec![f64::NAN; 48]);
     expect(truth, &["truth", "index 0", "NaN"]);
 }
@@ -677,109 +458,54 @@ fn measurements_that_make_no_sense() {
     }
     let (_dir, path) = measurements_file();
     replace_attribute(&path, "sigma_y", -0.05_f64);
-    expect(
-        MeasurementSet::read(&path),
-        &["y.h5", "sigma_y is -0.05", "positive"],
-    );
+    expect(MeasurementSet::read(&path), &["y.h5", "sigma_y is -0.05", "positive"]);
     let (_dir, path) = measurements_file();
     replace_attribute(&path, "sigma_y_255", 0.05_f64);
-    expect(
-        MeasurementSet::read(&path),
-        &["y.h5", "sigma_y_255 = 0.05", "6.375", "correct one"],
-    );
+    expect(MeasurementSet::read(&path), &["y.h5", "sigma_y_255 = 0.05", "6.375", "correct one"]);
     let (_dir, path) = measurements_file();
     replace_attribute(&path, "operator", text("{\"operator\": \"fisheye\"}"));
-    expect(
-        MeasurementSet::read(&path),
-        &["y.h5", "\"operator\"", "fisheye", "average-pool"],
-    );
+    expect(MeasurementSet::read(&path), &["y.h5", "\"operator\"", "fisheye", "average-pool"]);
     for height in [0, u64::MAX] {
         let (_dir, path) = measurements_file();
         replace_attribute(&path, "height", height);
         let found = format!("[1, {height}, 4]");
-        expect(
-            MeasurementSet::read(&path),
-            &["y.h5", "height", &found, "correct them"],
-        );
+        expect(MeasurementSet::read(&path), &["y.h5", "height", &found, "correct them"]);
     }
     let (_dir, path) = measurements_file();
     replace_attribute(&path, "format_version", 9_u64);
-    expect(
-        MeasurementSet::read(&path),
-        &["y.h5", "format_version", "is 9", "known is 1"],
-    );
+    expect(MeasurementSet::read(&path), &["y.h5", "format_version", "is 9", "known is 1"]);
     let (_dir, path) = measurements_file();
     replace_dataset(&path, "mask", &[1, 4, 4], &[0_u8; 16]);
-    expect(
-        MeasurementSet::read(&path),
-        &["y.h5", "image 0", "hides all 16 pixels"],
-    );
+    expect(MeasurementSet::read(&path), &["y.h5", "image 0", "hides all 16 pixels"]);
 
     let new = |y: usize, operators| {
         MeasurementSet::new(SHAPE, vec![0.0; y], operators, 0.1, provenance())
     };
     let pool = |factor| OperatorSpec::AveragePool { factor };
-    let mask = |seen| OperatorSpec::Mask {
-        observed: vec![seen; 16],
-    };
+    let mask = |seen| OperatorSpec::Mask { observed: vec![seen; 16] };
     expect(new(16, vec![mask(0)]), &["image 0", "hides all 16"]);
-    expect(
-        new(16, vec![mask(1), mask(0)]),
-        &["image 1", "hides all 16"],
-    );
+    expect(new(16, vec![mask(1), mask(0)]), &["image 1", "hides all 16"]);
     expect(new(16, vec![pool(3)]), &["image 0", "3", "does not divide"]);
-    expect(
-        new(16, vec![mask(1), pool(2)]),
-        &["operator 1", "average-pool", "here mask"],
-    );
-    expect(
-        new(16, vec![pool(2), pool(4)]),
-        &["measurement 1", "[1, 1, 1]", "[1, 2, 2]"],
-    );
-    expect(
-        new(5, vec![pool(2)]),
-        &["y", "is 5", "multiple of 4", "[1, 2, 2]"],
-    );
+    expect(new(16, vec![mask(1), pool(2)]), &["operator 1", "average-pool", "here mask"]);
+    expect(new(16, vec![pool(2), pool(4)]), &["measurement 1", "[1, 1, 1]", "[1, 2, 2]"]);
+    expect(new(5, vec![pool(2)]), &["y", "is 5", "multiple of 4", "[1, 2, 2]"]);
     expect(new(16, vec![]), &["operators is 0", "give one"]);
-    expect(
-        new(16, vec![pool(2), pool(2)]),
-        &["operators is 2", "each of the 4"],
-    );
-    let ragged = OperatorSpec::CircularBlur {
-        kernel: vec![vec![1.0], vec![1.0, 2.0]],
-    };
-    expect(
-        new(16, vec![ragged]),
-        &["row 1 of kernel 0", "is 2", "the first, 1"],
-    );
-    let large = OperatorSpec::GaussianBlur {
-        sigma_blur: 1.0,
-        taps: 5,
-    };
+    expect(new(16, vec![pool(2), pool(2)]), &["operators is 2", "each of the 4"]);
+    let ragged = OperatorSpec::CircularBlur { kernel: vec![vec![1.0], vec![1.0, 2.0]] };
+    expect(new(16, vec![ragged]), &["row 1 of kernel 0", "is 2", "the first, 1"]);
+    let large = OperatorSpec::GaussianBlur { sigma_blur: 1.0, taps: 5 };
     expect(new(16, vec![large]), &["image 0", "5×5", "4×4", "crop it"]);
-    expect(
-        measurement().unwrap().with_truth(vec![0.0; 7]),
-        &["is 7", "need 48"],
-    );
+    expect(measurement().unwrap().with_truth(vec![0.0; 7]), &["is 7", "need 48"]);
 }
 
 #[test]
 fn sets_and_archives_of_the_wrong_length() {
-    expect(
-        ImageSet::new(SHAPE, vec![], provenance()),
-        &["is 0", "multiple of 16"],
-    );
-    expect(
-        ImageSet::new(SHAPE, vec![0; 17], provenance()),
-        &["is 17", "multiple of 16"],
-    );
+    expect(ImageSet::new(SHAPE, vec![], provenance()), &["is 0", "multiple of 16"]);
+    expect(ImageSet::new(SHAPE, vec![0; 17], provenance()), &["is 17", "multiple of 16"]);
     let archive = |n: usize| SampleArchive::new(SHAPE, 2, vec![0.0; n], json!({}), provenance());
     expect(archive(0), &["is 0", "multiple of 32"]);
     expect(archive(33), &["is 33", "multiple of 32", "2 samples"]);
-    expect(
-        archive(32).unwrap().with_truth(vec![0.0; 15]),
-        &["is 15", "need 16"],
-    );
+    expect(archive(32).unwrap().with_truth(vec![0.0; 15]), &["is 15", "need 16"]);
 }
 
 #[test]
@@ -790,19 +516,10 @@ fn nothing_half_written_is_left() {
     std::fs::create_dir(&path).unwrap();
     std::fs::write(path.join("kept"), "").unwrap();
     expect(measurement().unwrap().write(&path), &["y.h5", "rename"]);
-    expect(
-        write_npy(&path, &[1], NpyValues::U8(&[1])),
-        &["y.h5", "rename"],
-    );
-    let names: Vec<_> = std::fs::read_dir(dir.path())
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .collect();
+    expect(write_npy(&path, &[1], NpyValues::U8(&[1])), &["y.h5", "rename"]);
+    let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).collect();
     assert_eq!(names, [path]);
 
     let nowhere = dir.path().join("no/samples.h5");
-    expect(
-        measurement().unwrap().write(&nowhere),
-        &["no/samples.h5", "its directory exists"],
-    );
+    expect(measurement().unwrap().write(&nowhere), &["no/samples.h5", "its directory exists"]);
 }

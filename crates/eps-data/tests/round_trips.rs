@@ -26,11 +26,7 @@ fn provenance() -> Provenance {
 }
 
 fn shape(channels: usize, height: usize, width: usize) -> Shape {
-    Shape {
-        channels,
-        height,
-        width,
-    }
+    Shape { channels, height, width }
 }
 
 /// Values without a pattern, in [-1, 1), all 53 bits in use.
@@ -38,9 +34,7 @@ fn values(n: usize, seed: u64) -> Vec<f64> {
     let mut state = seed;
     (0..n)
         .map(|_| {
-            state = state
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (state >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
         })
         .collect()
@@ -62,10 +56,7 @@ fn an_image_set_comes_back() {
     assert_eq!(ImageSet::read(&path).unwrap(), set);
     assert_eq!(set.len(), 3);
     assert_eq!(set.image(1), &set.pixels()[40..80]);
-    assert_eq!(
-        set.to_unit_range(2)[0],
-        f64::from(set.pixels()[80]) / 127.5 - 1.0
-    );
+    assert_eq!(set.to_unit_range(2)[0], f64::from(set.pixels()[80]) / 127.5 - 1.0);
     assert_eq!(set.to_unit_range_f32(2)[0], set.to_unit_range(2)[0] as f32);
 }
 
@@ -129,16 +120,8 @@ fn every_number_type_of_numpy_is_read() {
         ("i2", (-30_000_i16).to_le_bytes().into(), -30_000.0),
         ("u4", 4_000_000_000_u32.to_le_bytes().into(), 4e9),
         ("i4", (-2_000_000_000_i32).to_le_bytes().into(), -2e9),
-        (
-            "u8",
-            (1_u64 << 60).to_le_bytes().into(),
-            (1_u64 << 60) as f64,
-        ),
-        (
-            "i8",
-            (-(1_i64 << 60)).to_le_bytes().into(),
-            -((1_u64 << 60) as f64),
-        ),
+        ("u8", (1_u64 << 60).to_le_bytes().into(), (1_u64 << 60) as f64),
+        ("i8", (-(1_i64 << 60)).to_le_bytes().into(), -((1_u64 << 60) as f64)),
         // 0xc100 is −2.5 in half precision: sign 1, exponent 16 − 15, mantissa 1.25.
         ("f2", vec![0x00, 0xc1], -2.5),
         ("f4", 0.1_f32.to_le_bytes().into(), f64::from(0.1_f32)),
@@ -151,14 +134,7 @@ fn every_number_type_of_numpy_is_read() {
                     "{{'descr': '{order}{kind}', 'fortran_order': False, 'shape': (1,), }}\n"
                 );
                 let array = read_bytes(&npy_file(version, &header, &data));
-                assert_eq!(
-                    array,
-                    Array {
-                        dims: vec![1],
-                        values: vec![expected]
-                    },
-                    "{header}"
-                );
+                assert_eq!(array, Array { dims: vec![1], values: vec![expected] }, "{header}");
             }
         }
     }
@@ -182,26 +158,11 @@ fn fortran_order_and_odd_headers_are_read() {
     let data: Vec<u8> = data.into_iter().collect();
     let header = "{\"shape\": (2L,3L,2L), 'fortran_order':True,'descr':\"|u1\"}";
     let array = read_bytes(&npy_file(1, header, &data));
-    assert_eq!(
-        array,
-        Array {
-            dims: vec![2, 3, 2],
-            values: expected
-        }
-    );
+    assert_eq!(array, Array { dims: vec![2, 3, 2], values: expected });
 
-    let scalar = npy_file(
-        2,
-        "{'descr': '<f8', 'fortran_order': True, 'shape': ()}",
-        &0.5_f64.to_le_bytes(),
-    );
-    assert_eq!(
-        read_bytes(&scalar),
-        Array {
-            dims: vec![],
-            values: vec![0.5]
-        }
-    );
+    let scalar =
+        npy_file(2, "{'descr': '<f8', 'fortran_order': True, 'shape': ()}", &0.5_f64.to_le_bytes());
+    assert_eq!(read_bytes(&scalar), Array { dims: vec![], values: vec![0.5] });
 }
 
 #[test]
@@ -252,10 +213,7 @@ fn npz_is_read_stored_and_deflated() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.npz");
     let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }";
-    let data: Vec<u8> = [1.5_f32, -2.0]
-        .iter()
-        .flat_map(|v| v.to_le_bytes())
-        .collect();
+    let data: Vec<u8> = [1.5_f32, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect();
     let mut writer = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
     for (name, method) in [
         ("truth.npy", zip::CompressionMethod::Stored),
@@ -267,18 +225,9 @@ fn npz_is_read_stored_and_deflated() {
     }
     writer.finish().unwrap();
 
-    let expected = Array {
-        dims: vec![2],
-        values: vec![1.5, -2.0],
-    };
+    let expected = Array { dims: vec![2], values: vec![1.5, -2.0] };
     let arrays = read_npz(&path).unwrap();
-    assert_eq!(
-        arrays,
-        [
-            ("truth".into(), expected.clone()),
-            ("samples".into(), expected.clone())
-        ]
-    );
+    assert_eq!(arrays, [("truth".into(), expected.clone()), ("samples".into(), expected.clone())]);
     assert_eq!(Array::read(&path, "samples").unwrap(), expected);
 }
 
@@ -291,18 +240,12 @@ fn a_picture_comes_back() {
     for channels in [1, 3] {
         let shape = shape(channels, 3, 5);
         let bytes = (0..shape.len()).map(|i| (i * 53 % 256) as u8);
-        let picture = Picture {
-            shape,
-            values: bytes.map(value_of_byte).collect(),
-        };
+        let picture = Picture { shape, values: bytes.map(value_of_byte).collect() };
         write_png(&path, shape, &picture.values).unwrap();
         assert_eq!(read_png(&path).unwrap(), picture);
         assert_eq!(
             Array::read(&path, "").unwrap(),
-            Array {
-                dims: vec![channels, 3, 5],
-                values: picture.values
-            }
+            Array { dims: vec![channels, 3, 5], values: picture.values }
         );
     }
 }
@@ -321,11 +264,7 @@ fn foreign_png(
     if colour == png::ColorType::Indexed {
         encoder.set_palette(vec![0, 0, 0, 255, 128, 0]);
     }
-    encoder
-        .write_header()
-        .unwrap()
-        .write_image_data(data)
-        .unwrap();
+    encoder.write_header().unwrap().write_image_data(data).unwrap();
 }
 
 #[test]
@@ -334,13 +273,7 @@ fn sixteen_bits_palettes_single_bits_and_opaque_alpha_are_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.png");
 
-    foreign_png(
-        &path,
-        (3, 1),
-        ColorType::Grayscale,
-        BitDepth::Sixteen,
-        &[0, 0, 255, 255, 0, 1],
-    );
+    foreign_png(&path, (3, 1), ColorType::Grayscale, BitDepth::Sixteen, &[0, 0, 255, 255, 0, 1]);
     let picture = read_png(&path).unwrap();
     assert_eq!(picture.shape, shape(1, 1, 3));
     assert_eq!(picture.values, [-1.0, 1.0, 1.0 / 32767.5 - 1.0]);
@@ -348,32 +281,14 @@ fn sixteen_bits_palettes_single_bits_and_opaque_alpha_are_read() {
     foreign_png(&path, (2, 1), ColorType::Indexed, BitDepth::Eight, &[1, 0]);
     let picture = read_png(&path).unwrap();
     assert_eq!(picture.shape, shape(3, 1, 2));
-    assert_eq!(
-        picture.values,
-        [1.0, -1.0, value_of_byte(128), -1.0, -1.0, -1.0]
-    );
+    assert_eq!(picture.values, [1.0, -1.0, value_of_byte(128), -1.0, -1.0, -1.0]);
 
-    foreign_png(
-        &path,
-        (3, 1),
-        ColorType::Grayscale,
-        BitDepth::One,
-        &[0b1010_0000],
-    );
+    foreign_png(&path, (3, 1), ColorType::Grayscale, BitDepth::One, &[0b1010_0000]);
     assert_eq!(read_png(&path).unwrap().values, [1.0, -1.0, 1.0]);
     let mask = read_mask(&path).unwrap();
-    assert_eq!(
-        (mask.height, mask.width, mask.observed),
-        (1, 3, vec![1, 0, 1])
-    );
+    assert_eq!((mask.height, mask.width, mask.observed), (1, 3, vec![1, 0, 1]));
 
-    foreign_png(
-        &path,
-        (2, 1),
-        ColorType::GrayscaleAlpha,
-        BitDepth::Eight,
-        &[7, 255, 9, 255],
-    );
+    foreign_png(&path, (2, 1), ColorType::GrayscaleAlpha, BitDepth::Eight, &[7, 255, 9, 255]);
     let picture = read_png(&path).unwrap();
     assert_eq!(picture.shape, shape(1, 1, 2));
     assert_eq!(picture.values, [value_of_byte(7), value_of_byte(9)]);
@@ -385,22 +300,13 @@ fn values_are_clipped_into_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.png");
     std::fs::write(&path, bytes).unwrap();
-    assert_eq!(
-        read_png(&path).unwrap().values,
-        [-1.0, 1.0, value_of_byte(128), 1.0]
-    );
+    assert_eq!(read_png(&path).unwrap().values, [-1.0, 1.0, value_of_byte(128), 1.0]);
 }
 
 #[test]
 fn a_mosaic_has_gaps_and_empty_cells_of_white() {
-    let dark = Picture {
-        shape: shape(1, 1, 2),
-        values: vec![-1.0, -0.5],
-    };
-    let grey = Picture {
-        shape: shape(1, 1, 2),
-        values: vec![0.0, 0.25],
-    };
+    let dark = Picture { shape: shape(1, 1, 2), values: vec![-1.0, -0.5] };
+    let grey = Picture { shape: shape(1, 1, 2), values: vec![0.0, 0.25] };
     let whole = mosaic(&[Some(&dark), None, Some(&grey)], 2, 1);
     assert_eq!(whole.shape, shape(1, 3, 5));
     #[rustfmt::skip]
@@ -409,13 +315,7 @@ fn a_mosaic_has_gaps_and_empty_cells_of_white() {
          1.0,  1.0, 1.0, 1.0, 1.0,
          0.0, 0.25, 1.0, 1.0, 1.0,
     ]);
-    let large = magnify(
-        &Picture {
-            shape: shape(2, 1, 2),
-            values: vec![1.0, 2.0, 3.0, 4.0],
-        },
-        2,
-    );
+    let large = magnify(&Picture { shape: shape(2, 1, 2), values: vec![1.0, 2.0, 3.0, 4.0] }, 2);
     assert_eq!(large.shape, shape(2, 2, 4));
     #[rustfmt::skip]
     assert_eq!(large.values, [
@@ -455,22 +355,13 @@ fn one_archive_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("samples.h5");
     let archive = archive(2);
-    let archive = archive
-        .clone()
-        .with_truth(archive.posterior_mean().to_vec())
-        .unwrap();
+    let archive = archive.clone().with_truth(archive.posterior_mean().to_vec()).unwrap();
     archive.write(&path).unwrap();
     assert_eq!(SampleArchive::read(&path).unwrap(), archive);
     assert_eq!(ArchiveReader::open(&path).unwrap().groups().unwrap(), ["/"]);
     let samples = Array::read(&path, "samples").unwrap();
     assert_eq!(samples.dims, [3, 2, 2, 3, 4]);
-    assert!(
-        samples
-            .values
-            .iter()
-            .zip(archive.samples())
-            .all(|(&a, &b)| a == f64::from(b))
-    );
+    assert!(samples.values.iter().zip(archive.samples()).all(|(&a, &b)| a == f64::from(b)));
 }
 
 #[test]
@@ -488,10 +379,7 @@ fn configurations_of_every_length_come_back() {
     let config = json!({ "n": "x".repeat(64_993) });
     let archive = SampleArchive::new(shape(1, 1, 1), 1, vec![0.5], config, provenance()).unwrap();
     let error = archive.write(&path).unwrap_err().to_string();
-    assert!(
-        error.contains("\"config\" is 65001") && error.contains("shorten it"),
-        "{error}"
-    );
+    assert!(error.contains("\"config\" is 65001") && error.contains("shorten it"), "{error}");
 }
 
 #[test]
@@ -502,10 +390,7 @@ fn several_archives_come_back_and_appear_only_when_finished() {
     writer.add("box/eps-20", &archive(2)).unwrap();
     writer.add("box/mmse", &archive(1)).unwrap();
     let error = writer.add("box/mmse", &archive(1)).unwrap_err().to_string();
-    assert!(
-        error.contains("box/mmse") && error.contains("samples.h5"),
-        "{error}"
-    );
+    assert!(error.contains("box/mmse") && error.contains("samples.h5"), "{error}");
     assert!(!path.exists());
     writer.finish().unwrap();
 
@@ -532,33 +417,20 @@ fn rows(values: &[f64], columns: usize) -> Vec<Vec<f64>> {
 /// Every family, shared and by image, for three images of 2 × 6 × 8.
 fn families() -> Vec<Vec<OperatorSpec>> {
     let mask = |seed| OperatorSpec::Mask {
-        observed: values(48, seed)
-            .iter()
-            .map(|&v| u8::from(v > 0.0))
-            .collect(),
+        observed: values(48, seed).iter().map(|&v| u8::from(v > 0.0)).collect(),
     };
-    let motion = |length, angle_degrees| OperatorSpec::MotionBlur {
-        length,
-        angle_degrees,
-    };
+    let motion = |length, angle_degrees| OperatorSpec::MotionBlur { length, angle_degrees };
     let separable = |seed| OperatorSpec::Separable {
         vertical: rows(&values(3 * 6, seed), 6),
         horizontal: rows(&values(4 * 8, seed + 1), 8),
     };
-    let dense = |seed| OperatorSpec::Dense {
-        matrix: rows(&values(5 * 96, seed), 96),
-    };
-    let kernel = OperatorSpec::CircularBlur {
-        kernel: rows(&values(2 * 5, 9), 5),
-    };
+    let dense = |seed| OperatorSpec::Dense { matrix: rows(&values(5 * 96, seed), 96) };
+    let kernel = OperatorSpec::CircularBlur { kernel: rows(&values(2 * 5, 9), 5) };
     vec![
         vec![mask(1)],
         vec![mask(1), mask(2), mask(3)],
         vec![OperatorSpec::AveragePool { factor: 2 }],
-        vec![OperatorSpec::GaussianBlur {
-            sigma_blur: 0.75,
-            taps: 5,
-        }],
+        vec![OperatorSpec::GaussianBlur { sigma_blur: 0.75, taps: 5 }],
         vec![motion(1, 0.0), motion(3, 0.1), motion(5, 123.456)],
         vec![kernel],
         vec![separable(1)],

@@ -17,12 +17,8 @@ pub(crate) struct Cholesky {
 impl Cholesky {
     /// Factorises the symmetric matrix whose lower triangle is given.
     pub(crate) fn new(what: &'static str, matrix: MatRef<'_, f64>) -> Result<Self, MathError> {
-        let llt = matrix
-            .llt(Side::Lower)
-            .map_err(|_| MathError::NotPositiveDefinite(what))?;
-        let factor = Self {
-            transposed: llt.L().transpose().to_owned(),
-        };
+        let llt = matrix.llt(Side::Lower).map_err(|_| MathError::NotPositiveDefinite(what))?;
+        let factor = Self { transposed: llt.L().transpose().to_owned() };
         // A pivot of infinity or NaN passes the factorisation.
         if factor.log_determinant().is_finite() {
             Ok(factor)
@@ -70,9 +66,7 @@ impl Cholesky {
 
     /// ln det S.
     pub(crate) fn log_determinant(&self) -> f64 {
-        (0..self.transposed.ncols())
-            .map(|i| 2.0 * self.transposed[(i, i)].ln())
-            .sum()
+        (0..self.transposed.ncols()).map(|i| 2.0 * self.transposed[(i, i)].ln()).sum()
     }
 }
 
@@ -94,14 +88,10 @@ pub(crate) fn product(matrix: &Mat<f64>, x: &[f64]) -> Vec<f64> {
 
 /// Mᵀ y.
 pub(crate) fn product_transposed(matrix: &Mat<f64>, y: &[f64]) -> Vec<f64> {
-    (0..matrix.ncols())
-        .map(|j| dot(matrix.col_as_slice(j), y))
-        .collect()
+    (0..matrix.ncols()).map(|j| dot(matrix.col_as_slice(j), y)).collect()
 }
 
 /// M with both triangles replaced by their mean.
 pub(crate) fn symmetrised(matrix: MatRef<'_, f64>) -> Mat<f64> {
-    Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| {
-        0.5 * (matrix[(i, j)] + matrix[(j, i)])
-    })
+    Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| 0.5 * (matrix[(i, j)] + matrix[(j, i)]))
 }

@@ -103,11 +103,7 @@ pub(crate) fn check_values(
     expected: usize,
 ) -> Result<(), MathError> {
     if values.len() != expected {
-        return Err(MathError::Length {
-            what,
-            expected,
-            found: values.len(),
-        });
+        return Err(MathError::Length { what, expected, found: values.len() });
     }
     check_finite(what, values)
 }
@@ -115,11 +111,7 @@ pub(crate) fn check_values(
 /// Checks that a buffer holds finite values only.
 pub(crate) fn check_finite(what: &'static str, values: &[f64]) -> Result<(), MathError> {
     match values.iter().position(|v| !v.is_finite()) {
-        Some(index) => Err(MathError::NotFinite {
-            what,
-            index,
-            value: values[index],
-        }),
+        Some(index) => Err(MathError::NotFinite { what, index, value: values[index] }),
         None => Ok(()),
     }
 }
@@ -129,11 +121,7 @@ pub(crate) fn check_positive(what: &'static str, value: f64) -> Result<(), MathE
     if value > 0.0 && value.is_finite() {
         Ok(())
     } else {
-        Err(MathError::OutOfRange {
-            what,
-            value,
-            range: "positive and finite",
-        })
+        Err(MathError::OutOfRange { what, value, range: "positive and finite" })
     }
 }
 
@@ -145,11 +133,7 @@ pub(crate) fn check_symmetric(
 ) -> Result<(), MathError> {
     for found in [matrix.nrows(), matrix.ncols()] {
         if found != n {
-            return Err(MathError::Length {
-                what,
-                expected: n,
-                found,
-            });
+            return Err(MathError::Length { what, expected: n, found });
         }
     }
     let mut largest = 0.0f64;
@@ -157,11 +141,7 @@ pub(crate) fn check_symmetric(
         for i in 0..n {
             let value = matrix[(i, j)];
             if !value.is_finite() {
-                return Err(MathError::NotFinite {
-                    what,
-                    index: i * n + j,
-                    value,
-                });
+                return Err(MathError::NotFinite { what, index: i * n + j, value });
             }
             largest = largest.max(value.abs());
         }
@@ -172,12 +152,7 @@ pub(crate) fn check_symmetric(
         for row in column..n {
             let difference = matrix[(row, column)] - matrix[(column, row)];
             if difference.abs() > tolerance {
-                return Err(MathError::NotSymmetric {
-                    what,
-                    row,
-                    column,
-                    difference,
-                });
+                return Err(MathError::NotSymmetric { what, row, column, difference });
             }
         }
     }

@@ -87,10 +87,7 @@ impl Level {
     /// EDM's level at noise σ_t: α = 1, β = σ_t.
     #[must_use]
     pub fn edm(sigma_t: f64) -> Self {
-        Self {
-            alpha: 1.0,
-            beta: sigma_t,
-        }
+        Self { alpha: 1.0, beta: sigma_t }
     }
 }
 
@@ -107,10 +104,7 @@ impl Interpolant {
     /// Song et al.'s linear variance-preserving path.
     #[must_use]
     pub fn vp_linear() -> Self {
-        Self::VpLinear {
-            rate_min: 0.1,
-            rate_max: 20.0,
-        }
+        Self::VpLinear { rate_min: 0.1, rate_max: 20.0 }
     }
 
     /// Nichol and Dhariwal's cosine path.
@@ -127,29 +121,17 @@ impl Interpolant {
         match *self {
             Self::VpLinear { rate_min, .. } if !(rate_min >= 0.0 && rate_min.is_finite()) => {
                 let range = "0 or positive, and finite";
-                Err(MathError::OutOfRange {
-                    what: "rate_min",
-                    value: rate_min,
-                    range,
-                })
+                Err(MathError::OutOfRange { what: "rate_min", value: rate_min, range })
             }
             Self::VpLinear { rate_min, rate_max }
                 if !(rate_max > 0.0 && rate_max >= rate_min && rate_max.is_finite()) =>
             {
                 let range = "positive, at least rate_min, and finite";
-                Err(MathError::OutOfRange {
-                    what: "rate_max",
-                    value: rate_max,
-                    range,
-                })
+                Err(MathError::OutOfRange { what: "rate_max", value: rate_max, range })
             }
             Self::VpCosine { offset } if !(offset > 0.0 && offset.is_finite()) => {
                 let range = "positive and finite";
-                Err(MathError::OutOfRange {
-                    what: "offset",
-                    value: offset,
-                    range,
-                })
+                Err(MathError::OutOfRange { what: "offset", value: offset, range })
             }
             _ => Ok(()),
         }
@@ -172,19 +154,13 @@ impl Interpolant {
             Self::Edm => (1.0, t),
             Self::VpLinear { rate_min, rate_max } => {
                 let log_alpha_bar = -(0.5 * (rate_max - rate_min) * t + rate_min) * t;
-                (
-                    (0.5 * log_alpha_bar).exp(),
-                    (-log_alpha_bar.exp_m1()).sqrt(),
-                )
+                ((0.5 * log_alpha_bar).exp(), (-log_alpha_bar.exp_m1()).sqrt())
             }
             Self::VpCosine { offset } => {
                 // 1 − α² = (cos²φ₀ − cos²φ)/cos²φ₀ as a product of sines keeps its digits as t → 0.
                 let (start, turn) = cosine_angles(t, offset);
                 let beta_squared = turn.sin() * (2.0 * start + turn).sin();
-                (
-                    (start + turn).cos() / start.cos(),
-                    beta_squared.sqrt() / start.cos(),
-                )
+                ((start + turn).cos() / start.cos(), beta_squared.sqrt() / start.cos())
             }
             Self::RectifiedFlow => (1.0 - t, t),
             Self::Trigonometric => (t.cos(), t.sin()),
@@ -251,10 +227,7 @@ mod tests {
 
     const ALL: [Interpolant; 5] = [
         Interpolant::Edm,
-        Interpolant::VpLinear {
-            rate_min: 0.1,
-            rate_max: 20.0,
-        },
+        Interpolant::VpLinear { rate_min: 0.1, rate_max: 20.0 },
         Interpolant::VpCosine { offset: 0.008 },
         Interpolant::RectifiedFlow,
         Interpolant::Trigonometric,
@@ -264,18 +237,12 @@ mod tests {
     fn paths_start_at_the_data_and_end_in_noise() {
         for path in ALL {
             let start = path.level(0.0);
-            assert!(
-                (start.alpha - 1.0).abs() < 1e-15 && start.beta.abs() < 1e-15,
-                "{path:?}"
-            );
+            assert!((start.alpha - 1.0).abs() < 1e-15 && start.beta.abs() < 1e-15, "{path:?}");
             if path.end().is_finite() {
                 let end = path.level(path.end());
                 // The linear path stops at ᾱ = e^−10.05, α = 6.6e-3; the others end in pure noise.
-                let alpha_end = if matches!(path, Interpolant::VpLinear { .. }) {
-                    7e-3
-                } else {
-                    1e-15
-                };
+                let alpha_end =
+                    if matches!(path, Interpolant::VpLinear { .. }) { 7e-3 } else { 1e-15 };
                 assert!(end.alpha < alpha_end, "{path:?} {end:?}");
                 assert!((end.beta - 1.0).abs() < 1e-4, "{path:?} {end:?}");
             }
@@ -304,10 +271,7 @@ mod tests {
                 // Near the end α is a difference of order-one terms: relative error ε/α.
                 // Elsewhere a handful of roundings.
                 let bound = 16.0 * f64::EPSILON * (1.0 + sigma);
-                assert!(
-                    (back / sigma - 1.0).abs() < bound,
-                    "{path:?} {sigma} {back}"
-                );
+                assert!((back / sigma - 1.0).abs() < bound, "{path:?} {sigma} {back}");
             }
         }
     }
@@ -316,24 +280,12 @@ mod tests {
     fn bad_parameters_are_named() {
         assert!(ALL.iter().all(|path| path.validate().is_ok()));
         for path in [
-            Interpolant::VpLinear {
-                rate_min: -0.1,
-                rate_max: 20.0,
-            },
-            Interpolant::VpLinear {
-                rate_min: 3.0,
-                rate_max: 2.0,
-            },
-            Interpolant::VpLinear {
-                rate_min: 0.0,
-                rate_max: f64::NAN,
-            },
+            Interpolant::VpLinear { rate_min: -0.1, rate_max: 20.0 },
+            Interpolant::VpLinear { rate_min: 3.0, rate_max: 2.0 },
+            Interpolant::VpLinear { rate_min: 0.0, rate_max: f64::NAN },
             Interpolant::VpCosine { offset: 0.0 },
         ] {
-            assert!(
-                matches!(path.validate(), Err(MathError::OutOfRange { .. })),
-                "{path:?}"
-            );
+            assert!(matches!(path.validate(), Err(MathError::OutOfRange { .. })), "{path:?}");
         }
     }
 
@@ -343,17 +295,9 @@ mod tests {
             let text = serde_json::to_string(&path).unwrap();
             assert_eq!(serde_json::from_str::<Interpolant>(&text).unwrap(), path);
             let surplus = text.replace('}', r#","speed":1}"#);
-            assert!(
-                serde_json::from_str::<Interpolant>(&surplus).is_err(),
-                "{surplus}"
-            );
+            assert!(serde_json::from_str::<Interpolant>(&surplus).is_err(), "{surplus}");
         }
         let error = serde_json::from_str::<Interpolant>(r#"{"name": "vp-cosine", "offset": -1.0}"#);
-        assert!(
-            error
-                .unwrap_err()
-                .to_string()
-                .starts_with("offset is -1: it must be positive")
-        );
+        assert!(error.unwrap_err().to_string().starts_with("offset is -1: it must be positive"));
     }
 }

@@ -52,8 +52,7 @@ impl LinearMmse {
         check_positive("sigma_y", sigma_y)?;
         let mut seen = Mat::zeros(measurements, n);
         for j in 0..n {
-            seen.col_as_slice_mut(j)
-                .copy_from_slice(&operator.apply(covariance.col_as_slice(j)));
+            seen.col_as_slice_mut(j).copy_from_slice(&operator.apply(covariance.col_as_slice(j)));
         }
         // Row i of A C; one that is all 0 adds nothing to the estimate.
         let all = seen.transpose().to_owned();
@@ -75,13 +74,7 @@ impl LinearMmse {
             .map_err(|_| MathError::NotPositiveDefinite("A C Aᵀ + σ_y² I"))?;
         let predicted = operator.apply(mean);
         let rows = informative.into_iter().map(|i| (i, predicted[i])).collect();
-        Ok(Self {
-            mean: mean.to_vec(),
-            cross,
-            rows,
-            factor,
-            measurements,
-        })
+        Ok(Self { mean: mean.to_vec(), cross, rows, factor, measurements })
     }
 
     /// x̂ for one measurement.
@@ -91,18 +84,10 @@ impl LinearMmse {
     #[must_use]
     pub fn estimate(&self, y: &[f64]) -> Vec<f64> {
         assert_eq!(y.len(), self.measurements, "values of the measurement");
-        let residual: Vec<f64> = self
-            .rows
-            .iter()
-            .map(|(i, predicted)| y[*i] - predicted)
-            .collect();
+        let residual: Vec<f64> = self.rows.iter().map(|(i, predicted)| y[*i] - predicted).collect();
         let weights = self.factor.solve(ColRef::from_slice(&residual));
         let correction = &self.cross * weights;
-        self.mean
-            .iter()
-            .zip(correction.iter())
-            .map(|(m, d)| m + d)
-            .collect()
+        self.mean.iter().zip(correction.iter()).map(|(m, d)| m + d).collect()
     }
 }
 
@@ -146,17 +131,9 @@ pub fn sample_moments(
         return Err(MathError::Empty("the set of images"));
     }
     let scale = (count as f64).recip();
-    let shift: Vec<f64> = sum
-        .col_as_slice(0)
-        .iter()
-        .map(|value| value * scale)
-        .collect();
+    let shift: Vec<f64> = sum.col_as_slice(0).iter().map(|value| value * scale).collect();
     // From the lower triangle: a product of matrices is symmetric only to rounding.
-    let covariance = Mat::from_fn(n, n, |i, j| {
-        products[(i.max(j), i.min(j))] * scale - shift[i] * shift[j]
-    });
-    Ok((
-        origin.iter().zip(&shift).map(|(o, s)| o + s).collect(),
-        covariance,
-    ))
+    let covariance =
+        Mat::from_fn(n, n, |i, j| products[(i.max(j), i.min(j))] * scale - shift[i] * shift[j]);
+    Ok((origin.iter().zip(&shift).map(|(o, s)| o + s).collect(), covariance))
 }

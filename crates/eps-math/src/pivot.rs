@@ -85,9 +85,7 @@ pub fn mu_star(
 /// ```
 #[must_use]
 pub fn sigma_star(operator: &dyn LinearOperator, sigma_y: f64, level: &Level) -> Mat<f64> {
-    spectral_matrix(operator, &|lambda| {
-        pivot_gains(lambda, level, sigma_y).sigma_star
-    })
+    spectral_matrix(operator, &|lambda| pivot_gains(lambda, level, sigma_y).sigma_star)
 }
 
 /// The posterior score from the answer of the denoiser at the pivot (Theorem 1), for β > 0.

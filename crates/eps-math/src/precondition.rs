@@ -94,14 +94,12 @@ impl Precondition {
         let (noise, data) = (sigma_y * sigma_y, self.sigma_data * self.sigma_data);
         let (alpha, beta_squared) = (level.alpha.clone(), level.beta.clone().square());
         let q = alpha.clone().square() * noise + beta_squared.clone() * lambda.clone();
-        let c_in_null = (alpha.clone().square() * data + beta_squared.clone())
-            .sqrt()
-            .recip();
+        let c_in_null = (alpha.clone().square() * data + beta_squared.clone()).sqrt().recip();
         // One over what the numerators are divided by, for λ > 0.
         let scale = match self.mode {
-            PreconditionMode::Spectral => (q.clone() * (q * data + beta_squared.clone() * noise))
-                .sqrt()
-                .recip(),
+            PreconditionMode::Spectral => {
+                (q.clone() * (q * data + beta_squared.clone() * noise)).sqrt().recip()
+            }
             PreconditionMode::Scalar => alpha.clone() * c_in_null.clone() / q,
         };
         let is_null = (lambda.clone() * 0.0 + 1.0).where_positive(&lambda) * -1.0 + 1.0;
@@ -129,11 +127,7 @@ mod tests {
     fn isotropic_factors_are_those_of_edm() {
         // σ = 1.2, σ_d = 0.5: σ² + σ_d² = 1.69 = 1.3².
         let mode = PreconditionMode::Scalar;
-        let factors = Precondition {
-            mode,
-            sigma_data: 0.5,
-        }
-        .factors(1.44);
+        let factors = Precondition { mode, sigma_data: 0.5 }.factors(1.44);
         assert!((factors.skip - 0.25 / 1.69).abs() < 1e-15);
         assert!((factors.input - 1.0 / 1.3).abs() < 1e-15);
         assert!((factors.output - 0.6 / 1.3).abs() < 1e-15);
@@ -142,19 +136,9 @@ mod tests {
     #[test]
     fn input_gains_are_c_in_times_the_pivot() {
         for mode in MODES {
-            let precondition = Precondition {
-                mode,
-                sigma_data: 0.71,
-            };
+            let precondition = Precondition { mode, sigma_data: 0.71 };
             for lambda in [0.0, 1e-20, 1e-3, 1.0] {
-                for level in [
-                    Level::edm(1e-3),
-                    Level::edm(80.0),
-                    Level {
-                        alpha: 0.1,
-                        beta: 0.9,
-                    },
-                ] {
+                for level in [Level::edm(1e-3), Level::edm(80.0), Level { alpha: 0.1, beta: 0.9 }] {
                     let gains = pivot_gains(lambda, &level, 0.05);
                     let variance = match mode {
                         PreconditionMode::Scalar => level.sigma().powi(2),
@@ -164,10 +148,7 @@ mod tests {
                     let input = precondition.input_gains(lambda, &level, 0.05);
                     // A dozen roundings on either side.
                     let close = |a: f64, b: f64| (a - b).abs() <= 16.0 * f64::EPSILON * b.abs();
-                    assert!(
-                        close(input.state, c_in * gains.state),
-                        "{mode:?} {lambda} {level:?}"
-                    );
+                    assert!(close(input.state, c_in * gains.state), "{mode:?} {lambda} {level:?}");
                     assert!(close(input.observation, c_in * gains.observation));
                 }
             }
@@ -177,10 +158,7 @@ mod tests {
     #[test]
     fn input_gains_are_continuous_at_pure_noise_and_at_the_data() {
         for mode in MODES {
-            let precondition = Precondition {
-                mode,
-                sigma_data: 0.5,
-            };
+            let precondition = Precondition { mode, sigma_data: 0.5 };
             for lambda in [0.0, 0.25, 1.0] {
                 let at = |alpha: f64, beta: f64| {
                     precondition.input_gains(lambda, &Level { alpha, beta }, 0.05)
@@ -189,24 +167,12 @@ mod tests {
                 for (limit, near) in [(at(0.0, 1.0), at(1e-9, 1.0)), (at(1.0, 0.0), at(1.0, 1e-9))]
                 {
                     assert!(limit.state.is_finite() && limit.observation.is_finite());
-                    assert!(
-                        (limit.state - near.state).abs() < 1e-7,
-                        "{mode:?} {limit:?} {near:?}"
-                    );
+                    assert!((limit.state - near.state).abs() < 1e-7, "{mode:?} {limit:?} {near:?}");
                     assert!((limit.observation - near.observation).abs() < 1e-7);
                 }
             }
             assert_eq!(
-                precondition
-                    .input_gains(
-                        0.0,
-                        &Level {
-                            alpha: 0.0,
-                            beta: 1.0
-                        },
-                        0.05
-                    )
-                    .state,
+                precondition.input_gains(0.0, &Level { alpha: 0.0, beta: 1.0 }, 0.05).state,
                 1.0
             );
         }

@@ -55,9 +55,7 @@ impl Stream {
     pub fn new(seed: u64, image: u64, sample: u64, step: u64) -> Self {
         let key = [seed, image, sample, step]
             .into_iter()
-            .fold(0, |key: u64, part| {
-                mix(key.wrapping_add(WEYL) ^ mix(part.wrapping_add(WEYL)))
-            });
+            .fold(0, |key: u64, part| mix(key.wrapping_add(WEYL) ^ mix(part.wrapping_add(WEYL))));
         Self { key }
     }
 
@@ -157,9 +155,7 @@ mod tests {
             let other = Stream::new(other[0], other[1], other[2], other[3]);
             assert_ne!(base.bits(0), other.bits(0));
             let n = 10_000;
-            let correlation = (0..n)
-                .map(|i| base.normal(i) * other.normal(i))
-                .sum::<f64>();
+            let correlation = (0..n).map(|i| base.normal(i) * other.normal(i)).sum::<f64>();
             assert!((correlation / n as f64).abs() < 5.0 / (n as f64).sqrt());
         }
     }

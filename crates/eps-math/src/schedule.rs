@@ -61,11 +61,7 @@ impl Schedule {
     /// EDM's schedule: ρ = 7 between 80 and 0.002.
     #[must_use]
     pub fn karras() -> Self {
-        Self::Karras {
-            rho: 7.0,
-            sigma_min: 0.002,
-            sigma_max: 80.0,
-        }
+        Self::Karras { rho: 7.0, sigma_min: 0.002, sigma_max: 80.0 }
     }
 
     /// The first level of every grid, σ_max.
@@ -101,9 +97,7 @@ impl Schedule {
             Self::LogUniform { sigma_min, .. } => sigma_max * (sigma_min / sigma_max).powf(part(i)),
             Self::UniformTime { interpolant, .. } => {
                 let t_max = interpolant.time_of_sigma(sigma_max);
-                interpolant
-                    .level(t_max * (steps - i) as f64 / steps as f64)
-                    .sigma()
+                interpolant.level(t_max * (steps - i) as f64 / steps as f64).sigma()
             }
         };
         // The ends are set, not computed: no rounding there.
@@ -139,11 +133,7 @@ impl Schedule {
             Self::Karras { sigma_min, .. } | Self::LogUniform { sigma_min, .. }
                 if !(sigma_min > 0.0 && sigma_min < sigma_max) =>
             {
-                Err(out_of_range(
-                    "sigma_min",
-                    sigma_min,
-                    "positive and below sigma_max",
-                ))
+                Err(out_of_range("sigma_min", sigma_min, "positive and below sigma_max"))
             }
             Self::Karras { rho, .. } if !(rho > 0.0 && rho.is_finite()) => {
                 Err(out_of_range("rho", rho, "positive and finite"))
@@ -175,15 +165,8 @@ mod tests {
     #[test]
     fn karras_grid_of_the_formula() {
         // N = 3, ρ = 1: the mean of the ends. N = 3, ρ = 2: the square of the mean of the roots.
-        let grid = |rho| {
-            Schedule::Karras {
-                rho,
-                sigma_min: 1.0,
-                sigma_max: 9.0,
-            }
-            .sigmas(3)
-            .unwrap()
-        };
+        let grid =
+            |rho| Schedule::Karras { rho, sigma_min: 1.0, sigma_max: 9.0 }.sigmas(3).unwrap();
         assert_eq!(grid(1.0), [9.0, 5.0, 1.0, 0.0]);
         assert_eq!(grid(2.0), [9.0, 4.0, 1.0, 0.0]);
         let edm = Schedule::karras().sigmas(18).unwrap();
@@ -194,43 +177,24 @@ mod tests {
 
     #[test]
     fn geometric_and_uniform_grids() {
-        let geometric = Schedule::LogUniform {
-            sigma_min: 0.01,
-            sigma_max: 100.0,
-        };
-        for (found, expected) in geometric
-            .sigmas(5)
-            .unwrap()
-            .iter()
-            .zip([100.0, 10.0, 1.0, 0.1, 0.01, 0.0])
+        let geometric = Schedule::LogUniform { sigma_min: 0.01, sigma_max: 100.0 };
+        for (found, expected) in
+            geometric.sigmas(5).unwrap().iter().zip([100.0, 10.0, 1.0, 0.1, 0.01, 0.0])
         {
             assert!((found - expected).abs() <= 4.0 * f64::EPSILON * expected);
         }
-        let flow = Schedule::UniformTime {
-            interpolant: Interpolant::RectifiedFlow,
-            sigma_max: 3.0,
-        };
+        let flow =
+            Schedule::UniformTime { interpolant: Interpolant::RectifiedFlow, sigma_max: 3.0 };
         // t = 0.75, 0.5, 0.25, 0 and σ = t/(1 − t).
-        for (found, expected) in flow
-            .sigmas(3)
-            .unwrap()
-            .iter()
-            .zip([3.0, 1.0, 1.0 / 3.0, 0.0])
-        {
+        for (found, expected) in flow.sigmas(3).unwrap().iter().zip([3.0, 1.0, 1.0 / 3.0, 0.0]) {
             assert!((found - expected).abs() <= 4.0 * f64::EPSILON);
         }
     }
 
     #[test]
     fn one_step_goes_from_noise_to_data() {
-        let log = Schedule::LogUniform {
-            sigma_min: 0.01,
-            sigma_max: 80.0,
-        };
-        let flow = Schedule::UniformTime {
-            interpolant: Interpolant::Edm,
-            sigma_max: 80.0,
-        };
+        let log = Schedule::LogUniform { sigma_min: 0.01, sigma_max: 80.0 };
+        let flow = Schedule::UniformTime { interpolant: Interpolant::Edm, sigma_max: 80.0 };
         for schedule in [Schedule::karras(), log, flow] {
             assert_eq!(schedule.sigmas(1).unwrap(), [80.0, 0.0]);
         }
@@ -239,53 +203,28 @@ mod tests {
     #[test]
     fn bad_numbers_are_named() {
         let error = |schedule: Schedule, steps| schedule.sigmas(steps).unwrap_err().to_string();
-        assert_eq!(
-            error(Schedule::karras(), 0),
-            "the number of steps is 0: it must be at least 1"
-        );
-        let crossed = Schedule::LogUniform {
-            sigma_min: 2.0,
-            sigma_max: 1.0,
-        };
-        assert_eq!(
-            error(crossed, 4),
-            "sigma_min is 2: it must be positive and below sigma_max"
-        );
-        let flat = Schedule::Karras {
-            rho: 0.0,
-            sigma_min: 0.1,
-            sigma_max: 1.0,
-        };
+        assert_eq!(error(Schedule::karras(), 0), "the number of steps is 0: it must be at least 1");
+        let crossed = Schedule::LogUniform { sigma_min: 2.0, sigma_max: 1.0 };
+        assert_eq!(error(crossed, 4), "sigma_min is 2: it must be positive and below sigma_max");
+        let flat = Schedule::Karras { rho: 0.0, sigma_min: 0.1, sigma_max: 1.0 };
         assert_eq!(error(flat, 4), "rho is 0: it must be positive and finite");
-        let dense = Schedule::Karras {
-            rho: 7.0,
-            sigma_min: 1.0,
-            sigma_max: 1.0 + 1e-14,
-        };
+        let dense = Schedule::Karras { rho: 7.0, sigma_min: 1.0, sigma_max: 1.0 + 1e-14 };
         assert!(error(dense, 1000).contains("so small that neighbouring noise levels differ"));
         // The linear path ends at ᾱ = e^−10.05, σ = 152.
-        let beyond = Schedule::UniformTime {
-            interpolant: Interpolant::vp_linear(),
-            sigma_max: 153.0,
-        };
+        let beyond =
+            Schedule::UniformTime { interpolant: Interpolant::vp_linear(), sigma_max: 153.0 };
         assert!(error(beyond, 4).starts_with("sigma_max is 153"));
         assert!(
-            Schedule::UniformTime {
-                interpolant: Interpolant::vp_linear(),
-                sigma_max: 151.0
-            }
-            .validate()
-            .is_ok()
+            Schedule::UniformTime { interpolant: Interpolant::vp_linear(), sigma_max: 151.0 }
+                .validate()
+                .is_ok()
         );
     }
 
     #[test]
     fn configurations_reject_unknown_fields() {
         let text = r#"{"name": "karras", "rho": 7.0, "sigma_min": 0.002, "sigma_max": 80.0}"#;
-        assert_eq!(
-            serde_json::from_str::<Schedule>(text).unwrap(),
-            Schedule::karras()
-        );
+        assert_eq!(serde_json::from_str::<Schedule>(text).unwrap(), Schedule::karras());
         let misspelt = text.replace("rho", "roh");
         assert!(serde_json::from_str::<Schedule>(&misspelt).is_err());
     }

@@ -39,16 +39,8 @@ impl Shape {
     /// # Errors
     /// [`MathError::EmptyShape`] if a side is zero.
     pub fn new(channels: usize, height: usize, width: usize) -> Result<Self, MathError> {
-        let shape = Self {
-            channels,
-            height,
-            width,
-        };
-        if shape.len() == 0 {
-            Err(MathError::EmptyShape(shape))
-        } else {
-            Ok(shape)
-        }
+        let shape = Self { channels, height, width };
+        if shape.len() == 0 { Err(MathError::EmptyShape(shape)) } else { Ok(shape) }
     }
 
     /// Number of values, channels · height · width.

@@ -141,17 +141,11 @@ mod tests {
         let rank = |o: &Operator| o.eigenvalues().iter().filter(|v| **v > 0.0).count();
         for image in 0..200 {
             let stream = Stream::new(0, image, 0, 0);
-            let random = Task::RandomInpainting
-                .draw(Draw::Test, shape, &stream)
-                .unwrap();
+            let random = Task::RandomInpainting.draw(Draw::Test, shape, &stream).unwrap();
             assert_eq!(rank(&random), 784 - 548);
-            let square = Task::BoxInpainting
-                .draw(Draw::Test, shape, &stream)
-                .unwrap();
+            let square = Task::BoxInpainting.draw(Draw::Test, shape, &stream).unwrap();
             assert_eq!(rank(&square), 784 - 196);
-            let Operator::Mask(mask) = &square else {
-                panic!("a box is a mask")
-            };
+            let Operator::Mask(mask) = &square else { panic!("a box is a mask") };
             let first = mask.observed().iter().position(|seen| !seen).unwrap();
             assert!((2..=12).contains(&(first / 28)) && (2..=12).contains(&(first % 28)));
             for draw in [Draw::Training, Draw::Test] {

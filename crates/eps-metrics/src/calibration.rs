@@ -43,21 +43,12 @@ impl<'a> Ensemble<'a> {
             return Err(MetricsError::Empty { what: "truth" });
         }
         if !truth.len().is_multiple_of(images) {
-            return Err(MetricsError::Multiple {
-                what: "truth",
-                unit: images,
-                got: truth.len(),
-            });
+            return Err(MetricsError::Multiple { what: "truth", unit: images, got: truth.len() });
         }
         let dim = truth.len() / images;
         check_rows("truth", truth, dim)?;
         let per_image = check_rows("samples", samples, truth.len())?;
-        Ok(Self {
-            truth,
-            samples,
-            dim,
-            per_image,
-        })
+        Ok(Self { truth, samples, dim, per_image })
     }
 
     /// J, the samples of an image.
@@ -75,11 +66,7 @@ impl<'a> Ensemble<'a> {
     /// Refuses fewer than `needed` samples of an image.
     fn at_least(&self, needed: usize, what: &'static str) -> Result<(), MetricsError> {
         let got = self.per_image;
-        if got < needed {
-            Err(MetricsError::TooFewSamples { what, needed, got })
-        } else {
-            Ok(())
-        }
+        if got < needed { Err(MetricsError::TooFewSamples { what, needed, got }) } else { Ok(()) }
     }
 
     /// Truth, mean and standard deviation (J − 1) of every pixel of every image, in order.
@@ -92,11 +79,7 @@ impl<'a> Ensemble<'a> {
                     let values = samples[i..].iter().step_by(dim);
                     let mean = values.clone().sum::<f64>() / n;
                     let squares: f64 = values.map(|x| (x - mean) * (x - mean)).sum();
-                    Pixel {
-                        truth: truth[i],
-                        mean,
-                        variance: squares / (n - 1.0),
-                    }
+                    Pixel { truth: truth[i], mean, variance: squares / (n - 1.0) }
                 })
             })
             .collect()
@@ -148,9 +131,8 @@ pub fn energy_ratios(ensemble: Ensemble<'_>) -> Result<EnergyRatios, MetricsErro
         .map(|(truth, samples)| {
             let (scored, held_out) = samples.split_at(samples.len() - dim);
             let n = (scored.len() / dim) as f64;
-            let mean: Vec<f64> = (0..dim)
-                .map(|i| scored[i..].iter().step_by(dim).sum::<f64>() / n)
-                .collect();
+            let mean: Vec<f64> =
+                (0..dim).map(|i| scored[i..].iter().step_by(dim).sum::<f64>() / n).collect();
             let mut term = [[0.0; 2]; 2];
             for (term, target) in term.iter_mut().zip([truth, held_out]) {
                 let score = energy_score(target, scored, PairTerm::VStatistic)?;
@@ -162,16 +144,9 @@ pub fn energy_ratios(ensemble: Ensemble<'_>) -> Result<EnergyRatios, MetricsErro
     let ratio = |target: usize| {
         let [score, distance] =
             [0, 1].map(|part| terms.iter().map(|term| term[target][part]).sum::<f64>());
-        if distance == 0.0 {
-            Err(MetricsError::ZeroDistance)
-        } else {
-            Ok(score / distance)
-        }
+        if distance == 0.0 { Err(MetricsError::ZeroDistance) } else { Ok(score / distance) }
     };
-    Ok(EnergyRatios {
-        truth: ratio(0)?,
-        held_out: ratio(1)?,
-    })
+    Ok(EnergyRatios { truth: ratio(0)?, held_out: ratio(1)? })
 }
 
 /// How often the truth has each rank among the samples.
@@ -218,12 +193,7 @@ pub fn rank_histogram(
     mut uniform: impl FnMut() -> f64,
 ) -> Result<RankHistogram, MetricsError> {
     ensemble.at_least(2, "a rank histogram")?;
-    let Ensemble {
-        samples,
-        dim,
-        per_image,
-        ..
-    } = ensemble;
+    let Ensemble { samples, dim, per_image, .. } = ensemble;
     let pixels = ensemble.pixels();
     let mut counts = vec![0_u64; per_image + 1];
     for (at, pixel) in pixels.iter().enumerate() {
@@ -238,10 +208,7 @@ pub fn rank_histogram(
             0
         } else {
             let u = uniform();
-            assert!(
-                (0.0..1.0).contains(&u),
-                "uniform() returned {u}, outside [0, 1)"
-            );
+            assert!((0.0..1.0).contains(&u), "uniform() returned {u}, outside [0, 1)");
             // (ties + 1) u can round up to ties + 1 for u just below 1.
             ((u * (ties + 1) as f64) as usize).min(ties)
         };
@@ -251,10 +218,7 @@ pub fn rank_histogram(
     if counted == 0 {
         return Err(MetricsError::NothingSelected { min_sd });
     }
-    Ok(RankHistogram {
-        counts,
-        share: counted as f64 / pixels.len() as f64,
-    })
+    Ok(RankHistogram { counts, share: counted as f64 / pixels.len() as f64 })
 }
 
 impl RankHistogram {
@@ -274,9 +238,7 @@ impl RankHistogram {
     pub fn coverage(&self, level: f64) -> Result<f64, MetricsError> {
         let counted: u64 = self.counts.iter().sum();
         if counted == 0 {
-            return Err(MetricsError::Empty {
-                what: "rank histogram",
-            });
+            return Err(MetricsError::Empty { what: "rank histogram" });
         }
         let bins = self.counts.len();
         let outside = bins as f64 * (1.0 - level) / 2.0;
@@ -286,10 +248,7 @@ impl RankHistogram {
             || (outside - k).abs() > 1e-9 * bins as f64
             || 2.0 * k >= bins as f64
         {
-            return Err(MetricsError::Level {
-                level,
-                samples: bins.saturating_sub(1),
-            });
+            return Err(MetricsError::Level { level, samples: bins.saturating_sub(1) });
         }
         let k = k as usize;
         let inside: u64 = self.counts[k..bins - k].iter().sum();
@@ -335,9 +294,7 @@ pub fn spread_against_error(
 ) -> Result<Vec<SpreadError>, MetricsError> {
     ensemble.at_least(2, "a spread")?;
     if bins == 0 {
-        return Err(MetricsError::Empty {
-            what: "the list of bins",
-        });
+        return Err(MetricsError::Empty { what: "the list of bins" });
     }
     let mut pixels = ensemble.pixels();
     pixels.sort_by(|a, b| a.variance.total_cmp(&b.variance));

@@ -63,9 +63,7 @@ pub fn energy_score(
     let row = |j: usize| &samples[j * truth.len()..][..truth.len()];
     let distance = |a: &[f64], b: &[f64]| squared_distance(a, b).sqrt();
     let to_truth: f64 = (0..n).map(|j| distance(row(j), truth)).sum();
-    let pairs: f64 = (0..n)
-        .flat_map(|j| (0..j).map(move |k| distance(row(j), row(k))))
-        .sum();
+    let pairs: f64 = (0..n).flat_map(|j| (0..j).map(move |k| distance(row(j), row(k)))).sum();
     Ok(to_truth / n as f64 - weight * pairs)
 }
 

@@ -63,10 +63,7 @@ pub struct Evaluation {
 const FORMAT_VERSION: u32 = 1;
 
 const CONVENTIONS: [(&str, &str); 7] = [
-    (
-        "psnr_db",
-        "dB, data range 2 on [-1, 1] (1 on [0, 1]); mean over images and samples",
-    ),
+    ("psnr_db", "dB, data range 2 on [-1, 1] (1 on [0, 1]); mean over images and samples"),
     (
         "ssim",
         "on [0, 1], data range 1, K1 0.01, K2 0.03; Gaussian window 11x11 of sigma 1.5, population \
@@ -124,34 +121,20 @@ pub fn evaluate(
     samples: &[f64],
     shape: SampleShape,
 ) -> Result<Evaluation, MetricsError> {
-    let SampleShape {
-        images,
-        samples: per_image,
-        channels,
-        height,
-        width,
-    } = shape;
+    let SampleShape { images, samples: per_image, channels, height, width } = shape;
     let dim = channels * height * width;
     if images * per_image * dim == 0 {
-        return Err(MetricsError::Empty {
-            what: "a dimension of the shape",
-        });
+        return Err(MetricsError::Empty { what: "a dimension of the shape" });
     }
     check_length("truth", truth, images * dim)?;
     check_length("samples", samples, images * per_image * dim)?;
     if let Some(index) = truth.iter().position(|x| x.abs() > 1.0 + 1e-6) {
-        return Err(MetricsError::Range {
-            index,
-            value: truth[index],
-        });
+        return Err(MetricsError::Range { index, value: truth[index] });
     }
 
     let clipped = samples.iter().filter(|x| x.abs() > 1.0).count();
     let pixels = |values: &[f64]| -> Vec<f64> {
-        values
-            .iter()
-            .map(|x| 0.5 * (x.clamp(-1.0, 1.0) + 1.0))
-            .collect()
+        values.iter().map(|x| 0.5 * (x.clamp(-1.0, 1.0) + 1.0)).collect()
     };
     let truth = pixels(truth);
     let samples = pixels(samples);
@@ -166,9 +149,7 @@ pub fn evaluate(
     };
     let mean_over_samples = |metric: &Metric<'_>| {
         mean_over_images(&|truth, samples| {
-            let scores = samples
-                .chunks_exact(dim)
-                .map(|sample| metric(truth, sample));
+            let scores = samples.chunks_exact(dim).map(|sample| metric(truth, sample));
             Ok(scores.sum::<Result<f64, MetricsError>>()? / per_image as f64)
         })
     };
@@ -189,10 +170,7 @@ pub fn evaluate(
         images,
         samples: per_image,
         clipped,
-        psnr_db: defined(
-            "psnr_db",
-            mean_over_samples(&|truth, sample| psnr(truth, sample, 1.0)),
-        ),
+        psnr_db: defined("psnr_db", mean_over_samples(&|truth, sample| psnr(truth, sample, 1.0))),
         ssim: defined(
             "ssim",
             mean_over_samples(&|truth, sample| ssim(truth, sample, [channels, height, width])),

@@ -32,11 +32,7 @@ pub fn psnr(truth: &[f64], image: &[f64], data_range: f64) -> Result<f64, Metric
     assert!(data_range > 0.0, "data_range is {data_range}, not positive");
     check_finite("truth", truth)?;
     check_length("image", image, truth.len())?;
-    let squares: f64 = truth
-        .iter()
-        .zip(image)
-        .map(|(x0, x)| (x - x0) * (x - x0))
-        .sum();
+    let squares: f64 = truth.iter().zip(image).map(|(x0, x)| (x - x0) * (x - x0)).sum();
     let mse = squares / truth.len() as f64;
     Ok(10.0 * (data_range * data_range / mse).log10())
 }
@@ -77,10 +73,7 @@ pub fn ssim(truth: &[f64], image: &[f64], shape: [usize; 3]) -> Result<f64, Metr
     let window = gaussian_window();
     let mut sum = 0.0;
     let mut places = 0;
-    for (x, y) in truth
-        .chunks_exact(height * width)
-        .zip(image.chunks_exact(height * width))
-    {
+    for (x, y) in truth.chunks_exact(height * width).zip(image.chunks_exact(height * width)) {
         let mean = |f: fn(f64, f64) -> f64| {
             let field: Vec<f64> = x.iter().zip(y).map(|(&x, &y)| f(x, y)).collect();
             window_mean(&field, width, &window)
@@ -125,12 +118,6 @@ fn window_mean(field: &[f64], width: usize, window: &[f64; SSIM_WINDOW]) -> Vec<
         .collect();
     let width = width - SSIM_WINDOW + 1;
     (0..rows.len() - (SSIM_WINDOW - 1) * width)
-        .map(|i| {
-            window
-                .iter()
-                .enumerate()
-                .map(|(k, w)| w * rows[i + k * width])
-                .sum()
-        })
+        .map(|i| window.iter().enumerate().map(|(k, w)| w * rows[i + k * width]).sum())
         .collect()
 }

@@ -41,16 +41,11 @@ use crate::input::check_rows;
 pub fn frechet_distance(a: &[f64], b: &[f64], dim: usize) -> Result<f64, MetricsError> {
     let (mean_a, factor_a) = gaussian("first features", a, dim)?;
     let (mean_b, factor_b) = gaussian("second features", b, dim)?;
-    let means: f64 = mean_a
-        .iter()
-        .zip(&mean_b)
-        .map(|(x, y)| (x - y) * (x - y))
-        .sum();
+    let means: f64 = mean_a.iter().zip(&mean_b).map(|(x, y)| (x - y) * (x - y)).sum();
     let product = &factor_a * factor_b.transpose();
     let size = product.nrows().min(product.ncols());
-    let singular_values = product
-        .singular_values()
-        .map_err(|_| MetricsError::NotConverged { size })?;
+    let singular_values =
+        product.singular_values().map_err(|_| MetricsError::NotConverged { size })?;
     let trace_root: f64 = singular_values.iter().sum();
     Ok(means + factor_a.squared_norm_l2() + factor_b.squared_norm_l2() - 2.0 * trace_root)
 }
@@ -63,11 +58,7 @@ fn gaussian(
 ) -> Result<(Vec<f64>, Mat<f64>), MetricsError> {
     let n = check_rows(what, features, dim)?;
     if n < 2 {
-        return Err(MetricsError::TooFewSamples {
-            what,
-            needed: 2,
-            got: n,
-        });
+        return Err(MetricsError::TooFewSamples { what, needed: 2, got: n });
     }
     let mean: Vec<f64> = (0..dim)
         .into_par_iter()

@@ -8,11 +8,7 @@ pub(crate) fn check_finite(what: &'static str, values: &[f64]) -> Result<(), Met
         return Err(MetricsError::Empty { what });
     }
     match values.iter().position(|v| !v.is_finite()) {
-        Some(index) => Err(MetricsError::NotFinite {
-            what,
-            index,
-            value: values[index],
-        }),
+        Some(index) => Err(MetricsError::NotFinite { what, index, value: values[index] }),
         None => Ok(()),
     }
 }
@@ -24,11 +20,7 @@ pub(crate) fn check_length(
     expected: usize,
 ) -> Result<(), MetricsError> {
     if values.len() != expected {
-        return Err(MetricsError::Length {
-            what,
-            expected,
-            got: values.len(),
-        });
+        return Err(MetricsError::Length { what, expected, got: values.len() });
     }
     check_finite(what, values)
 }
@@ -43,11 +35,7 @@ pub(crate) fn check_rows(
         return Err(MetricsError::Empty { what });
     }
     if !values.len().is_multiple_of(unit) {
-        return Err(MetricsError::Multiple {
-            what,
-            unit,
-            got: values.len(),
-        });
+        return Err(MetricsError::Multiple { what, unit, got: values.len() });
     }
     check_finite(what, values)?;
     Ok(values.len() / unit)
@@ -64,10 +52,6 @@ pub(crate) fn squared_distance(a: &[f64], b: &[f64]) -> f64 {
             *part += (x - y) * (x - y);
         }
     }
-    let rest: f64 = a_rest
-        .iter()
-        .zip(b_rest)
-        .map(|(x, y)| (x - y) * (x - y))
-        .sum();
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(x, y)| (x - y) * (x - y)).sum();
     parts.iter().sum::<f64>() + rest
 }

@@ -47,11 +47,7 @@ pub fn mmd2(samples: &[f64], truths: &[f64], dim: usize) -> Result<Mmd, MetricsE
     let n = check_rows("truths", truths, dim)?;
     for (what, got) in [("mmd2 between samples", m), ("mmd2 between truths", n)] {
         if got < 2 {
-            return Err(MetricsError::TooFewSamples {
-                what,
-                needed: 2,
-                got,
-            });
+            return Err(MetricsError::TooFewSamples { what, needed: 2, got });
         }
     }
 
@@ -70,11 +66,7 @@ pub fn mmd2(samples: &[f64], truths: &[f64], dim: usize) -> Result<Mmd, MetricsE
             let row = &d2[row_start(i, total)..row_start(i + 1, total)];
             let (left, right) = row.split_at(m.saturating_sub(i + 1));
             let sum = |part: &[f64]| part.iter().map(|d2| (-d2 / median).exp()).sum::<f64>();
-            if i < m {
-                [sum(left), sum(right), 0.0]
-            } else {
-                [0.0, 0.0, sum(right)]
-            }
+            if i < m { [sum(left), sum(right), 0.0] } else { [0.0, 0.0, sum(right)] }
         })
         .collect();
     let [xx, xy, yy] = [0, 1, 2].map(|part| rows.iter().map(|row| row[part]).sum::<f64>());
@@ -119,10 +111,7 @@ fn squared_distances(points: &[f64], dim: usize) -> Vec<f64> {
     let n = points.len() / dim;
     let row = |i: usize| &points[i * dim..][..dim];
     let zero = vec![0.0; dim];
-    let norms: Vec<f64> = (0..n)
-        .into_par_iter()
-        .map(|i| squared_distance(row(i), &zero))
-        .collect();
+    let norms: Vec<f64> = (0..n).into_par_iter().map(|i| squared_distance(row(i), &zero)).collect();
     let matrix = MatRef::from_row_major_slice(points, n, dim);
 
     let mut d2 = vec![0.0; n * (n - 1) / 2];
@@ -150,11 +139,8 @@ fn squared_distances(points: &[f64], dim: usize) -> Vec<f64> {
             for (j, pair) in (i + 1..n).zip(&mut pairs) {
                 let scale = norms[i] + norms[j];
                 let fast = scale - 2.0 * gram[(j - start, i - start)];
-                *pair = if fast < CANCELLED * scale {
-                    squared_distance(row(i), row(j))
-                } else {
-                    fast
-                };
+                *pair =
+                    if fast < CANCELLED * scale { squared_distance(row(i), row(j)) } else { fast };
             }
         }
     });

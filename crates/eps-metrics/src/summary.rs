@@ -40,11 +40,7 @@ impl Spread {
         let mean = values.iter().sum::<f64>() / n as f64;
         let squares: f64 = values.iter().map(|v| (v - mean) * (v - mean)).sum();
         let standard_deviation = (n > 1).then(|| (squares / (n - 1) as f64).sqrt());
-        Ok(Self {
-            mean,
-            standard_deviation,
-            n,
-        })
+        Ok(Self { mean, standard_deviation, n })
     }
 }
 

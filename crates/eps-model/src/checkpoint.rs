@@ -5,7 +5,6 @@
 //! strictly: a missing, surplus, misshapen or non-finite tensor is an error that names it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::path::Path;
 
 use eps_math::{Interpolant, Precondition, Task};
@@ -13,6 +12,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use crate::atomic::write_atomically;
 use crate::{Condition, ModelError, NetworkDenoiser, Precision, SongUNet, SongUNetConfig};
 
 /// The version of [`CheckpointConfig`]'s layout.
@@ -117,13 +117,8 @@ pub fn save(
     let bytes = safetensors::serialize(views, Some(metadata))
         .map_err(|error| corrupt(error.to_string()))?;
 
-    let io = |source| ModelError::Io { path: path.to_owned(), source };
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-    file.write_all(&bytes).map_err(io)?;
-    file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map_err(|error| io(error.error))?;
-    Ok(())
+    write_atomically(path, &bytes)
+        .map_err(|source| ModelError::Io { path: path.to_owned(), source })
 }
 
 /// Reads a network onto a device; it computes in `precision`.
@@ -135,8 +130,8 @@ pub fn save(
 /// [`ModelError::SurplusTensor`], [`ModelError::TensorShape`], [`ModelError::TensorKind`] or
 /// [`ModelError::NonFinite`] for a tensor.
 pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpoint, ModelError> {
-    let bytes = std::fs::read(path)
-        .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+    let bytes =
+        std::fs::read(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
     let corrupt = |reason: String| ModelError::Corrupt {
         path: path.to_owned(),
         reason: format!("{reason}; fetch or make the file again"),
@@ -163,12 +158,8 @@ pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpo
             config.network.out_channels + read
         )));
     }
-    let denoiser = NetworkDenoiser::new(
-        network,
-        config.precondition,
-        config.conditions.clone(),
-        precision,
-    );
+    let denoiser =
+        NetworkDenoiser::new(network, config.precondition, config.conditions.clone(), precision);
     Ok(Checkpoint { config, denoiser })
 }
 
@@ -190,7 +181,12 @@ pub fn widen(
     let mut target = network.tensors();
     for (name, from) in &source {
         let Some(to) = target.get_mut(name) else {
-            return Err(widen_error(name, from.size(), vec![], "the wide network has no such tensor"));
+            return Err(widen_error(
+                name,
+                from.size(),
+                vec![],
+                "the wide network has no such tensor",
+            ));
         };
         let (old, new) = (from.size(), to.size());
         let extends = old.len() == 4

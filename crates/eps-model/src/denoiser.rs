@@ -1,7 +1,7 @@
 //! What a sampler asks, and who answers.
 
-use eps_math::pivot::pivot_gains;
 use eps_math::Level;
+use eps_math::pivot::pivot_gains;
 use tch::Tensor;
 
 use crate::{Field, ModelError, TensorOperator};

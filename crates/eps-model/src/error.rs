@@ -17,7 +17,9 @@ pub enum ModelError {
         requirement: String,
     },
     /// A network architecture that this crate does not implement.
-    #[error("architecture {0:?} is not supported: this version builds \"SongUNet\" (DDPM++, NCSN++)")]
+    #[error(
+        "architecture {0:?} is not supported: this version builds \"SongUNet\" (DDPM++, NCSN++)"
+    )]
     Architecture(String),
     /// Images of a size that the network's levels do not divide.
     #[error(
@@ -57,7 +59,9 @@ pub enum ModelError {
     #[error("unknown precision {0:?}: use \"f32\", \"bf16\" or \"f16\"")]
     UnknownPrecision(String),
     /// A batch of operators that cannot be prepared together.
-    #[error("cannot prepare {0} as one batch of operators: all must be of one family and one shape")]
+    #[error(
+        "cannot prepare {0} as one batch of operators: all must be of one family and one shape"
+    )]
     MixedOperators(&'static str),
     /// A measurement's noise level that is not positive.
     #[error(

@@ -208,14 +208,7 @@ impl Conv2d {
     fn convolve(&self, x: &Tensor, padding: i64) -> Tensor {
         let kind = x.kind();
         let bias = self.bias.to_kind(kind);
-        x.conv2d(
-            &self.weight.to_kind(kind),
-            Some(&bias),
-            [1, 1],
-            [padding, padding],
-            [1, 1],
-            1,
-        )
+        x.conv2d(&self.weight.to_kind(kind), Some(&bias), [1, 1], [padding, padding], [1, 1], 1)
     }
 }
 
@@ -355,8 +348,7 @@ impl UNetBlock {
             affine: Linear::new(&(path / "affine"), options.emb_channels, cout, true, init),
             norm1: GroupNorm::new(&(path / "norm1"), cout),
             conv1: Conv2d::new(&(path / "conv1"), [cout, cout, 3], Resample::Keep, init.gain(1e-5)),
-            skip: has_skip
-                .then(|| Conv2d::new(&(path / "skip"), [cin, cout, 1], resample(), init)),
+            skip: has_skip.then(|| Conv2d::new(&(path / "skip"), [cin, cout, 1], resample(), init)),
             attention: options.attention.then(|| Attention::new(path, cout, init)),
             dropout: options.dropout,
         }
@@ -396,9 +388,8 @@ pub(crate) enum NoiseEmbedding {
 impl NoiseEmbedding {
     pub(crate) fn positional(device: Device, channels: i64) -> Self {
         let half = channels / 2;
-        let freqs: Vec<f32> = (0..half)
-            .map(|i| 1e4f64.powf(-(i as f64) / (half - 1) as f64) as f32)
-            .collect();
+        let freqs: Vec<f32> =
+            (0..half).map(|i| 1e4f64.powf(-(i as f64) / (half - 1) as f64) as f32).collect();
         Self::Positional(Tensor::from_slice(&freqs).to_device(device))
     }
 
@@ -527,8 +518,7 @@ mod tests {
     #[test]
     fn attention_is_its_definition() {
         let variables = VarStore::new(Device::Cpu);
-        let attention =
-            Attention::new(&variables.root(), 8, Init { seed: 0, gain: 1.0 });
+        let attention = Attention::new(&variables.root(), 8, Init { seed: 0, gain: 1.0 });
         fill(&variables);
         let x = normals("x", &[1, 8, 2, 3]);
         let qkv = attention.qkv.forward(&attention.norm2.forward(&x));
@@ -571,7 +561,9 @@ mod tests {
                     let cos = found.double_value(&[b as i64, i as i64 + 4]);
                     // The angle is rounded to f32 twice, its sine once.
                     let bound = 2e-7 * (1.0 + angle.abs());
-                    assert!((sin - angle.sin()).abs() <= bound && (cos - angle.cos()).abs() <= bound);
+                    assert!(
+                        (sin - angle.sin()).abs() <= bound && (cos - angle.cos()).abs() <= bound
+                    );
                 }
             }
         }

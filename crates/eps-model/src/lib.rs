@@ -1,5 +1,6 @@
 //! The libtorch boundary of EPS: denoising networks, operators on tensors, and the [`Denoiser`] trait.
 
+pub mod atomic;
 pub mod checkpoint;
 mod denoiser;
 mod device;

@@ -125,10 +125,9 @@ fn condition_tensor(condition: Condition, query: &Query<'_>) -> Tensor {
                 }
                 Noise::Isotropic => query.level.sigma().square().0,
             };
-            (diagonal.log() * 0.25).mean_dim([1i64].as_slice(), true, Kind::Double).expand(
-                [size[0], 1, size[2], size[3]],
-                false,
-            )
+            (diagonal.log() * 0.25)
+                .mean_dim([1i64].as_slice(), true, Kind::Double)
+                .expand([size[0], 1, size[2], size[3]], false)
         }
     }
 }
@@ -138,7 +137,8 @@ impl Denoiser for NetworkDenoiser {
         let _guard = tch::no_grad_guard();
         let factors = self.factors(query);
         let raw = self.raw(query, &factors, Mode::Eval).to_kind(Kind::Double);
-        factors.scale(query.mu, &factors.factors.skip) + factors.scale(&raw, &factors.factors.output)
+        factors.scale(query.mu, &factors.factors.skip)
+            + factors.scale(&raw, &factors.factors.output)
     }
 }
 
@@ -159,9 +159,7 @@ impl Factors<'_> {
     pub fn scale(&self, x: &Tensor, gains: &Field) -> Tensor {
         match self.noise {
             Noise::Isotropic => x * &gains.0,
-            Noise::Anisotropic { measurement, .. } => {
-                measurement.operator().spectral_map(x, gains)
-            }
+            Noise::Anisotropic { measurement, .. } => measurement.operator().spectral_map(x, gains),
         }
     }
 

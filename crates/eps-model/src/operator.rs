@@ -128,7 +128,13 @@ impl TensorOperator {
                 (Basis::Matrix(side), Tensor::from_slice(&values).view([batch, -1, 1, 1]))
             }
         };
-        Ok(Self { domain, range, operators, basis, eigenvalues: Field(eigenvalues.to_device(device)) })
+        Ok(Self {
+            domain,
+            range,
+            operators,
+            basis,
+            eigenvalues: Field(eigenvalues.to_device(device)),
+        })
     }
 
     /// The shape of an image.
@@ -186,9 +192,7 @@ impl TensorOperator {
             Basis::Sides { vertical, horizontal } => {
                 vertical.matrix.transpose(-2, -1).matmul(y).matmul(&horizontal.matrix)
             }
-            Basis::Matrix(side) => {
-                self.as_image(&side.matrix.transpose(-2, -1).matmul(&column(y)))
-            }
+            Basis::Matrix(side) => self.as_image(&side.matrix.transpose(-2, -1).matmul(&column(y))),
         }
     }
 
@@ -215,7 +219,9 @@ impl TensorOperator {
             }
             Basis::Matrix(side) => {
                 let coordinates = side.basis.transpose(-2, -1).matmul(&column(x));
-                self.as_image(&side.basis.matmul(&(coordinates * gains.0.flatten(1, -1).unsqueeze(2))))
+                self.as_image(
+                    &side.basis.matmul(&(coordinates * gains.0.flatten(1, -1).unsqueeze(2))),
+                )
             }
         }
     }

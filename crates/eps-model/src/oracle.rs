@@ -63,7 +63,8 @@ impl Denoiser for Oracle<'_> {
                         self.prior.smoothed(sigma_star.as_ref())
                     }
                 };
-                last = Some((key, smoothed.expect("the noise of a level with α, β > 0 is positive")));
+                last =
+                    Some((key, smoothed.expect("the noise of a level with α, β > 0 is positive")));
             }
             if let Some((_, smoothed)) = &last {
                 denoised.extend(smoothed.denoise(mu));

@@ -211,16 +211,21 @@ impl SongUNetConfig {
             format!("{:?}", self.channel_mult),
             || "it must list 1 to 16 positive multipliers, one a level".to_owned(),
         )?;
-        require(self.check_size(self.img_resolution, self.img_resolution).is_ok(),
-            "img_resolution", self.img_resolution, || {
-                format!("{levels} levels need a multiple of {}", self.size_multiple())
-            })?;
+        require(
+            self.check_size(self.img_resolution, self.img_resolution).is_ok(),
+            "img_resolution",
+            self.img_resolution,
+            || format!("{levels} levels need a multiple of {}", self.size_multiple()),
+        )?;
         let resolutions: Vec<_> = (0..levels).map(|level| self.img_resolution >> level).collect();
         for &resolution in &self.attn_resolutions {
             // EDM ignores a resolution that no level has, and its defaults rely on that.
-            require(resolution > 0, "attn_resolutions", format!("{:?}", self.attn_resolutions), || {
-                format!("resolutions are positive; the levels have {resolutions:?}")
-            })?;
+            require(
+                resolution > 0,
+                "attn_resolutions",
+                format!("{:?}", self.attn_resolutions),
+                || format!("resolutions are positive; the levels have {resolutions:?}"),
+            )?;
         }
         for (field, value) in [("dropout", self.dropout), ("label_dropout", self.label_dropout)] {
             require((0.0..1.0).contains(&value), field, value, || {
@@ -243,13 +248,18 @@ impl SongUNetConfig {
         )?;
         for channels in self.normalised_channels() {
             let groups = GroupNorm::groups(channels as i64) as usize;
-            require(groups > 0 && channels % groups == 0, "model_channels", self.model_channels, || {
-                format!(
-                    "with channel_mult {:?} a layer of {channels} channels would be normalised in \
+            require(
+                groups > 0 && channels % groups == 0,
+                "model_channels",
+                self.model_channels,
+                || {
+                    format!(
+                        "with channel_mult {:?} a layer of {channels} channels would be normalised in \
                      {groups} groups; take a multiple of 32, or of 4 while no layer exceeds 128",
-                    self.channel_mult
-                )
-            })?;
+                        self.channel_mult
+                    )
+                },
+            )?;
         }
         Ok(())
     }
@@ -352,9 +362,8 @@ impl SongUNet {
         let init = Init { seed, gain: 1.0 };
         let noise_channels = (config.model_channels * config.channel_mult_noise) as i64;
         let emb_channels = (config.model_channels * config.channel_mult_emb) as i64;
-        let linear = |name: &str, cin: i64, cout, bias| {
-            Linear::new(&(&root / name), cin, cout, bias, init)
-        };
+        let linear =
+            |name: &str, cin: i64, cout, bias| Linear::new(&(&root / name), cin, cout, bias, init);
         let map_noise = {
             let path = &root / "map_noise";
             match config.embedding_type {
@@ -580,8 +589,7 @@ fn build_encoder(path: &Path<'_>, config: &SongUNetConfig, init: Init) -> (Vec<E
             match config.encoder_type {
                 EncoderType::Standard => {}
                 EncoderType::Skip => {
-                    let conv =
-                        Conv2d::new(&at("aux_skip"), [caux, cout, 1], Resample::Keep, init);
+                    let conv = Conv2d::new(&at("aux_skip"), [caux, cout, 1], Resample::Keep, init);
                     steps.push(Encode::AuxDown(Filter::new(path.device(), taps)));
                     steps.push(Encode::AuxSkip(conv));
                 }

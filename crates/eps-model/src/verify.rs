@@ -17,7 +17,7 @@ use eps_math::{Precondition, PreconditionMode};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
-use crate::{ModelError, Mode, SongUNet, SongUNetConfig};
+use crate::{Mode, ModelError, SongUNet, SongUNetConfig};
 
 /// The largest deviation, relative to a case's rms, at which a network counts as the same.
 pub const VERIFY_LIMIT: f64 = 1e-4;

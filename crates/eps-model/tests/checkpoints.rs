@@ -90,8 +90,7 @@ type Entry = (String, Dtype, Vec<usize>, Vec<u8>);
 fn tampered(path: &Path, change: impl FnOnce(&mut Vec<Entry>, &mut serde_json::Value)) {
     let bytes = std::fs::read(path).unwrap();
     let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
-    let mut json =
-        serde_json::from_str(&metadata.metadata().as_ref().unwrap()["eps"]).unwrap();
+    let mut json = serde_json::from_str(&metadata.metadata().as_ref().unwrap()["eps"]).unwrap();
     let mut entries: Vec<Entry> = SafeTensors::deserialize(&bytes)
         .unwrap()
         .tensors()
@@ -112,28 +111,43 @@ fn every_departure_is_named() {
     let conv = "model.enc.16x16_conv.weight";
     let at = |entries: &mut Vec<Entry>| entries.iter().position(|e| e.0 == conv).unwrap();
     let cases: Vec<(&str, Box<dyn FnOnce(&mut Vec<Entry>, &mut serde_json::Value)>)> = vec![
-        ("is missing", Box::new(move |entries, _| {
-            let i = at(entries);
-            entries.remove(i);
-        })),
-        ("is none of the network's", Box::new(move |entries, _| {
-            let i = at(entries);
-            let mut extra = entries[i].clone();
-            extra.0 = "model.enc.extra".into();
-            entries.push(extra);
-        })),
-        ("has shape [3, 8, 3, 3]", Box::new(move |entries, _| {
-            let i = at(entries);
-            entries[i].2 = vec![3, 8, 3, 3];
-        })),
-        ("stored as I16", Box::new(move |entries, _| {
-            let i = at(entries);
-            entries[i].1 = Dtype::I16;
-        })),
-        ("holds NaN at flat index 1", Box::new(move |entries, _| {
-            let i = at(entries);
-            entries[i].3[2..4].copy_from_slice(&0x7E00u16.to_le_bytes());
-        })),
+        (
+            "is missing",
+            Box::new(move |entries, _| {
+                let i = at(entries);
+                entries.remove(i);
+            }),
+        ),
+        (
+            "is none of the network's",
+            Box::new(move |entries, _| {
+                let i = at(entries);
+                let mut extra = entries[i].clone();
+                extra.0 = "model.enc.extra".into();
+                entries.push(extra);
+            }),
+        ),
+        (
+            "has shape [3, 8, 3, 3]",
+            Box::new(move |entries, _| {
+                let i = at(entries);
+                entries[i].2 = vec![3, 8, 3, 3];
+            }),
+        ),
+        (
+            "stored as I16",
+            Box::new(move |entries, _| {
+                let i = at(entries);
+                entries[i].1 = Dtype::I16;
+            }),
+        ),
+        (
+            "holds NaN at flat index 1",
+            Box::new(move |entries, _| {
+                let i = at(entries);
+                entries[i].3[2..4].copy_from_slice(&0x7E00u16.to_le_bytes());
+            }),
+        ),
         ("format version 7", Box::new(|_, json| json["format_version"] = 7.into())),
         ("unknown field `surplus`", Box::new(|_, json| json["surplus"] = 1.into())),
         ("reads 3 channels", Box::new(|_, json| json["conditions"] = serde_json::json!([]))),
@@ -167,9 +181,7 @@ fn a_widened_network_starts_as_the_narrow_one() {
         attn_resolutions: vec![],
         ..SongUNetConfig::ncsnpp(16, in_channels, 1)
     };
-    for (narrow, wide) in
-        [(network_config(1), network_config(3)), (residual(1), residual(3))]
-    {
+    for (narrow, wide) in [(network_config(1), network_config(3)), (residual(1), residual(3))] {
         let narrow = SongUNet::new(&narrow, Device::Cpu, 1).unwrap();
         let wide = checkpoint::widen(&narrow, &wide, Device::Cpu).unwrap();
         let values = eps_math::rng::Stream::named(0, "x").normals(2 * 3 * 256);

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 
 use eps_math::rng::Stream;
 use eps_model::verify::{VERIFY_LIMIT, verify};
-use eps_model::{
-    DecoderType, EncoderType, Mode, ModelError, Precision, SongUNet, SongUNetConfig,
-};
+use eps_model::{DecoderType, EncoderType, Mode, ModelError, Precision, SongUNet, SongUNetConfig};
 use tch::{Device, Kind, Tensor};
 
 fn fixture(name: &str) -> PathBuf {
@@ -211,9 +209,8 @@ fn wrong_configurations_are_named() {
 
 #[test]
 fn initial_weights_depend_on_seed_and_name_alone() {
-    let build = |config: &SongUNetConfig, seed| {
-        SongUNet::new(config, Device::Cpu, seed).unwrap().tensors()
-    };
+    let build =
+        |config: &SongUNetConfig, seed| SongUNet::new(config, Device::Cpu, seed).unwrap().tensors();
     let (a, b, c) = (build(&tiny(1), 1), build(&tiny(1), 1), build(&tiny(1), 2));
     let deeper = build(&SongUNetConfig { num_blocks: 2, ..tiny(1) }, 1);
     let name = "model.enc.16x16_block0.conv0.weight";

@@ -1,6 +1,8 @@
 //! The tensor operators against those of `eps-math`: same numbers, on every device there is.
 
-use eps_math::operator::{AveragePool, CircularBlur, Dense, Kernel, LinearOperator, Mask, Operator, Separable};
+use eps_math::operator::{
+    AveragePool, CircularBlur, Dense, Kernel, LinearOperator, Mask, Operator, Separable,
+};
 use eps_math::pivot::pivot_gains;
 use eps_math::rng::Stream;
 use eps_math::{Level, Shape};
@@ -112,10 +114,18 @@ fn every_transform_equals_the_hosts() {
             };
             let expected = host(&|o, i| {
                 (0..channels * domain.plane())
-                    .map(|p| o.spectral_map(&unit(p), &|l| pivot_gains(l, &levels[i], 0.05).sigma_star)[p])
+                    .map(|p| {
+                        o.spectral_map(&unit(p), &|l| pivot_gains(l, &levels[i], 0.05).sigma_star)
+                            [p]
+                    })
                     .collect()
             });
-            assert_close(name, &diagonal.expand([3, -1, -1, -1], false).contiguous(), &expected, ulps * 900.0);
+            assert_close(
+                name,
+                &diagonal.expand([3, -1, -1, -1], false).contiguous(),
+                &expected,
+                ulps * 900.0,
+            );
 
             // The pivot itself, with its amplification of at most 1/σ_y² of Aᵀy.
             let measurement = Measurement::new(on_device, &y_t, 0.05).unwrap();

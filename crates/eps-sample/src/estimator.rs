@@ -49,10 +49,8 @@ impl<D: Denoiser> Estimator for Eps<'_, D> {
     fn estimate(&self, x_t: &Tensor, level: Level) -> Tensor {
         let level = level_fields(&[level], x_t.device());
         let pivot = self.measurement.pivot(x_t, &level);
-        let noise = Noise::Anisotropic {
-            measurement: self.measurement,
-            sigma_star: &pivot.sigma_star,
-        };
+        let noise =
+            Noise::Anisotropic { measurement: self.measurement, sigma_star: &pivot.sigma_star };
         self.denoiser.denoise(&Query { mu: &pivot.mu_star, level: &level, noise })
     }
 }

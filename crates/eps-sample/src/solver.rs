@@ -98,9 +98,7 @@ impl Solver {
         match self {
             Self::Euler => edm_euler(estimator, noise * sigmas[0], sigmas),
             Self::Heun => edm_heun(estimator, noise * sigmas[0], sigmas, None, keys),
-            Self::Churn(churn) => {
-                edm_heun(estimator, noise * sigmas[0], sigmas, Some(churn), keys)
-            }
+            Self::Churn(churn) => edm_heun(estimator, noise * sigmas[0], sigmas, Some(churn), keys),
             Self::Ddim { eta } => ddim(estimator, noise * sigmas[0], sigmas, *eta, keys),
             Self::Flow { interpolant } => {
                 let times: Vec<f64> =

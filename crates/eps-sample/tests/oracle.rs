@@ -1,6 +1,8 @@
 //! Every solver against the exact posterior of Gaussian and mixture priors.
 
-use eps_math::operator::{AveragePool, CircularBlur, Dense, Kernel, LinearOperator, Mask, Operator};
+use eps_math::operator::{
+    AveragePool, CircularBlur, Dense, Kernel, LinearOperator, Mask, Operator,
+};
 use eps_math::prior::{Gaussian, Mixture};
 use eps_math::rng::Stream;
 use eps_math::{Interpolant, Schedule, Shape};
@@ -98,8 +100,7 @@ fn solvers_have_their_order() {
 /// The mean and covariance of samples against the exact posterior's, with bounds from their number.
 #[test]
 fn samples_have_the_posterior_moments() {
-    let prior =
-        Mixture::new(&[0.6, 0.4], vec![gaussian(0.35), gaussian(-0.35)]).unwrap();
+    let prior = Mixture::new(&[0.6, 0.4], vec![gaussian(0.35), gaussian(-0.35)]).unwrap();
     let oracle = Oracle::new(&prior);
     let count = 600;
     for (name, operator) in operators() {
@@ -170,8 +171,7 @@ fn stochastic_solvers_keep_the_law() {
 /// The one-call estimate is the posterior mean: at σ_max the state says almost nothing more.
 #[test]
 fn one_call_is_the_posterior_mean() {
-    let prior =
-        Mixture::new(&[0.6, 0.4], vec![gaussian(0.35), gaussian(-0.35)]).unwrap();
+    let prior = Mixture::new(&[0.6, 0.4], vec![gaussian(0.35), gaussian(-0.35)]).unwrap();
     let oracle = Oracle::new(&prior);
     for (name, operator) in operators() {
         let y = measure(&prior, &operator, 0.1);
@@ -196,13 +196,9 @@ fn samples_do_not_depend_on_the_batch() {
     let sigmas = Schedule::karras().sigmas(6).unwrap();
     let churn = Churn { s_churn: 4.0, s_min: 0.05, s_max: 50.0, s_noise: 1.003 };
     let flow = Solver::Flow { interpolant: Interpolant::VpCosine { offset: 0.008 } };
-    for solver in [
-        Solver::Euler,
-        Solver::Heun,
-        Solver::Churn(churn),
-        Solver::Ddim { eta: 0.85 },
-        flow,
-    ] {
+    for solver in
+        [Solver::Euler, Solver::Heun, Solver::Churn(churn), Solver::Ddim { eta: 0.85 }, flow]
+    {
         for (name, operator) in operators() {
             let y = measure(&prior, &operator, 0.1);
             let run = |items: Vec<(u64, u64)>| {

@@ -93,8 +93,7 @@ mod tests {
     fn moments_and_tail() {
         let n = 100_000;
         let law = NoiseLaw::edm();
-        let logs: Vec<f64> =
-            (0..n).map(|i| law.draw(&Stream::new(0, i, 0, 0)).ln()).collect();
+        let logs: Vec<f64> = (0..n).map(|i| law.draw(&Stream::new(0, i, 0, 0)).ln()).collect();
         let mean = logs.iter().sum::<f64>() / n as f64;
         let variance = logs.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n as f64;
         // Five standard errors; the clamp at −6.2 and 4.4 is beyond four deviations.

@@ -128,9 +128,11 @@ fn weighted_error(
             (raw.to_kind(Kind::Float) - target.to_kind(Kind::Float)).square().mean(Kind::Float)
         }
         LossWeight::Edm => {
-            let scalar = denoiser.precondition().factors(eps_math::Real::square(query.level.sigma()));
+            let scalar =
+                denoiser.precondition().factors(eps_math::Real::square(query.level.sigma()));
             let Field(c_out) = scalar.output;
-            let error = factors.scale(&(raw.to_kind(Kind::Double) - target), &factors.factors.output);
+            let error =
+                factors.scale(&(raw.to_kind(Kind::Double) - target), &factors.factors.output);
             (error / c_out).square().mean(Kind::Double).to_kind(Kind::Float)
         }
     }

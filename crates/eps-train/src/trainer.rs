@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
+use eps_model::atomic::write_atomically;
 use eps_model::{Mode, NetworkDenoiser, SongUNet};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -159,24 +160,19 @@ fn claim(config: &TrainConfig, folder: &Path) -> Result<(), TrainError> {
     if path.exists() {
         let file = File::open(&path).map_err(io(&path))?;
         let found: TrainConfig = serde_json::from_reader(BufReader::new(file)).map_err(json)?;
-        return if found == *config { Ok(()) } else { Err(TrainError::OtherRun(folder.to_owned())) };
+        return if found == *config {
+            Ok(())
+        } else {
+            Err(TrainError::OtherRun(folder.to_owned()))
+        };
     }
     let text = serde_json::to_string_pretty(config).map_err(json)?;
-    replace(&path, |file| file.write_all(text.as_bytes()))
+    replace(&path, &text)
 }
 
-/// Writes a file under a temporary name and renames it.
-fn replace(
-    path: &Path,
-    write: impl FnOnce(&mut File) -> std::io::Result<()>,
-) -> Result<(), TrainError> {
-    let io = |source| TrainError::Io { path: path.to_owned(), source };
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-    write(file.as_file_mut()).map_err(io)?;
-    file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map_err(|error| io(error.error))?;
-    Ok(())
+fn replace(path: &Path, text: &str) -> Result<(), TrainError> {
+    write_atomically(path, text.as_bytes())
+        .map_err(|source| TrainError::Io { path: path.to_owned(), source })
 }
 
 fn progress_bar(config: &TrainConfig, done: u64) -> ProgressBar {
@@ -212,8 +208,7 @@ fn validation_batches(config: &TrainConfig, images: &Images) -> Vec<(BatchStream
         .map(|i| {
             let range = i * config.batch..((i + 1) * config.batch).min(count);
             let indices: Vec<i64> = range.map(|index| index as i64).collect();
-            let streams =
-                BatchStreams { seed: config.seed, batch: VALIDATION_BATCHES + i as u64 };
+            let streams = BatchStreams { seed: config.seed, batch: VALIDATION_BATCHES + i as u64 };
             (streams, images.validation.index_select(0, &Tensor::from_slice(&indices)))
         })
         .collect()
@@ -262,7 +257,7 @@ fn truncate_metrics(path: &Path, step: u64) -> Result<(), TrainError> {
             kept.push('\n');
         }
     }
-    replace(path, |file| file.write_all(kept.as_bytes()))
+    replace(path, &kept)
 }
 
 const VECTORS: [&str; 4] = ["weights", "first_moment", "second_moment", "average"];
@@ -276,8 +271,7 @@ fn save_state(path: &Path, optimiser: &Optimiser, run: Run) -> Result<(), TrainE
     tensors.push(("progress", progress));
     let part: PathBuf = path.with_extension("part");
     Tensor::write_safetensors(&tensors, &part)?;
-    std::fs::rename(&part, path)
-        .map_err(|source| TrainError::Io { path: path.to_owned(), source })
+    std::fs::rename(&part, path).map_err(|source| TrainError::Io { path: path.to_owned(), source })
 }
 
 fn load_state(path: &Path, optimiser: &mut Optimiser, device: Device) -> Result<Run, TrainError> {

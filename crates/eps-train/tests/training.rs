@@ -124,10 +124,7 @@ fn numbers_out_of_range_are_named() {
         ),
         (
             "tasks",
-            TrainConfig {
-                objective: Objective::Eps { tasks: vec![], sigma_y: 0.05 },
-                ..config()
-            },
+            TrainConfig { objective: Objective::Eps { tasks: vec![], sigma_y: 0.05 }, ..config() },
         ),
         ("in_channels", TrainConfig { conditions: vec![], ..config() }),
         (

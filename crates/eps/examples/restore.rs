@@ -1,3 +1,5 @@
+//! Draws four samples of the image behind a measurement.
+
 use eps::data::MeasurementSet;
 use eps::math::Schedule;
 use eps::model::{Measurement, Precision, TensorOperator, checkpoint};
@@ -13,10 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dims = [4, range.channels, range.height, range.width].map(|side| side as i64);
     let measurement =
         Measurement::new(operator, &Tensor::from_slice(&y).view(dims), set.sigma_y())?;
-    let eps = Eps {
-        denoiser: &network,
-        measurement: &measurement,
-    };
+    let eps = Eps { denoiser: &network, measurement: &measurement };
     let sigmas = Schedule::karras().sigmas(20)?; // 20 network calls
     let keys = NoiseKeys::image_major(0, 0..1, 4); // seed 0, image 0, four samples
     let samples = Solver::Euler.sample(&eps, &sigmas, &keys, set.shape(), Device::Cpu)?;

@@ -45,9 +45,6 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let error = load("cifar", Split::Test, None).unwrap_err().to_string();
-        assert!(
-            error.contains("\"cifar\"") && error.contains("fashion-mnist"),
-            "{error}"
-        );
+        assert!(error.contains("\"cifar\"") && error.contains("fashion-mnist"), "{error}");
     }
 }

@@ -114,34 +114,22 @@ impl OperatorFlags {
         if let Some(path) = &self.mask {
             let mask = png::read_mask(path)?;
             return Ok(Some(GivenOperator {
-                spec: OperatorSpec::Mask {
-                    observed: mask.observed,
-                },
+                spec: OperatorSpec::Mask { observed: mask.observed },
                 source: format!("--mask {}", path.display()),
                 mask_size: Some((mask.height, mask.width)),
             }));
         }
         let (spec, source) = if let Some(factor) = self.factor {
-            (
-                OperatorSpec::AveragePool { factor },
-                format!("--factor {factor}"),
-            )
+            (OperatorSpec::AveragePool { factor }, format!("--factor {factor}"))
         } else if let Some(path) = &self.kernel {
             let kernel = read_kernel(path)?;
-            (
-                OperatorSpec::CircularBlur { kernel },
-                format!("--kernel {}", path.display()),
-            )
+            (OperatorSpec::CircularBlur { kernel }, format!("--kernel {}", path.display()))
         } else if let Some(path) = &self.operator {
             (read_spec(path)?, format!("--operator {}", path.display()))
         } else {
             return Ok(None);
         };
-        Ok(Some(GivenOperator {
-            spec,
-            source,
-            mask_size: None,
-        }))
+        Ok(Some(GivenOperator { spec, source, mask_size: None }))
     }
 }
 
@@ -191,10 +179,9 @@ impl GivenOperator {
             OperatorSpec::AveragePool { factor } => {
                 (y.channels, y.height * factor, y.width * factor)
             }
-            OperatorSpec::Separable {
-                vertical,
-                horizontal,
-            } => (y.channels, columns(vertical), columns(horizontal)),
+            OperatorSpec::Separable { vertical, horizontal } => {
+                (y.channels, columns(vertical), columns(horizontal))
+            }
             OperatorSpec::Dense { .. } => (network.channels, network.height, network.width),
             _ => (y.channels, y.height, y.width),
         };
@@ -208,12 +195,8 @@ impl GivenOperator {
 }
 
 fn read_spec(path: &Path) -> Result<OperatorSpec> {
-    let file = File::open(path).with_context(|| {
-        format!(
-            "cannot open {}: check the path of --operator",
-            path.display()
-        )
-    })?;
+    let file = File::open(path)
+        .with_context(|| format!("cannot open {}: check the path of --operator", path.display()))?;
     serde_json::from_reader(BufReader::new(file)).with_context(|| {
         format!(
             "{}: not the JSON description of an operator, such as {{\"operator\": \
@@ -226,9 +209,7 @@ fn read_spec(path: &Path) -> Result<OperatorSpec> {
 /// The taps of a kernel, row by row.
 fn read_kernel(path: &Path) -> Result<Vec<Vec<f64>>> {
     let mut array = Array::read(path, "kernel")?;
-    let picture = path
-        .extension()
-        .is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
+    let picture = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
     if picture {
         ensure!(
             array.dims[0] == 1,
@@ -240,19 +221,13 @@ fn read_kernel(path: &Path) -> Result<Vec<Vec<f64>>> {
         // From [-1, 1] to brightness, black = 0, that sums to 1.
         array.values.iter_mut().for_each(|v| *v = 0.5 * (*v + 1.0));
         let sum: f64 = array.values.iter().sum();
-        ensure!(
-            sum > 0.0,
-            "{}: the kernel is black: brightness is weight",
-            path.display()
-        );
+        ensure!(sum > 0.0, "{}: the kernel is black: brightness is weight", path.display());
         array.values.iter_mut().for_each(|v| *v /= sum);
     }
     match array.dims[..] {
-        [rows, columns] if rows * columns > 0 => Ok(array
-            .values
-            .chunks_exact(columns)
-            .map(<[f64]>::to_vec)
-            .collect()),
+        [rows, columns] if rows * columns > 0 => {
+            Ok(array.values.chunks_exact(columns).map(<[f64]>::to_vec).collect())
+        }
         _ => bail!(
             "{}: a kernel is an array [rows, columns], this one has dimensions {:?}: reshape it",
             path.display(),
@@ -268,49 +243,25 @@ mod tests {
     use super::*;
 
     fn given(spec: OperatorSpec) -> GivenOperator {
-        GivenOperator {
-            spec,
-            source: "--operator a.json".into(),
-            mask_size: None,
-        }
+        GivenOperator { spec, source: "--operator a.json".into(), mask_size: None }
     }
 
     #[test]
     fn an_image_shape_follows_from_operator_and_measurement() {
         let network = Shape::new(1, 2, 2).unwrap();
         let identity = |n: usize| -> Vec<Vec<f64>> {
-            (0..n)
-                .map(|i| (0..n).map(|j| f64::from(u8::from(i == j))).collect())
-                .collect()
+            (0..n).map(|i| (0..n).map(|j| f64::from(u8::from(i == j))).collect()).collect()
         };
         let wide = |n: usize| identity(n).into_iter().take(1).collect::<Vec<_>>();
         for (spec, y, image) in [
+            (OperatorSpec::AveragePool { factor: 4 }, [3, 7, 5], [3, 28, 20]),
+            (OperatorSpec::GaussianBlur { sigma_blur: 0.5, taps: 3 }, [1, 9, 8], [1, 9, 8]),
             (
-                OperatorSpec::AveragePool { factor: 4 },
-                [3, 7, 5],
-                [3, 28, 20],
-            ),
-            (
-                OperatorSpec::GaussianBlur {
-                    sigma_blur: 0.5,
-                    taps: 3,
-                },
-                [1, 9, 8],
-                [1, 9, 8],
-            ),
-            (
-                OperatorSpec::Separable {
-                    vertical: wide(6),
-                    horizontal: wide(5),
-                },
+                OperatorSpec::Separable { vertical: wide(6), horizontal: wide(5) },
                 [3, 1, 1],
                 [3, 6, 5],
             ),
-            (
-                OperatorSpec::Dense { matrix: wide(4) },
-                [1, 1, 1],
-                [1, 2, 2],
-            ),
+            (OperatorSpec::Dense { matrix: wide(4) }, [1, 1, 1], [1, 2, 2]),
         ] {
             let y = Shape::new(y[0], y[1], y[2]).unwrap();
             let operator = given(spec);
@@ -322,15 +273,10 @@ mod tests {
 
     #[test]
     fn a_mask_of_another_size_is_named_with_both_sizes() {
-        let mut operator = given(OperatorSpec::Mask {
-            observed: vec![1; 6],
-        });
+        let mut operator = given(OperatorSpec::Mask { observed: vec![1; 6] });
         operator.mask_size = Some((2, 3));
         // As many pixels, and still not the image's.
-        let error = operator
-            .build(Shape::new(1, 3, 2).unwrap())
-            .unwrap_err()
-            .to_string();
+        let error = operator.build(Shape::new(1, 3, 2).unwrap()).unwrap_err().to_string();
         assert!(error.contains("2x3") && error.contains("3x2"), "{error}");
         assert!(operator.build(Shape::new(1, 2, 3).unwrap()).is_ok());
     }

@@ -17,12 +17,7 @@ pub(crate) fn stream(seed: u64, what: &str, of: &str, image: u64) -> Stream {
 /// If `x_0` does not have the values of the operator's images.
 pub(crate) fn measure(operator: &Operator, x_0: &[f64], sigma_y: f64, noise: &Stream) -> Vec<f64> {
     let noise = noise.normals(operator.range().len());
-    operator
-        .apply(x_0)
-        .iter()
-        .zip(noise)
-        .map(|(clean, z)| clean + sigma_y * z)
-        .collect()
+    operator.apply(x_0).iter().zip(noise).map(|(clean, z)| clean + sigma_y * z).collect()
 }
 
 #[cfg(test)]

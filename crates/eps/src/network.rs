@@ -16,30 +16,19 @@ use tch::Device;
 /// Those of [`checkpoint::load`], with what to do.
 pub(crate) fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpoint> {
     checkpoint::load(path, device, precision).with_context(|| {
-        format!(
-            "cannot load the network {}, which should be a file of `eps train`",
-            path.display()
-        )
+        format!("cannot load the network {}, which should be a file of `eps train`", path.display())
     })
 }
 
 /// EDM's schedule between the noise levels that the network was trained for.
 pub(crate) fn schedule(config: &CheckpointConfig) -> Schedule {
-    Schedule::Karras {
-        rho: 7.0,
-        sigma_min: config.sigma_min,
-        sigma_max: config.sigma_max,
-    }
+    Schedule::Karras { rho: 7.0, sigma_min: config.sigma_min, sigma_max: config.sigma_max }
 }
 
 /// The shape of the images that the network was trained on.
 pub(crate) fn image_shape(config: &CheckpointConfig) -> Shape {
     let side = config.network.img_resolution;
-    Shape {
-        channels: config.network.out_channels,
-        height: side,
-        width: side,
-    }
+    Shape { channels: config.network.out_channels, height: side, width: side }
 }
 
 /// Fails where the network cannot take images of a shape.
@@ -65,15 +54,9 @@ pub(crate) fn check_fit(config: &CheckpointConfig, shape: Shape) -> Result<()> {
         config.name,
         kind(needed)
     );
-    config
-        .network
-        .check_size(shape.height, shape.width)
-        .with_context(|| {
-            format!(
-                "the network {:?} does not take images of shape {shape}",
-                config.name
-            )
-        })
+    config.network.check_size(shape.height, shape.width).with_context(|| {
+        format!("the network {:?} does not take images of shape {shape}", config.name)
+    })
 }
 
 /// In what a measurement differs from those that the network was trained for.
@@ -100,10 +83,7 @@ pub(crate) fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<Stri
             ));
         }
     }
-    if let Some(trained) = config
-        .sigma_y
-        .filter(|s| (s / set.sigma_y()).ln().abs() > 0.1)
-    {
+    if let Some(trained) = config.sigma_y.filter(|s| (s / set.sigma_y()).ln().abs() > 0.1) {
         notes.push(format!(
             "the network {name:?} was trained for sigma_y = {trained}, the measurement has {}",
             set.sigma_y()

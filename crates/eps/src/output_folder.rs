@@ -24,24 +24,16 @@ impl OutputFolder {
     /// A folder that is there already, or whose parent cannot be written to.
     pub(crate) fn plan(target: &Path, force: bool) -> Result<Self> {
         let shown = target.display();
-        ensure!(
-            target.file_name().is_some(),
-            "--out {shown}: name a folder that is to be made"
-        );
+        ensure!(target.file_name().is_some(), "--out {shown}: name a folder that is to be made");
         if target.symlink_metadata().is_ok() {
-            ensure!(
-                force,
-                "--out {shown} exists already: name another folder, or add --force"
-            );
+            ensure!(force, "--out {shown} exists already: name another folder, or add --force");
             ensure!(
                 target.join(MARK).is_file(),
                 "--out {shown} exists and is no folder of results (it has no {MARK}): --force does \
                  not replace it, name another folder"
             );
         }
-        let folder = Self {
-            target: target.to_owned(),
-        };
+        let folder = Self { target: target.to_owned() };
         folder.part().map(drop)?;
         Ok(folder)
     }
@@ -78,11 +70,7 @@ impl OutputFolder {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let name = self
-            .target
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy();
+        let name = self.target.file_name().unwrap_or_default().to_string_lossy();
         let prefix = format!(".{name}.");
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(".part");
@@ -107,9 +95,7 @@ mod tests {
 
     fn names(dir: &Path) -> Vec<String> {
         let entries = fs::read_dir(dir).unwrap();
-        entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect()
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     fn fill(text: &str) -> impl FnOnce(&Path) -> Result<()> {
@@ -129,10 +115,7 @@ mod tests {
         assert!(plan.write(failing).is_err());
         assert!(names(dir.path()).is_empty());
 
-        OutputFolder::plan(&target, false)
-            .unwrap()
-            .write(fill("1"))
-            .unwrap();
+        OutputFolder::plan(&target, false).unwrap().write(fill("1")).unwrap();
         assert_eq!(names(dir.path()), ["out"]);
         assert_eq!(names(&target), [MARK]);
     }
@@ -141,19 +124,10 @@ mod tests {
     fn results_are_replaced_by_force_alone_and_nothing_else_ever() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("out");
-        OutputFolder::plan(&target, false)
-            .unwrap()
-            .write(fill("1"))
-            .unwrap();
+        OutputFolder::plan(&target, false).unwrap().write(fill("1")).unwrap();
         let error = OutputFolder::plan(&target, false).unwrap_err().to_string();
-        assert!(
-            error.contains("exists already") && error.contains("--force"),
-            "{error}"
-        );
-        OutputFolder::plan(&target, true)
-            .unwrap()
-            .write(fill("2"))
-            .unwrap();
+        assert!(error.contains("exists already") && error.contains("--force"), "{error}");
+        OutputFolder::plan(&target, true).unwrap().write(fill("2")).unwrap();
         assert_eq!(fs::read_to_string(target.join(MARK)).unwrap(), "2");
         assert_eq!(names(dir.path()), ["out"]);
 
@@ -166,9 +140,7 @@ mod tests {
     #[test]
     fn a_missing_parent_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let error = OutputFolder::plan(&dir.path().join("no/out"), false)
-            .unwrap_err()
-            .to_string();
+        let error = OutputFolder::plan(&dir.path().join("no/out"), false).unwrap_err().to_string();
         assert!(error.contains("make that folder"), "{error}");
     }
 }

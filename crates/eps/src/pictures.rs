@@ -22,30 +22,21 @@ pub(crate) fn showable(shape: Shape) -> bool {
 pub(crate) fn measurement(operator: &Operator, y: &[f64]) -> Picture {
     let values = y.to_vec();
     match operator {
-        Operator::Mask(_) | Operator::CircularBlur(_) => Picture {
-            shape: operator.domain(),
-            values,
-        },
-        Operator::AveragePool(pool) => magnify(
-            &Picture {
-                shape: operator.range(),
-                values,
-            },
-            pool.factor(),
-        ),
-        Operator::Separable(_) | Operator::Dense(_) => Picture {
-            shape: operator.domain(),
-            values: operator.pseudo_inverse(y),
-        },
+        Operator::Mask(_) | Operator::CircularBlur(_) => {
+            Picture { shape: operator.domain(), values }
+        }
+        Operator::AveragePool(pool) => {
+            magnify(&Picture { shape: operator.range(), values }, pool.factor())
+        }
+        Operator::Separable(_) | Operator::Dense(_) => {
+            Picture { shape: operator.domain(), values: operator.pseudo_inverse(y) }
+        }
     }
 }
 
 /// Standard deviations in grey: 0 is black, [`SD_WHITE`] and above white.
 pub(crate) fn spread(shape: Shape, sd: &[f64]) -> Picture {
-    Picture {
-        shape,
-        values: sd.iter().map(|sd| 2.0 * sd / SD_WHITE - 1.0).collect(),
-    }
+    Picture { shape, values: sd.iter().map(|sd| 2.0 * sd / SD_WHITE - 1.0).collect() }
 }
 
 /// Pictures of one shape in a table of `columns` columns, small ones magnified.
@@ -72,18 +63,12 @@ mod tests {
         let matrix = vec![vec![0.0, 2.0, 0.0, 0.0]];
         for (spec, y, shown) in [
             (
-                OperatorSpec::Mask {
-                    observed: vec![1, 0, 0, 1],
-                },
+                OperatorSpec::Mask { observed: vec![1, 0, 0, 1] },
                 vec![0.1, 0.2, 0.3, 0.4],
                 [0.1, 0.2, 0.3, 0.4],
             ),
             (OperatorSpec::AveragePool { factor: 2 }, vec![0.5], [0.5; 4]),
-            (
-                OperatorSpec::Dense { matrix },
-                vec![0.8],
-                [0.0, 0.4, 0.0, 0.0],
-            ),
+            (OperatorSpec::Dense { matrix }, vec![0.8], [0.0, 0.4, 0.0, 0.0]),
         ] {
             let picture = measurement(&spec.build(shape).unwrap(), &y);
             assert_eq!(picture.shape, shape);

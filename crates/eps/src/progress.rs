@@ -9,9 +9,7 @@ pub(crate) fn bar(length: u64, what: &str, unit: &str) -> ProgressBar {
     let template = format!("{{prefix}} {{bar:32}} {{pos}}/{{len}} {unit}, {{eta}} left");
     let style =
         ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(length)
-        .with_style(style)
-        .with_prefix(what.to_owned())
+    ProgressBar::new(length).with_style(style).with_prefix(what.to_owned())
 }
 
 /// A denoiser that advances a bar at every call.

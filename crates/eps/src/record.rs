@@ -23,10 +23,7 @@ pub(crate) fn environment(device: Device) -> Value {
 
 /// The command line, with `eps` for the path of the program.
 pub(crate) fn command() -> String {
-    std::iter::once("eps".to_owned())
-        .chain(std::env::args().skip(1))
-        .collect::<Vec<_>>()
-        .join(" ")
+    std::iter::once("eps".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
 }
 
 /// The git revision of the repository that this program was built from, `-dirty` where its files
@@ -36,13 +33,7 @@ fn revision() -> Option<String> {
     let output = Command::new("git")
         .arg("-C")
         .arg(repository)
-        .args([
-            "describe",
-            "--always",
-            "--abbrev=40",
-            "--dirty",
-            "--exclude=*",
-        ])
+        .args(["describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"])
         .output()
         .ok()
         .filter(|output| output.status.success())?;

@@ -69,17 +69,9 @@ fn truncated_files() {
     folder.fails(
         "restore --network half.safetensors --measurement y.h5 --out out",
         1,
-        &[
-            "half.safetensors",
-            "not a whole safetensors file",
-            "make the file again",
-        ],
+        &["half.safetensors", "not a whole safetensors file", "make the file again"],
     );
-    folder.fails(
-        "model show half.safetensors",
-        1,
-        &["half.safetensors", "make the file again"],
-    );
+    folder.fails("model show half.safetensors", 1, &["half.safetensors", "make the file again"]);
     folder.fails(
         "measure --image half.png --factor 2 --sigma-y 0.1 --out new.h5",
         1,
@@ -91,41 +83,19 @@ fn truncated_files() {
 fn files_of_another_kind() {
     let folder = folder();
     std::fs::write(folder.path("text.txt"), "not an image").unwrap();
-    for name in [
-        "text.h5",
-        "text.png",
-        "text.npy",
-        "text.safetensors",
-        "text.json",
-    ] {
+    for name in ["text.h5", "text.png", "text.npy", "text.safetensors", "text.json"] {
         std::fs::copy(folder.path("text.txt"), folder.path(name)).unwrap();
     }
     let flags = "--mask mask.png --sigma-y 0.05";
-    folder.fails(
-        &format!("{RESTORE} --measurement text.h5"),
-        1,
-        &["text.h5", "HDF5"],
-    );
-    folder.fails(
-        &format!("{RESTORE} --measurement text.png {flags}"),
-        1,
-        &["text.png", "PNG"],
-    );
-    folder.fails(
-        &format!("{RESTORE} --measurement text.npy {flags}"),
-        1,
-        &["text.npy", "NPY"],
-    );
+    folder.fails(&format!("{RESTORE} --measurement text.h5"), 1, &["text.h5", "HDF5"]);
+    folder.fails(&format!("{RESTORE} --measurement text.png {flags}"), 1, &["text.png", "PNG"]);
+    folder.fails(&format!("{RESTORE} --measurement text.npy {flags}"), 1, &["text.npy", "NPY"]);
     folder.fails(
         &format!("{RESTORE} --measurement text.txt {flags}"),
         1,
         &["text.txt", "\"txt\"", ".npy"],
     );
-    folder.fails(
-        &format!("{RESTORE} --measurement gone.h5"),
-        1,
-        &["gone.h5", "check the path"],
-    );
+    folder.fails(&format!("{RESTORE} --measurement gone.h5"), 1, &["gone.h5", "check the path"]);
     folder.fails(
         &format!("{RESTORE} --measurement y.png --operator text.json --sigma-y 0.1"),
         1,
@@ -133,11 +103,7 @@ fn files_of_another_kind() {
     );
     folder.fails("model show text.safetensors", 1, &["text.safetensors"]);
     folder.fails("model verify text.json", 1, &["text.json", "fixture"]);
-    folder.fails(
-        "train text.json --out run",
-        1,
-        &["text.json", "training configuration"],
-    );
+    folder.fails("train text.json --out run", 1, &["text.json", "training configuration"]);
 }
 
 #[test]
@@ -188,12 +154,7 @@ fn wrong_shapes() {
     folder.fails(
         "evaluate --truth truth.npy --samples samples.npy --json",
         1,
-        &[
-            "samples.npy",
-            "truth.npy",
-            "[1, 2, 1, 4, 8]",
-            "[1, J, 1, 8, 8]",
-        ],
+        &["samples.npy", "truth.npy", "[1, 2, 1, 4, 8]", "[1, J, 1, 8, 8]"],
     );
     folder.fails(
         "evaluate --truth y.npy --samples samples.npy",
@@ -249,11 +210,7 @@ fn values_that_are_no_numbers_or_on_another_scale() {
         1,
         &["bytes.npy", "index 5 is 255", "127.5"],
     );
-    folder.npy(
-        "samples.npy",
-        &[1, 2, 1, SIDE, SIDE],
-        &values(2 * SIDE * SIDE),
-    );
+    folder.npy("samples.npy", &[1, 2, 1, SIDE, SIDE], &values(2 * SIDE * SIDE));
     folder.fails(
         "evaluate --truth nan.npy --samples samples.npy --json",
         1,
@@ -298,18 +255,11 @@ fn masks_that_are_none() {
     folder.fails(
         &format!("{RESTORE} --measurement y.png --mask y.png --sigma-y 0.1"),
         1,
-        &[
-            "y.png",
-            "row 0, column 0",
-            "neither black (-1) nor white (1)",
-        ],
+        &["y.png", "row 0, column 0", "neither black (-1) nor white (1)"],
     );
     std::fs::write(
         folder.path("hidden.json"),
-        format!(
-            r#"{{"operator": "mask", "observed": {:?}}}"#,
-            [0; SIDE * SIDE]
-        ),
+        format!(r#"{{"operator": "mask", "observed": {:?}}}"#, [0; SIDE * SIDE]),
     )
     .unwrap();
     folder.fails(
@@ -356,18 +306,10 @@ fn unknown_names() {
     let config = include_str!("../../../data/networks/fashion/prior.json");
     let unknown = config.replace("\"fashion-mnist\"", "\"cifar\"");
     std::fs::write(folder.path("unknown.json"), unknown).unwrap();
-    folder.fails(
-        "train unknown.json --out run",
-        1,
-        &["\"cifar\"", "fashion-mnist"],
-    );
+    folder.fails("train unknown.json --out run", 1, &["\"cifar\"", "fashion-mnist"]);
     let misspelt = config.replace("\"batch\"", "\"bach\"");
     std::fs::write(folder.path("misspelt.json"), misspelt).unwrap();
-    folder.fails(
-        "train misspelt.json --out run",
-        1,
-        &["misspelt.json", "`bach`", "`batch`"],
-    );
+    folder.fails("train misspelt.json --out run", 1, &["misspelt.json", "`bach`", "`batch`"]);
     std::fs::write(folder.path("good.json"), config).unwrap();
     std::fs::create_dir(folder.path("empty")).unwrap();
     folder.fails(
@@ -381,16 +323,8 @@ fn unknown_names() {
 fn flags_that_do_not_fit_together() {
     let folder = folder();
     let restore = |flags: &str| format!("{RESTORE} --measurement {flags}");
-    folder.fails(
-        &restore("y.png --sigma-y 0.1"),
-        2,
-        &["y.png", "--mask", "--kernel"],
-    );
-    folder.fails(
-        &restore("y.png --mask mask.png"),
-        2,
-        &["y.png", "--sigma-y-255"],
-    );
+    folder.fails(&restore("y.png --sigma-y 0.1"), 2, &["y.png", "--mask", "--kernel"]);
+    folder.fails(&restore("y.png --mask mask.png"), 2, &["y.png", "--sigma-y-255"]);
     folder.fails(
         &restore("y.h5 --sigma-y 0.1"),
         2,
@@ -407,16 +341,8 @@ fn flags_that_do_not_fit_together() {
         2,
         &["--task", "--factor"],
     );
-    folder.fails(
-        "measure --image y.png --factor 2 --out new.h5",
-        2,
-        &["--sigma-y"],
-    );
-    folder.fails(
-        "measure --image y.png --sigma-y 0.1 --out new.h5",
-        2,
-        &["--task", "--operator"],
-    );
+    folder.fails("measure --image y.png --factor 2 --out new.h5", 2, &["--sigma-y"]);
+    folder.fails("measure --image y.png --sigma-y 0.1 --out new.h5", 2, &["--task", "--operator"]);
     folder.fails(
         "restore --network net.safetensors --measurement y.h5 --sampler heun --calls 20 --out out",
         2,
@@ -431,11 +357,7 @@ fn outputs_that_are_there_already_or_have_no_place() {
     std::fs::write(folder.path("out/letter.txt"), "dear").unwrap();
     let restore = format!("{RESTORE} --measurement y.h5");
     folder.fails(&restore, 1, &["--out out", "exists already", "--force"]);
-    folder.fails(
-        &format!("{restore} --force"),
-        1,
-        &["--out out", "does not replace it"],
-    );
+    folder.fails(&format!("{restore} --force"), 1, &["--out out", "does not replace it"]);
     folder.fails(
         "restore --network net.safetensors --measurement y.h5 --out no/where",
         1,

@@ -27,10 +27,7 @@ fn measure_restore_evaluate() {
     assert_eq!(set.truth().unwrap(), values(3 * SIDE * SIDE));
     // Truth and measurement side by side, three rows, one pixel apart, 14 times as large.
     let preview = read_png(&folder.path("y.preview.png")).unwrap().shape;
-    assert_eq!(
-        (preview.height, preview.width),
-        ((3 * SIDE + 2) * 14, (2 * SIDE + 1) * 14)
-    );
+    assert_eq!((preview.height, preview.width), ((3 * SIDE + 2) * 14, (2 * SIDE + 1) * 14));
 
     folder.succeeds(
         "restore --measurement y.h5 --network net.safetensors --samples 4 --calls 3 --seed 1 \
@@ -50,14 +47,7 @@ fn measure_restore_evaluate() {
         "samples.h5",
     ];
     assert_eq!(names, expected.map(str::to_owned).into());
-    for name in [
-        "truth",
-        "measurement",
-        "one-call",
-        "mean",
-        "standard-deviation",
-        "sample-003",
-    ] {
+    for name in ["truth", "measurement", "one-call", "mean", "standard-deviation", "sample-003"] {
         let picture = read_png(&folder.path(&format!("out/image-0002/{name}.png"))).unwrap();
         assert_eq!(picture.shape, set.shape(), "{name}");
     }
@@ -91,27 +81,15 @@ fn measure_restore_evaluate() {
 
     let scores =
         json(&folder.succeeds("evaluate --truth out/samples.h5 --samples out/samples.h5 --json"));
-    for key in [
-        "psnr_db",
-        "energy_score",
-        "energy_score_fair",
-        "crps_coordinate",
-        "mmd2",
-    ] {
+    for key in ["psnr_db", "energy_score", "energy_score_fair", "crps_coordinate", "mmd2"] {
         assert!(scores[key].is_f64(), "{key}: {scores}");
         assert!(scores["conventions"][key].is_string(), "{key}");
     }
     // Images of 8×8 pixels are smaller than the window.
     assert!(scores["ssim"].is_null() && scores["undefined"]["ssim"].is_string());
-    assert_eq!(
-        (&scores["images"], &scores["samples"]),
-        (&3.into(), &4.into())
-    );
+    assert_eq!((&scores["images"], &scores["samples"]), (&3.into(), &4.into()));
     let table = folder.succeeds("evaluate --truth clean.npy --samples out/samples.h5");
-    assert!(
-        table.contains("3 images, 4 samples of each") && table.contains("psnr_db"),
-        "{table}"
-    );
+    assert!(table.contains("3 images, 4 samples of each") && table.contains("psnr_db"), "{table}");
 }
 
 #[test]
@@ -145,18 +123,11 @@ fn a_measurement_of_the_users_own_is_taken_as_it_is() {
     folder.png("low.png", 1, SIDE / 2, &values(SIDE * SIDE / 4));
     let low = read_png(&folder.path("low.png")).unwrap().values;
     folder.npy("low.npy", &[SIDE / 2, SIDE / 2], &low);
-    std::fs::write(
-        folder.path("pool.json"),
-        r#"{"operator": "average-pool", "factor": 2}"#,
-    )
-    .unwrap();
+    std::fs::write(folder.path("pool.json"), r#"{"operator": "average-pool", "factor": 2}"#)
+        .unwrap();
     let network = "restore --network net.safetensors --samples 2 --calls 2 --sigma-y 0.02";
-    folder.succeeds(&format!(
-        "{network} --measurement low.png --factor 2 --out png"
-    ));
-    folder.succeeds(&format!(
-        "{network} --measurement low.npy --operator pool.json --out npy"
-    ));
+    folder.succeeds(&format!("{network} --measurement low.png --factor 2 --out png"));
+    folder.succeeds(&format!("{network} --measurement low.npy --operator pool.json --out npy"));
     // The same y, the same samples: nothing was added to either.
     let [png, npy] = ["png", "npy"]
         .map(|name| SampleArchive::read(&folder.path(&format!("{name}/samples.h5"))).unwrap());
@@ -166,10 +137,7 @@ fn a_measurement_of_the_users_own_is_taken_as_it_is() {
     let shown = read_png(&folder.path("png/image-0000/measurement.png")).unwrap();
     for row in 0..SIDE {
         for column in 0..SIDE {
-            assert_eq!(
-                shown.values[row * SIDE + column],
-                low[row / 2 * SIDE / 2 + column / 2]
-            );
+            assert_eq!(shown.values[row * SIDE + column], low[row / 2 * SIDE / 2 + column / 2]);
         }
     }
 }
@@ -181,9 +149,7 @@ fn a_kernel_in_any_format_is_one_operator() {
     folder.npy("y.npy", &[1, SIDE, SIDE], &values(SIDE * SIDE));
     // A horizontal mean of three pixels: white taps of a picture, normalised, and thirds.
     let on = |hit: f64, miss: f64| -> Vec<f64> {
-        (0..9)
-            .map(|i| if (3..6).contains(&i) { hit } else { miss })
-            .collect()
+        (0..9).map(|i| if (3..6).contains(&i) { hit } else { miss }).collect()
     };
     folder.png("kernel.png", 1, 3, &on(1.0, -1.0));
     folder.npy("kernel.npy", &[3, 3], &on(1.0 / 3.0, 0.0));
@@ -201,13 +167,9 @@ fn a_kernel_in_any_format_is_one_operator() {
 #[test]
 fn measurements_of_a_data_set_depend_on_seed_and_index_alone() {
     let folder = Folder::new();
-    for task in [
-        "random-inpainting",
-        "box-inpainting",
-        "super-resolution",
-        "gaussian-blur",
-        "motion-blur",
-    ] {
+    for task in
+        ["random-inpainting", "box-inpainting", "super-resolution", "gaussian-blur", "motion-blur"]
+    {
         let measure = |flags: &str| {
             folder.succeeds(&format!(
                 "measure --dataset fashion-mnist --split test --task {task} --sigma-y 0.05 \
@@ -220,21 +182,9 @@ fn measurements_of_a_data_set_depend_on_seed_and_index_alone() {
         assert_eq!(one.len(), 1, "{task}");
         assert_eq!(several.measurement(2), one.measurement(0), "{task}");
         // Kernels of a set are padded to one size, which leaves the operators as they are.
-        assert_eq!(
-            several.operator(2).eigenvalues(),
-            one.operator(0).eigenvalues(),
-            "{task}"
-        );
-        assert_ne!(
-            measure("--index 4 --seed 8").measurement(0),
-            one.measurement(0),
-            "{task}"
-        );
-        assert!(
-            one.provenance().name.contains("images 4..5"),
-            "{}",
-            one.provenance().name
-        );
+        assert_eq!(several.operator(2).eigenvalues(), one.operator(0).eigenvalues(), "{task}");
+        assert_ne!(measure("--index 4 --seed 8").measurement(0), one.measurement(0), "{task}");
+        assert!(one.provenance().name.contains("images 4..5"), "{}", one.provenance().name);
     }
 }
 
@@ -243,29 +193,17 @@ fn networks_are_shown_and_verified() {
     let folder = Folder::new();
     folder.network("net.safetensors");
     let shown = folder.succeeds("model show net.safetensors");
-    assert!(
-        shown.contains("parameters") && shown.contains("\"model_channels\": 8"),
-        "{shown}"
-    );
+    assert!(shown.contains("parameters") && shown.contains("\"model_channels\": 8"), "{shown}");
 
-    let fixture = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../eps-model/tests/fixtures/ddpmpp_tiny.json"
-    );
+    let fixture =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../eps-model/tests/fixtures/ddpmpp_tiny.json");
     let verified = folder.succeeds(&format!("model verify {fixture}"));
-    assert!(
-        verified.contains("sigma") && verified.contains("ok"),
-        "{verified}"
-    );
+    assert!(verified.contains("sigma") && verified.contains("ok"), "{verified}");
     // One stored value is changed by more than the limit.
     let mut spoilt = json(&std::fs::read_to_string(fixture).unwrap());
     spoilt["cases"][0]["mean"] = (spoilt["cases"][0]["mean"].as_f64().unwrap() + 0.1).into();
     std::fs::write(folder.path("spoilt.json"), spoilt.to_string()).unwrap();
-    folder.fails(
-        "model verify spoilt.json",
-        1,
-        &["spoilt.json", "above 1e-4"],
-    );
+    folder.fails("model verify spoilt.json", 1, &["spoilt.json", "above 1e-4"]);
 }
 
 #[test]
@@ -277,19 +215,7 @@ fn help_states_units_and_ranges() {
     }
     let version = folder.succeeds("--version");
     assert!(version.starts_with("eps "), "{version}");
-    for command in [
-        "measure",
-        "evaluate",
-        "train",
-        "model verify",
-        "model show",
-        "experiment",
-    ] {
-        assert!(
-            folder
-                .succeeds(&format!("{command} --help"))
-                .contains("Usage: eps"),
-            "{command}"
-        );
+    for command in ["measure", "evaluate", "train", "model verify", "model show", "experiment"] {
+        assert!(folder.succeeds(&format!("{command} --help")).contains("Usage: eps"), "{command}");
     }
 }

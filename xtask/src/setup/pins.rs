@@ -168,13 +168,7 @@ pub(super) const NVIDIA: Part = Part {
 };
 
 const fn nvidia(name: &'static str, version: &'static str, sha256: &'static str) -> Wheel {
-    Wheel {
-        name,
-        version,
-        sha256,
-        strip: "nvidia/",
-        members: &["nvidia/*/lib/*"],
-    }
+    Wheel { name, version, sha256, strip: "nvidia/", members: &["nvidia/*/lib/*"] }
 }
 
 /// CMake, which builds the static HDF5.

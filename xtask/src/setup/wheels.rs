@@ -27,11 +27,8 @@ pub(super) fn installed(deps: &Path, part: &Part) -> bool {
 
 /// Fetches and unpacks `part`, lets `finish` complete the new folder, and puts it in its place.
 pub(super) fn install(deps: &Path, part: &Part, finish: fn(&Path) -> Result<()>) -> Result<()> {
-    let wheels: Vec<PathBuf> = part
-        .wheels
-        .iter()
-        .map(|wheel| fetch(deps, wheel))
-        .collect::<Result<_>>()?;
+    let wheels: Vec<PathBuf> =
+        part.wheels.iter().map(|wheel| fetch(deps, wheel)).collect::<Result<_>>()?;
 
     let folder = deps.join(part.folder);
     let fresh = deps.join(format!("{}.part", part.folder));
@@ -75,36 +72,15 @@ fn fetch(deps: &Path, wheel: &Wheel) -> Result<PathBuf> {
         fs::remove_file(&kept).with_context(|| format!("could not remove {}", kept.display()))?;
     }
 
-    let Wheel {
-        name,
-        version,
-        sha256,
-        ..
-    } = wheel;
+    let Wheel { name, version, sha256, .. } = wheel;
     println!("fetching {name} {version}");
     let mut pip = Command::new("python3");
-    pip.args([
-        "-m",
-        "pip",
-        "download",
-        "--disable-pip-version-check",
-        "--no-deps",
-    ])
-    .args([
-        "--only-binary=:all:",
-        "--implementation",
-        "cp",
-        "--python-version",
-        PYTHON,
-    ])
-    .args(
-        PLATFORMS
-            .iter()
-            .flat_map(|platform| ["--platform", platform]),
-    )
-    .arg("--dest")
-    .arg(&arriving)
-    .arg(format!("{name}=={version}"));
+    pip.args(["-m", "pip", "download", "--disable-pip-version-check", "--no-deps"])
+        .args(["--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON])
+        .args(PLATFORMS.iter().flat_map(|platform| ["--platform", platform]))
+        .arg("--dest")
+        .arg(&arriving)
+        .arg(format!("{name}=={version}"));
     run(&mut pip).with_context(|| {
         format!(
             "could not fetch {name} {version}. Check the connection (pip reads a proxy from \
@@ -166,10 +142,7 @@ fn unpack(wheel: &Wheel, path: &Path, folder: &Path) -> Result<()> {
     let bar = digest::bar(0, "unpacking");
     if let Some(output) = child.stdout.take() {
         for (index, count) in BufReader::new(output).lines().enumerate() {
-            let count = count
-                .context("could not read from `python3`")?
-                .parse()
-                .unwrap_or(0);
+            let count = count.context("could not read from `python3`")?.parse().unwrap_or(0);
             if index == 0 {
                 bar.set_length(count);
             } else {
@@ -223,23 +196,10 @@ mod tests {
 
     #[test]
     fn pins_are_whole_digests() {
-        for wheel in [&CPU, &CUDA, &NVIDIA, &CMAKE]
-            .into_iter()
-            .flat_map(|part| part.wheels)
-        {
+        for wheel in [&CPU, &CUDA, &NVIDIA, &CMAKE].into_iter().flat_map(|part| part.wheels) {
             assert_eq!(wheel.sha256.len(), 64, "{wheel:?}");
-            assert!(
-                wheel
-                    .sha256
-                    .bytes()
-                    .all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
-            );
-            assert!(
-                wheel
-                    .members
-                    .iter()
-                    .all(|member| member.starts_with(wheel.strip))
-            );
+            assert!(wheel.sha256.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c)));
+            assert!(wheel.members.iter().all(|member| member.starts_with(wheel.strip)));
         }
     }
 
@@ -249,18 +209,12 @@ mod tests {
         assert!(!installed(&deps.0, &CPU));
         let folder = deps.0.join(CPU.folder);
         fs::create_dir(&folder).unwrap();
-        assert!(
-            !installed(&deps.0, &CPU),
-            "a folder without a stamp is not complete"
-        );
+        assert!(!installed(&deps.0, &CPU), "a folder without a stamp is not complete");
         fs::write(folder.join(STAMP), &sums(&CPU)[1..]).unwrap();
         assert!(!installed(&deps.0, &CPU), "other wheels");
         fs::write(folder.join(STAMP), sums(&CPU)).unwrap();
         assert!(installed(&deps.0, &CPU));
-        assert!(
-            !installed(&deps.0, &CUDA),
-            "the CPU's libtorch is not that of CUDA"
-        );
+        assert!(!installed(&deps.0, &CUDA), "the CPU's libtorch is not that of CUDA");
     }
 
     #[test]
@@ -270,10 +224,7 @@ mod tests {
         assert!(!is_wheel("cmake-4.4.40-py3-none-any.whl", cmake));
         assert!(!is_wheel("cmake-4.4.4-py3-none-any.whl.part", cmake));
         let cudart = &CPU.wheels[1];
-        assert!(is_wheel(
-            "nvidia_cuda_runtime-13.5.37-py3-none-any.whl",
-            cudart
-        ));
+        assert!(is_wheel("nvidia_cuda_runtime-13.5.37-py3-none-any.whl", cudart));
     }
 
     #[test]
@@ -288,17 +239,8 @@ mod tests {
                       \tz.writestr('a/lib/x', 'x')\n\tz.writestr('a/other', 'y')";
         run(Command::new("python3").args(["-c", script]).arg(&path)).unwrap();
         let sha256 = digest::sha256(&path).unwrap().leak();
-        let tiny = Wheel {
-            name: "tiny",
-            version: "1",
-            sha256,
-            strip: "a/",
-            members: &["a/lib/*"],
-        };
-        let part = Part {
-            folder: "tiny",
-            wheels: Vec::leak(vec![tiny]),
-        };
+        let tiny = Wheel { name: "tiny", version: "1", sha256, strip: "a/", members: &["a/lib/*"] };
+        let part = Part { folder: "tiny", wheels: Vec::leak(vec![tiny]) };
 
         install(&deps.0, &part, |_| Ok(())).unwrap();
         assert!(installed(&deps.0, &part));

@@ -29,13 +29,7 @@ const EXEMPT: &str = "Cargo.lock";
 pub(super) fn check() -> Result<Vec<String>> {
     let listed = output(
         std::process::Command::new("git")
-            .args([
-                "ls-files",
-                "-z",
-                "--cached",
-                "--others",
-                "--exclude-standard",
-            ])
+            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
             .current_dir(root()),
     )
     .context("the rules on committed files need git and a clone of the repository")?;
@@ -101,11 +95,7 @@ fn explains_itself(name: &str) -> bool {
 fn is_listed(name: &str, digest: &str) -> Result<bool> {
     let path = Path::new(name);
     let file = path.file_name().unwrap_or_default().to_string_lossy();
-    for folder in path
-        .ancestors()
-        .skip(1)
-        .take_while(|folder| folder.starts_with("data"))
-    {
+    for folder in path.ancestors().skip(1).take_while(|folder| folder.starts_with("data")) {
         let readme = root().join(folder).join("README.md");
         if readme.is_file() {
             let text = fs::read_to_string(&readme)
@@ -119,9 +109,7 @@ fn is_listed(name: &str, digest: &str) -> Result<bool> {
 }
 
 fn has_entry(readme: &str, file: &str, digest: &str) -> bool {
-    readme
-        .lines()
-        .any(|line| line.contains(file) && line.contains(digest))
+    readme.lines().any(|line| line.contains(file) && line.contains(digest))
 }
 
 #[cfg(test)]
@@ -136,10 +124,7 @@ mod tests {
             assert!(found[0].starts_with("docs/a.md:2 holds"), "{found:?}");
         }
         assert_eq!(
-            forbidden(
-                "docs/a.md",
-                "the network/data, workspace/ and shared layers"
-            ),
+            forbidden("docs/a.md", "the network/data, workspace/ and shared layers"),
             [""; 0]
         );
     }

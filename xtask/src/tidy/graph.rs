@@ -14,17 +14,7 @@ const EDGES: [(&str, &[&str]); 8] = [
     ("eps-model", &["eps-math"]),
     ("eps-sample", &["eps-math", "eps-model"]),
     ("eps-train", &["eps-math", "eps-model"]),
-    (
-        "eps",
-        &[
-            "eps-math",
-            "eps-metrics",
-            "eps-data",
-            "eps-model",
-            "eps-sample",
-            "eps-train",
-        ],
-    ),
+    ("eps", &["eps-math", "eps-metrics", "eps-data", "eps-model", "eps-sample", "eps-train"]),
     ("xtask", &[]),
 ];
 
@@ -34,10 +24,7 @@ const HOMES: [(&str, &[&str]); 5] = [
     ("hdf5-metno-sys", &["eps-data"]),
     ("safetensors", &["eps-model"]),
     ("tch", &["eps-model", "eps-sample", "eps-train", "eps"]),
-    (
-        "torch-sys",
-        &["eps-model", "eps-sample", "eps-train", "eps"],
-    ),
+    ("torch-sys", &["eps-model", "eps-sample", "eps-train", "eps"]),
 ];
 
 /// Crates that build in seconds anywhere, and what they must therefore never reach.
@@ -117,16 +104,10 @@ mod tests {
 
     /// A workspace of these edges; packages named in `EDGES` are its members.
     fn workspace(edges: &[(&str, &[&str])]) -> Metadata {
-        let package = |name: &str| Package {
-            id: name.into(),
-            name: name.into(),
-            ..Package::default()
-        };
-        let names: std::collections::BTreeSet<&str> = edges
-            .iter()
-            .flat_map(|(from, to)| to.iter().chain([from]))
-            .copied()
-            .collect();
+        let package =
+            |name: &str| Package { id: name.into(), name: name.into(), ..Package::default() };
+        let names: std::collections::BTreeSet<&str> =
+            edges.iter().flat_map(|(from, to)| to.iter().chain([from])).copied().collect();
         let node = |(from, to): &(&str, &[&str])| Node {
             id: (*from).into(),
             dependencies: to.iter().map(|to| (*to).into()).collect(),
@@ -138,9 +119,7 @@ mod tests {
                 .filter(|name| name.starts_with("eps") || **name == "xtask")
                 .map(|name| (*name).into())
                 .collect(),
-            resolve: Resolve {
-                nodes: edges.iter().map(node).collect(),
-            },
+            resolve: Resolve { nodes: edges.iter().map(node).collect() },
         }
     }
 
@@ -149,34 +128,21 @@ mod tests {
         let mut edges = EDGES.to_vec();
         edges.push(("tch", &["torch-sys"]));
         assert_eq!(check(&workspace(&edges)), [""; 0]);
-        assert_eq!(
-            check(&workspace(&[("eps-model", &["eps-math", "tch"])])),
-            [""; 0]
-        );
-        assert_eq!(
-            check(&workspace(&[("eps-data", &["eps-math", "hdf5-metno"])])),
-            [""; 0]
-        );
+        assert_eq!(check(&workspace(&[("eps-model", &["eps-math", "tch"])])), [""; 0]);
+        assert_eq!(check(&workspace(&[("eps-data", &["eps-math", "hdf5-metno"])])), [""; 0]);
     }
 
     #[test]
     fn an_edge_upwards_is_named() {
         let found = check(&workspace(&[("eps-model", &["eps-sample"])]));
         assert_eq!(found.len(), 1);
-        assert!(
-            found[0].starts_with("`eps-model` depends on `eps-sample`"),
-            "{found:?}"
-        );
+        assert!(found[0].starts_with("`eps-model` depends on `eps-sample`"), "{found:?}");
     }
 
     #[test]
     fn a_crate_outside_the_layers_is_named() {
         let found = check(&workspace(&[("eps-new", &["eps-math"])]));
-        assert!(
-            found
-                .iter()
-                .any(|violation| violation.starts_with("`eps-new` is in no layer"))
-        );
+        assert!(found.iter().any(|violation| violation.starts_with("`eps-new` is in no layer")));
     }
 
     #[test]
@@ -188,23 +154,15 @@ mod tests {
 
     #[test]
     fn a_pure_crate_reaches_no_native_library_by_any_way() {
-        let found = check(&workspace(&[
-            ("eps-math", &["a"]),
-            ("a", &["b"]),
-            ("b", &["a", "torch-sys"]),
-        ]));
+        let found =
+            check(&workspace(&[("eps-math", &["a"]), ("a", &["b"]), ("b", &["a", "torch-sys"])]));
         assert_eq!(found.len(), 1);
-        assert!(
-            found[0].contains("eps-math → a → b → torch-sys"),
-            "{found:?}"
-        );
+        assert!(found[0].contains("eps-math → a → b → torch-sys"), "{found:?}");
     }
 
     #[test]
     fn lints_are_read_from_their_own_table() {
-        assert!(takes_lints(
-            "[package]\nname = 'a'\n\n[lints]\nworkspace = true\n"
-        ));
+        assert!(takes_lints("[package]\nname = 'a'\n\n[lints]\nworkspace = true\n"));
         assert!(!takes_lints("[package]\nname = 'a'\n"));
         assert!(!takes_lints("[lints]\n[dependencies]\nworkspace = true\n"));
         assert!(!takes_lints("[lints.clippy]\nall = 'allow'\n"));

@@ -33,27 +33,17 @@ pub(super) fn check(metadata: &Metadata) -> Vec<String> {
 fn check_package(package: &Package) -> Option<String> {
     const REMEDY: &str = "take another package, or where its terms are permissive add them to \
                           xtask/src/tidy/licences.rs";
-    let Package {
-        name,
-        license,
-        license_file,
-        ..
-    } = package;
-    let by_hand = READ_BY_HAND
-        .iter()
-        .find(|(known, _)| known == name)
-        .map(|(_, terms)| *terms);
+    let Package { name, license, license_file, .. } = package;
+    let by_hand = READ_BY_HAND.iter().find(|(known, _)| known == name).map(|(_, terms)| *terms);
     match (license.as_deref().or(by_hand), license_file) {
         (Some(expression), _) => match is_permissive(expression) {
             Some(true) => None,
             Some(false) => Some(format!("`{name}` is under `{expression}`: {REMEDY}")),
-            None => Some(format!(
-                "`{name}`: `{expression}` is no licence expression: {REMEDY}"
-            )),
+            None => Some(format!("`{name}`: `{expression}` is no licence expression: {REMEDY}")),
         },
-        (None, Some(file)) => Some(format!(
-            "`{name}` only names the licence file {file}: {REMEDY}"
-        )),
+        (None, Some(file)) => {
+            Some(format!("`{name}` only names the licence file {file}: {REMEDY}"))
+        }
         (None, None) => Some(format!("`{name}` names no licence: {REMEDY}")),
     }
 }
@@ -62,10 +52,7 @@ fn check_package(package: &Package) -> Option<String> {
 ///
 /// `AND` binds tighter than `OR`; `/` is an old spelling of `OR`.
 fn is_permissive(expression: &str) -> Option<bool> {
-    let spaced = expression
-        .replace('(', " ( ")
-        .replace(')', " ) ")
-        .replace('/', " OR ");
+    let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
     let mut words = spaced.split_whitespace().peekable();
     let permissive = any_of(&mut words)?;
     words.next().is_none().then_some(permissive)
@@ -131,15 +118,7 @@ mod tests {
         ] {
             assert_eq!(is_permissive(restrictive), Some(false), "{restrictive}");
         }
-        for malformed in [
-            "",
-            "MIT OR",
-            "(MIT",
-            "MIT)",
-            "MIT Apache-2.0",
-            "AND MIT",
-            "MIT WITH",
-        ] {
+        for malformed in ["", "MIT OR", "(MIT", "MIT)", "MIT Apache-2.0", "AND MIT", "MIT WITH"] {
             assert_eq!(is_permissive(malformed), None, "{malformed}");
         }
     }
@@ -154,19 +133,8 @@ mod tests {
         };
         assert_eq!(check_package(&package(Some("MIT"), None)), None);
         let copyleft = check_package(&package(Some("AGPL-3.0-only"), None)).unwrap();
-        assert!(
-            copyleft.contains("`p` is under `AGPL-3.0-only`"),
-            "{copyleft}"
-        );
-        assert!(
-            check_package(&package(None, Some("LICENSE")))
-                .unwrap()
-                .contains("LICENSE")
-        );
-        assert!(
-            check_package(&package(None, None))
-                .unwrap()
-                .contains("no licence")
-        );
+        assert!(copyleft.contains("`p` is under `AGPL-3.0-only`"), "{copyleft}");
+        assert!(check_package(&package(None, Some("LICENSE"))).unwrap().contains("LICENSE"));
+        assert!(check_package(&package(None, None)).unwrap().contains("no licence"));
     }
 }

@@ -49,13 +49,7 @@ pub(crate) fn read() -> Result<Metadata> {
     let version = output(std::process::Command::new(rustc).arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     let host = host.context("`rustc -vV` names no host")?;
-    let arguments = [
-        "metadata",
-        "--format-version",
-        "1",
-        "--filter-platform",
-        host,
-    ];
+    let arguments = ["metadata", "--format-version", "1", "--filter-platform", host];
     let json = output(cargo().args(arguments))?;
     serde_json::from_str(&json).context("could not read what `cargo metadata` printed")
 }
@@ -63,9 +57,7 @@ pub(crate) fn read() -> Result<Metadata> {
 impl Metadata {
     /// The packages of the workspace.
     pub(crate) fn members(&self) -> impl Iterator<Item = &Package> {
-        self.packages
-            .iter()
-            .filter(|package| self.workspace_members.contains(&package.id))
+        self.packages.iter().filter(|package| self.workspace_members.contains(&package.id))
     }
 
     /// Names of the packages that `package` depends on directly.
@@ -83,12 +75,8 @@ impl Metadata {
     /// A way from `package` to a dependency named `target`, by names, where there is one.
     pub(crate) fn path(&self, package: &Package, target: &str) -> Option<Vec<&str>> {
         let names = self.names();
-        let edges: BTreeMap<&str, &Node> = self
-            .resolve
-            .nodes
-            .iter()
-            .map(|node| (node.id.as_str(), node))
-            .collect();
+        let edges: BTreeMap<&str, &Node> =
+            self.resolve.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
         let (start, _) = edges.get_key_value(package.id.as_str())?;
         let mut came_from: BTreeMap<&str, Option<&str>> = BTreeMap::from([(*start, None)]);
         let mut open = std::collections::VecDeque::from([*start]);
@@ -114,9 +102,6 @@ impl Metadata {
     }
 
     fn names(&self) -> BTreeMap<&str, &str> {
-        self.packages
-            .iter()
-            .map(|package| (package.id.as_str(), package.name.as_str()))
-            .collect()
+        self.packages.iter().map(|package| (package.id.as_str(), package.name.as_str())).collect()
     }
 }

@@ -18,11 +18,7 @@ impl AveragePool {
     pub fn new(shape: Shape, factor: usize) -> Result<Self, MathError> {
         let Shape { height, width, .. } = shape;
         if factor == 0 || height % factor != 0 || width % factor != 0 {
-            return Err(MathError::PoolingFactor {
-                factor,
-                height,
-                width,
-            });
+            return Err(MathError::PoolingFactor { factor, height, width });
         }
         Ok(Self { shape, factor })
     }
@@ -35,11 +31,7 @@ impl AveragePool {
 
     /// The index of the block of each pixel, in the order of the pixels.
     fn blocks(&self) -> impl Iterator<Item = usize> + '_ {
-        let Shape {
-            channels,
-            height,
-            width,
-        } = self.shape;
+        let Shape { channels, height, width } = self.shape;
         let k = self.factor;
         (0..channels * height).flat_map(move |row| {
             let block_row = (row / height * (height / k) + row % height / k) * (width / k);
@@ -59,16 +51,8 @@ impl LinearOperator for AveragePool {
     }
 
     fn range(&self) -> Shape {
-        let Shape {
-            channels,
-            height,
-            width,
-        } = self.shape;
-        Shape {
-            channels,
-            height: height / self.factor,
-            width: width / self.factor,
-        }
+        let Shape { channels, height, width } = self.shape;
+        Shape { channels, height: height / self.factor, width: width / self.factor }
     }
 
     fn apply(&self, x: &[f64]) -> Vec<f64> {
@@ -90,9 +74,7 @@ impl LinearOperator for AveragePool {
     fn eigenvalues(&self) -> Vec<f64> {
         let area = self.factor * self.factor;
         let lambda = (area as f64).recip();
-        (0..self.shape.len())
-            .map(|i| if i % area == 0 { lambda } else { 0.0 })
-            .collect()
+        (0..self.shape.len()).map(|i| if i % area == 0 { lambda } else { 0.0 }).collect()
     }
 
     fn spectral_map(&self, x: &[f64], f: &dyn Fn(f64) -> f64) -> Vec<f64> {

@@ -32,12 +32,7 @@ impl CircularBlur {
         let Shape { height, width, .. } = shape;
         let (rows, columns) = (kernel.rows(), kernel.columns());
         if rows > height || columns > width {
-            return Err(MathError::KernelSize {
-                rows,
-                columns,
-                height,
-                width,
-            });
+            return Err(MathError::KernelSize { rows, columns, height, width });
         }
         let transform = Transform::new(height, width);
         let mut transfer = vec![Complex::ZERO; height * width];
@@ -50,9 +45,8 @@ impl CircularBlur {
         // ĥ(−k) is the conjugate of ĥ(k) because the taps are real: to the last bit, so that both
         // fall on one side of the threshold and A stays real.
         let mirror = |i: usize| (height - i / width) % height * width + (width - i % width) % width;
-        let mut transfer: Vec<_> = (0..transfer.len())
-            .map(|i| (transfer[i] + transfer[mirror(i)].conj()) * 0.5)
-            .collect();
+        let mut transfer: Vec<_> =
+            (0..transfer.len()).map(|i| (transfer[i] + transfer[mirror(i)].conj()) * 0.5).collect();
         let largest = transfer.iter().map(|h| h.norm()).fold(0.0, f64::max);
         let threshold = (height * width) as f64 * f64::EPSILON * largest;
         for h in &mut transfer {
@@ -60,12 +54,7 @@ impl CircularBlur {
                 *h = Complex::ZERO;
             }
         }
-        Ok(Self {
-            shape,
-            kernel,
-            transfer,
-            transform,
-        })
+        Ok(Self { shape, kernel, transfer, transform })
     }
 
     /// The kernel.
@@ -116,11 +105,7 @@ impl LinearOperator for CircularBlur {
     }
 
     fn eigenvalues(&self) -> Vec<f64> {
-        self.transfer
-            .iter()
-            .map(|h| h.norm_sqr())
-            .collect::<Vec<_>>()
-            .repeat(self.shape.channels)
+        self.transfer.iter().map(|h| h.norm_sqr()).collect::<Vec<_>>().repeat(self.shape.channels)
     }
 
     fn spectral_map(&self, x: &[f64], f: &dyn Fn(f64) -> f64) -> Vec<f64> {
@@ -155,11 +140,7 @@ impl Transform {
             planner.plan_fft_inverse(width),
             planner.plan_fft_inverse(height),
         ];
-        Self {
-            width,
-            height,
-            plans,
-        }
+        Self { width, height, plans }
     }
 
     fn forward(&self, plane: &mut Vec<Complex<f64>>) {

@@ -32,9 +32,8 @@ impl Dense {
         let n = shape.len();
         check_values("the matrix", matrix, rows * n)?;
         let given = MatRef::from_row_major_slice(matrix, rows, n);
-        let svd = given
-            .svd()
-            .map_err(|_| MathError::NotConverged("singular value decomposition"))?;
+        let svd =
+            given.svd().map_err(|_| MathError::NotConverged("singular value decomposition"))?;
         let s: Vec<f64> = svd.S().column_vector().iter().copied().collect();
         let largest = s.iter().copied().fold(0.0, f64::max);
         if largest == 0.0 {
@@ -52,16 +51,8 @@ impl Dense {
             let scaled = Mat::from_fn(rows, rank, |i, j| svd.U()[(i, j)] * s[j]);
             scaled * svd.V().subcols(0, rank).transpose()
         };
-        let eigenvalues = (0..n)
-            .map(|i| if i < rank { s[i] * s[i] } else { 0.0 })
-            .collect();
-        Ok(Self {
-            shape,
-            rows,
-            matrix,
-            basis: svd.V().to_owned(),
-            eigenvalues,
-        })
+        let eigenvalues = (0..n).map(|i| if i < rank { s[i] * s[i] } else { 0.0 }).collect();
+        Ok(Self { shape, rows, matrix, basis: svd.V().to_owned(), eigenvalues })
     }
 
     /// Vᵀ x.
@@ -88,9 +79,7 @@ impl Dense {
 }
 
 fn row_major(matrix: MatRef<'_, f64>) -> Vec<f64> {
-    (0..matrix.nrows())
-        .flat_map(|i| (0..matrix.ncols()).map(move |j| matrix[(i, j)]))
-        .collect()
+    (0..matrix.nrows()).flat_map(|i| (0..matrix.ncols()).map(move |j| matrix[(i, j)])).collect()
 }
 
 impl LinearOperator for Dense {
@@ -99,11 +88,7 @@ impl LinearOperator for Dense {
     }
 
     fn range(&self) -> Shape {
-        Shape {
-            channels: 1,
-            height: 1,
-            width: self.rows,
-        }
+        Shape { channels: 1, height: 1, width: self.rows }
     }
 
     fn apply(&self, x: &[f64]) -> Vec<f64> {

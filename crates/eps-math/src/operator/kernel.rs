@@ -25,11 +25,7 @@ impl Kernel {
                 range: "different from 0",
             });
         }
-        Ok(Self {
-            rows,
-            columns,
-            taps,
-        })
+        Ok(Self { rows, columns, taps })
     }
 
     /// The isotropic Gaussian sampled at pixel centres and normalised to sum 1.
@@ -55,18 +51,11 @@ impl Kernel {
             });
         }
         let centre = (taps / 2) as f64;
-        let profile: Vec<f64> = (0..taps)
-            .map(|i| (-0.5 * ((i as f64 - centre) / sigma_blur).powi(2)).exp())
-            .collect();
+        let profile: Vec<f64> =
+            (0..taps).map(|i| (-0.5 * ((i as f64 - centre) / sigma_blur).powi(2)).exp()).collect();
         let sum: f64 = profile.iter().sum();
-        let taps_2d = profile
-            .iter()
-            .flat_map(|a| profile.iter().map(move |b| a * b / (sum * sum)));
-        Ok(Self {
-            rows: taps,
-            columns: taps,
-            taps: taps_2d.collect(),
-        })
+        let taps_2d = profile.iter().flat_map(|a| profile.iter().map(move |b| a * b / (sum * sum)));
+        Ok(Self { rows: taps, columns: taps, taps: taps_2d.collect() })
     }
 
     /// Straight motion: a centred line of `length` unit-spaced points at `angle`, each spread
@@ -110,11 +99,7 @@ impl Kernel {
         }
         let sum: f64 = taps.iter().sum();
         taps.iter_mut().for_each(|tap| *tap /= sum);
-        Ok(Self {
-            rows: length,
-            columns: length,
-            taps,
-        })
+        Ok(Self { rows: length, columns: length, taps })
     }
 
     /// Number of rows.
@@ -139,17 +124,11 @@ impl Kernel {
 /// The two integer neighbours of a coordinate ≥ 0 and their linear weights.
 fn bilinear(position: f64) -> [(usize, f64); 2] {
     // sin and cos of exact angles miss integers by an ulp: snap, so that no weight of 1e-16 is lost.
-    let snapped = if (position - position.round()).abs() < 1e-12 {
-        position.round()
-    } else {
-        position
-    };
+    let snapped =
+        if (position - position.round()).abs() < 1e-12 { position.round() } else { position };
     let floor = snapped.floor();
     let fraction = snapped - floor;
-    [
-        (floor as usize, 1.0 - fraction),
-        (floor as usize + 1, fraction),
-    ]
+    [(floor as usize, 1.0 - fraction), (floor as usize + 1, fraction)]
 }
 
 #[cfg(test)]

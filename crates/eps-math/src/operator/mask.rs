@@ -22,11 +22,7 @@ impl Mask {
     pub fn new(shape: Shape, observed: Vec<bool>) -> Result<Self, MathError> {
         let expected = shape.plane();
         if observed.len() != expected {
-            return Err(MathError::Length {
-                what: "the mask",
-                expected,
-                found: observed.len(),
-            });
+            return Err(MathError::Length { what: "the mask", expected, found: observed.len() });
         }
         if !observed.contains(&true) {
             return Err(MathError::EmptyMask(expected));
@@ -56,9 +52,7 @@ impl LinearOperator for Mask {
 
     fn apply(&self, x: &[f64]) -> Vec<f64> {
         assert_length("the image", x, self.shape);
-        self.pixels(x)
-            .map(|(value, seen)| if seen { value } else { 0.0 })
-            .collect()
+        self.pixels(x).map(|(value, seen)| if seen { value } else { 0.0 }).collect()
     }
 
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {
@@ -72,8 +66,6 @@ impl LinearOperator for Mask {
     fn spectral_map(&self, x: &[f64], f: &dyn Fn(f64) -> f64) -> Vec<f64> {
         assert_length("the image", x, self.shape);
         let (hidden, seen_gain) = (f(0.0), f(1.0));
-        self.pixels(x)
-            .map(|(value, seen)| value * if seen { seen_gain } else { hidden })
-            .collect()
+        self.pixels(x).map(|(value, seen)| value * if seen { seen_gain } else { hidden }).collect()
     }
 }

@@ -131,9 +131,7 @@ impl LinearOperator for Operator {
 /// For checks and small problems: it costs n applications and m n numbers.
 #[must_use]
 pub fn to_matrix(operator: &dyn LinearOperator) -> Mat<f64> {
-    columns(operator.range().len(), operator.domain().len(), |unit| {
-        operator.apply(unit)
-    })
+    columns(operator.range().len(), operator.domain().len(), |unit| operator.apply(unit))
 }
 
 /// The matrix of f(AᵀA), n×n and symmetric to the last bit.
@@ -158,10 +156,5 @@ fn columns(rows: usize, n: usize, map: impl Fn(&[f64]) -> Vec<f64>) -> Mat<f64> 
 }
 
 fn assert_length(what: &str, values: &[f64], shape: Shape) {
-    assert_eq!(
-        values.len(),
-        shape.len(),
-        "{what} must have the {} values of {shape}",
-        shape.len()
-    );
+    assert_eq!(values.len(), shape.len(), "{what} must have the {} values of {shape}", shape.len());
 }

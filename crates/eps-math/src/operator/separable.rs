@@ -69,12 +69,7 @@ impl LinearOperator for Separable {
 
     fn apply(&self, x: &[f64]) -> Vec<f64> {
         assert_length("the image", x, self.shape);
-        Self::on_sides(
-            x,
-            self.shape,
-            |r| self.horizontal.apply(r),
-            |c| self.vertical.apply(c),
-        )
+        Self::on_sides(x, self.shape, |r| self.horizontal.apply(r), |c| self.vertical.apply(c))
     }
 
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {
@@ -89,10 +84,8 @@ impl LinearOperator for Separable {
 
     fn eigenvalues(&self) -> Vec<f64> {
         let (rows, columns) = (self.vertical.eigenvalues(), self.horizontal.eigenvalues());
-        let plane: Vec<f64> = rows
-            .iter()
-            .flat_map(|r| columns.iter().map(move |c| r * c))
-            .collect();
+        let plane: Vec<f64> =
+            rows.iter().flat_map(|r| columns.iter().map(move |c| r * c)).collect();
         plane.repeat(self.shape.channels)
     }
 
@@ -104,11 +97,8 @@ impl LinearOperator for Separable {
             |r| self.horizontal.coordinates(r),
             |c| self.vertical.coordinates(c),
         );
-        let scaled: Vec<f64> = coordinates
-            .iter()
-            .zip(self.eigenvalues())
-            .map(|(v, lambda)| v * f(lambda))
-            .collect();
+        let scaled: Vec<f64> =
+            coordinates.iter().zip(self.eigenvalues()).map(|(v, lambda)| v * f(lambda)).collect();
         Self::on_sides(
             &scaled,
             self.shape,

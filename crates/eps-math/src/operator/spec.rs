@@ -67,10 +67,7 @@ impl OperatorSpec {
                         range: "0 (hidden) or 1 (observed)",
                     });
                 }
-                Operator::Mask(Mask::new(
-                    shape,
-                    observed.iter().map(|v| *v == 1).collect(),
-                )?)
+                Operator::Mask(Mask::new(shape, observed.iter().map(|v| *v == 1).collect())?)
             }
             Self::AveragePool { factor } => {
                 Operator::AveragePool(AveragePool::new(shape, *factor)?)
@@ -84,26 +81,17 @@ impl OperatorSpec {
                 shape,
                 Kernel::gaussian(*sigma_blur, *taps)?,
             )?),
-            Self::MotionBlur {
-                length,
-                angle_degrees,
-            } => Operator::CircularBlur(CircularBlur::new(
-                shape,
-                Kernel::motion(*length, angle_degrees.to_radians())?,
-            )?),
-            Self::Separable {
-                vertical,
-                horizontal,
-            } => Operator::Separable(Separable::new(
+            Self::MotionBlur { length, angle_degrees } => Operator::CircularBlur(
+                CircularBlur::new(shape, Kernel::motion(*length, angle_degrees.to_radians())?)?,
+            ),
+            Self::Separable { vertical, horizontal } => Operator::Separable(Separable::new(
                 shape,
                 &flat("the vertical matrix", vertical)?,
                 &flat("the horizontal matrix", horizontal)?,
             )?),
-            Self::Dense { matrix } => Operator::Dense(Dense::new(
-                shape,
-                matrix.len(),
-                &flat("the matrix", matrix)?,
-            )?),
+            Self::Dense { matrix } => {
+                Operator::Dense(Dense::new(shape, matrix.len(), &flat("the matrix", matrix)?)?)
+            }
         })
     }
 }
@@ -116,11 +104,7 @@ fn columns(rows: &[Vec<f64>]) -> usize {
 fn flat(what: &'static str, rows: &[Vec<f64>]) -> Result<Vec<f64>, MathError> {
     let expected = columns(rows);
     match rows.iter().find(|row| row.len() != expected) {
-        Some(row) => Err(MathError::Length {
-            what,
-            expected,
-            found: row.len(),
-        }),
+        Some(row) => Err(MathError::Length { what, expected, found: row.len() }),
         None => Ok(rows.concat()),
     }
 }
@@ -136,9 +120,7 @@ impl Operator {
             Self::Mask(mask) => OperatorSpec::Mask {
                 observed: mask.observed().iter().map(|seen| u8::from(*seen)).collect(),
             },
-            Self::AveragePool(pool) => OperatorSpec::AveragePool {
-                factor: pool.factor(),
-            },
+            Self::AveragePool(pool) => OperatorSpec::AveragePool { factor: pool.factor() },
             Self::CircularBlur(blur) => OperatorSpec::CircularBlur {
                 kernel: rows(blur.kernel().taps().to_vec(), blur.kernel().columns()),
             },
@@ -148,16 +130,11 @@ impl Operator {
                     use super::LinearOperator;
                     rows(dense.matrix(), dense.domain().len())
                 };
-                OperatorSpec::Separable {
-                    vertical: side(vertical),
-                    horizontal: side(horizontal),
-                }
+                OperatorSpec::Separable { vertical: side(vertical), horizontal: side(horizontal) }
             }
             Self::Dense(dense) => {
                 use super::LinearOperator;
-                OperatorSpec::Dense {
-                    matrix: rows(dense.matrix(), dense.domain().len()),
-                }
+                OperatorSpec::Dense { matrix: rows(dense.matrix(), dense.domain().len()) }
             }
         }
     }

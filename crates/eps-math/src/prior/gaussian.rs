@@ -32,11 +32,7 @@ impl Gaussian {
         check_finite("the mean", &mean)?;
         check_symmetric("the covariance", covariance.as_ref(), mean.len())?;
         let factor = Cholesky::new("the covariance", covariance.as_ref())?;
-        Ok(Self {
-            mean,
-            covariance,
-            factor,
-        })
+        Ok(Self { mean, covariance, factor })
     }
 
     /// The number n of coordinates.
@@ -72,51 +68,29 @@ impl Gaussian {
     /// If x does not have n values.
     #[must_use]
     pub fn score(&self, x: &[f64]) -> Vec<f64> {
-        self.factor
-            .solve(&self.deviation(x))
-            .iter()
-            .map(|v| -v)
-            .collect()
+        self.factor.solve(&self.deviation(x)).iter().map(|v| -v).collect()
     }
 
     /// m + L z with C = L Lᵀ and z the stream's normals from index `first` on.
     pub(super) fn sample(&self, stream: &Stream, first: u64) -> Vec<f64> {
-        let z: Vec<f64> = (first..)
-            .map(|i| stream.normal(i))
-            .take(self.dimension())
-            .collect();
-        self.mean
-            .iter()
-            .zip(self.factor.colour(&z))
-            .map(|(m, d)| m + d)
-            .collect()
+        let z: Vec<f64> = (first..).map(|i| stream.normal(i)).take(self.dimension()).collect();
+        self.mean.iter().zip(self.factor.colour(&z)).map(|(m, d)| m + d).collect()
     }
 
     /// x − m.
     pub(super) fn deviation(&self, x: &[f64]) -> Vec<f64> {
-        assert_eq!(
-            x.len(),
-            self.dimension(),
-            "values of a vector beside those of the mean"
-        );
+        assert_eq!(x.len(), self.dimension(), "values of a vector beside those of the mean");
         x.iter().zip(&self.mean).map(|(a, b)| a - b).collect()
     }
 
     /// m + C v.
     pub(super) fn mean_plus(&self, v: &[f64]) -> Vec<f64> {
-        self.mean
-            .iter()
-            .zip(product(&self.covariance, v))
-            .map(|(m, d)| m + d)
-            .collect()
+        self.mean.iter().zip(product(&self.covariance, v)).map(|(m, d)| m + d).collect()
     }
 
     /// The factor of C + Σ.
     pub(super) fn smoothed(&self, sigma: MatRef<'_, f64>) -> Result<Cholesky, MathError> {
-        Cholesky::new(
-            "the prior's covariance plus Σ",
-            (&self.covariance + sigma).as_ref(),
-        )
+        Cholesky::new("the prior's covariance plus Σ", (&self.covariance + sigma).as_ref())
     }
 
     /// The law of B x + ξ, ξ ~ N(0, s² I).
@@ -155,12 +129,7 @@ impl Gaussian {
         let covariance = &rest * &self.covariance * rest.transpose()
             + gain * &gain_transposed * faer::Scale(s * s);
         let correction = product_transposed(&gain_transposed, &measured.deviation(y));
-        let mean = self
-            .mean
-            .iter()
-            .zip(correction)
-            .map(|(m, d)| m + d)
-            .collect();
+        let mean = self.mean.iter().zip(correction).map(|(m, d)| m + d).collect();
         Self::new(mean, symmetrised(covariance.as_ref()))
     }
 }

@@ -19,10 +19,7 @@ pub struct Mixture {
 
 impl From<Gaussian> for Mixture {
     fn from(gaussian: Gaussian) -> Self {
-        Self {
-            log_weights: vec![0.0],
-            components: vec![gaussian],
-        }
+        Self { log_weights: vec![0.0], components: vec![gaussian] }
     }
 }
 
@@ -34,9 +31,7 @@ impl Mixture {
     /// or the components differ in dimension, [`MathError::OutOfRange`] for a weight that is not
     /// positive and finite.
     pub fn new(weights: &[f64], components: Vec<Gaussian>) -> Result<Self, MathError> {
-        let first = components
-            .first()
-            .ok_or(MathError::Empty("the list of components"))?;
+        let first = components.first().ok_or(MathError::Empty("the list of components"))?;
         check_values("the list of weights", weights, components.len())?;
         for weight in weights {
             check_positive("a weight of the mixture", *weight)?;
@@ -44,17 +39,10 @@ impl Mixture {
         let expected = first.dimension();
         if let Some(other) = components.iter().find(|c| c.dimension() != expected) {
             let (what, found) = ("the mean of a component", other.dimension());
-            return Err(MathError::Length {
-                what,
-                expected,
-                found,
-            });
+            return Err(MathError::Length { what, expected, found });
         }
         let log_weights = normalised(weights.iter().map(|w| w.ln()).collect());
-        Ok(Self {
-            log_weights,
-            components,
-        })
+        Ok(Self { log_weights, components })
     }
 
     /// The number n of coordinates.
@@ -78,10 +66,7 @@ impl Mixture {
     /// E[x] = Σ w_k m_k.
     #[must_use]
     pub fn mean(&self) -> Vec<f64> {
-        average(
-            &self.weights(),
-            self.components.iter().map(|c| c.mean().to_vec()),
-        )
+        average(&self.weights(), self.components.iter().map(|c| c.mean().to_vec()))
     }
 
     /// Cov[x] = Σ w_k (C_k + (m_k − m)(m_k − m)ᵀ), n×n.
@@ -119,11 +104,7 @@ impl Mixture {
 
     /// ln w_k + ln N(x; m_k, C_k) for every component.
     fn joint_log_densities(&self, x: &[f64]) -> Vec<f64> {
-        self.log_weights
-            .iter()
-            .zip(&self.components)
-            .map(|(w, c)| w + c.log_density(x))
-            .collect()
+        self.log_weights.iter().zip(&self.components).map(|(w, c)| w + c.log_density(x)).collect()
     }
 
     /// Draws one vector: the component by the stream's uniform number 0, the deviation by its
@@ -159,11 +140,7 @@ impl Mixture {
         check_positive("sigma_y", sigma_y)?;
         let (expected, found) = (self.dimension(), operator.domain().len());
         if found != expected {
-            return Err(MathError::Length {
-                what: "the operator's domain",
-                expected,
-                found,
-            });
+            return Err(MathError::Length { what: "the operator's domain", expected, found });
         }
         self.mapped(&to_matrix(operator), sigma_y)
     }
@@ -192,22 +169,13 @@ impl Mixture {
             .zip(&measured.components)
             .map(|(component, law)| component.conditioned(&a, sigma_y, law, y))
             .collect::<Result<_, _>>()?;
-        Ok(Self {
-            log_weights: normalised(measured.joint_log_densities(y)),
-            components,
-        })
+        Ok(Self { log_weights: normalised(measured.joint_log_densities(y)), components })
     }
 
     fn mapped(&self, matrix: &Mat<f64>, noise: f64) -> Result<Self, MathError> {
-        let components = self
-            .components
-            .iter()
-            .map(|c| c.mapped(matrix, noise))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            log_weights: self.log_weights.clone(),
-            components,
-        })
+        let components =
+            self.components.iter().map(|c| c.mapped(matrix, noise)).collect::<Result<_, _>>()?;
+        Ok(Self { log_weights: self.log_weights.clone(), components })
     }
 
     /// The prior seen through noise N(0, Σ), Σ any symmetric positive semi-definite matrix:
@@ -221,15 +189,9 @@ impl Mixture {
     /// [`MathError::NotPositiveDefinite`] if C_k + Σ is not positive definite to double precision.
     pub fn smoothed(&self, sigma: MatRef<'_, f64>) -> Result<Smoothed<'_>, MathError> {
         check_symmetric("Σ", sigma, self.dimension())?;
-        let factors = self
-            .components
-            .iter()
-            .map(|c| c.smoothed(sigma))
-            .collect::<Result<_, _>>()?;
-        Ok(Smoothed {
-            prior: self,
-            factors,
-        })
+        let factors =
+            self.components.iter().map(|c| c.smoothed(sigma)).collect::<Result<_, _>>()?;
+        Ok(Smoothed { prior: self, factors })
     }
 
     /// The prior seen through noise N(0, σ² I).
@@ -295,22 +257,13 @@ impl Smoothed<'_> {
     }
 
     fn components(&self) -> impl Iterator<Item = (f64, &Gaussian, &Cholesky)> {
-        let Mixture {
-            log_weights,
-            components,
-        } = self.prior;
-        log_weights
-            .iter()
-            .zip(components)
-            .zip(&self.factors)
-            .map(|((w, c), f)| (*w, c, f))
+        let Mixture { log_weights, components } = self.prior;
+        log_weights.iter().zip(components).zip(&self.factors).map(|((w, c), f)| (*w, c, f))
     }
 
     /// L_k⁻¹ (μ − m_k) for every component.
     fn whitened(&self, mu: &[f64]) -> Vec<Vec<f64>> {
-        self.components()
-            .map(|(_, c, factor)| factor.whiten(&c.deviation(mu)))
-            .collect()
+        self.components().map(|(_, c, factor)| factor.whiten(&c.deviation(mu))).collect()
     }
 
     fn joint_log_densities(&self, whitened: &[Vec<f64>]) -> Vec<f64> {
@@ -336,10 +289,7 @@ fn normalised(mut log_weights: Vec<f64>) -> Vec<f64> {
 
 /// exp v_k / Σ exp v_j.
 fn softmax(values: &[f64]) -> Vec<f64> {
-    normalised(values.to_vec())
-        .iter()
-        .map(|v| v.exp())
-        .collect()
+    normalised(values.to_vec()).iter().map(|v| v.exp()).collect()
 }
 
 /// Σ w_k v_k.
@@ -347,9 +297,7 @@ fn average(weights: &[f64], vectors: impl Iterator<Item = Vec<f64>>) -> Vec<f64>
     let mut sum = Vec::new();
     for (weight, vector) in weights.iter().zip(vectors) {
         sum.resize(vector.len(), 0.0);
-        sum.iter_mut()
-            .zip(&vector)
-            .for_each(|(s, v)| *s += weight * v);
+        sum.iter_mut().zip(&vector).for_each(|(s, v)| *s += weight * v);
     }
     sum
 }

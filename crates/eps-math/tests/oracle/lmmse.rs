@@ -18,9 +18,7 @@ fn estimates_are_the_dense_formula_and_the_posterior_mean() {
         for sigma_y in [1e-3, 0.05, 10.0] {
             let x_0 = prior.sample(&Stream::named(10, "image"));
             let y = measure(&a, &x_0, sigma_y, &Stream::named(10, "noise"));
-            let estimate = LinearMmse::new(&mean, &covariance, &a, sigma_y)
-                .unwrap()
-                .estimate(&y);
+            let estimate = LinearMmse::new(&mean, &covariance, &a, sigma_y).unwrap().estimate(&y);
 
             let matrix = to_matrix(&a);
             let m = matrix.nrows();
@@ -29,27 +27,17 @@ fn estimates_are_the_dense_formula_and_the_posterior_mean() {
             let residual: Vec<f64> = y.iter().zip(a.apply(&mean)).map(|(y, p)| y - p).collect();
             let weights = system.partial_piv_lu().solve(ColRef::from_slice(&residual));
             let correction = &covariance * matrix.transpose() * &weights;
-            let dense: Vec<f64> = mean
-                .iter()
-                .zip(correction.iter())
-                .map(|(m, d)| m + d)
-                .collect();
+            let dense: Vec<f64> = mean.iter().zip(correction.iter()).map(|(m, d)| m + d).collect();
             // A backward-stable solution is that of a system S + δS, ‖δS‖ ≈ ε ‖S‖: to first order
             // K δS S⁻¹ (y − A m) away, with the gain K = C Aᵀ S⁻¹.
             let gain = system.partial_piv_lu().solve(&matrix * &covariance);
             let scale = system.norm_l2() * gain.norm_l2() * weights.norm_l2() + norm(&dense);
             let bound = 16.0 * f64::EPSILON * scale;
-            assert!(
-                distance(&estimate, &dense) <= bound,
-                "{name}, σ_y = {sigma_y}"
-            );
+            assert!(distance(&estimate, &dense) <= bound, "{name}, σ_y = {sigma_y}");
 
             let gaussian = Gaussian::new(mean.clone(), covariance.clone()).unwrap();
             let posterior = Mixture::from(gaussian).posterior(&a, &y, sigma_y).unwrap();
-            assert!(
-                distance(&estimate, &posterior.mean()) <= bound,
-                "{name}, σ_y = {sigma_y}"
-            );
+            assert!(distance(&estimate, &posterior.mean()) <= bound, "{name}, σ_y = {sigma_y}");
         }
     }
 }
@@ -60,9 +48,7 @@ fn singular_covariances_are_welcome() {
     let shape = Shape::new(1, 8, 8).unwrap();
     let image = Stream::named(11, "image").normals(64);
     let covariance = Mat::from_fn(64, 64, |i, j| image[i] * image[j]);
-    let task = Task::RandomInpainting
-        .draw(Draw::Test, shape, &Stream::new(0, 0, 0, 0))
-        .unwrap();
+    let task = Task::RandomInpainting.draw(Draw::Test, shape, &Stream::new(0, 0, 0, 0)).unwrap();
     let estimate = LinearMmse::new(&vec![0.0; 64], &covariance, &task, 1e-4)
         .unwrap()
         .estimate(&task.apply(&image));
@@ -78,13 +64,7 @@ fn singular_covariances_are_welcome() {
 fn moments_of_a_set_are_those_of_two_passes() {
     let n = 5;
     let images: Vec<Vec<f64>> = (0..1300)
-        .map(|i| {
-            Stream::new(12, i, 0, 0)
-                .normals(n)
-                .iter()
-                .map(|z| 100.0 + z)
-                .collect()
-        })
+        .map(|i| Stream::new(12, i, 0, 0).normals(n).iter().map(|z| 100.0 + z).collect())
         .collect();
     let (mean, covariance) = sample_moments(n, images.iter().cloned()).unwrap();
     let count = images.len() as f64;
@@ -98,12 +78,6 @@ fn moments_of_a_set_are_those_of_two_passes() {
             assert!((covariance[(i, j)] - expected).abs() < 1e-12);
         }
     }
-    assert!(matches!(
-        sample_moments(2, Vec::new()),
-        Err(MathError::Empty(_))
-    ));
-    assert!(matches!(
-        sample_moments(2, [vec![0.0]]),
-        Err(MathError::Length { .. })
-    ));
+    assert!(matches!(sample_moments(2, Vec::new()), Err(MathError::Empty(_))));
+    assert!(matches!(sample_moments(2, [vec![0.0]]), Err(MathError::Length { .. })));
 }

@@ -25,10 +25,7 @@ fn adjoints() {
             let gap = (dot(&ax, &y) - dot(&x, &aty)).abs();
             // Sums of at most 128 products on either side: ε √128 of their absolute sum, doubled.
             let scale = norm(&ax) * norm(&y) + norm(&x) * norm(&aty);
-            assert!(
-                gap <= 24.0 * f64::EPSILON * scale,
-                "{name}: {gap:e} of {scale}"
-            );
+            assert!(gap <= 24.0 * f64::EPSILON * scale, "{name}: {gap:e} of {scale}");
         }
     }
 }
@@ -48,40 +45,18 @@ fn eigenvalues_and_functions_are_those_of_the_dense_matrix() {
         lambda.sort_by(f64::total_cmp);
         let dense = gram.self_adjoint_eigen(Side::Lower).unwrap();
         for (ours, theirs) in lambda.iter().zip(dense.S().column_vector().iter()) {
-            assert!(
-                (ours - theirs).abs() <= tolerance,
-                "{name}: {ours} {theirs}"
-            );
+            assert!((ours - theirs).abs() <= tolerance, "{name}: {ours} {theirs}");
         }
-        let rank = dense
-            .S()
-            .column_vector()
-            .iter()
-            .filter(|v| **v > tolerance)
-            .count();
-        assert_eq!(
-            lambda.iter().filter(|v| **v > 0.0).count(),
-            rank,
-            "{name}: exact null space"
-        );
+        let rank = dense.S().column_vector().iter().filter(|v| **v > tolerance).count();
+        assert_eq!(lambda.iter().filter(|v| **v > 0.0).count(), rank, "{name}: exact null space");
 
         let (one, linear) = (spectral_matrix(&a, &|_| 1.0), spectral_matrix(&a, &|v| v));
-        assert!(
-            largest(&(one - Mat::<f64>::identity(n, n))) <= tolerance,
-            "{name}: f = 1"
-        );
+        assert!(largest(&(one - Mat::<f64>::identity(n, n))) <= tolerance, "{name}: f = 1");
         assert!(largest(&(linear - &gram)) <= tolerance, "{name}: f = λ");
         let decay = spectral_matrix(&a, &|v| (-v).exp());
-        let values = Mat::from_fn(
-            n,
-            n,
-            |i, j| if i == j { (-dense.S()[i]).exp() } else { 0.0 },
-        );
+        let values = Mat::from_fn(n, n, |i, j| if i == j { (-dense.S()[i]).exp() } else { 0.0 });
         let expected = dense.U() * values * dense.U().transpose();
-        assert!(
-            largest(&(decay - expected)) <= tolerance,
-            "{name}: f = exp(−λ)"
-        );
+        assert!(largest(&(decay - expected)) <= tolerance, "{name}: f = exp(−λ)");
     }
 }
 
@@ -89,30 +64,18 @@ fn eigenvalues_and_functions_are_those_of_the_dense_matrix() {
 fn spectral_maps_are_symmetric_and_orthogonal() {
     for (name, a) in operators() {
         let n = a.domain().len();
-        let (x, z) = (
-            Stream::new(0, 0, 0, 1).normals(n),
-            Stream::new(0, 0, 0, 2).normals(n),
-        );
+        let (x, z) = (Stream::new(0, 0, 0, 1).normals(n), Stream::new(0, 0, 0, 2).normals(n));
         let f = |lambda: f64| (1.0 + 3.0 * lambda).recip();
         let (fx, fz) = (a.spectral_map(&x, &f), a.spectral_map(&z, &f));
         let dot = |u: &[f64], v: &[f64]| u.iter().zip(v).map(|(u, v)| u * v).sum::<f64>();
         let scale = norm(&x) * norm(&z);
-        assert!(
-            (dot(&fx, &z) - dot(&x, &fz)).abs() <= 32.0 * f64::EPSILON * scale,
-            "{name}"
-        );
+        assert!((dot(&fx, &z) - dot(&x, &fz)).abs() <= 32.0 * f64::EPSILON * scale, "{name}");
         // A sign per eigenvalue is a reflection, which keeps lengths and undoes itself.
         let sign = |lambda: f64| if lambda > 0.0 { -1.0 } else { 1.0 };
         let reflected = a.spectral_map(&x, &sign);
-        assert!(
-            (norm(&reflected) / norm(&x) - 1.0).abs() <= 32.0 * f64::EPSILON,
-            "{name}"
-        );
+        assert!((norm(&reflected) / norm(&x) - 1.0).abs() <= 32.0 * f64::EPSILON, "{name}");
         let back = a.spectral_map(&reflected, &sign);
-        assert!(
-            distance(&back, &x) <= 64.0 * f64::EPSILON * norm(&x),
-            "{name}"
-        );
+        assert!(distance(&back, &x) <= 64.0 * f64::EPSILON * norm(&x), "{name}");
     }
 }
 
@@ -120,38 +83,24 @@ fn spectral_maps_are_symmetric_and_orthogonal() {
 fn pseudo_inverses_meet_the_penrose_conditions() {
     for (name, a) in operators() {
         let positive = || a.eigenvalues().into_iter().filter(|v| *v > 0.0);
-        let (top, bottom) = (
-            positive().fold(0.0, f64::max),
-            positive().fold(f64::MAX, f64::min),
-        );
+        let (top, bottom) = (positive().fold(0.0, f64::max), positive().fold(f64::MAX, f64::min));
         let matrix = to_matrix(&a);
         let m = a.range().len();
         let mut pseudo = Mat::zeros(a.domain().len(), m);
         for j in 0..m {
             let unit: Vec<f64> = (0..m).map(|i| f64::from(i == j)).collect();
-            pseudo
-                .col_as_slice_mut(j)
-                .copy_from_slice(&a.pseudo_inverse(&unit));
+            pseudo.col_as_slice_mut(j).copy_from_slice(&a.pseudo_inverse(&unit));
         }
         let (ap, pa) = (&matrix * &pseudo, &pseudo * &matrix);
         // A† = (AᵀA)† Aᵀ: rounding is amplified by the condition number of AᵀA.
         let tolerance = 16.0 * a.domain().len() as f64 * f64::EPSILON * top / bottom;
-        assert!(
-            largest(&(&ap * &matrix - &matrix)) <= tolerance * top.sqrt(),
-            "{name}: A A† A"
-        );
+        assert!(largest(&(&ap * &matrix - &matrix)) <= tolerance * top.sqrt(), "{name}: A A† A");
         assert!(
             largest(&(&pa * &pseudo - &pseudo)) <= tolerance / bottom.sqrt(),
             "{name}: A† A A†"
         );
-        assert!(
-            largest(&(&ap - ap.transpose())) <= tolerance,
-            "{name}: A A†"
-        );
-        assert!(
-            largest(&(&pa - pa.transpose())) <= tolerance,
-            "{name}: A† A"
-        );
+        assert!(largest(&(&ap - ap.transpose())) <= tolerance, "{name}: A A†");
+        assert!(largest(&(&pa - pa.transpose())) <= tolerance, "{name}: A† A");
     }
 }
 
@@ -197,20 +146,14 @@ fn specifications_rebuild_the_operator() {
         let x = Stream::named(2, "image").normals(a.domain().len());
         let (expected, found) = (a.apply(&x), rebuilt.apply(&x));
         // A rank-deficient matrix is decomposed anew; the others are the same to the last bit.
-        assert!(
-            distance(&expected, &found) <= 64.0 * f64::EPSILON * norm(&expected),
-            "{name}"
-        );
+        assert!(distance(&expected, &found) <= 64.0 * f64::EPSILON * norm(&expected), "{name}");
     }
 }
 
 #[test]
 fn bad_operators_are_named() {
     let shape = Shape::new(1, 4, 6).unwrap();
-    assert_eq!(
-        Shape::new(1, 0, 6).unwrap_err().to_string().lines().count(),
-        1
-    );
+    assert_eq!(Shape::new(1, 0, 6).unwrap_err().to_string().lines().count(), 1);
     assert!(serde_json::from_str::<Shape>(r#"{"channels": 0, "height": 4, "width": 6}"#).is_err());
 
     let message = |error: MathError| error.to_string();
@@ -219,29 +162,15 @@ fn bad_operators_are_named() {
         message(mask(24, false)),
         "the mask hides all 24 pixels: at least one must be observed"
     );
-    assert_eq!(
-        message(mask(23, true)),
-        "the mask has 23 values where 24 are needed"
-    );
+    assert_eq!(message(mask(23, true)), "the mask has 23 values where 24 are needed");
     for factor in [0, 4, 5] {
         let error = AveragePool::new(shape, factor).unwrap_err();
-        assert_eq!(
-            error,
-            MathError::PoolingFactor {
-                factor,
-                height: 4,
-                width: 6
-            }
-        );
+        assert_eq!(error, MathError::PoolingFactor { factor, height: 4, width: 6 });
     }
     let error = CircularBlur::new(shape, Kernel::gaussian(1.0, 5).unwrap()).unwrap_err();
     assert!(message(error).starts_with("a kernel of 5×5 taps is larger than the image of 4×6"));
-    for (rows, taps) in [
-        (1, vec![0.0, 0.0]),
-        (1, vec![1.0]),
-        (0, vec![]),
-        (1, vec![1.0, f64::NAN]),
-    ] {
+    for (rows, taps) in [(1, vec![0.0, 0.0]), (1, vec![1.0]), (0, vec![]), (1, vec![1.0, f64::NAN])]
+    {
         assert!(Kernel::new(rows, 2, taps).is_err());
     }
     assert!(Kernel::gaussian(0.0, 5).is_err() && Kernel::gaussian(1.0, 4).is_err());
@@ -254,20 +183,9 @@ fn bad_operators_are_named() {
 
     let spec = |text: &str| serde_json::from_str::<OperatorSpec>(text);
     let grey = r#"{"operator": "mask", "observed": [0, 2]}"#;
-    let error = spec(grey)
-        .unwrap()
-        .build(Shape::new(1, 1, 2).unwrap())
-        .unwrap_err();
-    assert_eq!(
-        message(error),
-        "an entry of the mask is 2: it must be 0 (hidden) or 1 (observed)"
-    );
+    let error = spec(grey).unwrap().build(Shape::new(1, 1, 2).unwrap()).unwrap_err();
+    assert_eq!(message(error), "an entry of the mask is 2: it must be 0 (hidden) or 1 (observed)");
     let ragged = r#"{"operator": "dense", "matrix": [[1, 2], [3]]}"#;
-    assert!(
-        spec(ragged)
-            .unwrap()
-            .build(Shape::new(1, 1, 2).unwrap())
-            .is_err()
-    );
+    assert!(spec(ragged).unwrap().build(Shape::new(1, 1, 2).unwrap()).is_err());
     assert!(spec(r#"{"operator": "average-pool", "factor": 2, "stride": 2}"#).is_err());
 }

@@ -41,20 +41,14 @@ fn theorem_1_and_proposition_2() {
                     let (level, rate) = (path.level(t), path.rate(t));
                     let Level { alpha, beta } = level;
                     let noise = Stream::new(1, k as u64, 2, 0).normals(n);
-                    let x_t: Vec<f64> = x_0
-                        .iter()
-                        .zip(noise)
-                        .map(|(x, z)| alpha * x + beta * z)
-                        .collect();
+                    let x_t: Vec<f64> =
+                        x_0.iter().zip(noise).map(|(x, z)| alpha * x + beta * z).collect();
 
                     let sigma_star = sigma_star(&a, sigma_y, &level);
                     let mu_star = mu_star(&a, &y, sigma_y, &x_t, &level);
                     let d = prior.denoise(&mu_star, sigma_star.as_ref()).unwrap();
-                    let ours: Vec<f64> = x_t
-                        .iter()
-                        .zip(&d)
-                        .map(|(x, d)| score(*x, *d, &level))
-                        .collect();
+                    let ours: Vec<f64> =
+                        x_t.iter().zip(&d).map(|(x, d)| score(*x, *d, &level)).collect();
                     // The other side knows nothing of the pivot: p(x₀ | y), diffused, differentiated.
                     let truth = posterior.diffused(&level).unwrap().score(&x_t);
                     let scale = (alpha * norm(&d) + norm(&x_t)) / (beta * beta);
@@ -68,25 +62,16 @@ fn theorem_1_and_proposition_2() {
                     // The probability flow of the true score: dx/dt = (α̇/α) x + (β² α̇/α − β β̇) ∇ ln p.
                     let growth = rate.alpha / alpha;
                     let factor = beta * beta * growth - beta * rate.beta;
-                    let flow: Vec<f64> = x_t
-                        .iter()
-                        .zip(&truth)
-                        .map(|(x, s)| growth * x + factor * s)
-                        .collect();
+                    let flow: Vec<f64> =
+                        x_t.iter().zip(&truth).map(|(x, s)| growth * x + factor * s).collect();
                     let (of_state, of_mean) = velocity_factors(&level, &rate);
-                    let velocity: Vec<f64> = x_t
-                        .iter()
-                        .zip(&d)
-                        .map(|(x, d)| of_state * x + of_mean * d)
-                        .collect();
+                    let velocity: Vec<f64> =
+                        x_t.iter().zip(&d).map(|(x, d)| of_state * x + of_mean * d).collect();
                     // The score's tolerance through the factor, and the rounding of the two terms
                     // with α̇/α x, which cancel where α is small.
                     let bound = 1e-10 * factor.abs() * scale
                         + 8.0 * f64::EPSILON * growth.abs() * norm(&x_t);
-                    assert!(
-                        distance(&velocity, &flow) <= bound,
-                        "{name}, {path:?}, σ = {sigma}"
-                    );
+                    assert!(distance(&velocity, &flow) <= bound, "{name}, {path:?}, σ = {sigma}");
                     cases += 1;
                 }
             }
@@ -99,19 +84,13 @@ fn theorem_1_and_proposition_2() {
 #[test]
 fn proposition_3_the_pivot_is_the_image_plus_noise_of_covariance_sigma_star() {
     let level = Interpolant::RectifiedFlow.level(0.7);
-    for (name, a) in operators()
-        .into_iter()
-        .filter(|(_, a)| a.domain().len() <= 16)
-    {
+    for (name, a) in operators().into_iter().filter(|(_, a)| a.domain().len() <= 16) {
         let x_0 = mixture(a.domain().len()).sample(&Stream::named(3, "image"));
         let pivots: Vec<Vec<f64>> = (0..4000)
             .map(|i| {
                 let noise = Stream::new(3, i, 0, 0).normals(x_0.len());
-                let x_t: Vec<f64> = x_0
-                    .iter()
-                    .zip(noise)
-                    .map(|(x, z)| level.alpha * x + level.beta * z)
-                    .collect();
+                let x_t: Vec<f64> =
+                    x_0.iter().zip(noise).map(|(x, z)| level.alpha * x + level.beta * z).collect();
                 let y = measure(&a, &x_0, 0.3, &Stream::new(3, i, 1, 0));
                 mu_star(&a, &y, 0.3, &x_t, &level)
             })
@@ -123,16 +102,8 @@ fn proposition_3_the_pivot_is_the_image_plus_noise_of_covariance_sigma_star() {
 #[test]
 fn sigma_star_is_the_inverse_of_the_joint_precision() {
     for (name, a) in operators() {
-        for (level, sigma_y) in [
-            (Level::edm(80.0), 0.05),
-            (
-                Level {
-                    alpha: 0.6,
-                    beta: 0.8,
-                },
-                10.0,
-            ),
-        ] {
+        for (level, sigma_y) in [(Level::edm(80.0), 0.05), (Level { alpha: 0.6, beta: 0.8 }, 10.0)]
+        {
             let n = a.domain().len();
             let matrix = eps_math::operator::to_matrix(&a);
             let precision = matrix.transpose() * &matrix * faer::Scale(f64::powi(sigma_y, -2))
@@ -140,17 +111,11 @@ fn sigma_star_is_the_inverse_of_the_joint_precision() {
             let sigma_star = sigma_star(&a, sigma_y, &level);
             let spread = sigma_star.self_adjoint_eigenvalues(Side::Lower).unwrap();
             assert!(spread[0] > 0.0, "{name}: {}", spread[0]);
-            assert!(
-                sigma_star == sigma_star.transpose(),
-                "{name}: symmetric to the last bit"
-            );
+            assert!(sigma_star == sigma_star.transpose(), "{name}: symmetric to the last bit");
             let rest = (&sigma_star * &precision - Mat::<f64>::identity(n, n)).norm_max();
             // Rounding of either factor times the norm of the other.
             let scale = sigma_star.norm_l2() * precision.norm_l2();
-            assert!(
-                rest <= 16.0 * f64::EPSILON * scale,
-                "{name}: {rest:e} of {scale:e}"
-            );
+            assert!(rest <= 16.0 * f64::EPSILON * scale, "{name}: {rest:e} of {scale:e}");
         }
     }
 }
@@ -162,20 +127,14 @@ fn project(a: &Operator, x: &[f64], measured: bool) -> Vec<f64> {
 
 #[test]
 fn limits_of_the_measurement_noise() {
-    let level = Level {
-        alpha: 0.6,
-        beta: 0.8,
-    };
+    let level = Level { alpha: 0.6, beta: 0.8 };
     for (name, a) in operators() {
         let n = a.domain().len();
         let x_t = Stream::named(4, "state").normals(n);
         let y = a.apply(&Stream::named(4, "image").normals(n));
         let scaled: Vec<f64> = x_t.iter().map(|x| x / level.alpha).collect();
         let positive = || a.eigenvalues().into_iter().filter(|v| *v > 0.0);
-        let (top, bottom) = (
-            positive().fold(0.0, f64::max),
-            positive().fold(f64::MAX, f64::min),
-        );
+        let (top, bottom) = (positive().fold(0.0, f64::max), positive().fold(f64::MAX, f64::min));
         let ratio = level.sigma() * level.sigma();
         let rounding = 64.0 * f64::EPSILON * (norm(&scaled) + norm(&a.pseudo_inverse(&y)));
 
@@ -184,10 +143,7 @@ fn limits_of_the_measurement_noise() {
         let mu = mu_star(&a, &y, sigma_y, &x_t, &level);
         let rate = ratio / sigma_y.powi(2);
         let bound = rate * (top * norm(&scaled) + norm(&a.adjoint(&y)));
-        assert!(
-            distance(&mu, &scaled) <= bound + rounding,
-            "{name}: σ_y → ∞"
-        );
+        assert!(distance(&mu, &scaled) <= bound + rounding, "{name}: σ_y → ∞");
 
         // A measurement that says all it can: μ⋆ → A†y where A sees, at the rate σ_y²/(σ² λ).
         let sigma_y = 1e-6;
@@ -197,10 +153,7 @@ fn limits_of_the_measurement_noise() {
         let bound = sigma_y.powi(2) / (ratio * bottom) * (norm(&scaled) + norm(&exact));
         // A†y divides the rounding of Aᵀy by the smallest eigenvalue.
         let rounding = rounding * (1.0 + top / bottom);
-        assert!(
-            distance(&seen, &exact) <= bound + rounding,
-            "{name}: σ_y → 0"
-        );
+        assert!(distance(&seen, &exact) <= bound + rounding, "{name}: σ_y → 0");
     }
 }
 
@@ -208,33 +161,19 @@ fn limits_of_the_measurement_noise() {
 fn unmeasured_coordinates_are_those_of_the_state() {
     for (name, a) in operators() {
         let n = a.domain().len();
-        let x_t: Vec<f64> = Stream::named(5, "state")
-            .normals(n)
-            .iter()
-            .map(|z| 80.0 * z)
-            .collect();
+        let x_t: Vec<f64> = Stream::named(5, "state").normals(n).iter().map(|z| 80.0 * z).collect();
         let y = Stream::named(5, "measurement").normals(a.range().len());
         let other: Vec<f64> = y.iter().map(|v| 1.0 - 3.0 * v).collect();
-        let level = Level {
-            alpha: 0.99,
-            beta: 79.2,
-        };
+        let level = Level { alpha: 0.99, beta: 79.2 };
         let scaled: Vec<f64> = x_t.iter().map(|x| x / level.alpha).collect();
         let mu = mu_star(&a, &y, 1e-3, &x_t, &level);
         let (unseen, expected) = (project(&a, &mu, false), project(&a, &scaled, false));
         // Three roundings of the gain and those of the basis transforms.
-        assert!(
-            distance(&unseen, &expected) <= 64.0 * f64::EPSILON * norm(&mu),
-            "{name}"
-        );
+        assert!(distance(&unseen, &expected) <= 64.0 * f64::EPSILON * norm(&mu), "{name}");
         if let Operator::Mask(mask) = &a {
             let moved = mu_star(&a, &other, 1e-3, &x_t, &level);
             for (i, seen) in mask.observed().iter().cycle().take(n).enumerate() {
-                assert_eq!(
-                    mu[i] != moved[i],
-                    *seen,
-                    "{name}: only measured pixels follow y"
-                );
+                assert_eq!(mu[i] != moved[i], *seen, "{name}: only measured pixels follow y");
             }
         }
     }
@@ -242,10 +181,7 @@ fn unmeasured_coordinates_are_those_of_the_state() {
 
 #[test]
 fn network_input_is_c_in_at_the_pivot() {
-    let precondition = Precondition {
-        mode: PreconditionMode::Spectral,
-        sigma_data: 0.5,
-    };
+    let precondition = Precondition { mode: PreconditionMode::Spectral, sigma_data: 0.5 };
     let sigma_y = 0.05;
     for (name, a) in operators() {
         let n = a.domain().len();
@@ -257,30 +193,14 @@ fn network_input_is_c_in_at_the_pivot() {
             let observation = a.spectral_map(&a.adjoint(&y), &|lambda| gains(lambda).observation);
             state.iter().zip(observation).map(|(a, b)| a + b).collect()
         };
-        let level = Level {
-            alpha: 0.2,
-            beta: 0.9,
-        };
+        let level = Level { alpha: 0.2, beta: 0.9 };
         let expected = a.spectral_map(&mu_star(&a, &y, sigma_y, &x_t, &level), &|lambda| {
-            precondition
-                .factors(pivot_gains(lambda, &level, sigma_y).sigma_star)
-                .input
+            precondition.factors(pivot_gains(lambda, &level, sigma_y).sigma_star).input
         });
-        assert!(
-            distance(&input(&level), &expected) <= 1e-13 * norm(&expected),
-            "{name}"
-        );
+        assert!(distance(&input(&level), &expected) <= 1e-13 * norm(&expected), "{name}");
         // Pure noise has an input, too, and it is the limit.
-        let (limit, near) = (
-            input(&Level {
-                alpha: 0.0,
-                beta: 1.0,
-            }),
-            input(&Level {
-                alpha: 1e-9,
-                beta: 1.0,
-            }),
-        );
+        let (limit, near) =
+            (input(&Level { alpha: 0.0, beta: 1.0 }), input(&Level { alpha: 1e-9, beta: 1.0 }));
         assert!(distance(&limit, &near) <= 1e-6 * norm(&limit), "{name}");
     }
 }

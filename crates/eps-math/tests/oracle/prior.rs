@@ -11,11 +11,8 @@ use crate::registry::{assert_moments, distance, measure, mixture, norm, operator
 #[test]
 fn one_dimensional_answers_are_the_integrals() {
     let component = |mean, variance| Gaussian::new(vec![mean], Mat::full(1, 1, variance)).unwrap();
-    let prior = Mixture::new(
-        &[0.3, 0.7],
-        vec![component(-0.8, 0.04), component(0.5, 0.25)],
-    )
-    .unwrap();
+    let prior =
+        Mixture::new(&[0.3, 0.7], vec![component(-0.8, 0.04), component(0.5, 0.25)]).unwrap();
     let normal = |x: f64, variance: f64| {
         (-0.5 * x * x / variance).exp() / (std::f64::consts::TAU * variance).sqrt()
     };
@@ -36,14 +33,9 @@ fn one_dimensional_answers_are_the_integrals() {
         // y = x₀ + η is the same question.
         let shape = Shape::new(1, 1, 1).unwrap();
         let identity = Mask::new(shape, vec![true]).unwrap();
-        let posterior = prior
-            .posterior(&identity, &[mu], f64::sqrt(variance))
-            .unwrap();
+        let posterior = prior.posterior(&identity, &[mu], f64::sqrt(variance)).unwrap();
         assert!((posterior.mean()[0] - first / mass).abs() < 1e-13);
-        let evidence = prior
-            .measured(&identity, f64::sqrt(variance))
-            .unwrap()
-            .log_density(&[mu]);
+        let evidence = prior.measured(&identity, f64::sqrt(variance)).unwrap().log_density(&[mu]);
         assert!((evidence - mass.ln()).abs() < 1e-12);
     }
 }
@@ -51,18 +43,9 @@ fn one_dimensional_answers_are_the_integrals() {
 #[test]
 fn scores_are_gradients() {
     let prior = mixture(6);
-    let sigma = Mat::from_fn(
-        6,
-        6,
-        |i, j| if i == j { 0.2 + 0.1 * i as f64 } else { 0.05 },
-    );
+    let sigma = Mat::from_fn(6, 6, |i, j| if i == j { 0.2 + 0.1 * i as f64 } else { 0.05 });
     let smoothed = prior.smoothed(sigma.as_ref()).unwrap();
-    let law = prior
-        .diffused(&Level {
-            alpha: 0.7,
-            beta: 0.6,
-        })
-        .unwrap();
+    let law = prior.diffused(&Level { alpha: 0.7, beta: 0.6 }).unwrap();
     let x = law.sample(&Stream::named(0, "place"));
     // Central differences of step 1e-4: 1e-8/6 of third derivatives below 100, and ε/1e-4.
     let h = 1e-4;
@@ -81,9 +64,8 @@ fn scores_are_gradients() {
     assert!(distance(&law.score(&x), &gradient(&|x| law.log_density(x))) < 1e-6);
     // Tweedie: D_Σ(μ) = μ + Σ ∇ ln p^Σ(μ).
     let slope = gradient(&|x| smoothed.log_density(x));
-    let tweedie: Vec<f64> = (0..6)
-        .map(|i| x[i] + (0..6).map(|j| sigma[(i, j)] * slope[j]).sum::<f64>())
-        .collect();
+    let tweedie: Vec<f64> =
+        (0..6).map(|i| x[i] + (0..6).map(|j| sigma[(i, j)] * slope[j]).sum::<f64>()).collect();
     assert!(distance(&smoothed.denoise(&x), &tweedie) < 1e-6);
 }
 
@@ -91,21 +73,14 @@ fn scores_are_gradients() {
 fn samples_have_the_moments() {
     let prior = mixture(4);
     let draw = |law: &Mixture| -> Vec<Vec<f64>> {
-        (0..20_000)
-            .map(|i| law.sample(&Stream::new(7, i, 0, 0)))
-            .collect()
+        (0..20_000).map(|i| law.sample(&Stream::new(7, i, 0, 0))).collect()
     };
     assert_moments(&draw(&prior), &prior.mean(), &prior.covariance(), "prior");
     let shape = Shape::new(1, 2, 2).unwrap();
     let mask = Operator::Mask(Mask::new(shape, vec![true, false, true, false]).unwrap());
     let y = measure(&mask, &[0.3, 0.0, -0.4, 0.0], 0.5, &Stream::new(7, 0, 1, 0));
     let posterior = prior.posterior(&mask, &y, 0.5).unwrap();
-    assert_moments(
-        &draw(&posterior),
-        &posterior.mean(),
-        &posterior.covariance(),
-        "posterior",
-    );
+    assert_moments(&draw(&posterior), &posterior.mean(), &posterior.covariance(), "posterior");
 }
 
 /// p(x₀) p(y | x₀) = p(y) p(x₀ | y) at any x₀: Bayes' rule for every operator.
@@ -155,51 +130,24 @@ fn far_away_answers_stay_finite() {
 fn bad_priors_are_named() {
     let eye = |n: usize| Mat::<f64>::identity(n, n);
     let error = |result: Result<Gaussian, MathError>| result.unwrap_err();
-    assert!(matches!(
-        error(Gaussian::new(vec![], eye(0))),
-        MathError::Empty(_)
-    ));
-    assert!(matches!(
-        error(Gaussian::new(vec![0.0; 3], eye(2))),
-        MathError::Length { .. }
-    ));
-    assert!(matches!(
-        error(Gaussian::new(vec![f64::NAN], eye(1))),
-        MathError::NotFinite { .. }
-    ));
+    assert!(matches!(error(Gaussian::new(vec![], eye(0))), MathError::Empty(_)));
+    assert!(matches!(error(Gaussian::new(vec![0.0; 3], eye(2))), MathError::Length { .. }));
+    assert!(matches!(error(Gaussian::new(vec![f64::NAN], eye(1))), MathError::NotFinite { .. }));
     let infinite = Mat::full(1, 1, f64::INFINITY);
-    assert!(matches!(
-        error(Gaussian::new(vec![0.0], infinite)),
-        MathError::NotFinite { .. }
-    ));
+    assert!(matches!(error(Gaussian::new(vec![0.0], infinite)), MathError::NotFinite { .. }));
     let mut skew = eye(2);
     skew[(1, 0)] = 0.5;
     let message = error(Gaussian::new(vec![0.0; 2], skew)).to_string();
     assert!(message.starts_with("the covariance is not symmetric: its entries at [1, 0]"));
     let negative = Mat::full(1, 1, -1.0);
-    assert!(matches!(
-        error(Gaussian::new(vec![0.0], negative)),
-        MathError::NotPositiveDefinite(_)
-    ));
+    assert!(matches!(error(Gaussian::new(vec![0.0], negative)), MathError::NotPositiveDefinite(_)));
 
     let one = || Gaussian::new(vec![0.0; 2], eye(2)).unwrap();
-    assert!(matches!(
-        Mixture::new(&[], vec![]),
-        Err(MathError::Empty(_))
-    ));
-    assert!(matches!(
-        Mixture::new(&[1.0], vec![one(), one()]),
-        Err(MathError::Length { .. })
-    ));
-    assert!(matches!(
-        Mixture::new(&[0.0], vec![one()]),
-        Err(MathError::OutOfRange { .. })
-    ));
+    assert!(matches!(Mixture::new(&[], vec![]), Err(MathError::Empty(_))));
+    assert!(matches!(Mixture::new(&[1.0], vec![one(), one()]), Err(MathError::Length { .. })));
+    assert!(matches!(Mixture::new(&[0.0], vec![one()]), Err(MathError::OutOfRange { .. })));
     let other = Gaussian::new(vec![0.0], eye(1)).unwrap();
-    assert!(matches!(
-        Mixture::new(&[1.0, 1.0], vec![one(), other]),
-        Err(MathError::Length { .. })
-    ));
+    assert!(matches!(Mixture::new(&[1.0, 1.0], vec![one(), other]), Err(MathError::Length { .. })));
 
     let prior = Mixture::from(one());
     let mask = Mask::new(Shape::new(1, 1, 2).unwrap(), vec![true, false]).unwrap();
@@ -207,13 +155,7 @@ fn bad_priors_are_named() {
         let result = prior.posterior(&mask, &[0.0, 0.0], sigma_y);
         assert!(matches!(result, Err(MathError::OutOfRange { .. })));
     }
-    assert!(matches!(
-        prior.posterior(&mask, &[0.0], 1.0),
-        Err(MathError::Length { .. })
-    ));
-    assert!(matches!(
-        prior.smoothed(eye(3).as_ref()),
-        Err(MathError::Length { .. })
-    ));
+    assert!(matches!(prior.posterior(&mask, &[0.0], 1.0), Err(MathError::Length { .. })));
+    assert!(matches!(prior.smoothed(eye(3).as_ref()), Err(MathError::Length { .. })));
     assert_eq!(mask.domain().len(), 2);
 }

@@ -15,18 +15,9 @@ fn normals(name: &str, n: usize) -> Vec<f64> {
 
 /// An m×n matrix of the given rank.
 fn matrix(name: &str, m: usize, n: usize, rank: usize) -> Vec<f64> {
-    let (left, right) = (
-        normals(name, m * rank),
-        normals(&format!("{name}ᵀ"), rank * n),
-    );
-    let entry = |i: usize, j: usize| {
-        (0..rank)
-            .map(|k| left[i * rank + k] * right[k * n + j])
-            .sum()
-    };
-    (0..m * n)
-        .map(|index| entry(index / n, index % n))
-        .collect()
+    let (left, right) = (normals(name, m * rank), normals(&format!("{name}ᵀ"), rank * n));
+    let entry = |i: usize, j: usize| (0..rank).map(|k| left[i * rank + k] * right[k * n + j]).sum();
+    (0..m * n).map(|index| entry(index / n, index % n)).collect()
 }
 
 /// Every family, of full rank and rank-deficient, on images of 2 to 128 values.
@@ -41,47 +32,26 @@ pub(crate) fn operators() -> Vec<(String, Operator)> {
         let shape = shape(c, h, w);
         let hidden = Stream::named(0, "mask");
         let sparse = (0..h * w).map(|i| hidden.uniform(i as u64) > 0.7).collect();
-        add(
-            "mask, 70 % missing",
-            Operator::Mask(Mask::new(shape, sparse).unwrap()),
-        );
+        add("mask, 70 % missing", Operator::Mask(Mask::new(shape, sparse).unwrap()));
         let pool = AveragePool::new(shape, 2).unwrap();
         add("2×2 means", Operator::AveragePool(pool));
         let skew = Kernel::new(3, 2, vec![0.4, 0.1, 0.3, -0.2, 0.05, 0.1]).unwrap();
-        add(
-            "skew blur",
-            Operator::CircularBlur(CircularBlur::new(shape, skew).unwrap()),
-        );
+        add("skew blur", Operator::CircularBlur(CircularBlur::new(shape, skew).unwrap()));
         // Even sides of equal taps annihilate the highest frequencies exactly.
         let square = Kernel::new(2, 2, vec![0.25; 4]).unwrap();
-        add(
-            "2×2 box blur",
-            Operator::CircularBlur(CircularBlur::new(shape, square).unwrap()),
-        );
+        add("2×2 box blur", Operator::CircularBlur(CircularBlur::new(shape, square).unwrap()));
     }
 
     let small = shape(1, 4, 4);
-    add(
-        "mask, nothing missing",
-        Operator::Mask(Mask::new(small, vec![true; 16]).unwrap()),
-    );
+    add("mask, nothing missing", Operator::Mask(Mask::new(small, vec![true; 16]).unwrap()));
     let one = (0..16).map(|i| i == 5).collect();
-    add(
-        "mask, one pixel",
-        Operator::Mask(Mask::new(small, one).unwrap()),
-    );
+    add("mask, one pixel", Operator::Mask(Mask::new(small, one).unwrap()));
     for factor in [1, 4] {
         let pool = AveragePool::new(small, factor).unwrap();
-        add(
-            &format!("{factor}×{factor} means"),
-            Operator::AveragePool(pool),
-        );
+        add(&format!("{factor}×{factor} means"), Operator::AveragePool(pool));
     }
     let flat = Kernel::new(4, 4, vec![1.0 / 16.0; 16]).unwrap();
-    add(
-        "blur to the mean",
-        Operator::CircularBlur(CircularBlur::new(small, flat).unwrap()),
-    );
+    add("blur to the mean", Operator::CircularBlur(CircularBlur::new(small, flat).unwrap()));
     let eight = shape(1, 8, 8);
     for (name, kernel) in [
         ("Gaussian blur, σ 0.75", Kernel::gaussian(0.75, 7)),
@@ -97,14 +67,8 @@ pub(crate) fn operators() -> Vec<(String, Operator)> {
         ("separable, tall", 3, (6, 4), (5, 4)),
         ("separable, rank-deficient", 2, (4, 2), (4, 3)),
     ] {
-        let (r, s) = (
-            matrix(name, p, 4, rank_p),
-            matrix("horizontal", q, 4, rank_q),
-        );
-        add(
-            name,
-            Operator::Separable(Separable::new(shape(c, 4, 4), &r, &s).unwrap()),
-        );
+        let (r, s) = (matrix(name, p, 4, rank_p), matrix("horizontal", q, 4, rank_q));
+        add(name, Operator::Separable(Separable::new(shape(c, 4, 4), &r, &s).unwrap()));
     }
 
     for (name, shape, m, rank) in [
@@ -126,15 +90,11 @@ pub(crate) fn mixture(n: usize) -> Mixture {
     let component = |name: &str, directions: usize, spread: f64, floor: f64| {
         let b = normals(name, n * directions);
         let covariance = Mat::from_fn(n, n, |i, j| {
-            let dot: f64 = (0..directions)
-                .map(|k| b[i * directions + k] * b[j * directions + k])
-                .sum();
+            let dot: f64 =
+                (0..directions).map(|k| b[i * directions + k] * b[j * directions + k]).sum();
             spread * dot / directions as f64 + if i == j { floor } else { 0.0 }
         });
-        let mean = normals(&format!("mean of {name}"), n)
-            .iter()
-            .map(|z| 0.5 * z)
-            .collect();
+        let mean = normals(&format!("mean of {name}"), n).iter().map(|z| 0.5 * z).collect();
         Gaussian::new(mean, covariance).unwrap()
     };
     let components = vec![
@@ -160,10 +120,7 @@ pub(crate) fn distance(a: &[f64], b: &[f64]) -> f64 {
 pub(crate) fn measure(operator: &Operator, x_0: &[f64], sigma_y: f64, stream: &Stream) -> Vec<f64> {
     let y = operator.apply(x_0);
     let noise = stream.normals(y.len());
-    y.iter()
-        .zip(noise)
-        .map(|(value, z)| value + sigma_y * z)
-        .collect()
+    y.iter().zip(noise).map(|(value, z)| value + sigma_y * z).collect()
 }
 
 /// Checks that samples have a mean and a covariance, within five standard errors.
@@ -188,11 +145,7 @@ pub(crate) fn assert_moments(
     for i in 0..mean.len() {
         check(&|x| x[i], mean[i], (i, i));
         for j in 0..=i {
-            check(
-                &|x| (x[i] - mean[i]) * (x[j] - mean[j]),
-                covariance[(i, j)],
-                (i, j),
-            );
+            check(&|x| (x[i] - mean[i]) * (x[j] - mean[j]), covariance[(i, j)], (i, j));
         }
     }
 }

@@ -42,10 +42,7 @@ fn ratio_by_hand() {
 #[test]
 fn ratio_needs_samples_and_an_error() {
     let one = Ensemble::new(&[0.5], &[0.5], 1).unwrap();
-    assert!(matches!(
-        energy_ratios(one),
-        Err(MetricsError::TooFewSamples { needed: 2, .. })
-    ));
+    assert!(matches!(energy_ratios(one), Err(MetricsError::TooFewSamples { needed: 2, .. })));
     let same = Ensemble::new(&[0.5], &[0.5, 0.5], 1).unwrap();
     assert_eq!(energy_ratios(same), Err(MetricsError::ZeroDistance));
 }
@@ -74,10 +71,7 @@ fn ties_are_split_evenly() {
     }
     // Every value is 0 or 1 with equal odds; only the split of ties makes ranks uniform.
     let bits = |name: &str, n: usize| -> Vec<f64> {
-        normal(name, n)
-            .iter()
-            .map(|x| f64::from(u8::from(*x > 0.0)))
-            .collect()
+        normal(name, n).iter().map(|x| f64::from(u8::from(*x > 0.0))).collect()
     };
     let (dim, j) = (40_000, 3);
     let (truth, samples) = (bits("tie truth", dim), bits("tie samples", j * dim));
@@ -91,16 +85,9 @@ fn ties_are_split_evenly() {
 fn assert_flat(ranks: &RankHistogram) {
     let total: u64 = ranks.counts.iter().sum();
     let expected = total as f64 / ranks.counts.len() as f64;
-    let chi2: f64 = ranks
-        .counts
-        .iter()
-        .map(|&c| (c as f64 - expected).powi(2) / expected)
-        .sum();
+    let chi2: f64 = ranks.counts.iter().map(|&c| (c as f64 - expected).powi(2) / expected).sum();
     let freedom = ranks.counts.len() as f64 - 1.0;
-    assert!(
-        chi2 < freedom + 5.0 * (2.0 * freedom).sqrt(),
-        "χ² = {chi2}: {ranks:?}"
-    );
+    assert!(chi2 < freedom + 5.0 * (2.0 * freedom).sqrt(), "χ² = {chi2}: {ranks:?}");
 }
 
 #[test]
@@ -116,10 +103,7 @@ fn calibrated_samples_have_flat_ranks_and_cover() {
         // Binomial over 20,000 pixels: four standard deviations.
         let error = (level * (1.0 - level) / 20_000.0_f64).sqrt();
         let coverage = ranks.coverage(level).unwrap();
-        assert!(
-            (coverage - level).abs() < 4.0 * error,
-            "{level}: {coverage}"
-        );
+        assert!((coverage - level).abs() < 4.0 * error, "{level}: {coverage}");
     }
     // Half the width: a normal truth inside the 90 % interval of N(0, ¼) has probability 0.59.
     let narrow: Vec<f64> = samples.iter().map(|x| 0.5 * x).collect();
@@ -131,25 +115,16 @@ fn calibrated_samples_have_flat_ranks_and_cover() {
 
 #[test]
 fn coverage_counts_central_ranks() {
-    let ranks = RankHistogram {
-        counts: (1..=20).collect(),
-        share: 1.0,
-    };
+    let ranks = RankHistogram { counts: (1..=20).collect(), share: 1.0 };
     let total = 210.0;
     assert_eq!(ranks.coverage(0.9).unwrap(), (total - 1.0 - 20.0) / total);
-    assert_eq!(
-        ranks.coverage(0.8).unwrap(),
-        (total - 1.0 - 2.0 - 20.0 - 19.0) / total
-    );
+    assert_eq!(ranks.coverage(0.8).unwrap(), (total - 1.0 - 2.0 - 20.0 - 19.0) / total);
     let inner: u64 = (6..=15).sum();
     assert_eq!(ranks.coverage(0.5).unwrap(), inner as f64 / total);
     assert_eq!(ranks.coverage(1.0).unwrap(), 1.0);
     for level in [0.95, 0.0, -0.1, 1.1, f64::NAN] {
         assert!(
-            matches!(
-                ranks.coverage(level),
-                Err(MetricsError::Level { samples: 19, .. })
-            ),
+            matches!(ranks.coverage(level), Err(MetricsError::Level { samples: 19, .. })),
             "{level}"
         );
     }
@@ -168,11 +143,8 @@ fn spread_equals_error_when_calibrated() {
     // kind each.
     let (dim, j) = (9_000, 60);
     let width = |i: usize| [1.0, 2.0, 4.0][i % 3];
-    let truth: Vec<f64> = normal("spread truth", dim)
-        .iter()
-        .enumerate()
-        .map(|(i, x)| width(i) * x)
-        .collect();
+    let truth: Vec<f64> =
+        normal("spread truth", dim).iter().enumerate().map(|(i, x)| width(i) * x).collect();
     let samples: Vec<f64> = normal("spread samples", j * dim)
         .iter()
         .enumerate()
@@ -206,22 +178,8 @@ fn shapes_are_checked() {
         Ensemble::new(&vec![0.0; truth], &vec![0.0; samples], images).map(|e| e.samples_per_image())
     };
     assert_eq!(shape(6, 24, 3), Ok(4));
-    assert_eq!(
-        shape(6, 24, 4),
-        Err(MetricsError::Multiple {
-            what: "truth",
-            unit: 4,
-            got: 6
-        })
-    );
-    assert_eq!(
-        shape(6, 25, 3),
-        Err(MetricsError::Multiple {
-            what: "samples",
-            unit: 6,
-            got: 25
-        })
-    );
+    assert_eq!(shape(6, 24, 4), Err(MetricsError::Multiple { what: "truth", unit: 4, got: 6 }));
+    assert_eq!(shape(6, 25, 3), Err(MetricsError::Multiple { what: "samples", unit: 6, got: 25 }));
     assert_eq!(shape(6, 24, 0), Err(MetricsError::Empty { what: "truth" }));
     assert_eq!(shape(6, 0, 3), Err(MetricsError::Empty { what: "samples" }));
     assert!(Ensemble::new(&[0.0], &[f64::NAN], 1).is_err());

@@ -17,10 +17,7 @@ fn by_hand() {
     assert_eq!(score(PairTerm::Fair), 2.5 - 10.0 / 4.0);
     // Coordinates: (3 − 0 …)/2 and (4 − 0 …)/2 with pairs at 3 and 4.
     let crps = |pair_term| crps_coordinate(&truth, &samples, pair_term).unwrap();
-    assert_eq!(
-        crps(PairTerm::VStatistic),
-        0.5 * (1.5 - 6.0 / 8.0 + 2.0 - 8.0 / 8.0)
-    );
+    assert_eq!(crps(PairTerm::VStatistic), 0.5 * (1.5 - 6.0 / 8.0 + 2.0 - 8.0 / 8.0));
     assert_eq!(crps(PairTerm::Fair), 0.0);
 }
 
@@ -29,14 +26,7 @@ fn one_sample() {
     let score = energy_score(&[1.0, 1.0], &[4.0, 5.0], PairTerm::VStatistic).unwrap();
     assert_eq!(score, 5.0);
     let error = energy_score(&[1.0], &[4.0], PairTerm::Fair).unwrap_err();
-    assert!(matches!(
-        error,
-        MetricsError::TooFewSamples {
-            needed: 2,
-            got: 1,
-            ..
-        }
-    ));
+    assert!(matches!(error, MetricsError::TooFewSamples { needed: 2, got: 1, .. }));
     assert!(error.to_string().starts_with("too few samples"));
 }
 
@@ -45,21 +35,10 @@ fn bad_input_is_named() {
     for metric in [energy_score, crps_coordinate] {
         assert_eq!(
             metric(&[0.0, 0.0], &[0.0; 5], PairTerm::Fair).unwrap_err(),
-            MetricsError::Multiple {
-                what: "samples",
-                unit: 2,
-                got: 5
-            }
+            MetricsError::Multiple { what: "samples", unit: 2, got: 5 }
         );
         let error = metric(&[0.0], &[0.0, f64::INFINITY], PairTerm::Fair).unwrap_err();
-        assert!(matches!(
-            error,
-            MetricsError::NotFinite {
-                what: "samples",
-                index: 1,
-                ..
-            }
-        ));
+        assert!(matches!(error, MetricsError::NotFinite { what: "samples", index: 1, .. }));
         assert_eq!(
             metric(&[], &[], PairTerm::Fair).unwrap_err(),
             MetricsError::Empty { what: "truth" }
@@ -80,10 +59,7 @@ fn mean_and_error(repetitions: usize, score: impl Fn(usize) -> f64) -> (f64, f64
 fn fair_is_unbiased_and_v_is_not() {
     // E|x − z| − ½E|x − x′| of standard normals is 2/√π − 1/√π = 1/√π. With 1/(2J²) the pair
     // term shrinks by 1 − 1/J, so at J = 3 the mean is (1 + 1/3)/√π.
-    let (truths, samples) = (
-        normal("crps truths", 20_000),
-        normal("crps samples", 60_000),
-    );
+    let (truths, samples) = (normal("crps truths", 20_000), normal("crps samples", 60_000));
     let score = |pair_term| {
         mean_and_error(20_000, |i| {
             crps_coordinate(&truths[i..=i], &samples[3 * i..][..3], pair_term).unwrap()
@@ -92,16 +68,10 @@ fn fair_is_unbiased_and_v_is_not() {
     let expected = 1.0 / std::f64::consts::PI.sqrt();
     // Four standard errors of a fixed stream.
     let (mean, error) = score(PairTerm::Fair);
-    assert!(
-        (mean - expected).abs() < 4.0 * error,
-        "{mean} ± {error}, not {expected}"
-    );
+    assert!((mean - expected).abs() < 4.0 * error, "{mean} ± {error}, not {expected}");
     let (mean, error) = score(PairTerm::VStatistic);
     let biased = expected * 4.0 / 3.0;
-    assert!(
-        (mean - biased).abs() < 4.0 * error,
-        "{mean} ± {error}, not {biased}"
-    );
+    assert!((mean - biased).abs() < 4.0 * error, "{mean} ± {error}, not {biased}");
 }
 
 #[test]
@@ -113,10 +83,8 @@ fn the_law_of_the_truth_scores_best() {
     let samples = normal("proper samples", 2_000 * 5 * dim);
     let score = |shift: f64, width: f64| {
         mean_and_error(2_000, |i| {
-            let samples: Vec<f64> = samples[5 * i * dim..][..5 * dim]
-                .iter()
-                .map(|x| shift + width * x)
-                .collect();
+            let samples: Vec<f64> =
+                samples[5 * i * dim..][..5 * dim].iter().map(|x| shift + width * x).collect();
             energy_score(&truths[i * dim..][..dim], &samples, PairTerm::Fair).unwrap()
         })
         .0
@@ -145,18 +113,10 @@ fn crps_integral(truth: f64, samples: &[f64]) -> f64 {
 fn naive(truth: &[f64], samples: &[f64], pair_term: PairTerm) -> f64 {
     let rows: Vec<&[f64]> = samples.chunks(truth.len()).collect();
     let j = rows.len() as f64;
-    let distance = |a: &[f64], b: &[f64]| {
-        a.iter()
-            .zip(b)
-            .map(|(x, y)| (x - y).powi(2))
-            .sum::<f64>()
-            .sqrt()
-    };
+    let distance =
+        |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum::<f64>().sqrt();
     let to_truth: f64 = rows.iter().map(|a| distance(a, truth)).sum();
-    let pairs: f64 = rows
-        .iter()
-        .flat_map(|a| rows.iter().map(|b| distance(a, b)))
-        .sum();
+    let pairs: f64 = rows.iter().flat_map(|a| rows.iter().map(|b| distance(a, b))).sum();
     let weight = match pair_term {
         PairTerm::VStatistic => 2.0 * j * j,
         PairTerm::Fair => 2.0 * j * (j - 1.0),
@@ -201,10 +161,7 @@ proptest! {
 fn invariances() {
     let (truth, samples) = (u01("truth", 30), u01("samples", 4 * 30));
     let map = |f: &dyn Fn(f64) -> f64| -> (Vec<f64>, Vec<f64>) {
-        (
-            truth.iter().map(|x| f(*x)).collect(),
-            samples.iter().map(|x| f(*x)).collect(),
-        )
+        (truth.iter().map(|x| f(*x)).collect(), samples.iter().map(|x| f(*x)).collect())
     };
     let (shifted, scaled) = (map(&|x| x + 3.0), map(&|x| 7.0 * x));
     let reordered: Vec<f64> = samples.chunks(30).rev().flatten().copied().collect();

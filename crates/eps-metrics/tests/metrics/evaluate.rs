@@ -7,13 +7,7 @@ use eps_metrics::{Evaluation, MetricsError, SampleShape, evaluate};
 use crate::inputs::u11;
 
 fn shape(images: usize, samples: usize, height: usize, width: usize) -> SampleShape {
-    SampleShape {
-        images,
-        samples,
-        channels: 1,
-        height,
-        width,
-    }
+    SampleShape { images, samples, channels: 1, height, width }
 }
 
 #[test]
@@ -29,13 +23,7 @@ fn clips_and_counts() {
     samples[5] = 1.0;
     samples[700] = -1.0;
     let clipped = evaluate(&truth, &samples, shape(3, 2, 12, 12)).unwrap();
-    assert_eq!(
-        Evaluation {
-            clipped: 2,
-            ..clipped
-        },
-        scores
-    );
+    assert_eq!(Evaluation { clipped: 2, ..clipped }, scores);
 }
 
 #[test]
@@ -45,19 +33,11 @@ fn energy_is_on_unit_pixels() {
     let scores = evaluate(&truth, &samples, shape(2, 3, 3, 3)).unwrap();
     let signed: f64 = (0..2)
         .map(|n| {
-            energy_score(
-                &truth[9 * n..][..9],
-                &samples[27 * n..][..27],
-                PairTerm::VStatistic,
-            )
-            .unwrap()
+            energy_score(&truth[9 * n..][..9], &samples[27 * n..][..27], PairTerm::VStatistic)
+                .unwrap()
         })
         .sum();
-    assert_relative_eq!(
-        scores.energy_score.unwrap(),
-        signed / 4.0,
-        max_relative = 1e-13
-    );
+    assert_relative_eq!(scores.energy_score.unwrap(), signed / 4.0, max_relative = 1e-13);
 }
 
 #[test]
@@ -71,11 +51,7 @@ fn undefined_metrics_say_why() {
         ("crps_coordinate", "too few samples"),
         ("ssim", "3x3"),
     ] {
-        assert!(
-            scores.undefined[name].contains(reason),
-            "{:?}",
-            scores.undefined
-        );
+        assert!(scores.undefined[name].contains(reason), "{:?}", scores.undefined);
     }
     assert_eq!(scores.undefined.len(), 3);
     let json = serde_json::to_value(&scores).unwrap();
@@ -102,33 +78,18 @@ fn perfect_samples() {
 
 #[test]
 fn the_record_survives_json() {
-    let scores = evaluate(
-        &u11("json t", 2 * 144),
-        &u11("json s", 4 * 144),
-        shape(2, 2, 12, 12),
-    )
-    .unwrap();
+    let scores =
+        evaluate(&u11("json t", 2 * 144), &u11("json s", 4 * 144), shape(2, 2, 12, 12)).unwrap();
     let json = serde_json::to_string(&scores).unwrap();
     // serde_json reads floats to within an ulp unless asked for the exact ones.
     let read: Evaluation = serde_json::from_str(&json).unwrap();
-    assert_relative_eq!(
-        read.mmd2.unwrap(),
-        scores.mmd2.unwrap(),
-        max_relative = 1e-15
-    );
+    assert_relative_eq!(read.mmd2.unwrap(), scores.mmd2.unwrap(), max_relative = 1e-15);
     assert_eq!(read.conventions, scores.conventions);
     assert!(serde_json::from_str::<Evaluation>(&json.replacen('{', "{\"fid\":1,", 1)).is_err());
 
     // Every metric has its convention, and nothing else has.
     let json = serde_json::to_value(&scores).unwrap();
-    let others = [
-        "format_version",
-        "images",
-        "samples",
-        "clipped",
-        "undefined",
-        "conventions",
-    ];
+    let others = ["format_version", "images", "samples", "clipped", "undefined", "conventions"];
     let metrics: BTreeSet<&str> = json
         .as_object()
         .unwrap()
@@ -136,10 +97,7 @@ fn the_record_survives_json() {
         .map(String::as_str)
         .filter(|name| !others.contains(name))
         .collect();
-    assert_eq!(
-        metrics,
-        scores.conventions.keys().map(String::as_str).collect()
-    );
+    assert_eq!(metrics, scores.conventions.keys().map(String::as_str).collect());
 }
 
 #[test]
@@ -148,24 +106,13 @@ fn bad_input_is_named() {
     let two = shape(2, 1, 3, 3);
     assert_eq!(
         evaluate(&ok[1..], &ok, two).unwrap_err(),
-        MetricsError::Length {
-            what: "truth",
-            expected: 18,
-            got: 17
-        }
+        MetricsError::Length { what: "truth", expected: 18, got: 17 }
     );
     assert_eq!(
         evaluate(&ok, &ok, shape(2, 3, 3, 3)).unwrap_err(),
-        MetricsError::Length {
-            what: "samples",
-            expected: 54,
-            got: 18
-        }
+        MetricsError::Length { what: "samples", expected: 54, got: 18 }
     );
-    assert!(matches!(
-        evaluate(&[], &[], shape(0, 1, 3, 3)),
-        Err(MetricsError::Empty { .. })
-    ));
+    assert!(matches!(evaluate(&[], &[], shape(0, 1, 3, 3)), Err(MetricsError::Empty { .. })));
     let with = |index: usize, value: f64| {
         let mut values = ok.clone();
         values[index] = value;
@@ -173,28 +120,14 @@ fn bad_input_is_named() {
     };
     assert!(matches!(
         evaluate(&ok, &with(3, f64::NAN), two).unwrap_err(),
-        MetricsError::NotFinite {
-            what: "samples",
-            index: 3,
-            ..
-        }
+        MetricsError::NotFinite { what: "samples", index: 3, .. }
     ));
     assert!(matches!(
         evaluate(&with(4, f64::INFINITY), &ok, two).unwrap_err(),
-        MetricsError::NotFinite {
-            what: "truth",
-            index: 4,
-            ..
-        }
+        MetricsError::NotFinite { what: "truth", index: 4, .. }
     ));
     let error = evaluate(&with(2, 255.0), &ok, two).unwrap_err();
-    assert_eq!(
-        error,
-        MetricsError::Range {
-            index: 2,
-            value: 255.0
-        }
-    );
+    assert_eq!(error, MetricsError::Range { index: 2, value: 255.0 });
     assert!(error.to_string().contains("127.5"));
     // The rounding of f32 is no reason to refuse a truth.
     assert!(evaluate(&with(2, 1.0 + f64::from(f32::EPSILON)), &ok, two).is_ok());
@@ -204,10 +137,7 @@ fn bad_input_is_named() {
 fn results_do_not_depend_on_threads() {
     let (truth, samples) = (u11("threads t", 40 * 144), u11("threads s", 40 * 5 * 144));
     let run = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| evaluate(&truth, &samples, shape(40, 5, 12, 12)).unwrap())
     };
     assert_eq!(run(1), run(3));

@@ -58,13 +58,7 @@ fn ssim_of_one_window_by_hand() {
 fn small_images_have_no_ssim() {
     assert_eq!(SSIM_WINDOW, 11);
     let error = ssim(&[0.0; 120], &[0.0; 120], [1, 10, 12]).unwrap_err();
-    assert_eq!(
-        error,
-        MetricsError::ImageTooSmall {
-            height: 10,
-            width: 12
-        }
-    );
+    assert_eq!(error, MetricsError::ImageTooSmall { height: 10, width: 12 });
     assert!(error.to_string().contains("10x12"));
 }
 
@@ -72,25 +66,11 @@ fn small_images_have_no_ssim() {
 fn bad_input_is_named() {
     assert_eq!(
         psnr(&[0.0, 1.0], &[0.0], 2.0).unwrap_err(),
-        MetricsError::Length {
-            what: "image",
-            expected: 2,
-            got: 1
-        }
+        MetricsError::Length { what: "image", expected: 2, got: 1 }
     );
     let error = psnr(&[0.0, 1.0], &[0.0, f64::NAN], 2.0).unwrap_err();
-    assert!(matches!(
-        error,
-        MetricsError::NotFinite {
-            what: "image",
-            index: 1,
-            ..
-        }
-    ));
-    assert_eq!(
-        psnr(&[], &[], 2.0).unwrap_err(),
-        MetricsError::Empty { what: "truth" }
-    );
+    assert!(matches!(error, MetricsError::NotFinite { what: "image", index: 1, .. }));
+    assert_eq!(psnr(&[], &[], 2.0).unwrap_err(), MetricsError::Empty { what: "truth" });
 }
 
 proptest! {

@@ -43,11 +43,7 @@ fn by_eigenvalues(a: &[f64], b: &[f64], dim: usize) -> f64 {
     let ((m1, s1), (m2, s2)) = (moments(a), moments(b));
     let eigen = s1.self_adjoint_eigen(Side::Lower).unwrap();
     let roots = Mat::from_fn(dim, dim, |i, j| {
-        if i == j {
-            eigen.S().column_vector()[i].max(0.0).sqrt()
-        } else {
-            0.0
-        }
+        if i == j { eigen.S().column_vector()[i].max(0.0).sqrt() } else { 0.0 }
     });
     let root = eigen.U() * roots * eigen.U().transpose();
     let product = &root * &s2 * &root;
@@ -90,21 +86,10 @@ fn agrees_with_eigenvalues() {
 #[test]
 fn too_few_and_bad_input() {
     let error = frechet_distance(&[0.0, 1.0], &[0.0, 1.0, 2.0, 3.0], 2).unwrap_err();
-    assert_eq!(
-        error,
-        MetricsError::TooFewSamples {
-            what: "first features",
-            needed: 2,
-            got: 1
-        }
-    );
+    assert_eq!(error, MetricsError::TooFewSamples { what: "first features", needed: 2, got: 1 });
     assert!(matches!(
         frechet_distance(&[0.0, f64::NAN], &[0.0, 1.0], 1).unwrap_err(),
-        MetricsError::NotFinite {
-            what: "first features",
-            index: 1,
-            ..
-        }
+        MetricsError::NotFinite { what: "first features", index: 1, .. }
     ));
     assert!(matches!(
         frechet_distance(&[0.0, 1.0], &[0.0, 1.0, 2.0], 2).unwrap_err(),

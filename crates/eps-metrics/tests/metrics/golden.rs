@@ -25,10 +25,7 @@ impl Golden {
     fn read() -> Self {
         let golden: Value = serde_json::from_str(include_str!("golden.json")).unwrap();
         let salt = golden["salt"].as_str().unwrap().to_owned();
-        Self {
-            salt,
-            values: golden["values"].clone(),
-        }
+        Self { salt, values: golden["values"].clone() }
     }
 
     fn value(&self, name: &str) -> f64 {
@@ -70,9 +67,8 @@ fn image_metrics() {
     let n = 3 * 64 * 64;
     let p: Vec<f64> = smooth(golden.u11("a", n)).iter().map(|x| 2.0 * x).collect();
     let a: Vec<f64> = p.iter().map(|p| p.clamp(-1.0, 1.0)).collect();
-    let b: Vec<f64> = zip(&p, golden.u11("b", n))
-        .map(|(p, e)| (p + 0.1 * e).clamp(-1.0, 1.0))
-        .collect();
+    let b: Vec<f64> =
+        zip(&p, golden.u11("b", n)).map(|(p, e)| (p + 0.1 * e).clamp(-1.0, 1.0)).collect();
     let value = psnr(&a, &b, 2.0).unwrap();
     assert_relative_eq!(value, golden.value("image_psnr"), max_relative = TOLERANCE);
 
@@ -91,44 +87,24 @@ fn frechet() {
     let mix = |i: usize, j: usize| 0.2 * m[i * dim + j] + f64::from(u8::from(i == j));
     let mixed = |at: usize| {
         let row = &z[at / dim * dim..][..dim];
-        let product: f64 = row
-            .iter()
-            .enumerate()
-            .map(|(i, z)| z * mix(i, at % dim))
-            .sum();
+        let product: f64 = row.iter().enumerate().map(|(i, z)| z * mix(i, at % dim)).sum();
         1.3 * product + 0.1
     };
     let y: Vec<f64> = (0..200 * dim).map(mixed).collect();
     let value = frechet_distance(&x, &y, dim).unwrap();
     // SciPy's root of the unsymmetric product is itself good to about 1e-13.
-    assert_relative_eq!(
-        value,
-        golden.value("frechet_200x24"),
-        max_relative = TOLERANCE
-    );
+    assert_relative_eq!(value, golden.value("frechet_200x24"), max_relative = TOLERANCE);
 }
 
 #[test]
 fn mmd() {
     let golden = Golden::read();
     let p = golden.u11("P", 60 * 12);
-    let q: Vec<f64> = golden
-        .u11("Q", 20 * 12)
-        .iter()
-        .map(|q| 1.1 * q + 0.05)
-        .collect();
+    let q: Vec<f64> = golden.u11("Q", 20 * 12).iter().map(|q| 1.1 * q + 0.05).collect();
     let mmd = mmd2(&p, &q, 12).unwrap();
-    assert_relative_eq!(
-        mmd.mmd2,
-        golden.value("mmd2_u_60_20_12"),
-        max_relative = TOLERANCE
-    );
+    assert_relative_eq!(mmd.mmd2, golden.value("mmd2_u_60_20_12"), max_relative = TOLERANCE);
     let median = golden.value("mmd_median_d2");
-    assert_relative_eq!(
-        mmd.median_squared_distance,
-        median,
-        max_relative = TOLERANCE
-    );
+    assert_relative_eq!(mmd.median_squared_distance, median, max_relative = TOLERANCE);
 }
 
 #[test]
@@ -137,18 +113,9 @@ fn energy() {
     let samples = golden.u01("S", 10 * 48);
     let truth = golden.u01("y", 48);
     for (value, name) in [
-        (
-            energy_score(&truth, &samples, PairTerm::VStatistic),
-            "energy_score_v_10x48",
-        ),
-        (
-            energy_score(&truth, &samples, PairTerm::Fair),
-            "energy_score_fair_10x48",
-        ),
-        (
-            crps_coordinate(&truth, &samples, PairTerm::Fair),
-            "crps_mean_per_coordinate_fair_10x48",
-        ),
+        (energy_score(&truth, &samples, PairTerm::VStatistic), "energy_score_v_10x48"),
+        (energy_score(&truth, &samples, PairTerm::Fair), "energy_score_fair_10x48"),
+        (crps_coordinate(&truth, &samples, PairTerm::Fair), "crps_mean_per_coordinate_fair_10x48"),
     ] {
         assert_relative_eq!(value.unwrap(), golden.value(name), max_relative = TOLERANCE);
     }
@@ -157,13 +124,7 @@ fn energy() {
 #[test]
 fn whole_evaluation() {
     let golden = Golden::read();
-    let shape = SampleShape {
-        images: 3,
-        samples: 4,
-        channels: 1,
-        height: 16,
-        width: 20,
-    };
+    let shape = SampleShape { images: 3, samples: 4, channels: 1, height: 16, width: 20 };
     let dim = 16 * 20;
     let truth = golden.u11("T", 3 * dim);
     let samples: Vec<f64> = zip(0.., golden.u11("E", 3 * 4 * dim))

@@ -34,10 +34,7 @@ fn naive(samples: &[f64], truths: &[f64], dim: usize) -> (f64, f64) {
         }
         sum / (a.len() * if same { b.len() - 1 } else { b.len() }) as f64
     };
-    (
-        mean(&x, &x, true) + mean(&y, &y, true) - 2.0 * mean(&x, &y, false),
-        median,
-    )
+    (mean(&x, &x, true) + mean(&y, &y, true) - 2.0 * mean(&x, &y, false), median)
 }
 
 #[test]
@@ -143,33 +140,15 @@ fn shifts_grow_it() {
 #[test]
 fn too_few_or_all_alike() {
     let error = mmd2(&[0.0, 1.0], &[0.0], 1).unwrap_err();
-    assert!(matches!(
-        error,
-        MetricsError::TooFewSamples {
-            needed: 2,
-            got: 1,
-            ..
-        }
-    ));
-    assert_eq!(
-        mmd2(&[0.5; 4], &[0.5; 4], 2).unwrap_err(),
-        MetricsError::ZeroMedian
-    );
+    assert!(matches!(error, MetricsError::TooFewSamples { needed: 2, got: 1, .. }));
+    assert_eq!(mmd2(&[0.5; 4], &[0.5; 4], 2).unwrap_err(), MetricsError::ZeroMedian);
     assert_eq!(
         mmd2(&[0.0; 5], &[0.0; 4], 2).unwrap_err(),
-        MetricsError::Multiple {
-            what: "samples",
-            unit: 2,
-            got: 5
-        }
+        MetricsError::Multiple { what: "samples", unit: 2, got: 5 }
     );
     assert!(matches!(
         mmd2(&[0.0, 1.0], &[0.0, f64::NAN], 1).unwrap_err(),
-        MetricsError::NotFinite {
-            what: "truths",
-            index: 1,
-            ..
-        }
+        MetricsError::NotFinite { what: "truths", index: 1, .. }
     ));
 }
 

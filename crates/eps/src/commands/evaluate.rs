@@ -44,19 +44,10 @@ impl Arguments {
             t[2],
             t[3]
         );
-        let shape = SampleShape {
-            images: s[0],
-            samples: s[1],
-            channels: s[2],
-            height: s[3],
-            width: s[4],
-        };
+        let shape =
+            SampleShape { images: s[0], samples: s[1], channels: s[2], height: s[3], width: s[4] };
         let scores = evaluate(&truth.values, &samples.values, shape).with_context(|| {
-            format!(
-                "cannot score {} against {}",
-                self.samples.display(),
-                self.truth.display()
-            )
+            format!("cannot score {} against {}", self.samples.display(), self.truth.display())
         })?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&scores)?);
@@ -84,10 +75,7 @@ impl Arguments {
 }
 
 fn print_table(scores: &Evaluation) {
-    println!(
-        "{} images, {} samples of each",
-        scores.images, scores.samples
-    );
+    println!("{} images, {} samples of each", scores.images, scores.samples);
     if scores.clipped > 0 {
         println!("{} values outside [-1, 1] were clipped", scores.clipped);
     }

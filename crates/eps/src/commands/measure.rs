@@ -105,10 +105,7 @@ impl Arguments {
                 })
                 .collect::<Result<Vec<Operator>, _>>()
                 .with_context(|| {
-                    format!(
-                        "--task {} does not fit images of shape {shape}",
-                        task.name()
-                    )
+                    format!("--task {} does not fit images of shape {shape}", task.name())
                 })?,
             (None, Some(given)) => vec![given.build(shape)?],
             (None, None) => {
@@ -145,11 +142,7 @@ impl Arguments {
             None
         };
         set.write(&self.out)?;
-        println!(
-            "{} measurements of images {shape}: {}",
-            set.len(),
-            self.out.display()
-        );
+        println!("{} measurements of images {shape}: {}", set.len(), self.out.display());
         if let Some(bytes) = preview {
             write_atomically(&preview_path, |file| file.write_all(&bytes))?;
             println!("preview (truth, measurement): {}", preview_path.display());
@@ -162,10 +155,7 @@ impl Arguments {
             (Some(path), _) => read_images(path)?.select(self.index.clone()),
             (None, Some(name)) => {
                 let set = dataset::load(name, self.split, self.data.as_deref())?;
-                let index = self
-                    .index
-                    .clone()
-                    .unwrap_or(0..DEFAULT_IMAGES.min(set.len()));
+                let index = self.index.clone().unwrap_or(0..DEFAULT_IMAGES.min(set.len()));
                 Images::of_set(&set, index)
             }
             // Clap asks for one of the two.
@@ -179,10 +169,7 @@ impl Arguments {
 fn index_range(text: &str) -> Result<Range<usize>, String> {
     let parsed = match text.split_once("..") {
         Some((start, end)) => start.parse().ok().zip(end.parse().ok()),
-        None => text
-            .parse()
-            .ok()
-            .and_then(|n: usize| Some((n, n.checked_add(1)?))),
+        None => text.parse().ok().and_then(|n: usize| Some((n, n.checked_add(1)?))),
     };
     match parsed {
         Some((start, end)) if start < end => Ok(start..end),
@@ -205,10 +192,7 @@ impl Images {
         check_indices(&indices, set.len(), &set.provenance().name)?;
         Ok(Self {
             shape: set.shape(),
-            values: indices
-                .clone()
-                .flat_map(|index| set.to_unit_range(index))
-                .collect(),
+            values: indices.clone().flat_map(|index| set.to_unit_range(index)).collect(),
             provenance: Provenance {
                 name: format!(
                     "{}, images {}..{}",
@@ -249,10 +233,7 @@ fn check_indices(indices: &Range<usize>, count: usize, name: &str) -> Result<()>
 }
 
 fn read_images(path: &Path) -> Result<Images> {
-    let ending = path
-        .extension()
-        .and_then(|ending| ending.to_str())
-        .unwrap_or_default();
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     if matches!(ending, "h5" | "hdf5") {
         let set = ImageSet::read(path)?;
         return Images::of_set(&set, 0..set.len());
@@ -288,11 +269,7 @@ fn read_images(path: &Path) -> Result<Images> {
 /// The provenance of a user's own file.
 pub(crate) fn file_provenance(path: &Path) -> Result<Provenance, DataError> {
     Ok(Provenance {
-        name: path
-            .file_name()
-            .unwrap_or(path.as_os_str())
-            .to_string_lossy()
-            .into_owned(),
+        name: path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
         source: path.display().to_string(),
         licence: "not stated".to_owned(),
         sha256: digest::sha256_file(path)?,
@@ -302,14 +279,8 @@ pub(crate) fn file_provenance(path: &Path) -> Result<Provenance, DataError> {
 /// One row an image: the truth and what was measured of it.
 fn preview(images: &Images, set: &MeasurementSet) -> Picture {
     let rows = (0..set.len().min(PREVIEW_IMAGES)).flat_map(|i| {
-        let truth = Picture {
-            shape: images.shape,
-            values: images.image(i).to_vec(),
-        };
-        [
-            truth,
-            pictures::measurement(set.operator(i), set.measurement(i)),
-        ]
+        let truth = Picture { shape: images.shape, values: images.image(i).to_vec() };
+        [truth, pictures::measurement(set.operator(i), set.measurement(i))]
     });
     pictures::mosaic(&rows.collect::<Vec<_>>(), 2)
 }

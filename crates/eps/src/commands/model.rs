@@ -49,20 +49,10 @@ impl Arguments {
 
 fn run_verify(path: &Path) -> Result<()> {
     let report = verify(path)?;
-    println!(
-        "{}: {} parameters in {} tensors",
-        report.tag, report.parameters, report.tensors
-    );
+    println!("{}: {} parameters in {} tensors", report.tag, report.parameters, report.tensors);
     for case in &report.cases {
-        let verdict = if case.deviation <= VERIFY_LIMIT {
-            "ok"
-        } else {
-            "FAILED"
-        };
-        println!(
-            "sigma {:<8} deviation {:.2e}  {verdict}",
-            case.sigma_t, case.deviation
-        );
+        let verdict = if case.deviation <= VERIFY_LIMIT { "ok" } else { "FAILED" };
+        println!("sigma {:<8} deviation {:.2e}  {verdict}", case.sigma_t, case.deviation);
     }
     ensure!(
         report.passed(),
@@ -77,10 +67,7 @@ fn run_verify(path: &Path) -> Result<()> {
 fn run_show(path: &Path) -> Result<()> {
     let network = network::load(path, Device::Cpu, Precision::F32)?;
     println!("{}: {:?}", path.display(), network.config.name);
-    println!(
-        "{} parameters",
-        network.denoiser.network().parameter_count()
-    );
+    println!("{} parameters", network.denoiser.network().parameter_count());
     println!("SHA-256 {}", digest::sha256_file(path)?);
     println!("{}", serde_json::to_string_pretty(&network.config)?);
     Ok(())

@@ -102,21 +102,14 @@ impl Arguments {
     /// Checks everything, samples, and writes the results.
     pub(crate) fn run(&self) -> Result<()> {
         let solver = self.solver()?;
-        let calls = self.calls.unwrap_or(if self.sampler == Sampler::Heun {
-            19
-        } else {
-            20
-        });
-        let steps = solver
-            .steps(calls)
-            .map_err(|error| UsageError(format!("--calls {calls}: {error}")))?;
+        let calls = self.calls.unwrap_or(if self.sampler == Sampler::Heun { 19 } else { 20 });
+        let steps =
+            solver.steps(calls).map_err(|error| UsageError(format!("--calls {calls}: {error}")))?;
         let folder = OutputFolder::plan(&self.out, self.force)?;
         let device = self.device.apply();
         let network = network::load(&self.network, device, self.precision)?;
         let schedule = network::schedule(&network.config);
-        let sigmas = schedule
-            .sigmas(steps)
-            .with_context(|| self.network.display().to_string())?;
+        let sigmas = schedule.sigmas(steps).with_context(|| self.network.display().to_string())?;
         let set = self.measurement(network::image_shape(&network.config))?;
         network::check_fit(&network.config, set.shape())
             .with_context(|| format!("{} cannot be restored", self.measurement.display()))?;
@@ -129,12 +122,7 @@ impl Arguments {
         for note in &notes {
             eprintln!("note: {note}");
         }
-        let run = Run {
-            set: &set,
-            denoiser: &network.denoiser,
-            device,
-            seed: self.seed,
-        };
+        let run = Run { set: &set, denoiser: &network.denoiser, device, seed: self.seed };
         let restored = self.sample(&run, &solver, &sigmas)?;
         let config = json!({
             "format_version": FORMAT_VERSION,
@@ -184,9 +172,7 @@ impl Arguments {
         Ok(match self.sampler {
             Sampler::Euler => Solver::Euler,
             Sampler::Heun => Solver::Heun,
-            Sampler::Ddim => Solver::Ddim {
-                eta: self.eta.unwrap_or(1.0),
-            },
+            Sampler::Ddim => Solver::Ddim { eta: self.eta.unwrap_or(1.0) },
         })
     }
 
@@ -195,10 +181,7 @@ impl Arguments {
         let path = &self.measurement;
         let (given, sigma_y) = (self.operator.read()?, self.noise.sigma_y());
         if is_hdf5(path) {
-            match (
-                MeasurementSet::read(path),
-                given.is_some() || sigma_y.is_some(),
-            ) {
+            match (MeasurementSet::read(path), given.is_some() || sigma_y.is_some()) {
                 (read, false) => return Ok(read?),
                 (Ok(_), true) => {
                     return Err(UsageError(format!(
@@ -227,23 +210,15 @@ impl Arguments {
             path.display(),
             operator.range()
         );
-        MeasurementSet::new(
-            shape,
-            y,
-            vec![given.spec().clone()],
-            sigma_y,
-            file_provenance(path)?,
-        )
-        .with_context(|| path.display().to_string())
+        MeasurementSet::new(shape, y, vec![given.spec().clone()], sigma_y, file_provenance(path)?)
+            .with_context(|| path.display().to_string())
     }
 
     /// Draws all samples, batch by batch, after the one-call estimates.
     fn sample(&self, run: &Run<'_>, solver: &Solver, sigmas: &[f64]) -> Result<Restored> {
         let keys = |samples: usize| -> Vec<(u64, u64)> {
             let images = 0..run.set.len() as u64;
-            images
-                .flat_map(|i| (0..samples as u64).map(move |j| (i, j)))
-                .collect()
+            images.flat_map(|i| (0..samples as u64).map(move |j| (i, j))).collect()
         };
         let (one_call, all) = (keys(1), keys(self.samples));
         let batches = |keys: &[(u64, u64)]| keys.len().div_ceil(self.batch);
@@ -268,10 +243,7 @@ impl Arguments {
 }
 
 fn is_hdf5(path: &Path) -> bool {
-    let ending = path
-        .extension()
-        .and_then(|ending| ending.to_str())
-        .unwrap_or_default();
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     matches!(ending.to_ascii_lowercase().as_str(), "h5" | "hdf5")
 }
 
@@ -299,10 +271,9 @@ fn check_scale(operator: &Operator, y: &[f64], sigma_y: f64) -> Result<()> {
     let (gain, seen) = match operator {
         Operator::Mask(mask) => (1.0, mask.apply(y)),
         Operator::AveragePool(_) => (1.0, y.to_vec()),
-        Operator::CircularBlur(blur) => (
-            blur.kernel().taps().iter().map(|tap| tap.abs()).sum(),
-            y.to_vec(),
-        ),
+        Operator::CircularBlur(blur) => {
+            (blur.kernel().taps().iter().map(|tap| tap.abs()).sum(), y.to_vec())
+        }
         Operator::Separable(_) | Operator::Dense(_) => return Ok(()),
     };
     let bound: f64 = gain + 10.0 * sigma_y;
@@ -335,31 +306,17 @@ impl Run<'_> {
         keys: &[(u64, u64)],
     ) -> Result<Vec<f32>> {
         let images = || keys.iter().map(|(image, _)| *image as usize);
-        let operators = images()
-            .map(|image| self.set.operator(image).clone())
-            .collect();
-        let y: Vec<f64> = images()
-            .flat_map(|i| self.set.measurement(i).iter().copied())
-            .collect();
-        let Shape {
-            channels,
-            height,
-            width,
-        } = self.set.range();
+        let operators = images().map(|image| self.set.operator(image).clone()).collect();
+        let y: Vec<f64> = images().flat_map(|i| self.set.measurement(i).iter().copied()).collect();
+        let Shape { channels, height, width } = self.set.range();
         let dims = [keys.len(), channels, height, width].map(|side| side as i64);
         let y = Tensor::from_slice(&y).view(dims);
         let operator = TensorOperator::new(operators, self.device)?;
         let measurement = Measurement::new(operator, &y, self.set.sigma_y())?;
-        let estimator = Eps {
-            denoiser,
-            measurement: &measurement,
-        };
+        let estimator = Eps { denoiser, measurement: &measurement };
         let keys = NoiseKeys::new(self.seed, keys.to_vec());
         let samples = solver.sample(&estimator, sigmas, &keys, self.set.shape(), self.device)?;
-        let values = samples
-            .to_kind(Kind::Float)
-            .to_device(Device::Cpu)
-            .flatten(0, -1);
+        let values = samples.to_kind(Kind::Float).to_device(Device::Cpu).flatten(0, -1);
         Ok(Vec::try_from(values.contiguous())?)
     }
 }
@@ -410,15 +367,9 @@ fn write_pictures(
     let per_image = archive.samples_per_image();
     let values = |all: &[f32], index: usize| -> Vec<f64> {
         let one = shape.len();
-        all[index * one..(index + 1) * one]
-            .iter()
-            .map(|v| f64::from(*v))
-            .collect()
+        all[index * one..(index + 1) * one].iter().map(|v| f64::from(*v)).collect()
     };
-    let picture = |all: &[f32], index| Picture {
-        shape,
-        values: values(all, index),
-    };
+    let picture = |all: &[f32], index| Picture { shape, values: values(all, index) };
     let mut rows = Vec::new();
     let mut columns = 0;
     for image in 0..set.len() {
@@ -434,27 +385,17 @@ fn write_pictures(
             named.insert(0, ("truth".to_owned(), picture(truth, image)));
         }
         named.extend((0..per_image).map(|j| {
-            (
-                format!("sample-{j:03}"),
-                picture(archive.samples(), image * per_image + j),
-            )
+            (format!("sample-{j:03}"), picture(archive.samples(), image * per_image + j))
         }));
         let folder = folder.join(format!("image-{image:04}"));
         std::fs::create_dir(&folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
         for (name, picture) in &named {
-            write_png(
-                &folder.join(format!("{name}.png")),
-                picture.shape,
-                &picture.values,
-            )?;
+            write_png(&folder.join(format!("{name}.png")), picture.shape, &picture.values)?;
         }
         columns = named.len() - per_image.saturating_sub(MOSAIC_SAMPLES);
-        let row: Vec<Picture> = named
-            .into_iter()
-            .take(columns)
-            .map(|(_, picture)| picture)
-            .collect();
+        let row: Vec<Picture> =
+            named.into_iter().take(columns).map(|(_, picture)| picture).collect();
         let mosaic = pictures::mosaic(&row, columns);
         write_png(&folder.join("mosaic.png"), mosaic.shape, &mosaic.values)?;
         if image < MOSAIC_IMAGES {
@@ -462,9 +403,5 @@ fn write_pictures(
         }
     }
     let mosaic = pictures::mosaic(&rows, columns);
-    Ok(write_png(
-        &folder.join("mosaic.png"),
-        mosaic.shape,
-        &mosaic.values,
-    )?)
+    Ok(write_png(&folder.join("mosaic.png"), mosaic.shape, &mosaic.values)?)
 }

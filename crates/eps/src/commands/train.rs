@@ -49,14 +49,9 @@ impl Arguments {
         let set = |split| dataset::load(&config.dataset, split, self.data.as_deref());
         let (training, validation) = (set(Split::Train)?, set(Split::Validation)?);
         let start_path = self.start_path(&config);
-        let start = start_path
-            .as_deref()
-            .map(|path| load_start(path, &config, device))
-            .transpose()?;
-        let images = Images {
-            train: bytes(&training)?,
-            validation: bytes(&validation)?,
-        };
+        let start =
+            start_path.as_deref().map(|path| load_start(path, &config, device)).transpose()?;
+        let images = Images { train: bytes(&training)?, validation: bytes(&validation)? };
         let denoiser = train(&config, start, &images, &self.out, device)
             .with_context(|| format!("the training of {:?} stopped", config.name))?;
 
@@ -106,9 +101,7 @@ impl Arguments {
 
     fn start_path(&self, config: &TrainConfig) -> Option<PathBuf> {
         let beside = self.config.parent().unwrap_or(Path::new(""));
-        self.start
-            .clone()
-            .or_else(|| config.start.as_ref().map(|start| beside.join(start)))
+        self.start.clone().or_else(|| config.start.as_ref().map(|start| beside.join(start)))
     }
 }
 
@@ -116,20 +109,9 @@ impl Arguments {
 fn load_start(path: &Path, config: &TrainConfig, device: Device) -> Result<NetworkDenoiser> {
     let start = network::load(path, device, Precision::F32)?;
     let network = checkpoint::widen(start.denoiser.network(), &config.network, device)
-        .with_context(|| {
-            format!(
-                "{} cannot be the start of {:?}",
-                path.display(),
-                config.name
-            )
-        })?;
+        .with_context(|| format!("{} cannot be the start of {:?}", path.display(), config.name))?;
     let conditions = config.conditions.clone();
-    Ok(NetworkDenoiser::new(
-        network,
-        config.precondition,
-        conditions,
-        config.precision,
-    ))
+    Ok(NetworkDenoiser::new(network, config.precondition, conditions, config.precision))
 }
 
 /// What the file of the network says of it.

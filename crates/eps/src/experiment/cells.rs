@@ -45,16 +45,9 @@ impl Cells {
     /// A folder that cannot be made.
     pub(crate) fn open(folder: PathBuf, shape: Shape, provenance: Provenance) -> Result<Self> {
         std::fs::create_dir_all(&folder).with_context(|| {
-            format!(
-                "cannot make the folder {}: check its permissions",
-                folder.display()
-            )
+            format!("cannot make the folder {}: check its permissions", folder.display())
         })?;
-        Ok(Self {
-            folder,
-            shape,
-            provenance,
-        })
+        Ok(Self { folder, shape, provenance })
     }
 
     /// The cell of a name, if it was computed from this key; a damaged file counts as none.
@@ -74,12 +67,7 @@ impl Cells {
     /// # Errors
     /// A file that cannot be written.
     pub(crate) fn store(&self, name: &str, key: Value, cell: &Restoration) -> Result<()> {
-        let record = Record {
-            hash: hash(&key),
-            key,
-            nfe: cell.nfe,
-            seconds: cell.seconds,
-        };
+        let record = Record { hash: hash(&key), key, nfe: cell.nfe, seconds: cell.seconds };
         let archive = SampleArchive::new(
             self.shape,
             cell.per_image,
@@ -108,29 +96,16 @@ mod tests {
             licence: "MIT".into(),
             sha256: "0".into(),
         };
-        Cells::open(
-            folder.join("cells"),
-            Shape::new(1, 1, 2).unwrap(),
-            provenance,
-        )
-        .unwrap()
+        Cells::open(folder.join("cells"), Shape::new(1, 1, 2).unwrap(), provenance).unwrap()
     }
 
     fn cell() -> Restoration {
-        Restoration {
-            samples: vec![0.5, -1.0, 0.25, 1.0],
-            per_image: 2,
-            nfe: 20,
-            seconds: 1.5,
-        }
+        Restoration { samples: vec![0.5, -1.0, 0.25, 1.0], per_image: 2, nfe: 20, seconds: 1.5 }
     }
 
     #[test]
     fn a_key_is_the_same_in_any_order_of_its_fields() {
-        let (a, b) = (
-            json!({"seed": 0, "calls": 20}),
-            json!({"calls": 20, "seed": 0}),
-        );
+        let (a, b) = (json!({"seed": 0, "calls": 20}), json!({"calls": 20, "seed": 0}));
         assert_eq!(hash(&a), hash(&b));
         assert_ne!(hash(&a), hash(&json!({"calls": 20, "seed": 1})));
     }
@@ -143,10 +118,7 @@ mod tests {
         assert_eq!(cells.load("box.eps-20", &key), None);
         cells.store("box.eps-20", key.clone(), &cell()).unwrap();
         assert_eq!(cells.load("box.eps-20", &key), Some(cell()));
-        assert_eq!(
-            cells.load("box.eps-20", &json!({"task": "box-inpainting"})),
-            None
-        );
+        assert_eq!(cells.load("box.eps-20", &json!({"task": "box-inpainting"})), None);
         assert_eq!(cells.load("box.eps-100", &key), None);
     }
 

@@ -52,11 +52,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
     /// Folder of the results
-    #[arg(
-        long,
-        value_name = "FOLDER",
-        default_value = "target/reproduce/fashion"
-    )]
+    #[arg(long, value_name = "FOLDER", default_value = "target/reproduce/fashion")]
     out: PathBuf,
     /// Tasks, separated by commas: random-inpainting, box-inpainting, super-resolution,
     /// gaussian-blur, motion-blur [default: all]
@@ -161,14 +157,9 @@ impl Run {
     fn prepare(arguments: &Arguments) -> Result<Self> {
         let profile = arguments.sizes()?;
         let device = arguments.device.apply();
-        let tasks = if arguments.tasks.is_empty() {
-            Task::ALL.to_vec()
-        } else {
-            arguments.tasks.clone()
-        };
-        let scopes = arguments
-            .network
-            .map_or(vec![Scope::PerTask, Scope::AllTasks], |s| vec![s]);
+        let tasks =
+            if arguments.tasks.is_empty() { Task::ALL.to_vec() } else { arguments.tasks.clone() };
+        let scopes = arguments.network.map_or(vec![Scope::PerTask, Scope::AllTasks], |s| vec![s]);
 
         let set = dataset::load("fashion-mnist", Split::Test, arguments.data.as_deref())?;
         let (mean, covariance) = moments::load(&dataset::folders(arguments.data.as_deref()))?;
@@ -182,11 +173,7 @@ impl Run {
         );
         let folder = arguments.networks.clone().unwrap_or_else(|| {
             let here = PathBuf::from(NETWORKS);
-            if here.is_dir() {
-                here
-            } else {
-                dataset::in_repository(NETWORKS)
-            }
+            if here.is_dir() { here } else { dataset::in_repository(NETWORKS) }
         });
         let mut networks: Vec<NetworkFile> = Vec::new();
         for scope in &scopes {
@@ -202,9 +189,7 @@ impl Run {
             .iter()
             .map(|task| Problem::draw(*task, &set, &images, SIGMA_Y, arguments.seed))
             .collect::<Result<Vec<_>>>()?;
-        let batch = arguments
-            .batch
-            .unwrap_or(if device.is_cuda() { 1000 } else { 32 });
+        let batch = arguments.batch.unwrap_or(if device.is_cuda() { 1000 } else { 32 });
         let config = Config {
             format_version: 1,
             experiment: "main",
@@ -226,22 +211,9 @@ impl Run {
         make_folder(&arguments.out)?;
         let resolved = json!({"config": config, "environment": environment});
         write_json(&arguments.out.join("config.json"), &resolved)?;
-        let cells = Cells::open(
-            arguments.out.join("cells"),
-            set.shape(),
-            set.provenance().clone(),
-        )?;
-        Ok(Self {
-            profile,
-            config,
-            device,
-            environment,
-            scopes,
-            problems,
-            mean,
-            covariance,
-            cells,
-        })
+        let cells =
+            Cells::open(arguments.out.join("cells"), set.shape(), set.provenance().clone())?;
+        Ok(Self { profile, config, device, environment, scopes, problems, mean, covariance, cells })
     }
 
     /// The methods of the table in its order, then those that only the curve shows.
@@ -249,10 +221,7 @@ impl Run {
         let mut methods = vec![Method::PseudoInverse, Method::LinearMmse];
         let mut add = |network, calls: &[usize]| {
             for calls in calls {
-                let method = Method::Eps {
-                    network,
-                    calls: *calls,
-                };
+                let method = Method::Eps { network, calls: *calls };
                 if !methods.contains(&method) {
                     methods.push(method);
                 }
@@ -282,14 +251,7 @@ impl Run {
                     let name = format!("{}.{}.{start}", problem.task.name(), method.slug());
                     let key = self.key(&program, problem, method, images.clone());
                     let restoration = self.cells.load(&name, &key);
-                    cells.push(Cell {
-                        task: index,
-                        method,
-                        images,
-                        name,
-                        key,
-                        restoration,
-                    });
+                    cells.push(Cell { task: index, method, images, name, key, restoration });
                 }
             }
         }
@@ -320,10 +282,7 @@ impl Run {
     }
 
     fn network(&self, task: Task, scope: Scope) -> Option<&NetworkFile> {
-        self.config
-            .networks
-            .iter()
-            .find(|file| file.name == scope.network(task))
+        self.config.networks.iter().find(|file| file.name == scope.network(task))
     }
 
     /// Computes what is not stored yet, task by task, and scores everything.
@@ -334,10 +293,7 @@ impl Run {
         // The network of all tasks is loaded once, the others when their task comes.
         let mut loaded: Option<(&str, eps_model::NetworkDenoiser)> = None;
         let order = |cell: &Cell| match cell.method {
-            Method::Eps {
-                network: Scope::AllTasks,
-                ..
-            } => (1, cell.task),
+            Method::Eps { network: Scope::AllTasks, .. } => (1, cell.task),
             _ => (0, cell.task),
         };
         let mut indices: Vec<usize> = (0..cells.len()).collect();
@@ -354,15 +310,11 @@ impl Run {
             let restoration = match cell.method {
                 Method::PseudoInverse => pseudo_inverse(problem, images),
                 Method::LinearMmse => linear_mmse(problem, images, &self.mean, &self.covariance)?,
-                Method::Eps {
-                    network: scope,
-                    calls,
-                } => {
+                Method::Eps { network: scope, calls } => {
                     let name = scope.network(problem.task);
                     if loaded.as_ref().is_none_or(|(found, _)| *found != name) {
-                        let file = self
-                            .network(problem.task, scope)
-                            .context("a planned network")?;
+                        let file =
+                            self.network(problem.task, scope).context("a planned network")?;
                         loaded = Some((
                             name,
                             file.load(problem.task, problem.set.shape(), self.device)?,
@@ -383,17 +335,12 @@ impl Run {
                         .with_context(|| what.clone())?
                 }
             };
-            self.cells
-                .store(&cell.name, cell.key.clone(), &restoration)?;
+            self.cells.store(&cell.name, cell.key.clone(), &restoration)?;
             cell.restoration = Some(restoration);
             clock.tell(&what);
         }
         clock.bar.finish_and_clear();
-        let seconds = cells
-            .iter()
-            .flat_map(|cell| &cell.restoration)
-            .map(|r| r.seconds)
-            .sum();
+        let seconds = cells.iter().flat_map(|cell| &cell.restoration).map(|r| r.seconds).sum();
         let tasks = self.score(cells)?;
         Ok(Results {
             config: self.config.clone(),
@@ -412,10 +359,7 @@ impl Run {
                 continue;
             };
             let of_task = &mut restorations[cell.task];
-            match of_task
-                .iter_mut()
-                .find(|(method, _)| *method == cell.method)
-            {
+            match of_task.iter_mut().find(|(method, _)| *method == cell.method) {
                 Some((_, joined)) => joined.extend(restoration),
                 None => of_task.push((cell.method, restoration)),
             }
@@ -431,13 +375,7 @@ impl Run {
                     _ => true,
                 };
                 let rows = if in_table { &mut rows } else { &mut curve };
-                rows.push(Row::new(
-                    *method,
-                    problem.truth(),
-                    restoration,
-                    shape,
-                    ensembles,
-                )?);
+                rows.push(Row::new(*method, problem.truth(), restoration, shape, ensembles)?);
                 if restoration.per_image > 1 {
                     // The mean of one-call estimates is a point of the curve alone.
                     let rows = if method.calls() > 1 { rows } else { &mut curve };
@@ -447,13 +385,7 @@ impl Run {
                 }
             }
             let claims = claims(&rows);
-            tasks.push(TaskResults {
-                problem: problem.clone(),
-                restorations,
-                rows,
-                curve,
-                claims,
-            });
+            tasks.push(TaskResults { problem: problem.clone(), restorations, rows, curve, claims });
         }
         Ok(tasks)
     }
@@ -468,10 +400,7 @@ struct Clock {
 
 impl Clock {
     fn new(calls: u64) -> Self {
-        Self {
-            bar: progress::bar(calls, "", "network calls"),
-            start: Instant::now(),
-        }
+        Self { bar: progress::bar(calls, "", "network calls"), start: Instant::now() }
     }
 
     /// Says what is done, where no bar is seen.
@@ -481,11 +410,7 @@ impl Clock {
         }
         let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
         let left = self.start.elapsed().as_secs_f64() * (all - done) as f64 / done.max(1) as f64;
-        let left = if done > 0 {
-            format!(", {left:.0} s left")
-        } else {
-            String::new()
-        };
+        let left = if done > 0 { format!(", {left:.0} s left") } else { String::new() };
         eprintln!("{done}/{all} network calls{left}: {what}");
     }
 }
@@ -493,12 +418,7 @@ impl Clock {
 /// Prints a task's table and claims.
 fn print_task(results: &TaskResults, ensembles: bool) {
     let problem = &results.problem;
-    let samples = results
-        .restorations
-        .iter()
-        .map(|(_, r)| r.per_image)
-        .max()
-        .unwrap_or(1);
+    let samples = results.restorations.iter().map(|(_, r)| r.per_image).max().unwrap_or(1);
     println!(
         "\n{}: {} images, {samples} samples each, sigma_y {}; mean ± standard deviation over seeds",
         problem.task.name(),
@@ -532,10 +452,7 @@ mod tests {
     fn flags_override_the_profile() {
         let flags = ["--profile", "verify", "--images", "50", "--calls", "1,5"];
         let profile = parse(&flags).unwrap().sizes().unwrap();
-        assert_eq!(
-            (profile.name, profile.images, profile.samples),
-            ("verify", 50, 10)
-        );
+        assert_eq!((profile.name, profile.images, profile.samples), ("verify", 50, 10));
         assert_eq!((profile.calls, profile.curve), (vec![1, 5], vec![]));
         let arguments =
             parse(&["--tasks", "motion-blur,box-inpainting", "--network", "all"]).unwrap();
@@ -547,11 +464,7 @@ mod tests {
     #[test]
     fn unknown_names_are_answered_with_the_known_ones() {
         for (flags, value, known) in [
-            (
-                ["--profile", "fast"],
-                "\"fast\"",
-                "smoke, quick, full, verify",
-            ),
+            (["--profile", "fast"], "\"fast\"", "smoke, quick, full, verify"),
             (["--tasks", "denoising"], "'denoising'", "random-inpainting"),
             (["--network", "prior"], "'prior'", "per-task"),
             (["--device", "tpu"], "\"tpu\"", "cuda:N"),
@@ -559,14 +472,7 @@ mod tests {
             let error = parse(&flags).unwrap_err().to_string();
             assert!(error.contains(value) && error.contains(known), "{error}");
         }
-        let error = parse(&["--calls", "20,1"])
-            .unwrap()
-            .sizes()
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("[20, 1]") && error.contains("ascending"),
-            "{error}"
-        );
+        let error = parse(&["--calls", "20,1"]).unwrap().sizes().unwrap_err().to_string();
+        assert!(error.contains("[20, 1]") && error.contains("ascending"), "{error}");
     }
 }

@@ -43,14 +43,8 @@ impl Method {
         match self {
             Self::PseudoInverse => "pseudo-inverse".to_owned(),
             Self::LinearMmse => "linear-mmse".to_owned(),
-            Self::Eps {
-                network: Scope::PerTask,
-                calls,
-            } => format!("eps-{calls}"),
-            Self::Eps {
-                network: Scope::AllTasks,
-                calls,
-            } => format!("eps-all-tasks-{calls}"),
+            Self::Eps { network: Scope::PerTask, calls } => format!("eps-{calls}"),
+            Self::Eps { network: Scope::AllTasks, calls } => format!("eps-all-tasks-{calls}"),
         }
     }
 
@@ -90,19 +84,12 @@ pub(crate) struct Restoration {
 
 impl Restoration {
     fn clipped(values: impl IntoIterator<Item = f64>) -> Vec<f32> {
-        values
-            .into_iter()
-            .map(|value| value.clamp(-1.0, 1.0) as f32)
-            .collect()
+        values.into_iter().map(|value| value.clamp(-1.0, 1.0) as f32).collect()
     }
 
     /// Adds the restorations of further images.
     pub(crate) fn extend(&mut self, other: Self) {
-        assert_eq!(
-            (self.per_image, self.nfe),
-            (other.per_image, other.nfe),
-            "one method"
-        );
+        assert_eq!((self.per_image, self.nfe), (other.per_image, other.nfe), "one method");
         self.samples.extend(other.samples);
         self.seconds += other.seconds;
     }
@@ -113,12 +100,7 @@ pub(crate) fn pseudo_inverse(problem: &Problem, images: Range<usize>) -> Restora
     let start = std::time::Instant::now();
     let estimates: Vec<Vec<f64>> = images
         .into_par_iter()
-        .map(|i| {
-            problem
-                .set
-                .operator(i)
-                .pseudo_inverse(problem.set.measurement(i))
-        })
+        .map(|i| problem.set.operator(i).pseudo_inverse(problem.set.measurement(i)))
         .collect();
     Restoration {
         samples: Restoration::clipped(estimates.into_iter().flatten()),
@@ -203,20 +185,14 @@ impl Sampler<'_> {
         let start = std::time::Instant::now();
         let measurement = problem.measurement(images.clone(), samples, self.device)?;
         let denoiser = CountNfe::new(Watched::new(self.network, self.bar));
-        let estimator = Eps {
-            denoiser: &denoiser,
-            measurement: &measurement,
-        };
+        let estimator = Eps { denoiser: &denoiser, measurement: &measurement };
         let items = problem.images[images]
             .iter()
             .flat_map(|image| (0..samples as u64).map(|sample| (*image as u64, sample)));
         let keys = NoiseKeys::new(self.seed, items.collect());
         let sigmas = self.schedule.sigmas(SOLVER.steps(calls)?)?;
         let drawn = SOLVER.sample(&estimator, &sigmas, &keys, problem.set.shape(), self.device)?;
-        let values = drawn
-            .to_device(Device::Cpu)
-            .to_kind(Kind::Double)
-            .flatten(0, -1);
+        let values = drawn.to_device(Device::Cpu).to_kind(Kind::Double).flatten(0, -1);
         Ok(Restoration {
             samples: Restoration::clipped(Vec::<f64>::try_from(values)?),
             per_image: samples,

@@ -22,11 +22,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
     /// The HDF5 file to write
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "data/fashion-mnist/moments.h5"
-    )]
+    #[arg(long, value_name = "FILE", default_value = "data/fashion-mnist/moments.h5")]
     out: PathBuf,
 }
 
@@ -44,10 +40,7 @@ impl Arguments {
         let covariance = rows.map(|(i, j)| covariance[(i, j)]).collect();
         let count = set.len() as u64;
         Moments::new(shape, count, mean, covariance, set.provenance().clone())?.write(&self.out)?;
-        println!(
-            "{}: mean and covariance of {count} images of shape {shape}",
-            self.out.display()
-        );
+        println!("{}: mean and covariance of {count} images of shape {shape}", self.out.display());
         Ok(())
     }
 }
@@ -57,10 +50,7 @@ impl Arguments {
 /// # Errors
 /// A file that is missing or damaged.
 pub(crate) fn load(folders: &[PathBuf]) -> Result<(Vec<f64>, Mat<f64>)> {
-    let found = folders
-        .iter()
-        .map(|folder| folder.join(FILE))
-        .find(|path| path.is_file());
+    let found = folders.iter().map(|folder| folder.join(FILE)).find(|path| path.is_file());
     let path = found.ok_or_else(|| DataError::Missing {
         path: Path::new(FILE).to_owned(),
         remedy: "restore data/fashion-mnist from the repository, or make it with `eps experiment \

@@ -69,11 +69,7 @@ impl NetworkFile {
                 candidates[0].display()
             );
         };
-        Ok(Self {
-            name: name.to_owned(),
-            path: path.clone(),
-            sha256: sha256_file(path)?,
-        })
+        Ok(Self { name: name.to_owned(), path: path.clone(), sha256: sha256_file(path)? })
     }
 
     /// Loads the network and checks that it was trained for the task and images of `shape`.
@@ -89,12 +85,7 @@ impl NetworkFile {
             if config.tasks.is_empty() {
                 "no task, as a prior".to_owned()
             } else {
-                config
-                    .tasks
-                    .iter()
-                    .map(|task| task.name())
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                config.tasks.iter().map(|task| task.name()).collect::<Vec<_>>().join(", ")
             },
             task.name()
         );
@@ -113,10 +104,8 @@ impl NetworkFile {
     /// A file of losses that cannot be read.
     pub(crate) fn losses(&self) -> Result<Option<Vec<Loss>>> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        let candidates = [
-            folder.join(format!("{}.metrics.jsonl", self.name)),
-            folder.join("metrics.jsonl"),
-        ];
+        let candidates =
+            [folder.join(format!("{}.metrics.jsonl", self.name)), folder.join("metrics.jsonl")];
         let Some(path) = candidates.iter().find(|path| path.is_file()) else {
             return Ok(None);
         };
@@ -124,17 +113,10 @@ impl NetworkFile {
             .with_context(|| format!("cannot read {}", path.display()))?;
         let read = |(number, line)| {
             serde_json::from_str(line).with_context(|| {
-                format!(
-                    "{}: line {number} is no record of losses: delete the file",
-                    path.display()
-                )
+                format!("{}: line {number} is no record of losses: delete the file", path.display())
             })
         };
-        (1..)
-            .zip(text.lines())
-            .map(read)
-            .collect::<Result<Vec<_>>>()
-            .map(Some)
+        (1..).zip(text.lines()).map(read).collect::<Result<Vec<_>>>().map(Some)
     }
 }
 
@@ -156,13 +138,8 @@ mod tests {
     #[test]
     fn a_network_is_found_beside_or_in_its_folder() {
         let dir = tempfile::tempdir().unwrap();
-        let error = NetworkFile::find(dir.path(), "box-inpainting")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("box-inpainting.safetensors is missing"),
-            "{error}"
-        );
+        let error = NetworkFile::find(dir.path(), "box-inpainting").unwrap_err().to_string();
+        assert!(error.contains("box-inpainting.safetensors is missing"), "{error}");
         assert!(error.contains("--networks"), "{error}");
         let folder = dir.path().join(ALL_TASKS);
         std::fs::create_dir(&folder).unwrap();
@@ -173,17 +150,9 @@ mod tests {
         let record =
             r#"{"step":1,"images":32,"train_loss":0.5,"validation_loss":0.25,"seconds":1}"#;
         std::fs::write(folder.join("metrics.jsonl"), record).unwrap();
-        let loss = Loss {
-            step: 1,
-            train_loss: 0.5,
-            validation_loss: 0.25,
-        };
+        let loss = Loss { step: 1, train_loss: 0.5, validation_loss: 0.25 };
         assert_eq!(network.losses().unwrap(), Some(vec![loss]));
-        std::fs::write(
-            folder.join("metrics.jsonl"),
-            format!("{record}\nhalf of a l"),
-        )
-        .unwrap();
+        std::fs::write(folder.join("metrics.jsonl"), format!("{record}\nhalf of a l")).unwrap();
         let error = network.losses().unwrap_err().to_string();
         assert!(error.contains("metrics.jsonl: line 2"), "{error}");
     }

@@ -69,26 +69,16 @@ impl Problem {
                 let stream = |what| stream(seed, what, task.name(), *image as u64);
                 let operator = task.draw(Draw::Test, shape, &stream("operator"))?;
                 let truth = set.to_unit_range(*image);
-                Ok((
-                    operator.spec(),
-                    measure(&operator, &truth, sigma_y, &stream("noise")),
-                ))
+                Ok((operator.spec(), measure(&operator, &truth, sigma_y, &stream("noise"))))
             })
             .collect::<Result<Vec<_>, eps_math::MathError>>()
             .with_context(|| format!("cannot draw the operators of {}", task.name()))?;
         let (specs, y): (Vec<_>, Vec<_>) = drawn.into_iter().unzip();
-        let truth = images
-            .iter()
-            .flat_map(|image| set.to_unit_range(*image))
-            .collect();
+        let truth = images.iter().flat_map(|image| set.to_unit_range(*image)).collect();
         let set = MeasurementSet::new(shape, y.concat(), specs, sigma_y, set.provenance().clone())?
             .with_seed(seed)
             .with_truth(truth)?;
-        Ok(Self {
-            task,
-            images: images.to_vec(),
-            set,
-        })
+        Ok(Self { task, images: images.to_vec(), set })
     }
 
     /// The true images, `[N, C, H, W]`.
@@ -106,14 +96,9 @@ impl Problem {
         samples: usize,
         device: Device,
     ) -> Result<Measurement> {
-        let operators = images
-            .clone()
-            .map(|i| self.set.operator(i).clone())
-            .collect();
+        let operators = images.clone().map(|i| self.set.operator(i).clone()).collect();
         let operator = TensorOperator::new(operators, device)?.repeat(samples)?;
-        let y = images
-            .flat_map(|i| self.set.measurement(i).repeat(samples))
-            .collect::<Vec<f64>>();
+        let y = images.flat_map(|i| self.set.measurement(i).repeat(samples)).collect::<Vec<f64>>();
         let range = self.set.range();
         let sides = [range.channels, range.height, range.width].map(|side| side as i64);
         let y = Tensor::from_slice(&y).view([-1, sides[0], sides[1], sides[2]]);
@@ -153,10 +138,7 @@ mod tests {
         sorted.sort_unstable();
         assert_eq!(sorted, (0..50).collect::<Vec<_>>());
         let error = test_images(51, 50).unwrap_err().to_string();
-        assert!(
-            error.contains("51 test images") && error.contains("1 to 50"),
-            "{error}"
-        );
+        assert!(error.contains("51 test images") && error.contains("1 to 50"), "{error}");
     }
 
     #[test]
@@ -164,19 +146,9 @@ mod tests {
         for task in Task::ALL {
             let both = Problem::draw(task, &images(), &[3, 1], 0.05, 7).unwrap();
             let one = Problem::draw(task, &images(), &[1], 0.05, 7).unwrap();
-            assert_eq!(
-                both.set.measurement(1),
-                one.set.measurement(0),
-                "{}",
-                task.name()
-            );
+            assert_eq!(both.set.measurement(1), one.set.measurement(0), "{}", task.name());
             let other = Problem::draw(task, &images(), &[1], 0.05, 8).unwrap();
-            assert_ne!(
-                other.set.measurement(0),
-                one.set.measurement(0),
-                "{}",
-                task.name()
-            );
+            assert_ne!(other.set.measurement(0), one.set.measurement(0), "{}", task.name());
             assert_eq!(both.picture(1).shape, both.set.shape());
         }
     }

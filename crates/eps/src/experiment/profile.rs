@@ -38,23 +38,13 @@ impl FromStr for Profile {
                 report: true,
             },
             // The paper's setting in reduced numbers: some minutes on two cores.
-            "quick" => Self {
-                name: "quick",
-                images: 8,
-                samples: 3,
-                calls: paper,
-                curve,
-                report: true,
-            },
+            "quick" => {
+                Self { name: "quick", images: 8, samples: 3, calls: paper, curve, report: true }
+            }
             // The paper's numbers.
-            "full" => Self {
-                name: "full",
-                images: 100,
-                samples: 10,
-                calls: paper,
-                curve,
-                report: true,
-            },
+            "full" => {
+                Self { name: "full", images: 100, samples: 10, calls: paper, curve, report: true }
+            }
             // The claims about the committed networks, on 1,000 images.
             "verify" => Self {
                 name: "verify",
@@ -65,10 +55,7 @@ impl FromStr for Profile {
                 report: false,
             },
             _ => {
-                return Err(format!(
-                    "the profile {name:?} is unknown: use {}",
-                    NAMES.join(", ")
-                ));
+                return Err(format!("the profile {name:?} is unknown: use {}", NAMES.join(", ")));
             }
         })
     }
@@ -84,10 +71,7 @@ mod tests {
             let profile: Profile = name.parse().unwrap();
             assert_eq!(profile.name, name);
             assert!(profile.images >= 2 && profile.samples >= 1);
-            assert_eq!(
-                profile.calls[0], 1,
-                "the one-call estimate is a row of every table"
-            );
+            assert_eq!(profile.calls[0], 1, "the one-call estimate is a row of every table");
         }
         let full: Profile = "full".parse().unwrap();
         assert_eq!((full.images, full.samples), (100, 10));
@@ -97,9 +81,6 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let error = "fast".parse::<Profile>().unwrap_err();
-        assert_eq!(
-            error,
-            "the profile \"fast\" is unknown: use smoke, quick, full, verify"
-        );
+        assert_eq!(error, "the profile \"fast\" is unknown: use smoke, quick, full, verify");
     }
 }

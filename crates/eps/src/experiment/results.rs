@@ -43,10 +43,7 @@ impl TaskResults {
 
     /// What a method returned.
     pub(crate) fn restoration(&self, method: Method) -> Option<&Restoration> {
-        self.restorations
-            .iter()
-            .find(|(found, _)| *found == method)
-            .map(|(_, found)| found)
+        self.restorations.iter().find(|(found, _)| *found == method).map(|(_, found)| found)
     }
 
     /// The row of a method, or of the mean of its samples, in table or curve.
@@ -110,24 +107,15 @@ impl Results {
             let provenance: &Provenance = results.problem.set.provenance();
             let truth: Vec<f32> = results.problem.truth().iter().map(|v| *v as f32).collect();
             let archive = |per_image, samples, config: Value| {
-                SampleArchive::new(
-                    results.shape(),
-                    per_image,
-                    samples,
-                    config,
-                    provenance.clone(),
-                )?
-                .with_truth(truth.clone())
+                SampleArchive::new(results.shape(), per_image, samples, config, provenance.clone())?
+                    .with_truth(truth.clone())
             };
             let pictures = (0..results.problem.images.len())
                 .flat_map(|image| results.problem.picture(image).values)
                 .map(|value| value as f32)
                 .collect();
             let config = json!({"task": task, "sigma_y": results.problem.set.sigma_y()});
-            writer.add(
-                &format!("{}/measurement", task.name()),
-                &archive(1, pictures, config)?,
-            )?;
+            writer.add(&format!("{}/measurement", task.name()), &archive(1, pictures, config)?)?;
             for row in results.rows.iter().filter(|row| row.mean_of.is_none()) {
                 let Some(restoration) = results.restoration(row.method) else {
                     continue;
@@ -153,9 +141,7 @@ impl Results {
     pub(crate) fn write_measurements(&self, folder: &Path) -> Result<()> {
         make_folder(folder)?;
         for task in &self.tasks {
-            task.problem
-                .set
-                .write(&folder.join(format!("{}.h5", task.task().name())))?;
+            task.problem.set.write(&folder.join(format!("{}.h5", task.task().name())))?;
         }
         Ok(())
     }
@@ -167,10 +153,7 @@ impl Results {
 /// A folder that cannot be made.
 pub(crate) fn make_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| {
-        format!(
-            "cannot make the folder {}: check the path and its permissions",
-            folder.display()
-        )
+        format!("cannot make the folder {}: check the path and its permissions", folder.display())
     })
 }
 

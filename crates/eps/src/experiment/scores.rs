@@ -70,25 +70,15 @@ impl Row {
             .zip(samples.par_chunks_exact(per_image * shape.len()))
             .map(|(truth, samples)| {
                 let score = |sample| {
-                    Ok((
-                        fidelity::psnr(truth, sample, 2.0)?,
-                        unit_ssim(truth, sample, sides)?,
-                    ))
+                    Ok((fidelity::psnr(truth, sample, 2.0)?, unit_ssim(truth, sample, sides)?))
                 };
-                samples
-                    .chunks_exact(shape.len())
-                    .map(score)
-                    .collect::<Result<Vec<_>>>()
+                samples.chunks_exact(shape.len()).map(score).collect::<Result<Vec<_>>>()
             })
             .collect::<Result<Vec<_>>>()?;
         // A seed is one sample of every image: its score is the mean over images.
         let over_seeds = |score: fn(&(f64, f64)) -> f64| {
             let seed = |j: usize| {
-                fidelities
-                    .iter()
-                    .map(|of_image| score(&of_image[j]))
-                    .sum::<f64>()
-                    / images as f64
+                fidelities.iter().map(|of_image| score(&of_image[j])).sum::<f64>() / images as f64
             };
             Spread::of(&(0..per_image).map(seed).collect::<Vec<_>>())
         };
@@ -106,18 +96,8 @@ impl Row {
             undefined: BTreeMap::new(),
         };
         if ensembles {
-            let Shape {
-                channels,
-                height,
-                width,
-            } = shape;
-            let sizes = SampleShape {
-                images,
-                samples: per_image,
-                channels,
-                height,
-                width,
-            };
+            let Shape { channels, height, width } = shape;
+            let sizes = SampleShape { images, samples: per_image, channels, height, width };
             let scores = evaluate(truth, &samples, sizes)?;
             row.energy_score = scores.energy_score;
             row.energy_score_fair = scores.energy_score_fair;
@@ -142,20 +122,13 @@ impl Row {
     ) -> Result<Self> {
         let j = restoration.per_image;
         let means = Restoration {
-            samples: moments(restoration, shape)
-                .0
-                .into_iter()
-                .map(|v| v as f32)
-                .collect(),
+            samples: moments(restoration, shape).0.into_iter().map(|v| v as f32).collect(),
             per_image: 1,
             nfe: restoration.nfe * j,
             seconds: restoration.seconds,
         };
         let row = Self::new(method, truth, &means, shape, ensembles)?;
-        Ok(Self {
-            mean_of: Some(j),
-            ..row
-        })
+        Ok(Self { mean_of: Some(j), ..row })
     }
 }
 
@@ -238,13 +211,7 @@ pub(crate) fn claims(rows: &[Row]) -> Vec<Claim> {
                 _ => Verdict::Fails,
             };
             let (method, mean_of) = (row.method, row.mean_of);
-            Some(Claim {
-                method,
-                mean_of,
-                margin_db,
-                claimed_db,
-                verdict,
-            })
+            Some(Claim { method, mean_of, margin_db, claimed_db, verdict })
         })
         .collect()
 }
@@ -290,29 +257,17 @@ pub(crate) fn scopes(rows: &[Row]) -> Vec<Scope> {
 mod tests {
     use super::*;
 
-    const SHAPE: Shape = Shape {
-        channels: 1,
-        height: 11,
-        width: 11,
-    };
+    const SHAPE: Shape = Shape { channels: 1, height: 11, width: 11 };
 
     fn flat(values: &[f32]) -> Vec<f32> {
         values.iter().flat_map(|v| [*v; 121]).collect()
     }
 
     fn restoration(values: &[f32], per_image: usize) -> Restoration {
-        Restoration {
-            samples: flat(values),
-            per_image,
-            nfe: 20,
-            seconds: 6.0,
-        }
+        Restoration { samples: flat(values), per_image, nfe: 20, seconds: 6.0 }
     }
 
-    const EPS: Method = Method::Eps {
-        network: Scope::PerTask,
-        calls: 20,
-    };
+    const EPS: Method = Method::Eps { network: Scope::PerTask, calls: 20 };
 
     #[test]
     fn scores_of_constant_images() {
@@ -350,28 +305,13 @@ mod tests {
         let row = |method, value: f32| {
             Row::new(method, &truth, &restoration(&[value], 1), SHAPE, false).unwrap()
         };
-        let one_call = Method::Eps {
-            network: Scope::AllTasks,
-            calls: 1,
-        };
-        let mean = |j| Row {
-            mean_of: Some(j),
-            ..row(EPS, -0.8)
-        };
+        let one_call = Method::Eps { network: Scope::AllTasks, calls: 1 };
+        let mean = |j| Row { mean_of: Some(j), ..row(EPS, -0.8) };
         // 20 dB each: no margin.
-        let rows = [
-            row(Method::LinearMmse, -0.8),
-            row(one_call, -0.8),
-            mean(3),
-            mean(10),
-        ];
+        let rows = [row(Method::LinearMmse, -0.8), row(one_call, -0.8), mean(3), mean(10)];
         let verdicts: Vec<Verdict> = claims(&rows).iter().map(|claim| claim.verdict).collect();
         assert_eq!(verdicts, [Verdict::Fails, Verdict::Open, Verdict::Fails]);
-        assert!(
-            claims(&rows)[0]
-                .sentence()
-                .ends_with("claimed ≥ 1.0 dB: FAILS")
-        );
+        assert!(claims(&rows)[0].sentence().ends_with("claimed ≥ 1.0 dB: FAILS"));
         // An error of 0.1 for 0.2 is 6 dB better.
         let better = [row(Method::LinearMmse, -0.8), row(one_call, -0.9)];
         assert_eq!(claims(&better)[0].verdict, Verdict::Holds);

@@ -54,34 +54,20 @@ impl Table {
             line.push(seconds(row.seconds));
             line
         };
-        Self {
-            headings,
-            rows: rows.iter().map(line).collect(),
-        }
+        Self { headings, rows: rows.iter().map(line).collect() }
     }
 
     /// The table in columns of text.
     pub(crate) fn text(&self) -> String {
         let width = |column: usize| {
             let cells = self.rows.iter().map(|row| row[column].chars().count());
-            cells
-                .chain([self.headings[column].chars().count()])
-                .max()
-                .unwrap_or(0)
+            cells.chain([self.headings[column].chars().count()]).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..self.headings.len()).map(width).collect();
         let line = |cells: &[&str]| {
-            let cells = cells
-                .iter()
-                .zip(&widths)
-                .enumerate()
-                .map(|(column, (cell, width))| {
-                    if column == 0 {
-                        format!("{cell:<width$}")
-                    } else {
-                        format!("{cell:>width$}")
-                    }
-                });
+            let cells = cells.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+                if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+            });
             format!("{}\n", cells.collect::<Vec<_>>().join("  "))
         };
         let mut text = line(&self.headings);
@@ -129,54 +115,30 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_numbers_carry_their_spread() {
-        let eps = Method::Eps {
-            network: Scope::PerTask,
-            calls: 20,
-        };
-        let rows = [
-            row(Method::PseudoInverse, &[9.876], None),
-            row(eps, &[20.0, 22.0], Some(0.5)),
-        ];
+        let eps = Method::Eps { network: Scope::PerTask, calls: 20 };
+        let rows = [row(Method::PseudoInverse, &[9.876], None), row(eps, &[20.0, 22.0], Some(0.5))];
         let text = Table::new(&rows, true).text();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3);
         let lengths: Vec<usize> = lines.iter().map(|line| line.chars().count()).collect();
         assert!(lengths.iter().all(|length| *length == lengths[0]), "{text}");
-        assert!(
-            lines[0].starts_with("method") && lines[0].contains("PSNR (dB)"),
-            "{text}"
-        );
-        assert!(
-            lines[1].contains("9.88") && !lines[1].contains('±'),
-            "{text}"
-        );
+        assert!(lines[0].starts_with("method") && lines[0].contains("PSNR (dB)"), "{text}");
+        assert!(lines[1].contains("9.88") && !lines[1].contains('±'), "{text}");
         assert!(lines[1].contains("too few samples"), "{text}");
         // The standard deviation of 20 and 22 with n − 1 is √2.
-        assert!(
-            lines[2].contains("21.00 ± 1.41") && lines[2].contains("-0.0012"),
-            "{text}"
-        );
+        assert!(lines[2].contains("21.00 ± 1.41") && lines[2].contains("-0.0012"), "{text}");
     }
 
     #[test]
     fn claims_alone_need_fewer_columns() {
         let table = Table::new(&[row(Method::LinearMmse, &[20.0], None)], false);
-        assert_eq!(
-            table.headings,
-            ["method", "NFE", "PSNR (dB)", "SSIM", "time (s)"]
-        );
-        assert_eq!(
-            table.rows[0],
-            ["linear MMSE", "0", "20.00", "0.500", "0.0123"]
-        );
+        assert_eq!(table.headings, ["method", "NFE", "PSNR (dB)", "SSIM", "time (s)"]);
+        assert_eq!(table.rows[0], ["linear MMSE", "0", "20.00", "0.500", "0.0123"]);
     }
 
     #[test]
     fn seconds_keep_three_digits() {
-        assert_eq!(
-            [seconds(123.4), seconds(1.234), seconds(0.01234)],
-            ["123", "1.23", "0.0123"]
-        );
+        assert_eq!([seconds(123.4), seconds(1.234), seconds(0.01234)], ["123", "1.23", "0.0123"]);
         assert_eq!(seconds(0.0), "0.00000");
     }
 }

@@ -63,10 +63,7 @@ const LABEL: f64 = 13.0;
 
 /// The text as it stands in HTML and SVG.
 pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// A range of values and its map to the picture.
@@ -87,11 +84,7 @@ impl Scale {
         margin: f64,
     ) -> Self {
         let map = |value: f64| {
-            if axis.logarithmic {
-                value.log10()
-            } else {
-                value
-            }
+            if axis.logarithmic { value.log10() } else { value }
         };
         let (mut from, mut to) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values.map(map).filter(|value| value.is_finite()) {
@@ -101,21 +94,11 @@ impl Scale {
             (from, to) = (0.0, 1.0);
         }
         let room = if to > from { margin * (to - from) } else { 0.5 };
-        Self {
-            from: from - room,
-            to: to + room,
-            start,
-            end,
-            logarithmic: axis.logarithmic,
-        }
+        Self { from: from - room, to: to + room, start, end, logarithmic: axis.logarithmic }
     }
 
     fn place(&self, value: f64) -> f64 {
-        let value = if self.logarithmic {
-            value.log10()
-        } else {
-            value
-        };
+        let value = if self.logarithmic { value.log10() } else { value };
         self.start + (value - self.from) / (self.to - self.from) * (self.end - self.start)
     }
 
@@ -141,10 +124,7 @@ impl Scale {
 fn round_values(from: f64, to: f64) -> Vec<f64> {
     let raw = (to - from) / 5.0;
     let power = 10f64.powf(raw.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0]
-        .map(|digit| digit * power)
-        .into_iter()
-        .find(|s| *s >= raw);
+    let step = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power).into_iter().find(|s| *s >= raw);
     let step = step.unwrap_or(raw);
     let (first, last) = ((from / step).ceil() as i64, (to / step).floor() as i64);
     (first..=last).map(|i| i as f64 * step).collect()
@@ -154,11 +134,7 @@ fn round_values(from: f64, to: f64) -> Vec<f64> {
 fn number(value: f64) -> String {
     let text = format!("{value:.4}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text == "-0" {
-        "0".to_owned()
-    } else {
-        text.to_owned()
-    }
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
 /// Moves labels apart that would overlap; they keep their order and stay above `lowest`.
@@ -225,22 +201,11 @@ impl Chart {
         let ends = self.lines.iter().filter_map(|line| line.points.last());
         let mut labels: Vec<f64> = ends.map(|point| y.place(point.1)).collect();
         spread_labels(&mut labels, bottom);
-        for (line, label) in self
-            .lines
-            .iter()
-            .filter(|line| !line.points.is_empty())
-            .zip(labels)
-        {
+        for (line, label) in self.lines.iter().filter(|line| !line.points.is_empty()).zip(labels) {
             let places = line.points.iter().map(|p| (x.place(p.0), y.place(p.1)));
-            let path: Vec<String> = places
-                .clone()
-                .map(|(x, y)| format!("{x:.1} {y:.1}"))
-                .collect();
+            let path: Vec<String> = places.clone().map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
             let (colour, dashed) = (line.colour % 4, if line.dashed { " dashed" } else { "" });
-            put(format_args!(
-                "<path class=\"line c{colour}{dashed}\" d=\"M{}\"/>",
-                path.join("L")
-            ));
+            put(format_args!("<path class=\"line c{colour}{dashed}\" d=\"M{}\"/>", path.join("L")));
             if !line.dashed && line.points.len() <= 20 {
                 for (x, y) in places {
                     put(format_args!(
@@ -260,9 +225,7 @@ impl Chart {
 
     /// The chart as an SVG file.
     pub(crate) fn file(&self) -> String {
-        self.svg()
-            .replacen('>', &format!("><style>{STYLE}</style>"), 1)
-            + "\n"
+        self.svg().replacen('>', &format!("><style>{STYLE}</style>"), 1) + "\n"
     }
 
     /// The chart in words, for readers who do not see it.
@@ -279,13 +242,7 @@ impl Chart {
             ))
         });
         let lines: Vec<String> = lines.collect();
-        format!(
-            "{}: {} over {}; {}",
-            self.title,
-            self.y.label,
-            self.x.label,
-            lines.join("; ")
-        )
+        format!("{}: {} over {}; {}", self.title, self.y.label, self.x.label, lines.join("; "))
     }
 }
 
@@ -302,18 +259,9 @@ mod tests {
         };
         Chart {
             title: "a < b".to_owned(),
-            x: Axis {
-                label: "NFE".to_owned(),
-                logarithmic: true,
-            },
-            y: Axis {
-                label: "PSNR (dB)".to_owned(),
-                logarithmic: false,
-            },
-            lines: vec![
-                line("one", [20.0, 22.0, 24.0]),
-                line("two", [21.0, 23.0, 24.0]),
-            ],
+            x: Axis { label: "NFE".to_owned(), logarithmic: true },
+            y: Axis { label: "PSNR (dB)".to_owned(), logarithmic: false },
+            lines: vec![line("one", [20.0, 22.0, 24.0]), line("two", [21.0, 23.0, 24.0])],
         }
     }
 
@@ -327,10 +275,7 @@ mod tests {
 
     #[test]
     fn a_logarithmic_axis_places_powers_evenly() {
-        let axis = Axis {
-            label: String::new(),
-            logarithmic: true,
-        };
+        let axis = Axis { label: String::new(), logarithmic: true };
         let scale = Scale::new(&axis, [1.0, 100.0].into_iter(), 0.0, 10.0, 0.0);
         let places = [1.0, 10.0, 100.0].map(|value| scale.place(value));
         assert!((places[0]).abs() < 1e-12 && (places[1] - 5.0).abs() < 1e-12);
@@ -343,10 +288,7 @@ mod tests {
         spread_labels(&mut places, 110.0);
         let mut sorted = places.clone();
         sorted.sort_by(f64::total_cmp);
-        assert!(
-            sorted.windows(2).all(|pair| pair[1] - pair[0] >= LABEL),
-            "{places:?}"
-        );
+        assert!(sorted.windows(2).all(|pair| pair[1] - pair[0] >= LABEL), "{places:?}");
         assert!(sorted[3] <= 110.0 && places[3] == 20.0);
     }
 
@@ -363,23 +305,10 @@ mod tests {
     fn flat_and_empty_lines_are_drawn() {
         let mut chart = chart();
         chart.lines = vec![
-            Line {
-                label: "flat".into(),
-                points: vec![(1.0, 3.0)],
-                colour: 1,
-                dashed: true,
-            },
-            Line {
-                label: "none".into(),
-                points: vec![],
-                colour: 2,
-                dashed: false,
-            },
+            Line { label: "flat".into(), points: vec![(1.0, 3.0)], colour: 1, dashed: true },
+            Line { label: "none".into(), points: vec![], colour: 2, dashed: false },
         ];
         let svg = chart.svg();
-        assert!(
-            svg.contains("flat") && !svg.contains("NaN") && !svg.contains("inf"),
-            "{svg}"
-        );
+        assert!(svg.contains("flat") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     }
 }

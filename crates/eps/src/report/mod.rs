@@ -113,9 +113,8 @@ fn quality(results: &TaskResults) -> Vec<Chart> {
         if shown(scope) {
             psnr.push(line("mean".to_owned(), *scope, true, 1, |row| Some(row.psnr_db.mean)));
         }
-        energy.push(line(name(*scope, "samples"), *scope, false, 2 * index, |row| {
-            row.energy_score
-        }));
+        energy
+            .push(line(name(*scope, "samples"), *scope, false, 2 * index, |row| row.energy_score));
     }
     psnr.retain(|line| !line.points.is_empty());
     let calls = || psnr.iter().flat_map(|line| &line.points).map(|point| point.0);

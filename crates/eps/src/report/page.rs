@@ -171,16 +171,12 @@ fn claims(results: &Results) -> String {
             claim.claimed_db
         )
     };
-    let failed = all
-        .iter()
-        .filter(|(_, claim)| claim.verdict == Verdict::Fails)
-        .count();
+    let failed = all.iter().filter(|(_, claim)| claim.verdict == Verdict::Fails).count();
     let summary = match failed {
         0 => "No claim fails here.".to_owned(),
-        n => format!(
-            "<strong class=\"fails\">{n} of {} comparisons fail here.</strong>",
-            all.len()
-        ),
+        n => {
+            format!("<strong class=\"fails\">{n} of {} comparisons fail here.</strong>", all.len())
+        }
     };
     format!(
         "<h2 id=\"claims\">Against the linear estimate</h2>\
@@ -229,10 +225,7 @@ fn section(results: &TaskResults, grid: &[Column]) -> Result<String> {
          to 1 (white). EPS pictures are the first sample by the task's own network with that many \
          network calls; further samples, mean and standard deviation are those of the most calls. \
          {}</figcaption></figure>",
-        if grid
-            .iter()
-            .any(|column| column.label == "standard deviation")
-        {
+        if grid.iter().any(|column| column.label == "standard deviation") {
             scale()
         } else {
             "With one sample an image there is no standard deviation.".to_owned()
@@ -254,10 +247,7 @@ fn section(results: &TaskResults, grid: &[Column]) -> Result<String> {
 
 /// The legend of the standard deviation's colours.
 fn scale() -> String {
-    let colours: Vec<String> = COLOURS
-        .iter()
-        .map(|colour| format!("#{colour:06x}"))
-        .collect();
+    let colours: Vec<String> = COLOURS.iter().map(|colour| format!("#{colour:06x}")).collect();
     format!(
         "Standard deviation: 0 <span class=\"scale\" role=\"img\" aria-label=\"colours from violet \
          over green to yellow\" style=\"background:linear-gradient(90deg,{})\"></span> {SD_MAX} and \
@@ -301,23 +291,14 @@ fn quality(curves: &[Vec<Chart>]) -> String {
 }
 
 fn training(losses: &[(String, Option<Chart>)]) -> String {
-    let charts: String = losses
-        .iter()
-        .filter_map(|(_, chart)| chart.as_ref())
-        .map(Chart::svg)
-        .collect();
-    let without: Vec<&str> = losses
-        .iter()
-        .filter(|(_, chart)| chart.is_none())
-        .map(|(name, _)| name.as_str())
-        .collect();
+    let charts: String =
+        losses.iter().filter_map(|(_, chart)| chart.as_ref()).map(Chart::svg).collect();
+    let without: Vec<&str> =
+        losses.iter().filter(|(_, chart)| chart.is_none()).map(|(name, _)| name.as_str()).collect();
     let note = if without.is_empty() {
         String::new()
     } else {
-        format!(
-            "<p>No losses lie beside the networks of: {}.</p>",
-            escape(&without.join(", "))
-        )
+        format!("<p>No losses lie beside the networks of: {}.</p>", escape(&without.join(", ")))
     };
     let figure = if charts.is_empty() {
         String::new()
@@ -345,10 +326,7 @@ fn record(results: &Results) -> Result<String> {
             "samples of each image".to_owned(),
             format!("{} (seeds 0 to {})", config.samples, config.samples - 1),
         ),
-        (
-            "computing time".to_owned(),
-            format!("{:.0} s", results.seconds),
-        ),
+        ("computing time".to_owned(), format!("{:.0} s", results.seconds)),
         (
             "data set".to_owned(),
             escape(&format!(
@@ -358,11 +336,7 @@ fn record(results: &Results) -> Result<String> {
         ),
     ];
     if let Value::Object(environment) = &results.environment {
-        facts.extend(
-            environment
-                .iter()
-                .map(|(name, value)| (name.clone(), text(value))),
-        );
+        facts.extend(environment.iter().map(|(name, value)| (name.clone(), text(value))));
     }
     let facts: String = facts
         .iter()

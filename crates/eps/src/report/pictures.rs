@@ -43,26 +43,17 @@ pub(crate) fn columns(results: &TaskResults) -> Vec<Column> {
     let images = results.problem.images.len().min(ROWS);
     let column = |label: String, values: &dyn Fn(usize) -> Vec<f64>| Column {
         label,
-        pictures: (0..images)
-            .map(|image| Picture {
-                shape,
-                values: values(image),
-            })
-            .collect(),
+        pictures: (0..images).map(|image| Picture { shape, values: values(image) }).collect(),
     };
     let of =
         |all: &[f64], image: usize| all[image * shape.len()..(image + 1) * shape.len()].to_vec();
     let truth = results.problem.truth();
     let mut columns = vec![
         column("truth".to_owned(), &|image| of(truth, image)),
-        column("measurement".to_owned(), &|image| {
-            results.problem.picture(image).values
-        }),
+        column("measurement".to_owned(), &|image| results.problem.picture(image).values),
     ];
     let mut add_sample = |label: String, restoration: &Restoration, sample: usize| {
-        columns.push(column(label, &|image| {
-            sample_of(restoration, shape, image, sample)
-        }));
+        columns.push(column(label, &|image| sample_of(restoration, shape, image, sample)));
     };
     if let Some(linear) = results.restoration(Method::LinearMmse) {
         add_sample("linear MMSE".to_owned(), linear, 0);
@@ -70,11 +61,7 @@ pub(crate) fn columns(results: &TaskResults) -> Vec<Column> {
     let Some(scope) = scopes(&results.rows).into_iter().next() else {
         return columns;
     };
-    let in_table = results
-        .rows
-        .iter()
-        .filter(|row| row.mean_of.is_none())
-        .map(|row| row.method);
+    let in_table = results.rows.iter().filter(|row| row.mean_of.is_none()).map(|row| row.method);
     let of_scope: Vec<Method> = in_table
         .filter(|method| matches!(method, Method::Eps { network, .. } if *network == scope))
         .collect();
@@ -85,10 +72,7 @@ pub(crate) fn columns(results: &TaskResults) -> Vec<Column> {
             add_sample(format!("EPS, {calls} {unit}"), restoration, 0);
         }
     }
-    let Some(last) = of_scope
-        .last()
-        .and_then(|method| results.restoration(*method))
-    else {
+    let Some(last) = of_scope.last().and_then(|method| results.restoration(*method)) else {
         return columns;
     };
     for sample in 1..last.per_image.min(1 + SAMPLES) {
@@ -97,26 +81,16 @@ pub(crate) fn columns(results: &TaskResults) -> Vec<Column> {
     if last.per_image > 1 {
         let (mean, sd) = moments(last, shape);
         let count = last.per_image;
-        columns.push(column(format!("mean of {count}"), &|image| {
-            of(&mean, image)
-        }));
-        let pictures = (0..images)
-            .map(|image| heat(shape, &of(&sd, image)))
-            .collect();
-        columns.push(Column {
-            label: "standard deviation".to_owned(),
-            pictures,
-        });
+        columns.push(column(format!("mean of {count}"), &|image| of(&mean, image)));
+        let pictures = (0..images).map(|image| heat(shape, &of(&sd, image))).collect();
+        columns.push(Column { label: "standard deviation".to_owned(), pictures });
     }
     columns
 }
 
 fn sample_of(restoration: &Restoration, shape: Shape, image: usize, sample: usize) -> Vec<f64> {
     let start = (image * restoration.per_image + sample) * shape.len();
-    restoration.samples[start..start + shape.len()]
-        .iter()
-        .map(|v| f64::from(*v))
-        .collect()
+    restoration.samples[start..start + shape.len()].iter().map(|v| f64::from(*v)).collect()
 }
 
 /// Standard deviations, averaged over channels, as a colour picture.
@@ -135,13 +109,7 @@ fn heat(shape: Shape, sd: &[f64]) -> Picture {
             values[channel * plane + pixel] = value / 127.5 - 1.0;
         }
     }
-    Picture {
-        shape: Shape {
-            channels: 3,
-            ..shape
-        },
-        values,
-    }
+    Picture { shape: Shape { channels: 3, ..shape }, values }
 }
 
 /// A picture as the address of an image in a page.
@@ -159,14 +127,10 @@ pub(crate) fn data_uri(picture: &Picture) -> Result<String> {
 /// A file that cannot be written.
 pub(crate) fn write_mosaic(path: &Path, rows: &[Vec<Picture>]) -> Result<()> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let colour: Vec<Vec<Picture>> = rows
-        .iter()
-        .map(|row| row.iter().map(|picture| in_colour(picture)).collect())
-        .collect();
-    let cells: Vec<Option<&Picture>> = colour
-        .iter()
-        .flat_map(|row| (0..columns).map(move |column| row.get(column)))
-        .collect();
+    let colour: Vec<Vec<Picture>> =
+        rows.iter().map(|row| row.iter().map(|picture| in_colour(picture)).collect()).collect();
+    let cells: Vec<Option<&Picture>> =
+        colour.iter().flat_map(|row| (0..columns).map(move |column| row.get(column))).collect();
     let picture = magnify(&mosaic(&cells, columns, 1), 4);
     write_png(path, picture.shape, &picture.values)?;
     Ok(())
@@ -177,14 +141,8 @@ fn in_colour(picture: &Picture) -> Picture {
     if picture.shape.channels == 3 {
         return picture.clone();
     }
-    let shape = Shape {
-        channels: 3,
-        ..picture.shape
-    };
-    Picture {
-        shape,
-        values: picture.values.repeat(3),
-    }
+    let shape = Shape { channels: 3, ..picture.shape };
+    Picture { shape, values: picture.values.repeat(3) }
 }
 
 #[cfg(test)]
@@ -199,31 +157,18 @@ mod tests {
             (127.5 * (picture.values[channel * 3 + pixel] + 1.0)).round() as u32
         };
         let colour = |pixel| byte(0, pixel) << 16 | byte(1, pixel) << 8 | byte(2, pixel);
-        assert_eq!(
-            [colour(0), colour(1), colour(2)],
-            [COLOURS[0], COLOURS[9], COLOURS[9]]
-        );
+        assert_eq!([colour(0), colour(1), colour(2)], [COLOURS[0], COLOURS[9], COLOURS[9]]);
     }
 
     #[test]
     fn a_mosaic_takes_grey_and_colour() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mosaic.png");
-        let grey = Picture {
-            shape: Shape::new(1, 2, 2).unwrap(),
-            values: vec![0.0; 4],
-        };
-        let colour = Picture {
-            shape: Shape::new(3, 2, 2).unwrap(),
-            values: vec![1.0; 12],
-        };
+        let grey = Picture { shape: Shape::new(1, 2, 2).unwrap(), values: vec![0.0; 4] };
+        let colour = Picture { shape: Shape::new(3, 2, 2).unwrap(), values: vec![1.0; 12] };
         write_mosaic(&path, &[vec![grey.clone(), colour], vec![grey.clone()]]).unwrap();
         let picture = eps_data::png::read_png(&path).unwrap();
         assert_eq!((picture.shape.height, picture.shape.width), (20, 20));
-        assert!(
-            data_uri(&grey)
-                .unwrap()
-                .starts_with("data:image/png;base64,iVBOR")
-        );
+        assert!(data_uri(&grey).unwrap().starts_with("data:image/png;base64,iVBOR"));
     }
 }

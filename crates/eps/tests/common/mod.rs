@@ -34,6 +34,8 @@ impl Folder {
         Command::new(env!("CARGO_BIN_EXE_eps"))
             .args(arguments.split_whitespace())
             .current_dir(self.0.path())
+            // Tests share the machine: one thread each.
+            .env("OMP_NUM_THREADS", "1")
             .output()
             .unwrap()
     }
@@ -54,16 +56,9 @@ impl Folder {
         assert_eq!(output.status.code(), Some(code), "eps {arguments}\n{error}");
         assert!(error.starts_with("error: "), "eps {arguments}\n{error}");
         for word in words {
-            assert!(
-                error.contains(word),
-                "eps {arguments}\nsays no {word:?}:\n{error}"
-            );
+            assert!(error.contains(word), "eps {arguments}\nsays no {word:?}:\n{error}");
         }
-        assert_eq!(
-            self.names(),
-            before,
-            "eps {arguments}\nleft something behind"
-        );
+        assert_eq!(self.names(), before, "eps {arguments}\nleft something behind");
     }
 
     /// All files and folders in it, hidden ones too.
@@ -113,10 +108,7 @@ impl Folder {
         let config = CheckpointConfig {
             format_version: checkpoint::FORMAT_VERSION,
             name: "tiny".to_owned(),
-            precondition: Precondition {
-                mode: PreconditionMode::Spectral,
-                sigma_data: 0.5,
-            },
+            precondition: Precondition { mode: PreconditionMode::Spectral, sigma_data: 0.5 },
             conditions: vec![Condition::Observation],
             interpolant: Interpolant::Edm,
             sigma_min: 0.002,
@@ -138,8 +130,5 @@ impl Folder {
 
 /// `n` values in [-1, 1).
 pub(crate) fn values(n: usize) -> Vec<f64> {
-    rng::u01("test values", n)
-        .iter()
-        .map(|u| 2.0 * u - 1.0)
-        .collect()
+    rng::u01("test values", n).iter().map(|u| 2.0 * u - 1.0).collect()
 }
