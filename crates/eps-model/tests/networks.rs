@@ -322,7 +322,8 @@ fn labels_condition_and_are_dropped_whole() {
     let no_augment = Tensor::zeros([n, 9], (Kind::Float, Device::Cpu));
     assert!(plain.equal(&run(Some(&zeros), Some(&no_augment), Mode::Eval)));
     assert!(largest(&(&labelled - &plain)) > 0.01);
-    assert!(!plain.equal(&run(None, Some(&normals("a", &[n, 9])), Mode::Eval)));
+    let augment = normals("a", &[n, 9]);
+    assert!(!plain.equal(&run(None, Some(&augment), Mode::Eval)));
 
     // In training each item has its label or none.
     let mixed = run(Some(&labels), None, Mode::Train(Stream::new(0, 0, 0, 0)));

@@ -19,6 +19,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sigmas = Schedule::karras().sigmas(20)?; // 20 network calls
     let keys = NoiseKeys::image_major(0, 0..1, 4); // seed 0, image 0, four samples
     let samples = Solver::Euler.sample(&eps, &sigmas, &keys, set.shape(), Device::Cpu)?;
-    println!("{samples:?}"); // [4, C, H, W] in [-1, 1]
+    assert_eq!(samples.size()[0], 4); // [4, C, H, W] on the scale [-1, 1]
     Ok(())
 }

@@ -80,8 +80,6 @@ fn chain(error: &anyhow::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use anyhow::Context as _;
-
     use super::*;
 
     #[test]
@@ -93,7 +91,7 @@ mod tests {
     #[test]
     fn a_chain_does_not_repeat_itself() {
         let cause = std::io::Error::other("the disk is full");
-        let error = Err::<(), _>(cause).context("a.png: the disk is full").context("writing");
-        assert_eq!(chain(&error.unwrap_err()), "writing: a.png: the disk is full");
+        let error = anyhow::Error::new(cause).context("a.png: the disk is full").context("writing");
+        assert_eq!(chain(&error), "writing: a.png: the disk is full");
     }
 }

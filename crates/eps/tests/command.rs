@@ -10,7 +10,7 @@ use eps::math::operator::LinearOperator as _;
 use serde_json::Value;
 
 fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap()
+    serde_json::from_str(text).expect("JSON")
 }
 
 #[test]
@@ -167,9 +167,7 @@ fn a_kernel_in_any_format_is_one_operator() {
 #[test]
 fn measurements_of_a_data_set_depend_on_seed_and_index_alone() {
     let folder = Folder::new();
-    for task in
-        ["random-inpainting", "box-inpainting", "super-resolution", "gaussian-blur", "motion-blur"]
-    {
+    for task in ["random-inpainting", "motion-blur"] {
         let measure = |flags: &str| {
             folder.succeeds(&format!(
                 "measure --dataset fashion-mnist --split test --task {task} --sigma-y 0.05 \

@@ -107,7 +107,8 @@ impl Arguments {
 
 /// The network to start from, with input channels of zero weights for conditions that it lacks.
 fn load_start(path: &Path, config: &TrainConfig, device: Device) -> Result<NetworkDenoiser> {
-    let start = network::load(path, device, Precision::F32)?;
+    let start = network::load(path, device, Precision::F32)
+        .context("no network to start from: train it first, or name another one by --start")?;
     let network = checkpoint::widen(start.denoiser.network(), &config.network, device)
         .with_context(|| format!("{} cannot be the start of {:?}", path.display(), config.name))?;
     let conditions = config.conditions.clone();

@@ -39,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) curve: Vec<usize>,
     /// Samples that are drawn at once.
     pub(crate) batch: usize,
+    /// The SHA-256 of the file of the linear estimate's prior.
+    pub(crate) moments: String,
     /// The networks.
     pub(crate) networks: Vec<NetworkFile>,
     /// The numbers of the test images.

@@ -4,12 +4,11 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use eps_data::digest::sha256_file;
 use eps_data::fashion_mnist::Split;
 use eps_math::{Schedule, Task};
-use faer::Mat;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use tch::Device;
@@ -17,8 +16,8 @@ use tch::Device;
 use super::cells::Cells;
 use super::config::{Config, SIGMA_Y};
 use super::method::{Method, Restoration, SOLVER, Sampler, linear_mmse, pseudo_inverse};
-use super::moments;
-use super::networks::{NetworkFile, Scope};
+use super::moments::{self, GaussianPrior};
+use super::networks::{self, Loss, NetworkFile, Scope};
 use super::problem::{Problem, test_images};
 use super::profile::Profile;
 use super::results::{Results, TaskResults, make_folder, write_json};
@@ -147,9 +146,9 @@ struct Run {
     device: Device,
     environment: Value,
     scopes: Vec<Scope>,
+    losses: Vec<(String, Vec<Loss>)>,
     problems: Vec<Problem>,
-    mean: Vec<f64>,
-    covariance: Mat<f64>,
+    prior: GaussianPrior,
     cells: Cells,
 }
 
@@ -162,15 +161,7 @@ impl Run {
         let scopes = arguments.network.map_or(vec![Scope::PerTask, Scope::AllTasks], |s| vec![s]);
 
         let set = dataset::load("fashion-mnist", Split::Test, arguments.data.as_deref())?;
-        let (mean, covariance) = moments::load(&dataset::folders(arguments.data.as_deref()))?;
-        ensure!(
-            mean.len() == set.shape().len(),
-            "{} holds moments of {} pixels, the images have {}: make it again with `eps experiment \
-             moments`",
-            moments::FILE,
-            mean.len(),
-            set.shape().len()
-        );
+        let prior = moments::load(&dataset::folders(arguments.data.as_deref()), set.shape())?;
         let folder = arguments.networks.clone().unwrap_or_else(|| {
             let here = PathBuf::from(NETWORKS);
             if here.is_dir() { here } else { dataset::in_repository(NETWORKS) }
@@ -184,6 +175,10 @@ impl Run {
                 }
             }
         }
+        let names = ["prior"].into_iter().chain(networks.iter().map(|file| file.name.as_str()));
+        let losses = names
+            .map(|name| Ok((name.to_owned(), networks::losses(&folder, name)?)))
+            .collect::<Result<Vec<_>>>()?;
         let images = test_images(profile.images, set.len())?;
         let problems = tasks
             .iter()
@@ -204,6 +199,7 @@ impl Run {
             calls: profile.calls.clone(),
             curve: profile.curve.clone(),
             batch,
+            moments: prior.sha256.clone(),
             networks,
             images,
         };
@@ -213,7 +209,7 @@ impl Run {
         write_json(&arguments.out.join("config.json"), &resolved)?;
         let cells =
             Cells::open(arguments.out.join("cells"), set.shape(), set.provenance().clone())?;
-        Ok(Self { profile, config, device, environment, scopes, problems, mean, covariance, cells })
+        Ok(Self { profile, config, device, environment, scopes, losses, problems, prior, cells })
     }
 
     /// The methods of the table in its order, then those that only the curve shows.
@@ -260,9 +256,12 @@ impl Run {
 
     /// Everything that a cell depends on.
     fn key(&self, program: &str, problem: &Problem, method: Method, images: Range<usize>) -> Value {
-        let network = match method {
-            Method::Eps { network, .. } => self.network(problem.task, network),
-            _ => None,
+        let learnt = match method {
+            Method::PseudoInverse => None,
+            Method::LinearMmse => Some(&self.prior.sha256),
+            Method::Eps { network, .. } => {
+                self.network(problem.task, network).map(|file| &file.sha256)
+            }
         };
         json!({
             "program": program,
@@ -277,7 +276,7 @@ impl Run {
             "samples": self.config.samples,
             "solver": self.config.solver,
             "schedule": self.config.schedule,
-            "network": network.map(|file| &file.sha256),
+            "learnt": learnt,
         })
     }
 
@@ -309,20 +308,20 @@ impl Run {
             let images = cell.images.clone();
             let restoration = match cell.method {
                 Method::PseudoInverse => pseudo_inverse(problem, images),
-                Method::LinearMmse => linear_mmse(problem, images, &self.mean, &self.covariance)?,
+                Method::LinearMmse => linear_mmse(problem, images, &self.prior)?,
                 Method::Eps { network: scope, calls } => {
                     let name = scope.network(problem.task);
-                    if loaded.as_ref().is_none_or(|(found, _)| *found != name) {
+                    let fresh = loaded.as_ref().is_none_or(|(found, _)| *found != name);
+                    if fresh {
                         let file =
                             self.network(problem.task, scope).context("a planned network")?;
-                        loaded = Some((
-                            name,
-                            file.load(problem.task, problem.set.shape(), self.device)?,
-                        ));
+                        let network = file.load(problem.task, problem.set.shape(), self.device)?;
+                        loaded = Some((name, network));
                     }
                     let Some((_, network)) = &loaded else {
                         continue;
                     };
+                    let samples = self.config.samples;
                     let sampler = Sampler {
                         network,
                         schedule: &self.config.schedule,
@@ -330,9 +329,10 @@ impl Run {
                         device: self.device,
                         bar: &clock.bar,
                     };
-                    sampler
-                        .draw(problem, images, self.config.samples, calls)
-                        .with_context(|| what.clone())?
+                    if fresh {
+                        sampler.warm_up(problem, images.clone(), samples)?;
+                    }
+                    sampler.draw(problem, images, samples, calls).with_context(|| what.clone())?
                 }
             };
             self.cells.store(&cell.name, cell.key.clone(), &restoration)?;
@@ -345,6 +345,7 @@ impl Run {
         Ok(Results {
             config: self.config.clone(),
             environment: self.environment.clone(),
+            losses: self.losses.clone(),
             tasks,
             seconds,
         })
@@ -420,7 +421,7 @@ fn print_task(results: &TaskResults, ensembles: bool) {
     let problem = &results.problem;
     let samples = results.restorations.iter().map(|(_, r)| r.per_image).max().unwrap_or(1);
     println!(
-        "\n{}: {} images, {samples} samples each, sigma_y {}; mean ± standard deviation over seeds",
+        "\n{}: {} images, samples of each: {samples}, sigma_y {}; mean ± standard deviation over seeds",
         problem.task.name(),
         problem.images.len(),
         problem.set.sigma_y()

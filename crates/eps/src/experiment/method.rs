@@ -7,12 +7,12 @@ use eps_math::operator::{LinearOperator as _, OperatorSpec};
 use eps_math::{LinearMmse, Schedule};
 use eps_model::NetworkDenoiser;
 use eps_sample::{CountNfe, Eps, NoiseKeys, Solver};
-use faer::Mat;
 use indicatif::ProgressBar;
 use rayon::prelude::*;
 use serde::Serialize;
 use tch::{Device, Kind};
 
+use super::moments::GaussianPrior;
 use super::networks::Scope;
 use super::problem::Problem;
 use crate::progress::Watched;
@@ -112,16 +112,12 @@ pub(crate) fn pseudo_inverse(problem: &Problem, images: Range<usize>) -> Restora
 
 /// The linear MMSE estimates of some images; operators that repeat are prepared once.
 ///
-/// # Shapes
-/// mean: D, covariance: D×D
-///
 /// # Errors
-/// Moments that do not fit the images.
+/// A prior that does not fit the images.
 pub(crate) fn linear_mmse(
     problem: &Problem,
     images: Range<usize>,
-    mean: &[f64],
-    covariance: &Mat<f64>,
+    prior: &GaussianPrior,
 ) -> Result<Restoration> {
     let start = std::time::Instant::now();
     let mut groups: Vec<(OperatorSpec, Vec<usize>)> = Vec::new();
@@ -136,7 +132,8 @@ pub(crate) fn linear_mmse(
         .par_iter()
         .map(|(_, members)| {
             let operator = problem.set.operator(members[0]);
-            let estimator = LinearMmse::new(mean, covariance, operator, problem.set.sigma_y())?;
+            let estimator =
+                LinearMmse::new(&prior.mean, &prior.covariance, operator, problem.set.sigma_y())?;
             let estimate = |i: &usize| (*i, estimator.estimate(problem.set.measurement(*i)));
             Ok(members.iter().map(estimate).collect::<Vec<_>>())
         })
@@ -168,6 +165,20 @@ pub(crate) struct Sampler<'a> {
 }
 
 impl Sampler<'_> {
+    /// Makes libtorch prepare what the first call of a batch needs, so that it is not timed.
+    ///
+    /// # Errors
+    /// As [`Sampler::draw`].
+    pub(crate) fn warm_up(
+        &self,
+        problem: &Problem,
+        images: Range<usize>,
+        samples: usize,
+    ) -> Result<()> {
+        let unseen = Sampler { bar: &ProgressBar::hidden(), ..*self };
+        unseen.draw(problem, images, samples, 1).map(drop)
+    }
+
     /// Draws `samples` posterior samples of each of some images by `calls` network calls.
     ///
     /// A sample's noise depends on the seed, the image's number in the test set and the sample's

@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
+use eps_data::digest::sha256_file;
 use eps_data::fashion_mnist::Split;
 use eps_data::{DataError, Moments};
+use eps_math::Shape;
 use eps_math::lmmse::sample_moments;
 use faer::Mat;
 
@@ -45,11 +47,23 @@ impl Arguments {
     }
 }
 
-/// The mean and the covariance of the training images, from the first folder that has the file.
+/// The Gaussian prior of the linear MMSE estimate.
+#[derive(Debug)]
+pub(crate) struct GaussianPrior {
+    /// D values.
+    pub(crate) mean: Vec<f64>,
+    /// D×D.
+    pub(crate) covariance: Mat<f64>,
+    /// The SHA-256 of the file that it was read from.
+    pub(crate) sha256: String,
+}
+
+/// The moments of the training images, from the first folder that has the file, for images of a
+/// shape.
 ///
 /// # Errors
-/// A file that is missing or damaged.
-pub(crate) fn load(folders: &[PathBuf]) -> Result<(Vec<f64>, Mat<f64>)> {
+/// A file that is missing or damaged, or has moments of other images.
+pub(crate) fn load(folders: &[PathBuf], shape: Shape) -> Result<GaussianPrior> {
     let found = folders.iter().map(|folder| folder.join(FILE)).find(|path| path.is_file());
     let path = found.ok_or_else(|| DataError::Missing {
         path: Path::new(FILE).to_owned(),
@@ -58,7 +72,14 @@ pub(crate) fn load(folders: &[PathBuf]) -> Result<(Vec<f64>, Mat<f64>)> {
             .to_owned(),
     })?;
     let moments = Moments::read(&path).context("cannot read the moments of the training images")?;
-    let n = moments.shape().len();
+    ensure!(
+        moments.shape() == shape,
+        "{}: these are moments of images of shape {}, the test images have {shape}: make it again with \
+         `eps experiment moments`",
+        path.display(),
+        moments.shape()
+    );
+    let n = shape.len();
     let covariance = Mat::from_fn(n, n, |i, j| moments.covariance()[i * n + j]);
-    Ok((moments.mean().to_vec(), covariance))
+    Ok(GaussianPrior { mean: moments.mean().to_vec(), covariance, sha256: sha256_file(&path)? })
 }

@@ -29,7 +29,7 @@ impl Scope {
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::PerTask => "EPS",
-            Self::AllTasks => "EPS, one network for all tasks",
+            Self::AllTasks => "EPS for all tasks",
         }
     }
 
@@ -97,27 +97,27 @@ impl NetworkFile {
         );
         Ok(checkpoint.denoiser)
     }
+}
 
-    /// The training and validation losses that lie beside the network, none where there are none.
-    ///
-    /// # Errors
-    /// A file of losses that cannot be read.
-    pub(crate) fn losses(&self) -> Result<Option<Vec<Loss>>> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        let candidates =
-            [folder.join(format!("{}.metrics.jsonl", self.name)), folder.join("metrics.jsonl")];
-        let Some(path) = candidates.iter().find(|path| path.is_file()) else {
-            return Ok(None);
-        };
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        let read = |(number, line)| {
-            serde_json::from_str(line).with_context(|| {
-                format!("{}: line {number} is no record of losses: delete the file", path.display())
-            })
-        };
-        (1..).zip(text.lines()).map(read).collect::<Result<Vec<_>>>().map(Some)
-    }
+/// The losses of a network's training: `NAME.metrics.jsonl` in a folder, or `metrics.jsonl` in
+/// `NAME/` in it, as training leaves it; empty where there is neither.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(crate) fn losses(folder: &Path, name: &str) -> Result<Vec<Loss>> {
+    let candidates =
+        [folder.join(format!("{name}.metrics.jsonl")), folder.join(name).join("metrics.jsonl")];
+    let Some(path) = candidates.iter().find(|path| path.is_file()) else {
+        return Ok(Vec::new());
+    };
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let read = |(number, line)| {
+        serde_json::from_str(line).with_context(|| {
+            format!("{}: line {number} is no record of losses: delete the file", path.display())
+        })
+    };
+    (1..).zip(text.lines()).map(read).collect()
 }
 
 /// What a line of `metrics.jsonl` says about the loss.
@@ -146,14 +146,14 @@ mod tests {
         std::fs::write(folder.join("all-tasks.safetensors"), "abc").unwrap();
         let network = NetworkFile::find(dir.path(), ALL_TASKS).unwrap();
         assert!(network.sha256.starts_with("ba7816bf"));
-        assert_eq!(network.losses().unwrap(), None);
+        assert_eq!(losses(dir.path(), ALL_TASKS).unwrap(), []);
         let record =
             r#"{"step":1,"images":32,"train_loss":0.5,"validation_loss":0.25,"seconds":1}"#;
         std::fs::write(folder.join("metrics.jsonl"), record).unwrap();
         let loss = Loss { step: 1, train_loss: 0.5, validation_loss: 0.25 };
-        assert_eq!(network.losses().unwrap(), Some(vec![loss]));
+        assert_eq!(losses(dir.path(), ALL_TASKS).unwrap(), [loss]);
         std::fs::write(folder.join("metrics.jsonl"), format!("{record}\nhalf of a l")).unwrap();
-        let error = network.losses().unwrap_err().to_string();
+        let error = losses(dir.path(), ALL_TASKS).unwrap_err().to_string();
         assert!(error.contains("metrics.jsonl: line 2"), "{error}");
     }
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::config::Config;
 use super::method::{Method, Restoration};
+use super::networks::Loss;
 use super::problem::Problem;
 use super::scores::{Claim, Row};
 
@@ -62,6 +63,8 @@ pub(crate) struct Results {
     pub(crate) environment: Value,
     /// One entry a task.
     pub(crate) tasks: Vec<TaskResults>,
+    /// The losses of each network's training, empty where they are not known.
+    pub(crate) losses: Vec<(String, Vec<Loss>)>,
     /// Seconds of the computation, those of stored cells included.
     pub(crate) seconds: f64,
 }

@@ -25,9 +25,9 @@ impl Table {
         let mut headings = vec!["method", "NFE", "PSNR (dB)", "SSIM"];
         if ensembles {
             headings.extend([
-                "energy score ([0,1] px)",
-                "fair energy score ([0,1] px)",
-                "CRPS per pixel ([0,1] px)",
+                "energy score [0,1]",
+                "fair energy score [0,1]",
+                "CRPS [0,1]",
                 "MMD²",
             ]);
         }

@@ -11,7 +11,7 @@ use eps_data::atomic::write_atomically;
 use eps_data::png::Picture;
 
 use crate::experiment::method::Method;
-use crate::experiment::networks::Scope;
+use crate::experiment::networks::{Loss, Scope};
 use crate::experiment::results::{Results, TaskResults, make_folder};
 use crate::experiment::scores::scopes;
 use chart::{Axis, Chart, Line};
@@ -46,29 +46,10 @@ pub(crate) fn write(results: &Results, folder: &Path) -> Result<PathBuf> {
             write_text(&figures.join(name), &chart.file())?;
         }
     }
-    let mut losses = Vec::new();
-    for network in &results.config.networks {
-        let chart = network.losses()?.map(|records| {
-            let line = |label: &str, colour, value: fn(&_) -> f64| Line {
-                label: label.to_owned(),
-                points: records.iter().map(|record| (record.step as f64, value(record))).collect(),
-                colour,
-                dashed: false,
-            };
-            Chart {
-                title: network.name.clone(),
-                x: Axis { label: "step".to_owned(), logarithmic: false },
-                y: Axis { label: "loss (no unit)".to_owned(), logarithmic: true },
-                lines: vec![
-                    line("training", 1, |record| record.train_loss),
-                    line("validation", 0, |record| record.validation_loss),
-                ],
-            }
-        });
-        if let Some(chart) = &chart {
-            write_text(&figures.join(format!("{}-loss.svg", network.name)), &chart.file())?;
-        }
-        losses.push((network.name.clone(), chart));
+    let losses: Vec<Chart> =
+        results.losses.iter().filter(|(_, records)| !records.is_empty()).map(loss).collect();
+    for chart in &losses {
+        write_text(&figures.join(format!("{}-loss.svg", chart.title)), &chart.file())?;
     }
 
     let path = folder.join("report.html");
@@ -79,6 +60,25 @@ pub(crate) fn write(results: &Results, folder: &Path) -> Result<PathBuf> {
 fn write_text(path: &Path, text: &str) -> Result<()> {
     write_atomically(path, |file| std::io::Write::write_all(file, text.as_bytes()))?;
     Ok(())
+}
+
+/// The loss curves of one network.
+fn loss((name, records): &(String, Vec<Loss>)) -> Chart {
+    let line = |label: &str, colour, value: fn(&Loss) -> f64| Line {
+        label: label.to_owned(),
+        points: records.iter().map(|record| (record.step as f64, value(record))).collect(),
+        colour,
+        dashed: false,
+    };
+    Chart {
+        title: name.clone(),
+        x: Axis { label: "training step".to_owned(), logarithmic: false },
+        y: Axis { label: "loss (no unit)".to_owned(), logarithmic: true },
+        lines: vec![
+            line("training", 1, |record| record.train_loss),
+            line("validation", 0, |record| record.validation_loss),
+        ],
+    }
 }
 
 /// The curves of quality against network calls of one task: PSNR, and energy score.
@@ -126,7 +126,7 @@ fn quality(results: &TaskResults) -> Vec<Chart> {
         psnr.push(Line { label: "linear MMSE".to_owned(), points, colour: 3, dashed: true });
     }
     let x = Axis { label: "network calls a sample (NFE)".to_owned(), logarithmic: true };
-    [("PSNR (dB)", psnr), ("energy score ([0,1] pixels)", energy)]
+    [("PSNR (dB)", psnr), ("energy score [0,1]", energy)]
         .into_iter()
         .map(|(label, lines)| Chart {
             title: title.to_owned(),

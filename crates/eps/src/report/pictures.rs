@@ -15,6 +15,9 @@ use crate::experiment::scores::{moments, scopes};
 /// The standard deviation, on the scale [-1, 1], at the upper end of the colour scale.
 pub(crate) const SD_MAX: f64 = 0.5;
 
+/// The label of the column of standard deviations.
+pub(crate) const SD_LABEL: &str = "standard deviation";
+
 /// Images that are shown of each task.
 const ROWS: usize = 8;
 
@@ -83,7 +86,7 @@ pub(crate) fn columns(results: &TaskResults) -> Vec<Column> {
         let count = last.per_image;
         columns.push(column(format!("mean of {count}"), &|image| of(&mean, image)));
         let pictures = (0..images).map(|image| heat(shape, &of(&sd, image))).collect();
-        columns.push(Column { label: "standard deviation".to_owned(), pictures });
+        columns.push(Column { label: SD_LABEL.to_owned(), pictures });
     }
     columns
 }
