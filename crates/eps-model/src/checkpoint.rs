@@ -49,6 +49,24 @@ pub struct CheckpointConfig {
     pub provenance: Provenance,
 }
 
+impl CheckpointConfig {
+    /// Whether the noise levels are positive and in order.
+    fn check_values(&self) -> Result<(), String> {
+        let positive = |value: f64| value > 0.0 && value.is_finite();
+        let [min, max] = [self.sigma_min, self.sigma_max];
+        if !(positive(min) && positive(max) && min < max) {
+            return Err(format!("sigma_min {min} and sigma_max {max} are not 0 < min < max"));
+        }
+        let sigma_data = self.precondition.sigma_data;
+        for (name, value) in [("sigma_data", Some(sigma_data)), ("sigma_y", self.sigma_y)] {
+            if let Some(value) = value.filter(|value| !positive(*value)) {
+                return Err(format!("{name} is {value}, but it must be positive"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Where a network's weights come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -125,8 +143,8 @@ pub fn save(
 ///
 /// # Errors
 /// [`ModelError::Io`] if the file cannot be read, [`ModelError::Corrupt`] if it is no safetensors
-/// file, is truncated or lacks the configuration, [`ModelError::FormatVersion`],
-/// [`ModelError::Config`] for a configuration that no network has, and [`ModelError::MissingTensor`],
+/// file, is truncated, lacks the configuration or has one that no network can have,
+/// [`ModelError::FormatVersion`], and [`ModelError::MissingTensor`],
 /// [`ModelError::SurplusTensor`], [`ModelError::TensorShape`], [`ModelError::TensorKind`] or
 /// [`ModelError::NonFinite`] for a tensor.
 pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpoint, ModelError> {
@@ -147,7 +165,10 @@ pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpo
         .ok_or_else(|| corrupt(format!("its metadata has no entry {METADATA_KEY:?}")))?;
     let config = parse_config(path, json)?;
 
-    let network = SongUNet::new(&config.network, device, 0)?;
+    config.check_values().map_err(corrupt)?;
+
+    let network = SongUNet::new(&config.network, device, 0)
+        .map_err(|error| corrupt(format!("its configuration has no network ({error})")))?;
     fill(path, &network, &file)?;
     let read: usize =
         config.conditions.iter().map(|c| c.channels(config.network.out_channels)).sum();

@@ -63,13 +63,11 @@ impl Measurement {
     }
 
     /// The measurement y, `[B, ..range]` in f64.
-    #[must_use]
     pub fn y(&self) -> &Tensor {
         &self.y
     }
 
     /// The measurement in the image's shape, see [`TensorOperator::lift`].
-    #[must_use]
     pub fn lifted_y(&self) -> &Tensor {
         &self.lifted_y
     }

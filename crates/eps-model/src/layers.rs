@@ -360,10 +360,11 @@ impl UNetBlock {
         let kind = x.kind();
         let h = self.conv0.forward(&self.norm0.forward(x).silu());
         let shift = self.affine.forward(emb).to_kind(kind).unsqueeze(-1).unsqueeze(-1);
-        let mut h = self.norm1.forward(&(h + shift)).silu();
-        if let Some(keep) = mode.keep(&self.name, &h.size(), self.dropout) {
-            h = h * (keep / (1.0 - self.dropout)).to_device(x.device()).to_kind(kind);
-        }
+        let h = self.norm1.forward(&(h + shift)).silu();
+        let h = match mode.keep(&self.name, &h.size(), self.dropout) {
+            Some(keep) => h * (keep / (1.0 - self.dropout)).to_device(x.device()).to_kind(kind),
+            None => h,
+        };
         let h = self.conv1.forward(&h);
         let x = match &self.skip {
             Some(skip) => (h + skip.forward(x)) / SQRT_2,
@@ -426,6 +427,8 @@ pub(crate) fn image_size(x: &Tensor) -> (i64, i64, i64, i64) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use tch::nn::VarStore;
 
     use super::*;
@@ -442,7 +445,8 @@ mod tests {
 
     /// Sets every value of a network from the stream of its name, in f64.
     fn fill(variables: &VarStore) {
-        for (name, mut tensor) in variables.variables() {
+        let tensors: BTreeMap<_, _> = variables.variables().into_iter().collect();
+        for (name, mut tensor) in tensors {
             let values = normals(&name, &tensor.size());
             tensor.set_data(&values);
         }

@@ -94,7 +94,6 @@ impl NetworkDenoiser {
     ///
     /// A network that reads conditions sees zeros for them in an isotropic query, but for the noise
     /// diagonal, which is ¼ ln σ_t² there.
-    #[must_use]
     pub fn raw(&self, query: &Query<'_>, factors: &Factors<'_>, mode: Mode) -> Tensor {
         let kind = self.precision.kind();
         let mut inputs = vec![factors.scale(query.mu, &factors.factors.input).to_kind(kind)];
@@ -155,7 +154,6 @@ impl Factors<'_> {
     ///
     /// # Shapes
     /// x: `[B, C, H, W]` in f64
-    #[must_use]
     pub fn scale(&self, x: &Tensor, gains: &Field) -> Tensor {
         match self.noise {
             Noise::Isotropic => x * &gains.0,
@@ -167,7 +165,6 @@ impl Factors<'_> {
     ///
     /// # Shapes
     /// x₀, μ: `[B, C, H, W]` in f64
-    #[must_use]
     pub fn target(&self, x_0: &Tensor, mu: &Tensor) -> Tensor {
         let rest = x_0 - self.scale(mu, &self.factors.skip);
         self.scale(&rest, &self.factors.output.clone().recip())

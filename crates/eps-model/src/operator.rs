@@ -166,7 +166,6 @@ impl TensorOperator {
     ///
     /// # Shapes
     /// x: `[B, C, H, W]` in f64 → `[B, ..range]`
-    #[must_use]
     pub fn apply(&self, x: &Tensor) -> Tensor {
         match &self.basis {
             Basis::Pixels => x * &self.eigenvalues.0,
@@ -183,7 +182,6 @@ impl TensorOperator {
     ///
     /// # Shapes
     /// y: `[B, ..range]` in f64 → `[B, C, H, W]`
-    #[must_use]
     pub fn adjoint(&self, y: &Tensor) -> Tensor {
         match &self.basis {
             Basis::Pixels => y * &self.eigenvalues.0,
@@ -200,7 +198,6 @@ impl TensorOperator {
     ///
     /// # Shapes
     /// x: `[B, C, H, W]` in f64 → `[B, C, H, W]`
-    #[must_use]
     pub fn spectral_map(&self, x: &Tensor, gains: &Field) -> Tensor {
         match &self.basis {
             Basis::Pixels => x * &gains.0,
@@ -230,7 +227,6 @@ impl TensorOperator {
     ///
     /// # Shapes
     /// `[B, 1, H, W]`; `[B, C, H, W]` for a dense matrix.
-    #[must_use]
     pub fn pixel_diagonal(&self, gains: &Field) -> Tensor {
         let (height, width) = (self.domain.height as i64, self.domain.width as i64);
         match &self.basis {
@@ -262,7 +258,6 @@ impl TensorOperator {
     ///
     /// # Shapes
     /// y: `[B, ..range]` → `[B, C, H, W]`
-    #[must_use]
     pub fn lift(&self, y: &Tensor) -> Tensor {
         match &self.basis {
             Basis::Blocks(k) => spread(y, *k),

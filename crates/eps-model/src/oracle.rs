@@ -87,7 +87,6 @@ fn values(x: &Tensor) -> Vec<f64> {
 ///
 /// # Panics
 /// If the values are not a whole number of images.
-#[must_use]
 pub fn batch(values: &[f64], shape: Shape, device: Device) -> Tensor {
     let sides = [shape.channels, shape.height, shape.width].map(|side| side as i64);
     Tensor::from_slice(values).view([-1, sides[0], sides[1], sides[2]]).to_device(device)

@@ -233,13 +233,16 @@ impl SongUNetConfig {
             })?;
         }
         let noise = self.model_channels * self.channel_mult_noise;
-        require(noise % 2 == 0 && noise >= 4, "model_channels", self.model_channels, || {
-            "times channel_mult_noise it must be even and at least 4".to_owned()
-        })?;
+        require(
+            noise.is_multiple_of(2) && noise >= 4,
+            "model_channels",
+            self.model_channels,
+            || "times channel_mult_noise it must be even and at least 4".to_owned(),
+        )?;
         let taps = &self.resample_filter;
         require(
             taps.len() >= 2
-                && taps.len() % 2 == 0
+                && taps.len().is_multiple_of(2)
                 && taps.iter().all(|tap| tap.is_finite())
                 && taps.iter().sum::<f64>().abs() > 1e-6,
             "resample_filter",
@@ -308,7 +311,7 @@ enum Encode {
     /// The first convolution.
     Conv(Conv2d),
     /// A residual block.
-    Block(UNetBlock),
+    Block(Box<UNetBlock>),
     /// Resamples the side path.
     AuxDown(Filter),
     /// Adds the side path.
@@ -321,9 +324,9 @@ enum Encode {
 #[derive(Debug)]
 enum Decode {
     /// A residual block on the activations alone.
-    Block(UNetBlock),
+    Block(Box<UNetBlock>),
     /// A residual block on the activations and the last of the skip stack.
-    Concat(UNetBlock),
+    Concat(Box<UNetBlock>),
     /// Resamples the output of the level below.
     AuxUp(Filter),
     /// Reads an output of the level.
@@ -450,7 +453,6 @@ impl SongUNet {
     /// # Panics
     /// If a shape is not as stated, if the levels do not divide H and W (see
     /// [`SongUNetConfig::check_size`]), or if labels are given to a network that has none.
-    #[must_use]
     pub fn forward(
         &self,
         x: &Tensor,
@@ -488,12 +490,12 @@ impl SongUNet {
                 }
                 Encode::AuxDown(filter) => aux = filter.down(&aux),
                 Encode::AuxSkip(conv) => {
-                    x = x + conv.forward(&aux);
+                    x = conv.forward(&aux) + x;
                     skips.pop();
                     skips.push(x.shallow_clone());
                 }
                 Encode::AuxResidual(conv) => {
-                    x = (x + conv.forward(&aux)) / SQRT_2;
+                    x = (conv.forward(&aux) + x) / SQRT_2;
                     aux = x.shallow_clone();
                     skips.pop();
                     skips.push(x.shallow_clone());
@@ -545,19 +547,21 @@ impl SongUNet {
         }
         if let Some(map_label) = &self.map_label {
             let dim = config.label_dim;
-            let mut labels = match class_labels {
+            let labels = match class_labels {
                 Some(labels) => labels.to_kind(Kind::Float),
                 None => Tensor::zeros([batch, dim as i64], (Kind::Float, emb.device())),
             };
-            if let Some(keep) = mode.keep("model.map_label", &[batch, 1], config.label_dropout) {
-                labels = labels * keep.to_device(emb.device());
-            }
-            emb = emb + map_label.forward(&(labels * (dim as f64).sqrt()));
+            let keep = mode.keep("model.map_label", &[batch, 1], config.label_dropout);
+            let labels = match keep {
+                Some(keep) => labels * keep.to_device(emb.device()),
+                None => labels,
+            };
+            emb = map_label.forward(&(labels * (dim as f64).sqrt())) + emb;
         }
         if let Some(labels) = augment_labels {
             check(labels, "augment_labels", config.augment_dim);
             if let Some(map_augment) = &self.map_augment {
-                emb = emb + map_augment.forward(&labels.to_kind(Kind::Float));
+                emb = map_augment.forward(&labels.to_kind(Kind::Float)) + emb;
             }
         }
         self.map_layers.iter().fold(emb, |emb, layer| layer.forward(&emb).silu())
@@ -584,7 +588,7 @@ fn build_encoder(path: &Path<'_>, config: &SongUNetConfig, init: Init) -> (Vec<E
             let options = block_options(config, false);
             let scale = Scale::Down(taps);
             let block = UNetBlock::new(&at("down"), [cout, cout], scale, &options, init);
-            steps.push(Encode::Block(block));
+            steps.push(Encode::Block(Box::new(block)));
             skips.push(cout);
             match config.encoder_type {
                 EncoderType::Standard => {}
@@ -606,13 +610,8 @@ fn build_encoder(path: &Path<'_>, config: &SongUNetConfig, init: Init) -> (Vec<E
             cout = model_channels * mult as i64;
             let options = block_options(config, config.attn_resolutions.contains(&res));
             let name = at(&format!("block{index}"));
-            steps.push(Encode::Block(UNetBlock::new(
-                &name,
-                [cin, cout],
-                Scale::Keep,
-                &options,
-                init,
-            )));
+            let block = UNetBlock::new(&name, [cin, cout], Scale::Keep, &options, init);
+            steps.push(Encode::Block(Box::new(block)));
             skips.push(cout);
         }
     }
@@ -635,7 +634,8 @@ fn build_decoder(
         let res = config.img_resolution >> level;
         let at = |name: &str| path / format!("{res}x{res}_{name}");
         let block = |name: &str, channels: [i64; 2], scale: Scale<'_>, attention: bool| {
-            UNetBlock::new(&at(name), channels, scale, &block_options(config, attention), init)
+            let options = block_options(config, attention);
+            Box::new(UNetBlock::new(&at(name), channels, scale, &options, init))
         };
         if level == last {
             steps.push(Decode::Block(block("in0", [cout, cout], Scale::Keep, true)));

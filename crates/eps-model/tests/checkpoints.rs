@@ -1,11 +1,13 @@
 //! Checkpoints: round trips, strict reading, widening.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
 use eps_model::checkpoint::{self, CheckpointConfig, FORMAT_VERSION, Provenance, Storage};
-use eps_model::{Condition, Mode, Precision, SongUNet, SongUNetConfig};
+use eps_model::{Condition, EncoderType, Mode, Precision, SongUNet, SongUNetConfig};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
 
@@ -151,6 +153,10 @@ fn every_departure_is_named() {
         ("format version 7", Box::new(|_, json| json["format_version"] = 7.into())),
         ("unknown field `surplus`", Box::new(|_, json| json["surplus"] = 1.into())),
         ("reads 3 channels", Box::new(|_, json| json["conditions"] = serde_json::json!([]))),
+        ("num_blocks = 0", Box::new(|_, json| json["network"]["num_blocks"] = 0.into())),
+        ("sigma_max 0.001", Box::new(|_, json| json["sigma_max"] = 0.001.into())),
+        ("sigma_data is -1", Box::new(|_, json| json["precondition"]["sigma_data"] = (-1).into())),
+        ("sigma_y is 0", Box::new(|_, json| json["sigma_y"] = 0.into())),
     ];
     for (expected, change) in cases {
         let (_folder, path, _) = saved(Storage::F16);
@@ -181,7 +187,11 @@ fn a_widened_network_starts_as_the_narrow_one() {
         attn_resolutions: vec![],
         ..SongUNetConfig::ncsnpp(16, in_channels, 1)
     };
-    for (narrow, wide) in [(network_config(1), network_config(3)), (residual(1), residual(3))] {
+    let skip =
+        |in_channels| SongUNetConfig { encoder_type: EncoderType::Skip, ..residual(in_channels) };
+    for (narrow, wide) in
+        [(network_config(1), network_config(3)), (residual(1), residual(3)), (skip(1), skip(3))]
+    {
         let narrow = SongUNet::new(&narrow, Device::Cpu, 1).unwrap();
         let wide = checkpoint::widen(&narrow, &wide, Device::Cpu).unwrap();
         let values = eps_math::rng::Stream::named(0, "x").normals(2 * 3 * 256);

@@ -1,5 +1,7 @@
 //! The networks: against EDM's own outputs, and for what training and sampling rely on.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::path::{Path, PathBuf};
 
 use eps_math::rng::Stream;

@@ -1,5 +1,7 @@
 //! The tensor operators against those of `eps-math`: same numbers, on every device there is.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use eps_math::operator::{
     AveragePool, CircularBlur, Dense, Kernel, LinearOperator, Mask, Operator, Separable,
 };

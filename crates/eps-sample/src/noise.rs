@@ -46,7 +46,6 @@ impl NoiseKeys {
     ///
     /// # Shapes
     /// `[B, C, H, W]` in f64
-    #[must_use]
     pub fn initial(&self, shape: Shape, device: Device) -> Tensor {
         let values: Vec<f64> = self.streams(0).flat_map(|s| s.normals(shape.len())).collect();
         Tensor::from_slice(&values).view(self.sides(shape).as_slice()).to_device(device)
@@ -59,7 +58,6 @@ impl NoiseKeys {
     ///
     /// # Shapes
     /// `[B, C, H, W]` in f64
-    #[must_use]
     pub fn step(&self, step: u64, shape: Shape, device: Device) -> Tensor {
         let keys: Vec<i64> = self.streams(step).map(|s| s.key() as i64).collect();
         let keys = Tensor::from_slice(&keys).view([-1, 1]).to_device(device);

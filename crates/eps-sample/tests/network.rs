@@ -1,5 +1,7 @@
 //! Samples of an f32 network do not depend on the batch they are drawn in.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use eps_math::rng::Stream;
 use eps_math::{Draw, Precondition, PreconditionMode, Schedule, Shape, Task};
 use eps_model::{

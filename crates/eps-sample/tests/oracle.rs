@@ -1,5 +1,7 @@
 //! Every solver against the exact posterior of Gaussian and mixture priors.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use eps_math::operator::{
     AveragePool, CircularBlur, Dense, Kernel, LinearOperator, Mask, Operator,
 };

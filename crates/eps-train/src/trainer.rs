@@ -112,7 +112,7 @@ pub fn train_until(
         run.step += 1;
         run.loss_sum += value;
         bar.inc(1);
-        if run.step % config.checkpoint_every == 0 || run.step == config.steps {
+        if run.step.is_multiple_of(config.checkpoint_every) || run.step == config.steps {
             optimiser.publish_average();
             let validation_loss = validation_loss(&denoiser, config, &validation, device)?;
             optimiser.publish();

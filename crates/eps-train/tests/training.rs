@@ -1,5 +1,7 @@
 //! Training on small random images: exact resume, the objective's limits, progress on a known answer.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::path::Path;
 
 use eps_math::{Interpolant, Precondition, PreconditionMode, Task};

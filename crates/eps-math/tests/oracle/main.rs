@@ -1,5 +1,7 @@
 //! The mathematics against its oracle: closed forms, dense matrices, naive loops.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod lmmse;
 mod operators;
 mod pivot;
