@@ -88,6 +88,8 @@ fn truncated_files_are_refused() {
 
 type Entry = (String, Dtype, Vec<usize>, Vec<u8>);
 
+type Change = Box<dyn FnOnce(&mut Vec<Entry>, &mut serde_json::Value)>;
+
 /// Writes the file again with other tensors or another configuration.
 fn tampered(path: &Path, change: impl FnOnce(&mut Vec<Entry>, &mut serde_json::Value)) {
     let bytes = std::fs::read(path).unwrap();
@@ -111,8 +113,8 @@ fn tampered(path: &Path, change: impl FnOnce(&mut Vec<Entry>, &mut serde_json::V
 #[test]
 fn every_departure_is_named() {
     let conv = "model.enc.16x16_conv.weight";
-    let at = |entries: &mut Vec<Entry>| entries.iter().position(|e| e.0 == conv).unwrap();
-    let cases: Vec<(&str, Box<dyn FnOnce(&mut Vec<Entry>, &mut serde_json::Value)>)> = vec![
+    let at = move |entries: &mut Vec<Entry>| entries.iter().position(|e| e.0 == conv).unwrap();
+    let cases: Vec<(&str, Change)> = vec![
         (
             "is missing",
             Box::new(move |entries, _| {
