@@ -1,5 +1,6 @@
 //! `eps experiment main`: the paper's five tasks with the committed networks.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -9,13 +10,16 @@ use clap::Args;
 use eps_data::digest::sha256_file;
 use eps_data::fashion_mnist::Split;
 use eps_math::{Schedule, Task};
+use eps_model::NetworkDenoiser;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use tch::Device;
 
 use super::cells::Cells;
 use super::config::{Config, SIGMA_Y};
-use super::method::{Method, Restoration, SOLVER, Sampler, linear_mmse, pseudo_inverse};
+use super::method::{
+    Method, Restoration, SOLVER, Sampler, images_at_once, linear_mmse, pseudo_inverse,
+};
 use super::moments::{self, GaussianPrior};
 use super::networks::{self, Loss, NetworkFile, Scope};
 use super::problem::{Problem, test_images};
@@ -25,6 +29,10 @@ use super::scores::{Row, Verdict, claims};
 use super::table::Table;
 use crate::flags::{DeviceFlags, UsageError, count};
 use crate::{dataset, progress, record, report};
+
+/// Images of a cell, or more where as many are restored at once: a run that is cut off loses the
+/// work on one cell.
+const CELL_IMAGES: usize = 20;
 
 /// The folder of the committed networks.
 const NETWORKS: &str = "data/networks/fashion";
@@ -146,7 +154,8 @@ struct Run {
     device: Device,
     environment: Value,
     scopes: Vec<Scope>,
-    losses: Vec<(String, Vec<Loss>)>,
+    networks: Vec<(String, NetworkDenoiser)>,
+    losses: BTreeMap<String, Vec<Loss>>,
     problems: Vec<Problem>,
     prior: GaussianPrior,
     cells: Cells,
@@ -156,8 +165,8 @@ impl Run {
     fn prepare(arguments: &Arguments) -> Result<Self> {
         let profile = arguments.sizes()?;
         let device = arguments.device.apply();
-        let tasks =
-            if arguments.tasks.is_empty() { Task::ALL.to_vec() } else { arguments.tasks.clone() };
+        let wanted = |task: &Task| arguments.tasks.is_empty() || arguments.tasks.contains(task);
+        let tasks: Vec<Task> = Task::ALL.into_iter().filter(wanted).collect();
         let scopes = arguments.network.map_or(vec![Scope::PerTask, Scope::AllTasks], |s| vec![s]);
 
         let set = dataset::load("fashion-mnist", Split::Test, arguments.data.as_deref())?;
@@ -166,19 +175,20 @@ impl Run {
             let here = PathBuf::from(NETWORKS);
             if here.is_dir() { here } else { dataset::in_repository(NETWORKS) }
         });
-        let mut networks: Vec<NetworkFile> = Vec::new();
+        let (mut files, mut networks) = (Vec::new(), Vec::new());
         for scope in &scopes {
-            for task in &tasks {
-                let name = scope.network(*task);
-                if !networks.iter().any(|network| network.name == name) {
-                    networks.push(NetworkFile::find(&folder, name)?);
-                }
+            let mut add = |name: &str, tasks: &[Task]| {
+                let file = NetworkFile::find(&folder, name)?;
+                networks.push((name.to_owned(), file.load(tasks, set.shape(), device)?));
+                files.push(file);
+                anyhow::Ok(())
+            };
+            match scope {
+                Scope::PerTask => tasks.iter().try_for_each(|task| add(task.name(), &[*task]))?,
+                Scope::AllTasks => add(networks::ALL_TASKS, &tasks)?,
             }
         }
-        let names = ["prior"].into_iter().chain(networks.iter().map(|file| file.name.as_str()));
-        let losses = names
-            .map(|name| Ok((name.to_owned(), networks::losses(&folder, name)?)))
-            .collect::<Result<Vec<_>>>()?;
+        let losses = networks::losses(&folder)?;
         let images = test_images(profile.images, set.len())?;
         let problems = tasks
             .iter()
@@ -200,7 +210,7 @@ impl Run {
             curve: profile.curve.clone(),
             batch,
             moments: prior.sha256.clone(),
-            networks,
+            networks: files,
             images,
         };
         let environment = record::environment(device);
@@ -209,7 +219,18 @@ impl Run {
         write_json(&arguments.out.join("config.json"), &resolved)?;
         let cells =
             Cells::open(arguments.out.join("cells"), set.shape(), set.provenance().clone())?;
-        Ok(Self { profile, config, device, environment, scopes, losses, problems, prior, cells })
+        Ok(Self {
+            profile,
+            config,
+            device,
+            environment,
+            scopes,
+            networks,
+            losses,
+            problems,
+            prior,
+            cells,
+        })
     }
 
     /// The methods of the table in its order, then those that only the curve shows.
@@ -240,7 +261,9 @@ impl Run {
             for method in self.methods() {
                 let block = match method {
                     Method::PseudoInverse | Method::LinearMmse => problem.images.len(),
-                    Method::Eps { .. } => (self.config.batch / self.config.samples).max(1),
+                    Method::Eps { .. } => {
+                        images_at_once(self.config.batch, self.config.samples).max(CELL_IMAGES)
+                    }
                 };
                 for start in (0..problem.images.len()).step_by(block) {
                     let images = start..(start + block).min(problem.images.len());
@@ -260,7 +283,8 @@ impl Run {
             Method::PseudoInverse => None,
             Method::LinearMmse => Some(&self.prior.sha256),
             Method::Eps { network, .. } => {
-                self.network(problem.task, network).map(|file| &file.sha256)
+                let name = network.network(problem.task);
+                self.config.networks.iter().find(|file| file.name == name).map(|file| &file.sha256)
             }
         };
         json!({
@@ -280,28 +304,16 @@ impl Run {
         })
     }
 
-    fn network(&self, task: Task, scope: Scope) -> Option<&NetworkFile> {
-        self.config.networks.iter().find(|file| file.name == scope.network(task))
-    }
-
     /// Computes what is not stored yet, task by task, and scores everything.
     fn compute(&self) -> Result<Results> {
         let mut cells = self.plan()?;
-        let missing = cells.iter().filter(|cell| cell.restoration.is_none());
-        let clock = Clock::new(missing.map(|cell| cell.method.calls() as u64).sum());
-        // The network of all tasks is loaded once, the others when their task comes.
-        let mut loaded: Option<(&str, eps_model::NetworkDenoiser)> = None;
-        let order = |cell: &Cell| match cell.method {
-            Method::Eps { network: Scope::AllTasks, .. } => (1, cell.task),
-            _ => (0, cell.task),
-        };
-        let mut indices: Vec<usize> = (0..cells.len()).collect();
-        indices.sort_by_key(|index| order(&cells[*index]));
-        for index in indices {
-            let cell = &mut cells[index];
-            if cell.restoration.is_some() {
-                continue;
-            }
+        let (batch, samples) = (self.config.batch, self.config.samples);
+        let missing = cells.iter().filter(|cell| cell.restoration.is_none()).map(|cell| {
+            Sampler::calls(batch, cell.images.len(), samples, cell.method.calls()) as u64
+        });
+        let clock = Clock::new(missing.sum());
+        let mut warm = "";
+        for cell in cells.iter_mut().filter(|cell| cell.restoration.is_none()) {
             let problem = &self.problems[cell.task];
             let what = format!("{}: {}", problem.task.name(), cell.method.label());
             clock.bar.set_prefix(what.clone());
@@ -311,26 +323,19 @@ impl Run {
                 Method::LinearMmse => linear_mmse(problem, images, &self.prior)?,
                 Method::Eps { network: scope, calls } => {
                     let name = scope.network(problem.task);
-                    let fresh = loaded.as_ref().is_none_or(|(found, _)| *found != name);
-                    if fresh {
-                        let file =
-                            self.network(problem.task, scope).context("a planned network")?;
-                        let network = file.load(problem.task, problem.set.shape(), self.device)?;
-                        loaded = Some((name, network));
-                    }
-                    let Some((_, network)) = &loaded else {
-                        continue;
-                    };
-                    let samples = self.config.samples;
+                    let found = self.networks.iter().find(|(found, _)| found == name);
+                    let (_, network) = found.with_context(|| format!("no network {name}"))?;
                     let sampler = Sampler {
                         network,
                         schedule: &self.config.schedule,
                         seed: self.config.seed,
+                        batch,
                         device: self.device,
                         bar: &clock.bar,
                     };
-                    if fresh {
+                    if warm != name {
                         sampler.warm_up(problem, images.clone(), samples)?;
+                        warm = name;
                     }
                     sampler.draw(problem, images, samples, calls).with_context(|| what.clone())?
                 }

@@ -158,13 +158,25 @@ pub(crate) struct Sampler<'a> {
     pub(crate) schedule: &'a Schedule,
     /// The seed of the samples' noise.
     pub(crate) seed: u64,
+    /// Samples that are drawn at once, those of an image together.
+    pub(crate) batch: usize,
     /// Where the network runs.
     pub(crate) device: Device,
     /// Advanced at every network call.
     pub(crate) bar: &'a ProgressBar,
 }
 
+/// The images whose samples are drawn at once.
+pub(crate) fn images_at_once(batch: usize, samples: usize) -> usize {
+    (batch / samples).max(1)
+}
+
 impl Sampler<'_> {
+    /// Network calls in all to draw `samples` samples of each of some images by `calls` calls each.
+    pub(crate) fn calls(batch: usize, images: usize, samples: usize, calls: usize) -> usize {
+        images.div_ceil(images_at_once(batch, samples)) * calls
+    }
+
     /// Makes libtorch prepare what the first call of a batch needs, so that it is not timed.
     ///
     /// # Errors
@@ -176,7 +188,8 @@ impl Sampler<'_> {
         samples: usize,
     ) -> Result<()> {
         let unseen = Sampler { bar: &ProgressBar::hidden(), ..*self };
-        unseen.draw(problem, images, samples, 1).map(drop)
+        let end = images.end.min(images.start + images_at_once(self.batch, samples));
+        unseen.draw(problem, images.start..end, samples, 1).map(drop)
     }
 
     /// Draws `samples` posterior samples of each of some images by `calls` network calls.
@@ -187,6 +200,24 @@ impl Sampler<'_> {
     /// # Errors
     /// A chain that leaves the finite numbers, and those of libtorch.
     pub(crate) fn draw(
+        &self,
+        problem: &Problem,
+        images: Range<usize>,
+        samples: usize,
+        calls: usize,
+    ) -> Result<Restoration> {
+        let at_once = images_at_once(self.batch, samples);
+        let mut batches = images.clone().step_by(at_once).map(|start| {
+            self.draw_batch(problem, start..images.end.min(start + at_once), samples, calls)
+        });
+        let mut all = batches.next().context("no images are asked for")??;
+        for batch in batches {
+            all.extend(batch?);
+        }
+        Ok(all)
+    }
+
+    fn draw_batch(
         &self,
         problem: &Problem,
         images: Range<usize>,

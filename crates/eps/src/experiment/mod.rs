@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Experiment {
-    Main(main_experiment::Arguments),
+    Main(Box<main_experiment::Arguments>),
     Moments(moments::Arguments),
 }
 

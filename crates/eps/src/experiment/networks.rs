@@ -1,5 +1,6 @@
 //! The networks of the experiment: where they lie and what trained them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -72,23 +73,29 @@ impl NetworkFile {
         Ok(Self { name: name.to_owned(), path: path.clone(), sha256: sha256_file(path)? })
     }
 
-    /// Loads the network and checks that it was trained for the task and images of `shape`.
+    /// Loads the network and checks that it was trained for these tasks and images of `shape`.
     ///
     /// # Errors
     /// A damaged file, and a network of other tasks or images.
-    pub(crate) fn load(&self, task: Task, shape: Shape, device: Device) -> Result<NetworkDenoiser> {
+    pub(crate) fn load(
+        &self,
+        tasks: &[Task],
+        shape: Shape,
+        device: Device,
+    ) -> Result<NetworkDenoiser> {
         let checkpoint = checkpoint::load(&self.path, device, Precision::F32)?;
         let (config, path) = (&checkpoint.config, self.path.display());
-        ensure!(
-            config.tasks.contains(&task),
-            "{path}: the network was trained for {}, not for {}: give one that was (--networks)",
-            if config.tasks.is_empty() {
-                "no task, as a prior".to_owned()
-            } else {
-                config.tasks.iter().map(|task| task.name()).collect::<Vec<_>>().join(", ")
-            },
-            task.name()
-        );
+        if let Some(task) = tasks.iter().find(|task| !config.tasks.contains(task)) {
+            bail!(
+                "{path}: the network was trained for {}, not for {}: give one that was (--networks)",
+                if config.tasks.is_empty() {
+                    "no task, as a prior".to_owned()
+                } else {
+                    config.tasks.iter().map(|task| task.name()).collect::<Vec<_>>().join(", ")
+                },
+                task.name()
+            );
+        }
         let (channels, side) = (config.network.out_channels, config.network.img_resolution);
         ensure!(
             (channels, side, side) == (shape.channels, shape.height, shape.width),
@@ -99,17 +106,32 @@ impl NetworkFile {
     }
 }
 
-/// The losses of a network's training: `NAME.metrics.jsonl` in a folder, or `metrics.jsonl` in
-/// `NAME/` in it, as training leaves it; empty where there is neither.
+/// The losses of all trainings that a folder of networks tells of, by the networks' names:
+/// `NAME.metrics.jsonl` in it, and `metrics.jsonl` in `NAME/`, as training leaves it.
 ///
 /// # Errors
 /// A file that cannot be read.
-pub(crate) fn losses(folder: &Path, name: &str) -> Result<Vec<Loss>> {
-    let candidates =
-        [folder.join(format!("{name}.metrics.jsonl")), folder.join(name).join("metrics.jsonl")];
-    let Some(path) = candidates.iter().find(|path| path.is_file()) else {
-        return Ok(Vec::new());
-    };
+pub(crate) fn losses(folder: &Path) -> Result<BTreeMap<String, Vec<Loss>>> {
+    let mut losses = BTreeMap::new();
+    let entries = std::fs::read_dir(folder)
+        .with_context(|| format!("cannot read the folder {} (--networks)", folder.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match file.strip_suffix(".metrics.jsonl") {
+            Some(name) => {
+                losses.insert(name.to_owned(), read_losses(&path)?);
+            }
+            None if path.join("metrics.jsonl").is_file() => {
+                losses.insert(file, read_losses(&path.join("metrics.jsonl"))?);
+            }
+            None => {}
+        }
+    }
+    Ok(losses)
+}
+
+fn read_losses(path: &Path) -> Result<Vec<Loss>> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let read = |(number, line)| {
@@ -146,14 +168,16 @@ mod tests {
         std::fs::write(folder.join("all-tasks.safetensors"), "abc").unwrap();
         let network = NetworkFile::find(dir.path(), ALL_TASKS).unwrap();
         assert!(network.sha256.starts_with("ba7816bf"));
-        assert_eq!(losses(dir.path(), ALL_TASKS).unwrap(), []);
+        assert!(losses(dir.path()).unwrap().is_empty());
         let record =
             r#"{"step":1,"images":32,"train_loss":0.5,"validation_loss":0.25,"seconds":1}"#;
         std::fs::write(folder.join("metrics.jsonl"), record).unwrap();
         let loss = Loss { step: 1, train_loss: 0.5, validation_loss: 0.25 };
-        assert_eq!(losses(dir.path(), ALL_TASKS).unwrap(), [loss]);
+        std::fs::write(dir.path().join("prior.metrics.jsonl"), "").unwrap();
+        let expected = [(ALL_TASKS.to_owned(), vec![loss]), ("prior".to_owned(), vec![])];
+        assert_eq!(losses(dir.path()).unwrap(), expected.into());
         std::fs::write(folder.join("metrics.jsonl"), format!("{record}\nhalf of a l")).unwrap();
-        let error = losses(dir.path(), ALL_TASKS).unwrap_err().to_string();
+        let error = losses(dir.path()).unwrap_err().to_string();
         assert!(error.contains("metrics.jsonl: line 2"), "{error}");
     }
 }

@@ -1,5 +1,6 @@
 //! The results of a run, in memory and in files.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -63,8 +64,8 @@ pub(crate) struct Results {
     pub(crate) environment: Value,
     /// One entry a task.
     pub(crate) tasks: Vec<TaskResults>,
-    /// The losses of each network's training, empty where they are not known.
-    pub(crate) losses: Vec<(String, Vec<Loss>)>,
+    /// The losses of the networks' trainings, as far as they are known.
+    pub(crate) losses: BTreeMap<String, Vec<Loss>>,
     /// Seconds of the computation, those of stored cells included.
     pub(crate) seconds: f64,
 }

@@ -44,7 +44,7 @@ impl Row {
     pub(crate) fn label(&self) -> String {
         match self.mean_of {
             None => self.method.label(),
-            Some(j) => format!("{}, mean of {j} samples", self.method.label()),
+            Some(j) => format!("{}, mean of {j}", self.method.label()),
         }
     }
 
@@ -217,25 +217,26 @@ pub(crate) fn claims(rows: &[Row]) -> Vec<Claim> {
 }
 
 impl Claim {
+    /// The name of the estimate that it is about.
+    pub(crate) fn label(&self) -> String {
+        match self.mean_of {
+            None => self.method.label(),
+            Some(j) => format!("{}, mean of {j}", self.method.label()),
+        }
+    }
+
     /// The claim and its verdict in words.
     pub(crate) fn sentence(&self) -> String {
-        let network = match self.method {
-            Method::Eps { network, .. } => network.label(),
-            _ => "",
-        };
-        let estimate = match self.mean_of {
-            None => "the one-call estimate".to_owned(),
-            Some(j) => format!("the mean of {j} samples of {} calls", self.method.calls()),
-        };
         let verdict = match self.verdict {
-            Verdict::Holds => "holds",
-            Verdict::Fails => "FAILS",
-            Verdict::Open => "not reached, but claimed for the mean of 10 samples",
+            Verdict::Holds => "holds".to_owned(),
+            Verdict::Fails => "FAILS".to_owned(),
+            Verdict::Open => format!("open, as it is about the mean of {MEAN_OF} samples"),
         };
         format!(
-            "{network}: {estimate} is {:+.2} dB from the linear MMSE estimate, claimed ≥ {:.1} dB: \
-             {verdict}",
-            self.margin_db, self.claimed_db
+            "{}: {:+.2} dB against linear MMSE, claimed ≥ {:.1} dB: {verdict}",
+            self.label(),
+            self.margin_db,
+            self.claimed_db
         )
     }
 }
@@ -293,7 +294,7 @@ mod tests {
         assert_eq!(row.psnr_db.standard_deviation, None);
         assert_eq!((row.mean_of, row.nfe, row.seconds), (Some(2), 40, 3.0));
         assert!(row.undefined["crps_coordinate"].contains("too few samples"));
-        assert_eq!(row.label(), "EPS, 20 calls, mean of 2 samples");
+        assert_eq!(row.label(), "EPS, 20 calls, mean of 2");
         let (mean, sd) = moments(&samples, SHAPE);
         assert!((mean[0] + 0.8).abs() < 1e-6 && (sd[0] - 0.02f64.sqrt()).abs() < 1e-6);
         assert_eq!(sd[121], 0.0);

@@ -7,17 +7,16 @@ use std::fmt::Write as _;
 
 /// The styles of all charts, for the page or for an SVG file of its own.
 pub(crate) const STYLE: &str = "\
-.chart{font:11px system-ui,sans-serif;--ink:#333;--grid:#ddd;\
+.chart{font:11px system-ui,sans-serif;--ink:#333;--rule:#ddd;\
 --c0:#0072b2;--c1:#d55e00;--c2:#007a5a;--c3:#555}\
-.chart text{fill:var(--ink);stroke:none}.chart .grid{stroke:var(--grid)}\
-.chart .line{fill:none;stroke-width:1.8;stroke-linejoin:round}\
-.chart .dashed{stroke-dasharray:5 4}\
-.chart .c0{stroke:var(--c0);fill:var(--c0)}.chart .c1{stroke:var(--c1);fill:var(--c1)}\
-.chart .c2{stroke:var(--c2);fill:var(--c2)}.chart .c3{stroke:var(--c3);fill:var(--c3)}\
-.chart .line{fill:none}.chart text.c0{fill:var(--c0)}.chart text.c1{fill:var(--c1)}\
-.chart text.c2{fill:var(--c2)}.chart text.c3{fill:var(--c3)}.chart text{stroke:none}\
-@media(prefers-color-scheme:dark){.chart{--ink:#ccc;--grid:#3a3f45;\
---c0:#56b4e9;--c1:#f0913a;--c2:#2fc79b;--c3:#aaa}}";
+@media(prefers-color-scheme:dark){.chart{--ink:#ccc;--rule:#3a3f45;\
+--c0:#56b4e9;--c1:#f0913a;--c2:#2fc79b;--c3:#aaa}}\
+.chart text{fill:var(--ink)}.chart .rule{stroke:var(--rule)}\
+.chart .c0{color:var(--c0)}.chart .c1{color:var(--c1)}\
+.chart .c2{color:var(--c2)}.chart .c3{color:var(--c3)}\
+.chart .c0 *,.chart .c1 *,.chart .c2 *,.chart .c3 *{fill:currentColor}\
+.chart .c0 path,.chart .c1 path,.chart .c2 path,.chart .c3 path{fill:none;stroke:currentColor;\
+stroke-width:1.8;stroke-linejoin:round}.chart .dashed path{stroke-dasharray:5 4}";
 
 /// An axis: its name with the unit, and whether it is logarithmic.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,8 +36,19 @@ pub(crate) struct Line {
     pub(crate) points: Vec<(f64, f64)>,
     /// One of four colours.
     pub(crate) colour: usize,
-    /// For references: dashed and without marks at the points.
-    pub(crate) dashed: bool,
+    /// How it is drawn.
+    pub(crate) style: Style,
+}
+
+/// How a line is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// From point to point, with the points marked where there are few.
+    Solid,
+    /// Dashed, for references.
+    Dashed,
+    /// The points alone, where nothing is known between them.
+    Points,
 }
 
 /// A chart of lines over one pair of axes.
@@ -174,7 +184,7 @@ impl Chart {
         for tick in y.ticks() {
             let place = y.place(tick);
             put(format_args!(
-                "<path class=\"grid\" d=\"M{left} {place:.1}H{right}\"/>\
+                "<path class=\"rule\" d=\"M{left} {place:.1}H{right}\"/>\
                  <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
                 left - 6.0,
                 place + 4.0,
@@ -205,16 +215,14 @@ impl Chart {
             let places = line.points.iter().map(|p| (x.place(p.0), y.place(p.1)));
             let path: Vec<String> = places.clone().map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
             let (colour, dashed) = (line.colour % 4, if line.dashed { " dashed" } else { "" });
-            put(format_args!("<path class=\"line c{colour}{dashed}\" d=\"M{}\"/>", path.join("L")));
+            put(format_args!("<g class=\"c{colour}{dashed}\"><path d=\"M{}\"/>", path.join("L")));
             if !line.dashed && line.points.len() <= 20 {
                 for (x, y) in places {
-                    put(format_args!(
-                        "<circle class=\"c{colour}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.2\"/>"
-                    ));
+                    put(format_args!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.2\"/>"));
                 }
             }
             put(format_args!(
-                "<text class=\"c{colour}\" x=\"{}\" y=\"{:.1}\">{}</text>",
+                "<text x=\"{}\" y=\"{:.1}\">{}</text></g>",
                 right + 6.0,
                 label + 4.0,
                 escape(&line.label)
@@ -255,7 +263,7 @@ mod tests {
             label: label.to_owned(),
             points: [1.0, 10.0, 100.0].into_iter().zip(y).collect(),
             colour: 0,
-            dashed: false,
+            style: Style::Solid,
         };
         Chart {
             title: "a < b".to_owned(),
@@ -305,8 +313,13 @@ mod tests {
     fn flat_and_empty_lines_are_drawn() {
         let mut chart = chart();
         chart.lines = vec![
-            Line { label: "flat".into(), points: vec![(1.0, 3.0)], colour: 1, dashed: true },
-            Line { label: "none".into(), points: vec![], colour: 2, dashed: false },
+            Line {
+                label: "flat".into(),
+                points: vec![(1.0, 3.0)],
+                colour: 1,
+                style: Style::Dashed,
+            },
+            Line { label: "none".into(), points: vec![], colour: 2, style: Style::Points },
         ];
         let svg = chart.svg();
         assert!(svg.contains("flat") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");

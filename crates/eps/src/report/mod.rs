@@ -14,7 +14,7 @@ use crate::experiment::method::Method;
 use crate::experiment::networks::{Loss, Scope};
 use crate::experiment::results::{Results, TaskResults, make_folder};
 use crate::experiment::scores::scopes;
-use chart::{Axis, Chart, Line};
+use chart::{Axis, Chart, Line, Style};
 use pictures::Column;
 
 /// Writes `report.html` and `figures/` into a folder and returns the path of the page.
@@ -47,7 +47,7 @@ pub(crate) fn write(results: &Results, folder: &Path) -> Result<PathBuf> {
         }
     }
     let losses: Vec<Chart> =
-        results.losses.iter().filter(|(_, records)| !records.is_empty()).map(loss).collect();
+        results.losses.iter().map(|(name, records)| loss(name, records)).collect();
     for chart in &losses {
         write_text(&figures.join(format!("{}-loss.svg", chart.title)), &chart.file())?;
     }
@@ -63,15 +63,15 @@ fn write_text(path: &Path, text: &str) -> Result<()> {
 }
 
 /// The loss curves of one network.
-fn loss((name, records): &(String, Vec<Loss>)) -> Chart {
+fn loss(name: &str, records: &[Loss]) -> Chart {
     let line = |label: &str, colour, value: fn(&Loss) -> f64| Line {
         label: label.to_owned(),
         points: records.iter().map(|record| (record.step as f64, value(record))).collect(),
         colour,
-        dashed: false,
+        style: Style::Solid,
     };
     Chart {
-        title: name.clone(),
+        title: name.to_owned(),
         x: Axis { label: "training step".to_owned(), logarithmic: false },
         y: Axis { label: "loss (no unit)".to_owned(), logarithmic: true },
         lines: vec![
@@ -85,6 +85,7 @@ fn loss((name, records): &(String, Vec<Loss>)) -> Chart {
 fn quality(results: &TaskResults) -> Vec<Chart> {
     let title = page::title(results.task());
     let rows = || results.rows.iter().chain(&results.curve);
+    let scopes = scopes(&results.rows);
     // One line a network and estimate: points by ascending calls.
     let line = |label: String, scope: Scope, mean: bool, colour, value: fn(&_) -> Option<f64>| {
         let mut points: Vec<(f64, f64)> = rows()
@@ -97,9 +98,10 @@ fn quality(results: &TaskResults) -> Vec<Chart> {
             })
             .collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Line { label, points, colour, dashed: false }
+        // Of the second network only the table's numbers of calls are known.
+        let style = if scope == scopes[0] { Style::Solid } else { Style::Points };
+        Line { label, points, colour, style }
     };
-    let scopes = scopes(&results.rows);
     let name = |scope: Scope, what: &str| match (scope, scopes.len()) {
         (Scope::AllTasks, 2..) => format!("{what}, all tasks"),
         _ => what.to_owned(),
@@ -123,7 +125,12 @@ fn quality(results: &TaskResults) -> Vec<Chart> {
         && ends[1] > 0.0
     {
         let points = ends.map(|end| (end, linear.psnr_db.mean)).to_vec();
-        psnr.push(Line { label: "linear MMSE".to_owned(), points, colour: 3, dashed: true });
+        psnr.push(Line {
+            label: "linear MMSE".to_owned(),
+            points,
+            colour: 3,
+            style: Style::Dashed,
+        });
     }
     let x = Axis { label: "network calls a sample (NFE)".to_owned(), logarithmic: true };
     [("PSNR (dB)", psnr), ("energy score [0,1]", energy)]

@@ -30,20 +30,21 @@ a{color:inherit}nav ul{list-style:none;padding:0;display:flex;flex-wrap:wrap;gap
 figure{margin:1rem 0}figcaption,caption{color:var(--soft);font-size:.9rem;text-align:left;\
 padding:.3rem 0}\
 .scroll{overflow-x:auto;max-width:100%;-webkit-overflow-scrolling:touch}\
-table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.88rem}\
-.data th,.data td{padding:.28rem .7rem;border-bottom:1px solid var(--rule);text-align:right;\
+table{border-collapse:separate;border-spacing:0;font-variant-numeric:tabular-nums;font-size:.86rem}\
+.data th,.data td{padding:.28rem .55rem;border-bottom:1px solid var(--rule);text-align:right;\
 white-space:nowrap}\
 .data th:first-child,.data td:first-child{text-align:left}\
-.data thead th{border-bottom:2px solid var(--soft);font-weight:600;vertical-align:bottom}\
+.data thead th{border-bottom:2px solid var(--soft);font-weight:600;white-space:normal;\
+vertical-align:bottom}\
 .data tbody th{font-weight:400}\
 .data .none{color:var(--soft)}.data.facts td{text-align:left;white-space:normal;\
 overflow-wrap:anywhere}\
-.grid th{font-size:.78rem;font-weight:600;padding:0 2px 4px;vertical-align:bottom;line-height:1.2;\
+.grid th{font-size:.7rem;font-weight:600;padding:0 2px 4px;vertical-align:bottom;line-height:1.2;\
 width:84px}\
 .grid td{padding:2px}.grid tbody th{text-align:left;padding-right:.6rem;vertical-align:middle}\
 .grid img{display:block;width:84px;height:84px;image-rendering:pixelated}\
 .scale{display:inline-block;width:9rem;height:.7rem;vertical-align:-1px;margin:0 .4rem}\
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(20rem,100%),1fr));\
+.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(20rem,100%),1fr));\
 gap:1rem 1.5rem}.charts svg{width:100%;height:auto;display:block}\
 .holds{color:var(--good)}.fails{color:var(--bad);font-weight:700}\
 pre{background:var(--panel);padding:.7rem .9rem;overflow-x:auto;font-size:.82rem;line-height:1.45}\
@@ -210,7 +211,7 @@ const METHOD: &str = "<h2 id=\"method\">Method</h2>\
 /// How tables and pictures are read.
 const READING: &str = "<h2 id=\"reading\">How to read what follows</h2>\
     <ul><li>Pictures are grey from −1 (black) to 1 (white). Those of EPS are by the network of the \
-    task: the first sample at each number of network calls, then further samples, mean and standard \
+    task where this run has it: the first sample at each number of network calls, then further samples, mean and standard \
     deviation at the most calls.</li>\
     <li><em>PSNR</em> (dB, data range 2) and <em>SSIM</em>: higher is better. Mean ± standard \
     deviation over seeds, where a seed is one sample of every image and its value the mean over \
@@ -244,10 +245,6 @@ fn claims(results: &Results) -> String {
         }
     };
     let row = |estimate: &&Claim| {
-        let label = match estimate.mean_of {
-            None => estimate.method.label(),
-            Some(j) => format!("{}, mean of {j}", estimate.method.label()),
-        };
         let cells: String = results
             .tasks
             .iter()
@@ -255,7 +252,7 @@ fn claims(results: &Results) -> String {
             .collect();
         format!(
             "<tr><th scope=\"row\">{}</th><td>≥ {:.1}</td>{cells}</tr>",
-            escape(&label),
+            escape(&estimate.label()),
             estimate.claimed_db
         )
     };
@@ -345,24 +342,31 @@ fn table(table: &Table) -> String {
 }
 
 fn quality(curves: &[Vec<Chart>]) -> String {
-    let charts: String = curves.iter().flatten().map(Chart::svg).collect();
+    let charts = |what: usize| -> String {
+        curves.iter().filter_map(|charts| charts.get(what)).map(Chart::svg).collect()
+    };
+    let (psnr, energy) = (charts(0), charts(1));
     format!(
         "<h2 id=\"quality\">Quality and network calls</h2>\
-         <figure><div class=\"charts\">{charts}</div><figcaption>PSNR (higher is better) of a sample \
-         and of the mean of all samples, and energy score (lower is better) of the samples, against \
-         the number of network calls a sample; “all tasks” is the one network of all tasks. Few calls \
-         lead towards the posterior mean, whose PSNR is high and which shows no spread; a sample of \
-         the true posterior has twice the mean’s squared error. The energy score judges \
-         both.</figcaption></figure>\n"
+         <p>Few calls lead towards the posterior mean, whose PSNR is high and which shows no spread: \
+         an exact sample of the posterior has twice the squared error of its mean. The energy score \
+         judges closeness and spread together.</p>\
+         <figure><div class=\"charts\">{psnr}</div><figcaption>PSNR of a sample and of the mean of \
+         all samples, higher is better, against the number of network calls a sample. “All tasks” is \
+         the one network of all tasks.</figcaption></figure>\
+         <figure><div class=\"charts\">{energy}</div><figcaption>Energy score of the samples on \
+         pixels in [0, 1], lower is better, against the number of network calls a \
+         sample.</figcaption></figure>\n"
     )
 }
 
 fn training(results: &Results, losses: &[Chart]) -> String {
     let without: Vec<&str> = results
-        .losses
+        .config
+        .networks
         .iter()
-        .filter(|(_, records)| records.is_empty())
-        .map(|(name, _)| name.as_str())
+        .map(|network| network.name.as_str())
+        .filter(|name| !results.losses.contains_key(*name))
         .collect();
     let note = if without.is_empty() {
         String::new()

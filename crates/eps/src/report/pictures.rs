@@ -131,7 +131,7 @@ pub(crate) fn data_uri(picture: &Picture) -> Result<String> {
 pub(crate) fn write_mosaic(path: &Path, rows: &[Vec<Picture>]) -> Result<()> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let colour: Vec<Vec<Picture>> =
-        rows.iter().map(|row| row.iter().map(|picture| in_colour(picture)).collect()).collect();
+        rows.iter().map(|row| row.iter().map(in_colour).collect()).collect();
     let cells: Vec<Option<&Picture>> =
         colour.iter().flat_map(|row| (0..columns).map(move |column| row.get(column))).collect();
     let picture = magnify(&mosaic(&cells, columns, 1), 4);

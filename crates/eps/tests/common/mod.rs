@@ -99,13 +99,18 @@ impl Folder {
 
     /// Writes an untrained EPS network for grey images of [`SIDE`]² pixels.
     pub(crate) fn network(&self, name: &str) {
+        self.network_of(name, SIDE, &[Task::RandomInpainting]);
+    }
+
+    /// Writes an untrained EPS network for tasks on grey images of `side`² pixels.
+    pub(crate) fn network_of(&self, name: &str, side: usize, tasks: &[Task]) {
         let network = SongUNetConfig {
             model_channels: 8,
             channel_mult: vec![1, 1],
             num_blocks: 1,
             attn_resolutions: vec![],
             dropout: 0.0,
-            ..SongUNetConfig::ddpmpp(SIDE, 2, 1)
+            ..SongUNetConfig::ddpmpp(side, 2, 1)
         };
         let config = CheckpointConfig {
             format_version: checkpoint::FORMAT_VERSION,
@@ -115,7 +120,7 @@ impl Folder {
             interpolant: Interpolant::Edm,
             sigma_min: 0.002,
             sigma_max: 80.0,
-            tasks: vec![Task::RandomInpainting],
+            tasks: tasks.to_vec(),
             sigma_y: Some(0.05),
             provenance: Provenance {
                 source: "random weights".to_owned(),

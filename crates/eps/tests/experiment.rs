@@ -1,0 +1,147 @@
+//! `eps experiment main` from flags to report, with small untrained networks and the committed test
+//! images.
+
+#[expect(dead_code, reason = "the other tests need more of it")]
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use common::{Folder, SIDE};
+use eps::data::ArchiveReader;
+use eps::math::Task;
+use serde_json::Value;
+
+const TASKS: [Task; 2] = [Task::RandomInpainting, Task::SuperResolution];
+
+const RUN: &str = "experiment main --profile smoke --samples 2 --calls 1,3 --networks networks \
+                   --network all --tasks random-inpainting,super-resolution --out out";
+
+fn folder() -> Folder {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("networks")).expect("a new folder");
+    folder.network_of("networks/all-tasks.safetensors", 28, &TASKS);
+    folder
+}
+
+/// The scores of `out/results.json`, without what depends on the clock.
+fn scores(folder: &Folder) -> Vec<Value> {
+    let text = std::fs::read_to_string(folder.path("out/results.json")).expect("results");
+    let results: Value = serde_json::from_str(&text).expect("JSON");
+    let tasks = results["tasks"].as_array().expect("a list of tasks");
+    let rows = tasks.iter().flat_map(|task| task["table"].as_array().expect("a list of rows"));
+    let mut rows: Vec<Value> = rows.cloned().collect();
+    for row in &mut rows {
+        row.as_object_mut().and_then(|row| row.remove("seconds")).expect("the time");
+    }
+    rows
+}
+
+/// The cells with the times at which they were written.
+fn cells(folder: &Folder) -> BTreeMap<PathBuf, SystemTime> {
+    std::fs::read_dir(folder.path("out/cells"))
+        .expect("cells")
+        .map(|entry| {
+            let path = entry.expect("a cell").path();
+            let written = path.metadata().and_then(|file| file.modified()).expect("a time");
+            (path, written)
+        })
+        .collect()
+}
+
+#[test]
+fn a_run_writes_its_record_and_goes_on_where_it_was_cut_off() {
+    let folder = folder();
+    let printed = folder.succeeds(RUN);
+    assert!(printed.contains("EPS for all tasks, 3 calls, mean of 2"), "{printed}");
+    assert!(printed.contains("too few samples") && printed.contains("report: out/report.html"));
+
+    // Two tasks, each: A†y, linear MMSE, one call, three calls and the mean of their two samples.
+    let first = scores(&folder);
+    assert_eq!(first.len(), 10);
+    let nfe: Vec<u64> = first[..5].iter().map(|row| row["nfe"].as_u64().unwrap()).collect();
+    assert_eq!(nfe, [0, 0, 1, 3, 6]);
+    assert!(first[2]["psnr_db"]["standard_deviation"].is_number());
+    assert!(first[1]["psnr_db"]["standard_deviation"].is_null());
+
+    let config = std::fs::read_to_string(folder.path("out/config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["config"]["images"].as_array().unwrap().len(), 2);
+    assert_eq!(config["config"]["networks"][0]["sha256"].as_str().unwrap().len(), 64);
+
+    let archives = ArchiveReader::open(&folder.path("out/samples.h5")).unwrap();
+    let groups = archives.groups().unwrap();
+    assert_eq!(groups.len(), 2 * 5, "{groups:?}");
+    let samples = archives.read("super-resolution/eps-all-tasks-3").unwrap();
+    assert_eq!((samples.len(), samples.samples_per_image()), (2, 2));
+    assert!(samples.truth().is_some() && samples.samples().iter().all(|v| v.abs() <= 1.0));
+
+    let report = std::fs::read_to_string(folder.path("out/report.html")).unwrap();
+    assert!(report.contains("name=\"viewport\"") && report.contains("data:image/png;base64,"));
+    // It needs nothing from elsewhere: the one address is the name of SVG.
+    let addresses = report.matches("http").count();
+    assert_eq!(addresses, report.matches("http://www.w3.org/2000/svg").count());
+    assert!(!report.contains("<script") && !report.contains("NaN"));
+    for figure in ["overview.png", "super-resolution.png", "super-resolution-psnr-against-nfe.svg"]
+    {
+        assert!(folder.path("out/figures").join(figure).is_file(), "{figure}");
+    }
+
+    // Its measurements are what `eps restore` takes.
+    folder.succeeds(
+        "restore --measurement out/measurements/super-resolution.h5 \
+         --network networks/all-tasks.safetensors --samples 1 --calls 1 --out restored",
+    );
+
+    // One cell is lost and one damaged: these two are computed again, to the same scores.
+    let before = cells(&folder);
+    let lost = folder.path("out/cells/random-inpainting.eps-all-tasks-3.0.h5");
+    let damaged = folder.path("out/cells/super-resolution.eps-all-tasks-1.0.h5");
+    std::fs::remove_file(&lost).unwrap();
+    std::fs::write(&damaged, "no cell").unwrap();
+    folder.succeeds(RUN);
+    assert_eq!(scores(&folder), first);
+    let after = cells(&folder);
+    assert_eq!(before.len(), after.len());
+    for (path, written) in before {
+        let again = path == lost || path == damaged;
+        assert_eq!(after[&path] != written, again, "{}", path.display());
+    }
+
+    // Another seed is another run.
+    folder.succeeds(&format!("{RUN} --seed 1"));
+    assert_ne!(scores(&folder), first);
+}
+
+#[test]
+fn claims_that_fail_fail_the_verification() {
+    let folder = folder();
+    let flags = "--images 2 --samples 2 --calls 1 --network all --tasks super-resolution";
+    let output =
+        folder.eps(&format!("experiment main --profile verify {flags} --networks networks"));
+    let (printed, error) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(printed.contains("claimed ≥ 1.0 dB: FAILS"), "{printed}");
+    assert!(error.contains("1 claims about the networks fail"), "{error}");
+}
+
+#[test]
+fn bad_input_is_named_before_anything_is_written() {
+    let folder = folder();
+    folder.fails(&RUN.replace("smoke", "fast"), 2, &["\"fast\"", "smoke, quick, full, verify"]);
+    folder.fails(&RUN.replace("random-inpainting", "denoising"), 2, &["denoising", "motion-blur"]);
+    folder.fails(&RUN.replace("1,3", "3,1"), 2, &["[3, 1]", "ascending"]);
+    folder.fails(&format!("{RUN} --device tpu"), 2, &["\"tpu\"", "cuda:N"]);
+    folder.fails(&format!("{RUN} --images 10001"), 1, &["10001", "1 to 10000"]);
+    folder.fails(&format!("{RUN} --data nowhere"), 1, &["t10k-images", "nowhere"]);
+    let missing = ["all-tasks.safetensors is missing", "--networks"];
+    folder.fails(&RUN.replace("--networks networks", "--networks none"), 1, &missing);
+    let motion = RUN.replace("random-inpainting", "motion-blur");
+    folder.fails(&motion, 1, &["all-tasks.safetensors", "super-resolution, not for motion-blur"]);
+    folder.network_of("networks/all-tasks.safetensors", SIDE, &TASKS);
+    folder.fails(RUN, 1, &["all-tasks.safetensors", "[1, 8, 8]", "[1, 28, 28]"]);
+    std::fs::write(folder.path("networks/all-tasks.safetensors"), "cut").unwrap();
+    folder.fails(RUN, 1, &["all-tasks.safetensors"]);
+}
