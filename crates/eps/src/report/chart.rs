@@ -214,12 +214,18 @@ impl Chart {
         for (line, label) in self.lines.iter().filter(|line| !line.points.is_empty()).zip(labels) {
             let places = line.points.iter().map(|p| (x.place(p.0), y.place(p.1)));
             let path: Vec<String> = places.clone().map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
-            let (colour, dashed) = (line.colour % 4, if line.dashed { " dashed" } else { "" });
-            put(format_args!("<g class=\"c{colour}{dashed}\"><path d=\"M{}\"/>", path.join("L")));
-            if !line.dashed && line.points.len() <= 20 {
-                for (x, y) in places {
-                    put(format_args!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.2\"/>"));
-                }
+            let dashed = if line.style == Style::Dashed { " dashed" } else { "" };
+            put(format_args!("<g class=\"c{}{dashed}\">", line.colour % 4));
+            if line.style != Style::Points {
+                put(format_args!("<path d=\"M{}\"/>", path.join("L")));
+            }
+            let radius = match line.style {
+                Style::Solid if line.points.len() <= 20 => Some(2.2),
+                Style::Points => Some(3.2),
+                _ => None,
+            };
+            for ((x, y), radius) in places.zip(radius.into_iter().cycle()) {
+                put(format_args!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\"/>"));
             }
             put(format_args!(
                 "<text x=\"{}\" y=\"{:.1}\">{}</text></g>",
