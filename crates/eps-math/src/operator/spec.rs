@@ -11,7 +11,7 @@ use crate::{MathError, Shape};
 pub enum OperatorSpec {
     /// Inpainting with a mask in row-major order, 1 where a pixel is observed, 0 where it is not.
     Mask {
-        /// [height, width]
+        /// `[height, width]`
         observed: Vec<u8>,
     },
     /// Super-resolution from k×k means.
@@ -21,7 +21,7 @@ pub enum OperatorSpec {
     },
     /// Circular blur by given taps.
     CircularBlur {
-        /// [rows][columns]
+        /// Rows of taps.
         kernel: Vec<Vec<f64>>,
     },
     /// Circular blur by a Gaussian.
@@ -40,14 +40,14 @@ pub enum OperatorSpec {
     },
     /// R ⊗ C on every channel.
     Separable {
-        /// R, [p][height]
+        /// R, p rows of `height` entries.
         vertical: Vec<Vec<f64>>,
-        /// C, [q][width]
+        /// C, q rows of `width` entries.
         horizontal: Vec<Vec<f64>>,
     },
     /// Any matrix on the flattened image.
     Dense {
-        /// A, [m][channels · height · width]
+        /// A, m rows of channels · height · width entries.
         matrix: Vec<Vec<f64>>,
     },
 }

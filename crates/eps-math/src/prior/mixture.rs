@@ -63,13 +63,13 @@ impl Mixture {
         &self.components
     }
 
-    /// E[x] = Σ w_k m_k.
+    /// The mean Σ w_k m_k.
     #[must_use]
     pub fn mean(&self) -> Vec<f64> {
         average(&self.weights(), self.components.iter().map(|c| c.mean().to_vec()))
     }
 
-    /// Cov[x] = Σ w_k (C_k + (m_k − m)(m_k − m)ᵀ), n×n.
+    /// The covariance Σ w_k (C_k + (m_k − m)(m_k − m)ᵀ), n×n.
     #[must_use]
     pub fn covariance(&self) -> Mat<f64> {
         let (mean, n) = (self.mean(), self.dimension());

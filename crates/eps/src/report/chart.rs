@@ -67,7 +67,7 @@ pub(crate) struct Chart {
 const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 250.0;
 /// Left, right, top and bottom of the plot.
-const PLOT: (f64, f64, f64, f64) = (48.0, 290.0, 30.0, 208.0);
+const PLOT: (f64, f64, f64, f64) = (56.0, 290.0, 30.0, 208.0);
 /// The height of a label at a line's end.
 const LABEL: f64 = 13.0;
 
