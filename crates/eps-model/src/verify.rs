@@ -2,7 +2,7 @@
 //!
 //! A fixture describes a network, its tensors, and for several σ the first and last 32 values, the
 //! mean and the root mean square of D(x; σ). Weights and input are not stored: both follow a rule.
-//! With v = 2·u01(NAME)[i] − 1 at flat row-major index i of the tensor NAME ([`eps_math::rng::u01`]):
+//! With v = 2·`u01(NAME)[i]` − 1 at flat row-major index i of the tensor NAME ([`eps_math::rng::u01`]):
 //!
 //! ```text
 //! one dimension    …weight: 1 + 0.1 v    …freqs: 16 v    else: 0.1 v
