@@ -109,10 +109,10 @@ impl Precondition {
         }
     }
 
-    /// The network's noise input ¼ ln σ_t.
+    /// A network's input for a noise level: ¼ ln σ_t, or ¼ ln of the diagonal of Σ⋆.
     #[must_use]
-    pub fn noise_input(sigma_t: f64) -> f64 {
-        0.25 * sigma_t.ln()
+    pub fn noise_input<T: Real>(level: T) -> T {
+        level.ln() * 0.25
     }
 }
 

@@ -24,6 +24,10 @@ pub trait Real:
     #[must_use]
     fn where_positive(self, condition: &Self) -> Self;
 
+    /// The natural logarithm.
+    #[must_use]
+    fn ln(self) -> Self;
+
     /// The reciprocal.
     #[must_use]
     fn recip(self) -> Self;
@@ -42,6 +46,10 @@ impl Real for f64 {
 
     fn where_positive(self, condition: &Self) -> Self {
         if *condition > 0.0 { self } else { 0.0 }
+    }
+
+    fn ln(self) -> Self {
+        Self::ln(self)
     }
 
     fn recip(self) -> Self {

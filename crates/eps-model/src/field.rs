@@ -10,9 +10,12 @@ use tch::{Device, Kind, Tensor};
 pub struct Field(pub Tensor);
 
 impl Field {
-    /// One value an image, `[B, 1, 1, 1]` on `device`.
+    /// One value an image, `[B, 1, 1, 1]` on `device`; a single value is filled in there.
     #[must_use]
     pub fn per_image(values: &[f64], device: Device) -> Self {
+        if let [value] = values {
+            return Self(Tensor::full([1, 1, 1, 1], *value, (Kind::Double, device)));
+        }
         Self(Tensor::from_slice(values).view([-1, 1, 1, 1]).to_device(device))
     }
 }
@@ -76,6 +79,10 @@ impl Mul<f64> for Field {
 impl Real for Field {
     fn sqrt(self) -> Self {
         Self(self.0.sqrt())
+    }
+
+    fn ln(self) -> Self {
+        Self(self.0.log())
     }
 
     fn recip(self) -> Self {

@@ -101,7 +101,8 @@ impl NetworkDenoiser {
             inputs.push(condition_tensor(*condition, query).to_kind(kind));
         }
         let batch = query.mu.size()[0];
-        let c_noise = (query.level.sigma().0.log() * 0.25)
+        let c_noise = Precondition::noise_input(query.level.sigma())
+            .0
             .flatten(0, -1)
             .expand([batch], false)
             .to_kind(Kind::Float);
@@ -120,11 +121,12 @@ fn condition_tensor(condition: Condition, query: &Query<'_>) -> Tensor {
             let size = query.mu.size();
             let diagonal = match noise {
                 Noise::Anisotropic { measurement, sigma_star } => {
-                    measurement.operator().pixel_diagonal(sigma_star)
+                    Field(measurement.operator().pixel_diagonal(sigma_star))
                 }
-                Noise::Isotropic => query.level.sigma().square().0,
+                Noise::Isotropic => query.level.sigma().square(),
             };
-            (diagonal.log() * 0.25)
+            Precondition::noise_input(diagonal)
+                .0
                 .mean_dim([1i64].as_slice(), true, Kind::Double)
                 .expand([size[0], 1, size[2], size[3]], false)
         }
