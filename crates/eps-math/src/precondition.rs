@@ -20,17 +20,23 @@ pub enum PreconditionMode {
     Scalar,
     /// EDM's scalars at the noise that each eigenvector of AᵀA really carries: functions of Σ⋆.
     Spectral,
+    /// As spectral, but c_skip passes a measured direction only where its noise is well below the
+    /// data: [`Precondition::guarded_factors`].
+    Guarded,
 }
 
 /// The preconditioning of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Precondition {
-    /// Scalar or spectral.
+    /// Scalar, spectral or guarded.
     pub mode: PreconditionMode,
     /// σ_data, the standard deviation of the data per coordinate; 0.5 in EDM.
     pub sigma_data: f64,
 }
+
+/// σ_d over the noise from which on the guarded mode distrusts a measured direction.
+const GUARD: f64 = 7.0;
 
 /// EDM's three factors at one noise variance.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +84,36 @@ impl Precondition {
         }
     }
 
+    /// The factors of the guarded mode at noise variance s under a state of noise variance σ_t².
+    ///
+    /// ```text
+    /// ρ = 1/s − 1/σ_t²    1/s' = 1/σ_t² + ρ²/(ρ + (7/σ_d)²)    c_skip = σ_d²/(s' + σ_d²)
+    /// c_in = 1/√(s + σ_d²)    c_out = √((1 − c_skip)² σ_d² + c_skip² s)
+    /// ```
+    ///
+    /// ρ = λ/σ_y² is what the measurement tells of a direction. Images have far less than σ_d² at
+    /// the high frequencies of which a blur leaves a little: there EDM's c_skip passes noise of up
+    /// to σ_d/2, which the network would have to tell from the image; this one passes at most a
+    /// quarter of σ_d. For isotropic noise ρ = 0, and the factors are EDM's.
+    #[must_use]
+    pub fn guarded_factors<T: Real>(
+        &self,
+        variance: T,
+        level_variance: T,
+    ) -> PreconditionFactors<T> {
+        let data = self.sigma_data * self.sigma_data;
+        let state = level_variance.recip();
+        let measured = variance.clone().recip() - state.clone();
+        let trusted = measured.clone().square() / (measured + GUARD * GUARD / data);
+        let skip = ((state + trusted).recip() + data).recip() * data;
+        let rest = skip.clone() * -1.0 + 1.0;
+        PreconditionFactors {
+            output: (rest.square() * data + skip.clone().square() * variance.clone()).sqrt(),
+            skip,
+            input: (variance + data).sqrt().recip(),
+        }
+    }
+
     /// The gains of the network's input c_in μ⋆, with α and β multiplied through: finite on the
     /// whole path, α = 0 and β = 0 included, where [`pivot_gains`](crate::pivot::pivot_gains) and
     /// [`Precondition::factors`] alone are not.
@@ -97,7 +133,7 @@ impl Precondition {
         let c_in_null = (alpha.clone().square() * data + beta_squared.clone()).sqrt().recip();
         // One over what the numerators are divided by, for λ > 0.
         let scale = match self.mode {
-            PreconditionMode::Spectral => {
+            PreconditionMode::Spectral | PreconditionMode::Guarded => {
                 (q.clone() * (q * data + beta_squared.clone() * noise)).sqrt().recip()
             }
             PreconditionMode::Scalar => alpha.clone() * c_in_null.clone() / q,
@@ -121,7 +157,8 @@ mod tests {
     use super::*;
     use crate::pivot::pivot_gains;
 
-    const MODES: [PreconditionMode; 2] = [PreconditionMode::Scalar, PreconditionMode::Spectral];
+    const MODES: [PreconditionMode; 3] =
+        [PreconditionMode::Scalar, PreconditionMode::Spectral, PreconditionMode::Guarded];
 
     #[test]
     fn isotropic_factors_are_those_of_edm() {
@@ -134,6 +171,42 @@ mod tests {
     }
 
     #[test]
+    fn guarded_factors_are_those_of_edm_for_isotropic_noise() {
+        let precondition = Precondition { mode: PreconditionMode::Guarded, sigma_data: 0.71 };
+        for sigma in [0.002, 0.1, 1.0, 80.0] {
+            let variance = sigma * sigma;
+            let (edm, guarded) =
+                (precondition.factors(variance), precondition.guarded_factors(variance, variance));
+            // ρ is 0 exactly; c_out of EDM is a root of two products.
+            let close = |a: f64, b: f64| (a - b).abs() <= 16.0 * f64::EPSILON * b.abs();
+            assert!(close(guarded.skip, edm.skip) && close(guarded.input, edm.input), "{sigma}");
+            assert!(close(guarded.output, edm.output), "{sigma}: {guarded:?} {edm:?}");
+        }
+    }
+
+    /// The target (x₀ − c_skip μ)/c_out has variance 1 by its formula; what c_skip lets through of
+    /// the noise is bounded, and a direction that is measured well passes as in the spectral mode.
+    #[test]
+    fn the_guard_keeps_noise_out() {
+        let precondition = Precondition { mode: PreconditionMode::Guarded, sigma_data: 0.71 };
+        let passed = |variance: f64, factors: &PreconditionFactors| factors.skip * variance.sqrt();
+        let (mut guarded_most, mut edm_most) = (0f64, 0f64);
+        for i in 0..4000 {
+            let variance = 10f64.powf(-6.0 + f64::from(i) / 400.0);
+            let level = f64::max(6400.0, variance);
+            let guarded = precondition.guarded_factors(variance, level);
+            guarded_most = guarded_most.max(passed(variance, &guarded));
+            edm_most = edm_most.max(passed(variance, &precondition.factors(variance)));
+            assert!((0.0..=1.0).contains(&guarded.skip) && guarded.output > 0.0);
+        }
+        // σ²_d σ/(σ² + σ_d²) has its maximum σ_d/2 at σ = σ_d.
+        assert!((edm_most / 0.71 - 0.5).abs() < 1e-5, "{edm_most}");
+        assert!(guarded_most < 0.25 * 0.71, "{guarded_most}");
+        let well_measured = precondition.guarded_factors(1e-4, 6400.0);
+        assert!(well_measured.skip > 0.999);
+    }
+
+    #[test]
     fn input_gains_are_c_in_times_the_pivot() {
         for mode in MODES {
             let precondition = Precondition { mode, sigma_data: 0.71 };
@@ -142,7 +215,7 @@ mod tests {
                     let gains = pivot_gains(lambda, &level, 0.05);
                     let variance = match mode {
                         PreconditionMode::Scalar => level.sigma().powi(2),
-                        PreconditionMode::Spectral => gains.sigma_star,
+                        PreconditionMode::Spectral | PreconditionMode::Guarded => gains.sigma_star,
                     };
                     let c_in = precondition.factors(variance).input;
                     let input = precondition.input_gains(lambda, &level, 0.05);

@@ -81,13 +81,18 @@ impl NetworkDenoiser {
     /// The preconditioning factors at the noise of a query.
     #[must_use]
     pub fn factors<'a>(&self, query: &Query<'a>) -> Factors<'a> {
-        let (variance, noise) = match (query.noise, self.precondition.mode) {
+        let level_variance = query.level.sigma().square();
+        let (factors, noise) = match (query.noise, self.precondition.mode) {
             (Noise::Anisotropic { sigma_star, .. }, PreconditionMode::Spectral) => {
-                (sigma_star.clone(), query.noise)
+                (self.precondition.factors(sigma_star.clone()), query.noise)
             }
-            _ => (query.level.sigma().square(), Noise::Isotropic),
+            (Noise::Anisotropic { sigma_star, .. }, PreconditionMode::Guarded) => {
+                let factors = self.precondition.guarded_factors(sigma_star.clone(), level_variance);
+                (factors, query.noise)
+            }
+            _ => (self.precondition.factors(level_variance), Noise::Isotropic),
         };
-        Factors { factors: self.precondition.factors(variance), noise }
+        Factors { factors, noise }
     }
 
     /// The raw output of F for a query, `[B, C, H, W]` in the network's precision.
@@ -161,6 +166,18 @@ impl Factors<'_> {
             Noise::Isotropic => x * &gains.0,
             Noise::Anisotropic { measurement, .. } => measurement.operator().spectral_map(x, gains),
         }
+    }
+
+    /// The mean of c_out² over all directions, tr c_out²/N, `[B, 1, 1, 1]`.
+    pub fn mean_squared_output(&self) -> Tensor {
+        let squared = self.factors.output.clone().square();
+        let diagonal = match self.noise {
+            Noise::Isotropic => squared.0,
+            Noise::Anisotropic { measurement, .. } => {
+                measurement.operator().pixel_diagonal(&squared)
+            }
+        };
+        diagonal.mean_dim([1i64, 2, 3].as_slice(), true, Kind::Double)
     }
 
     /// What F should return: c_out⁻¹ (x₀ − c_skip μ).

@@ -85,6 +85,10 @@ pub enum LossWeight {
     Edm,
     /// ‖c_out⁻¹ (D − x₀)‖², which is the same for scalar preconditioning.
     Preconditioned,
+    /// ‖D − x₀‖²/(tr c_out²/N): every direction weighs alike in an image, and every level and task
+    /// alike in a batch. Where `preconditioned` asks for the same relative accuracy in directions
+    /// that are measured to within σ_y, this asks for accuracy where the error of an image is.
+    Trace,
 }
 
 /// The learning rate after the warm-up.

@@ -123,17 +123,17 @@ fn weighted_error(
     let factors: Factors<'_> = denoiser.factors(query);
     let target = factors.target(x_0, query.mu);
     let raw = denoiser.raw(query, &factors, mode);
-    match weight {
-        LossWeight::Preconditioned => {
-            (raw.to_kind(Kind::Float) - target.to_kind(Kind::Float)).square().mean(Kind::Float)
-        }
+    let residual = raw.to_kind(Kind::Double) - target;
+    let error = |residual: &Tensor| factors.scale(residual, &factors.factors.output);
+    let weighted = match weight {
+        LossWeight::Preconditioned => residual.to_kind(Kind::Float).square(),
+        LossWeight::Trace => error(&residual).square() / factors.mean_squared_output(),
         LossWeight::Edm => {
             let scalar =
                 denoiser.precondition().factors(eps_math::Real::square(query.level.sigma()));
             let Field(c_out) = scalar.output;
-            let error =
-                factors.scale(&(raw.to_kind(Kind::Double) - target), &factors.factors.output);
-            (error / c_out).square().mean(Kind::Double).to_kind(Kind::Float)
+            (error(&residual) / c_out).square()
         }
-    }
+    };
+    weighted.mean(Kind::Double).to_kind(Kind::Float)
 }

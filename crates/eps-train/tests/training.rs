@@ -146,7 +146,7 @@ fn numbers_out_of_range_are_named() {
     }
 }
 
-/// With scalar preconditioning both weights are one loss, and EDM's formula gives it.
+/// With scalar preconditioning all weights are one loss, and EDM's formula gives it.
 #[test]
 fn the_weights_agree_for_scalar_preconditioning() {
     let precondition = Precondition { mode: PreconditionMode::Scalar, sigma_data: 0.5 };
@@ -163,13 +163,15 @@ fn the_weights_agree_for_scalar_preconditioning() {
     let (edm, preconditioned) = (value(LossWeight::Edm), value(LossWeight::Preconditioned));
     // Means of 1024 squares, one in f32.
     assert!((edm / preconditioned - 1.0).abs() < 1e-5, "{edm} {preconditioned}");
+    let trace = value(LossWeight::Trace);
+    assert!((trace / preconditioned - 1.0).abs() < 1e-5, "{trace} {preconditioned}");
 }
 
 /// An untrained network returns about 0, so that the loss of its target is about 1 an axis: the
-/// preconditioning makes it so in both modes, wherever the noise and whatever the operator.
+/// preconditioning makes it so in every mode, wherever the noise and whatever the operator.
 #[test]
 fn targets_have_order_one() {
-    for mode in [PreconditionMode::Scalar, PreconditionMode::Spectral] {
+    for mode in [PreconditionMode::Scalar, PreconditionMode::Spectral, PreconditionMode::Guarded] {
         let precondition = Precondition { mode, sigma_data: 0.58 };
         for task in Task::ALL {
             let objective = Objective::Eps { tasks: vec![task], sigma_y: 0.05 };
@@ -181,14 +183,14 @@ fn targets_have_order_one() {
                 config.conditions.clone(),
                 Precision::F32,
             );
-            // White images of variance 1/3 = 0.58²: spectral targets have variance 1 in every
+            // White images of variance 1/3 = 0.58²: spectral and guarded targets have variance 1 in every
             // direction; scalar ones have less where the pivot knows more than x_t does.
             let x_0 = images().train.to_kind(Kind::Double) / 127.5 - 1.0;
             let streams = BatchStreams { seed: 1, batch: 2 };
             let value =
                 loss(&denoiser, &config, &x_0, streams, Mode::Eval).unwrap().double_value(&[]);
             let range = match mode {
-                PreconditionMode::Spectral => 0.9..1.1,
+                PreconditionMode::Spectral | PreconditionMode::Guarded => 0.9..1.1,
                 PreconditionMode::Scalar => 0.0..1.1,
             };
             assert!(range.contains(&value), "{mode:?} {task:?}: {value}");

@@ -2,6 +2,7 @@
 
 use eps_data::Provenance;
 use eps_math::{Schedule, Task};
+use eps_model::Precision;
 use eps_sample::Solver;
 use serde::Serialize;
 
@@ -39,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) curve: Vec<usize>,
     /// Samples that are drawn at once.
     pub(crate) batch: usize,
+    /// The precision of the networks.
+    pub(crate) precision: Precision,
     /// The SHA-256 of the file of the linear estimate's prior.
     pub(crate) moments: String,
     /// The networks.

@@ -10,7 +10,7 @@ use clap::Args;
 use eps_data::digest::sha256_file;
 use eps_data::fashion_mnist::Split;
 use eps_math::{Schedule, Task};
-use eps_model::NetworkDenoiser;
+use eps_model::{NetworkDenoiser, Precision};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use tch::Device;
@@ -51,6 +51,9 @@ pub(crate) struct Arguments {
     profile: Profile,
     #[command(flatten)]
     device: DeviceFlags,
+    /// The precision of the networks: f32, bf16 or f16; everything else is computed in f64
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
     /// Folder of the networks: TASK.safetensors and all-tasks.safetensors [default: that of the
     /// repository]
     #[arg(long, value_name = "FOLDER")]
@@ -68,7 +71,10 @@ pub(crate) struct Arguments {
     /// Networks: those of each task, or the one of all tasks [default: both]
     #[arg(long, value_enum, value_name = "WHICH")]
     network: Option<Scope>,
-    /// Test images, 1 to 10000, instead of the profile's
+    /// The split that the images are taken from: test, or validation for choosing between networks
+    #[arg(long, value_name = "SPLIT", default_value = "test")]
+    split: Split,
+    /// Images, 1 to as many as the split has, instead of the profile's
     #[arg(long, value_name = "N", value_parser = count)]
     images: Option<usize>,
     /// Samples of each image, instead of the profile's
@@ -164,12 +170,12 @@ struct Run {
 impl Run {
     fn prepare(arguments: &Arguments) -> Result<Self> {
         let profile = arguments.sizes()?;
-        let device = arguments.device.apply();
+        let (device, precision) = (arguments.device.apply(), arguments.precision);
         let wanted = |task: &Task| arguments.tasks.is_empty() || arguments.tasks.contains(task);
         let tasks: Vec<Task> = Task::ALL.into_iter().filter(wanted).collect();
         let scopes = arguments.network.map_or(vec![Scope::PerTask, Scope::AllTasks], |s| vec![s]);
 
-        let set = dataset::load("fashion-mnist", Split::Test, arguments.data.as_deref())?;
+        let set = dataset::load("fashion-mnist", arguments.split, arguments.data.as_deref())?;
         let prior = moments::load(&dataset::folders(arguments.data.as_deref()), set.shape())?;
         let folder = arguments.networks.clone().unwrap_or_else(|| {
             let here = PathBuf::from(NETWORKS);
@@ -179,7 +185,7 @@ impl Run {
         for scope in &scopes {
             let mut add = |name: &str, tasks: &[Task]| {
                 let file = NetworkFile::find(&folder, name)?;
-                networks.push((name.to_owned(), file.load(tasks, set.shape(), device)?));
+                networks.push((name.to_owned(), file.load(tasks, set.shape(), device, precision)?));
                 files.push(file);
                 anyhow::Ok(())
             };
@@ -209,6 +215,7 @@ impl Run {
             calls: profile.calls.clone(),
             curve: profile.curve.clone(),
             batch,
+            precision,
             moments: prior.sha256.clone(),
             networks: files,
             images,
@@ -289,6 +296,7 @@ impl Run {
         };
         json!({
             "program": program,
+            "precision": self.config.precision,
             "device": self.environment["device"],
             "threads": self.environment["threads"],
             "dataset": self.config.dataset.sha256,

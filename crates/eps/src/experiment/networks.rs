@@ -82,8 +82,9 @@ impl NetworkFile {
         tasks: &[Task],
         shape: Shape,
         device: Device,
+        precision: Precision,
     ) -> Result<NetworkDenoiser> {
-        let checkpoint = checkpoint::load(&self.path, device, Precision::F32)?;
+        let checkpoint = checkpoint::load(&self.path, device, precision)?;
         let (config, path) = (&checkpoint.config, self.path.display());
         if let Some(task) = tasks.iter().find(|task| !config.tasks.contains(task)) {
             bail!(
