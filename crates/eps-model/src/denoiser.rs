@@ -67,6 +67,11 @@ impl Measurement {
         &self.y
     }
 
+    /// Aᵀy, `[B, C, H, W]` in f64.
+    pub fn adjoint_y(&self) -> &Tensor {
+        &self.adjoint_y
+    }
+
     /// The measurement in the image's shape, see [`TensorOperator::lift`].
     pub fn lifted_y(&self) -> &Tensor {
         &self.lifted_y
@@ -84,7 +89,16 @@ impl Measurement {
     /// x_t: `[B, C, H, W]` in f64; `level`: `[B, 1, 1, 1]` or `[1, 1, 1, 1]`
     #[must_use]
     pub fn pivot(&self, x_t: &Tensor, level: &Level<Field>) -> Pivot {
-        let gains = pivot_gains(self.operator.eigenvalues().clone(), level, self.sigma_y);
+        self.pivot_under(x_t, level, self.sigma_y)
+    }
+
+    /// The pivot under another standard deviation of the measurement's noise.
+    ///
+    /// # Shapes
+    /// As [`Measurement::pivot`].
+    #[must_use]
+    pub fn pivot_under(&self, x_t: &Tensor, level: &Level<Field>, sigma_y: f64) -> Pivot {
+        let gains = pivot_gains(self.operator.eigenvalues().clone(), level, sigma_y);
         let mu_star = self.operator.spectral_map(x_t, &gains.state)
             + self.operator.spectral_map(&self.adjoint_y, &gains.observation);
         Pivot { mu_star, sigma_star: gains.sigma_star }

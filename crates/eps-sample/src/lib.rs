@@ -2,8 +2,9 @@
 //!
 //! The way of the data: a [`eps_model::Measurement`] and a [`eps_model::Denoiser`] make an
 //! [`Estimator`] ([`Eps`]); a [`Solver`] walks it down a grid of noise levels from the noise of
-//! [`NoiseKeys`] to a batch of samples.
+//! [`NoiseKeys`] to a batch of samples. Other methods, on a frozen prior, are [`contenders`].
 
+pub mod contenders;
 mod error;
 mod estimator;
 mod noise;

@@ -127,10 +127,17 @@ pub fn edm_euler(
     x: Tensor,
     sigmas: &[f64],
 ) -> Result<Tensor, SampleError> {
-    walk(x, sigmas, |x, _, sigma, next| {
-        let d = estimator.estimate(x, Level::edm(sigma));
-        (x - &d) * (next / sigma) + d
-    })
+    walk(x, sigmas, |x, _, sigma, next| euler_step(estimator, x, (sigma, next)))
+}
+
+/// One step of [`edm_euler`] from level σ to σ'.
+pub(crate) fn euler_step(
+    estimator: &dyn Estimator,
+    x: &Tensor,
+    (sigma, next): (f64, f64),
+) -> Tensor {
+    let d = estimator.estimate(x, Level::edm(sigma));
+    (x - &d) * (next / sigma) + d
 }
 
 /// EDM's sampler of second order: Heun steps, with churn where it is given.
@@ -197,19 +204,33 @@ pub fn ddim(
     eta: f64,
     keys: &NoiseKeys,
 ) -> Result<Tensor, SampleError> {
-    if !(0.0..=1.0).contains(&eta) {
-        return Err(SampleError::OutOfRange { what: "η", value: eta, range: "in [0, 1]" });
-    }
+    check_unit("η", eta)?;
     walk(x, sigmas, |x, step, sigma, next| {
         let d = estimator.estimate(x, Level::edm(sigma));
-        let sigma_eta = eta * next * (1.0 - (next / sigma).powi(2)).sqrt();
-        let kept = (next * next - sigma_eta * sigma_eta).max(0.0).sqrt();
-        let moved = (x - &d) * (kept / sigma) + d;
-        if sigma_eta == 0.0 {
-            return moved;
-        }
-        moved + keys.step(step as u64 + 1, shape_of(x), x.device()) * sigma_eta
+        ddim_step(&d, &((x - &d) / sigma), (sigma, next), eta, || {
+            keys.step(step as u64 + 1, shape_of(x), x.device())
+        })
     })
+}
+
+/// One step of [`ddim`] from a clean estimate and a direction ε̂, from level σ to σ'.
+pub(crate) fn ddim_step(
+    estimate: &Tensor,
+    direction: &Tensor,
+    (sigma, next): (f64, f64),
+    eta: f64,
+    noise: impl FnOnce() -> Tensor,
+) -> Tensor {
+    let sigma_eta = eta * next * (1.0 - (next / sigma).powi(2)).sqrt();
+    let kept = (next * next - sigma_eta * sigma_eta).max(0.0).sqrt();
+    let moved = direction * kept + estimate;
+    if sigma_eta == 0.0 { moved } else { moved + noise() * sigma_eta }
+}
+
+/// Checks a constant that is a share.
+pub(crate) fn check_unit(what: &'static str, value: f64) -> Result<(), SampleError> {
+    let error = SampleError::OutOfRange { what, value, range: "in [0, 1]" };
+    if (0.0..=1.0).contains(&value) { Ok(()) } else { Err(error) }
 }
 
 /// Euler steps along the velocity of an interpolant, of the prior or of the posterior.
@@ -238,7 +259,7 @@ pub fn flow_euler(
 }
 
 /// Checks a grid, walks it step by step, and checks that every state is finite.
-fn walk(
+pub(crate) fn walk(
     mut x: Tensor,
     grid: &[f64],
     step: impl Fn(&Tensor, usize, f64, f64) -> Tensor,
@@ -267,7 +288,7 @@ fn check_grid(grid: &[f64]) -> Result<(), SampleError> {
     if grid[grid.len() - 1] != 0.0 { error(grid.len() - 1) } else { Ok(()) }
 }
 
-fn shape_of(x: &Tensor) -> Shape {
+pub(crate) fn shape_of(x: &Tensor) -> Shape {
     let side = |axis: usize| x.size()[axis] as usize;
     Shape { channels: side(1), height: side(2), width: side(3) }
 }

@@ -1,0 +1,85 @@
+//! DDNM: denoising diffusion null-space models (Wang, Yu and Zhang 2023).
+//!
+//! The form here is the one of arXiv 2606.17048. DDNM+ as published (its SVD form with η = 0.85, 100
+//! steps and no time travel) is, in EDM's variable, the step of [DDRM](super::ddrm) at η_b = 1: λ_i,
+//! d1 and d2 of its Appendix I are that method's three cases.
+
+use eps_math::{Level, Real};
+use eps_model::Measurement;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use crate::solver::{check_unit, ddim_step, shape_of, walk};
+use crate::{Estimator, NoiseKeys, SampleError};
+
+/// The constants of DDNM as arXiv 2606.17048 runs it on EDM (its Table 12).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ddnm {
+    /// η of DDIM in [0, 1]; 0.85.
+    pub eta: f64,
+    /// ε of the regularised inverse Aᵀ(AAᵀ + ε)⁻¹: 0 where A† is tame, 1e-3 for blurs.
+    pub regularisation: f64,
+}
+
+impl Ddnm {
+    /// The factor of Aᵀ(y − A D) in the correction of D, at one eigenvalue λ of AᵀA.
+    ///
+    /// ```text
+    /// D̂ = D + λ_t Aᵀ(AAᵀ + ε)⁻¹ (y − A D)      λ_t = σ²/(σ² + σ_y²)
+    /// ```
+    #[must_use]
+    pub fn gain<T: Real>(&self, lambda: T, sigma_y: f64, sigma: f64) -> T {
+        let trust = sigma * sigma / (sigma * sigma + sigma_y * sigma_y);
+        ((lambda.clone() + self.regularisation).recip() * trust).where_positive(&lambda)
+    }
+}
+
+/// Draws samples with DDNM: D is corrected towards the measurement, and DDIM(η) goes on from it along
+/// the direction of the uncorrected D. One prior call a step.
+///
+/// # Errors
+/// Those of a [`Solver`](crate::Solver), and [`SampleError::OutOfRange`] for a constant.
+pub fn ddnm(
+    prior: &dyn Estimator,
+    measurement: &Measurement,
+    x: Tensor,
+    sigmas: &[f64],
+    constants: &Ddnm,
+    keys: &NoiseKeys,
+) -> Result<Tensor, SampleError> {
+    check_unit("η", constants.eta)?;
+    if !(constants.regularisation >= 0.0) {
+        let value = constants.regularisation;
+        return Err(SampleError::OutOfRange { what: "ε", value, range: "at least 0" });
+    }
+    let operator = measurement.operator();
+    walk(x, sigmas, |x, step, sigma, next| {
+        let d = prior.estimate(x, Level::edm(sigma));
+        let residual = operator.adjoint(&(measurement.y() - operator.apply(&d)));
+        let gain = constants.gain(operator.eigenvalues().clone(), measurement.sigma_y(), sigma);
+        let corrected = &d + operator.spectral_map(&residual, &gain);
+        ddim_step(&corrected, &((x - &d) / sigma), (sigma, next), constants.eta, || {
+            keys.step(step as u64 + 1, shape_of(x), x.device())
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_correction_makes_a_clean_measurement_consistent() {
+        // A (D + gain Aᵀ(y − A D)) = y where λ · gain = 1: no noise, no regularisation.
+        let plain = Ddnm { eta: 0.85, regularisation: 0.0 };
+        for lambda in [1e-3, 1.0 / 16.0, 1.0] {
+            assert!((plain.gain(lambda, 0.0, 2.0) * lambda - 1.0).abs() < 1e-15);
+            // At σ = σ_y half of the way.
+            assert!((plain.gain(lambda, 0.3, 0.3) * lambda - 0.5).abs() < 1e-15);
+        }
+        assert_eq!(plain.gain(0.0, 0.05, 1.0), 0.0);
+        let regular = Ddnm { regularisation: 1e-3, ..plain };
+        assert!((regular.gain(1e-3, 0.0, 1.0) - 500.0).abs() < 1e-9);
+    }
+}
