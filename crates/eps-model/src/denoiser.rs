@@ -144,4 +144,15 @@ pub trait Denoiser {
     /// # Shapes
     /// `[B, C, H, W]` in f64 → `[B, C, H, W]` in f64
     fn denoise(&self, query: &Query<'_>) -> Tensor;
+
+    /// D_Σ(μ) with Jᵀ c, J = ∂D_Σ/∂μ, for a cotangent c that may depend on the answer: one forward
+    /// and one backward pass.
+    ///
+    /// # Shapes
+    /// `[B, C, H, W]` in f64 each; `cotangent` maps the answer to c
+    fn denoise_vjp(
+        &self,
+        query: &Query<'_>,
+        cotangent: &dyn Fn(&Tensor) -> Tensor,
+    ) -> (Tensor, Tensor);
 }

@@ -138,13 +138,35 @@ fn condition_tensor(condition: Condition, query: &Query<'_>) -> Tensor {
     }
 }
 
-impl Denoiser for NetworkDenoiser {
-    fn denoise(&self, query: &Query<'_>) -> Tensor {
-        let _guard = tch::no_grad_guard();
+impl NetworkDenoiser {
+    fn answer(&self, query: &Query<'_>) -> Tensor {
         let factors = self.factors(query);
         let raw = self.raw(query, &factors, Mode::Eval).to_kind(Kind::Double);
         factors.scale(query.mu, &factors.factors.skip)
             + factors.scale(&raw, &factors.factors.output)
+    }
+}
+
+impl Denoiser for NetworkDenoiser {
+    fn denoise(&self, query: &Query<'_>) -> Tensor {
+        let _guard = tch::no_grad_guard();
+        self.answer(query)
+    }
+
+    fn denoise_vjp(
+        &self,
+        query: &Query<'_>,
+        cotangent: &dyn Fn(&Tensor) -> Tensor,
+    ) -> (Tensor, Tensor) {
+        tch::with_grad(|| {
+            let mu = query.mu.detach().set_requires_grad(true);
+            let answer = self.answer(&Query { mu: &mu, ..*query });
+            let d = answer.detach();
+            let along = (answer * cotangent(&d)).sum(Kind::Double);
+            // The gradient of μ alone: the weights keep theirs.
+            let mut gradients = Tensor::run_backward(&[along], &[mu], false, false);
+            (d, gradients.remove(0))
+        })
     }
 }
 

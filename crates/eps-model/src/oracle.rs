@@ -30,10 +30,16 @@ struct NoiseKey {
     operator: Option<OperatorSpec>,
 }
 
-impl Denoiser for Oracle<'_> {
+impl Oracle<'_> {
+    /// Asks the prior, smoothed by the noise of each batch item, about that item's μ.
+    ///
     /// # Panics
     /// If the images do not have the prior's dimension, or the level's α or β is not positive.
-    fn denoise(&self, query: &Query<'_>) -> Tensor {
+    fn ask(
+        &self,
+        query: &Query<'_>,
+        answer: impl Fn(&Smoothed<'_>, usize, &[f64]) -> Vec<f64>,
+    ) -> Tensor {
         let size = query.mu.size();
         let n = self.prior.dimension();
         let mu = values(query.mu);
@@ -41,7 +47,7 @@ impl Denoiser for Oracle<'_> {
         let (alphas, betas) = (values(&query.level.alpha.0), values(&query.level.beta.0));
         // Neighbours in a batch mostly share operator and level: one factorisation serves them.
         let mut last: Option<(NoiseKey, Smoothed<'_>)> = None;
-        let mut denoised = Vec::with_capacity(mu.len());
+        let mut answers = Vec::with_capacity(mu.len());
         for (i, mu) in mu.chunks_exact(n).enumerate() {
             let level = Level { alpha: alphas[i % alphas.len()], beta: betas[i % betas.len()] };
             let key = NoiseKey {
@@ -67,10 +73,33 @@ impl Denoiser for Oracle<'_> {
                     Some((key, smoothed.expect("the noise of a level with α, β > 0 is positive")));
             }
             if let Some((_, smoothed)) = &last {
-                denoised.extend(smoothed.denoise(mu));
+                answers.extend(answer(smoothed, i, mu));
             }
         }
-        Tensor::from_slice(&denoised).view(size.as_slice()).to_device(query.mu.device())
+        Tensor::from_slice(&answers).view(size.as_slice()).to_device(query.mu.device())
+    }
+}
+
+impl Denoiser for Oracle<'_> {
+    /// # Panics
+    /// If the images do not have the prior's dimension, or the level's α or β is not positive.
+    fn denoise(&self, query: &Query<'_>) -> Tensor {
+        self.ask(query, |smoothed, _, mu| smoothed.denoise(mu))
+    }
+
+    /// # Panics
+    /// As [`Oracle::denoise`].
+    fn denoise_vjp(
+        &self,
+        query: &Query<'_>,
+        cotangent: &dyn Fn(&Tensor) -> Tensor,
+    ) -> (Tensor, Tensor) {
+        let d = self.denoise(query);
+        let c = values(&cotangent(&d));
+        let n = self.prior.dimension();
+        let vjp =
+            self.ask(query, |smoothed, i, mu| smoothed.denoise_vjp(mu, &c[i * n..(i + 1) * n]));
+        (d, vjp)
     }
 }
 

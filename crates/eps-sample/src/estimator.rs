@@ -30,6 +30,26 @@ impl<D: Denoiser> Estimator for Prior<'_, D> {
     }
 }
 
+impl<D: Denoiser> Prior<'_, D> {
+    /// The estimate with Jᵀ c, J = ∂E[x₀ | x_t]/∂x_t, for a cotangent c that may depend on the
+    /// estimate: one forward and one backward pass.
+    ///
+    /// # Shapes
+    /// x_t: `[B, C, H, W]` in f64 → `[B, C, H, W]` in f64 each
+    pub fn estimate_vjp(
+        &self,
+        x_t: &Tensor,
+        level: Level,
+        cotangent: &dyn Fn(&Tensor) -> Tensor,
+    ) -> (Tensor, Tensor) {
+        let mu = x_t / level.alpha;
+        let fields = level_fields(&[level], x_t.device());
+        let query = Query { mu: &mu, level: &fields, noise: Noise::Isotropic };
+        let (d, gradient) = self.denoiser.denoise_vjp(&query, cotangent);
+        (d, gradient / level.alpha)
+    }
+}
+
 /// Exact posterior sampling: the denoiser asked at the pivot under the noise Σ⋆.
 ///
 /// ```text
@@ -55,17 +75,18 @@ impl<D: Denoiser> Estimator for Eps<'_, D> {
     }
 }
 
-/// A denoiser that counts its evaluations: the NFE of a sample is the count of its batch.
+/// A denoiser that counts its evaluations, the NFE of a sample, and its backward passes.
 #[derive(Debug)]
 pub struct CountNfe<D> {
     denoiser: D,
     calls: Cell<usize>,
+    backward_passes: Cell<usize>,
 }
 
 impl<D> CountNfe<D> {
     /// Starts at zero.
     pub fn new(denoiser: D) -> Self {
-        Self { denoiser, calls: Cell::new(0) }
+        Self { denoiser, calls: Cell::new(0), backward_passes: Cell::new(0) }
     }
 
     /// The evaluations since the start or the last [`CountNfe::reset`].
@@ -73,8 +94,14 @@ impl<D> CountNfe<D> {
         self.calls.get()
     }
 
-    /// Starts again at zero and returns the count before.
+    /// The backward passes since the start or the last [`CountNfe::reset`].
+    pub fn backward_passes(&self) -> usize {
+        self.backward_passes.get()
+    }
+
+    /// Starts again at zero and returns the evaluations before.
     pub fn reset(&self) -> usize {
+        self.backward_passes.set(0);
         self.calls.replace(0)
     }
 
@@ -88,5 +115,15 @@ impl<D: Denoiser> Denoiser for CountNfe<D> {
     fn denoise(&self, query: &Query<'_>) -> Tensor {
         self.calls.set(self.calls.get() + 1);
         self.denoiser.denoise(query)
+    }
+
+    fn denoise_vjp(
+        &self,
+        query: &Query<'_>,
+        cotangent: &dyn Fn(&Tensor) -> Tensor,
+    ) -> (Tensor, Tensor) {
+        self.calls.set(self.calls.get() + 1);
+        self.backward_passes.set(self.backward_passes.get() + 1);
+        self.denoiser.denoise_vjp(query, cotangent)
     }
 }

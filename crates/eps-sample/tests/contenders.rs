@@ -12,8 +12,10 @@ use eps_model::{Measurement, Oracle, TensorOperator, batch};
 use eps_sample::contenders::daps::{Daps, Inner, daps};
 use eps_sample::contenders::ddnm::{Ddnm, ddnm};
 use eps_sample::contenders::ddrm::{Ddrm, ddrm};
+use eps_sample::contenders::dps::{Dps, Form, dps};
 use eps_sample::contenders::mpgd::{Mpgd, mpgd};
-use eps_sample::{CountNfe, Estimator, NoiseKeys, Prior, SampleError};
+use eps_sample::contenders::pigdm::{PiGdm, pigdm_published};
+use eps_sample::{CountNfe, Eps, Estimator, NoiseKeys, Prior, SampleError, Solver};
 use faer::Mat;
 use tch::{Device, Kind, Tensor};
 
@@ -54,30 +56,47 @@ fn measurement(operator: &Operator, sigma_y: f64, times: usize) -> Measurement {
     Measurement::new(operators, &batch(&y.repeat(times), operator.range(), CPU), sigma_y).unwrap()
 }
 
-type Run<'a> = dyn Fn(&dyn Estimator, &Measurement, &NoiseKeys) -> Result<Tensor, SampleError> + 'a;
+type Counted<'a> = Prior<'a, CountNfe<Oracle<'a>>>;
 
-/// Every contender with its usual constants, by name, with the calls that it makes.
-fn contenders(check: &mut dyn FnMut(&'static str, usize, &Run<'_>)) {
+type Run<'a> = dyn Fn(&Counted<'_>, &Measurement, &NoiseKeys) -> Result<Tensor, SampleError> + 'a;
+
+/// Every contender with its usual constants, by name, with the calls and backward passes
+/// that it makes.
+fn contenders(check: &mut dyn FnMut(&'static str, [usize; 2], &Run<'_>)) {
     let sigmas = Schedule::karras().sigmas(20).unwrap();
     let start = |keys: &NoiseKeys| keys.initial(shape(), CPU) * 80.0;
-    check("ddrm", 20, &|prior, measurement, keys| {
+    check("ddrm", [20, 0], &|prior, measurement, keys| {
         ddrm(prior, measurement, start(keys), &sigmas, &Ddrm::default(), keys)
     });
     let constants = Ddnm { eta: 0.85, regularisation: 1e-3 };
-    check("ddnm", 20, &|prior, measurement, keys| {
+    check("ddnm", [20, 0], &|prior, measurement, keys| {
         ddnm(prior, measurement, start(keys), &sigmas, &constants, keys)
     });
     let constants = Mpgd { scale: 0.2, eta: 0.85 };
-    check("mpgd", 20, &|prior, measurement, keys| {
+    check("mpgd", [20, 0], &|prior, measurement, keys| {
         mpgd(prior, measurement, start(keys), &sigmas, &constants, keys)
     });
     let annealing = Schedule::Karras { rho: 7.0, sigma_min: 0.1, sigma_max: 80.0 };
     let annealing = annealing.sigmas(4).unwrap();
     for (name, constants) in [("daps", Daps::langevin(1e-4)), ("daps-exact", Daps::exact())] {
-        check(name, 20, &|prior, measurement, keys| {
+        check(name, [20, 0], &|prior, measurement, keys| {
             daps(prior, measurement, start(keys), &annealing, &constants, keys)
         });
     }
+    for (name, scale, form) in [("dps", 0.1, Form::Euler), ("dps-published", 0.02, Form::Ancestral)]
+    {
+        check(name, [20, 20], &|prior, measurement, keys| {
+            dps(prior, measurement, start(keys), &sigmas, &Dps { scale, form }, keys)
+        });
+    }
+    check("pigdm", [20, 20], &|prior, measurement, keys| {
+        let prior = Prior { denoiser: prior.denoiser };
+        let guided = PiGdm { prior, measurement, scale: 1.0 };
+        Solver::Ddim { eta: 1.0 }.sample(&guided, &sigmas, keys, shape(), CPU)
+    });
+    check("pigdm-published", [20, 20], &|prior, measurement, keys| {
+        pigdm_published(prior, measurement, start(keys), &sigmas, 1.0, keys)
+    });
 }
 
 #[test]
@@ -93,11 +112,78 @@ fn samples_depend_on_their_keys_alone_and_calls_are_counted() {
             };
             oracle.reset();
             let all = sample((0..4).map(|sample| (7, sample)).collect());
-            assert_eq!(oracle.reset(), calls, "{method}, {name}");
+            let backward_passes = oracle.backward_passes();
+            assert_eq!([oracle.reset(), backward_passes], calls, "{method}, {name}");
             let one = sample(vec![(7, 2)]);
             assert!(all.narrow(0, 2, 1).equal(&one), "{method}, {name}");
             assert!(!all.narrow(0, 1, 1).equal(&one), "{method}, {name}");
         });
+    }
+}
+
+/// For data of unit variance ΠGDM's model of p(x₀ | x) is exact, and its estimate the posterior mean.
+#[test]
+fn pigdm_is_exact_for_unit_variance() {
+    let mean = (0..16).map(|i| 0.3 - 0.04 * f64::from(i)).collect();
+    let prior = Mixture::from(Gaussian::new(mean, Mat::identity(16, 16)).unwrap());
+    let oracle = Oracle::new(&prior);
+    for (name, operator) in operators() {
+        for sigma_y in [0.05, 1.0] {
+            let measurement = measurement(&operator, sigma_y, 3);
+            let eps = Eps { denoiser: &oracle, measurement: &measurement };
+            let guided =
+                PiGdm { prior: Prior { denoiser: &oracle }, measurement: &measurement, scale: 1.0 };
+            let noise = NoiseKeys::image_major(3, 0..1, 3).initial(shape(), CPU);
+            for sigma in [0.02, 1.0, 40.0] {
+                let x = &noise * sigma;
+                let level = eps_math::Level::edm(sigma);
+                let exact = eps.estimate(&x, level);
+                let error = (guided.estimate(&x, level) - exact).abs().max().double_value(&[]);
+                // The oracle's relative error is ε times the condition of C + Σ⋆, at most 1e4 · σ²,
+                // and σ² multiplies that of J.
+                let bound = 1e-10 * f64::max(1.0, sigma * sigma);
+                assert!(error < bound, "{name}, σ_y {sigma_y}, σ {sigma}: {error}");
+            }
+        }
+    }
+}
+
+/// The guidance of DPS is the derivative: a step without noise moves x by ζ times what differences of
+/// ‖y − A D(x)‖ give.
+#[test]
+fn the_guidance_of_dps_is_the_gradient_of_the_residual() {
+    let prior = prior();
+    let oracle = Oracle::new(&prior);
+    let alone = Prior { denoiser: &oracle };
+    let keys = NoiseKeys::image_major(0, 0..1, 1);
+    for (name, operator) in operators() {
+        let measurement = measurement(&operator, 0.1, 1);
+        let x = keys.initial(shape(), CPU) * 0.7;
+        let level = eps_math::Level::edm(0.7);
+        let residual = |x: &Tensor| {
+            let d = alone.estimate(x, level);
+            (measurement.y() - measurement.operator().apply(&d)).norm().double_value(&[])
+        };
+        let step = |form, scale| {
+            let constants = Dps { scale, form };
+            dps(&alone, &measurement, x.shallow_clone(), &[0.7, 0.0], &constants, &keys).unwrap()
+        };
+        // Two lengths, so that the step of the prior drops out.
+        let euler = step(Form::Euler, 2.0) - step(Form::Euler, 1.0);
+        let ancestral = step(Form::Ancestral, 2.0) - step(Form::Ancestral, 1.0);
+        for i in 0..16 {
+            let h = 1e-5;
+            let mut unit = vec![0.0; 16];
+            unit[i] = h;
+            let unit = batch(&unit, shape(), CPU);
+            let slope = (residual(&(&x + &unit)) - residual(&(&x - &unit))) / (2.0 * h);
+            let at = |x: &Tensor| x.flatten(0, -1).double_value(&[i as i64]);
+            // ∇‖r‖²/‖r‖ = 2 ∇‖r‖. Differences are good to h² and ε/h.
+            assert!((at(&euler) + 2.0 * slope).abs() < 1e-8, "{name} {i}");
+            let vp = (1.0 + 0.7f64 * 0.7).sqrt();
+            // D lies within [-1, 1] here, so nothing is clipped.
+            assert!((at(&ancestral) + vp * slope).abs() < 1e-8, "{name} {i}");
+        }
     }
 }
 

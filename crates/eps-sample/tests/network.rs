@@ -1,4 +1,4 @@
-//! Samples of an f32 network do not depend on the batch they are drawn in.
+//! An f32 network as a denoiser: its samples do not depend on their batch, its vjp is the derivative.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
@@ -8,7 +8,7 @@ use eps_model::{
     Condition, Measurement, NetworkDenoiser, Precision, SongUNet, SongUNetConfig, TensorOperator,
     batch,
 };
-use eps_sample::{Eps, NoiseKeys, Solver};
+use eps_sample::{Eps, Estimator, NoiseKeys, Prior, Solver};
 use tch::{Device, Kind, Tensor};
 
 const CPU: Device = Device::Cpu;
@@ -69,4 +69,28 @@ fn samples_do_not_depend_on_the_batch() {
             assert!(difference < 1e-3, "{task:?}, image {image}: {difference}");
         }
     }
+}
+
+#[test]
+fn the_vjp_is_the_derivative() {
+    let denoiser = denoiser();
+    let shape = Shape::new(1, 16, 16).unwrap();
+    let prior = Prior { denoiser: &denoiser };
+    let level = eps_math::Level::edm(0.8);
+    let draw = |sample| NoiseKeys::new(4, vec![(0, sample)]).initial(shape, CPU);
+    let (x, cotangent, direction) = (draw(0), draw(1), draw(2));
+    // Sampling runs without gradients: the vjp turns them on for itself, and leaves none behind.
+    let _guard = tch::no_grad_guard();
+    let (d, gradient) = prior.estimate_vjp(&x, level, &|_| cotangent.shallow_clone());
+    assert!(d.equal(&prior.estimate(&x, level)) && !gradient.requires_grad());
+    let weights = denoiser.network().variables().trainable_variables();
+    assert!(weights.iter().all(|w| !w.grad().defined()));
+    let along =
+        |h: f64| (prior.estimate(&(&x + &direction * h), level) * &cotangent).sum(Kind::Double);
+    let h = 1e-2;
+    let slope = ((along(h) - along(-h)) / (2.0 * h)).double_value(&[]);
+    let expected = (gradient * direction).sum(Kind::Double).double_value(&[]);
+    // An f32 network: its rounding over h, and h² of the third derivative.
+    let scale = cotangent.norm().double_value(&[]);
+    assert!((slope - expected).abs() < 5e-3 * scale, "{slope} {expected}");
 }

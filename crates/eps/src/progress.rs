@@ -32,4 +32,14 @@ impl<D: Denoiser> Denoiser for Watched<'_, D> {
         self.bar.inc(1);
         answer
     }
+
+    fn denoise_vjp(
+        &self,
+        query: &Query<'_>,
+        cotangent: &dyn Fn(&Tensor) -> Tensor,
+    ) -> (Tensor, Tensor) {
+        let answer = self.denoiser.denoise_vjp(query, cotangent);
+        self.bar.inc(1);
+        answer
+    }
 }

@@ -4,7 +4,7 @@ use faer::{Mat, MatRef};
 
 use super::gaussian::{Gaussian, log_normal};
 use crate::Level;
-use crate::cholesky::Cholesky;
+use crate::cholesky::{Cholesky, dot};
 use crate::error::{MathError, check_positive, check_symmetric, check_values};
 use crate::operator::{LinearOperator, to_matrix};
 use crate::rng::Stream;
@@ -245,6 +245,40 @@ impl Smoothed<'_> {
             .zip(self.components())
             .map(|(z, (_, component, factor))| component.mean_plus(&factor.whiten_transposed(z)));
         average(&probabilities, means)
+    }
+
+    /// Jᵀ c with J = ∂D_Σ/∂μ: what methods that differentiate through the denoiser ask for.
+    ///
+    /// ```text
+    /// g_k = −S_k⁻¹ (μ − m_k)    Jᵀ c = Σ_k r_k (S_k⁻¹ C_k c + (d_k · c) (g_k − Σ_j r_j g_j))
+    /// ```
+    ///
+    /// with S_k = C_k + Σ and d_k the mean of component k; for Σ = σ² I it is Cov[x₀ | μ] c/σ².
+    ///
+    /// # Panics
+    /// If μ or c does not have n values.
+    #[must_use]
+    pub fn denoise_vjp(&self, mu: &[f64], cotangent: &[f64]) -> Vec<f64> {
+        let whitened = self.whitened(mu);
+        let probabilities = softmax(&self.joint_log_densities(&whitened));
+        // S_k⁻¹ (μ − m_k) = −g_k.
+        let pulls: Vec<Vec<f64>> = whitened
+            .into_iter()
+            .zip(self.components())
+            .map(|(z, (_, _, factor))| factor.whiten_transposed(z))
+            .collect();
+        let mean_pull = average(&probabilities, pulls.iter().cloned());
+        let parts = pulls.iter().zip(self.components()).map(|(pull, (_, component, factor))| {
+            let along = dot(&component.mean_plus(pull), cotangent);
+            let scaled = component.deviation(&component.mean_plus(cotangent));
+            let within = factor.solve(&scaled);
+            within
+                .iter()
+                .zip(pull.iter().zip(&mean_pull))
+                .map(|(w, (pull, mean))| w + along * (mean - pull))
+                .collect()
+        });
+        average(&probabilities, parts)
     }
 
     /// ln p^Σ(μ).

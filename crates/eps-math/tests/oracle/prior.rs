@@ -116,6 +116,33 @@ fn answers_do_not_depend_on_company() {
     }
 }
 
+/// Jᵀc against central differences of c · D.
+#[test]
+fn the_vjp_is_the_derivative() {
+    let prior = mixture(6);
+    let c = Stream::named(1, "cotangent").normals(6);
+    let mu = prior.sample(&Stream::named(2, "mu"));
+    let skewed = Mat::from_fn(6, 6, |i, j| if i == j { 0.2 + 0.1 * i as f64 } else { 0.03 });
+    for smoothed in
+        [prior.smoothed_isotropic(0.5).unwrap(), prior.smoothed(skewed.as_ref()).unwrap()]
+    {
+        let vjp = smoothed.denoise_vjp(&mu, &c);
+        let along =
+            |mu: &[f64]| -> f64 { smoothed.denoise(mu).iter().zip(&c).map(|(d, c)| d * c).sum() };
+        for i in 0..6 {
+            // Error h² of the third derivative, of order 1/σ³ = 8, and ε/h of rounding.
+            let h = 1e-5;
+            let moved = |by: f64| {
+                let mut moved = mu.clone();
+                moved[i] += by;
+                along(&moved)
+            };
+            let slope = (moved(h) - moved(-h)) / (2.0 * h);
+            assert!((vjp[i] - slope).abs() < 1e-8, "{i}: {} {slope}", vjp[i]);
+        }
+    }
+}
+
 #[test]
 fn far_away_answers_stay_finite() {
     // 1e8 standard deviations out, every density underflows; their ratios do not.

@@ -3,8 +3,9 @@
 use eps_math::Level;
 use eps_model::Measurement;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
+use super::per_image_norm;
 use crate::solver::{check_unit, ddim_step, shape_of, walk};
 use crate::{Estimator, NoiseKeys, SampleError};
 
@@ -55,9 +56,4 @@ pub fn mpgd(
             keys.step(step as u64 + 1, shape_of(x), x.device())
         })
     })
-}
-
-/// ‖r‖ of every image, `[B, 1, 1, 1]`.
-fn per_image_norm(r: &Tensor) -> Tensor {
-    r.square().sum_dim_intlist([1i64, 2, 3].as_slice(), true, Kind::Double).sqrt()
 }

@@ -1,0 +1,92 @@
+//! DPS: diffusion posterior sampling (Chung et al. 2023).
+
+use eps_math::Level;
+use eps_model::{Denoiser, Measurement};
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::per_image_norm;
+use crate::solver::{shape_of, walk};
+use crate::{NoiseKeys, Prior, SampleError};
+
+/// Which sampler carries the guidance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// EDM's Euler steps, as arXiv 2606.17048 runs DPS (its Table 12).
+    ///
+    /// ```text
+    /// x' = D + (σ'/σ)(x − D) − (ζ/‖r‖) ∇_x ‖r‖²      r = y − A D
+    /// ```
+    Euler,
+    /// The published ancestral step in EDM's variable, with D clipped to [-1, 1].
+    ///
+    /// ```text
+    /// x' = D + (σ'²/σ²)(x − D) + σ'√(1 − σ'²/σ²) z − ζ √((1 + σ²)(1 + σ'²)) ∇_x ‖r‖
+    /// ```
+    ///
+    /// The root is the image of the VP step. Networks of EDM have no variance head: the step has the
+    /// fixed small variance. The derivative passes through the clipping.
+    Ancestral,
+}
+
+/// The constants of DPS.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dps {
+    /// ζ > 0, the length of the guidance; per task.
+    pub scale: f64,
+    /// The sampler.
+    pub form: Form,
+}
+
+/// Draws samples with DPS: the step of the prior, less a step down the gradient of the residual
+/// through the network. One prior call and one backward pass a step.
+///
+/// The norm is that of one image: the published code takes it over the batch, so that the samples of
+/// a batch change each other's steps.
+///
+/// # Errors
+/// Those of a [`Solver`](crate::Solver), and [`SampleError::OutOfRange`] for ζ.
+pub fn dps<D: Denoiser>(
+    prior: &Prior<'_, D>,
+    measurement: &Measurement,
+    x: Tensor,
+    sigmas: &[f64],
+    constants: &Dps,
+    keys: &NoiseKeys,
+) -> Result<Tensor, SampleError> {
+    let Dps { scale, form } = *constants;
+    if !(scale > 0.0 && scale.is_finite()) {
+        let (what, range) = ("ζ", "positive and finite");
+        return Err(SampleError::OutOfRange { what, value: scale, range });
+    }
+    let operator = measurement.operator();
+    walk(x, sigmas, |x, step, sigma, next| {
+        let clip = |d: &Tensor| match form {
+            Form::Euler => d.shallow_clone(),
+            Form::Ancestral => d.clamp(-1.0, 1.0),
+        };
+        // −∇‖r‖ at D: Aᵀ r/‖r‖, nothing where D is clipped.
+        let descent = |d: &Tensor| {
+            let residual = measurement.y() - operator.apply(&clip(d));
+            let norm = per_image_norm(&residual).clamp_min(f64::MIN_POSITIVE);
+            operator.adjoint(&(residual / norm)) * clip(d).eq_tensor(d)
+        };
+        let (d, descent) = prior.estimate_vjp(x, Level::edm(sigma), &descent);
+        let d = clip(&d);
+        match form {
+            Form::Euler => (x - &d) * (next / sigma) + d + descent * (2.0 * scale),
+            Form::Ancestral => {
+                let ratio = (next / sigma).powi(2);
+                let vp = ((1.0 + sigma * sigma) * (1.0 + next * next)).sqrt();
+                let moved = (x - &d) * ratio + d + descent * (scale * vp);
+                if next == 0.0 {
+                    return moved;
+                }
+                let z = keys.step(step as u64 + 1, shape_of(x), x.device());
+                moved + z * (next * (1.0 - ratio).sqrt())
+            }
+        }
+    })
+}
