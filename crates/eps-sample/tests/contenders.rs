@@ -2,13 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use eps_math::operator::{
-    AveragePool, CircularBlur, Dense, Kernel, LinearOperator, Mask, Operator,
-};
+use eps_math::Schedule;
+use eps_math::operator::Operator;
 use eps_math::prior::{Gaussian, Mixture};
-use eps_math::rng::Stream;
-use eps_math::{Schedule, Shape};
-use eps_model::{Measurement, Oracle, TensorOperator, batch};
+use eps_model::{Measurement, Oracle, batch};
 use eps_sample::contenders::daps::{Daps, Inner, daps};
 use eps_sample::contenders::ddnm::{Ddnm, ddnm};
 use eps_sample::contenders::ddrm::{Ddrm, ddrm};
@@ -17,14 +14,13 @@ use eps_sample::contenders::mpgd::{Mpgd, mpgd};
 use eps_sample::contenders::pigdm::{PiGdm, pigdm_published};
 use eps_sample::{CountNfe, Eps, Estimator, NoiseKeys, Prior, SampleError, Solver};
 use faer::Mat;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
-const CPU: Device = Device::Cpu;
+mod common;
+
+use common::{CPU, measure, operators, shape};
+
 const SIGMA_DATA: f64 = 0.5;
-
-fn shape() -> Shape {
-    Shape::new(1, 4, 4).unwrap()
-}
 
 /// N(m, 0.25 I): its posterior is independent along the eigenvectors of AᵀA.
 fn prior() -> Mixture {
@@ -34,26 +30,9 @@ fn prior() -> Mixture {
     Mixture::from(Gaussian::new(mean, covariance).unwrap())
 }
 
-fn operators() -> Vec<(&'static str, Operator)> {
-    let observed = (0..16).map(|i| i % 3 == 0).collect();
-    let kernel = Kernel::gaussian(0.4, 3).unwrap();
-    let matrix = Stream::named(1, "matrix").normals(5 * 16);
-    vec![
-        ("mask", Operator::Mask(Mask::new(shape(), observed).unwrap())),
-        ("pool", Operator::AveragePool(AveragePool::new(shape(), 2).unwrap())),
-        ("blur", Operator::CircularBlur(CircularBlur::new(shape(), kernel).unwrap())),
-        ("dense", Operator::Dense(Dense::new(shape(), 5, &matrix).unwrap())),
-    ]
-}
-
 /// A measurement of one image of the prior, repeated.
 fn measurement(operator: &Operator, sigma_y: f64, times: usize) -> Measurement {
-    let x_0 = prior().sample(&Stream::named(2, "image"));
-    let clean = operator.apply(&x_0);
-    let noise = Stream::named(3, "noise").normals(clean.len());
-    let y: Vec<f64> = clean.iter().zip(noise).map(|(a, z)| a + sigma_y * z).collect();
-    let operators = TensorOperator::new(vec![operator.clone(); times], CPU).unwrap();
-    Measurement::new(operators, &batch(&y.repeat(times), operator.range(), CPU), sigma_y).unwrap()
+    common::measurement(operator, &measure(&prior(), operator, sigma_y), sigma_y, times)
 }
 
 type Counted<'a> = Prior<'a, CountNfe<Oracle<'a>>>;

@@ -2,22 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use eps_math::operator::{
-    AveragePool, CircularBlur, Dense, Kernel, LinearOperator, Mask, Operator,
-};
 use eps_math::prior::{Gaussian, Mixture};
-use eps_math::rng::Stream;
-use eps_math::{Interpolant, Schedule, Shape};
-use eps_model::{Denoiser, Measurement, Oracle, TensorOperator, batch};
+use eps_math::{Interpolant, Schedule};
+use eps_model::{Denoiser, Oracle};
 use eps_sample::{Churn, CountNfe, Eps, NoiseKeys, Prior, Solver};
 use faer::Mat;
-use tch::{Device, Tensor};
+use tch::Tensor;
 
-const CPU: Device = Device::Cpu;
+mod common;
 
-fn shape() -> Shape {
-    Shape::new(1, 4, 4).unwrap()
-}
+use common::{CPU, measure, measurement, operators, shape};
 
 /// A Gaussian with a smooth covariance of standard deviation 0.5, its mean away from 0.
 fn gaussian(offset: f64) -> Gaussian {
@@ -29,32 +23,6 @@ fn gaussian(offset: f64) -> Gaussian {
     });
     let mean = (0..16).map(|i| offset + 0.02 * i as f64).collect();
     Gaussian::new(mean, covariance).unwrap()
-}
-
-fn operators() -> Vec<(&'static str, Operator)> {
-    let observed = (0..16).map(|i| i % 3 == 0).collect();
-    let kernel = Kernel::gaussian(0.75, 3).unwrap();
-    let matrix = Stream::named(1, "matrix").normals(5 * 16);
-    vec![
-        ("mask", Operator::Mask(Mask::new(shape(), observed).unwrap())),
-        ("pool", Operator::AveragePool(AveragePool::new(shape(), 2).unwrap())),
-        ("blur", Operator::CircularBlur(CircularBlur::new(shape(), kernel).unwrap())),
-        ("dense", Operator::Dense(Dense::new(shape(), 5, &matrix).unwrap())),
-    ]
-}
-
-/// y = A x₀ + σ_y η for one image drawn from the prior.
-fn measure(prior: &Mixture, operator: &Operator, sigma_y: f64) -> Vec<f64> {
-    let x_0 = prior.sample(&Stream::named(2, "image"));
-    let clean = operator.apply(&x_0);
-    let noise = Stream::named(3, "noise").normals(clean.len());
-    clean.iter().zip(noise).map(|(a, z)| a + sigma_y * z).collect()
-}
-
-fn measurement(operator: &Operator, y: &[f64], sigma_y: f64, times: usize) -> Measurement {
-    let operator = TensorOperator::new(vec![operator.clone(); times], CPU).unwrap();
-    let y = batch(&y.repeat(times), operator.range(), CPU);
-    Measurement::new(operator, &y, sigma_y).unwrap()
 }
 
 fn vectors(x: &Tensor) -> Vec<Vec<f64>> {
