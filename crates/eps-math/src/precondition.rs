@@ -138,7 +138,7 @@ impl Precondition {
             }
             PreconditionMode::Scalar => alpha.clone() * c_in_null.clone() / q,
         };
-        let is_null = (lambda.clone() * 0.0 + 1.0).where_positive(&lambda) * -1.0 + 1.0;
+        let is_null = lambda.not_positive();
         InputGains {
             state: (alpha * noise * scale.clone()).where_positive(&lambda) + is_null * c_in_null,
             observation: (beta_squared * scale).where_positive(&lambda),

@@ -24,6 +24,12 @@ pub trait Real:
     #[must_use]
     fn where_positive(self, condition: &Self) -> Self;
 
+    /// 1 where `self` is not positive and 0 elsewhere.
+    #[must_use]
+    fn not_positive(&self) -> Self {
+        (self.clone() * 0.0 + 1.0).where_positive(self) * -1.0 + 1.0
+    }
+
     /// The natural logarithm.
     #[must_use]
     fn ln(self) -> Self;

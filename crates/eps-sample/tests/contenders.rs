@@ -113,9 +113,9 @@ fn pigdm_is_exact_for_unit_variance() {
             let guided =
                 PiGdm { prior: Prior { denoiser: &oracle }, measurement: &measurement, scale: 1.0 };
             let noise = NoiseKeys::image_major(3, 0..1, 3).initial(shape(), CPU);
-            for sigma in [0.02, 1.0, 40.0] {
-                let x = &noise * sigma;
-                let level = eps_math::Level::edm(sigma);
+            let edm = [0.02, 1.0, 40.0].map(eps_math::Level::edm);
+            for level in edm.into_iter().chain([eps_math::Level { alpha: 0.6, beta: 0.8 }]) {
+                let (x, sigma) = (&noise * level.beta, level.sigma());
                 let exact = eps.estimate(&x, level);
                 let error = (guided.estimate(&x, level) - exact).abs().max().double_value(&[]);
                 // The oracle's relative error is ε times the condition of C + Σ⋆, at most 1e4 · σ²,

@@ -5,7 +5,7 @@ use eps_model::{Field, Measurement};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{StepGains, not_positive};
+use super::StepGains;
 use crate::solver::{check_unit, shape_of, walk};
 use crate::{Estimator, NoiseKeys, SampleError};
 
@@ -40,14 +40,14 @@ impl Ddrm {
         let kept = next * (1.0 - eta * eta).sqrt();
         // λ σ'² − σ_y² is positive where the measurement is better than the state.
         let better = lambda.clone() * (next * next) + -(sigma_y * sigma_y);
-        let worse = not_positive(&better);
+        let worse = better.not_positive();
         let spread = (lambda.clone().recip() * -(eta_b * sigma_y).powi(2) + next * next).sqrt();
         StepGains {
             estimate: (s.clone() * (-kept / sigma_y) + 1.0) * worse.clone()
                 + (lambda.clone() * 0.0 + (1.0 - eta_b)).where_positive(&better),
             observation: (s.recip() * (kept / sigma_y) * worse.clone()).where_positive(&lambda)
                 + (lambda.clone().recip() * eta_b).where_positive(&better),
-            direction: not_positive(&lambda) * kept,
+            direction: lambda.not_positive() * kept,
             noise: worse * (eta * next) + spread.where_positive(&better),
         }
     }

@@ -14,13 +14,6 @@ pub mod dps;
 pub mod mpgd;
 pub mod pigdm;
 
-use eps_math::Real;
-
-/// 1 where a field is not positive and 0 elsewhere.
-fn not_positive<T: Real>(value: &T) -> T {
-    (value.clone() * 0.0 + 1.0).where_positive(value) * -1.0 + 1.0
-}
-
 /// ‖r‖ of every image, `[B, 1, 1, 1]`.
 fn per_image_norm(r: &tch::Tensor) -> tch::Tensor {
     r.square().sum_dim_intlist([1i64, 2, 3].as_slice(), true, tch::Kind::Double).sqrt()

@@ -40,10 +40,10 @@ fn guidance<D: Denoiser>(
 /// prior's. One prior call and one backward pass an estimate.
 ///
 /// ```text
-/// D̂ = D + ζ σ² Jᵀ Aᵀ(r² AAᵀ + σ_y² I)⁻¹ (y − A D)
+/// D̂ = D + ζ (β²/α) Jᵀ Aᵀ(r² AAᵀ + σ_y² I)⁻¹ (y − A D)      J = ∂D/∂x_t
 /// ```
 ///
-/// Exact for x₀ ~ N(m, I). Levels with α = 1 only: EDM's variable.
+/// β²/α is σ² in EDM's variable. Exact for x₀ ~ N(m, I).
 #[derive(Debug)]
 pub struct PiGdm<'a, D> {
     /// The prior.
@@ -57,7 +57,7 @@ pub struct PiGdm<'a, D> {
 impl<D: Denoiser> Estimator for PiGdm<'_, D> {
     fn estimate(&self, x_t: &Tensor, level: Level) -> Tensor {
         let (d, score) = guidance(&self.prior, self.measurement, x_t, level);
-        d + score * (self.scale * level.sigma().powi(2))
+        d + score * (self.scale * level.beta.powi(2) / level.alpha)
     }
 }
 
