@@ -41,8 +41,11 @@ pub struct CheckpointConfig {
     pub sigma_min: f64,
     /// The highest noise level it may be asked for.
     pub sigma_max: f64,
-    /// The tasks whose pivots it was trained for; none for a prior.
+    /// The tasks whose measurements it was trained for; none for a prior.
     pub tasks: Vec<Task>,
+    /// Where it is asked about a measurement.
+    #[serde(default)]
+    pub asked_at: AskedAt,
     /// σ_y of that training on the [-1, 1] scale; none for a prior.
     pub sigma_y: Option<f64>,
     /// Where the weights come from.
@@ -65,6 +68,17 @@ impl CheckpointConfig {
         }
         Ok(())
     }
+}
+
+/// Where a network is asked for E[x₀ | x_t, y].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AskedAt {
+    /// At the pivot μ⋆, under noise of covariance Σ⋆: EPS, and every prior.
+    #[default]
+    Pivot,
+    /// At the state x_t/α, with the measurement as a condition alone: Palette.
+    State,
 }
 
 /// Where a network's weights come from.

@@ -92,6 +92,15 @@ impl Measurement {
         self.pivot_under(x_t, level, self.sigma_y)
     }
 
+    /// The eigenvalues of Σ⋆ at a level, in the shape of [`TensorOperator::eigenvalues`].
+    ///
+    /// # Shapes
+    /// `level`: `[B, 1, 1, 1]` or `[1, 1, 1, 1]`
+    #[must_use]
+    pub fn sigma_star(&self, level: &Level<Field>) -> Field {
+        pivot_gains(self.operator.eigenvalues().clone(), level, self.sigma_y).sigma_star
+    }
+
     /// The pivot under another standard deviation of the measurement's noise.
     ///
     /// # Shapes
@@ -115,6 +124,9 @@ pub(crate) fn all_finite(x: &Tensor) -> bool {
 pub enum Noise<'a> {
     /// ξ ~ N(0, β²/α² I).
     Isotropic,
+    /// ξ ~ N(0, β²/α² I), and a measurement y is known beside μ: E[x₀ | x_t, y] asked at the state,
+    /// as Palette does.
+    Observed(&'a Measurement),
     /// ξ ~ N(0, Σ⋆) at the pivot of a measurement.
     Anisotropic {
         /// The measurement, with the basis of Σ⋆.

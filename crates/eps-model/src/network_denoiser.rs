@@ -5,7 +5,7 @@ use eps_math::{Precondition, PreconditionMode, Real};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::{Denoiser, Field, Mode, Noise, Precision, Query, SongUNet};
+use crate::{Denoiser, Field, Measurement, Mode, Noise, Precision, Query, SongUNet};
 
 /// A channel that the network reads beside its scaled input, never scaled by c_in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,8 +97,8 @@ impl NetworkDenoiser {
 
     /// The raw output of F for a query, `[B, C, H, W]` in the network's precision.
     ///
-    /// A network that reads conditions sees zeros for them in an isotropic query, but for the noise
-    /// diagonal, which is ¼ ln σ_t² there.
+    /// A network that reads conditions sees zeros for them in a query without a measurement, but for
+    /// the noise diagonal, which is ¼ ln σ_t² there.
     pub fn raw(&self, query: &Query<'_>, factors: &Factors<'_>, mode: Mode) -> Tensor {
         let kind = self.precision.kind();
         let mut inputs = vec![factors.scale(query.mu, &factors.factors.input).to_kind(kind)];
@@ -118,15 +118,20 @@ impl NetworkDenoiser {
 /// The tensor of one condition, `[B, ., H, W]` in f64.
 fn condition_tensor(condition: Condition, query: &Query<'_>) -> Tensor {
     match (condition, query.noise) {
-        (Condition::Observation, Noise::Anisotropic { measurement, .. }) => {
-            measurement.lifted_y().shallow_clone()
-        }
+        (
+            Condition::Observation,
+            Noise::Anisotropic { measurement, .. } | Noise::Observed(measurement),
+        ) => measurement.lifted_y().shallow_clone(),
         (Condition::Observation, Noise::Isotropic) => query.mu.zeros_like(),
         (Condition::NoiseDiagonal, noise) => {
             let size = query.mu.size();
+            let of = |measurement: &Measurement, sigma_star: &Field| {
+                Field(measurement.operator().pixel_diagonal(sigma_star))
+            };
             let diagonal = match noise {
-                Noise::Anisotropic { measurement, sigma_star } => {
-                    Field(measurement.operator().pixel_diagonal(sigma_star))
+                Noise::Anisotropic { measurement, sigma_star } => of(measurement, sigma_star),
+                Noise::Observed(measurement) => {
+                    of(measurement, &measurement.sigma_star(query.level))
                 }
                 Noise::Isotropic => query.level.sigma().square(),
             };
@@ -185,7 +190,7 @@ impl Factors<'_> {
     /// x: `[B, C, H, W]` in f64
     pub fn scale(&self, x: &Tensor, gains: &Field) -> Tensor {
         match self.noise {
-            Noise::Isotropic => x * &gains.0,
+            Noise::Isotropic | Noise::Observed(_) => x * &gains.0,
             Noise::Anisotropic { measurement, .. } => measurement.operator().spectral_map(x, gains),
         }
     }
@@ -194,7 +199,7 @@ impl Factors<'_> {
     pub fn mean_squared_output(&self) -> Tensor {
         let squared = self.factors.output.clone().square();
         let diagonal = match self.noise {
-            Noise::Isotropic => squared.0,
+            Noise::Isotropic | Noise::Observed(_) => squared.0,
             Noise::Anisotropic { measurement, .. } => {
                 measurement.operator().pixel_diagonal(&squared)
             }

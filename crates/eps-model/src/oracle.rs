@@ -3,10 +3,10 @@
 use eps_math::operator::OperatorSpec;
 use eps_math::pivot;
 use eps_math::prior::{Mixture, Smoothed};
-use eps_math::{Level, Shape};
+use eps_math::{Level, Real as _, Shape};
 use tch::{Device, Tensor};
 
-use crate::{Denoiser, Noise, Query};
+use crate::{Denoiser, Field, Noise, Query};
 
 /// D_Σ(μ) of a mixture prior in closed form, on the host in f64.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Oracle<'_> {
                 beta: level.beta,
                 operator: match query.noise {
                     Noise::Isotropic => None,
-                    Noise::Anisotropic { measurement, .. } => {
+                    Noise::Anisotropic { measurement, .. } | Noise::Observed(measurement) => {
                         Some(measurement.operator().operators()[i].spec())
                     }
                 },
@@ -63,7 +63,7 @@ impl Oracle<'_> {
             if last.as_ref().is_none_or(|(of, _)| *of != key) {
                 let smoothed = match query.noise {
                     Noise::Isotropic => self.prior.smoothed_isotropic(level.sigma()),
-                    Noise::Anisotropic { measurement, .. } => {
+                    Noise::Anisotropic { measurement, .. } | Noise::Observed(measurement) => {
                         let operator = &measurement.operator().operators()[i];
                         let sigma_star = pivot::sigma_star(operator, measurement.sigma_y(), &level);
                         self.prior.smoothed(sigma_star.as_ref())
@@ -84,7 +84,8 @@ impl Denoiser for Oracle<'_> {
     /// # Panics
     /// If the images do not have the prior's dimension, or the level's α or β is not positive.
     fn denoise(&self, query: &Query<'_>) -> Tensor {
-        self.ask(query, |smoothed, _, mu| smoothed.denoise(mu))
+        let mu = pivot_of(query);
+        self.ask(&Query { mu: &mu, ..*query }, |smoothed, _, mu| smoothed.denoise(mu))
     }
 
     /// # Panics
@@ -97,9 +98,30 @@ impl Denoiser for Oracle<'_> {
         let d = self.denoise(query);
         let c = values(&cotangent(&d));
         let n = self.prior.dimension();
-        let vjp =
-            self.ask(query, |smoothed, i, mu| smoothed.denoise_vjp(mu, &c[i * n..(i + 1) * n]));
+        let mu = pivot_of(query);
+        let vjp = self.ask(&Query { mu: &mu, ..*query }, |smoothed, i, mu| {
+            smoothed.denoise_vjp(mu, &c[i * n..(i + 1) * n])
+        });
+        let vjp = match query.noise {
+            // ∂μ⋆/∂μ = (α²/β²) Σ⋆.
+            Noise::Observed(measurement) => {
+                let gains =
+                    Field(measurement.sigma_star(query.level).0 / query.level.sigma().square().0);
+                measurement.operator().spectral_map(&vjp, &gains)
+            }
+            Noise::Isotropic | Noise::Anisotropic { .. } => vjp,
+        };
         (d, vjp)
+    }
+}
+
+/// Where the prior is asked: at μ itself, or at the pivot of the state α μ where y is known beside it.
+fn pivot_of(query: &Query<'_>) -> Tensor {
+    match query.noise {
+        Noise::Observed(measurement) => {
+            measurement.pivot(&(query.mu * &query.level.alpha.0), query.level).mu_star
+        }
+        Noise::Isotropic | Noise::Anisotropic { .. } => query.mu.shallow_clone(),
     }
 }
 

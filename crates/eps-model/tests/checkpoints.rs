@@ -33,6 +33,7 @@ fn config() -> CheckpointConfig {
         sigma_min: 0.002,
         sigma_max: 80.0,
         tasks: vec![Task::MotionBlur],
+        asked_at: checkpoint::AskedAt::Pivot,
         sigma_y: Some(0.05),
         provenance: Provenance {
             source: "random".into(),

@@ -75,6 +75,49 @@ impl<D: Denoiser> Estimator for Eps<'_, D> {
     }
 }
 
+/// A conditional denoiser: asked at the state itself, the measurement being a condition that the
+/// network reads (Palette, Saharia et al. 2022, on EDM's backbone and solvers).
+#[derive(Debug)]
+pub struct Palette<'a, D> {
+    /// The denoiser, trained for the question at the state.
+    pub denoiser: &'a D,
+    /// The measurement of every batch item.
+    pub measurement: &'a Measurement,
+}
+
+impl<D: Denoiser> Estimator for Palette<'_, D> {
+    fn estimate(&self, x_t: &Tensor, level: Level) -> Tensor {
+        let mu = x_t / level.alpha;
+        let level = level_fields(&[level], x_t.device());
+        let noise = Noise::Observed(self.measurement);
+        self.denoiser.denoise(&Query { mu: &mu, level: &level, noise })
+    }
+}
+
+/// EPS without training: a frozen prior asked at the pivot, as if its noise were that of the state.
+///
+/// ```text
+/// E[x₀ | x_t, y] ≈ D_{σ_t² I}(μ⋆)
+/// ```
+///
+/// Reference: arXiv 2606.17048, Table 3. Exact where AᵀA = 0 alone.
+#[derive(Debug)]
+pub struct ZeroShot<'a, D> {
+    /// The prior's denoiser.
+    pub denoiser: &'a D,
+    /// The measurement of every batch item.
+    pub measurement: &'a Measurement,
+}
+
+impl<D: Denoiser> Estimator for ZeroShot<'_, D> {
+    fn estimate(&self, x_t: &Tensor, level: Level) -> Tensor {
+        let level = level_fields(&[level], x_t.device());
+        let pivot = self.measurement.pivot(x_t, &level);
+        let query = Query { mu: &pivot.mu_star, level: &level, noise: Noise::Isotropic };
+        self.denoiser.denoise(&query)
+    }
+}
+
 /// A denoiser that counts its evaluations, the NFE of a sample, and its backward passes.
 #[derive(Debug)]
 pub struct CountNfe<D> {

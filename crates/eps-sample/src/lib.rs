@@ -11,6 +11,6 @@ mod noise;
 mod solver;
 
 pub use error::SampleError;
-pub use estimator::{CountNfe, Eps, Estimator, Prior};
+pub use estimator::{CountNfe, Eps, Estimator, Palette, Prior, ZeroShot};
 pub use noise::NoiseKeys;
 pub use solver::{Churn, Solver, ddim, edm_euler, edm_heun, flow_euler};

@@ -75,6 +75,26 @@ pub enum Objective {
         /// σ_y on the [-1, 1] scale.
         sigma_y: f64,
     },
+    /// E[x₀ | x_t, y] at the state, y being a condition: Palette (Saharia et al. 2022) on EDM.
+    Palette {
+        /// The tasks; one is drawn for every step.
+        tasks: Vec<Task>,
+        /// σ_y on the [-1, 1] scale.
+        sigma_y: f64,
+    },
+}
+
+impl Objective {
+    /// The tasks and σ_y of the measurements that it asks about; none for a prior.
+    #[must_use]
+    pub fn measurements(&self) -> Option<(&[Task], f64)> {
+        match self {
+            Self::Denoise => None,
+            Self::Eps { tasks, sigma_y } | Self::Palette { tasks, sigma_y } => {
+                Some((tasks, *sigma_y))
+            }
+        }
+    }
 }
 
 /// The weight of the squared error of the denoiser.
@@ -141,14 +161,10 @@ impl TrainConfig {
     /// # Errors
     /// [`TrainError::Config`] names the first field out of its range.
     pub fn validate(&self) -> Result<(), TrainError> {
-        let sigma_y = match &self.objective {
-            Objective::Denoise => 1.0,
-            Objective::Eps { sigma_y, .. } => *sigma_y,
-        };
-        let tasks = match &self.objective {
-            Objective::Denoise => 1,
-            Objective::Eps { tasks, .. } => tasks.len(),
-        };
+        let (tasks, sigma_y) = self
+            .objective
+            .measurements()
+            .map_or((1, 1.0), |(tasks, sigma_y)| (tasks.len(), sigma_y));
         let positive = [
             ("batch", self.batch as f64),
             ("steps", self.steps as f64),

@@ -1,4 +1,4 @@
-//! The training losses: EDM's denoising loss and the EPS loss at the pivot.
+//! The training losses: EDM's denoising loss, the EPS loss at the pivot, and Palette's at the state.
 
 use eps_math::rng::Stream;
 use eps_math::{Draw, Level, Shape, Task};
@@ -89,6 +89,13 @@ pub fn loss(
             let noise =
                 Noise::Anisotropic { measurement: &measurement, sigma_star: &pivot.sigma_star };
             let query = Query { mu: &pivot.mu_star, level: &level, noise };
+            Ok(weighted_error(denoiser, config.loss_weight, &query, x_0, mode))
+        }
+        Objective::Palette { tasks, sigma_y } => {
+            let task = tasks[streams.shared().below(0, tasks.len())];
+            let measurement = measure(task, *sigma_y, x_0, shape, streams)?;
+            let mu = x_t / &level.alpha.0;
+            let query = Query { mu: &mu, level: &level, noise: Noise::Observed(&measurement) };
             Ok(weighted_error(denoiser, config.loss_weight, &query, x_0, mode))
         }
     }

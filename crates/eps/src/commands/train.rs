@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use eps_data::fashion_mnist::Split;
 use eps_data::{ImageSet, digest};
-use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
+use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Provenance, Storage};
 use eps_model::{NetworkDenoiser, Precision};
 use eps_train::{Images, Objective, TrainConfig, train};
 use serde_json::{Value, json};
@@ -117,9 +117,10 @@ fn load_start(path: &Path, config: &TrainConfig, device: Device) -> Result<Netwo
 
 /// What the file of the network says of it.
 fn checkpoint_config(config: &TrainConfig, set: &ImageSet, training: Value) -> CheckpointConfig {
-    let (tasks, sigma_y) = match &config.objective {
-        Objective::Denoise => (vec![], None),
-        Objective::Eps { tasks, sigma_y } => (tasks.clone(), Some(*sigma_y)),
+    let measurements = config.objective.measurements();
+    let asked_at = match config.objective {
+        Objective::Denoise | Objective::Eps { .. } => AskedAt::Pivot,
+        Objective::Palette { .. } => AskedAt::State,
     };
     CheckpointConfig {
         format_version: checkpoint::FORMAT_VERSION,
@@ -130,8 +131,9 @@ fn checkpoint_config(config: &TrainConfig, set: &ImageSet, training: Value) -> C
         interpolant: config.interpolant,
         sigma_min: config.noise_law.sigma_min,
         sigma_max: config.noise_law.sigma_max,
-        tasks,
-        sigma_y,
+        tasks: measurements.map_or(vec![], |(tasks, _)| tasks.to_vec()),
+        asked_at,
+        sigma_y: measurements.map(|(_, sigma_y)| sigma_y),
         provenance: Provenance {
             source: format!("trained on {}", set.provenance().name),
             licence: env!("CARGO_PKG_LICENSE").to_owned(),

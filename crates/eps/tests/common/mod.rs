@@ -121,6 +121,7 @@ impl Folder {
             sigma_min: 0.002,
             sigma_max: 80.0,
             tasks: tasks.to_vec(),
+            asked_at: checkpoint::AskedAt::Pivot,
             sigma_y: Some(0.05),
             provenance: Provenance {
                 source: "random weights".to_owned(),
