@@ -76,18 +76,14 @@ impl Task {
     /// [`MathError`] if an image of `shape` does not admit the operator.
     pub fn draw(self, draw: Draw, shape: Shape, stream: &Stream) -> Result<Operator, MathError> {
         Ok(match self {
-            Self::RandomInpainting => Operator::Mask(Mask::new(
-                shape,
-                match draw {
-                    Draw::Test => random_subset(shape.plane(), 0.7, stream),
-                    Draw::Training => {
-                        let missing = 0.5 + 0.2 * stream.uniform(0);
-                        (0..shape.plane())
-                            .map(|i| stream.uniform(1 + i as u64) >= missing)
-                            .collect()
-                    }
-                },
-            )?),
+            Self::RandomInpainting => Operator::Mask(match draw {
+                Draw::Test => Mask::random(shape, 0.7, stream)?,
+                Draw::Training => {
+                    let missing = 0.5 + 0.2 * stream.uniform(0);
+                    let observed = |i| stream.uniform(1 + i as u64) >= missing;
+                    Mask::new(shape, (0..shape.plane()).map(observed).collect())?
+                }
+            }),
             Self::BoxInpainting => Operator::Mask(Mask::new(shape, box_mask(draw, shape, stream))?),
             Self::SuperResolution => Operator::AveragePool(AveragePool::new(shape, 4)?),
             Self::GaussianBlur => {
@@ -100,17 +96,6 @@ impl Task {
             }
         })
     }
-}
-
-/// Marks all but ⌊missing · n⌋ of n places, chosen uniformly (the ranks of n uniforms).
-fn random_subset(n: usize, missing: f64, stream: &Stream) -> Vec<bool> {
-    let mut order: Vec<usize> = (0..n).collect();
-    order.sort_by_key(|i| stream.bits(*i as u64));
-    let mut observed = vec![true; n];
-    for i in &order[..(missing * n as f64) as usize] {
-        observed[*i] = false;
-    }
-    observed
 }
 
 fn box_mask(draw: Draw, shape: Shape, stream: &Stream) -> Vec<bool> {

@@ -43,6 +43,7 @@ enum Command {
     Train(commands::train::Arguments),
     Model(commands::model::Arguments),
     Experiment(experiment::Arguments),
+    Tune(experiment::tune::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         Command::Train(arguments) => arguments.run(),
         Command::Model(arguments) => arguments.run(),
         Command::Experiment(arguments) => arguments.run(),
+        Command::Tune(arguments) => arguments.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

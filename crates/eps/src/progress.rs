@@ -12,6 +12,9 @@ pub(crate) fn bar(length: u64, what: &str, unit: &str) -> ProgressBar {
     ProgressBar::new(length).with_style(style).with_prefix(what.to_owned())
 }
 
+/// The steps of a bar that a call with a backward pass takes: the time of about so many calls.
+pub(crate) const WITH_BACKWARD: u64 = 3;
+
 /// A denoiser that advances a bar at every call.
 #[derive(Debug)]
 pub(crate) struct Watched<'a, D> {
@@ -39,7 +42,7 @@ impl<D: Denoiser> Denoiser for Watched<'_, D> {
         cotangent: &dyn Fn(&Tensor) -> Tensor,
     ) -> (Tensor, Tensor) {
         let answer = self.denoiser.denoise_vjp(query, cotangent);
-        self.bar.inc(1);
+        self.bar.inc(WITH_BACKWARD);
         answer
     }
 }

@@ -1,6 +1,7 @@
 //! Inpainting: y = m ⊙ x with one mask for all channels.
 
 use super::{LinearOperator, assert_length};
+use crate::rng::Stream;
 use crate::{MathError, Shape};
 
 /// A diagonal operator that keeps observed pixels and zeroes the others.
@@ -28,6 +29,24 @@ impl Mask {
             return Err(MathError::EmptyMask(expected));
         }
         Ok(Self { shape, observed })
+    }
+
+    /// A mask that hides ⌊missing · n⌋ of the n pixels, chosen uniformly (the ranks of n uniforms),
+    /// so that a mask of the same stream that hides more hides these too.
+    ///
+    /// `missing` is the share, in [0, 1).
+    ///
+    /// # Errors
+    /// As [`Mask::new`].
+    pub fn random(shape: Shape, missing: f64, stream: &Stream) -> Result<Self, MathError> {
+        let n = shape.plane();
+        let mut order: Vec<usize> = (0..n).collect();
+        order.sort_by_key(|i| stream.bits(*i as u64));
+        let mut observed = vec![true; n];
+        for i in order.iter().take((missing * n as f64) as usize) {
+            observed[*i] = false;
+        }
+        Self::new(shape, observed)
     }
 
     /// Which pixels are seen, [height, width].

@@ -30,6 +30,7 @@ struct Record {
     hash: String,
     key: Value,
     nfe: usize,
+    backward_passes: usize,
     seconds: f64,
 }
 
@@ -58,6 +59,7 @@ impl Cells {
             samples: archive.samples().to_vec(),
             per_image: archive.samples_per_image(),
             nfe: record.nfe,
+            backward_passes: record.backward_passes,
             seconds: record.seconds,
         })
     }
@@ -67,7 +69,13 @@ impl Cells {
     /// # Errors
     /// A file that cannot be written.
     pub(crate) fn store(&self, name: &str, key: Value, cell: &Restoration) -> Result<()> {
-        let record = Record { hash: hash(&key), key, nfe: cell.nfe, seconds: cell.seconds };
+        let record = Record {
+            hash: hash(&key),
+            key,
+            nfe: cell.nfe,
+            backward_passes: cell.backward_passes,
+            seconds: cell.seconds,
+        };
         let archive = SampleArchive::new(
             self.shape,
             cell.per_image,
@@ -100,7 +108,13 @@ mod tests {
     }
 
     fn cell() -> Restoration {
-        Restoration { samples: vec![0.5, -1.0, 0.25, 1.0], per_image: 2, nfe: 20, seconds: 1.5 }
+        Restoration {
+            samples: vec![0.5, -1.0, 0.25, 1.0],
+            per_image: 2,
+            nfe: 20,
+            backward_passes: 3,
+            seconds: 1.5,
+        }
     }
 
     #[test]

@@ -6,26 +6,27 @@ use eps_model::Precision;
 use eps_sample::Solver;
 use serde::Serialize;
 
+use super::contender::Contender;
+use super::method::Method;
 use super::networks::NetworkFile;
+use super::plan::{Experiment, Setting};
 
 /// σ_y of every task, on the scale [-1, 1].
 pub(crate) const SIGMA_Y: f64 = 0.05;
 
-/// The configuration of `eps experiment main`, as it is written to `config.json`.
+/// The configuration of an experiment on networks, as it is written to `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Config {
     /// The version of this layout, 1.
     pub(crate) format_version: u32,
     /// The experiment.
-    pub(crate) experiment: &'static str,
+    pub(crate) experiment: Experiment,
     /// The profile that the sizes below come from, unless a flag overrides them.
     pub(crate) profile: String,
     /// The data set.
     pub(crate) dataset: Provenance,
-    /// The tasks.
-    pub(crate) tasks: Vec<Task>,
-    /// σ_y on the scale [-1, 1].
-    pub(crate) sigma_y: f64,
+    /// The measurements.
+    pub(crate) settings: Vec<Setting>,
     /// The seed of operators, measurement noise and samples.
     pub(crate) seed: u64,
     /// Samples of each image.
@@ -34,10 +35,12 @@ pub(crate) struct Config {
     pub(crate) solver: Solver,
     /// Its grid of noise levels.
     pub(crate) schedule: Schedule,
-    /// Network calls a sample, as in the table.
-    pub(crate) calls: Vec<usize>,
-    /// Network calls a sample, as in the curve of quality against NFE.
-    pub(crate) curve: Vec<usize>,
+    /// The methods of the table, then those of the curve of quality against NFE.
+    pub(crate) methods: Vec<Method>,
+    /// How many of them are in the table.
+    pub(crate) in_table: usize,
+    /// The constants of the contenders among them.
+    pub(crate) constants: Vec<Constant>,
     /// Samples that are drawn at once.
     pub(crate) batch: usize,
     /// The precision of the networks.
@@ -48,4 +51,19 @@ pub(crate) struct Config {
     pub(crate) networks: Vec<NetworkFile>,
     /// The numbers of the test images.
     pub(crate) images: Vec<usize>,
+}
+
+/// The constant of a contender for a task.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Constant {
+    /// The method.
+    pub(crate) contender: Contender,
+    /// The task.
+    pub(crate) task: Task,
+    /// The constant's name.
+    pub(crate) symbol: &'static str,
+    /// Its value.
+    pub(crate) value: f64,
+    /// Whether it was tuned on validation images, or is that of the paper.
+    pub(crate) tuned: bool,
 }

@@ -1,24 +1,19 @@
-//! The methods of the experiment and what they return.
+//! The methods of the experiments and what they return; those without a network are here.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use eps_math::operator::{LinearOperator as _, OperatorSpec};
-use eps_math::{LinearMmse, Schedule};
-use eps_model::NetworkDenoiser;
-use eps_sample::{CountNfe, Eps, NoiseKeys, Solver};
-use indicatif::ProgressBar;
+use eps_math::pivot::mu_star;
+use eps_math::{Level, LinearMmse, Task};
 use rayon::prelude::*;
 use serde::Serialize;
-use tch::{Device, Kind};
 
+use super::contender::Contender;
 use super::moments::GaussianPrior;
-use super::networks::Scope;
+use super::networks::{NetworkUse, PRIOR, Scope};
 use super::problem::Problem;
-use crate::progress::Watched;
-
-/// The paper's sampler: EDM's deterministic Euler steps, as many as network calls.
-pub(crate) const SOLVER: Solver = Solver::Euler;
 
 /// A method of restoration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -26,6 +21,8 @@ pub(crate) const SOLVER: Solver = Solver::Euler;
 pub(crate) enum Method {
     /// The pseudo-inverse A†y.
     PseudoInverse,
+    /// The Wiener filter: the linear MMSE estimate of white images.
+    Wiener,
     /// The linear MMSE estimate of a Gaussian prior with the training set's moments.
     LinearMmse,
     /// Exact posterior sampling.
@@ -35,36 +32,104 @@ pub(crate) enum Method {
         /// Network calls a sample.
         calls: usize,
     },
+    /// A conditional network asked at the state.
+    Palette {
+        /// Which network.
+        network: Scope,
+        /// Network calls a sample.
+        calls: usize,
+    },
+    /// The frozen prior asked at the pivot.
+    ZeroShot {
+        /// Network calls a sample.
+        calls: usize,
+    },
+    /// A training-free method on the frozen prior.
+    Contender {
+        /// Which method.
+        contender: Contender,
+        /// Network calls a sample.
+        calls: usize,
+    },
 }
 
 impl Method {
     /// The name in files.
     pub(crate) fn slug(self) -> String {
+        let of = |scope| match scope {
+            Scope::PerTask => "",
+            Scope::AllTasks => "-all-tasks",
+        };
         match self {
             Self::PseudoInverse => "pseudo-inverse".to_owned(),
+            Self::Wiener => "wiener".to_owned(),
             Self::LinearMmse => "linear-mmse".to_owned(),
-            Self::Eps { network: Scope::PerTask, calls } => format!("eps-{calls}"),
-            Self::Eps { network: Scope::AllTasks, calls } => format!("eps-all-tasks-{calls}"),
+            Self::Eps { network, calls } => format!("eps{}-{calls}", of(network)),
+            Self::Palette { network, calls } => format!("palette{}-{calls}", of(network)),
+            Self::ZeroShot { calls } => format!("zero-shot-{calls}"),
+            Self::Contender { contender, calls } => format!("{}-{calls}", contender.name()),
+        }
+    }
+
+    /// The name by which it is chosen.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::PseudoInverse | Self::Wiener | Self::LinearMmse => self.slug(),
+            Self::Eps { .. } => "eps".to_owned(),
+            Self::Palette { .. } => "palette".to_owned(),
+            Self::ZeroShot { .. } => "zero-shot".to_owned(),
+            Self::Contender { contender, .. } => contender.name(),
+        }
+    }
+
+    /// The name in tables without the number of calls.
+    pub(crate) fn family(self) -> String {
+        let of = |name: &str, scope| match scope {
+            Scope::PerTask => name.to_owned(),
+            Scope::AllTasks => format!("{name} for all tasks"),
+        };
+        match self {
+            Self::PseudoInverse => "A†y".to_owned(),
+            Self::Wiener => "Wiener filter".to_owned(),
+            Self::LinearMmse => "linear MMSE".to_owned(),
+            Self::Eps { network, .. } => of("EPS", network),
+            Self::Palette { network, .. } => of("Palette", network),
+            Self::ZeroShot { .. } => "zero-shot EPS".to_owned(),
+            Self::Contender { contender, .. } => contender.label().to_owned(),
         }
     }
 
     /// The name in tables.
     pub(crate) fn label(self) -> String {
-        let unit = |calls| if calls == 1 { "call" } else { "calls" };
-        match self {
-            Self::PseudoInverse => "A†y".to_owned(),
-            Self::LinearMmse => "linear MMSE".to_owned(),
-            Self::Eps { network, calls } => {
-                format!("{}, {calls} {}", network.label(), unit(calls))
-            }
+        match self.calls() {
+            0 => self.family(),
+            1 => format!("{}, 1 call", self.family()),
+            calls => format!("{}, {calls} calls", self.family()),
         }
     }
 
     /// Network calls a sample; none for estimates without a network.
     pub(crate) fn calls(self) -> usize {
         match self {
-            Self::PseudoInverse | Self::LinearMmse => 0,
-            Self::Eps { calls, .. } => calls,
+            Self::PseudoInverse | Self::Wiener | Self::LinearMmse => 0,
+            Self::Eps { calls, .. }
+            | Self::Palette { calls, .. }
+            | Self::ZeroShot { calls }
+            | Self::Contender { calls, .. } => calls,
+        }
+    }
+
+    /// The network that restores a task, by name and use; none for estimates without one.
+    pub(crate) fn network(self, task: Task) -> Option<(String, NetworkUse)> {
+        match self {
+            Self::PseudoInverse | Self::Wiener | Self::LinearMmse => None,
+            Self::Eps { network, .. } => Some((network.network(task).to_owned(), NetworkUse::Eps)),
+            Self::Palette { network, .. } => {
+                Some((format!("palette-{}", network.network(task)), NetworkUse::Palette))
+            }
+            Self::ZeroShot { .. } | Self::Contender { .. } => {
+                Some((PRIOR.to_owned(), NetworkUse::Prior))
+            }
         }
     }
 }
@@ -78,18 +143,33 @@ pub(crate) struct Restoration {
     pub(crate) per_image: usize,
     /// Network evaluations a sample, as counted.
     pub(crate) nfe: usize,
+    /// Backward passes through the network a sample, as counted.
+    pub(crate) backward_passes: usize,
     /// Seconds that all samples took.
     pub(crate) seconds: f64,
 }
 
 impl Restoration {
-    fn clipped(values: impl IntoIterator<Item = f64>) -> Vec<f32> {
+    /// Values as a restoration stores them.
+    pub(crate) fn clipped(values: impl IntoIterator<Item = f64>) -> Vec<f32> {
         values.into_iter().map(|value| value.clamp(-1.0, 1.0) as f32).collect()
+    }
+
+    /// One estimate an image, without a network.
+    fn estimates(values: impl IntoIterator<Item = f64>, start: Instant) -> Self {
+        Self {
+            samples: Self::clipped(values),
+            per_image: 1,
+            nfe: 0,
+            backward_passes: 0,
+            seconds: start.elapsed().as_secs_f64(),
+        }
     }
 
     /// Adds the restorations of further images.
     pub(crate) fn extend(&mut self, other: Self) {
-        assert_eq!((self.per_image, self.nfe), (other.per_image, other.nfe), "one method");
+        let kind = |of: &Self| (of.per_image, of.nfe, of.backward_passes);
+        assert_eq!(kind(self), kind(&other), "one method");
         self.samples.extend(other.samples);
         self.seconds += other.seconds;
     }
@@ -97,17 +177,38 @@ impl Restoration {
 
 /// A†y of some images.
 pub(crate) fn pseudo_inverse(problem: &Problem, images: Range<usize>) -> Restoration {
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     let estimates: Vec<Vec<f64>> = images
         .into_par_iter()
         .map(|i| problem.set.operator(i).pseudo_inverse(problem.set.measurement(i)))
         .collect();
-    Restoration {
-        samples: Restoration::clipped(estimates.into_iter().flatten()),
-        per_image: 1,
-        nfe: 0,
-        seconds: start.elapsed().as_secs_f64(),
-    }
+    Restoration::estimates(estimates.into_iter().flatten(), start)
+}
+
+/// The Wiener filter of some images: the posterior mean for white images x₀ ~ N(m 1, v I), with the
+/// mean m and the variance v of all pixels of the training set.
+///
+/// It is the pivot of the state m 1 at the noise level √v.
+pub(crate) fn wiener(
+    problem: &Problem,
+    images: Range<usize>,
+    prior: &GaussianPrior,
+) -> Restoration {
+    let start = std::time::Instant::now();
+    let n = prior.mean.len();
+    let mean = prior.mean.iter().sum::<f64>() / n as f64;
+    let between: f64 = prior.mean.iter().map(|value| (value - mean).powi(2)).sum();
+    let within: f64 = (0..n).map(|i| prior.covariance[(i, i)]).sum();
+    let level = Level::edm(((between + within) / n as f64).sqrt());
+    let state = vec![mean; n];
+    let estimates: Vec<Vec<f64>> = images
+        .into_par_iter()
+        .map(|i| {
+            let (operator, y) = (problem.set.operator(i), problem.set.measurement(i));
+            mu_star(operator, y, problem.set.sigma_y(), &state, &level)
+        })
+        .collect();
+    Restoration::estimates(estimates.into_iter().flatten(), start)
 }
 
 /// The linear MMSE estimates of some images; operators that repeat are prepared once.
@@ -119,7 +220,7 @@ pub(crate) fn linear_mmse(
     images: Range<usize>,
     prior: &GaussianPrior,
 ) -> Result<Restoration> {
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     let mut groups: Vec<(OperatorSpec, Vec<usize>)> = Vec::new();
     for i in images.clone() {
         let spec = problem.set.operator(i).spec();
@@ -141,105 +242,5 @@ pub(crate) fn linear_mmse(
         .context("the linear MMSE estimate cannot be prepared")?
         .concat();
     estimates.sort_unstable_by_key(|(i, _)| *i);
-    Ok(Restoration {
-        samples: Restoration::clipped(estimates.into_iter().flat_map(|(_, estimate)| estimate)),
-        per_image: 1,
-        nfe: 0,
-        seconds: start.elapsed().as_secs_f64(),
-    })
-}
-
-/// A network with how it is sampled.
-#[derive(Debug)]
-pub(crate) struct Sampler<'a> {
-    /// The network.
-    pub(crate) network: &'a NetworkDenoiser,
-    /// The grid of noise levels.
-    pub(crate) schedule: &'a Schedule,
-    /// The seed of the samples' noise.
-    pub(crate) seed: u64,
-    /// Samples that are drawn at once, those of an image together.
-    pub(crate) batch: usize,
-    /// Where the network runs.
-    pub(crate) device: Device,
-    /// Advanced at every network call.
-    pub(crate) bar: &'a ProgressBar,
-}
-
-/// The images whose samples are drawn at once.
-pub(crate) fn images_at_once(batch: usize, samples: usize) -> usize {
-    (batch / samples).max(1)
-}
-
-impl Sampler<'_> {
-    /// Network calls in all to draw `samples` samples of each of some images by `calls` calls each.
-    pub(crate) fn calls(batch: usize, images: usize, samples: usize, calls: usize) -> usize {
-        images.div_ceil(images_at_once(batch, samples)) * calls
-    }
-
-    /// Makes libtorch prepare what the first call of a batch needs, so that it is not timed.
-    ///
-    /// # Errors
-    /// As [`Sampler::draw`].
-    pub(crate) fn warm_up(
-        &self,
-        problem: &Problem,
-        images: Range<usize>,
-        samples: usize,
-    ) -> Result<()> {
-        let unseen = Sampler { bar: &ProgressBar::hidden(), ..*self };
-        let end = images.end.min(images.start + images_at_once(self.batch, samples));
-        unseen.draw(problem, images.start..end, samples, 1).map(drop)
-    }
-
-    /// Draws `samples` posterior samples of each of some images by `calls` network calls.
-    ///
-    /// A sample's noise depends on the seed, the image's number in the test set and the sample's
-    /// number alone.
-    ///
-    /// # Errors
-    /// A chain that leaves the finite numbers, and those of libtorch.
-    pub(crate) fn draw(
-        &self,
-        problem: &Problem,
-        images: Range<usize>,
-        samples: usize,
-        calls: usize,
-    ) -> Result<Restoration> {
-        let at_once = images_at_once(self.batch, samples);
-        let mut batches = images.clone().step_by(at_once).map(|start| {
-            self.draw_batch(problem, start..images.end.min(start + at_once), samples, calls)
-        });
-        let mut all = batches.next().context("no images are asked for")??;
-        for batch in batches {
-            all.extend(batch?);
-        }
-        Ok(all)
-    }
-
-    fn draw_batch(
-        &self,
-        problem: &Problem,
-        images: Range<usize>,
-        samples: usize,
-        calls: usize,
-    ) -> Result<Restoration> {
-        let start = std::time::Instant::now();
-        let measurement = problem.measurement(images.clone(), samples, self.device)?;
-        let denoiser = CountNfe::new(Watched::new(self.network, self.bar));
-        let estimator = Eps { denoiser: &denoiser, measurement: &measurement };
-        let items = problem.images[images]
-            .iter()
-            .flat_map(|image| (0..samples as u64).map(|sample| (*image as u64, sample)));
-        let keys = NoiseKeys::new(self.seed, items.collect());
-        let sigmas = self.schedule.sigmas(SOLVER.steps(calls)?)?;
-        let drawn = SOLVER.sample(&estimator, &sigmas, &keys, problem.set.shape(), self.device)?;
-        let values = drawn.to_device(Device::Cpu).to_kind(Kind::Double).flatten(0, -1);
-        Ok(Restoration {
-            samples: Restoration::clipped(Vec::<f64>::try_from(values)?),
-            per_image: samples,
-            nfe: denoiser.nfe(),
-            seconds: start.elapsed().as_secs_f64(),
-        })
-    }
+    Ok(Restoration::estimates(estimates.into_iter().flat_map(|(_, estimate)| estimate), start))
 }

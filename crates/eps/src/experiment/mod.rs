@@ -7,29 +7,51 @@
 
 mod cells;
 pub(crate) mod config;
-mod main_experiment;
+mod constants;
+mod contender;
 pub(crate) mod method;
 mod moments;
 pub(crate) mod networks;
+pub(crate) mod plan;
 pub(crate) mod problem;
 mod profile;
 pub(crate) mod results;
+mod run;
+mod sampler;
 pub(crate) mod scores;
 pub(crate) mod table;
+pub(crate) mod tune;
 
 use anyhow::Result;
 use clap::Subcommand;
+
+use plan::Experiment;
 
 /// Run an experiment: restore test images, score them, write a report.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    experiment: Experiment,
+    experiment: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum Experiment {
-    Main(Box<main_experiment::Arguments>),
+enum Command {
+    /// The paper's comparison: five tasks, the contenders on the frozen prior, Palette, EPS and
+    /// estimates without a network.
+    ///
+    /// Writes config.json, results.json, samples.h5, measurements, figures and report.html, and
+    /// prints the tables. A run that was cut off goes on where it was.
+    Main(Box<run::Arguments>),
+    /// Quality against the number of network calls, for every method
+    Steps(Box<run::Arguments>),
+    /// The frozen prior asked at the pivot, without training
+    ZeroShot(Box<run::Arguments>),
+    /// The one-call estimate against the mean of samples
+    PosteriorMean(Box<run::Arguments>),
+    /// Masks and noise levels that the networks were not trained for
+    Ood(Box<run::Arguments>),
+    /// Whether the samples spread as the truth does
+    Calibration(Box<run::Arguments>),
     Moments(moments::Arguments),
 }
 
@@ -40,8 +62,13 @@ impl Arguments {
     /// Input that is missing or damaged, and output that cannot be written.
     pub(crate) fn run(&self) -> Result<()> {
         match &self.experiment {
-            Experiment::Main(arguments) => arguments.run(),
-            Experiment::Moments(arguments) => arguments.run(),
+            Command::Main(arguments) => arguments.run(Experiment::Main),
+            Command::Steps(arguments) => arguments.run(Experiment::Steps),
+            Command::ZeroShot(arguments) => arguments.run(Experiment::ZeroShot),
+            Command::PosteriorMean(arguments) => arguments.run(Experiment::PosteriorMean),
+            Command::Ood(arguments) => arguments.run(Experiment::Ood),
+            Command::Calibration(arguments) => arguments.run(Experiment::Calibration),
+            Command::Moments(arguments) => arguments.run(),
         }
     }
 }

@@ -7,12 +7,39 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 use eps_data::digest::sha256_file;
 use eps_math::{Shape, Task};
-use eps_model::{NetworkDenoiser, Precision, checkpoint};
+use eps_model::checkpoint::{self, AskedAt};
+use eps_model::{NetworkDenoiser, Precision};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
+use crate::dataset;
+
 /// The network that restores every task.
 pub(crate) const ALL_TASKS: &str = "all-tasks";
+
+/// The network of images without a measurement.
+pub(crate) const PRIOR: &str = "prior";
+
+/// The folder of the committed networks.
+const COMMITTED: &str = "data/networks/fashion";
+
+/// The folder of the committed networks, from the working folder or from that of the repository.
+pub(crate) fn folder() -> PathBuf {
+    let here = PathBuf::from(COMMITTED);
+    if here.is_dir() { here } else { dataset::in_repository(COMMITTED) }
+}
+
+/// What a network is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum NetworkUse {
+    /// To be asked without a measurement, or at a pivot as it is.
+    Prior,
+    /// To be asked at the pivot of a measurement.
+    Eps,
+    /// To be asked at the state beside a measurement.
+    Palette,
+}
 
 /// For which tasks a network was trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
@@ -26,14 +53,6 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
-    /// The name in tables.
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Self::PerTask => "EPS",
-            Self::AllTasks => "EPS for all tasks",
-        }
-    }
-
     /// The name of the network that restores a task.
     pub(crate) fn network(self, task: Task) -> &'static str {
         match self {
@@ -46,7 +65,7 @@ impl Scope {
 /// A network's file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct NetworkFile {
-    /// The name: that of its task, or [`ALL_TASKS`].
+    /// The name: that of its task, [`ALL_TASKS`] or [`PRIOR`], with `palette-` before it for Palette.
     pub(crate) name: String,
     /// The file.
     pub(crate) path: PathBuf,
@@ -73,27 +92,42 @@ impl NetworkFile {
         Ok(Self { name: name.to_owned(), path: path.clone(), sha256: sha256_file(path)? })
     }
 
-    /// Loads the network and checks that it was trained for these tasks and images of `shape`.
+    /// Loads the network and checks that it was trained for this use, these tasks and images of
+    /// `shape`.
     ///
     /// # Errors
-    /// A damaged file, and a network of other tasks or images.
+    /// A damaged file, and a network of another use, other tasks or images.
     pub(crate) fn load(
         &self,
-        tasks: &[Task],
+        (network_use, tasks): (NetworkUse, &[Task]),
         shape: Shape,
         device: Device,
         precision: Precision,
     ) -> Result<NetworkDenoiser> {
         let checkpoint = checkpoint::load(&self.path, device, precision)?;
         let (config, path) = (&checkpoint.config, self.path.display());
+        let found = match (config.tasks.is_empty(), config.asked_at) {
+            (true, _) => NetworkUse::Prior,
+            (false, AskedAt::Pivot) => NetworkUse::Eps,
+            (false, AskedAt::State) => NetworkUse::Palette,
+        };
+        let describe = |network_use| match network_use {
+            NetworkUse::Prior => "a prior, which knows of no measurement",
+            NetworkUse::Eps => "one that is asked at the pivot (EPS)",
+            NetworkUse::Palette => {
+                "one that is asked at the state beside the measurement (Palette)"
+            }
+        };
+        ensure!(
+            found == network_use,
+            "{path}: the network is {}, but {} is needed: give such a one (--networks)",
+            describe(found),
+            describe(network_use)
+        );
         if let Some(task) = tasks.iter().find(|task| !config.tasks.contains(task)) {
             bail!(
                 "{path}: the network was trained for {}, not for {}: give one that was (--networks)",
-                if config.tasks.is_empty() {
-                    "no task, as a prior".to_owned()
-                } else {
-                    config.tasks.iter().map(|task| task.name()).collect::<Vec<_>>().join(", ")
-                },
+                config.tasks.iter().map(|task| task.name()).collect::<Vec<_>>().join(", "),
                 task.name()
             );
         }

@@ -8,20 +8,22 @@ use std::ops::Range;
 use anyhow::{Context as _, Result, ensure};
 use eps_data::png::Picture;
 use eps_data::{ImageSet, MeasurementSet};
+use eps_math::operator::{Mask, Operator};
 use eps_math::rng::Stream;
-use eps_math::{Draw, Task};
+use eps_math::{Draw, MathError, Shape};
 use eps_model::{Measurement, TensorOperator};
 use rayon::prelude::*;
 use tch::{Device, Tensor};
 
+use super::plan::Setting;
 use crate::measuring::{measure, stream};
 use crate::pictures;
 
-/// Measurements of one task, with the truth behind them.
+/// Measurements of one kind, with the truth behind them.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
-    /// The task.
-    pub(crate) task: Task,
+    /// What is measured.
+    pub(crate) setting: Setting,
     /// The numbers of the images in the test set.
     pub(crate) images: Vec<usize>,
     /// Operators, measurements and truths of the images.
@@ -47,38 +49,45 @@ pub(crate) fn test_images(count: usize, total: usize) -> Result<Vec<usize>> {
     Ok(order)
 }
 
+/// The operator of one image.
+fn operator(setting: Setting, shape: Shape, stream: &Stream) -> Result<Operator, MathError> {
+    match setting.missing {
+        Some(missing) => Ok(Operator::Mask(Mask::random(shape, missing, stream)?)),
+        None => setting.task.draw(Draw::Test, shape, stream),
+    }
+}
+
 impl Problem {
     /// Draws operator and noise for each image: y = A x₀ + σ_y z.
     ///
-    /// # Units
-    /// `sigma_y` on the scale [-1, 1].
+    /// Settings of one task have the same streams: a mask that hides more hides what the other hides.
     ///
     /// # Errors
     /// Images that do not admit the task's operator.
     pub(crate) fn draw(
-        task: Task,
+        setting: Setting,
         set: &ImageSet,
         images: &[usize],
-        sigma_y: f64,
         seed: u64,
     ) -> Result<Self> {
+        let Setting { task, sigma_y, .. } = setting;
         let shape = set.shape();
         let drawn = images
             .par_iter()
             .map(|image| {
                 let stream = |what| stream(seed, what, task.name(), *image as u64);
-                let operator = task.draw(Draw::Test, shape, &stream("operator"))?;
+                let operator = operator(setting, shape, &stream("operator"))?;
                 let truth = set.to_unit_range(*image);
                 Ok((operator.spec(), measure(&operator, &truth, sigma_y, &stream("noise"))))
             })
-            .collect::<Result<Vec<_>, eps_math::MathError>>()
+            .collect::<Result<Vec<_>, MathError>>()
             .with_context(|| format!("cannot draw the operators of {}", task.name()))?;
         let (specs, y): (Vec<_>, Vec<_>) = drawn.into_iter().unzip();
         let truth = images.iter().flat_map(|image| set.to_unit_range(*image)).collect();
         let set = MeasurementSet::new(shape, y.concat(), specs, sigma_y, set.provenance().clone())?
             .with_seed(seed)
             .with_truth(truth)?;
-        Ok(Self { task, images: images.to_vec(), set })
+        Ok(Self { setting, images: images.to_vec(), set })
     }
 
     /// The true images, `[N, C, H, W]`.
@@ -114,7 +123,8 @@ impl Problem {
 #[cfg(test)]
 mod tests {
     use eps_data::Provenance;
-    use eps_math::Shape;
+    use eps_math::Task;
+    use eps_math::operator::LinearOperator as _;
 
     use super::*;
 
@@ -142,12 +152,26 @@ mod tests {
     }
 
     #[test]
+    fn a_mask_that_hides_more_hides_what_the_other_hides() {
+        let mask = |missing| {
+            let setting = Setting { missing, ..Setting::of(Task::RandomInpainting) };
+            let problem = Problem::draw(setting, &images(), &[1], 7).unwrap();
+            problem.set.operator(0).eigenvalues().to_vec()
+        };
+        let (usual, same, more) = (mask(None), mask(Some(0.7)), mask(Some(0.9)));
+        assert_eq!(usual, same);
+        assert!(more.iter().zip(&usual).all(|(more, usual)| more <= usual));
+        assert_eq!(more.iter().filter(|v| **v == 0.0).count(), 705);
+    }
+
+    #[test]
     fn a_measurement_does_not_depend_on_the_choice_it_is_part_of() {
         for task in Task::ALL {
-            let both = Problem::draw(task, &images(), &[3, 1], 0.05, 7).unwrap();
-            let one = Problem::draw(task, &images(), &[1], 0.05, 7).unwrap();
+            let setting = Setting::of(task);
+            let both = Problem::draw(setting, &images(), &[3, 1], 7).unwrap();
+            let one = Problem::draw(setting, &images(), &[1], 7).unwrap();
             assert_eq!(both.set.measurement(1), one.set.measurement(0), "{}", task.name());
-            let other = Problem::draw(task, &images(), &[1], 0.05, 8).unwrap();
+            let other = Problem::draw(setting, &images(), &[1], 8).unwrap();
             assert_ne!(other.set.measurement(0), one.set.measurement(0), "{}", task.name());
             assert_eq!(both.picture(1).shape, both.set.shape());
         }

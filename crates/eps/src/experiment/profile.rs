@@ -15,11 +15,24 @@ pub(crate) struct Profile {
     pub(crate) calls: Vec<usize>,
     /// Network calls of the curve of quality against NFE.
     pub(crate) curve: Vec<usize>,
+    /// Network calls of every method in the experiment `steps`.
+    pub(crate) steps: Vec<usize>,
+    /// The most calls of a method whose number of calls is its own; none for no limit.
+    pub(crate) limit: Option<usize>,
+    /// Whether the contenders of EPS are computed.
+    pub(crate) contenders: bool,
     /// Whether all metrics, the samples and the report are written, or the claims alone are checked.
     pub(crate) report: bool,
 }
 
 const NAMES: [&str; 4] = ["smoke", "quick", "full", "verify"];
+
+impl Profile {
+    /// A method's usual number of calls, or the most that this profile allows.
+    pub(crate) fn limit(&self, calls: usize) -> usize {
+        self.limit.map_or(calls, |limit| calls.min(limit))
+    }
+}
 
 impl FromStr for Profile {
     type Err = String;
@@ -35,16 +48,35 @@ impl FromStr for Profile {
                 samples: 1,
                 calls: vec![1, 4, 8],
                 curve: vec![1, 2, 4, 8],
+                steps: vec![1, 5],
+                limit: Some(10),
+                contenders: true,
                 report: true,
             },
             // The paper's setting in reduced numbers: some minutes on two cores.
-            "quick" => {
-                Self { name: "quick", images: 8, samples: 3, calls: paper, curve, report: true }
-            }
+            "quick" => Self {
+                name: "quick",
+                images: 8,
+                samples: 3,
+                calls: paper,
+                curve,
+                steps: vec![1, 5, 10, 20, 50],
+                limit: None,
+                contenders: true,
+                report: true,
+            },
             // The paper's numbers.
-            "full" => {
-                Self { name: "full", images: 100, samples: 10, calls: paper, curve, report: true }
-            }
+            "full" => Self {
+                name: "full",
+                images: 100,
+                samples: 10,
+                calls: paper,
+                curve,
+                steps: vec![1, 5, 10, 15, 20, 50, 100],
+                limit: None,
+                contenders: true,
+                report: true,
+            },
             // The claims about the committed networks, on 1,000 images.
             "verify" => Self {
                 name: "verify",
@@ -52,6 +84,9 @@ impl FromStr for Profile {
                 samples: 10,
                 calls: vec![1, 20],
                 curve: vec![],
+                steps: vec![1, 20],
+                limit: None,
+                contenders: false,
                 report: false,
             },
             _ => {

@@ -7,13 +7,14 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use eps_data::atomic::write_atomically;
 use eps_data::{ArchiveWriter, Provenance, SampleArchive};
-use eps_math::{Shape, Task};
+use eps_math::Shape;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::config::Config;
 use super::method::{Method, Restoration};
 use super::networks::Loss;
+use super::plan::Setting;
 use super::problem::Problem;
 use super::scores::{Claim, Row};
 
@@ -24,6 +25,8 @@ pub(crate) struct TaskResults {
     pub(crate) problem: Problem,
     /// What each method returned, in the order of the table, then of the curve.
     pub(crate) restorations: Vec<(Method, Restoration)>,
+    /// The methods some of whose chains left the finite numbers, and where.
+    pub(crate) diverged: Vec<(Method, String)>,
     /// The rows of the table.
     pub(crate) rows: Vec<Row>,
     /// The rows that only the curve shows.
@@ -33,9 +36,14 @@ pub(crate) struct TaskResults {
 }
 
 impl TaskResults {
-    /// The task.
-    pub(crate) fn task(&self) -> Task {
-        self.problem.task
+    /// What was measured.
+    pub(crate) fn setting(&self) -> Setting {
+        self.problem.setting
+    }
+
+    /// The rows of the table; where an experiment has none, those of its curve.
+    pub(crate) fn shown(&self) -> Vec<Row> {
+        if self.rows.is_empty() { self.curve.clone() } else { self.rows.clone() }
     }
 
     /// The shape of the images.
@@ -81,15 +89,19 @@ impl Results {
             .iter()
             .map(|task| {
                 json!({
-                    "task": task.task(),
+                    "setting": task.setting(),
+                    "name": task.setting().name(),
                     "table": task.rows.iter().map(named).collect::<Vec<_>>(),
                     "curve": task.curve.iter().map(named).collect::<Vec<_>>(),
                     "claims": task.claims,
+                    "diverged": task.diverged.iter().map(|(method, reason)| json!({
+                        "label": method.label(), "method": method, "reason": reason,
+                    })).collect::<Vec<_>>(),
                 })
             })
             .collect();
         let record = json!({
-            "format_version": 1,
+            "format_version": 2,
             "config": self.config,
             "environment": self.environment,
             "seconds": self.seconds,
@@ -107,7 +119,7 @@ impl Results {
     pub(crate) fn write_samples(&self, path: &Path) -> Result<()> {
         let writer = ArchiveWriter::create(path)?;
         for results in &self.tasks {
-            let task = results.task();
+            let (name, setting) = (results.setting().name(), results.setting());
             let provenance: &Provenance = results.problem.set.provenance();
             let truth: Vec<f32> = results.problem.truth().iter().map(|v| *v as f32).collect();
             let archive = |per_image, samples, config: Value| {
@@ -118,21 +130,21 @@ impl Results {
                 .flat_map(|image| results.problem.picture(image).values)
                 .map(|value| value as f32)
                 .collect();
-            let config = json!({"task": task, "sigma_y": results.problem.set.sigma_y()});
-            writer.add(&format!("{}/measurement", task.name()), &archive(1, pictures, config)?)?;
+            let config = json!({"setting": setting});
+            writer.add(&format!("{name}/measurement"), &archive(1, pictures, config)?)?;
             for row in results.rows.iter().filter(|row| row.mean_of.is_none()) {
                 let Some(restoration) = results.restoration(row.method) else {
                     continue;
                 };
                 let config = json!({
-                    "task": task,
+                    "setting": setting,
                     "method": row.method,
                     "clipped": "to [-1, 1]",
                     "run": self.config,
                 });
                 let samples = restoration.samples.clone();
                 let archive = archive(restoration.per_image, samples, config)?;
-                writer.add(&format!("{}/{}", task.name(), row.method.slug()), &archive)?;
+                writer.add(&format!("{name}/{}", row.method.slug()), &archive)?;
             }
         }
         Ok(writer.finish()?)
@@ -145,7 +157,7 @@ impl Results {
     pub(crate) fn write_measurements(&self, folder: &Path) -> Result<()> {
         make_folder(folder)?;
         for task in &self.tasks {
-            task.problem.set.write(&folder.join(format!("{}.h5", task.task().name())))?;
+            task.problem.set.write(&folder.join(format!("{}.h5", task.setting().name())))?;
         }
         Ok(())
     }
@@ -195,6 +207,7 @@ fn conventions() -> Value {
         "crps_coordinate": "on [0, 1], fair pair term; mean over pixels and images",
         "mmd2": "unbiased, all samples of all images against all truths, kernel exp(-d^2/median d^2)",
         "nfe": "network evaluations a sample, as counted; of all J samples in a row of means",
+        "backward_passes": "backward passes through the network a sample, as counted",
         "seconds": "wall-clock seconds for each sample, or for each mean, in batches",
     })
 }

@@ -21,6 +21,8 @@ pub(crate) struct Row {
     pub(crate) mean_of: Option<usize>,
     /// Network evaluations, those of all J samples for a mean.
     pub(crate) nfe: usize,
+    /// Backward passes through the network, those of all J samples for a mean.
+    pub(crate) backward_passes: usize,
     /// Seconds for each sample, or for each mean.
     pub(crate) seconds: f64,
     /// dB; spread over seeds.
@@ -86,6 +88,7 @@ impl Row {
             method,
             mean_of: None,
             nfe: restoration.nfe,
+            backward_passes: restoration.backward_passes,
             seconds: restoration.seconds / (images * per_image) as f64,
             psnr_db: over_seeds(|scores| scores.0).context("a sample equals its truth")?,
             ssim: over_seeds(|scores| scores.1)?,
@@ -125,6 +128,7 @@ impl Row {
             samples: moments(restoration, shape).0.into_iter().map(|v| v as f32).collect(),
             per_image: 1,
             nfe: restoration.nfe * j,
+            backward_passes: restoration.backward_passes * j,
             seconds: restoration.seconds,
         };
         let row = Self::new(method, truth, &means, shape, ensembles)?;
@@ -265,7 +269,7 @@ mod tests {
     }
 
     fn restoration(values: &[f32], per_image: usize) -> Restoration {
-        Restoration { samples: flat(values), per_image, nfe: 20, seconds: 6.0 }
+        Restoration { samples: flat(values), per_image, nfe: 20, backward_passes: 0, seconds: 6.0 }
     }
 
     const EPS: Method = Method::Eps { network: Scope::PerTask, calls: 20 };

@@ -11,9 +11,9 @@ use eps_data::atomic::write_atomically;
 use eps_data::png::Picture;
 
 use crate::experiment::method::Method;
-use crate::experiment::networks::{Loss, Scope};
+use crate::experiment::networks::Loss;
 use crate::experiment::results::{Results, TaskResults, make_folder};
-use crate::experiment::scores::scopes;
+use crate::experiment::scores::Row;
 use chart::{Axis, Chart, Line, Style};
 use pictures::Column;
 
@@ -34,7 +34,7 @@ pub(crate) fn write(results: &Results, folder: &Path) -> Result<PathBuf> {
     for (task, grid) in results.tasks.iter().zip(&grids) {
         let images = grid.first().map_or(0, |column| column.pictures.len());
         let rows: Vec<Vec<Picture>> = (0..images).map(|image| row(grid, image)).collect();
-        pictures::write_mosaic(&figures.join(format!("{}.png", task.task().name())), &rows)?;
+        pictures::write_mosaic(&figures.join(format!("{}.png", task.setting().name())), &rows)?;
         overview.extend(rows.into_iter().next());
     }
     pictures::write_mosaic(&figures.join("overview.png"), &overview)?;
@@ -42,7 +42,7 @@ pub(crate) fn write(results: &Results, folder: &Path) -> Result<PathBuf> {
     let curves: Vec<Vec<Chart>> = results.tasks.iter().map(quality).collect();
     for (task, charts) in results.tasks.iter().zip(&curves) {
         for (chart, what) in charts.iter().zip(["psnr", "energy-score"]) {
-            let name = format!("{}-{what}-against-nfe.svg", task.task().name());
+            let name = format!("{}-{what}-against-nfe.svg", task.setting().name());
             write_text(&figures.join(name), &chart.file())?;
         }
     }
@@ -81,42 +81,44 @@ fn loss(name: &str, records: &[Loss]) -> Chart {
     }
 }
 
-/// The curves of quality against network calls of one task: PSNR, and energy score.
+/// The curves of quality against network calls of one setting: PSNR, and energy score.
 fn quality(results: &TaskResults) -> Vec<Chart> {
-    let title = page::title(results.task());
-    let rows = || results.rows.iter().chain(&results.curve);
-    let scopes = scopes(&results.rows);
-    // One line a network and estimate: points by ascending calls.
-    let line = |label: String, scope: Scope, mean: bool, colour, value: fn(&_) -> Option<f64>| {
-        let mut points: Vec<(f64, f64)> = rows()
-            .filter(|row| row.mean_of.is_some() == mean)
-            .filter_map(|row| match row.method {
-                Method::Eps { network, calls } if network == scope => {
-                    Some((calls as f64, value(row)?))
-                }
-                _ => None,
-            })
+    let sampled = || results.rows.iter().chain(&results.curve).filter(|row| row.method.calls() > 0);
+    let mut families: Vec<String> = Vec::new();
+    for row in sampled() {
+        let family = row.method.family();
+        if !families.contains(&family) {
+            families.push(family);
+        }
+    }
+    // One line a family and estimate: points by ascending calls.
+    let line = |family: &str, mean: bool, value: fn(&Row) -> Option<f64>| {
+        let mut points: Vec<(f64, f64)> = sampled()
+            .filter(|row| row.mean_of.is_some() == mean && row.method.family() == family)
+            .filter_map(|row| Some((row.method.calls() as f64, value(row)?)))
             .collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        // Of the second network only the table's numbers of calls are known.
-        let style = if scope == scopes[0] { Style::Solid } else { Style::Points };
-        Line { label, points, colour, style }
+        points
     };
-    let name = |scope: Scope, what: &str| match (scope, scopes.len()) {
-        (Scope::AllTasks, 2..) => format!("{what}, all tasks"),
-        _ => what.to_owned(),
+    let lines = |value: fn(&Row) -> Option<f64>| -> Vec<Line> {
+        let all: Vec<_> = families.iter().map(|family| line(family, false, value)).collect();
+        let most = all.iter().map(Vec::len).max().unwrap_or(0);
+        let of = |(colour, (family, points)): (usize, (&String, Vec<(f64, f64)>))| Line {
+            label: family.clone(),
+            // Of some methods only the table's numbers of calls are known.
+            style: if points.len() + 1 >= most { Style::Solid } else { Style::Points },
+            points,
+            colour,
+        };
+        families.iter().zip(all).enumerate().map(of).collect()
     };
-    let (mut psnr, mut energy) = (Vec::new(), Vec::new());
-    for (index, scope) in scopes.iter().enumerate() {
-        let shown = |scope: &Scope| scopes.len() == 1 || *scope == Scope::PerTask;
-        psnr.push(line(name(*scope, "sample"), *scope, false, 2 * index, |row| {
-            Some(row.psnr_db.mean)
-        }));
-        if shown(scope) {
-            psnr.push(line("mean".to_owned(), *scope, true, 1, |row| Some(row.psnr_db.mean)));
-        }
-        energy
-            .push(line(name(*scope, "samples"), *scope, false, 2 * index, |row| row.energy_score));
+    let mut psnr = lines(|row| Some(row.psnr_db.mean));
+    let energy = lines(|row| row.energy_score);
+    if let Some(row) = sampled().find(|row| matches!(row.method, Method::Eps { .. })) {
+        let family = row.method.family();
+        let points = line(&family, true, |row| Some(row.psnr_db.mean));
+        let label = format!("{family}, mean");
+        psnr.push(Line { label, points, colour: families.len(), style: Style::Solid });
     }
     psnr.retain(|line| !line.points.is_empty());
     let calls = || psnr.iter().flat_map(|line| &line.points).map(|point| point.0);
@@ -124,11 +126,10 @@ fn quality(results: &TaskResults) -> Vec<Chart> {
     if let Some(linear) = results.row(Method::LinearMmse, false)
         && ends[1] > 0.0
     {
-        let points = ends.map(|end| (end, linear.psnr_db.mean)).to_vec();
         psnr.push(Line {
             label: "linear MMSE".to_owned(),
-            points,
-            colour: 3,
+            points: ends.map(|end| (end, linear.psnr_db.mean)).to_vec(),
+            colour: families.len() + 1,
             style: Style::Dashed,
         });
     }
@@ -136,7 +137,7 @@ fn quality(results: &TaskResults) -> Vec<Chart> {
     [("PSNR (dB)", psnr), ("energy score [0,1]", energy)]
         .into_iter()
         .map(|(label, lines)| Chart {
-            title: title.to_owned(),
+            title: results.setting().title(),
             x: x.clone(),
             y: Axis { label: label.to_owned(), logarithmic: false },
             lines,

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use super::chart::{self, Chart, escape};
 use super::pictures::{COLOURS, Column, SD_LABEL, SD_MAX, data_uri};
+use crate::experiment::method::Method;
+use crate::experiment::plan::Setting;
 use crate::experiment::results::{Results, TaskResults};
 use crate::experiment::scores::{Claim, MEAN_DB, MEAN_OF, ONE_CALL_DB, Verdict};
 use crate::experiment::table::Table;
@@ -53,20 +55,13 @@ code{font-size:.9em}\
 .data th:first-child{position:sticky;left:0;background:var(--ground);white-space:normal;\
 min-width:8rem}.grid tbody th{position:sticky;left:0;background:var(--ground);width:5.5rem}}";
 
-/// A task's title.
-pub(super) fn title(task: Task) -> &'static str {
-    match task {
-        Task::RandomInpainting => "Random inpainting",
-        Task::BoxInpainting => "Box inpainting",
-        Task::SuperResolution => "Super-resolution",
-        Task::GaussianBlur => "Gaussian blur",
-        Task::MotionBlur => "Motion blur",
-    }
-}
-
-/// What is measured in a task.
-fn description(task: Task) -> &'static str {
-    match task {
+/// What is measured in a setting.
+fn description(setting: Setting) -> String {
+    let task = match setting.task {
+        Task::RandomInpainting if setting.missing.is_some() => {
+            "Pixels are missing at random, others for each image; the pictures of the measurement show \
+             the noise on missing pixels too."
+        }
         Task::RandomInpainting => {
             "70 % of the pixels are missing, chosen at random for each image; the pictures of the \
              measurement show the noise on missing pixels too."
@@ -83,7 +78,8 @@ fn description(task: Task) -> &'static str {
             "A straight line of 7 to 15 pixels in a random direction for each image, with wrap-around \
              borders."
         }
-    }
+    };
+    format!("{task} Noise: σ<sub>y</sub> = {} on the scale [−1, 1].", setting.sigma_y)
 }
 
 /// The whole page: one grid of pictures and two charts a task, and the loss curves.
@@ -110,8 +106,9 @@ pub(super) fn page(
     Ok(format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
-         <title>Exact posterior sampling on Fashion-MNIST</title>\
+         <title>{}</title>\
          <style>{STYLE}\n{}</style></head>\n<body>\n{body}</main></body></html>\n",
+        results.config.experiment.title(),
         chart::STYLE
     ))
 }
@@ -122,31 +119,32 @@ fn introduction(results: &Results) -> String {
         .tasks
         .iter()
         .map(|task| {
-            let task = task.task();
-            format!("<li><a href=\"#{}\">{}</a></li>", task.name(), title(task))
+            let setting = task.setting();
+            format!("<li><a href=\"#{}\">{}</a></li>", setting.name(), escape(&setting.title()))
         })
         .collect();
     format!(
-        "<header><h1>Exact posterior sampling on Fashion-MNIST</h1>\
-         <p>Test images: {}. Posterior samples of each: {}. Measurement noise: σ<sub>y</sub> = {} on \
-         the scale [−1, 1]. Profile: <code>{}</code>.</p><nav aria-label=\"Contents\"><ul>\
+        "<header><h1>{}</h1>\
+         <p>Fashion-MNIST, experiment <code>{}</code>. Test images: {}. Posterior samples of each: {}. \
+         Profile: <code>{}</code>.</p><nav aria-label=\"Contents\"><ul>\
          <li><a href=\"#method\">Method</a></li>\
          <li><a href=\"#claims\">Against the linear estimate</a></li>{links}\
          <li><a href=\"#quality\">Quality and network calls</a></li>\
          <li><a href=\"#training\">Training</a></li>\
          <li><a href=\"#record\">Record</a></li></ul></nav></header>\n<main>",
+        config.experiment.title(),
+        config.experiment.name(),
         config.images.len(),
         config.samples,
-        config.sigma_y,
         escape(&config.profile),
     )
 }
 
 /// One image of every task.
 fn overview(results: &Results, grids: &[Vec<Column>]) -> Result<String> {
-    let names: Vec<&str> = results.tasks.iter().map(|task| title(task.task())).collect();
+    let names: Vec<String> = results.tasks.iter().map(|task| task.setting().title()).collect();
     let rows: Vec<(&str, &[Column], usize)> =
-        names.iter().zip(grids).map(|(name, grid)| (*name, grid.as_slice(), 0)).collect();
+        names.iter().zip(grids).map(|(name, grid)| (name.as_str(), grid.as_slice(), 0)).collect();
     Ok(format!(
         "<figure>{}<figcaption>One test image in every task. {}</figcaption></figure>\n",
         grid(&rows, true)?,
@@ -204,8 +202,11 @@ const METHOD: &str = "<h2 id=\"method\">Method</h2>\
     tasks together (<em>EPS for all tasks</em>). The sampler is EDM’s deterministic Euler method on \
     Karras’ grid of noise levels from σ<sub>t</sub> = 80 to 0.002 with ρ = 7. One call is a single \
     question at σ<sub>t</sub> = 80, an estimate of E[<var>x</var><sub>0</sub> | <var>y</var>]. Beside \
-    EPS stand the pseudo-inverse <var>A</var>†<var>y</var> and the linear MMSE estimate, exact for a \
-    Gaussian prior with the training set’s mean and covariance. Images, operators and noise are the \
+    EPS stand: the pseudo-inverse <var>A</var>†<var>y</var>; the Wiener filter and the linear MMSE \
+    estimate, exact for white images and for a Gaussian prior with the training set’s moments; Palette, a \
+    network of the same kind, start and training that is asked at the state and reads <var>y</var>; and \
+    methods that guide the frozen prior (DPS, DAPS, DDNM, ΠGDM, MPGD, DDRM), in the form of arXiv \
+    2606.17048, each with one constant tuned on validation images. Images, operators and noise are the \
     same for all methods and seeds, and everything is clipped to [−1, 1].</p>\n";
 
 /// How tables and pictures are read.
@@ -259,7 +260,7 @@ fn claims(results: &Results) -> String {
     let tasks: String = results
         .tasks
         .iter()
-        .map(|task| format!("<th scope=\"col\">{}</th>", title(task.task())))
+        .map(|task| format!("<th scope=\"col\">{}</th>", escape(&task.setting().title())))
         .collect();
     let summary = match all().filter(|claim| claim.verdict == Verdict::Fails).count() {
         0 => "No comparison fails here.".to_owned(),
@@ -285,8 +286,8 @@ fn claims(results: &Results) -> String {
 }
 
 fn section(results: &TaskResults, columns: &[Column]) -> Result<String> {
-    let task = results.task();
-    let (name, title) = (task.name(), title(task));
+    let setting = results.setting();
+    let (name, title) = (setting.name(), escape(&setting.title()));
     let shown = columns.first().map_or(0, |column| column.pictures.len());
     let images: Vec<String> =
         results.problem.images[..shown].iter().map(|image| format!("test image {image}")).collect();
@@ -295,15 +296,24 @@ fn section(results: &TaskResults, columns: &[Column]) -> Result<String> {
     Ok(format!(
         "<section aria-labelledby=\"{name}\"><h2 id=\"{name}\">{title}</h2><p>{}</p>\
          <figure>{}<figcaption>{shown} of {} test images. {}</figcaption></figure>\
-         <figure><div class=\"scroll\" tabindex=\"0\">{}</div><figcaption>{title}: scores over {} \
+         <figure><div class=\"scroll\" tabindex=\"0\">{}</div>{}<figcaption>{title}: scores over {} \
          test images, mean ± standard deviation over seeds.</figcaption></figure></section>\n",
-        description(task),
+        description(setting),
         grid(&rows, false)?,
         results.problem.images.len(),
         scale(columns),
-        table(&Table::new(&results.rows, true)),
+        table(&Table::new(&results.shown(), true)),
+        diverged(results),
         results.problem.images.len(),
     ))
+}
+
+/// The methods that have no scores because a chain left the finite numbers.
+fn diverged(results: &TaskResults) -> String {
+    let line = |(method, reason): &(Method, String)| {
+        format!("<p class=\"fails\">{} diverged: {}.</p>", escape(&method.label()), escape(reason))
+    };
+    results.diverged.iter().map(line).collect()
 }
 
 /// The legend of the standard deviation's colours, where there is one.

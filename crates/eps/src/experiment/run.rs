@@ -1,8 +1,8 @@
-//! `eps experiment main`: the paper's five tasks with the committed networks.
+//! The run of an experiment on networks: from flags to restorations, scores and report.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -11,20 +11,22 @@ use eps_data::digest::sha256_file;
 use eps_data::fashion_mnist::Split;
 use eps_math::{Schedule, Task};
 use eps_model::{NetworkDenoiser, Precision};
+use eps_sample::SampleError;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use tch::Device;
 
 use super::cells::Cells;
-use super::config::{Config, SIGMA_Y};
-use super::method::{
-    Method, Restoration, SOLVER, Sampler, images_at_once, linear_mmse, pseudo_inverse,
-};
+use super::config::{Config, Constant};
+use super::constants::Constants;
+use super::method::{Method, Restoration, linear_mmse, pseudo_inverse, wiener};
 use super::moments::{self, GaussianPrior};
 use super::networks::{self, Loss, NetworkFile, Scope};
+use super::plan::{Experiment, Plan, Setting};
 use super::problem::{Problem, test_images};
 use super::profile::Profile;
 use super::results::{Results, TaskResults, make_folder, write_json};
+use super::sampler::{SOLVER, Sampler, bar_steps, images_at_once};
 use super::scores::{Row, Verdict, claims};
 use super::table::Table;
 use crate::flags::{DeviceFlags, UsageError, count};
@@ -34,14 +36,7 @@ use crate::{dataset, progress, record, report};
 /// work on one cell.
 const CELL_IMAGES: usize = 20;
 
-/// The folder of the committed networks.
-const NETWORKS: &str = "data/networks/fashion";
-
-/// Restores Fashion-MNIST test images on the five tasks of the paper: A†y, linear MMSE, and exact
-/// posterior sampling with networks of one task and of all tasks.
-///
-/// Writes config.json, results.json, samples.h5, measurements, figures and report.html, and prints
-/// the table. A run that was cut off goes on where it was.
+/// What the experiments on networks have in common.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// How much is computed: smoke (2 images, 1 sample each; under a minute), quick (8 × 3; minutes),
@@ -54,21 +49,26 @@ pub(crate) struct Arguments {
     /// The precision of the networks: f32, bf16 or f16; everything else is computed in f64
     #[arg(long, default_value = "f32")]
     precision: Precision,
-    /// Folder of the networks: TASK.safetensors and all-tasks.safetensors [default: that of the
-    /// repository]
+    /// Folder of the networks: TASK, all-tasks, palette-TASK and prior, each .safetensors, with the
+    /// contenders' constants.json [default: that of the repository]
     #[arg(long, value_name = "FOLDER")]
     networks: Option<PathBuf>,
     /// Folder of the data set [default: where the repository keeps it]
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
-    /// Folder of the results
-    #[arg(long, value_name = "FOLDER", default_value = "target/reproduce/fashion")]
-    out: PathBuf,
+    /// Folder of the results [default: target/reproduce/fashion for main, else
+    /// target/reproduce/EXPERIMENT]
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
     /// Tasks, separated by commas: random-inpainting, box-inpainting, super-resolution,
     /// gaussian-blur, motion-blur [default: all]
     #[arg(long, value_name = "TASKS", value_delimiter = ',', value_parser = task)]
     tasks: Vec<Task>,
-    /// Networks: those of each task, or the one of all tasks [default: both]
+    /// Methods, separated by commas: pseudo-inverse, wiener, linear-mmse, eps, palette, zero-shot and
+    /// the contenders dps, daps, ddnm, pigdm, mpgd, ddrm [default: those of the experiment]
+    #[arg(long, value_name = "METHODS", value_delimiter = ',')]
+    methods: Vec<String>,
+    /// Networks of EPS: those of each task, or the one of all tasks [default: both]
     #[arg(long, value_enum, value_name = "WHICH")]
     network: Option<Scope>,
     /// The split that the images are taken from: test, or validation for choosing between networks
@@ -91,7 +91,8 @@ pub(crate) struct Arguments {
     seed: u64,
 }
 
-fn task(name: &str) -> Result<Task, String> {
+/// The task of a flag.
+pub(crate) fn task(name: &str) -> Result<Task, String> {
     Task::from_name(name)
         .ok_or_else(|| format!("the tasks are {}", Task::ALL.map(Task::name).join(", ")))
 }
@@ -102,26 +103,50 @@ impl Arguments {
     /// # Errors
     /// Input that is missing or damaged, output that cannot be written, and in the profile `verify` a
     /// claim that fails.
-    pub(crate) fn run(&self) -> Result<()> {
-        let run = Run::prepare(self)?;
+    pub(crate) fn run(&self, experiment: Experiment) -> Result<()> {
+        let out = self.out.clone().unwrap_or_else(|| folder_of(experiment));
+        let run = Run::prepare(self, experiment, &out)?;
         let results = run.compute()?;
         for task in &results.tasks {
             print_task(task, run.profile.report);
         }
-        results.write_json(&self.out.join("results.json"))?;
+        results.write_json(&out.join("results.json"))?;
         if run.profile.report {
-            results.write_samples(&self.out.join("samples.h5"))?;
-            results.write_measurements(&self.out.join("measurements"))?;
-            let path = report::write(&results, &self.out)?;
+            results.write_samples(&out.join("samples.h5"))?;
+            results.write_measurements(&out.join("measurements"))?;
+            let path = report::write(&results, &out)?;
             println!("report: {}", path.display());
         }
-        println!("results: {}", self.out.join("results.json").display());
+        println!("results: {}", out.join("results.json").display());
         let all = results.tasks.iter().flat_map(|task| &task.claims);
         let failed = all.filter(|claim| claim.verdict == Verdict::Fails).count();
         if failed > 0 && !run.profile.report {
             bail!("{failed} claims about the networks fail, marked FAILS above: train them longer");
         }
         Ok(())
+    }
+
+    /// The plan of an experiment with the methods that are asked for.
+    fn plan(
+        &self,
+        experiment: Experiment,
+        profile: &Profile,
+        tasks: &[Task],
+        scopes: &[Scope],
+    ) -> Result<Plan> {
+        let mut plan = Plan::new(experiment, profile, tasks, scopes);
+        if self.methods.is_empty() {
+            return Ok(plan);
+        }
+        let mut known: Vec<String> = plan.methods.iter().map(|method| method.name()).collect();
+        known.dedup();
+        if let Some(unknown) = self.methods.iter().find(|name| !known.contains(name)) {
+            let known = known.join(", ");
+            let message = format!("--methods {unknown}: here the methods are {known}");
+            return Err(UsageError(message).into());
+        }
+        plan.keep(&self.methods);
+        Ok(plan)
     }
 
     /// The profile with what the flags override.
@@ -131,6 +156,7 @@ impl Arguments {
         profile.samples = self.samples.unwrap_or(profile.samples);
         if !self.calls.is_empty() {
             profile.calls.clone_from(&self.calls);
+            profile.steps.clone_from(&self.calls);
             profile.curve.clear();
         }
         if !profile.calls.is_sorted_by(|a, b| a < b) {
@@ -141,15 +167,23 @@ impl Arguments {
     }
 }
 
-/// A cell of the experiment: a method on some images of a task.
+/// Where an experiment's results go unless a flag says otherwise.
+fn folder_of(experiment: Experiment) -> PathBuf {
+    let name = if experiment == Experiment::Main { "fashion" } else { experiment.name() };
+    PathBuf::from("target/reproduce").join(name)
+}
+
+/// A cell of the experiment: a method on some images of a problem.
 #[derive(Debug)]
 struct Cell {
-    task: usize,
+    problem: usize,
     method: Method,
     images: Range<usize>,
     name: String,
     key: Value,
     restoration: Option<Restoration>,
+    /// Why there is no restoration, where a chain left the finite numbers.
+    diverged: Option<String>,
 }
 
 /// A prepared run: everything is read and checked.
@@ -159,7 +193,7 @@ struct Run {
     config: Config,
     device: Device,
     environment: Value,
-    scopes: Vec<Scope>,
+    plan: Plan,
     networks: Vec<(String, NetworkDenoiser)>,
     losses: BTreeMap<String, Vec<Loss>>,
     problems: Vec<Problem>,
@@ -168,52 +202,45 @@ struct Run {
 }
 
 impl Run {
-    fn prepare(arguments: &Arguments) -> Result<Self> {
+    fn prepare(arguments: &Arguments, experiment: Experiment, out: &Path) -> Result<Self> {
         let profile = arguments.sizes()?;
         let (device, precision) = (arguments.device.apply(), arguments.precision);
         let wanted = |task: &Task| arguments.tasks.is_empty() || arguments.tasks.contains(task);
         let tasks: Vec<Task> = Task::ALL.into_iter().filter(wanted).collect();
         let scopes = arguments.network.map_or(vec![Scope::PerTask, Scope::AllTasks], |s| vec![s]);
+        let plan = arguments.plan(experiment, &profile, &tasks, &scopes)?;
 
         let set = dataset::load("fashion-mnist", arguments.split, arguments.data.as_deref())?;
         let prior = moments::load(&dataset::folders(arguments.data.as_deref()), set.shape())?;
-        let folder = arguments.networks.clone().unwrap_or_else(|| {
-            let here = PathBuf::from(NETWORKS);
-            if here.is_dir() { here } else { dataset::in_repository(NETWORKS) }
-        });
-        let (mut files, mut networks) = (Vec::new(), Vec::new());
-        for scope in &scopes {
-            let mut add = |name: &str, tasks: &[Task]| {
-                let file = NetworkFile::find(&folder, name)?;
-                networks.push((name.to_owned(), file.load(tasks, set.shape(), device, precision)?));
-                files.push(file);
-                anyhow::Ok(())
-            };
-            match scope {
-                Scope::PerTask => tasks.iter().try_for_each(|task| add(task.name(), &[*task]))?,
-                Scope::AllTasks => add(networks::ALL_TASKS, &tasks)?,
-            }
+        let folder = arguments.networks.clone().unwrap_or_else(networks::folder);
+        let (mut files, mut loaded) = (Vec::new(), Vec::new());
+        for (name, network_use, tasks) in plan.networks() {
+            let file = NetworkFile::find(&folder, &name)?;
+            let question = (network_use, tasks.as_slice());
+            loaded.push((name, file.load(question, set.shape(), device, precision)?));
+            files.push(file);
         }
         let losses = networks::losses(&folder)?;
         let images = test_images(profile.images, set.len())?;
-        let problems = tasks
+        let problems = plan
+            .settings
             .iter()
-            .map(|task| Problem::draw(*task, &set, &images, SIGMA_Y, arguments.seed))
+            .map(|setting| Problem::draw(*setting, &set, &images, arguments.seed))
             .collect::<Result<Vec<_>>>()?;
         let batch = arguments.batch.unwrap_or(if device.is_cuda() { 1000 } else { 32 });
         let config = Config {
-            format_version: 1,
-            experiment: "main",
+            format_version: 2,
+            experiment,
             profile: profile.name.to_owned(),
             dataset: set.provenance().clone(),
-            tasks,
-            sigma_y: SIGMA_Y,
+            settings: plan.settings.clone(),
             seed: arguments.seed,
             samples: profile.samples,
             solver: SOLVER,
             schedule: Schedule::karras(),
-            calls: profile.calls.clone(),
-            curve: profile.curve.clone(),
+            methods: plan.methods.clone(),
+            in_table: plan.in_table,
+            constants: constants(&plan, &Constants::read(&folder)?),
             batch,
             precision,
             moments: prior.sha256.clone(),
@@ -221,18 +248,17 @@ impl Run {
             images,
         };
         let environment = record::environment(device);
-        make_folder(&arguments.out)?;
+        make_folder(out)?;
         let resolved = json!({"config": config, "environment": environment});
-        write_json(&arguments.out.join("config.json"), &resolved)?;
-        let cells =
-            Cells::open(arguments.out.join("cells"), set.shape(), set.provenance().clone())?;
+        write_json(&out.join("config.json"), &resolved)?;
+        let cells = Cells::open(out.join("cells"), set.shape(), set.provenance().clone())?;
         Ok(Self {
             profile,
             config,
             device,
             environment,
-            scopes,
-            networks,
+            plan,
+            networks: loaded,
             losses,
             problems,
             prior,
@@ -240,44 +266,31 @@ impl Run {
         })
     }
 
-    /// The methods of the table in its order, then those that only the curve shows.
-    fn methods(&self) -> Vec<Method> {
-        let mut methods = vec![Method::PseudoInverse, Method::LinearMmse];
-        let mut add = |network, calls: &[usize]| {
-            for calls in calls {
-                let method = Method::Eps { network, calls: *calls };
-                if !methods.contains(&method) {
-                    methods.push(method);
-                }
-            }
-        };
-        for scope in &self.scopes {
-            add(*scope, &self.config.calls);
-        }
-        // One curve a task: that of its own network where there is one.
-        add(self.scopes[0], &self.config.curve);
-        methods
-    }
-
     /// All cells, with the restorations of those that are stored.
-    fn plan(&self) -> Result<Vec<Cell>> {
+    fn plan_cells(&self) -> Result<Vec<Cell>> {
         let program = std::env::current_exe().context("cannot find the running program")?;
         let program = sha256_file(&program)?;
         let mut cells = Vec::new();
         for (index, problem) in self.problems.iter().enumerate() {
-            for method in self.methods() {
-                let block = match method {
-                    Method::PseudoInverse | Method::LinearMmse => problem.images.len(),
-                    Method::Eps { .. } => {
-                        images_at_once(self.config.batch, self.config.samples).max(CELL_IMAGES)
-                    }
+            for method in &self.plan.methods {
+                let block = match method.calls() {
+                    0 => problem.images.len(),
+                    _ => images_at_once(self.config.batch, self.config.samples).max(CELL_IMAGES),
                 };
                 for start in (0..problem.images.len()).step_by(block) {
                     let images = start..(start + block).min(problem.images.len());
-                    let name = format!("{}.{}.{start}", problem.task.name(), method.slug());
-                    let key = self.key(&program, problem, method, images.clone());
+                    let name = format!("{}.{}.{start}", problem.setting.name(), method.slug());
+                    let key = self.key(&program, problem, *method, images.clone());
                     let restoration = self.cells.load(&name, &key);
-                    cells.push(Cell { task: index, method, images, name, key, restoration });
+                    cells.push(Cell {
+                        problem: index,
+                        method: *method,
+                        images,
+                        name,
+                        key,
+                        restoration,
+                        diverged: None,
+                    });
                 }
             }
         }
@@ -286,13 +299,13 @@ impl Run {
 
     /// Everything that a cell depends on.
     fn key(&self, program: &str, problem: &Problem, method: Method, images: Range<usize>) -> Value {
-        let learnt = match method {
-            Method::PseudoInverse => None,
-            Method::LinearMmse => Some(&self.prior.sha256),
-            Method::Eps { network, .. } => {
-                let name = network.network(problem.task);
+        let task = problem.setting.task;
+        let learnt = match (method, method.network(task)) {
+            (Method::Wiener | Method::LinearMmse, _) => Some(&self.prior.sha256),
+            (_, Some((name, _))) => {
                 self.config.networks.iter().find(|file| file.name == name).map(|file| &file.sha256)
             }
+            (_, None) => None,
         };
         json!({
             "program": program,
@@ -300,11 +313,11 @@ impl Run {
             "device": self.environment["device"],
             "threads": self.environment["threads"],
             "dataset": self.config.dataset.sha256,
-            "task": problem.task,
-            "sigma_y": self.config.sigma_y,
+            "setting": problem.setting,
             "seed": self.config.seed,
             "images": problem.images[images],
             "method": method,
+            "constant": self.constant(method, task),
             "samples": self.config.samples,
             "solver": self.config.solver,
             "schedule": self.config.schedule,
@@ -312,44 +325,37 @@ impl Run {
         })
     }
 
-    /// Computes what is not stored yet, task by task, and scores everything.
+    /// The constant of a contender for a task.
+    fn constant(&self, method: Method, task: Task) -> Option<f64> {
+        let Method::Contender { contender, .. } = method else {
+            return None;
+        };
+        let of = |known: &&Constant| (known.contender, known.task) == (contender, task);
+        self.config.constants.iter().find(of).map(|constant| constant.value)
+    }
+
+    /// Computes what is not stored yet, problem by problem, and scores everything.
     fn compute(&self) -> Result<Results> {
-        let mut cells = self.plan()?;
+        let mut cells = self.plan_cells()?;
         let (batch, samples) = (self.config.batch, self.config.samples);
-        let missing = cells.iter().filter(|cell| cell.restoration.is_none()).map(|cell| {
-            Sampler::calls(batch, cell.images.len(), samples, cell.method.calls()) as u64
-        });
+        let missing = cells
+            .iter()
+            .filter(|cell| cell.restoration.is_none())
+            .map(|cell| bar_steps(cell.method, batch, cell.images.len(), samples));
         let clock = Clock::new(missing.sum());
-        let mut warm = "";
+        let mut warm = String::new();
         for cell in cells.iter_mut().filter(|cell| cell.restoration.is_none()) {
-            let problem = &self.problems[cell.task];
-            let what = format!("{}: {}", problem.task.name(), cell.method.label());
+            let problem = &self.problems[cell.problem];
+            let what = format!("{}: {}", problem.setting.name(), cell.method.label());
             clock.bar.set_prefix(what.clone());
-            let images = cell.images.clone();
-            let restoration = match cell.method {
-                Method::PseudoInverse => pseudo_inverse(problem, images),
-                Method::LinearMmse => linear_mmse(problem, images, &self.prior)?,
-                Method::Eps { network: scope, calls } => {
-                    let name = scope.network(problem.task);
-                    let found = self.networks.iter().find(|(found, _)| found == name);
-                    let (_, network) = found.with_context(|| format!("no network {name}"))?;
-                    let sampler = Sampler {
-                        network,
-                        schedule: &self.config.schedule,
-                        seed: self.config.seed,
-                        batch,
-                        device: self.device,
-                        bar: &clock.bar,
-                    };
-                    if warm != name {
-                        sampler.warm_up(problem, images.clone(), samples)?;
-                        warm = name;
-                    }
-                    sampler.draw(problem, images, samples, calls).with_context(|| what.clone())?
+            match self.restore(problem, cell, &mut warm, &clock).with_context(|| what.clone()) {
+                Ok(restoration) => {
+                    self.cells.store(&cell.name, cell.key.clone(), &restoration)?;
+                    cell.restoration = Some(restoration);
                 }
-            };
-            self.cells.store(&cell.name, cell.key.clone(), &restoration)?;
-            cell.restoration = Some(restoration);
+                Err(error) if diverged(&error) => cell.diverged = Some(format!("{error:#}")),
+                Err(error) => return Err(error),
+            }
             clock.tell(&what);
         }
         clock.bar.finish_and_clear();
@@ -364,45 +370,124 @@ impl Run {
         })
     }
 
-    /// Joins the cells of each task and method, and scores them.
+    /// Computes a cell; `warm` is the name of the network that has been asked before.
+    fn restore(
+        &self,
+        problem: &Problem,
+        cell: &Cell,
+        warm: &mut String,
+        clock: &Clock,
+    ) -> Result<Restoration> {
+        let (images, task) = (cell.images.clone(), problem.setting.task);
+        let name = match (cell.method, cell.method.network(task)) {
+            (Method::PseudoInverse, _) => return Ok(pseudo_inverse(problem, images)),
+            (Method::Wiener, _) => return Ok(wiener(problem, images, &self.prior)),
+            (_, None) => return linear_mmse(problem, images, &self.prior),
+            (_, Some((name, _))) => name,
+        };
+        let found = self.networks.iter().find(|(found, _)| *found == name);
+        let (_, network) = found.with_context(|| format!("no network {name}"))?;
+        let sampler = Sampler {
+            method: cell.method,
+            constant: self.constant(cell.method, task).unwrap_or_default(),
+            network,
+            schedule: &self.config.schedule,
+            seed: self.config.seed,
+            samples: self.config.samples,
+            batch: self.config.batch,
+            device: self.device,
+            bar: &clock.bar,
+        };
+        if *warm != name {
+            sampler.warm_up(problem, images.clone())?;
+            *warm = name;
+        }
+        sampler.draw(problem, images)
+    }
+
+    /// Joins the cells of each problem and method, and scores them.
     fn score(&self, cells: Vec<Cell>) -> Result<Vec<TaskResults>> {
         let mut restorations: Vec<Vec<(Method, Restoration)>> =
             self.problems.iter().map(|_| Vec::new()).collect();
+        let mut diverged: Vec<Vec<(Method, String)>> =
+            self.problems.iter().map(|_| Vec::new()).collect();
         for cell in cells {
+            if let Some(reason) = cell.diverged {
+                diverged[cell.problem].push((cell.method, reason));
+            }
             let Some(restoration) = cell.restoration else {
                 continue;
             };
-            let of_task = &mut restorations[cell.task];
-            match of_task.iter_mut().find(|(method, _)| *method == cell.method) {
+            let of_problem = &mut restorations[cell.problem];
+            match of_problem.iter_mut().find(|(method, _)| *method == cell.method) {
                 Some((_, joined)) => joined.extend(restoration),
-                None => of_task.push((cell.method, restoration)),
+                None => of_problem.push((cell.method, restoration)),
             }
         }
         let mut tasks = Vec::new();
-        for (problem, restorations) in self.problems.iter().zip(restorations) {
-            let shape = problem.set.shape();
-            let ensembles = self.profile.report;
-            let (mut rows, mut curve) = (Vec::new(), Vec::new());
-            for (method, restoration) in &restorations {
-                let in_table = match method {
-                    Method::Eps { calls, .. } => self.config.calls.contains(calls),
-                    _ => true,
-                };
-                let rows = if in_table { &mut rows } else { &mut curve };
-                rows.push(Row::new(*method, problem.truth(), restoration, shape, ensembles)?);
-                if restoration.per_image > 1 {
-                    // The mean of one-call estimates is a point of the curve alone.
-                    let rows = if method.calls() > 1 { rows } else { &mut curve };
-                    let row =
-                        Row::of_means(*method, problem.truth(), restoration, shape, ensembles)?;
-                    rows.push(row);
-                }
-            }
+        for ((problem, mut restorations), diverged) in
+            self.problems.iter().zip(restorations).zip(diverged)
+        {
+            // A method some of whose chains diverged has no scores: those of the others mislead.
+            restorations.retain(|(method, _)| !diverged.iter().any(|(other, _)| other == method));
+            let (rows, curve) = self.rows(problem, &restorations)?;
             let claims = claims(&rows);
-            tasks.push(TaskResults { problem: problem.clone(), restorations, rows, curve, claims });
+            let problem = problem.clone();
+            tasks.push(TaskResults { problem, restorations, diverged, rows, curve, claims });
         }
         Ok(tasks)
     }
+
+    /// The rows of the table and those of the curve alone.
+    fn rows(
+        &self,
+        problem: &Problem,
+        restorations: &[(Method, Restoration)],
+    ) -> Result<(Vec<Row>, Vec<Row>)> {
+        let (shape, truth) = (problem.set.shape(), problem.truth());
+        let ensembles = self.profile.report;
+        let (mut rows, mut curve) = (Vec::new(), Vec::new());
+        for (method, restoration) in restorations {
+            let in_table = self.plan.methods[..self.plan.in_table].contains(method);
+            let rows = if in_table { &mut rows } else { &mut curve };
+            rows.push(Row::new(*method, truth, restoration, shape, ensembles)?);
+            if restoration.per_image > 1 {
+                // The mean of one-call estimates is a point of the curve alone.
+                let rows = if method.calls() > 1 { rows } else { &mut curve };
+                rows.push(Row::of_means(*method, truth, restoration, shape, ensembles)?);
+            }
+        }
+        Ok((rows, curve))
+    }
+}
+
+/// Whether an error is that of a chain which left the finite numbers.
+fn diverged(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<SampleError>(), Some(SampleError::Diverged { .. }))
+}
+
+/// The constants of the contenders of a plan.
+fn constants(plan: &Plan, tuned: &Constants) -> Vec<Constant> {
+    let mut constants: Vec<Constant> = Vec::new();
+    for method in &plan.methods {
+        let Method::Contender { contender, .. } = *method else {
+            continue;
+        };
+        for Setting { task, .. } in &plan.settings {
+            let task = *task;
+            if constants.iter().any(|known| (known.contender, known.task) == (contender, task)) {
+                continue;
+            }
+            constants.push(Constant {
+                contender,
+                task,
+                symbol: contender.tunable(task).symbol,
+                value: tuned.value(contender, task),
+                tuned: tuned.find(contender, task).is_some(),
+            });
+        }
+    }
+    constants
 }
 
 /// The progress of a run: a bar on a terminal, a line a cell elsewhere.
@@ -414,7 +499,7 @@ struct Clock {
 
 impl Clock {
     fn new(calls: u64) -> Self {
-        Self { bar: progress::bar(calls, "", "network calls"), start: Instant::now() }
+        Self { bar: progress::bar(calls, "", "network passes"), start: Instant::now() }
     }
 
     /// Says what is done, where no bar is seen.
@@ -425,7 +510,7 @@ impl Clock {
         let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
         let left = self.start.elapsed().as_secs_f64() * (all - done) as f64 / done.max(1) as f64;
         let left = if done > 0 { format!(", {left:.0} s left") } else { String::new() };
-        eprintln!("{done}/{all} network calls{left}: {what}");
+        eprintln!("{done}/{all} network passes{left}: {what}");
     }
 }
 
@@ -435,11 +520,14 @@ fn print_task(results: &TaskResults, ensembles: bool) {
     let samples = results.restorations.iter().map(|(_, r)| r.per_image).max().unwrap_or(1);
     println!(
         "\n{}: {} images, samples of each: {samples}, sigma_y {}; mean ± standard deviation over seeds",
-        problem.task.name(),
+        problem.setting.name(),
         problem.images.len(),
         problem.set.sigma_y()
     );
-    print!("{}", Table::new(&results.rows, ensembles).text());
+    print!("{}", Table::new(&results.shown(), ensembles).text());
+    for (method, reason) in &results.diverged {
+        println!("  {} diverged: {reason}", method.label());
+    }
     for claim in &results.claims {
         println!("  {}", claim.sentence());
     }

@@ -1,0 +1,234 @@
+//! The contenders of EPS on a frozen prior, as the experiments run them: their usual number of
+//! network calls, their grid, and the one constant of each that is tuned.
+
+use anyhow::Result;
+use clap::ValueEnum;
+use eps_math::{Schedule, Task};
+use eps_model::{Denoiser, Measurement};
+use eps_sample::contenders::daps::{Daps, daps};
+use eps_sample::contenders::ddnm::{Ddnm, ddnm};
+use eps_sample::contenders::ddrm::{Ddrm, ddrm};
+use eps_sample::contenders::dps::{Dps, Form, dps};
+use eps_sample::contenders::mpgd::{Mpgd, mpgd};
+use eps_sample::contenders::pigdm::{PiGdm, pigdm_published};
+use eps_sample::{NoiseKeys, Prior, SampleError, ddim};
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+/// A training-free method. Without a suffix it is the form of arXiv 2606.17048, Section 7; with
+/// `-published` that of its own paper or code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+#[value(rename_all = "kebab-case")]
+pub(crate) enum Contender {
+    /// DPS on EDM's Euler steps
+    Dps,
+    /// DPS on ancestral steps
+    DpsPublished,
+    /// DAPS with its Langevin chain
+    Daps,
+    /// DAPS with the exact draw in place of the Langevin chain
+    DapsExact,
+    /// DDNM
+    Ddnm,
+    /// DDNM+ in its SVD form
+    DdnmPublished,
+    /// ΠGDM as a score on DDIM(1)
+    Pigdm,
+    /// ΠGDM with the guidance added to the step
+    PigdmPublished,
+    /// MPGD
+    Mpgd,
+    /// MPGD with the η of its own paper
+    MpgdPublished,
+    /// DDRM
+    Ddrm,
+}
+
+/// What is tuned of a contender, and around which value.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Tunable {
+    /// The constant's name.
+    pub(crate) symbol: &'static str,
+    /// The value of the paper or code.
+    pub(crate) start: f64,
+    /// The values that are tried, ascending; the start is among them.
+    pub(crate) grid: Vec<f64>,
+}
+
+impl Tunable {
+    /// The length of a step, tried on a geometric grid.
+    fn length(symbol: &'static str, start: f64) -> Self {
+        let grid = [0.03, 0.1, 0.3, 1.0, 3.0].map(|factor| factor * start).to_vec();
+        Self { symbol, start, grid }
+    }
+
+    /// η, the share of fresh noise.
+    fn eta(start: f64) -> Self {
+        Self { symbol: "η", start, grid: vec![0.0, 0.5, 0.85, 1.0] }
+    }
+}
+
+/// The schedule of every contender but DAPS: EDM's.
+const SCHEDULE: Schedule = Schedule::Karras { rho: 7.0, sigma_min: 0.002, sigma_max: 80.0 };
+
+impl Contender {
+    /// The name in files and flags.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// The name in tables.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Dps => "DPS",
+            Self::DpsPublished => "DPS, published",
+            Self::Daps => "DAPS",
+            Self::DapsExact => "DAPS, exact draw",
+            Self::Ddnm => "DDNM",
+            Self::DdnmPublished => "DDNM+, published",
+            Self::Pigdm => "ΠGDM",
+            Self::PigdmPublished => "ΠGDM, published",
+            Self::Mpgd => "MPGD",
+            Self::MpgdPublished => "MPGD, published",
+            Self::Ddrm => "DDRM",
+        }
+    }
+
+    /// Network calls a sample: those of arXiv 2606.17048, or of the published configuration.
+    pub(crate) fn calls(self) -> usize {
+        match self {
+            Self::Dps => 250,
+            Self::DpsPublished => 1000,
+            Self::Ddrm => 20,
+            _ => 100,
+        }
+    }
+
+    /// The number of network calls at most `calls` that the method can make: DAPS makes five a level.
+    pub(crate) fn nearest_calls(self, calls: usize) -> usize {
+        match self {
+            Self::Daps | Self::DapsExact => (calls / 5).max(1) * 5,
+            _ => calls,
+        }
+    }
+
+    /// Whether every network call is followed by a backward pass.
+    pub(crate) fn differentiates(self) -> bool {
+        matches!(self, Self::Dps | Self::DpsPublished | Self::Pigdm | Self::PigdmPublished)
+    }
+
+    /// The constant that is tuned for a task, with its starting value: Table 12 of arXiv 2606.17048,
+    /// or the published code.
+    pub(crate) fn tunable(self, task: Task) -> Tunable {
+        use Task::{BoxInpainting, GaussianBlur, MotionBlur, RandomInpainting, SuperResolution};
+        match self {
+            Self::Dps => Tunable::length(
+                "ζ",
+                match task {
+                    RandomInpainting => 5.0,
+                    BoxInpainting | SuperResolution => 10.0,
+                    GaussianBlur => 1.5,
+                    MotionBlur => 2.5,
+                },
+            ),
+            Self::DpsPublished => Tunable::length(
+                "ζ",
+                match task {
+                    RandomInpainting | BoxInpainting => 0.5,
+                    SuperResolution | GaussianBlur | MotionBlur => 0.3,
+                },
+            ),
+            Self::Daps => Tunable::length(
+                "h",
+                match task {
+                    RandomInpainting | BoxInpainting | MotionBlur => 5e-4,
+                    SuperResolution | GaussianBlur => 9e-4,
+                },
+            ),
+            Self::DapsExact => Tunable::length("τ/σ_y", 1.0),
+            Self::Mpgd => Tunable::length(
+                "c",
+                match task {
+                    RandomInpainting => 20.0,
+                    BoxInpainting => 15.0,
+                    SuperResolution => 30.0,
+                    GaussianBlur => 5.0,
+                    MotionBlur => 9.0,
+                },
+            ),
+            Self::MpgdPublished => {
+                Tunable::length("c", if task == GaussianBlur { 10.0 } else { 4.0 })
+            }
+            Self::Pigdm => Tunable::length("ζ", 1.0),
+            Self::PigdmPublished => Tunable::eta(1.0),
+            Self::Ddnm | Self::DdnmPublished | Self::Ddrm => Tunable::eta(0.85),
+        }
+    }
+
+    /// Draws one sample for every key with `calls` network calls.
+    ///
+    /// # Shapes
+    /// `[B, C, H, W]` in f64
+    ///
+    /// # Errors
+    /// Those of the method.
+    pub(crate) fn sample<D: Denoiser>(
+        self,
+        prior: &Prior<'_, D>,
+        measurement: &Measurement,
+        (task, calls, constant): (Task, usize, f64),
+        keys: &NoiseKeys,
+    ) -> Result<Tensor, SampleError> {
+        let _guard = tch::no_grad_guard();
+        let (schedule, steps) = match self {
+            Self::Daps | Self::DapsExact => (annealing(task), calls.div_ceil(5)),
+            _ => (SCHEDULE, calls),
+        };
+        let sigmas = schedule.sigmas(steps)?;
+        let domain = measurement.operator().domain();
+        let device = measurement.y().device();
+        let x = keys.initial(domain, device) * sigmas[0];
+        match self {
+            Self::Dps | Self::DpsPublished => {
+                let form = if self == Self::Dps { Form::Euler } else { Form::Ancestral };
+                dps(prior, measurement, x, &sigmas, &Dps { scale: constant, form }, keys)
+            }
+            Self::Daps => daps(prior, measurement, x, &sigmas, &Daps::langevin(constant), keys),
+            Self::DapsExact => {
+                let constants = Daps { tau_over_sigma_y: constant, ..Daps::exact() };
+                daps(prior, measurement, x, &sigmas, &constants, keys)
+            }
+            Self::Ddnm => {
+                // A† of a blur divides by what is next to nothing.
+                let blur = matches!(task, Task::GaussianBlur | Task::MotionBlur);
+                let regularisation = if blur { 1e-3 } else { 0.0 };
+                let constants = Ddnm { eta: constant, regularisation };
+                ddnm(prior, measurement, x, &sigmas, &constants, keys)
+            }
+            Self::DdnmPublished | Self::Ddrm => {
+                let constants = Ddrm { eta: constant, eta_b: 1.0 };
+                ddrm(prior, measurement, x, &sigmas, &constants, keys)
+            }
+            Self::Pigdm => {
+                let prior = Prior { denoiser: prior.denoiser };
+                let estimator = PiGdm { prior, measurement, scale: constant };
+                ddim(&estimator, x, &sigmas, 1.0, keys)
+            }
+            Self::PigdmPublished => pigdm_published(prior, measurement, x, &sigmas, constant, keys),
+            Self::Mpgd | Self::MpgdPublished => {
+                let eta = if self == Self::Mpgd { 0.85 } else { 0.5 };
+                mpgd(prior, measurement, x, &sigmas, &Mpgd { scale: constant, eta }, keys)
+            }
+        }
+    }
+}
+
+/// The annealing levels of DAPS (Table 12 of arXiv 2606.17048).
+fn annealing(task: Task) -> Schedule {
+    let sigma_max = match task {
+        Task::SuperResolution | Task::GaussianBlur => 30.0,
+        Task::RandomInpainting | Task::BoxInpainting | Task::MotionBlur => 80.0,
+    };
+    Schedule::Karras { rho: 7.0, sigma_min: 0.1, sigma_max }
+}

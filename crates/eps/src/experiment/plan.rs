@@ -1,0 +1,352 @@
+//! What each experiment computes: which measurements, restored by which methods.
+
+use eps_math::Task;
+use serde::Serialize;
+
+use super::config::SIGMA_Y;
+use super::contender::Contender;
+use super::method::Method;
+use super::networks::{NetworkUse, Scope};
+use super::profile::Profile;
+
+/// An experiment on trained networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Experiment {
+    /// The paper's comparison (its Tables 1 and 6).
+    Main,
+    /// Quality against network calls (its Figure 3 and Appendix D.4).
+    Steps,
+    /// The frozen prior at the pivot (its Table 3).
+    ZeroShot,
+    /// The one-call estimate against the mean of samples (its Tables 5 and 10).
+    PosteriorMean,
+    /// Masks and noise that the networks were not trained for (its Table 8).
+    Ood,
+    /// Whether the samples spread as the truth does.
+    Calibration,
+}
+
+impl Experiment {
+    /// The name in files and commands.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Steps => "steps",
+            Self::ZeroShot => "zero-shot",
+            Self::PosteriorMean => "posterior-mean",
+            Self::Ood => "ood",
+            Self::Calibration => "calibration",
+        }
+    }
+
+    /// The title of its report.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Main => "Exact posterior sampling on Fashion-MNIST",
+            Self::Steps => "Quality against network calls",
+            Self::ZeroShot => "The frozen prior at the pivot",
+            Self::PosteriorMean => "One call against the mean of samples",
+            Self::Ood => "Masks and noise beyond the training",
+            Self::Calibration => "Calibration of the samples",
+        }
+    }
+}
+
+/// One kind of measurement: a task, its noise, and for masks how much is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Setting {
+    /// The task.
+    pub(crate) task: Task,
+    /// σ_y on the scale [-1, 1].
+    pub(crate) sigma_y: f64,
+    /// The share of pixels that are missing, instead of the task's own (random inpainting alone).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) missing: Option<f64>,
+}
+
+impl Setting {
+    /// The task as it is tested everywhere.
+    pub(crate) fn of(task: Task) -> Self {
+        Self { task, sigma_y: SIGMA_Y, missing: None }
+    }
+
+    /// The name in files.
+    pub(crate) fn name(self) -> String {
+        let mut name = self.task.name().to_owned();
+        if let Some(missing) = self.missing {
+            name += &format!("-missing-{missing}");
+        }
+        if self.sigma_y != SIGMA_Y {
+            name += &format!("-sigma-y-{}", self.sigma_y);
+        }
+        name
+    }
+
+    /// The title in reports.
+    pub(crate) fn title(self) -> String {
+        let mut title = match self.task {
+            Task::RandomInpainting => "Random inpainting",
+            Task::BoxInpainting => "Box inpainting",
+            Task::SuperResolution => "Super-resolution",
+            Task::GaussianBlur => "Gaussian blur",
+            Task::MotionBlur => "Motion blur",
+        }
+        .to_owned();
+        if let Some(missing) = self.missing {
+            title += &format!(", {:.0} % missing", 100.0 * missing);
+        }
+        if self.sigma_y != SIGMA_Y {
+            title += &format!(", σ_y {}", self.sigma_y);
+        }
+        title
+    }
+}
+
+/// Network calls of Palette in the paper's comparison.
+const PALETTE_CALLS: usize = 100;
+
+/// The contenders of the paper's comparison, in its order, and DDRM.
+const CONTENDERS: [Contender; 6] = [
+    Contender::Dps,
+    Contender::Daps,
+    Contender::Ddnm,
+    Contender::Pigdm,
+    Contender::Mpgd,
+    Contender::Ddrm,
+];
+
+/// What is measured and restored.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Plan {
+    /// The measurements.
+    pub(crate) settings: Vec<Setting>,
+    /// The methods of the table in its order, then those that only the curve shows.
+    pub(crate) methods: Vec<Method>,
+    /// How many of the methods are in the table.
+    pub(crate) in_table: usize,
+}
+
+impl Plan {
+    /// The plan of an experiment on some tasks, with the networks of some scopes.
+    pub(crate) fn new(
+        experiment: Experiment,
+        profile: &Profile,
+        tasks: &[Task],
+        scopes: &[Scope],
+    ) -> Self {
+        let settings = match experiment {
+            Experiment::Ood => beyond_training(tasks),
+            _ => tasks.iter().copied().map(Setting::of).collect(),
+        };
+        let (table, curve) = match experiment {
+            Experiment::Main => (main_table(profile, scopes), curve(profile, scopes)),
+            Experiment::Steps => (vec![], steps(profile)),
+            Experiment::ZeroShot => (zero_shot(profile), vec![]),
+            Experiment::PosteriorMean => (posterior_mean(profile, scopes), vec![]),
+            Experiment::Ood | Experiment::Calibration => (trained(profile), vec![]),
+        };
+        let in_table = table.len();
+        let mut methods = table;
+        for method in curve {
+            if !methods.contains(&method) {
+                methods.push(method);
+            }
+        }
+        Self { settings, methods, in_table }
+    }
+
+    /// The networks that the methods ask, each once, with the tasks that it is asked about.
+    pub(crate) fn networks(&self) -> Vec<(String, NetworkUse, Vec<Task>)> {
+        let mut found: Vec<(String, NetworkUse, Vec<Task>)> = Vec::new();
+        for method in &self.methods {
+            for Setting { task, .. } in &self.settings {
+                let Some((name, network_use)) = method.network(*task) else {
+                    continue;
+                };
+                let asked = if network_use == NetworkUse::Prior { vec![] } else { vec![*task] };
+                match found.iter_mut().find(|(known, ..)| *known == name) {
+                    Some((.., tasks)) => {
+                        tasks.extend(
+                            asked
+                                .into_iter()
+                                .filter(|task| !tasks.contains(task))
+                                .collect::<Vec<_>>(),
+                        );
+                    }
+                    None => found.push((name, network_use, asked)),
+                }
+            }
+        }
+        found
+    }
+
+    /// Keeps the methods of some families alone.
+    pub(crate) fn keep(&mut self, families: &[String]) {
+        let kept = |method: &Method| families.contains(&method.name());
+        self.in_table = self.methods[..self.in_table].iter().filter(|m| kept(m)).count();
+        self.methods.retain(kept);
+    }
+}
+
+fn estimates() -> Vec<Method> {
+    vec![Method::PseudoInverse, Method::Wiener, Method::LinearMmse]
+}
+
+fn main_table(profile: &Profile, scopes: &[Scope]) -> Vec<Method> {
+    let mut methods = estimates();
+    for contender in CONTENDERS.into_iter().filter(|_| profile.contenders) {
+        let calls = contender.nearest_calls(profile.limit(contender.calls()));
+        methods.push(Method::Contender { contender, calls });
+    }
+    if profile.contenders {
+        methods
+            .push(Method::Palette { network: Scope::PerTask, calls: profile.limit(PALETTE_CALLS) });
+    }
+    for network in scopes {
+        methods.extend(
+            profile.calls.iter().map(|calls| Method::Eps { network: *network, calls: *calls }),
+        );
+    }
+    methods
+}
+
+/// EPS by the first scope's network at the calls of the curve.
+fn curve(profile: &Profile, scopes: &[Scope]) -> Vec<Method> {
+    let of = |network: &Scope| {
+        let network = *network;
+        profile.curve.iter().map(move |calls| Method::Eps { network, calls: *calls })
+    };
+    scopes.first().map_or(vec![], |scope| of(scope).collect())
+}
+
+/// Every method at every number of calls.
+fn steps(profile: &Profile) -> Vec<Method> {
+    let network = Scope::PerTask;
+    let mut methods = estimates();
+    for calls in &profile.steps {
+        let calls = *calls;
+        methods.push(Method::Eps { network, calls });
+        methods.push(Method::Palette { network, calls });
+        methods.push(Method::ZeroShot { calls });
+        for contender in CONTENDERS {
+            if contender.nearest_calls(calls) == calls {
+                methods.push(Method::Contender { contender, calls });
+            }
+        }
+    }
+    methods
+}
+
+fn zero_shot(profile: &Profile) -> Vec<Method> {
+    let calls = profile.limit(PALETTE_CALLS);
+    let network = Scope::PerTask;
+    let mut methods = estimates();
+    methods.extend([
+        Method::ZeroShot { calls },
+        Method::Palette { network, calls },
+        Method::Eps { network, calls },
+    ]);
+    methods
+}
+
+/// One call, and samples whose mean it is compared with.
+fn posterior_mean(profile: &Profile, scopes: &[Scope]) -> Vec<Method> {
+    let calls = profile.limit(20);
+    let mut methods = vec![Method::LinearMmse];
+    for scope in scopes {
+        let network = *scope;
+        methods.extend([Method::Eps { network, calls: 1 }, Method::Eps { network, calls }]);
+    }
+    let network = Scope::PerTask;
+    methods.extend([Method::Palette { network, calls: 1 }, Method::Palette { network, calls }]);
+    methods
+}
+
+/// The trained methods at the paper's numbers of calls.
+fn trained(profile: &Profile) -> Vec<Method> {
+    let network = Scope::PerTask;
+    let (few, many) = (profile.limit(20), profile.limit(PALETTE_CALLS));
+    let mut methods = vec![Method::LinearMmse];
+    methods.extend([
+        Method::Palette { network, calls: many },
+        Method::Eps { network, calls: few },
+        Method::Eps { network, calls: many },
+    ]);
+    methods.dedup();
+    methods
+}
+
+/// Masks of 50 to 90 % at the usual noise, and every task under less and more noise.
+fn beyond_training(tasks: &[Task]) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    if tasks.contains(&Task::RandomInpainting) {
+        let mask =
+            |missing| Setting { missing: Some(missing), ..Setting::of(Task::RandomInpainting) };
+        settings.extend([0.5, 0.6, 0.7, 0.8, 0.9].map(mask));
+    }
+    for task in tasks {
+        settings.extend([0.02, 0.1, 0.2].map(|sigma_y| Setting { sigma_y, ..Setting::of(*task) }));
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_paper_s_comparison_has_its_rows() {
+        let profile: Profile = "full".parse().unwrap();
+        let scopes = [Scope::PerTask, Scope::AllTasks];
+        let plan = Plan::new(Experiment::Main, &profile, &Task::ALL, &scopes);
+        let labels: Vec<String> =
+            plan.methods[..plan.in_table].iter().map(|method| method.label()).collect();
+        assert_eq!(
+            labels,
+            [
+                "A†y",
+                "Wiener filter",
+                "linear MMSE",
+                "DPS, 250 calls",
+                "DAPS, 100 calls",
+                "DDNM, 100 calls",
+                "ΠGDM, 100 calls",
+                "MPGD, 100 calls",
+                "DDRM, 20 calls",
+                "Palette, 100 calls",
+                "EPS, 1 call",
+                "EPS, 20 calls",
+                "EPS, 100 calls",
+                "EPS for all tasks, 1 call",
+                "EPS for all tasks, 20 calls",
+                "EPS for all tasks, 100 calls",
+            ]
+        );
+        // The curve adds 2, 5, 10 and 50 calls.
+        assert_eq!(plan.methods.len() - plan.in_table, 4);
+    }
+
+    #[test]
+    fn methods_are_kept_by_their_names() {
+        let profile: Profile = "quick".parse().unwrap();
+        let mut plan = Plan::new(Experiment::Main, &profile, &Task::ALL, &[Scope::PerTask]);
+        plan.keep(&["daps".to_owned(), "eps".to_owned()]);
+        assert_eq!(plan.methods[0], Method::Contender { contender: Contender::Daps, calls: 100 });
+        assert_eq!((plan.in_table, plan.methods.len()), (4, 8));
+    }
+
+    #[test]
+    fn settings_are_named_by_what_is_unusual() {
+        let usual = Setting::of(Task::MotionBlur);
+        assert_eq!(usual.name(), "motion-blur");
+        let noisy = Setting { sigma_y: 0.2, ..usual };
+        assert_eq!(
+            (noisy.name(), noisy.title()),
+            ("motion-blur-sigma-y-0.2".into(), "Motion blur, σ_y 0.2".into())
+        );
+        let all = beyond_training(&Task::ALL);
+        assert_eq!(all.len(), 5 + 15);
+        assert_eq!(all[4].name(), "random-inpainting-missing-0.9");
+    }
+}

@@ -1,0 +1,129 @@
+//! Drawing samples: a method with its network, a batch of measurements, noise by seed.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use eps_math::Schedule;
+use eps_model::NetworkDenoiser;
+use eps_sample::{CountNfe, Eps, Estimator, NoiseKeys, Palette, Prior, Solver, ZeroShot};
+use indicatif::ProgressBar;
+use tch::{Device, Kind, Tensor};
+
+use super::method::{Method, Restoration};
+use super::networks::Scope;
+use super::problem::Problem;
+use crate::progress::{self, Watched};
+
+/// The paper's sampler: EDM's deterministic Euler steps, as many as network calls.
+pub(crate) const SOLVER: Solver = Solver::Euler;
+
+/// A method with its network and how it is run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sampler<'a> {
+    /// The method.
+    pub(crate) method: Method,
+    /// The constant of a contender.
+    pub(crate) constant: f64,
+    /// The network.
+    pub(crate) network: &'a NetworkDenoiser,
+    /// The grid of noise levels of EPS and Palette.
+    pub(crate) schedule: &'a Schedule,
+    /// The seed of the samples' noise.
+    pub(crate) seed: u64,
+    /// Samples of each image.
+    pub(crate) samples: usize,
+    /// Samples that are drawn at once, those of an image together.
+    pub(crate) batch: usize,
+    /// Where the network runs.
+    pub(crate) device: Device,
+    /// Advanced at every network call.
+    pub(crate) bar: &'a ProgressBar,
+}
+
+/// The images whose samples are drawn at once.
+pub(crate) fn images_at_once(batch: usize, samples: usize) -> usize {
+    (batch / samples).max(1)
+}
+
+/// How many steps of the progress bar a method takes for `samples` samples of each of some images.
+pub(crate) fn bar_steps(method: Method, batch: usize, images: usize, samples: usize) -> u64 {
+    let passes = match method {
+        Method::Contender { contender, .. } if contender.differentiates() => {
+            progress::WITH_BACKWARD
+        }
+        _ => 1,
+    };
+    (images.div_ceil(images_at_once(batch, samples)) * method.calls()) as u64 * passes
+}
+
+impl Sampler<'_> {
+    /// Makes libtorch prepare what the first call of a batch needs, so that it is not timed.
+    ///
+    /// # Errors
+    /// As [`Sampler::draw`].
+    pub(crate) fn warm_up(&self, problem: &Problem, images: Range<usize>) -> Result<()> {
+        let method = Method::Eps { network: Scope::PerTask, calls: 1 };
+        let unseen = Sampler { method, bar: &ProgressBar::hidden(), ..*self };
+        let end = images.end.min(images.start + images_at_once(self.batch, self.samples));
+        unseen.draw(problem, images.start..end).map(drop)
+    }
+
+    /// Draws the samples of some images.
+    ///
+    /// A sample's noise depends on the seed, the image's number in the test set and the sample's
+    /// number alone.
+    ///
+    /// # Errors
+    /// A chain that leaves the finite numbers, and those of libtorch.
+    pub(crate) fn draw(&self, problem: &Problem, images: Range<usize>) -> Result<Restoration> {
+        let at_once = images_at_once(self.batch, self.samples);
+        let mut batches = images.clone().step_by(at_once).map(|start| {
+            let images = start..images.end.min(start + at_once);
+            self.draw_batch(problem, images.clone()).with_context(|| {
+                let numbers = &problem.images[images];
+                format!("images {} to {}", numbers[0], numbers[numbers.len() - 1])
+            })
+        });
+        let mut all = batches.next().context("no images are asked for")??;
+        for batch in batches {
+            all.extend(batch?);
+        }
+        Ok(all)
+    }
+
+    fn draw_batch(&self, problem: &Problem, images: Range<usize>) -> Result<Restoration> {
+        let start = Instant::now();
+        let measurement = problem.measurement(images.clone(), self.samples, self.device)?;
+        let denoiser = CountNfe::new(Watched::new(self.network, self.bar));
+        let items = problem.images[images]
+            .iter()
+            .flat_map(|image| (0..self.samples as u64).map(|sample| (*image as u64, sample)));
+        let keys = NoiseKeys::new(self.seed, items.collect());
+        let walk = |estimator: &dyn Estimator| -> Result<Tensor> {
+            let sigmas = self.schedule.sigmas(SOLVER.steps(self.method.calls())?)?;
+            Ok(SOLVER.sample(estimator, &sigmas, &keys, problem.set.shape(), self.device)?)
+        };
+        let (denoiser, measurement) = (&denoiser, &measurement);
+        let drawn = match self.method {
+            Method::PseudoInverse | Method::Wiener | Method::LinearMmse => {
+                bail!("{} draws no samples", self.method.label())
+            }
+            Method::Eps { .. } => walk(&Eps { denoiser, measurement })?,
+            Method::Palette { .. } => walk(&Palette { denoiser, measurement })?,
+            Method::ZeroShot { .. } => walk(&ZeroShot { denoiser, measurement })?,
+            Method::Contender { contender, calls } => {
+                let settings = (problem.setting.task, calls, self.constant);
+                contender.sample(&Prior { denoiser }, measurement, settings, &keys)?
+            }
+        };
+        let values = drawn.to_device(Device::Cpu).to_kind(Kind::Double).flatten(0, -1);
+        Ok(Restoration {
+            samples: Restoration::clipped(Vec::<f64>::try_from(values)?),
+            per_image: self.samples,
+            nfe: denoiser.nfe(),
+            backward_passes: denoiser.backward_passes(),
+            seconds: start.elapsed().as_secs_f64(),
+        })
+    }
+}

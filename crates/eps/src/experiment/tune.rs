@@ -1,0 +1,221 @@
+//! `eps tune`: the constant of a contender, chosen on validation images.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use eps_data::fashion_mnist::Split;
+use eps_math::{Schedule, Task};
+use eps_model::Precision;
+use eps_sample::SampleError;
+use indicatif::ProgressBar;
+
+use super::constants::{Constants, Trial, Tuned};
+use super::contender::Contender;
+use super::method::Method;
+use super::networks::{self, NetworkFile, NetworkUse, PRIOR};
+use super::plan::Setting;
+use super::problem::{Problem, test_images};
+use super::run::task;
+use super::sampler::{Sampler, bar_steps};
+use super::scores::Row;
+use crate::flags::{DeviceFlags, count};
+use crate::{dataset, progress};
+
+/// Choose the constant of a contender on validation images.
+///
+/// Every value of a grid around the paper's is tried, and the one of the least fair energy score is
+/// kept; where that is at an end of the grid, the grid goes on. Writes value and trials into
+/// constants.json beside the networks.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The method
+    #[arg(value_enum, value_name = "METHOD")]
+    contender: Contender,
+    /// The task [default: all, one after the other]
+    #[arg(long, value_name = "TASK", value_parser = task)]
+    task: Option<Task>,
+    /// Validation images
+    #[arg(long, value_name = "N", default_value = "16", value_parser = count)]
+    images: usize,
+    /// Samples of each, 2 or more
+    #[arg(long, value_name = "J", default_value_t = 2, value_parser = samples)]
+    samples: usize,
+    /// Seed of operators, measurement noise and samples
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    seed: u64,
+    /// Folder of the networks, where constants.json is written [default: that of the repository]
+    #[arg(long, value_name = "FOLDER")]
+    networks: Option<PathBuf>,
+    /// Folder of the data set [default: where the repository keeps it]
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceFlags,
+    /// The precision of the prior: f32, bf16 or f16
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
+    /// Samples that are drawn at once
+    #[arg(long, value_name = "N", default_value = "32", value_parser = count)]
+    batch: usize,
+}
+
+/// The most values that are tried beyond an end of the grid.
+const BEYOND: usize = 3;
+
+fn samples(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(samples) if samples >= 2 => Ok(samples),
+        _ => Err("the fair energy score needs 2 samples or more".to_owned()),
+    }
+}
+
+impl Arguments {
+    /// Tunes the method for one task or all.
+    ///
+    /// # Errors
+    /// Input that is missing or damaged, a file that cannot be written, and a method all of whose
+    /// trials diverge.
+    pub(crate) fn run(&self) -> Result<()> {
+        let device = self.device.apply();
+        let set = dataset::load("fashion-mnist", Split::Validation, self.data.as_deref())?;
+        let folder = self.networks.clone().unwrap_or_else(networks::folder);
+        let file = NetworkFile::find(&folder, PRIOR)?;
+        let prior = file.load((NetworkUse::Prior, &[]), set.shape(), device, self.precision)?;
+        let images = test_images(self.images, set.len())?;
+        let schedule = Schedule::karras();
+        let calls = self.contender.calls();
+        let method = Method::Contender { contender: self.contender, calls };
+        for task in self.task.map_or(Task::ALL.to_vec(), |task| vec![task]) {
+            let problem = Problem::draw(Setting::of(task), &set, &images, self.seed)?;
+            let tunable = self.contender.tunable(task);
+            let steps = bar_steps(method, self.batch, images.len(), self.samples);
+            let bar = progress::bar(steps * tunable.grid.len() as u64, task.name(), "passes");
+            let attempt = |value: f64| {
+                let sampler = Sampler {
+                    method,
+                    constant: value,
+                    network: &prior,
+                    schedule: &schedule,
+                    seed: self.seed,
+                    samples: self.samples,
+                    batch: self.batch,
+                    device,
+                    bar: &bar,
+                };
+                self.attempt(&sampler, &problem)
+            };
+            let tried = search(&tunable.grid, tunable.symbol != "η", &bar, attempt)?;
+            bar.finish_and_clear();
+            let value = Tuned::best(&tried).with_context(|| {
+                format!(
+                    "{} for {}: every value of {} from {} to {} diverges",
+                    self.contender.label(),
+                    task.name(),
+                    tunable.symbol,
+                    tried[0].value,
+                    tried[tried.len() - 1].value
+                )
+            })?;
+            report(self.contender, task, tunable.symbol, value, &tried);
+            // Read again: another run may have tuned another method meanwhile.
+            let mut constants = Constants::read(&folder)?;
+            constants.set(Tuned {
+                contender: self.contender,
+                task,
+                symbol: tunable.symbol.to_owned(),
+                value,
+                tried,
+                calls,
+                images: self.images,
+                samples: self.samples,
+                seed: self.seed,
+                prior: file.sha256.clone(),
+            });
+            constants.write(&folder)?;
+        }
+        Ok(())
+    }
+
+    fn attempt(&self, sampler: &Sampler<'_>, problem: &Problem) -> Result<Trial> {
+        let value = sampler.constant;
+        let drawn = match sampler.draw(problem, 0..problem.images.len()) {
+            Ok(drawn) => drawn,
+            Err(error) => {
+                return match error.downcast_ref::<SampleError>() {
+                    Some(SampleError::Diverged { .. }) => {
+                        Ok(Trial { value, energy_score_fair: None, psnr_db: None })
+                    }
+                    _ => Err(error),
+                };
+            }
+        };
+        let row = Row::new(sampler.method, problem.truth(), &drawn, problem.set.shape(), true)?;
+        Ok(Trial {
+            value,
+            energy_score_fair: row.energy_score_fair,
+            psnr_db: Some(row.psnr_db.mean),
+        })
+    }
+}
+
+/// Tries every value of a grid; while the best is at an end of a geometric grid, also the next value
+/// beyond it. Returns the trials by ascending value.
+fn search(
+    grid: &[f64],
+    geometric: bool,
+    bar: &ProgressBar,
+    attempt: impl Fn(f64) -> Result<Trial>,
+) -> Result<Vec<Trial>> {
+    let mut tried = grid.iter().map(|value| attempt(*value)).collect::<Result<Vec<_>>>()?;
+    let steps = bar.length().unwrap_or(0) / grid.len().max(1) as u64;
+    for _ in 0..if geometric { BEYOND } else { 0 } {
+        let (first, last) = (tried[0].value, tried[tried.len() - 1].value);
+        let best = Tuned::best(&tried);
+        // A third of the least where all diverge: smaller steps are stabler.
+        let next = match best {
+            Some(value) if value == last => 3.0 * last,
+            Some(value) if value != first => break,
+            _ => first / 3.0,
+        };
+        bar.inc_length(steps);
+        tried.push(attempt(next)?);
+        tried.sort_by(|a, b| a.value.total_cmp(&b.value));
+    }
+    Ok(tried)
+}
+
+fn report(contender: Contender, task: Task, symbol: &str, value: f64, tried: &[Trial]) {
+    println!("{} for {}: {symbol} = {value}", contender.label(), task.name());
+    for trial in tried {
+        match (trial.energy_score_fair, trial.psnr_db) {
+            (Some(score), Some(psnr)) => println!(
+                "  {symbol} = {:<10} fair energy score {score:.4}, PSNR {psnr:.2} dB",
+                trial.value
+            ),
+            _ => println!("  {symbol} = {:<10} diverged", trial.value),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_search_goes_on_beyond_an_end() {
+        let bar = ProgressBar::hidden();
+        // The least score is at 0.05; 4 diverges.
+        let attempt = |value: f64| {
+            let score = (value < 4.0).then(|| (value.ln() - 0.05f64.ln()).powi(2));
+            Ok(Trial { value, energy_score_fair: score, psnr_db: score })
+        };
+        let tried = search(&[1.0, 2.0, 4.0], true, &bar, attempt).unwrap();
+        let values: Vec<f64> = tried.iter().map(|trial| trial.value).collect();
+        assert_eq!(values, [1.0 / 27.0, 1.0 / 9.0, 1.0 / 3.0, 1.0, 2.0, 4.0]);
+        assert_eq!(Tuned::best(&tried), Some(1.0 / 27.0));
+        assert_eq!(search(&[1.0, 2.0], false, &bar, attempt).unwrap().len(), 2);
+        let diverge = |value| Ok(Trial { value, energy_score_fair: None, psnr_db: None });
+        assert_eq!(search(&[1.0], true, &bar, diverge).unwrap().len(), 4);
+    }
+}
