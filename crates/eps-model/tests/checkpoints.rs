@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
-use eps_model::checkpoint::{self, CheckpointConfig, FORMAT_VERSION, Provenance, Storage};
+use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, FORMAT_VERSION, Provenance, Storage};
 use eps_model::{Condition, EncoderType, Mode, Precision, SongUNet, SongUNetConfig};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
@@ -33,7 +33,7 @@ fn config() -> CheckpointConfig {
         sigma_min: 0.002,
         sigma_max: 80.0,
         tasks: vec![Task::MotionBlur],
-        asked_at: checkpoint::AskedAt::Pivot,
+        asked_at: AskedAt::Pivot,
         sigma_y: Some(0.05),
         provenance: Provenance {
             source: "random".into(),

@@ -11,12 +11,14 @@ use std::time::SystemTime;
 use common::{Folder, SIDE};
 use eps::data::ArchiveReader;
 use eps::math::Task;
+use eps::model::checkpoint::AskedAt;
 use serde_json::Value;
 
 const TASKS: [Task; 2] = [Task::RandomInpainting, Task::SuperResolution];
 
 const RUN: &str = "experiment main --profile smoke --samples 2 --calls 1,3 --networks networks \
-                   --network all --tasks random-inpainting,super-resolution --out out";
+                   --network all --methods pseudo-inverse,linear-mmse,eps \
+                   --tasks random-inpainting,super-resolution --out out";
 
 fn folder() -> Folder {
     let folder = Folder::new();
@@ -112,6 +114,81 @@ fn a_run_writes_its_record_and_goes_on_where_it_was_cut_off() {
     // Another seed is another run.
     folder.succeeds(&format!("{RUN} --seed 1"));
     assert_ne!(scores(&folder), first);
+}
+
+#[test]
+fn the_contenders_share_measurements_and_networks() {
+    let folder = folder();
+    folder.network_asked_at("networks/prior.safetensors", 28, &[], AskedAt::Pivot);
+    let palette = "networks/palette-super-resolution.safetensors";
+    folder.network_asked_at(palette, 28, &[Task::SuperResolution], AskedAt::State);
+    let run = "experiment main --profile smoke --images 2 --samples 1 --calls 1 --network all \
+               --tasks super-resolution --networks networks --out out";
+    let printed = folder.succeeds(run);
+    let table = scores(&folder);
+    let rows: Vec<(&str, u64, u64)> = table
+        .iter()
+        .map(|row| {
+            let count = |what: &str| row[what].as_u64().expect("a number");
+            (row["cell"].as_str().expect("a name"), count("nfe"), count("backward_passes"))
+        })
+        .collect();
+    // What diverges is said, and has no row.
+    let expected = [
+        ("pseudo-inverse", 0, 0),
+        ("wiener", 0, 0),
+        ("linear-mmse", 0, 0),
+        ("dps-10", 10, 10),
+        ("daps-10", 10, 0),
+        ("ddnm-10", 10, 0),
+        ("pigdm-10", 10, 10),
+        ("mpgd-10", 10, 0),
+        ("ddrm-10", 10, 0),
+        ("palette-10", 10, 0),
+        ("eps-all-tasks-1", 1, 0),
+    ];
+    let diverged = printed.matches(" diverged: ").count();
+    assert_eq!(rows.len() + diverged, expected.len(), "{printed}");
+    assert!(rows.iter().all(|row| expected.contains(row)), "{rows:?}");
+
+    // Every experiment runs on the same networks.
+    folder.network_of("networks/super-resolution.safetensors", 28, &[Task::SuperResolution]);
+    for experiment in ["steps", "zero-shot", "posterior-mean", "ood", "calibration", "runtime"] {
+        let run = run.replace("main", experiment).replace("--out out", "--out other");
+        let printed = folder.succeeds(&run);
+        assert!(printed.contains("report: other/report.html"), "{experiment}: {printed}");
+    }
+
+    // A network of another use is refused by its name.
+    folder.network_of(palette, 28, &[Task::SuperResolution]);
+    folder.fails(
+        run,
+        1,
+        &["palette-super-resolution.safetensors", "at the pivot (EPS)", "Palette"],
+    );
+    std::fs::copy(folder.path(palette), folder.path("networks/prior.safetensors")).unwrap();
+    folder.fails(&format!("{run} --methods dps"), 1, &["prior.safetensors", "a prior"]);
+    folder.fails(&format!("{run} --methods gps"), 2, &["gps", "dps, daps, ddnm"]);
+}
+
+#[test]
+fn a_tuned_constant_is_used_and_told() {
+    let folder = folder();
+    folder.network_asked_at("networks/prior.safetensors", 28, &[], AskedAt::Pivot);
+    folder.fails("tune ddrm --samples 1 --networks networks", 2, &["2 samples or more"]);
+    let constants = r#"{"format_version": 1, "tuned": [{"contender": "mpgd",
+        "task": "super-resolution", "symbol": "c", "value": 2.5, "tried": [], "calls": 100,
+        "images": 1, "samples": 2, "seed": 0, "prior": "0"}]}"#;
+    std::fs::write(folder.path("networks/constants.json"), constants).unwrap();
+    folder.succeeds(
+        "experiment main --profile smoke --methods mpgd,ddrm --tasks super-resolution \
+         --networks networks --out out",
+    );
+    let config = std::fs::read_to_string(folder.path("out/config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    let constants = config["config"]["constants"].as_array().unwrap();
+    assert_eq!((&constants[0]["value"], &constants[0]["tuned"]), (&2.5.into(), &true.into()));
+    assert_eq!((&constants[1]["value"], &constants[1]["tuned"]), (&0.85.into(), &false.into()));
 }
 
 #[test]

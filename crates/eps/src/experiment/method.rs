@@ -25,6 +25,11 @@ pub(crate) enum Method {
     Wiener,
     /// The linear MMSE estimate of a Gaussian prior with the training set's moments.
     LinearMmse,
+    /// Samples of the prior, without a measurement: what the bare denoiser costs.
+    Unconditional {
+        /// Network calls a sample.
+        calls: usize,
+    },
     /// Exact posterior sampling.
     Eps {
         /// Which network.
@@ -64,6 +69,7 @@ impl Method {
             Self::PseudoInverse => "pseudo-inverse".to_owned(),
             Self::Wiener => "wiener".to_owned(),
             Self::LinearMmse => "linear-mmse".to_owned(),
+            Self::Unconditional { calls } => format!("unconditional-{calls}"),
             Self::Eps { network, calls } => format!("eps{}-{calls}", of(network)),
             Self::Palette { network, calls } => format!("palette{}-{calls}", of(network)),
             Self::ZeroShot { calls } => format!("zero-shot-{calls}"),
@@ -75,6 +81,7 @@ impl Method {
     pub(crate) fn name(self) -> String {
         match self {
             Self::PseudoInverse | Self::Wiener | Self::LinearMmse => self.slug(),
+            Self::Unconditional { .. } => "unconditional".to_owned(),
             Self::Eps { .. } => "eps".to_owned(),
             Self::Palette { .. } => "palette".to_owned(),
             Self::ZeroShot { .. } => "zero-shot".to_owned(),
@@ -92,6 +99,7 @@ impl Method {
             Self::PseudoInverse => "A†y".to_owned(),
             Self::Wiener => "Wiener filter".to_owned(),
             Self::LinearMmse => "linear MMSE".to_owned(),
+            Self::Unconditional { .. } => "bare denoiser".to_owned(),
             Self::Eps { network, .. } => of("EPS", network),
             Self::Palette { network, .. } => of("Palette", network),
             Self::ZeroShot { .. } => "zero-shot EPS".to_owned(),
@@ -112,7 +120,8 @@ impl Method {
     pub(crate) fn calls(self) -> usize {
         match self {
             Self::PseudoInverse | Self::Wiener | Self::LinearMmse => 0,
-            Self::Eps { calls, .. }
+            Self::Unconditional { calls }
+            | Self::Eps { calls, .. }
             | Self::Palette { calls, .. }
             | Self::ZeroShot { calls }
             | Self::Contender { calls, .. } => calls,
@@ -127,7 +136,7 @@ impl Method {
             Self::Palette { network, .. } => {
                 Some((format!("palette-{}", network.network(task)), NetworkUse::Palette))
             }
-            Self::ZeroShot { .. } | Self::Contender { .. } => {
+            Self::Unconditional { .. } | Self::ZeroShot { .. } | Self::Contender { .. } => {
                 Some((PRIOR.to_owned(), NetworkUse::Prior))
             }
         }

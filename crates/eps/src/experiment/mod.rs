@@ -5,6 +5,7 @@
 //! the [`cells`] store; [`scores`] turns the restorations into the rows of a [`table`], which
 //! [`crate::report`] shows with pictures and curves.
 
+pub(crate) mod calibration;
 mod cells;
 pub(crate) mod config;
 mod constants;
@@ -52,6 +53,8 @@ enum Command {
     Ood(Box<run::Arguments>),
     /// Whether the samples spread as the truth does
     Calibration(Box<run::Arguments>),
+    /// Seconds a sample and a call, one sample at a time, against the bare denoiser
+    Runtime(Box<run::Arguments>),
     Moments(moments::Arguments),
 }
 
@@ -68,6 +71,7 @@ impl Arguments {
             Command::PosteriorMean(arguments) => arguments.run(Experiment::PosteriorMean),
             Command::Ood(arguments) => arguments.run(Experiment::Ood),
             Command::Calibration(arguments) => arguments.run(Experiment::Calibration),
+            Command::Runtime(arguments) => arguments.run(Experiment::Runtime),
             Command::Moments(arguments) => arguments.run(),
         }
     }

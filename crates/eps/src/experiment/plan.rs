@@ -25,6 +25,8 @@ pub(crate) enum Experiment {
     Ood,
     /// Whether the samples spread as the truth does.
     Calibration,
+    /// Seconds a sample, against the bare denoiser (its Table 11).
+    Runtime,
 }
 
 impl Experiment {
@@ -37,6 +39,7 @@ impl Experiment {
             Self::PosteriorMean => "posterior-mean",
             Self::Ood => "ood",
             Self::Calibration => "calibration",
+            Self::Runtime => "runtime",
         }
     }
 
@@ -49,6 +52,7 @@ impl Experiment {
             Self::PosteriorMean => "One call against the mean of samples",
             Self::Ood => "Masks and noise beyond the training",
             Self::Calibration => "Calibration of the samples",
+            Self::Runtime => "The cost of a sample",
         }
     }
 }
@@ -145,6 +149,7 @@ impl Plan {
             Experiment::ZeroShot => (zero_shot(profile), vec![]),
             Experiment::PosteriorMean => (posterior_mean(profile, scopes), vec![]),
             Experiment::Ood | Experiment::Calibration => (trained(profile), vec![]),
+            Experiment::Runtime => (runtime(profile), vec![]),
         };
         let in_table = table.len();
         let mut methods = table;
@@ -193,11 +198,18 @@ fn estimates() -> Vec<Method> {
     vec![Method::PseudoInverse, Method::Wiener, Method::LinearMmse]
 }
 
+/// The contenders at their usual numbers of calls.
+fn contenders(profile: &Profile) -> impl Iterator<Item = Method> {
+    CONTENDERS.into_iter().map(|contender| {
+        let calls = contender.nearest_calls(profile.limit(contender.calls()));
+        Method::Contender { contender, calls }
+    })
+}
+
 fn main_table(profile: &Profile, scopes: &[Scope]) -> Vec<Method> {
     let mut methods = estimates();
-    for contender in CONTENDERS.into_iter().filter(|_| profile.contenders) {
-        let calls = contender.nearest_calls(profile.limit(contender.calls()));
-        methods.push(Method::Contender { contender, calls });
+    if profile.contenders {
+        methods.extend(contenders(profile));
     }
     if profile.contenders {
         methods
@@ -274,6 +286,19 @@ fn trained(profile: &Profile) -> Vec<Method> {
         Method::Eps { network, calls: many },
     ]);
     methods.dedup();
+    methods
+}
+
+/// Every method that calls a network, as often as it usually does, beside the bare denoiser.
+fn runtime(profile: &Profile) -> Vec<Method> {
+    let (calls, network) = (profile.limit(PALETTE_CALLS), Scope::PerTask);
+    let mut methods = vec![
+        Method::Unconditional { calls },
+        Method::Palette { network, calls },
+        Method::Eps { network, calls },
+        Method::ZeroShot { calls },
+    ];
+    methods.extend(contenders(profile));
     methods
 }
 

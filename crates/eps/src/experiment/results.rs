@@ -11,6 +11,7 @@ use eps_math::Shape;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::calibration::Calibration;
 use super::config::Config;
 use super::method::{Method, Restoration};
 use super::networks::Loss;
@@ -31,6 +32,8 @@ pub(crate) struct TaskResults {
     pub(crate) rows: Vec<Row>,
     /// The rows that only the curve shows.
     pub(crate) curve: Vec<Row>,
+    /// How the samples spread, in the experiment `calibration`.
+    pub(crate) calibration: Vec<Calibration>,
     /// The claims that the rows speak to.
     pub(crate) claims: Vec<Claim>,
 }
@@ -93,6 +96,7 @@ impl Results {
                     "name": task.setting().name(),
                     "table": task.rows.iter().map(named).collect::<Vec<_>>(),
                     "curve": task.curve.iter().map(named).collect::<Vec<_>>(),
+                    "calibration": task.calibration,
                     "claims": task.claims,
                     "diverged": task.diverged.iter().map(|(method, reason)| json!({
                         "label": method.label(), "method": method, "reason": reason,
@@ -206,6 +210,10 @@ fn conventions() -> Value {
         "energy_score_fair": "as energy_score with the pair term 1/(2 J (J - 1))",
         "crps_coordinate": "on [0, 1], fair pair term; mean over pixels and images",
         "mmd2": "unbiased, all samples of all images against all truths, kernel exp(-d^2/median d^2)",
+        "calibration": "on [0, 1] pixels, clipped; ratios: energy score (pair term 1/(2 J^2)) of the \
+            first 10 samples over the distance of their mean, sums over images, from the truth and \
+            from the 11th sample; ranks of the truth among 19 samples at pixels whose samples have a \
+            standard deviation above 1/255, ties split at random; central intervals end at ranks",
         "nfe": "network evaluations a sample, as counted; of all J samples in a row of means",
         "backward_passes": "backward passes through the network a sample, as counted",
         "seconds": "wall-clock seconds for each sample, or for each mean, in batches",

@@ -16,6 +16,7 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use tch::Device;
 
+use super::calibration::{self, Calibration};
 use super::cells::Cells;
 use super::config::{Config, Constant};
 use super::constants::Constants;
@@ -150,8 +151,13 @@ impl Arguments {
     }
 
     /// The profile with what the flags override.
-    fn sizes(&self) -> Result<Profile> {
+    fn sizes(&self, experiment: Experiment) -> Result<Profile> {
         let mut profile = self.profile.clone();
+        match experiment {
+            Experiment::Calibration => profile.samples = calibration::SAMPLES,
+            Experiment::Runtime => profile.samples = 1,
+            _ => {}
+        }
         profile.images = self.images.unwrap_or(profile.images);
         profile.samples = self.samples.unwrap_or(profile.samples);
         if !self.calls.is_empty() {
@@ -203,7 +209,7 @@ struct Run {
 
 impl Run {
     fn prepare(arguments: &Arguments, experiment: Experiment, out: &Path) -> Result<Self> {
-        let profile = arguments.sizes()?;
+        let profile = arguments.sizes(experiment)?;
         let (device, precision) = (arguments.device.apply(), arguments.precision);
         let wanted = |task: &Task| arguments.tasks.is_empty() || arguments.tasks.contains(task);
         let tasks: Vec<Task> = Task::ALL.into_iter().filter(wanted).collect();
@@ -227,7 +233,11 @@ impl Run {
             .iter()
             .map(|setting| Problem::draw(*setting, &set, &images, arguments.seed))
             .collect::<Result<Vec<_>>>()?;
-        let batch = arguments.batch.unwrap_or(if device.is_cuda() { 1000 } else { 32 });
+        let batch = arguments.batch.unwrap_or(match (experiment, device) {
+            (Experiment::Runtime, _) => 1,
+            (_, Device::Cuda(_)) => 1000,
+            _ => 32,
+        });
         let config = Config {
             format_version: 2,
             experiment,
@@ -432,8 +442,19 @@ impl Run {
             restorations.retain(|(method, _)| !diverged.iter().any(|(other, _)| other == method));
             let (rows, curve) = self.rows(problem, &restorations)?;
             let claims = claims(&rows);
-            let problem = problem.clone();
-            tasks.push(TaskResults { problem, restorations, diverged, rows, curve, claims });
+            let calibration = match self.config.experiment {
+                Experiment::Calibration => calibrations(problem, &restorations)?,
+                _ => vec![],
+            };
+            tasks.push(TaskResults {
+                problem: problem.clone(),
+                restorations,
+                diverged,
+                rows,
+                curve,
+                calibration,
+                claims,
+            });
         }
         Ok(tasks)
     }
@@ -459,6 +480,17 @@ impl Run {
         }
         Ok((rows, curve))
     }
+}
+
+/// How the samples of every method spread.
+fn calibrations(
+    problem: &Problem,
+    restorations: &[(Method, Restoration)],
+) -> Result<Vec<Calibration>> {
+    let of = |(method, restoration): &(Method, Restoration)| {
+        Calibration::of(*method, problem, restoration).transpose()
+    };
+    restorations.iter().filter_map(of).collect()
 }
 
 /// Whether an error is that of a chain which left the finite numbers.
@@ -525,6 +557,9 @@ fn print_task(results: &TaskResults, ensembles: bool) {
         problem.set.sigma_y()
     );
     print!("{}", Table::new(&results.shown(), ensembles).text());
+    if !results.calibration.is_empty() {
+        print!("{}", calibration::table(&results.calibration).text());
+    }
     for (method, reason) in &results.diverged {
         println!("  {} diverged: {reason}", method.label());
     }
@@ -553,14 +588,14 @@ mod tests {
     #[test]
     fn flags_override_the_profile() {
         let flags = ["--profile", "verify", "--images", "50", "--calls", "1,5"];
-        let profile = parse(&flags).unwrap().sizes().unwrap();
+        let profile = parse(&flags).unwrap().sizes(Experiment::Main).unwrap();
         assert_eq!((profile.name, profile.images, profile.samples), ("verify", 50, 10));
         assert_eq!((profile.calls, profile.curve), (vec![1, 5], vec![]));
         let arguments =
             parse(&["--tasks", "motion-blur,box-inpainting", "--network", "all"]).unwrap();
         assert_eq!(arguments.tasks, [Task::MotionBlur, Task::BoxInpainting]);
         assert_eq!(arguments.network, Some(Scope::AllTasks));
-        assert_eq!(arguments.sizes().unwrap().name, "quick");
+        assert_eq!(arguments.sizes(Experiment::Main).unwrap().name, "quick");
     }
 
     #[test]
@@ -574,7 +609,8 @@ mod tests {
             let error = parse(&flags).unwrap_err().to_string();
             assert!(error.contains(value) && error.contains(known), "{error}");
         }
-        let error = parse(&["--calls", "20,1"]).unwrap().sizes().unwrap_err().to_string();
+        let error =
+            parse(&["--calls", "20,1"]).unwrap().sizes(Experiment::Main).unwrap_err().to_string();
         assert!(error.contains("[20, 1]") && error.contains("ascending"), "{error}");
     }
 }

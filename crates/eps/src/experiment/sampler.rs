@@ -109,6 +109,7 @@ impl Sampler<'_> {
             Method::PseudoInverse | Method::Wiener | Method::LinearMmse => {
                 bail!("{} draws no samples", self.method.label())
             }
+            Method::Unconditional { .. } => walk(&Prior { denoiser })?,
             Method::Eps { .. } => walk(&Eps { denoiser, measurement })?,
             Method::Palette { .. } => walk(&Palette { denoiser, measurement })?,
             Method::ZeroShot { .. } => walk(&ZeroShot { denoiser, measurement })?,

@@ -2,6 +2,7 @@
 
 use eps_metrics::summary::Spread;
 
+use super::method::Method;
 use super::scores::Row;
 
 /// A column's heading, with the unit.
@@ -32,6 +33,11 @@ impl Table {
             ]);
         }
         headings.push("time (s)");
+        let bare = rows.iter().find(|row| matches!(row.method, Method::Unconditional { .. }));
+        let bare = bare.map(|row| row.seconds / row.nfe as f64);
+        if bare.is_some() {
+            headings.extend(["backward passes", "× bare call"]);
+        }
         let score = |value: Option<f64>, digits| match value {
             Some(value) => format!("{value:.digits$}"),
             None => TOO_FEW.to_owned(),
@@ -52,6 +58,13 @@ impl Table {
                 ]);
             }
             line.push(seconds(row.seconds));
+            if let Some(bare) = bare {
+                line.push(row.backward_passes.to_string());
+                line.push(match row.nfe {
+                    0 => "–".to_owned(),
+                    nfe => format!("{:.2}", row.seconds / nfe as f64 / bare),
+                });
+            }
             line
         };
         Self { headings, rows: rows.iter().map(line).collect() }
@@ -94,7 +107,6 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::experiment::method::Method;
     use crate::experiment::networks::Scope;
 
     fn row(method: Method, seeds: &[f64], energy_score_fair: Option<f64>) -> Row {
@@ -102,6 +114,7 @@ mod tests {
             method,
             mean_of: None,
             nfe: method.calls(),
+            backward_passes: 0,
             seconds: 0.012345,
             psnr_db: Spread::of(seeds).unwrap(),
             ssim: Spread::of(&[0.5]).unwrap(),
@@ -134,6 +147,17 @@ mod tests {
         let table = Table::new(&[row(Method::LinearMmse, &[20.0], None)], false);
         assert_eq!(table.headings, ["method", "NFE", "PSNR (dB)", "SSIM", "time (s)"]);
         assert_eq!(table.rows[0], ["linear MMSE", "0", "20.00", "0.500", "0.0123"]);
+    }
+
+    #[test]
+    fn times_stand_beside_that_of_a_bare_call() {
+        let bare = row(Method::Unconditional { calls: 4 }, &[10.0], None);
+        let eps = Method::Eps { network: Scope::PerTask, calls: 2 };
+        let slow = Row { seconds: 3.0 * bare.seconds, ..row(eps, &[20.0], None) };
+        let table = Table::new(&[bare, slow], false);
+        assert_eq!(table.headings[5..], ["backward passes", "× bare call"]);
+        // Three times the time for half of the calls.
+        assert_eq!(table.rows[1][5..], ["0", "6.00"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use anyhow::Result;
 use eps_data::atomic::write_atomically;
 use eps_data::png::Picture;
 
+use crate::experiment::calibration::{self, Calibration};
 use crate::experiment::method::Method;
 use crate::experiment::networks::Loss;
 use crate::experiment::results::{Results, TaskResults, make_folder};
@@ -103,14 +104,13 @@ fn quality(results: &TaskResults) -> Vec<Chart> {
     let lines = |value: fn(&Row) -> Option<f64>| -> Vec<Line> {
         let all: Vec<_> = families.iter().map(|family| line(family, false, value)).collect();
         let most = all.iter().map(Vec::len).max().unwrap_or(0);
-        let of = |(colour, (family, points)): (usize, (&String, Vec<(f64, f64)>))| Line {
-            label: family.clone(),
+        let mut lines = Vec::new();
+        for (colour, (family, points)) in families.iter().zip(all).enumerate() {
             // Of some methods only the table's numbers of calls are known.
-            style: if points.len() + 1 >= most { Style::Solid } else { Style::Points },
-            points,
-            colour,
-        };
-        families.iter().zip(all).enumerate().map(of).collect()
+            let style = if points.len() + 1 >= most { Style::Solid } else { Style::Points };
+            lines.push(Line { label: family.clone(), points, colour, style });
+        }
+        lines
     };
     let mut psnr = lines(|row| Some(row.psnr_db.mean));
     let energy = lines(|row| row.energy_score);
@@ -143,4 +143,56 @@ fn quality(results: &TaskResults) -> Vec<Chart> {
             lines,
         })
         .collect()
+}
+
+/// The charts of a setting's calibration: ranks of the truth, and error against spread.
+fn spread(results: &TaskResults) -> Vec<Chart> {
+    let line = |colour: usize, row: &Calibration, points: Vec<(f64, f64)>| Line {
+        label: row.method.label(),
+        points,
+        colour,
+        style: Style::Solid,
+    };
+    let rows = || results.calibration.iter().enumerate();
+    let mut ranks: Vec<Line> = rows()
+        .map(|(colour, row)| {
+            let total = row.ranks.counts.iter().sum::<u64>() as f64;
+            let bins = row.ranks.counts.len() as f64;
+            let share = |(rank, count): (usize, &u64)| (rank as f64, *count as f64 * bins / total);
+            line(colour, row, row.ranks.counts.iter().enumerate().map(share).collect())
+        })
+        .collect();
+    let reference = |label: &str, points| Line {
+        label: label.to_owned(),
+        points,
+        colour: results.calibration.len(),
+        style: Style::Dashed,
+    };
+    ranks.push(reference("calibrated", vec![(0.0, 1.0), (calibration::SAMPLES as f64, 1.0)]));
+    let mut errors: Vec<Line> = rows()
+        .map(|(colour, row)| {
+            let bins = row.spread.iter().filter(|bin| bin.spread > 0.0 && bin.error > 0.0);
+            line(colour, row, bins.map(|bin| (bin.spread, bin.error)).collect())
+        })
+        .collect();
+    let ends = errors.iter().flat_map(|line| &line.points).map(|point| point.0);
+    let (low, high) = ends.fold((f64::INFINITY, 0.0f64), |(a, b), x| (a.min(x), b.max(x)));
+    if low < high {
+        errors.push(reference("calibrated", vec![(low, low), (high, high)]));
+    }
+    let axis = |label: &str, logarithmic| Axis { label: label.to_owned(), logarithmic };
+    vec![
+        Chart {
+            title: "Rank histogram".to_owned(),
+            x: axis("rank of the truth among the samples", false),
+            y: axis("frequency, 1 if calibrated", false),
+            lines: ranks,
+        },
+        Chart {
+            title: "Error against spread".to_owned(),
+            x: axis("standard deviation of the samples", true),
+            y: axis("error of their mean", true),
+            lines: errors,
+        },
+    ]
 }

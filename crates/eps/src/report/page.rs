@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::chart::{self, Chart, escape};
 use super::pictures::{COLOURS, Column, SD_LABEL, SD_MAX, data_uri};
+use crate::experiment::calibration;
 use crate::experiment::method::Method;
 use crate::experiment::plan::Setting;
 use crate::experiment::results::{Results, TaskResults};
@@ -303,9 +304,28 @@ fn section(results: &TaskResults, columns: &[Column]) -> Result<String> {
         results.problem.images.len(),
         scale(columns),
         table(&Table::new(&results.shown(), true)),
-        diverged(results),
+        diverged(results) + &spread(results),
         results.problem.images.len(),
     ))
+}
+
+/// How the samples of each method spread, where the experiment asks for it.
+fn spread(results: &TaskResults) -> String {
+    if results.calibration.is_empty() {
+        return String::new();
+    }
+    format!(
+        "<figcaption>Scores.</figcaption></figure><figure><div class=\"scroll\" tabindex=\"0\">{}</div>\
+         <figcaption>Calibration. The energy ratio of ten samples is their energy score over the \
+         distance of their mean from the truth; a calibrated sampler has it equal to the same ratio with \
+         an eleventh sample in the truth’s place (a Gaussian posterior of many dimensions has 0.7416). \
+         Intervals: how often the truth of a pixel lies in the central interval of {} samples; pixels \
+         are ranked whose samples have a standard deviation above 1/255.</figcaption></figure>\
+         <figure><div class=\"charts\">{}</div>",
+        table(&calibration::table(&results.calibration)),
+        calibration::SAMPLES,
+        super::spread(results).iter().map(Chart::svg).collect::<String>()
+    )
 }
 
 /// The methods that have no scores because a chain left the finite numbers.

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use eps::data::npy::{NpyValues, write_npy};
 use eps::data::png::write_png;
 use eps::math::{Interpolant, Precondition, PreconditionMode, Shape, Task, rng};
-use eps::model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
+use eps::model::checkpoint::{self, AskedAt, CheckpointConfig, Provenance, Storage};
 use eps::model::{Condition, SongUNet, SongUNetConfig};
 use eps::tch::Device;
 use tempfile::TempDir;
@@ -104,6 +104,17 @@ impl Folder {
 
     /// Writes an untrained EPS network for tasks on grey images of `side`² pixels.
     pub(crate) fn network_of(&self, name: &str, side: usize, tasks: &[Task]) {
+        self.network_asked_at(name, side, tasks, AskedAt::Pivot);
+    }
+
+    /// Writes an untrained network for tasks, or a prior, on grey images of `side`² pixels.
+    pub(crate) fn network_asked_at(
+        &self,
+        name: &str,
+        side: usize,
+        tasks: &[Task],
+        asked_at: AskedAt,
+    ) {
         let network = SongUNetConfig {
             model_channels: 8,
             channel_mult: vec![1, 1],
@@ -121,8 +132,8 @@ impl Folder {
             sigma_min: 0.002,
             sigma_max: 80.0,
             tasks: tasks.to_vec(),
-            asked_at: checkpoint::AskedAt::Pivot,
-            sigma_y: Some(0.05),
+            asked_at,
+            sigma_y: (!tasks.is_empty()).then_some(0.05),
             provenance: Provenance {
                 source: "random weights".to_owned(),
                 licence: "MIT".to_owned(),

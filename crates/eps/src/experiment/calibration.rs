@@ -1,0 +1,113 @@
+//! Whether samples spread as the truth does: the scores of the experiment `calibration`.
+
+use anyhow::Result;
+use eps_math::rng::Stream;
+use eps_metrics::calibration::{
+    EnergyRatios, Ensemble, RankHistogram, SpreadError, energy_ratios, rank_histogram,
+    spread_against_error,
+};
+use serde::Serialize;
+
+use super::method::{Method, Restoration};
+use super::problem::Problem;
+use super::table::Table;
+
+/// Samples of each image from which ranks are taken: the central 50, 80 and 90 % end at ranks.
+pub(crate) const SAMPLES: usize = 19;
+
+/// Samples of the energy ratios: ten, and one in the truth's place.
+const RATIO_SAMPLES: usize = 11;
+
+/// Pixels are ranked whose samples spread by more than a grey level.
+const MIN_SD: f64 = 1.0 / 255.0;
+
+/// Bins of equally many pixels in the figure of error against spread.
+const BINS: usize = 12;
+
+/// The levels of the central intervals.
+pub(crate) const LEVELS: [f64; 3] = [0.5, 0.8, 0.9];
+
+/// How the samples of a method spread, on [0, 1] pixels.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Calibration {
+    /// The method.
+    pub(crate) method: Method,
+    /// The energy ratios of ten samples.
+    pub(crate) ratios: EnergyRatios,
+    /// The ranks of the truths.
+    pub(crate) ranks: RankHistogram,
+    /// The coverage of the central intervals of [`LEVELS`].
+    pub(crate) coverage: Vec<f64>,
+    /// Spread and error in bins.
+    pub(crate) spread: Vec<SpreadError>,
+}
+
+impl Calibration {
+    /// Scores a restoration with [`SAMPLES`] samples of each image; none with fewer, or where no
+    /// pixel of the samples spreads.
+    ///
+    /// # Errors
+    /// None for restorations of the truths' images.
+    pub(crate) fn of(
+        method: Method,
+        problem: &Problem,
+        restoration: &Restoration,
+    ) -> Result<Option<Self>> {
+        if restoration.per_image != SAMPLES {
+            return Ok(None);
+        }
+        let unit = |v: f64| 0.5 * (v + 1.0);
+        let truth: Vec<f64> = problem.truth().iter().map(|v| unit(*v)).collect();
+        let samples: Vec<f64> = restoration.samples.iter().map(|v| unit(f64::from(*v))).collect();
+        let images = problem.images.len();
+        let ensemble = Ensemble::new(&truth, &samples, images)?;
+        let dim = problem.set.shape().len();
+        let first: Vec<f64> = samples
+            .chunks_exact(SAMPLES * dim)
+            .flat_map(|samples| &samples[..RATIO_SAMPLES * dim])
+            .copied()
+            .collect();
+        let ties = Stream::named(0, "ties of ranks");
+        let mut count = 0..;
+        let uniform = || ties.uniform(count.next().unwrap_or(0));
+        let Ok(ranks) = rank_histogram(ensemble, MIN_SD, uniform) else {
+            return Ok(None);
+        };
+        let coverage =
+            LEVELS.iter().map(|level| ranks.coverage(*level)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Some(Self {
+            method,
+            ratios: energy_ratios(Ensemble::new(&truth, &first, images)?)?,
+            ranks,
+            coverage,
+            spread: spread_against_error(ensemble, BINS)?,
+        }))
+    }
+}
+
+/// The table of a setting.
+pub(crate) fn table(rows: &[Calibration]) -> Table {
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let line = |row: &Calibration| {
+        let mut line = vec![
+            row.method.label(),
+            format!("{:.4}", row.ratios.truth),
+            format!("{:.4}", row.ratios.held_out),
+        ];
+        line.extend(row.coverage.iter().map(|share| percent(*share)));
+        line.push(percent(row.ranks.share));
+        line
+    };
+    Table {
+        headings: vec![
+            "method",
+            "energy ratio",
+            "with an 11th sample",
+            "50 % interval",
+            "80 % interval",
+            "90 % interval",
+            "pixels ranked",
+        ],
+        rows: rows.iter().map(line).collect(),
+    }
+}
