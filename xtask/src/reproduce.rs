@@ -14,6 +14,10 @@ use crate::setup;
 /// The folder of the networks' training configurations.
 const RECIPES: &str = "data/networks/fashion";
 
+/// The experiments of `eps experiment`.
+const EXPERIMENTS: [&str; 7] =
+    ["main", "steps", "zero-shot", "posterior-mean", "ood", "calibration", "runtime"];
+
 /// Options of `cargo xtask reproduce`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -21,7 +25,7 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value = "quick")]
     profile: Profile,
     /// Which experiment is run.
-    #[arg(long, default_value = "main", value_parser = ["main"])]
+    #[arg(long, default_value = "main", value_parser = EXPERIMENTS)]
     experiment: String,
     /// Where networks run: `cpu`, `cuda` or `cuda:INDEX`; CUDA brings its own libtorch.
     #[arg(long, default_value = "cpu", value_parser = device)]
@@ -29,7 +33,8 @@ pub(crate) struct Options {
     /// Train every network first instead of taking the committed ones (hours on a CPU).
     #[arg(long)]
     from_scratch: bool,
-    /// Where the results go [default: target/reproduce/fashion].
+    /// Where the results go [default: target/reproduce/fashion for main, else
+    /// target/reproduce/EXPERIMENT].
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
 }
@@ -77,7 +82,10 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
     let out = match &options.out {
         Some(out) => std::path::absolute(out)
             .with_context(|| format!("could not resolve --out {}", out.display()))?,
-        None => root().join("target/reproduce/fashion"),
+        None => root().join("target/reproduce").join(match options.experiment.as_str() {
+            "main" => "fashion",
+            other => other,
+        }),
     };
     let networks = out.join("networks");
     if options.from_scratch {

@@ -44,6 +44,7 @@ enum Command {
     Model(commands::model::Arguments),
     Experiment(experiment::Arguments),
     Tune(experiment::tune::Arguments),
+    Claims(experiment::verdicts::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         Command::Model(arguments) => arguments.run(),
         Command::Experiment(arguments) => arguments.run(),
         Command::Tune(arguments) => arguments.run(),
+        Command::Claims(arguments) => arguments.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -22,6 +22,7 @@ mod sampler;
 pub(crate) mod scores;
 pub(crate) mod table;
 pub(crate) mod tune;
+pub(crate) mod verdicts;
 
 use anyhow::Result;
 use clap::Subcommand;

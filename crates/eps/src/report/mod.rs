@@ -2,6 +2,7 @@
 
 mod chart;
 mod page;
+mod paper;
 mod pictures;
 
 use std::path::{Path, PathBuf};

@@ -7,10 +7,11 @@ use eps_math::Task;
 use serde_json::Value;
 
 use super::chart::{self, Chart, escape};
+use super::paper::{self, DATASETS};
 use super::pictures::{COLOURS, Column, SD_LABEL, SD_MAX, data_uri};
 use crate::experiment::calibration;
 use crate::experiment::method::Method;
-use crate::experiment::plan::Setting;
+use crate::experiment::plan::{Experiment, Setting};
 use crate::experiment::results::{Results, TaskResults};
 use crate::experiment::scores::{Claim, MEAN_DB, MEAN_OF, ONE_CALL_DB, Verdict};
 use crate::experiment::table::Table;
@@ -99,7 +100,7 @@ pub(super) fn page(
     body += &claims(results);
     body += READING;
     for (task, grid) in results.tasks.iter().zip(grids) {
-        body += &section(task, grid)?;
+        body += &section(results.config.experiment, task, grid)?;
     }
     body += &quality(curves);
     body += &training(results, losses);
@@ -286,7 +287,7 @@ fn claims(results: &Results) -> String {
     )
 }
 
-fn section(results: &TaskResults, columns: &[Column]) -> Result<String> {
+fn section(experiment: Experiment, results: &TaskResults, columns: &[Column]) -> Result<String> {
     let setting = results.setting();
     let (name, title) = (setting.name(), escape(&setting.title()));
     let shown = columns.first().map_or(0, |column| column.pictures.len());
@@ -297,16 +298,40 @@ fn section(results: &TaskResults, columns: &[Column]) -> Result<String> {
     Ok(format!(
         "<section aria-labelledby=\"{name}\"><h2 id=\"{name}\">{title}</h2><p>{}</p>\
          <figure>{}<figcaption>{shown} of {} test images. {}</figcaption></figure>\
-         <figure><div class=\"scroll\" tabindex=\"0\">{}</div>{}<figcaption>{title}: scores over {} \
-         test images, mean ± standard deviation over seeds.</figcaption></figure></section>\n",
+         <figure><div class=\"scroll\" tabindex=\"0\">{}</div><figcaption>{title}: scores over {} \
+         test images, mean ± standard deviation over seeds.</figcaption></figure>{}{}{}</section>\n",
         description(setting),
         grid(&rows, false)?,
         results.problem.images.len(),
         scale(columns),
         table(&Table::new(&results.shown(), true)),
-        diverged(results) + &spread(results),
         results.problem.images.len(),
+        diverged(results),
+        spread(results),
+        paper_values(experiment, setting),
     ))
+}
+
+/// The paper's tables of the task, where this experiment is that of the paper.
+fn paper_values(experiment: Experiment, setting: Setting) -> String {
+    if experiment != Experiment::Main {
+        return String::new();
+    }
+    let tables: String = DATASETS
+        .iter()
+        .filter_map(|(dataset, name)| {
+            let html = table(&paper::table(setting.task, dataset)?);
+            Some(format!(
+                "<figure><div class=\"scroll\" tabindex=\"0\">{html}</div><figcaption>{name}.\
+                 </figcaption></figure>"
+            ))
+        })
+        .collect();
+    format!(
+        "<details><summary>The paper’s values for this task, on its own data</summary><p>From arXiv \
+         2606.17048: other images, networks 50 to 200 times as large, another FID. They show what order \
+         of methods the paper found, not what values to expect here.</p>{tables}</details>"
+    )
 }
 
 /// How the samples of each method spread, where the experiment asks for it.
@@ -315,13 +340,13 @@ fn spread(results: &TaskResults) -> String {
         return String::new();
     }
     format!(
-        "<figcaption>Scores.</figcaption></figure><figure><div class=\"scroll\" tabindex=\"0\">{}</div>\
+        "<figure><div class=\"scroll\" tabindex=\"0\">{}</div>\
          <figcaption>Calibration. The energy ratio of ten samples is their energy score over the \
          distance of their mean from the truth; a calibrated sampler has it equal to the same ratio with \
          an eleventh sample in the truth’s place (a Gaussian posterior of many dimensions has 0.7416). \
          Intervals: how often the truth of a pixel lies in the central interval of {} samples; pixels \
          are ranked whose samples have a standard deviation above 1/255.</figcaption></figure>\
-         <figure><div class=\"charts\">{}</div>",
+         <figure><div class=\"charts\">{}</div></figure>",
         table(&calibration::table(&results.calibration)),
         calibration::SAMPLES,
         super::spread(results).iter().map(Chart::svg).collect::<String>()

@@ -1,0 +1,521 @@
+//! `eps claims`: what results say about each claim of the paper, and about ours.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use eps_data::atomic::write_atomically;
+use serde_json::Value;
+
+use super::calibration::LEVELS;
+
+/// Write a table of claims with what results say about each.
+///
+/// Every claim is one line: what it says, the experiment that tests it, whether it holds, and the
+/// figures. A claim whose experiment is not among the results is open.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The results.json of experiments, one of each at most
+    #[arg(value_name = "RESULTS.json", required = true)]
+    results: Vec<PathBuf>,
+    /// The Markdown file to write
+    #[arg(long, value_name = "FILE", default_value = "docs/claims.md")]
+    out: PathBuf,
+}
+
+impl Arguments {
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// A file that is no results, two files of one experiment, and output that cannot be written.
+    pub(crate) fn run(&self) -> Result<()> {
+        let mut records = Vec::new();
+        for path in &self.results {
+            let what = || format!("{} is no results.json of an experiment", path.display());
+            let text = std::fs::read_to_string(path).with_context(what)?;
+            let record: Value = serde_json::from_str(&text).with_context(what)?;
+            let record = Record::new(record).with_context(what)?;
+            if let Some(other) =
+                records.iter().find(|r: &&Record| r.experiment == record.experiment)
+            {
+                bail!("{}: results of {} are given twice", path.display(), other.experiment);
+            }
+            records.push(record);
+        }
+        let text = markdown(&Records(records));
+        write_atomically(&self.out, |file| std::io::Write::write_all(file, text.as_bytes()))?;
+        println!("{}", self.out.display());
+        Ok(())
+    }
+}
+
+/// The results of one experiment.
+#[derive(Debug)]
+struct Record {
+    experiment: String,
+    value: Value,
+}
+
+impl Record {
+    fn new(value: Value) -> Result<Self> {
+        let experiment = value["config"]["experiment"].as_str().context("config.experiment")?;
+        let experiment = experiment.to_owned();
+        Ok(Self { experiment, value })
+    }
+
+    /// What was computed: images, samples of each, device.
+    fn size(&self) -> String {
+        let images = self.value["config"]["images"].as_array().map_or(0, Vec::len);
+        let samples = self.value["config"]["samples"].as_u64().unwrap_or(0);
+        format!("{images} × {samples}")
+    }
+
+    fn settings(&self) -> impl Iterator<Item = &Value> {
+        self.value["tasks"].as_array().into_iter().flatten()
+    }
+}
+
+/// A row of a setting, in table or curve: samples, or their mean.
+fn row<'a>(setting: &'a Value, cell: &str, mean: bool) -> Option<&'a Value> {
+    let rows = |which: &str| setting[which].as_array().into_iter().flatten();
+    rows("table")
+        .chain(rows("curve"))
+        .find(|row| row["cell"] == cell && row["mean_of"].is_u64() == mean)
+}
+
+/// A score of a row with its spread over seeds, where it has one.
+fn score(row: &Value, metric: &str) -> Option<(f64, f64)> {
+    let value = row.get(metric).or_else(|| row["features"].get(metric))?;
+    match value {
+        Value::Object(spread) => Some((
+            spread.get("mean")?.as_f64()?,
+            spread.get("standard_deviation").and_then(Value::as_f64).unwrap_or(0.0),
+        )),
+        _ => Some((value.as_f64()?, 0.0)),
+    }
+}
+
+/// The results of all experiments that there are.
+#[derive(Debug)]
+struct Records(Vec<Record>);
+
+impl Records {
+    fn of(&self, experiment: &str) -> Option<&Record> {
+        self.0.iter().find(|record| record.experiment == experiment)
+    }
+}
+
+/// Whether a claim holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Holds,
+    InPart,
+    Fails,
+}
+
+impl Verdict {
+    /// Holds where all of some comparisons do, fails where none does.
+    fn of(held: usize, all: usize) -> Self {
+        match held {
+            _ if held == all => Self::Holds,
+            0 => Self::Fails,
+            _ => Self::InPart,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::InPart => "holds in part",
+            Self::Fails => "**fails**",
+        }
+    }
+}
+
+/// What was found about a claim.
+type Finding = Option<(Verdict, String)>;
+
+/// A claim with the experiment that tests it.
+struct Claim {
+    text: &'static str,
+    source: &'static str,
+    experiment: &'static str,
+    test: fn(&Record) -> Finding,
+}
+
+/// The scores of a table and whether more is better. The paper has an FID and distances on
+/// Inception's features where the `fd`, `energy_score` and `mmd2` of AlexNet's stand here.
+const METRICS: [(&str, &str, bool); 8] = [
+    ("psnr_db", "PSNR", true),
+    ("ssim", "SSIM", true),
+    ("lpips_alex", "LPIPS", false),
+    ("fd_alex", "FD-AlexNet", false),
+    ("mmd2", "MMD²", false),
+    ("mmd2_alex", "MMD² (AlexNet)", false),
+    ("energy_score", "energy score", false),
+    ("energy_score_alex", "energy score (AlexNet)", false),
+];
+
+const CONTENDERS: [&str; 6] =
+    ["dps-250", "daps-100", "ddnm-100", "pigdm-100", "mpgd-100", "ddrm-20"];
+
+const CLAIMS: [Claim; 14] = [
+    Claim {
+        text: "EPS with 20 calls beats every training-free method on energy score, LPIPS and Fréchet \
+               distance on every task",
+        source: "Tables 1, 6",
+        experiment: "main",
+        test: |record| against_contenders(record, &["energy_score", "lpips_alex", "fd_alex"]),
+    },
+    Claim {
+        text: "EPS with 20 calls beats every training-free method on the PSNR of a sample on every task",
+        source: "Tables 1, 6",
+        experiment: "main",
+        test: |record| against_contenders(record, &["psnr_db"]),
+    },
+    Claim {
+        text: "EPS with 20 calls wins most metric-task cells against Palette with 100 (31 and 28 of 40 in \
+               the paper; our aim is 35)",
+        source: "Tables 1, 6",
+        experiment: "main",
+        test: |record| against_palette(record, "eps-20"),
+    },
+    Claim {
+        text: "EPS with 100 calls wins most metric-task cells against Palette with 100 (33 and 37 of 40 \
+               in the paper; our aim is 35)",
+        source: "Tables 1, 6",
+        experiment: "main",
+        test: |record| against_palette(record, "eps-100"),
+    },
+    Claim {
+        text: "One network for all tasks is no worse than one per task (PSNR of a sample of 100 calls, \
+               within 0.1 dB)",
+        source: "Table 4",
+        experiment: "main",
+        test: |record| {
+            compare(record, "psnr_db", ("eps-all-tasks-100", false), ("eps-100", false), -0.1)
+        },
+    },
+    Claim {
+        text: "Quality is reached within 20 calls: the energy score of 20 is at most 2 % above the best",
+        source: "Figure 3, D.4",
+        experiment: "steps",
+        test: saturation,
+    },
+    Claim {
+        text: "The frozen prior at the pivot is a useful sampler without training: it beats A†y on PSNR \
+               on every task",
+        source: "Table 3",
+        experiment: "zero-shot",
+        test: |record| {
+            compare(record, "psnr_db", ("zero-shot-100", false), ("pseudo-inverse", false), 0.0)
+        },
+    },
+    Claim {
+        text: "The one-call estimate is within 1 dB of the mean of samples (up to 5 dB short in the paper)",
+        source: "Tables 5, 10; aim ours",
+        experiment: "posterior-mean",
+        test: |record| compare(record, "psnr_db", ("eps-1", false), ("eps-20", true), -1.0),
+    },
+    Claim {
+        text: "EPS has a higher PSNR than Palette on masks and noise beyond the training",
+        source: "Table 8",
+        experiment: "ood",
+        test: |record| compare(record, "psnr_db", ("eps-100", false), ("palette-100", false), 0.0),
+    },
+    Claim {
+        text: "The energy ratio of the truth and that of an eleventh sample agree within 0.01 (EPS, 100 \
+               calls)",
+        source: "ours",
+        experiment: "calibration",
+        test: ratios,
+    },
+    Claim {
+        text: "Central 90 % intervals cover 87 to 93 % (EPS, 100 calls)",
+        source: "ours",
+        experiment: "calibration",
+        test: coverage,
+    },
+    Claim {
+        text: "A call of EPS costs as much as a call of the bare denoiser (1.006 × in the paper, on a \
+               network 200 times as large)",
+        source: "Table 11",
+        experiment: "runtime",
+        test: runtime,
+    },
+    Claim {
+        text: "The pivot, Σ⋆ and y as network inputs each help (input configurations)",
+        source: "Table 2",
+        experiment: "inputs",
+        test: |_| None,
+    },
+    Claim {
+        text: "From the prior's weights EPS needs fewer iterations than Palette",
+        source: "Figure 4",
+        experiment: "warm-start",
+        test: |_| None,
+    },
+];
+
+/// EPS with 20 calls against every contender in some scores.
+fn against_contenders(record: &Record, metrics: &[&str]) -> Finding {
+    let mut figures = Vec::new();
+    let (mut held, mut all) = (0, 0);
+    for (metric, label, more) in METRICS.iter().filter(|(metric, ..)| metrics.contains(metric)) {
+        let (mut won, mut compared) = (0, 0);
+        for setting in record.settings() {
+            let Some((eps, _)) = row(setting, "eps-20", false).and_then(|row| score(row, metric))
+            else {
+                continue;
+            };
+            for contender in CONTENDERS {
+                // A method that diverged has no row, and lost.
+                let other = row(setting, contender, false).and_then(|row| score(row, metric));
+                compared += 1;
+                won += usize::from(other.is_none_or(|(other, _)| (eps > other) == *more));
+            }
+        }
+        if compared > 0 {
+            figures.push(format!("{label}: {won} of {compared}"));
+        }
+        (held, all) = (held + won, all + compared);
+    }
+    let missing: Vec<&str> = METRICS
+        .iter()
+        .filter(|(metric, label, _)| {
+            metrics.contains(metric) && !figures.iter().any(|figure| figure.starts_with(label))
+        })
+        .map(|(_, label, _)| *label)
+        .collect();
+    if !missing.is_empty() {
+        figures.push(format!("not computed: {}", missing.join(", ")));
+    }
+    (all > 0).then(|| (Verdict::of(held, all), figures.join("; ")))
+}
+
+/// Wins, ties and losses against Palette over all metrics and tasks.
+fn against_palette(record: &Record, cell: &str) -> Finding {
+    let (mut wins, mut ties, mut losses) = (0, 0, 0);
+    for setting in record.settings() {
+        let (Some(eps), Some(palette)) =
+            (row(setting, cell, false), row(setting, "palette-100", false))
+        else {
+            continue;
+        };
+        for (metric, _, more) in METRICS {
+            let (Some((a, of_a)), Some((b, of_b))) = (score(eps, metric), score(palette, metric))
+            else {
+                continue;
+            };
+            match a - b {
+                difference if difference.abs() <= of_a.hypot(of_b) => ties += 1,
+                difference if (difference > 0.0) == more => wins += 1,
+                _ => losses += 1,
+            }
+        }
+    }
+    let all = wins + ties + losses;
+    let verdict = match wins {
+        // 35 of 40.
+        _ if 8 * wins >= 7 * all => Verdict::Holds,
+        _ if wins > losses => Verdict::InPart,
+        _ => Verdict::Fails,
+    };
+    (all > 0)
+        .then(|| (verdict, format!("{wins} wins, {ties} ties, {losses} losses of {all} cells")))
+}
+
+/// Whether a score of one row is above that of another by a margin, in every setting.
+fn compare(
+    record: &Record,
+    metric: &str,
+    (cell, mean): (&str, bool),
+    (other, other_mean): (&str, bool),
+    margin: f64,
+) -> Finding {
+    let (mut held, mut figures) = (0, Vec::new());
+    for setting in record.settings() {
+        let of = |cell, mean| row(setting, cell, mean).and_then(|row| score(row, metric));
+        let (Some((a, _)), Some((b, _))) = (of(cell, mean), of(other, other_mean)) else {
+            continue;
+        };
+        held += usize::from(a - b >= margin);
+        figures.push(format!("{} {:+.2}", setting["name"].as_str().unwrap_or("?"), a - b));
+    }
+    let all = figures.len();
+    (all > 0).then(|| (Verdict::of(held, all), format!("dB: {}", figures.join(", "))))
+}
+
+/// By how much the energy score of 20 calls is above the best of the curve.
+fn saturation(record: &Record) -> Finding {
+    let (mut held, mut figures) = (0, Vec::new());
+    for setting in record.settings() {
+        let at = |calls: u64| {
+            let row = row(setting, &format!("eps-{calls}"), false)?;
+            Some(score(row, "energy_score")?.0)
+        };
+        let Some(twenty) = at(20) else {
+            continue;
+        };
+        let best = (2..=100).filter_map(at).fold(f64::INFINITY, f64::min);
+        held += usize::from(twenty <= 1.02 * best);
+        let above = 100.0 * (twenty / best - 1.0);
+        figures.push(format!("{} {above:+.1} %", setting["name"].as_str().unwrap_or("?")));
+    }
+    let all = figures.len();
+    (all > 0).then(|| (Verdict::of(held, all), figures.join(", ")))
+}
+
+/// The calibration of EPS with 100 calls in every setting.
+fn calibrations(record: &Record) -> impl Iterator<Item = (&str, &Value)> {
+    record.settings().filter_map(|setting| {
+        let rows = setting["calibration"].as_array()?;
+        let eps = rows.iter().find(|row| {
+            let method = &row["method"];
+            method["name"] == "eps" && method["calls"] == 100
+        })?;
+        Some((setting["name"].as_str()?, eps))
+    })
+}
+
+fn ratios(record: &Record) -> Finding {
+    let (mut held, mut figures) = (0, Vec::new());
+    for (name, row) in calibrations(record) {
+        let ratio = |which: &str| row["ratios"][which].as_f64();
+        let difference = ratio("truth")? - ratio("held_out")?;
+        held += usize::from(difference.abs() <= 0.01);
+        figures.push(format!("{name} {difference:+.4}"));
+    }
+    let all = figures.len();
+    (all > 0).then(|| (Verdict::of(held, all), figures.join(", ")))
+}
+
+fn coverage(record: &Record) -> Finding {
+    let level = LEVELS.iter().position(|level| *level == 0.9)?;
+    let (mut held, mut figures) = (0, Vec::new());
+    for (name, row) in calibrations(record) {
+        let covered = row["coverage"][level].as_f64()?;
+        held += usize::from((0.87..=0.93).contains(&covered));
+        figures.push(format!("{name} {:.1} %", 100.0 * covered));
+    }
+    let all = figures.len();
+    (all > 0).then(|| (Verdict::of(held, all), figures.join(", ")))
+}
+
+/// The time of a call of EPS over that of the bare denoiser, a mean over tasks.
+fn runtime(record: &Record) -> Finding {
+    let seconds = |cell: &str| -> Option<f64> {
+        let rows: Vec<&Value> =
+            record.settings().filter_map(|setting| row(setting, cell, false)).collect();
+        let all: Option<f64> =
+            rows.iter().map(|row| Some(row["seconds"].as_f64()? / row["nfe"].as_f64()?)).sum();
+        all.filter(|_| !rows.is_empty()).map(|sum| sum / rows.len() as f64)
+    };
+    let ratio = |cell: &str| Some(seconds(cell)? / seconds("unconditional-100")?);
+    let eps = ratio("eps-100")?;
+    let others: Vec<String> =
+        ["palette-100", "ddnm-100", "mpgd-100", "daps-100", "dps-250", "pigdm-100"]
+            .iter()
+            .filter_map(|cell| Some(format!("{} {:.2} ×", cell.split('-').next()?, ratio(cell)?)))
+            .collect();
+    let verdict = match eps {
+        _ if eps <= 1.006 => Verdict::Holds,
+        _ if eps <= 1.1 => Verdict::InPart,
+        _ => Verdict::Fails,
+    };
+    Some((verdict, format!("EPS {eps:.3} ×; {}", others.join(", "))))
+}
+
+/// The whole file.
+fn markdown(records: &Records) -> String {
+    let mut text = "# Claims\n\nWritten by `eps claims` from the committed results of the experiments; \
+                    images × samples of each say how much was computed. *Fails* means that these results \
+                    contradict the claim, *open* that no results are committed.\n\n\
+                    | claim | source | experiment | images × samples | verdict | figures |\n\
+                    |---|---|---|---|---|---|\n"
+        .to_owned();
+    for claim in &CLAIMS {
+        let record = records.of(claim.experiment);
+        let found = record.and_then(|record| (claim.test)(record));
+        let (verdict, figures) =
+            found.map_or(("open", String::new()), |(verdict, figures)| (verdict.word(), figures));
+        let size = record.map_or("–".to_owned(), Record::size);
+        let line = writeln!(
+            text,
+            "| {} | {} | `{}` | {size} | {verdict} | {figures} |",
+            claim.text, claim.source, claim.experiment
+        );
+        debug_assert!(line.is_ok(), "writing to a string");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn row_of(cell: &str, psnr: f64, energy: f64) -> Value {
+        json!({"cell": cell, "mean_of": null, "energy_score": energy,
+            "psnr_db": {"mean": psnr, "standard_deviation": 0.1}})
+    }
+
+    fn main_record(eps: (f64, f64)) -> Record {
+        let mut rows = vec![row_of("eps-20", eps.0, eps.1), row_of("palette-100", 20.0, 2.0)];
+        // DDRM diverged.
+        rows.extend(CONTENDERS[..5].iter().map(|name| row_of(name, 18.0, 3.0)));
+        let value = json!({
+            "config": {"experiment": "main", "images": [1, 2], "samples": 3},
+            "tasks": [{"name": "motion-blur", "table": rows, "curve": []}],
+        });
+        Record::new(value).unwrap()
+    }
+
+    #[test]
+    fn a_better_method_wins_and_a_worse_one_loses() {
+        let better = main_record((21.0, 1.0));
+        let (verdict, figures) = against_palette(&better, "eps-20").unwrap();
+        assert_eq!(
+            (verdict, figures.as_str()),
+            (Verdict::Holds, "2 wins, 0 ties, 0 losses of 2 cells")
+        );
+        let (verdict, figures) = against_contenders(&better, &["energy_score", "fd_alex"]).unwrap();
+        assert_eq!(verdict, Verdict::Holds);
+        assert_eq!(figures, "energy score: 6 of 6; not computed: FD-AlexNet");
+
+        let close = main_record((20.1, 3.5));
+        let (verdict, figures) = against_palette(&close, "eps-20").unwrap();
+        assert_eq!(
+            (verdict, figures.as_str()),
+            (Verdict::Fails, "0 wins, 1 ties, 1 losses of 2 cells")
+        );
+        // The one that diverged is beaten all the same.
+        let (verdict, figures) = against_contenders(&close, &["energy_score"]).unwrap();
+        assert_eq!((verdict, figures.as_str()), (Verdict::InPart, "energy score: 1 of 6"));
+    }
+
+    #[test]
+    fn a_claim_without_results_is_open() {
+        let text = markdown(&Records(vec![main_record((21.0, 1.0))]));
+        assert!(text.contains("| `main` | 2 × 3 | holds | PSNR: 6 of 6 |"), "{text}");
+        assert!(text.contains("| `calibration` | – | open |  |"), "{text}");
+        assert_eq!(text.lines().filter(|line| line.starts_with("| ")).count(), CLAIMS.len() + 1);
+    }
+
+    #[test]
+    fn calibration_is_read_at_100_calls() {
+        let of = |calls: u64, covered: f64| {
+            json!({"method": {"name": "eps", "calls": calls},
+                "ratios": {"truth": 0.75, "held_out": 0.745}, "coverage": [0.5, 0.8, covered]})
+        };
+        let value = json!({
+            "config": {"experiment": "calibration", "images": [1], "samples": 19},
+            "tasks": [{"name": "motion-blur", "calibration": [of(20, 0.5), of(100, 0.91)]}],
+        });
+        let record = Record::new(value).unwrap();
+        assert_eq!(ratios(&record).unwrap(), (Verdict::Holds, "motion-blur +0.0050".to_owned()));
+        assert_eq!(coverage(&record).unwrap(), (Verdict::Holds, "motion-blur 91.0 %".to_owned()));
+    }
+}
