@@ -6,8 +6,10 @@ use anyhow::{Context as _, Result, ensure};
 use eps_data::MeasurementSet;
 use eps_math::operator::Operator;
 use eps_math::{Schedule, Shape, Task};
-use eps_model::Precision;
-use eps_model::checkpoint::{self, Checkpoint, CheckpointConfig};
+use eps_model::checkpoint::{self, AskedAt, Checkpoint, CheckpointConfig};
+use eps_model::{Denoiser, Measurement, Precision};
+use eps_sample::{Eps, Estimator, Palette, ZeroShot};
+use serde::Serialize;
 use tch::Device;
 
 /// Reads a network.
@@ -29,6 +31,42 @@ pub(crate) fn schedule(config: &CheckpointConfig) -> Schedule {
 pub(crate) fn image_shape(config: &CheckpointConfig) -> Shape {
     let side = config.network.img_resolution;
     Shape { channels: config.network.out_channels, height: side, width: side }
+}
+
+/// How a network is asked about a measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Method {
+    /// At the pivot, for which it was trained.
+    Eps,
+    /// At the state beside the measurement, for which it was trained.
+    Palette,
+    /// A prior, at the pivot as if its noise were that of the state.
+    ZeroShot,
+}
+
+/// How the network is asked, by what it was trained for.
+pub(crate) fn method(config: &CheckpointConfig) -> Method {
+    match config.asked_at {
+        _ if config.tasks.is_empty() => Method::ZeroShot,
+        AskedAt::Pivot => Method::Eps,
+        AskedAt::State => Method::Palette,
+    }
+}
+
+impl Method {
+    /// E[x₀ | x_t, y] by a denoiser.
+    pub(crate) fn estimator<'a, D: Denoiser>(
+        self,
+        denoiser: &'a D,
+        measurement: &'a Measurement,
+    ) -> Box<dyn Estimator + 'a> {
+        match self {
+            Self::Eps => Box::new(Eps { denoiser, measurement }),
+            Self::Palette => Box::new(Palette { denoiser, measurement }),
+            Self::ZeroShot => Box::new(ZeroShot { denoiser, measurement }),
+        }
+    }
 }
 
 /// Fails where the network cannot take images of a shape.
@@ -65,8 +103,8 @@ pub(crate) fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<Stri
     let mut notes = Vec::new();
     if config.tasks.is_empty() {
         notes.push(format!(
-            "the network {name:?} is a prior: it was never asked at the pivot of a measurement, so its \
-             samples are approximate"
+            "the network {name:?} is a prior: it is asked at the pivot without having been trained for \
+             that (zero-shot), so its samples are approximate"
         ));
     } else {
         let close: &[Task] = match set.operator(0) {

@@ -10,7 +10,7 @@ use eps_data::{Array, MeasurementSet, SampleArchive, digest};
 use eps_math::Shape;
 use eps_math::operator::{LinearOperator as _, Operator};
 use eps_model::{Denoiser, Measurement, NetworkDenoiser, Precision, TensorOperator};
-use eps_sample::{Eps, NoiseKeys, Solver};
+use eps_sample::{NoiseKeys, Solver};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -122,7 +122,8 @@ impl Arguments {
         for note in &notes {
             eprintln!("note: {note}");
         }
-        let run = Run { set: &set, denoiser: &network.denoiser, device, seed: self.seed };
+        let method = network::method(&network.config);
+        let run = Run { set: &set, denoiser: &network.denoiser, method, device, seed: self.seed };
         let restored = self.sample(&run, &solver, &sigmas)?;
         let config = json!({
             "format_version": FORMAT_VERSION,
@@ -140,7 +141,7 @@ impl Arguments {
                 "sha256": digest::sha256_file(&self.network)?,
                 "name": network.config.name,
             },
-            "method": "eps",
+            "method": method,
             "solver": solver,
             "schedule": schedule,
             "calls": calls,
@@ -292,6 +293,7 @@ fn check_scale(operator: &Operator, y: &[f64], sigma_y: f64) -> Result<()> {
 struct Run<'a> {
     set: &'a MeasurementSet,
     denoiser: &'a NetworkDenoiser,
+    method: network::Method,
     device: Device,
     seed: u64,
 }
@@ -313,9 +315,9 @@ impl Run<'_> {
         let y = Tensor::from_slice(&y).view(dims);
         let operator = TensorOperator::new(operators, self.device)?;
         let measurement = Measurement::new(operator, &y, self.set.sigma_y())?;
-        let estimator = Eps { denoiser, measurement: &measurement };
+        let estimator = self.method.estimator(denoiser, &measurement);
         let keys = NoiseKeys::new(self.seed, keys.to_vec());
-        let samples = solver.sample(&estimator, sigmas, &keys, self.set.shape(), self.device)?;
+        let samples = solver.sample(&*estimator, sigmas, &keys, self.set.shape(), self.device)?;
         let values = samples.to_kind(Kind::Float).to_device(Device::Cpu).flatten(0, -1);
         Ok(Vec::try_from(values.contiguous())?)
     }
