@@ -15,8 +15,24 @@ use crate::setup;
 const RECIPES: &str = "data/networks/fashion";
 
 /// The experiments of `eps experiment`.
-const EXPERIMENTS: [&str; 7] =
-    ["main", "steps", "zero-shot", "posterior-mean", "ood", "calibration", "runtime"];
+const EXPERIMENTS: [&str; 10] = [
+    "main",
+    "steps",
+    "zero-shot",
+    "posterior-mean",
+    "ood",
+    "calibration",
+    "runtime",
+    "inputs",
+    "noise-law",
+    "amortized",
+];
+
+/// The folder of the training configurations of the experiments that train networks of their own.
+const OWN_RECIPES: &str = "data/experiments";
+
+/// The steps of a training in the profile `smoke`.
+const SMOKE_STEPS: &str = "2";
 
 /// Options of `cargo xtask reproduce`.
 #[derive(Debug, Args)]
@@ -87,10 +103,17 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
             other => other,
         }),
     };
-    let networks = out.join("networks");
-    if options.from_scratch {
+    let smoke = matches!(options.profile, Profile::Smoke);
+    let networks = out.join(if smoke { "smoke-networks" } else { "networks" });
+    let own = root().join(OWN_RECIPES).join(&options.experiment);
+    let recipes = match (own.is_dir(), options.from_scratch) {
+        (true, _) => Some(own),
+        (false, true) => Some(root().join(RECIPES)),
+        (false, false) => None,
+    };
+    if let Some(recipes) = &recipes {
         fetch::fetch(Dataset::FashionMnist, None)?;
-        train_all(&networks, &options.device)?;
+        train_all(recipes, &networks, options)?;
     }
 
     let mut experiment = eps();
@@ -99,7 +122,7 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
         .args(["--profile", options.profile.name(), "--device", &options.device])
         .arg("--out")
         .arg(&out);
-    if options.from_scratch {
+    if recipes.is_some() {
         experiment.arg("--networks").arg(networks);
     }
     run(&mut experiment)?;
@@ -119,17 +142,25 @@ struct Recipe {
     start: Option<String>,
 }
 
-/// Trains every network into `networks/NAME/NAME.safetensors`; a killed run resumes.
-fn train_all(networks: &Path, device: &str) -> Result<()> {
-    let folder = root().join(RECIPES);
-    let recipes = in_order(read_recipes(&folder)?)?;
+/// Trains every network of a folder of configurations into `networks/NAME/NAME.safetensors`; a killed
+/// run resumes, and a finished one is only read.
+fn train_all(folder: &Path, networks: &Path, options: &Options) -> Result<()> {
+    let recipes = in_order(read_recipes(folder)?, &root().join(RECIPES))?;
     for (index, Recipe { name, start }) in recipes.iter().enumerate() {
         println!("training {name} ({} of {})", index + 1, recipes.len());
         let mut train = eps();
         train.arg("train").arg(folder.join(format!("{name}.json")));
-        train.arg("--out").arg(networks.join(name)).args(["--device", device]);
+        train.arg("--out").arg(networks.join(name)).args(["--device", &options.device]);
+        if matches!(options.profile, Profile::Smoke) {
+            train.args(["--steps", SMOKE_STEPS]);
+        }
         if let Some(start) = start {
-            train.arg("--start").arg(networks.join(stem(start)).join(start));
+            let trained_here = recipes.iter().any(|recipe| recipe.name == stem(start));
+            train.arg("--start").arg(if trained_here {
+                networks.join(stem(start)).join(start)
+            } else {
+                root().join(RECIPES).join(start)
+            });
         }
         run(&mut train)?;
     }
@@ -150,14 +181,21 @@ fn read_recipes(folder: &Path) -> Result<Vec<Recipe>> {
     Ok(recipes)
 }
 
-/// Sorts trainings so that each comes after the one that it starts from, and else by name.
-fn in_order(mut recipes: Vec<Recipe>) -> Result<Vec<Recipe>> {
+/// Sorts trainings so that each comes after the one that it starts from, and else by name. A start
+/// that is none of them must be a file in the folder of committed networks.
+fn in_order(mut recipes: Vec<Recipe>, committed: &Path) -> Result<Vec<Recipe>> {
+    let names: Vec<String> = recipes.iter().map(|recipe| recipe.name.clone()).collect();
     recipes.sort_by(|a, b| a.name.cmp(&b.name));
     let mut ordered: Vec<Recipe> = Vec::new();
     while !recipes.is_empty() {
         let is_ready = |recipe: &Recipe| {
             let start = recipe.start.as_deref().map(stem);
-            start.is_none_or(|start| ordered.iter().any(|earlier| earlier.name == start))
+            start.is_none_or(|start| {
+                let is_trained = names.iter().any(|name| name == start);
+                let file = committed.join(format!("{start}.safetensors"));
+                ordered.iter().any(|earlier| earlier.name == start)
+                    || (!is_trained && file.is_file())
+            })
         };
         let Some(next) = recipes.iter().position(is_ready) else {
             let names: Vec<_> = recipes.iter().map(|recipe| recipe.name.as_str()).collect();
@@ -232,21 +270,29 @@ mod tests {
             recipe("all-tasks", Some("prior")),
             recipe("blur", Some("all-tasks")),
         ];
-        let ordered = in_order(recipes).unwrap();
+        let ordered = in_order(recipes, Path::new("nowhere")).unwrap();
         let names: Vec<_> = ordered.iter().map(|recipe| recipe.name.as_str()).collect();
         assert_eq!(names, ["prior", "all-tasks", "blur", "box"]);
     }
 
     #[test]
     fn trainings_without_an_order_are_named() {
-        let error = in_order(vec![recipe("prior", None), recipe("box", Some("lost"))]).unwrap_err();
+        let recipes = vec![recipe("prior", None), recipe("box", Some("lost"))];
+        let error = in_order(recipes, Path::new("nowhere")).unwrap_err();
         assert!(error.to_string().starts_with("no order trains box"), "{error}");
     }
 
     #[test]
     fn the_committed_configurations_have_an_order() {
-        let ordered = in_order(read_recipes(&root().join(RECIPES)).unwrap()).unwrap();
+        let committed = root().join(RECIPES);
+        let ordered = in_order(read_recipes(&committed).unwrap(), Path::new("nowhere")).unwrap();
         assert_eq!(ordered[0], recipe("prior", None));
+        for folder in fs::read_dir(root().join(OWN_RECIPES)).unwrap() {
+            let folder = folder.unwrap().path();
+            let name = folder.file_name().unwrap().to_str().unwrap();
+            assert!(EXPERIMENTS.contains(&name), "{name} is no experiment");
+            assert!(!in_order(read_recipes(&folder).unwrap(), &committed).unwrap().is_empty());
+        }
     }
 
     #[test]

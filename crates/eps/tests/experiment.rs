@@ -175,14 +175,14 @@ fn the_contenders_share_measurements_and_networks() {
 fn a_tuned_constant_is_used_and_told() {
     let folder = folder();
     folder.network_asked_at("networks/prior.safetensors", 28, &[], AskedAt::Pivot);
-    folder.fails("tune ddrm --samples 1 --networks networks", 2, &["2 samples or more"]);
+    folder.fails("tune ddrm --samples 1", 2, &["2 samples or more"]);
     let constants = r#"{"format_version": 1, "tuned": [{"contender": "mpgd",
         "task": "super-resolution", "symbol": "c", "value": 2.5, "tried": [], "calls": 100,
         "images": 1, "samples": 2, "seed": 0, "prior": "0"}]}"#;
-    std::fs::write(folder.path("networks/constants.json"), constants).unwrap();
+    std::fs::write(folder.path("constants.json"), constants).unwrap();
     folder.succeeds(
         "experiment main --profile smoke --methods mpgd,ddrm --tasks super-resolution \
-         --networks networks --out out",
+         --networks networks --constants constants.json --out out",
     );
     let config = std::fs::read_to_string(folder.path("out/config.json")).unwrap();
     let config: Value = serde_json::from_str(&config).unwrap();

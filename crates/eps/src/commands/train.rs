@@ -14,7 +14,7 @@ use eps_train::{Images, Objective, TrainConfig, train};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
-use crate::flags::DeviceFlags;
+use crate::flags::{DeviceFlags, count};
 use crate::{dataset, network, record};
 
 /// Train a network, or go on with a training that was stopped.
@@ -37,6 +37,9 @@ pub(crate) struct Arguments {
     /// The network to start from, in place of the configuration's `start`
     #[arg(long, value_name = "NET.safetensors")]
     start: Option<PathBuf>,
+    /// Steps, instead of the configuration's: fewer, to see that everything works
+    #[arg(long, value_name = "N", value_parser = count)]
+    steps: Option<usize>,
     #[command(flatten)]
     device: DeviceFlags,
 }
@@ -87,6 +90,8 @@ impl Arguments {
             .with_context(|| format!("cannot open {path}: check the path of the configuration"))?;
         let config: TrainConfig = serde_json::from_reader(BufReader::new(file))
             .with_context(|| format!("{path} is no training configuration: correct it there"))?;
+        let steps = self.steps.map_or(config.steps, |steps| steps as u64);
+        let config = TrainConfig { steps, ..config };
         config.validate().with_context(|| path.to_string())?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         ensure!(

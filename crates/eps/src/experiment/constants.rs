@@ -1,6 +1,6 @@
 //! The constants of the contenders on a data set, in one committed file that `eps tune` writes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use eps_math::Task;
@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::contender::Contender;
 use super::results::write_json;
+use crate::dataset;
+
+/// The committed constants of Fashion-MNIST.
+const COMMITTED: &str = "data/constants/fashion-mnist.json";
 
 /// The constants of the contenders and how they were chosen.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -58,32 +62,34 @@ pub(crate) struct Trial {
 }
 
 impl Constants {
-    /// The name of the file, beside the networks.
-    pub(crate) const FILE: &str = "constants.json";
+    /// The committed file of the data set, from the working folder or from that of the repository.
+    pub(crate) fn committed() -> PathBuf {
+        let here = PathBuf::from(COMMITTED);
+        if here.is_file() { here } else { dataset::in_repository(COMMITTED) }
+    }
 
-    /// Reads the file of a folder of networks; a folder without one has no tuned constants.
+    /// Reads a file; where there is none, nothing is tuned.
     ///
     /// # Errors
     /// A file that is damaged.
-    pub(crate) fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join(Self::FILE);
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         if !path.is_file() {
             return Ok(Self { format_version: 1, tuned: vec![] });
         }
         let what =
             || format!("{} is no file of constants: restore it, or tune again", path.display());
-        let text = std::fs::read_to_string(&path).with_context(what)?;
+        let text = std::fs::read_to_string(path).with_context(what)?;
         let read: Self = serde_json::from_str(&text).with_context(what)?;
         ensure!(read.format_version == 1, "{}: unknown version {}", what(), read.format_version);
         Ok(read)
     }
 
-    /// Writes the file into a folder of networks.
+    /// Writes the file.
     ///
     /// # Errors
     /// A file that cannot be written.
-    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
-        write_json(&folder.join(Self::FILE), self)
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        write_json(path, self)
     }
 
     /// The constant of a contender for a task: the tuned one, else the starting value.
@@ -138,19 +144,20 @@ mod tests {
     #[test]
     fn a_tuned_constant_replaces_the_starting_value() {
         let dir = tempfile::tempdir().unwrap();
-        let mut constants = Constants::read(dir.path()).unwrap();
+        let path = dir.path().join("constants.json");
+        let mut constants = Constants::read(&path).unwrap();
         assert_eq!(constants.value(Contender::Dps, Task::MotionBlur), 2.5);
         constants.set(tuned(Contender::Mpgd, 3.0));
         constants.set(tuned(Contender::Dps, 1.0));
         constants.set(tuned(Contender::Dps, 0.5));
-        constants.write(dir.path()).unwrap();
-        let read = Constants::read(dir.path()).unwrap();
+        constants.write(&path).unwrap();
+        let read = Constants::read(&path).unwrap();
         assert_eq!(read, constants);
         assert_eq!(read.tuned.len(), 2);
         assert_eq!(read.value(Contender::Dps, Task::MotionBlur), 0.5);
         assert_eq!(read.value(Contender::Dps, Task::BoxInpainting), 10.0);
-        std::fs::write(dir.path().join(Constants::FILE), "{}").unwrap();
-        let error = format!("{:#}", Constants::read(dir.path()).unwrap_err());
+        std::fs::write(&path, "{}").unwrap();
+        let error = format!("{:#}", Constants::read(&path).unwrap_err());
         assert!(error.contains("constants.json") && error.contains("tune again"), "{error}");
     }
 

@@ -14,6 +14,7 @@ use super::contender::Contender;
 use super::moments::GaussianPrior;
 use super::networks::{NetworkUse, PRIOR, Scope};
 use super::problem::Problem;
+use super::variants::Variant;
 
 /// A method of restoration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -41,6 +42,13 @@ pub(crate) enum Method {
     Palette {
         /// Which network.
         network: Scope,
+        /// Network calls a sample.
+        calls: usize,
+    },
+    /// A network of an experiment's own.
+    Variant {
+        /// Which network.
+        variant: Variant,
         /// Network calls a sample.
         calls: usize,
     },
@@ -72,6 +80,7 @@ impl Method {
             Self::Unconditional { calls } => format!("unconditional-{calls}"),
             Self::Eps { network, calls } => format!("eps{}-{calls}", of(network)),
             Self::Palette { network, calls } => format!("palette{}-{calls}", of(network)),
+            Self::Variant { variant, calls } => format!("{}-{calls}", variant.name),
             Self::ZeroShot { calls } => format!("zero-shot-{calls}"),
             Self::Contender { contender, calls } => format!("{}-{calls}", contender.name()),
         }
@@ -84,6 +93,7 @@ impl Method {
             Self::Unconditional { .. } => "unconditional".to_owned(),
             Self::Eps { .. } => "eps".to_owned(),
             Self::Palette { .. } => "palette".to_owned(),
+            Self::Variant { variant, .. } => variant.name.to_owned(),
             Self::ZeroShot { .. } => "zero-shot".to_owned(),
             Self::Contender { contender, .. } => contender.name(),
         }
@@ -102,6 +112,7 @@ impl Method {
             Self::Unconditional { .. } => "bare denoiser".to_owned(),
             Self::Eps { network, .. } => of("EPS", network),
             Self::Palette { network, .. } => of("Palette", network),
+            Self::Variant { variant, .. } => variant.label.to_owned(),
             Self::ZeroShot { .. } => "zero-shot EPS".to_owned(),
             Self::Contender { contender, .. } => contender.label().to_owned(),
         }
@@ -123,6 +134,7 @@ impl Method {
             Self::Unconditional { calls }
             | Self::Eps { calls, .. }
             | Self::Palette { calls, .. }
+            | Self::Variant { calls, .. }
             | Self::ZeroShot { calls }
             | Self::Contender { calls, .. } => calls,
         }
@@ -136,6 +148,7 @@ impl Method {
             Self::Palette { network, .. } => {
                 Some((format!("palette-{}", network.network(task)), NetworkUse::Palette))
             }
+            Self::Variant { variant, .. } => Some((variant.network(task), variant.network_use)),
             Self::Unconditional { .. } | Self::ZeroShot { .. } | Self::Contender { .. } => {
                 Some((PRIOR.to_owned(), NetworkUse::Prior))
             }

@@ -22,6 +22,7 @@ mod sampler;
 pub(crate) mod scores;
 pub(crate) mod table;
 pub(crate) mod tune;
+mod variants;
 pub(crate) mod verdicts;
 
 use anyhow::Result;
@@ -52,6 +53,13 @@ enum Command {
     PosteriorMean(Box<run::Arguments>),
     /// Masks and noise levels that the networks were not trained for
     Ood(Box<run::Arguments>),
+    /// What the network reads and how it is scaled; needs networks of its own, see `cargo xtask
+    /// reproduce`
+    Inputs(Box<run::Arguments>),
+    /// The law of the noise level in training; needs networks of its own
+    NoiseLaw(Box<run::Arguments>),
+    /// One network for all tasks against one for each; needs networks of its own
+    Amortized(Box<run::Arguments>),
     /// Whether the samples spread as the truth does
     Calibration(Box<run::Arguments>),
     /// Seconds a sample and a call, one sample at a time, against the bare denoiser
@@ -71,6 +79,9 @@ impl Arguments {
             Command::ZeroShot(arguments) => arguments.run(Experiment::ZeroShot),
             Command::PosteriorMean(arguments) => arguments.run(Experiment::PosteriorMean),
             Command::Ood(arguments) => arguments.run(Experiment::Ood),
+            Command::Inputs(arguments) => arguments.run(Experiment::Inputs),
+            Command::NoiseLaw(arguments) => arguments.run(Experiment::NoiseLaw),
+            Command::Amortized(arguments) => arguments.run(Experiment::Amortized),
             Command::Calibration(arguments) => arguments.run(Experiment::Calibration),
             Command::Runtime(arguments) => arguments.run(Experiment::Runtime),
             Command::Moments(arguments) => arguments.run(),

@@ -8,6 +8,7 @@ use super::contender::Contender;
 use super::method::Method;
 use super::networks::{NetworkUse, Scope};
 use super::profile::Profile;
+use super::variants::{AMORTIZED, INPUTS, NOISE_LAW, Variant};
 
 /// An experiment on trained networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -27,6 +28,12 @@ pub(crate) enum Experiment {
     Calibration,
     /// Seconds a sample, against the bare denoiser (its Table 11).
     Runtime,
+    /// What the network reads (its Table 2), and its preconditioning.
+    Inputs,
+    /// The law of σ_t in training.
+    NoiseLaw,
+    /// One network for all tasks against one for each (its Table 4).
+    Amortized,
 }
 
 impl Experiment {
@@ -40,6 +47,9 @@ impl Experiment {
             Self::Ood => "ood",
             Self::Calibration => "calibration",
             Self::Runtime => "runtime",
+            Self::Inputs => "inputs",
+            Self::NoiseLaw => "noise-law",
+            Self::Amortized => "amortized",
         }
     }
 
@@ -53,6 +63,19 @@ impl Experiment {
             Self::Ood => "Masks and noise beyond the training",
             Self::Calibration => "Calibration of the samples",
             Self::Runtime => "The cost of a sample",
+            Self::Inputs => "What the network reads",
+            Self::NoiseLaw => "The law of the noise level in training",
+            Self::Amortized => "One network for all tasks",
+        }
+    }
+
+    /// The networks that it trains for itself; none where it takes the committed ones.
+    pub(crate) fn variants(self) -> &'static [Variant] {
+        match self {
+            Self::Inputs => &INPUTS,
+            Self::NoiseLaw => &NOISE_LAW,
+            Self::Amortized => &AMORTIZED,
+            _ => &[],
         }
     }
 }
@@ -150,6 +173,9 @@ impl Plan {
             Experiment::PosteriorMean => (posterior_mean(profile, scopes), vec![]),
             Experiment::Ood | Experiment::Calibration => (trained(profile), vec![]),
             Experiment::Runtime => (runtime(profile), vec![]),
+            Experiment::Inputs | Experiment::NoiseLaw | Experiment::Amortized => {
+                (variants(experiment, profile), vec![])
+            }
         };
         let in_table = table.len();
         let mut methods = table;
@@ -286,6 +312,16 @@ fn trained(profile: &Profile) -> Vec<Method> {
         Method::Eps { network, calls: many },
     ]);
     methods.dedup();
+    methods
+}
+
+/// The networks of the experiment at the calls of the profile, beside the linear estimate.
+fn variants(experiment: Experiment, profile: &Profile) -> Vec<Method> {
+    let mut methods = vec![Method::LinearMmse];
+    for variant in experiment.variants() {
+        let of = |calls: &usize| Method::Variant { variant: *variant, calls: *calls };
+        methods.extend(profile.calls.iter().map(of));
+    }
     methods
 }
 

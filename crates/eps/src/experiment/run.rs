@@ -50,10 +50,14 @@ pub(crate) struct Arguments {
     /// The precision of the networks: f32, bf16 or f16; everything else is computed in f64
     #[arg(long, default_value = "f32")]
     precision: Precision,
-    /// Folder of the networks: TASK, all-tasks, palette-TASK and prior, each .safetensors, with the
-    /// contenders' constants.json [default: that of the repository]
+    /// Folder of the networks: TASK, all-tasks, palette-TASK and prior, each .safetensors [default:
+    /// that of the repository; for experiments that train networks of their own, networks in the
+    /// folder of the results]
     #[arg(long, value_name = "FOLDER")]
     networks: Option<PathBuf>,
+    /// The contenders' constants, as `eps tune` writes them [default: that of the repository]
+    #[arg(long, value_name = "FILE")]
+    constants: Option<PathBuf>,
     /// Folder of the data set [default: where the repository keeps it]
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
@@ -218,7 +222,9 @@ impl Run {
 
         let set = dataset::load("fashion-mnist", arguments.split, arguments.data.as_deref())?;
         let prior = moments::load(&dataset::folders(arguments.data.as_deref()), set.shape())?;
-        let folder = arguments.networks.clone().unwrap_or_else(networks::folder);
+        let folder = arguments.networks.clone().unwrap_or_else(|| {
+            if experiment.variants().is_empty() { networks::folder() } else { out.join("networks") }
+        });
         let (mut files, mut loaded) = (Vec::new(), Vec::new());
         for (name, network_use, tasks) in plan.networks() {
             let file = NetworkFile::find(&folder, &name)?;
@@ -227,6 +233,7 @@ impl Run {
             files.push(file);
         }
         let losses = networks::losses(&folder)?;
+        let constants_file = arguments.constants.clone().unwrap_or_else(Constants::committed);
         let images = test_images(profile.images, set.len())?;
         let problems = plan
             .settings
@@ -250,7 +257,7 @@ impl Run {
             schedule: Schedule::karras(),
             methods: plan.methods.clone(),
             in_table: plan.in_table,
-            constants: constants(&plan, &Constants::read(&folder)?),
+            constants: constants(&plan, &Constants::read(&constants_file)?),
             batch,
             precision,
             moments: prior.sha256.clone(),

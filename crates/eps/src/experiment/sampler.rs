@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use tch::{Device, Kind, Tensor};
 
 use super::method::{Method, Restoration};
-use super::networks::Scope;
+use super::networks::{NetworkUse, Scope};
 use super::problem::Problem;
 use crate::progress::{self, Watched};
 
@@ -112,6 +112,10 @@ impl Sampler<'_> {
             Method::Unconditional { .. } => walk(&Prior { denoiser })?,
             Method::Eps { .. } => walk(&Eps { denoiser, measurement })?,
             Method::Palette { .. } => walk(&Palette { denoiser, measurement })?,
+            Method::Variant { variant, .. } => match variant.network_use {
+                NetworkUse::Palette => walk(&Palette { denoiser, measurement })?,
+                NetworkUse::Eps | NetworkUse::Prior => walk(&Eps { denoiser, measurement })?,
+            },
             Method::ZeroShot { .. } => walk(&ZeroShot { denoiser, measurement })?,
             Method::Contender { contender, calls } => {
                 let settings = (problem.setting.task, calls, self.constant);

@@ -25,8 +25,8 @@ use crate::{dataset, progress};
 /// Choose the constant of a contender on validation images.
 ///
 /// Every value of a grid around the paper's is tried, and the one of the least fair energy score is
-/// kept; where that is at an end of the grid, the grid goes on. Writes value and trials into
-/// constants.json beside the networks.
+/// kept; where that is at an end of the grid, the grid goes on. Value and trials are written into a
+/// file.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The method
@@ -44,9 +44,12 @@ pub(crate) struct Arguments {
     /// Seed of operators, measurement noise and samples
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     seed: u64,
-    /// Folder of the networks, where constants.json is written [default: that of the repository]
+    /// Folder of the prior [default: that of the repository]
     #[arg(long, value_name = "FOLDER")]
     networks: Option<PathBuf>,
+    /// The file of constants, whose others are kept [default: that of the repository]
+    #[arg(long, value_name = "FILE")]
+    constants: Option<PathBuf>,
     /// Folder of the data set [default: where the repository keeps it]
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
@@ -119,7 +122,8 @@ impl Arguments {
             })?;
             report(self.contender, task, tunable.symbol, value, &tried);
             // Read again: another run may have tuned another method meanwhile.
-            let mut constants = Constants::read(&folder)?;
+            let path = self.constants.clone().unwrap_or_else(Constants::committed);
+            let mut constants = Constants::read(&path)?;
             constants.set(Tuned {
                 contender: self.contender,
                 task,
@@ -132,7 +136,7 @@ impl Arguments {
                 seed: self.seed,
                 prior: file.sha256.clone(),
             });
-            constants.write(&folder)?;
+            constants.write(&path)?;
         }
         Ok(())
     }

@@ -1,0 +1,63 @@
+//! The experiments that train networks of their own: what differs between these.
+//!
+//! Their training configurations are `data/experiments/EXPERIMENT/VARIANT.json`; `cargo xtask
+//! reproduce --experiment EXPERIMENT` trains what is missing, always on all five tasks or, where the
+//! name says so, on one.
+
+use eps_math::Task;
+use serde::Serialize;
+
+use super::networks::NetworkUse;
+
+/// A network of an experiment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Variant {
+    /// The name of its file; `TASK` in it stands for the task.
+    pub(crate) name: &'static str,
+    /// The name in tables.
+    pub(crate) label: &'static str,
+    /// How it is asked.
+    pub(crate) network_use: NetworkUse,
+}
+
+const fn eps(name: &'static str, label: &'static str) -> Variant {
+    Variant { name, label, network_use: NetworkUse::Eps }
+}
+
+const fn palette(name: &'static str, label: &'static str) -> Variant {
+    Variant { name, label, network_use: NetworkUse::Palette }
+}
+
+/// What the network reads, and how its input and output are scaled.
+pub(crate) const INPUTS: [Variant; 8] = [
+    palette("state-y", "[x_t, y]"),
+    eps("pivot-scalar", "[μ⋆], scalar"),
+    eps("pivot-noise-scalar", "[μ⋆, Σ⋆], scalar"),
+    eps("pivot-y-scalar", "[μ⋆, y], scalar"),
+    eps("pivot-noise-y-scalar", "[μ⋆, Σ⋆, y], scalar"),
+    eps("pivot-y-spectral", "[μ⋆, y], spectral"),
+    eps("pivot-noise-y-spectral", "[μ⋆, Σ⋆, y], spectral"),
+    eps("pivot-noise-y-guarded", "[μ⋆, Σ⋆, y], guarded"),
+];
+
+/// The law of σ_t in training.
+pub(crate) const NOISE_LAW: [Variant; 4] = [
+    eps("edm", "ln σ ~ N(−1.2, 1.2²), EDM's"),
+    eps("wide", "ln σ ~ N(−0.6, 1.6²)"),
+    eps("tail-25", "the same, 25 % log-uniform on [1, 80]"),
+    eps("tail-60", "the same, 60 % log-uniform on [1, 80]"),
+];
+
+/// One network for all tasks against one for each.
+pub(crate) const AMORTIZED: [Variant; 3] = [
+    eps("TASK-share", "one for each task, a fifth of the steps"),
+    eps("TASK", "one for each task, as many steps each"),
+    eps("all", "one for all tasks"),
+];
+
+impl Variant {
+    /// The name of the network that restores a task.
+    pub(crate) fn network(&self, task: Task) -> String {
+        self.name.replace("TASK", task.name())
+    }
+}
