@@ -13,6 +13,7 @@ mod contender;
 pub(crate) mod method;
 mod moments;
 pub(crate) mod networks;
+mod overhead;
 pub(crate) mod plan;
 pub(crate) mod problem;
 mod profile;

@@ -19,6 +19,8 @@ pub(crate) struct Profile {
     pub(crate) steps: Vec<usize>,
     /// The most calls of a method whose number of calls is its own; none for no limit.
     pub(crate) limit: Option<usize>,
+    /// How often each part of a network call is timed.
+    pub(crate) runs: usize,
     /// Whether the contenders of EPS are computed.
     pub(crate) contenders: bool,
     /// Whether all metrics, the samples and the report are written, or the claims alone are checked.
@@ -50,6 +52,7 @@ impl FromStr for Profile {
                 curve: vec![1, 2, 4, 8],
                 steps: vec![1, 5],
                 limit: Some(10),
+                runs: 2,
                 contenders: true,
                 report: true,
             },
@@ -62,6 +65,7 @@ impl FromStr for Profile {
                 curve,
                 steps: vec![1, 5, 10, 20, 50],
                 limit: None,
+                runs: 30,
                 contenders: true,
                 report: true,
             },
@@ -74,6 +78,7 @@ impl FromStr for Profile {
                 curve,
                 steps: vec![1, 5, 10, 15, 20, 50, 100],
                 limit: None,
+                runs: 30,
                 contenders: true,
                 report: true,
             },
@@ -86,6 +91,7 @@ impl FromStr for Profile {
                 curve: vec![],
                 steps: vec![1, 5],
                 limit: None,
+                runs: 30,
                 contenders: false,
                 report: false,
             },

@@ -15,6 +15,7 @@ use super::calibration::Calibration;
 use super::config::Config;
 use super::method::{Method, Restoration};
 use super::networks::Loss;
+use super::overhead::Overhead;
 use super::plan::Setting;
 use super::problem::Problem;
 use super::scores::{Claim, Row};
@@ -75,6 +76,8 @@ pub(crate) struct Results {
     pub(crate) environment: Value,
     /// One entry a task.
     pub(crate) tasks: Vec<TaskResults>,
+    /// What EPS adds to a call at the paper's size, in the experiment `runtime`.
+    pub(crate) overhead: Option<Overhead>,
     /// The losses of the networks' trainings, as far as they are known.
     pub(crate) losses: BTreeMap<String, Vec<Loss>>,
     /// Seconds of the computation, those of stored cells included.
@@ -109,6 +112,7 @@ impl Results {
             "config": self.config,
             "environment": self.environment,
             "seconds": self.seconds,
+            "overhead": self.overhead,
             "conventions": conventions(),
             "tasks": tasks,
         });

@@ -23,6 +23,7 @@ use super::constants::Constants;
 use super::method::{Method, Restoration, linear_mmse, pseudo_inverse, wiener};
 use super::moments::{self, GaussianPrior};
 use super::networks::{self, Loss, NetworkFile, Scope};
+use super::overhead::Overhead;
 use super::plan::{Experiment, Plan, Setting};
 use super::problem::{Problem, test_images};
 use super::profile::Profile;
@@ -114,6 +115,9 @@ impl Arguments {
         let results = run.compute()?;
         for task in &results.tasks {
             print_task(task, run.profile.report);
+        }
+        if let Some(overhead) = &results.overhead {
+            println!("\n{}", overhead.sentence());
         }
         results.write_json(&out.join("results.json"))?;
         if run.profile.report {
@@ -378,7 +382,15 @@ impl Run {
         clock.bar.finish_and_clear();
         let seconds = cells.iter().flat_map(|cell| &cell.restoration).map(|r| r.seconds).sum();
         let tasks = self.score(cells)?;
+        let overhead = match self.config.experiment {
+            Experiment::Runtime => {
+                let (precision, runs) = (self.config.precision, self.profile.runs);
+                Some(Overhead::measure(self.device, precision, runs)?)
+            }
+            _ => None,
+        };
         Ok(Results {
+            overhead,
             config: self.config.clone(),
             environment: self.environment.clone(),
             losses: self.losses.clone(),

@@ -102,6 +102,10 @@ pub(super) fn page(
     for (task, grid) in results.tasks.iter().zip(grids) {
         body += &section(results.config.experiment, task, grid)?;
     }
+    if let Some(overhead) = &results.overhead {
+        let sentence = escape(&overhead.sentence());
+        writeln!(body, "<h2 id=\"overhead\">At the paper’s size</h2><p>{sentence}.</p>")?;
+    }
     body += &quality(curves);
     body += &training(results, losses);
     body += &record(results)?;
