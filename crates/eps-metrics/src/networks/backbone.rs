@@ -166,7 +166,7 @@ impl FeatureNetwork {
         }
         let _guard = tch::no_grad_guard();
         let [a, b] = [self.embed(a)?, self.embed(b)?];
-        Ok(self.distance(&a, &b))
+        Ok(self.distance(&a.stages, &b.stages))
     }
 
     /// The pooled features of images: the mean over the image of the last convolution after ReLU.
@@ -187,8 +187,8 @@ impl FeatureNetwork {
         Ok(self.embed(images)?.features)
     }
 
-    /// LPIPS from what the network made of both batches, `[N]`.
-    pub(super) fn distance(&self, a: &Embedding, b: &Embedding) -> Tensor {
+    /// LPIPS from the stages of both batches, `[N]`.
+    pub(super) fn distance(&self, a: &[Tensor], b: &[Tensor]) -> Tensor {
         let stage = |((a, b), head): ((&Tensor, &Tensor), &Tensor)| {
             ((a - b).square() * head).sum_dim_intlist(1, false, None).mean_dim(
                 [1, 2].as_slice(),
@@ -196,7 +196,7 @@ impl FeatureNetwork {
                 None,
             )
         };
-        a.stages.iter().zip(&b.stages).zip(&self.heads).map(stage).sum()
+        a.iter().zip(b).zip(&self.heads).map(stage).sum()
     }
 
     pub(super) fn embed(&self, images: &Tensor) -> Result<Embedding, NetworkError> {

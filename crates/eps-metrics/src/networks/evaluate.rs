@@ -13,8 +13,8 @@ use crate::input::{check_finite, check_length};
 use crate::mmd::mmd2;
 use crate::{MetricsError, SampleShape};
 
-/// How many pixels a network sees at once: 64 images of 64×64. Bounds the memory of VGG16's first
-/// stages to a few hundred MB.
+/// How many pixels a network sees at once: 64 images of 64×64. Bounds the memory of VGG16's stages, those
+/// of truths and samples together, to some 500 MB.
 const PIXELS_AT_ONCE: usize = 1 << 18;
 
 /// The values of one network, their names and conventions.
@@ -145,14 +145,9 @@ impl Features {
         let _guard = tch::no_grad_guard();
         let SampleShape { images, samples: per_image, channels, height, width } = shape;
         let dim = channels * height * width;
-        let count = network.feature_count();
         let [rows, columns] = network.input_sides(height, width);
-        let at_once = (PIXELS_AT_ONCE / (rows * columns)).clamp(1, images);
-        let mut features = Self {
-            truth: Vec::with_capacity(images * count),
-            samples: vec![0.0; images * per_image * count],
-            lpips: 0.0,
-        };
+        let at_once = (PIXELS_AT_ONCE / (rows * columns)).max(1);
+        let mut features = Self { truth: Vec::new(), samples: Vec::new(), lpips: 0.0 };
         let embed = |pixels: &[f32]| {
             let dims = [-1, channels as i64, height as i64, width as i64];
             let images = Tensor::from_slice(pixels).view(dims).clamp(-1.0, 1.0);
@@ -162,17 +157,18 @@ impl Features {
             let end = (start + at_once).min(images);
             let truth = embed(&truth[start * dim..end * dim])?;
             features.truth.extend(values(&truth.features)?);
-            for j in 0..per_image {
-                // One sample of each of these images.
-                let row = |image: usize| &samples[(image * per_image + j) * dim..][..dim];
-                let pixels: Vec<f32> = (start..end).flat_map(row).copied().collect();
-                let samples = embed(&pixels)?;
-                for (image, row) in (start..end).zip(values(&samples.features)?.chunks(count)) {
-                    features.samples[(image * per_image + j) * count..][..count]
-                        .copy_from_slice(row);
-                }
+            // The samples of these images.
+            for first in (start * per_image..end * per_image).step_by(at_once) {
+                let last = (first + at_once).min(end * per_image);
+                let samples = embed(&samples[first * dim..last * dim])?;
+                features.samples.extend(values(&samples.features)?);
                 if let Network::Perceptual(network) = network {
-                    let distances = values(&network.distance(&truth, &samples))?;
+                    let of: Vec<i64> =
+                        (first..last).map(|row| (row / per_image - start) as i64).collect();
+                    let of = Tensor::from_slice(&of).f_to_device(network.device())?;
+                    let truth: Vec<Tensor> =
+                        truth.stages.iter().map(|stage| stage.index_select(0, &of)).collect();
+                    let distances = values(&network.distance(&truth, &samples.stages))?;
                     features.lpips += distances.iter().sum::<f64>();
                 }
             }

@@ -19,7 +19,8 @@
 //! # Precision
 //!
 //! f32 on the device, f64 from the features on. An image's values do not depend on its batch, up to
-//! the rounding of f32.
+//! the rounding of f32. On GPUs cuDNN rounds the factors of convolutions to TF32 (11 bits), libtorch's
+//! default: there LPIPS may be off by some 1e-3 of its value; take the CPU to compare beyond that.
 
 mod backbone;
 mod error;
