@@ -36,11 +36,11 @@ enum Command {
         #[arg(long)]
         cuda: bool,
     },
-    /// Fetch a data set that only training needs.
+    /// Fetch data that only training needs, or networks that only metrics need.
     Fetch {
-        /// The data set.
+        /// What to fetch.
         #[arg(value_enum)]
-        dataset: fetch::Dataset,
+        item: fetch::Item,
         /// Take this file instead of fetching one; its SHA-256 is checked all the same.
         #[arg(long, value_name = "FILE")]
         from: Option<PathBuf>,
@@ -58,7 +58,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Setup { cuda } => setup::setup(cuda),
-        Command::Fetch { dataset, from } => fetch::fetch(dataset, from.as_deref()),
+        Command::Fetch { item, from } => fetch::fetch(item, from.as_deref()),
         Command::Test => test::test(),
         Command::Tidy => tidy::tidy(),
         Command::Reproduce(options) => reproduce::reproduce(&options),

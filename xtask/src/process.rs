@@ -24,6 +24,13 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// A call of the `eps` command, built where it has to be, in the root of the repository.
+pub(crate) fn eps() -> Command {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--release", "--package", "eps", "--"]);
+    command
+}
+
 /// Runs `command`, which talks to the terminal itself.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status =

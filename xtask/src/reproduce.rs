@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
-use crate::fetch::{self, Dataset};
-use crate::process::{cargo, root, run};
+use crate::fetch::{self, Item};
+use crate::process::{cargo, eps, root, run};
 use crate::setup;
 
 /// The folder of the networks' training configurations.
@@ -94,6 +94,7 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
     setup::setup(options.device != "cpu")?;
     println!("building `eps` in release");
     run(cargo().args(["build", "--release", "--package", "eps"]))?;
+    fetch::fetch(Item::Lpips, None)?;
 
     let out = match &options.out {
         Some(out) => std::path::absolute(out)
@@ -112,7 +113,7 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
         (false, false) => None,
     };
     if let Some(recipes) = &recipes {
-        fetch::fetch(Dataset::FashionMnist, None)?;
+        fetch::fetch(Item::FashionMnist, None)?;
         train_all(recipes, &networks, options)?;
     }
 
@@ -213,13 +214,6 @@ fn in_order(mut recipes: Vec<Recipe>, committed: &Path) -> Result<Vec<Recipe>> {
 /// The name of a network by that of its file.
 fn stem(file: &str) -> &str {
     file.strip_suffix(".safetensors").unwrap_or(file)
-}
-
-/// A call of the release build of `eps`.
-fn eps() -> std::process::Command {
-    let mut command = cargo();
-    command.args(["run", "--quiet", "--release", "--package", "eps", "--"]);
-    command
 }
 
 /// Checks the spelling of a device; whether it exists is for libtorch to say.

@@ -25,7 +25,8 @@ const CMAKE_VERSION: (u32, u32) = (3, 26);
 const PIP_VERSION: (u32, u32) = (20, 3);
 
 /// The packages whose build scripts look at libtorch.
-const LINKED: [&str; 5] = ["torch-sys", "eps-model", "eps-sample", "eps-train", "eps"];
+const LINKED: [&str; 6] =
+    ["torch-sys", "eps-metrics", "eps-model", "eps-sample", "eps-train", "eps"];
 
 /// Brings what is missing into `.deps/`; needs no network where nothing is.
 pub(crate) fn setup(cuda: bool) -> Result<()> {
@@ -288,8 +289,8 @@ fn missing_tools() -> Vec<String> {
     missing
 }
 
-/// What is missing for fetching wheels, with how to get it.
-fn missing_python() -> Option<String> {
+/// What is missing for fetching packages with pip, with how to get it.
+pub(crate) fn missing_python() -> Option<String> {
     if !runs("python3") {
         return Some(
             "Python 3: `python3` does not run. Install it with pip (`apt install python3 \

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::fetch::{self, Item};
 use crate::process::{cargo, run};
 use crate::{reproduce, setup, tidy};
 
@@ -68,6 +69,15 @@ fn checks() -> Vec<Check> {
         };
         add(&format!("tests of {package}"), Box::new(check));
     }
+    add("networks of LPIPS", Box::new(|| fetch::fetch(Item::Lpips, None)));
+    add(
+        "tests of eps-metrics with networks",
+        Box::new(|| {
+            let mut tests = cargo();
+            tests.args(["test", "--release", "--no-fail-fast", "--package", "eps-metrics"]);
+            run(tests.args(["--features", "networks", "--test", "networks"]))
+        }),
+    );
     add("lints", {
         let clippy =
             ["clippy", "--release", "--workspace", "--all-targets", "--", "--deny", "warnings"];

@@ -19,6 +19,7 @@ pub mod image_set;
 pub mod measurement;
 pub mod moments;
 pub mod npy;
+pub mod pickle;
 pub mod png;
 pub mod range;
 

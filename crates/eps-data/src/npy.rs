@@ -193,7 +193,7 @@ fn parse(path: &Path, what: &str, mut reader: impl Read) -> Result<Array, DataEr
 }
 
 /// Column-major values in row-major order.
-fn row_major(dims: &[usize], column_major: &[f64]) -> Vec<f64> {
+pub(crate) fn row_major(dims: &[usize], column_major: &[f64]) -> Vec<f64> {
     (0..column_major.len())
         .map(|flat| {
             // From the last axis, the fastest of the row-major index and the slowest of the other.
@@ -289,14 +289,14 @@ impl<'a> Scanner<'a> {
 
 /// A number type of NumPy.
 #[derive(Clone, Copy)]
-struct Kind {
+pub(crate) struct Kind {
     letter: u8,
     width: usize,
     big_endian: bool,
 }
 
 impl Kind {
-    fn parse(descr: &str) -> Option<Self> {
+    pub(crate) fn parse(descr: &str) -> Option<Self> {
         let &[order, letter, width] = descr.as_bytes() else {
             return None;
         };
@@ -315,12 +315,12 @@ impl Kind {
         }
     }
 
-    fn width(self) -> usize {
+    pub(crate) fn width(self) -> usize {
         self.width
     }
 
     /// The value of `width` bytes.
-    fn value(self, bytes: &[u8]) -> f64 {
+    pub(crate) fn value(self, bytes: &[u8]) -> f64 {
         let mut little = [0; 8];
         little[..self.width].copy_from_slice(bytes);
         if self.big_endian {

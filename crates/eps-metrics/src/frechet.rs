@@ -58,7 +58,11 @@ fn gaussian(
 ) -> Result<(Vec<f64>, Mat<f64>), MetricsError> {
     let n = check_rows(what, features, dim)?;
     if n < 2 {
-        return Err(MetricsError::TooFewSamples { what, needed: 2, got: n });
+        return Err(MetricsError::TooFewSamples {
+            what: "a covariance of features",
+            needed: 2,
+            got: n,
+        });
     }
     let mean: Vec<f64> = (0..dim)
         .into_par_iter()

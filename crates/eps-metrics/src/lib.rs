@@ -2,8 +2,9 @@
 //!
 //! Everything is computed in f64 on flat row-major slices whose shapes the functions state.
 //! The letters are: N images, J samples of each, D = C·H·W values in an image.
-//! The crate reads no files and knows no tensor library, so its numbers depend on its input alone;
-//! parallel sums are added in a fixed order, so they do not depend on the number of threads.
+//! Without the feature `networks` the crate reads no files and knows no tensor library, so its numbers
+//! depend on its input alone; parallel sums are added in a fixed order, so they do not depend on the
+//! number of threads.
 //!
 //! | metric | module | pixels | best |
 //! |---|---|---|---|
@@ -13,7 +14,10 @@
 //! | mean CRPS of a coordinate | [`energy`] | [0, 1] | small |
 //! | MMD² | [`mmd`] | any scale | 0 (may be negative) |
 //! | Fréchet distance | [`frechet`] | features | 0 |
+//! | LPIPS, distances on pretrained networks' features, FID | `networks` | [-1, 1] | 0 |
 //! | energy ratio, ranks, coverage, spread against error | [`calibration`] | [0, 1] | see there |
+//!
+//! `networks` needs the cargo feature of that name and libtorch, and files of weights.
 //!
 //! [`evaluate()`] computes all pixel metrics of a set of samples; [`summary`] is mean ± spread over
 //! seeds.
@@ -39,6 +43,8 @@ pub mod fidelity;
 pub mod frechet;
 mod input;
 pub mod mmd;
+#[cfg(feature = "networks")]
+pub mod networks;
 pub mod summary;
 
 pub use error::MetricsError;

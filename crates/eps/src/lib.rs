@@ -14,7 +14,7 @@
 //! | [`model`] | operators on tensors, the `Denoiser` trait, networks, checkpoints |
 //! | [`sample`] | solvers and the posterior sampler |
 //! | [`train`] | objectives, optimisation, exact resume |
-//! | [`metrics`] | fidelity, distributions, calibration |
+//! | [`metrics`] | fidelity, distributions, calibration; LPIPS and FID on pretrained networks |
 //!
 //! # Conventions
 //!

@@ -11,6 +11,7 @@
 mod commands;
 mod dataset;
 mod experiment;
+mod feature_networks;
 mod flags;
 mod measuring;
 mod network;
@@ -42,6 +43,7 @@ enum Command {
     Evaluate(commands::evaluate::Arguments),
     Train(commands::train::Arguments),
     Model(commands::model::Arguments),
+    Import(commands::import::Arguments),
     Experiment(experiment::Arguments),
     Tune(experiment::tune::Arguments),
     Claims(experiment::verdicts::Arguments),
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::Evaluate(arguments) => arguments.run(),
         Command::Train(arguments) => arguments.run(),
         Command::Model(arguments) => arguments.run(),
+        Command::Import(arguments) => arguments.run(),
         Command::Experiment(arguments) => arguments.run(),
         Command::Tune(arguments) => arguments.run(),
         Command::Claims(arguments) => arguments.run(),

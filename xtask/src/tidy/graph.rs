@@ -22,12 +22,13 @@ const EDGES: [(&str, &[&str]); 8] = [
 const HOMES: [(&str, &[&str]); 5] = [
     ("hdf5-metno", &["eps-data"]),
     ("hdf5-metno-sys", &["eps-data"]),
-    ("safetensors", &["eps-model"]),
-    ("tch", &["eps-model", "eps-sample", "eps-train", "eps"]),
-    ("torch-sys", &["eps-model", "eps-sample", "eps-train", "eps"]),
+    ("safetensors", &["eps-model", "eps-metrics"]),
+    ("tch", &["eps-metrics", "eps-model", "eps-sample", "eps-train", "eps"]),
+    ("torch-sys", &["eps-metrics", "eps-model", "eps-sample", "eps-train", "eps"]),
 ];
 
-/// Crates that build in seconds anywhere, and what they must therefore never reach.
+/// Crates that without any feature build in seconds anywhere, and what they must then never reach:
+/// `eps-metrics` has libtorch for its feature `networks` alone.
 const PURE: [&str; 3] = ["eps-math", "eps-metrics", "xtask"];
 const NATIVE: [&str; 4] = ["tch", "torch-sys", "hdf5-metno", "hdf5-metno-sys"];
 
@@ -59,7 +60,8 @@ pub(super) fn check(metadata: &Metadata) -> Vec<String> {
         for native in NATIVE.into_iter().filter(|_| PURE.contains(&name)) {
             if let Some(path) = metadata.path(package, native) {
                 violations.push(format!(
-                    "`{name}` reaches `{native}` ({}): it must build without native libraries",
+                    "`{name}` reaches `{native}` ({}): without features it must build without native \
+                     libraries",
                     path.join(" → ")
                 ));
             }
@@ -99,7 +101,7 @@ fn takes_lints(manifest: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::metadata::{Node, Package, Resolve};
+    use super::super::metadata::{Dependency, Node, Package, Resolve};
     use super::*;
 
     /// A workspace of these edges; packages named in `EDGES` are its members.
@@ -158,6 +160,27 @@ mod tests {
             check(&workspace(&[("eps-math", &["a"]), ("a", &["b"]), ("b", &["a", "torch-sys"])]));
         assert_eq!(found.len(), 1);
         assert!(found[0].contains("eps-math → a → b → torch-sys"), "{found:?}");
+    }
+
+    #[test]
+    fn libtorch_is_for_a_feature_of_the_metrics_alone() {
+        let mut metadata = workspace(&[("eps-metrics", &["tch"])]);
+        assert!(check(&metadata)[0].starts_with("`eps-metrics` reaches `tch`"));
+        let dependency = |optional| Dependency { name: "tch".into(), optional };
+        let package = |metadata: &mut Metadata, f: &dyn Fn(&mut Package)| {
+            metadata.packages.iter_mut().filter(|p| p.name == "eps-metrics").for_each(f);
+        };
+        package(&mut metadata, &|p| p.dependencies = vec![dependency(true)]);
+        assert_eq!(check(&metadata), [""; 0]);
+        // A feature that is on by default, and a second declaration, for tests.
+        let default = || [("default".to_owned(), vec!["networks".to_owned()])].into();
+        package(&mut metadata, &|p| p.features = default());
+        assert_eq!(check(&metadata).len(), 1);
+        package(&mut metadata, &|p| {
+            p.features.clear();
+            p.dependencies = vec![dependency(true), dependency(false)];
+        });
+        assert_eq!(check(&metadata).len(), 1);
     }
 
     #[test]

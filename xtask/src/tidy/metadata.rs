@@ -24,6 +24,15 @@ pub(crate) struct Package {
     pub(crate) license_file: Option<String>,
     pub(crate) manifest_path: PathBuf,
     pub(crate) targets: Vec<Target>,
+    pub(crate) dependencies: Vec<Dependency>,
+    pub(crate) features: BTreeMap<String, Vec<String>>,
+}
+
+/// A dependency as a manifest declares it.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    pub(crate) optional: bool,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -54,6 +63,15 @@ pub(crate) fn read() -> Result<Metadata> {
     serde_json::from_str(&json).context("could not read what `cargo metadata` printed")
 }
 
+impl Package {
+    /// Whether a dependency is there only for features that are off by default.
+    pub(crate) fn is_optional(&self, name: &str) -> bool {
+        let mut declared = self.dependencies.iter().filter(|d| d.name == name).peekable();
+        let by_default = self.features.get("default").is_some_and(|features| !features.is_empty());
+        !by_default && declared.peek().is_some() && declared.all(|d| d.optional)
+    }
+}
+
 impl Metadata {
     /// The packages of the workspace.
     pub(crate) fn members(&self) -> impl Iterator<Item = &Package> {
@@ -73,6 +91,9 @@ impl Metadata {
     }
 
     /// A way from `package` to a dependency named `target`, by names, where there is one.
+    ///
+    /// Dependencies that `package` takes only for features that nobody switched on by default are no
+    /// part of it: the graph is that of the whole workspace, whose crates switch on what they need.
     pub(crate) fn path(&self, package: &Package, target: &str) -> Option<Vec<&str>> {
         let names = self.names();
         let edges: BTreeMap<&str, &Node> =
@@ -92,6 +113,10 @@ impl Metadata {
                 return Some(path);
             }
             for next in edges.get(id).map_or(&[][..], |node| &node.dependencies) {
+                let name = names.get(next.as_str());
+                if id == *start && name.is_some_and(|name| package.is_optional(name)) {
+                    continue;
+                }
                 if !came_from.contains_key(next.as_str()) {
                     came_from.insert(next, Some(id));
                     open.push_back(next);

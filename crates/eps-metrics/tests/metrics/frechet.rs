@@ -86,7 +86,10 @@ fn agrees_with_eigenvalues() {
 #[test]
 fn too_few_and_bad_input() {
     let error = frechet_distance(&[0.0, 1.0], &[0.0, 1.0, 2.0, 3.0], 2).unwrap_err();
-    assert_eq!(error, MetricsError::TooFewSamples { what: "first features", needed: 2, got: 1 });
+    assert_eq!(
+        error,
+        MetricsError::TooFewSamples { what: "a covariance of features", needed: 2, got: 1 }
+    );
     assert!(matches!(
         frechet_distance(&[0.0, f64::NAN], &[0.0, 1.0], 1).unwrap_err(),
         MetricsError::NotFinite { what: "first features", index: 1, .. }

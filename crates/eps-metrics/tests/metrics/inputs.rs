@@ -37,3 +37,32 @@ pub(crate) fn stream(name: &str) -> impl FnMut() -> f64 {
     let mut next = values.into_iter();
     move || next.next().expect("the stream of the test is long enough")
 }
+
+/// The two images of the rule, [3, 64, 64] on [-1, 1]: one of blurred noise, and the same with some
+/// white noise.
+pub(crate) fn image_pair(salt: &str) -> [Vec<f64>; 2] {
+    let n = 3 * 64 * 64;
+    let p: Vec<f64> = smooth(u11(&format!("{salt}a"), n)).iter().map(|x| 2.0 * x).collect();
+    let noisy = p.iter().zip(u11(&format!("{salt}b"), n)).map(|(p, e)| p + 0.1 * e).collect();
+    [p, noisy].map(|image: Vec<f64>| image.iter().map(|x| x.clamp(-1.0, 1.0)).collect())
+}
+
+/// Two passes of a circular 5×5 box mean over [C, 64, 64].
+fn smooth(mut image: Vec<f64>) -> Vec<f64> {
+    const SIDE: usize = 64;
+    for _ in 0..2 {
+        let mean = |at: usize| {
+            let (channel, y, x) = (at / (SIDE * SIDE), at / SIDE % SIDE, at % SIDE);
+            let mut sum = 0.0;
+            for i in 0..5 {
+                for j in 0..5 {
+                    let (y, x) = ((y + SIDE + i - 2) % SIDE, (x + SIDE + j - 2) % SIDE);
+                    sum += image[(channel * SIDE + y) * SIDE + x];
+                }
+            }
+            sum / 25.0
+        };
+        image = (0..image.len()).map(mean).collect();
+    }
+    image
+}

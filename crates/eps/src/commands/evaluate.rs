@@ -1,16 +1,24 @@
 //! `eps evaluate`: the metrics of posterior samples.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use eps_data::Array;
+use eps_metrics::networks::{Backbone, NetworkScores, evaluate_networks};
 use eps_metrics::{Evaluation, SampleShape, evaluate};
+use serde::Serialize;
+
+use crate::feature_networks::{self, FeatureNetworks, NetworkFile};
+use crate::flags::DeviceFlags;
 
 /// Score posterior samples against the true images.
 ///
 /// Prints PSNR, SSIM, energy score (the paper's CRPS) in both estimators, mean CRPS of a pixel and
-/// MMD². Samples outside [-1, 1] are clipped and counted.
+/// MMD²; and, where the networks are there (`cargo xtask fetch lpips`), LPIPS and distances between
+/// features: lpips_alex, fd_alex, mmd2_alex, energy_score_alex, and the same of VGG16. Samples outside
+/// [-1, 1] are clipped and counted.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// True images [N, C, H, W] in [-1, 1]: .npy, or .h5 with the dataset `truth`
@@ -25,6 +33,18 @@ pub(crate) struct Arguments {
     /// Print one JSON object, with the convention of every metric
     #[arg(long)]
     json: bool,
+    /// The folder of alex.safetensors and vgg.safetensors [default: .deps/lpips of the repository]
+    #[arg(long, value_name = "FOLDER")]
+    networks: Option<PathBuf>,
+    /// Leave out what needs these networks
+    #[arg(long, conflicts_with = "networks")]
+    no_networks: bool,
+    /// The FID network, NVIDIA's inception-2015-12-05.pt, for `fid`, `mmd2_inception` and
+    /// `energy_score_inception`; it is a program: name only a file that you trust
+    #[arg(long, value_name = "FILE.pt")]
+    inception: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceFlags,
 }
 
 impl Arguments {
@@ -46,15 +66,44 @@ impl Arguments {
         );
         let shape =
             SampleShape { images: s[0], samples: s[1], channels: s[2], height: s[3], width: s[4] };
-        let scores = evaluate(&truth.values, &samples.values, shape).with_context(|| {
-            format!("cannot score {} against {}", self.samples.display(), self.truth.display())
-        })?;
+        let failed =
+            || format!("cannot score {} against {}", self.samples.display(), self.truth.display());
+        let networks = self.load_networks(shape)?;
+        let evaluation = evaluate(&truth.values, &samples.values, shape).with_context(failed)?;
+        let floats = |values: &[f64]| values.iter().map(|x| *x as f32).collect::<Vec<f32>>();
+        let (truth, samples) = (floats(&truth.values), floats(&samples.values));
+        let scores =
+            evaluate_networks(&truth, &samples, shape, &networks.networks).with_context(failed)?;
+        let report = Report::new(evaluation, scores, networks);
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&scores)?);
+            println!("{}", serde_json::to_string_pretty(&report)?);
         } else {
-            print_table(&scores);
+            report.print();
+        }
+        if let Some(note) = &report.networks_left_out {
+            eprintln!("note: {note}");
         }
         Ok(())
+    }
+
+    /// The networks that the flags name or that are there, and why others are left out.
+    fn load_networks(&self, shape: SampleShape) -> Result<FeatureNetworks> {
+        let device = self.device.apply();
+        let mut networks = if self.no_networks {
+            FeatureNetworks::none("--no-networks leaves out LPIPS and distances between features")
+        } else if let 1 | 3 = shape.channels {
+            feature_networks::load(self.networks.as_deref(), &Backbone::ALL, device)?
+        } else {
+            FeatureNetworks::none(&format!(
+                "LPIPS and distances between features need images of 3 channels or 1 (grey), these \
+                 have {}",
+                shape.channels
+            ))
+        };
+        if let Some(path) = &self.inception {
+            networks.add_inception(path, device)?;
+        }
+        Ok(networks)
     }
 
     fn read(&self, path: &Path, name: &str, axes: &[&str]) -> Result<Array> {
@@ -74,25 +123,80 @@ impl Arguments {
     }
 }
 
-fn print_table(scores: &Evaluation) {
-    println!("{} images, {} samples of each", scores.images, scores.samples);
-    if scores.clipped > 0 {
-        println!("{} values outside [-1, 1] were clipped", scores.clipped);
+/// What is printed: the evaluation of pixels, then the values of networks beside its own.
+#[derive(Debug, Serialize)]
+struct Report {
+    #[serde(flatten)]
+    evaluation: Evaluation,
+    #[serde(flatten)]
+    values: BTreeMap<String, Option<f64>>,
+    /// For every value that is to be read with care: why.
+    cautions: BTreeMap<String, String>,
+    /// The networks by name.
+    networks: BTreeMap<&'static str, UsedNetwork>,
+    /// Why there are no values of AlexNet and VGG16, and how to get them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    networks_left_out: Option<String>,
+}
+
+/// A network and how it saw the images.
+#[derive(Debug, Serialize)]
+struct UsedNetwork {
+    #[serde(flatten)]
+    file: NetworkFile,
+    /// Rows and columns at which it saw the images; another size than theirs means that they were
+    /// resized.
+    input_sides: [usize; 2],
+}
+
+impl Report {
+    fn new(
+        mut evaluation: Evaluation,
+        scores: Vec<NetworkScores>,
+        networks: FeatureNetworks,
+    ) -> Self {
+        let mut values = BTreeMap::new();
+        let mut cautions = BTreeMap::new();
+        let mut used = BTreeMap::new();
+        for (scores, file) in scores.into_iter().zip(networks.files) {
+            values.extend(scores.values());
+            used.insert(scores.network, UsedNetwork { file, input_sides: scores.input_sides });
+            evaluation.undefined.extend(scores.undefined);
+            evaluation.conventions.extend(scores.conventions);
+            cautions.extend(scores.cautions);
+        }
+        let networks_left_out = networks.left_out;
+        Self { evaluation, values, cautions, networks: used, networks_left_out }
     }
-    for (name, value) in [
-        ("psnr_db", scores.psnr_db),
-        ("ssim", scores.ssim),
-        ("energy_score", scores.energy_score),
-        ("energy_score_fair", scores.energy_score_fair),
-        ("crps_coordinate", scores.crps_coordinate),
-        ("mmd2", scores.mmd2),
-    ] {
-        let text = |map: &std::collections::BTreeMap<String, String>| {
-            map.get(name).cloned().unwrap_or_default()
-        };
-        match value {
-            Some(value) => println!("{name:<18} {value:>12.6}  {}", text(&scores.conventions)),
-            None => println!("{name:<18} {:>12}  {}", "-", text(&scores.undefined)),
+
+    fn print(&self) {
+        let scores = &self.evaluation;
+        println!("{} images, {} samples of each", scores.images, scores.samples);
+        if scores.clipped > 0 {
+            println!("{} values outside [-1, 1] were clipped", scores.clipped);
+        }
+        let pixels = [
+            ("psnr_db", scores.psnr_db),
+            ("ssim", scores.ssim),
+            ("energy_score", scores.energy_score),
+            ("energy_score_fair", scores.energy_score_fair),
+            ("crps_coordinate", scores.crps_coordinate),
+            ("mmd2", scores.mmd2),
+        ];
+        let of_networks = self.values.iter().map(|(name, value)| (name.as_str(), *value));
+        for (name, value) in pixels.into_iter().chain(of_networks) {
+            let text = |map: &BTreeMap<String, String>| map.get(name).cloned().unwrap_or_default();
+            match value {
+                Some(value) => println!("{name:<22} {value:>12.6}  {}", text(&scores.conventions)),
+                None => println!("{name:<22} {:>12}  {}", "-", text(&scores.undefined)),
+            }
+            if let Some(caution) = self.cautions.get(name) {
+                println!("{:<22} {:>12}  caution: {caution}", "", "");
+            }
+        }
+        for (name, network) in &self.networks {
+            let UsedNetwork { file, input_sides: [rows, columns] } = network;
+            println!("{name}: {} at {rows}x{columns}, SHA-256 {}", file.source, file.sha256);
         }
     }
 }

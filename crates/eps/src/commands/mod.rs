@@ -1,6 +1,7 @@
 //! The subcommands: each has its arguments and a `run`.
 
 pub(crate) mod evaluate;
+pub(crate) mod import;
 pub(crate) mod measure;
 pub(crate) mod model;
 pub(crate) mod restore;

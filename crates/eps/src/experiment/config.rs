@@ -10,6 +10,7 @@ use super::contender::Contender;
 use super::method::Method;
 use super::networks::NetworkFile;
 use super::plan::{Experiment, Setting};
+use crate::feature_networks;
 
 /// σ_y of every task, on the scale [-1, 1].
 pub(crate) const SIGMA_Y: f64 = 0.05;
@@ -47,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) precision: Precision,
     /// The SHA-256 of the file of the linear estimate's prior.
     pub(crate) moments: String,
+    /// The network of LPIPS and of distances between features, where it has been fetched.
+    pub(crate) features: Vec<feature_networks::NetworkFile>,
     /// The networks.
     pub(crate) networks: Vec<NetworkFile>,
     /// The numbers of the test images.

@@ -10,6 +10,7 @@ use clap::Args;
 use eps_data::digest::sha256_file;
 use eps_data::fashion_mnist::Split;
 use eps_math::{Schedule, Task};
+use eps_metrics::networks::Backbone;
 use eps_model::{NetworkDenoiser, Precision};
 use eps_sample::SampleError;
 use indicatif::ProgressBar;
@@ -29,8 +30,9 @@ use super::problem::{Problem, test_images};
 use super::profile::Profile;
 use super::results::{Results, TaskResults, make_folder, write_json};
 use super::sampler::{SOLVER, Sampler, bar_steps, images_at_once};
-use super::scores::{Row, Verdict, claims};
+use super::scores::{Judge, Row, Verdict, claims};
 use super::table::Table;
+use crate::feature_networks::{self, FeatureNetworks};
 use crate::flags::{DeviceFlags, UsageError, count};
 use crate::{dataset, progress, record, report};
 
@@ -208,6 +210,7 @@ struct Run {
     device: Device,
     environment: Value,
     plan: Plan,
+    judge: Judge,
     networks: Vec<(String, NetworkDenoiser)>,
     losses: BTreeMap<String, Vec<Loss>>,
     problems: Vec<Problem>,
@@ -244,6 +247,7 @@ impl Run {
             .iter()
             .map(|setting| Problem::draw(*setting, &set, &images, arguments.seed))
             .collect::<Result<Vec<_>>>()?;
+        let features = features(profile.report, device)?;
         let batch = arguments.batch.unwrap_or(match (experiment, device) {
             (Experiment::Runtime, _) => 1,
             (_, Device::Cuda(_)) => 1000,
@@ -265,9 +269,11 @@ impl Run {
             batch,
             precision,
             moments: prior.sha256.clone(),
+            features: features.files,
             networks: files,
             images,
         };
+        let judge = Judge { ensembles: profile.report, networks: features.networks };
         let environment = record::environment(device);
         make_folder(out)?;
         let resolved = json!({"config": config, "environment": environment});
@@ -279,6 +285,7 @@ impl Run {
             device,
             environment,
             plan,
+            judge,
             networks: loaded,
             losses,
             problems,
@@ -485,16 +492,15 @@ impl Run {
         restorations: &[(Method, Restoration)],
     ) -> Result<(Vec<Row>, Vec<Row>)> {
         let (shape, truth) = (problem.set.shape(), problem.truth());
-        let ensembles = self.profile.report;
         let (mut rows, mut curve) = (Vec::new(), Vec::new());
         for (method, restoration) in restorations {
             let in_table = self.plan.methods[..self.plan.in_table].contains(method);
             let rows = if in_table { &mut rows } else { &mut curve };
-            rows.push(Row::new(*method, truth, restoration, shape, ensembles)?);
+            rows.push(Row::new(*method, truth, restoration, shape, &self.judge)?);
             if restoration.per_image > 1 {
                 // The mean of one-call estimates is a point of the curve alone.
                 let rows = if method.calls() > 1 { rows } else { &mut curve };
-                rows.push(Row::of_means(*method, truth, restoration, shape, ensembles)?);
+                rows.push(Row::of_means(*method, truth, restoration, shape, &self.judge)?);
             }
         }
         Ok((rows, curve))
@@ -510,6 +516,18 @@ fn calibrations(
         Calibration::of(*method, problem, restoration).transpose()
     };
     restorations.iter().filter_map(of).collect()
+}
+
+/// AlexNet, for LPIPS and distances between features, where it has been fetched.
+fn features(wanted: bool, device: Device) -> Result<FeatureNetworks> {
+    if !wanted {
+        return Ok(FeatureNetworks::none("the profile scores pixels alone"));
+    }
+    let networks = feature_networks::load(None, &[Backbone::Alex], device)?;
+    if let Some(reason) = &networks.left_out {
+        eprintln!("note: {reason}");
+    }
+    Ok(networks)
 }
 
 /// Whether an error is that of a chain which left the finite numbers.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use eps_math::Shape;
+use eps_metrics::networks::{Network, evaluate_networks};
 use eps_metrics::summary::Spread;
 use eps_metrics::{SampleShape, evaluate, fidelity};
 use rayon::prelude::*;
@@ -37,8 +38,24 @@ pub(crate) struct Row {
     pub(crate) crps_coordinate: Option<f64>,
     /// All samples against all truths.
     pub(crate) mmd2: Option<f64>,
+    /// LPIPS and distances between features, by name.
+    pub(crate) features: BTreeMap<String, Option<f64>>,
     /// For every score that is none, the reason.
     pub(crate) undefined: BTreeMap<String, String>,
+}
+
+/// How restorations are scored.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    /// Whether all samples are also scored together.
+    pub(crate) ensembles: bool,
+    /// The networks of LPIPS and of distances between features; may be none.
+    pub(crate) networks: Vec<Network>,
+}
+
+impl Judge {
+    /// The scores of pixels alone.
+    pub(crate) const PIXELS: Self = Self { ensembles: true, networks: Vec::new() };
 }
 
 impl Row {
@@ -50,7 +67,7 @@ impl Row {
         }
     }
 
-    /// Scores a restoration; with `ensembles` also by the scores of all samples together.
+    /// Scores a restoration.
     ///
     /// # Shapes
     /// truth: `[N, C, H, W]`
@@ -62,7 +79,7 @@ impl Row {
         truth: &[f64],
         restoration: &Restoration,
         shape: Shape,
-        ensembles: bool,
+        judge: &Judge,
     ) -> Result<Self> {
         let samples: Vec<f64> = restoration.samples.iter().map(|v| f64::from(*v)).collect();
         let (images, per_image) = (truth.len() / shape.len(), restoration.per_image);
@@ -96,11 +113,12 @@ impl Row {
             energy_score_fair: None,
             crps_coordinate: None,
             mmd2: None,
+            features: BTreeMap::new(),
             undefined: BTreeMap::new(),
         };
-        if ensembles {
-            let Shape { channels, height, width } = shape;
-            let sizes = SampleShape { images, samples: per_image, channels, height, width };
+        let Shape { channels, height, width } = shape;
+        let sizes = SampleShape { images, samples: per_image, channels, height, width };
+        if judge.ensembles {
             let scores = evaluate(truth, &samples, sizes)?;
             row.energy_score = scores.energy_score;
             row.energy_score_fair = scores.energy_score_fair;
@@ -108,6 +126,11 @@ impl Row {
             row.mmd2 = scores.mmd2;
             row.undefined = scores.undefined;
             row.undefined.remove("mmd_median_squared_distance");
+        }
+        let truth: Vec<f32> = truth.iter().map(|v| *v as f32).collect();
+        for scores in evaluate_networks(&truth, &restoration.samples, sizes, &judge.networks)? {
+            row.features.extend(scores.values());
+            row.undefined.extend(scores.undefined);
         }
         Ok(row)
     }
@@ -121,7 +144,7 @@ impl Row {
         truth: &[f64],
         restoration: &Restoration,
         shape: Shape,
-        ensembles: bool,
+        judge: &Judge,
     ) -> Result<Self> {
         let j = restoration.per_image;
         let means = Restoration {
@@ -131,7 +154,7 @@ impl Row {
             backward_passes: restoration.backward_passes * j,
             seconds: restoration.seconds,
         };
-        let row = Self::new(method, truth, &means, shape, ensembles)?;
+        let row = Self::new(method, truth, &means, shape, judge)?;
         Ok(Self { mean_of: Some(j), ..row })
     }
 }
@@ -279,7 +302,7 @@ mod tests {
         // Two black images; errors of 0.2 and 2 on [-1, 1] are 20 and 0 dB.
         let truth = vec![-1.0; 2 * 121];
         let samples = restoration(&[-0.8, 1.0, 1.0, 1.0], 2);
-        let row = Row::new(EPS, &truth, &samples, SHAPE, true).unwrap();
+        let row = Row::new(EPS, &truth, &samples, SHAPE, &Judge::PIXELS).unwrap();
         // Seeds: (20 + 0)/2 and (0 + 0)/2 dB; -0.8 is rounded to f32.
         assert!((row.psnr_db.mean - 5.0).abs() < 1e-5);
         assert!((row.psnr_db.standard_deviation.unwrap() - 50f64.sqrt()).abs() < 1e-5);
@@ -293,7 +316,7 @@ mod tests {
     fn a_mean_is_scored_as_one_estimate() {
         let truth = vec![-1.0; 2 * 121];
         let samples = restoration(&[-0.9, -0.7, -0.8, -0.8], 2);
-        let row = Row::of_means(EPS, &truth, &samples, SHAPE, true).unwrap();
+        let row = Row::of_means(EPS, &truth, &samples, SHAPE, &Judge::PIXELS).unwrap();
         assert!((row.psnr_db.mean - 20.0).abs() < 1e-5);
         assert_eq!(row.psnr_db.standard_deviation, None);
         assert_eq!((row.mean_of, row.nfe, row.seconds), (Some(2), 40, 3.0));
@@ -308,7 +331,7 @@ mod tests {
     fn a_claim_that_fails_says_so() {
         let truth = vec![-1.0; 121];
         let row = |method, value: f32| {
-            Row::new(method, &truth, &restoration(&[value], 1), SHAPE, false).unwrap()
+            Row::new(method, &truth, &restoration(&[value], 1), SHAPE, &Judge::PIXELS).unwrap()
         };
         let one_call = Method::Eps { network: Scope::AllTasks, calls: 1 };
         let mean = |j| Row { mean_of: Some(j), ..row(EPS, -0.8) };

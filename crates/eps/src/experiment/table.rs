@@ -17,6 +17,14 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<Vec<String>>,
 }
 
+/// The scores on AlexNet's features, with their names in files.
+const FEATURES: [(Heading, &str); 4] = [
+    ("LPIPS (AlexNet)", "lpips_alex"),
+    ("FD-AlexNet", "fd_alex"),
+    ("MMD² (AlexNet)", "mmd2_alex"),
+    ("energy score (AlexNet)", "energy_score_alex"),
+];
+
 /// What stands in place of a score that needs more samples.
 const TOO_FEW: &str = "too few samples";
 
@@ -32,6 +40,11 @@ impl Table {
                 "MMD²",
             ]);
         }
+        let features: Vec<(Heading, &str)> = FEATURES
+            .into_iter()
+            .filter(|(_, name)| rows.iter().any(|row| row.features.contains_key(*name)))
+            .collect();
+        headings.extend(features.iter().map(|(heading, _)| *heading));
         headings.push("time (s)");
         let bare = rows.iter().find(|row| matches!(row.method, Method::Unconditional { .. }));
         let bare = bare.map(|row| row.seconds / row.nfe as f64);
@@ -56,6 +69,9 @@ impl Table {
                     score(row.crps_coordinate, 4),
                     score(row.mmd2, 4),
                 ]);
+            }
+            for (_, name) in &features {
+                line.push(score(row.features.get(*name).copied().flatten(), 4));
             }
             line.push(seconds(row.seconds));
             if let Some(bare) = bare {
@@ -122,6 +138,7 @@ mod tests {
             energy_score_fair,
             crps_coordinate: energy_score_fair,
             mmd2: Some(-0.00123),
+            features: BTreeMap::new(),
             undefined: BTreeMap::new(),
         }
     }

@@ -18,7 +18,7 @@ use super::plan::Setting;
 use super::problem::{Problem, test_images};
 use super::run::task;
 use super::sampler::{Sampler, bar_steps};
-use super::scores::Row;
+use super::scores::{Judge, Row};
 use crate::flags::{DeviceFlags, count};
 use crate::{dataset, progress};
 
@@ -154,7 +154,8 @@ impl Arguments {
                 };
             }
         };
-        let row = Row::new(sampler.method, problem.truth(), &drawn, problem.set.shape(), true)?;
+        let row =
+            Row::new(sampler.method, problem.truth(), &drawn, problem.set.shape(), &Judge::PIXELS)?;
         Ok(Trial {
             value,
             energy_score_fair: row.energy_score_fair,

