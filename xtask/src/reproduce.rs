@@ -15,7 +15,7 @@ use crate::setup;
 const RECIPES: &str = "data/networks/fashion";
 
 /// The experiments of `eps experiment`.
-const EXPERIMENTS: [&str; 10] = [
+const EXPERIMENTS: [&str; 13] = [
     "main",
     "steps",
     "zero-shot",
@@ -26,6 +26,9 @@ const EXPERIMENTS: [&str; 10] = [
     "inputs",
     "noise-law",
     "amortized",
+    "warm-start",
+    "extreme",
+    "flow",
 ];
 
 /// The folder of the training configurations of the experiments that train networks of their own.

@@ -20,6 +20,10 @@ pub enum Task {
     GaussianBlur,
     /// Straight motion of 7 to 15 px, circular.
     MotionBlur,
+    /// Nearly all pixels missing at random.
+    ExtremeInpainting,
+    /// 7×7 average pooling.
+    ExtremeSuperResolution,
 }
 
 /// Which law an operator is drawn from.
@@ -41,6 +45,9 @@ impl Task {
         Self::MotionBlur,
     ];
 
+    /// The two tasks beyond these, where little is measured (the paper's Table 7).
+    pub const EXTREME: [Self; 2] = [Self::ExtremeInpainting, Self::ExtremeSuperResolution];
+
     /// The name in configurations, files and commands.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -50,13 +57,15 @@ impl Task {
             Self::SuperResolution => "super-resolution",
             Self::GaussianBlur => "gaussian-blur",
             Self::MotionBlur => "motion-blur",
+            Self::ExtremeInpainting => "extreme-inpainting",
+            Self::ExtremeSuperResolution => "extreme-super-resolution",
         }
     }
 
     /// The task of a name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|task| task.name() == name)
+        Self::ALL.into_iter().chain(Self::EXTREME).find(|task| task.name() == name)
     }
 
     /// Draws an operator for one image of `shape` from a stream.
@@ -68,6 +77,8 @@ impl Task {
     /// | super-resolution | 4×4 means | the same |
     /// | Gaussian blur | width 0.75 px, 11 taps | the same |
     /// | motion blur | length from {7, 9, 11, 13, 15}, angle uniform in [0°, 180°) | the same |
+    /// | extreme inpainting | 95 % of the pixels missing, exactly | the same |
+    /// | extreme super-resolution | 7×7 means | the same |
     ///
     /// For 28×28 images the box is 14×14 with its corner in [2, 12], as this project defines it; at
     /// other sizes the margin is s/16 as in the paper.
@@ -86,6 +97,8 @@ impl Task {
             }),
             Self::BoxInpainting => Operator::Mask(Mask::new(shape, box_mask(draw, shape, stream))?),
             Self::SuperResolution => Operator::AveragePool(AveragePool::new(shape, 4)?),
+            Self::ExtremeInpainting => Operator::Mask(Mask::random(shape, 0.95, stream)?),
+            Self::ExtremeSuperResolution => Operator::AveragePool(AveragePool::new(shape, 7)?),
             Self::GaussianBlur => {
                 Operator::CircularBlur(CircularBlur::new(shape, Kernel::gaussian(0.75, 11)?)?)
             }
@@ -133,13 +146,17 @@ mod tests {
             let Operator::Mask(mask) = &square else { panic!("a box is a mask") };
             let first = mask.observed().iter().position(|seen| !seen).unwrap();
             assert!((2..=12).contains(&(first / 28)) && (2..=12).contains(&(first % 28)));
+            let extreme = Task::ExtremeInpainting.draw(Draw::Test, shape, &stream).unwrap();
+            assert_eq!(rank(&extreme), 784 - 744);
             for draw in [Draw::Training, Draw::Test] {
-                for task in Task::ALL {
+                for task in Task::ALL.into_iter().chain(Task::EXTREME) {
                     let operator = task.draw(draw, shape, &stream).unwrap();
                     assert_eq!(operator.domain(), shape);
                 }
             }
         }
-        assert_eq!(Task::from_name("box-inpainting"), Some(Task::BoxInpainting));
+        for task in Task::ALL.into_iter().chain(Task::EXTREME) {
+            assert_eq!(Task::from_name(task.name()), Some(task));
+        }
     }
 }

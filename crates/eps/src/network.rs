@@ -108,8 +108,10 @@ pub(crate) fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<Stri
         ));
     } else {
         let close: &[Task] = match set.operator(0) {
-            Operator::Mask(_) => &[Task::RandomInpainting, Task::BoxInpainting],
-            Operator::AveragePool(_) => &[Task::SuperResolution],
+            Operator::Mask(_) => {
+                &[Task::RandomInpainting, Task::BoxInpainting, Task::ExtremeInpainting]
+            }
+            Operator::AveragePool(_) => &[Task::SuperResolution, Task::ExtremeSuperResolution],
             Operator::CircularBlur(_) => &[Task::GaussianBlur, Task::MotionBlur],
             Operator::Separable(_) | Operator::Dense(_) => &[],
         };

@@ -121,13 +121,16 @@ impl Contender {
     /// The constant that is tuned for a task, with its starting value: Table 12 of arXiv 2606.17048,
     /// or the published code.
     pub(crate) fn tunable(self, task: Task) -> Tunable {
-        use Task::{BoxInpainting, GaussianBlur, MotionBlur, RandomInpainting, SuperResolution};
+        use Task::{
+            BoxInpainting, ExtremeInpainting, ExtremeSuperResolution, GaussianBlur, MotionBlur,
+            RandomInpainting, SuperResolution,
+        };
         match self {
             Self::Dps => Tunable::length(
                 "ζ",
                 match task {
-                    RandomInpainting => 5.0,
-                    BoxInpainting | SuperResolution => 10.0,
+                    RandomInpainting | ExtremeInpainting => 5.0,
+                    BoxInpainting | SuperResolution | ExtremeSuperResolution => 10.0,
                     GaussianBlur => 1.5,
                     MotionBlur => 2.5,
                 },
@@ -135,24 +138,24 @@ impl Contender {
             Self::DpsPublished => Tunable::length(
                 "ζ",
                 match task {
-                    RandomInpainting | BoxInpainting => 0.5,
-                    SuperResolution | GaussianBlur | MotionBlur => 0.3,
+                    RandomInpainting | BoxInpainting | ExtremeInpainting => 0.5,
+                    SuperResolution | ExtremeSuperResolution | GaussianBlur | MotionBlur => 0.3,
                 },
             ),
             Self::Daps => Tunable::length(
                 "h",
                 match task {
-                    RandomInpainting | BoxInpainting | MotionBlur => 5e-4,
-                    SuperResolution | GaussianBlur => 9e-4,
+                    RandomInpainting | BoxInpainting | ExtremeInpainting | MotionBlur => 5e-4,
+                    SuperResolution | ExtremeSuperResolution | GaussianBlur => 9e-4,
                 },
             ),
             Self::DapsExact => Tunable::length("τ/σ_y", 1.0),
             Self::Mpgd => Tunable::length(
                 "c",
                 match task {
-                    RandomInpainting => 20.0,
+                    RandomInpainting | ExtremeInpainting => 20.0,
                     BoxInpainting => 15.0,
-                    SuperResolution => 30.0,
+                    SuperResolution | ExtremeSuperResolution => 30.0,
                     GaussianBlur => 5.0,
                     MotionBlur => 9.0,
                 },
@@ -227,8 +230,11 @@ impl Contender {
 /// The annealing levels of DAPS (Table 12 of arXiv 2606.17048).
 fn annealing(task: Task) -> Schedule {
     let sigma_max = match task {
-        Task::SuperResolution | Task::GaussianBlur => 30.0,
-        Task::RandomInpainting | Task::BoxInpainting | Task::MotionBlur => 80.0,
+        Task::SuperResolution | Task::ExtremeSuperResolution | Task::GaussianBlur => 30.0,
+        Task::RandomInpainting
+        | Task::BoxInpainting
+        | Task::ExtremeInpainting
+        | Task::MotionBlur => 80.0,
     };
     Schedule::Karras { rho: 7.0, sigma_min: 0.1, sigma_max }
 }

@@ -61,6 +61,12 @@ enum Command {
     NoiseLaw(Box<run::Arguments>),
     /// One network for all tasks against one for each; needs networks of its own
     Amortized(Box<run::Arguments>),
+    /// Training from the prior and from scratch; needs networks of its own
+    WarmStart(Box<run::Arguments>),
+    /// Tasks that measure little; needs networks of its own
+    Extreme(Box<run::Arguments>),
+    /// The posterior velocity of a rectified flow; needs networks of its own
+    Flow(Box<run::Arguments>),
     /// Whether the samples spread as the truth does
     Calibration(Box<run::Arguments>),
     /// Seconds a sample and a call, one sample at a time, against the bare denoiser
@@ -83,6 +89,9 @@ impl Arguments {
             Command::Inputs(arguments) => arguments.run(Experiment::Inputs),
             Command::NoiseLaw(arguments) => arguments.run(Experiment::NoiseLaw),
             Command::Amortized(arguments) => arguments.run(Experiment::Amortized),
+            Command::WarmStart(arguments) => arguments.run(Experiment::WarmStart),
+            Command::Extreme(arguments) => arguments.run(Experiment::Extreme),
+            Command::Flow(arguments) => arguments.run(Experiment::Flow),
             Command::Calibration(arguments) => arguments.run(Experiment::Calibration),
             Command::Runtime(arguments) => arguments.run(Experiment::Runtime),
             Command::Moments(arguments) => arguments.run(),

@@ -8,7 +8,7 @@ use super::contender::Contender;
 use super::method::Method;
 use super::networks::{NetworkUse, Scope};
 use super::profile::Profile;
-use super::variants::{AMORTIZED, INPUTS, NOISE_LAW, Variant};
+use super::variants::{AMORTIZED, EXTREME, FLOW, INPUTS, NOISE_LAW, Variant, WARM_START};
 
 /// An experiment on trained networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -34,6 +34,12 @@ pub(crate) enum Experiment {
     NoiseLaw,
     /// One network for all tasks against one for each (its Table 4).
     Amortized,
+    /// Training from the prior and from scratch (its Figure 4).
+    WarmStart,
+    /// Tasks that measure little (its Table 7).
+    Extreme,
+    /// The posterior velocity of a rectified flow (its Proposition 2).
+    Flow,
 }
 
 impl Experiment {
@@ -50,6 +56,9 @@ impl Experiment {
             Self::Inputs => "inputs",
             Self::NoiseLaw => "noise-law",
             Self::Amortized => "amortized",
+            Self::WarmStart => "warm-start",
+            Self::Extreme => "extreme",
+            Self::Flow => "flow",
         }
     }
 
@@ -66,6 +75,9 @@ impl Experiment {
             Self::Inputs => "What the network reads",
             Self::NoiseLaw => "The law of the noise level in training",
             Self::Amortized => "One network for all tasks",
+            Self::WarmStart => "From the prior and from scratch",
+            Self::Extreme => "Where little is measured",
+            Self::Flow => "A rectified flow",
         }
     }
 
@@ -75,8 +87,16 @@ impl Experiment {
             Self::Inputs => &INPUTS,
             Self::NoiseLaw => &NOISE_LAW,
             Self::Amortized => &AMORTIZED,
+            Self::WarmStart => &WARM_START,
+            Self::Extreme => &EXTREME,
+            Self::Flow => &FLOW,
             _ => &[],
         }
+    }
+
+    /// The tasks that it is about.
+    pub(crate) fn tasks(self) -> Vec<Task> {
+        if self == Self::Extreme { Task::EXTREME.to_vec() } else { Task::ALL.to_vec() }
     }
 }
 
@@ -118,6 +138,8 @@ impl Setting {
             Task::SuperResolution => "Super-resolution",
             Task::GaussianBlur => "Gaussian blur",
             Task::MotionBlur => "Motion blur",
+            Task::ExtremeInpainting => "Inpainting, 95 % missing",
+            Task::ExtremeSuperResolution => "Super-resolution, 7×",
         }
         .to_owned();
         if let Some(missing) = self.missing {
@@ -173,9 +195,21 @@ impl Plan {
             Experiment::PosteriorMean => (posterior_mean(profile, scopes), vec![]),
             Experiment::Ood | Experiment::Calibration => (trained(profile), vec![]),
             Experiment::Runtime => (runtime(profile), vec![]),
-            Experiment::Inputs | Experiment::NoiseLaw | Experiment::Amortized => {
-                (variants(experiment, profile), vec![])
+            Experiment::WarmStart => {
+                let mut methods = vec![Method::ZeroShot { calls: profile.limit(PALETTE_CALLS) }];
+                methods.extend(variants(experiment, profile));
+                (methods, vec![])
             }
+            Experiment::Extreme => {
+                let mut methods = estimates();
+                methods.extend(contenders(profile));
+                methods.extend(variants(experiment, profile).into_iter().skip(1));
+                (methods, vec![])
+            }
+            Experiment::Inputs
+            | Experiment::NoiseLaw
+            | Experiment::Amortized
+            | Experiment::Flow => (variants(experiment, profile), vec![]),
         };
         let in_table = table.len();
         let mut methods = table;

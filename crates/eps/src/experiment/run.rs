@@ -23,7 +23,7 @@ use super::config::{Config, Constant};
 use super::constants::Constants;
 use super::method::{Method, Restoration, linear_mmse, pseudo_inverse, wiener};
 use super::moments::{self, GaussianPrior};
-use super::networks::{self, Loss, NetworkFile, Scope};
+use super::networks::{self, Loss, NetworkFile, NetworkUse, Scope};
 use super::overhead::Overhead;
 use super::plan::{Experiment, Plan, Setting};
 use super::problem::{Problem, test_images};
@@ -223,7 +223,12 @@ impl Run {
         let profile = arguments.sizes(experiment)?;
         let (device, precision) = (arguments.device.apply(), arguments.precision);
         let wanted = |task: &Task| arguments.tasks.is_empty() || arguments.tasks.contains(task);
-        let tasks: Vec<Task> = Task::ALL.into_iter().filter(wanted).collect();
+        let tasks: Vec<Task> = experiment.tasks().into_iter().filter(wanted).collect();
+        if tasks.is_empty() {
+            let known: Vec<&str> = experiment.tasks().iter().map(|task| task.name()).collect();
+            let message = format!("--tasks: {} is about {}", experiment.name(), known.join(", "));
+            return Err(UsageError(message).into());
+        }
         let scopes = arguments.network.map_or(vec![Scope::PerTask, Scope::AllTasks], |s| vec![s]);
         let plan = arguments.plan(experiment, &profile, &tasks, &scopes)?;
 
@@ -234,7 +239,13 @@ impl Run {
         });
         let (mut files, mut loaded) = (Vec::new(), Vec::new());
         for (name, network_use, tasks) in plan.networks() {
-            let file = NetworkFile::find(&folder, &name)?;
+            // Experiments that train networks of their own start from the committed prior.
+            let file = match NetworkFile::find(&folder, &name) {
+                Err(_) if network_use == NetworkUse::Prior && arguments.networks.is_none() => {
+                    NetworkFile::find(&networks::folder(), &name)?
+                }
+                found => found?,
+            };
             let question = (network_use, tasks.as_slice());
             loaded.push((name, file.load(question, set.shape(), device, precision)?));
             files.push(file);

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use eps_math::Schedule;
+use eps_math::{Interpolant, Schedule};
 use eps_model::NetworkDenoiser;
 use eps_sample::{CountNfe, Eps, Estimator, NoiseKeys, Palette, Prior, Solver, ZeroShot};
 use indicatif::ProgressBar;
@@ -112,8 +112,16 @@ impl Sampler<'_> {
             Method::Unconditional { .. } => walk(&Prior { denoiser })?,
             Method::Eps { .. } => walk(&Eps { denoiser, measurement })?,
             Method::Palette { .. } => walk(&Palette { denoiser, measurement })?,
-            Method::Variant { variant, .. } => match variant.network_use {
+            Method::Variant { variant, calls } => match variant.network_use {
                 NetworkUse::Palette => walk(&Palette { denoiser, measurement })?,
+                _ if variant.flow => {
+                    let interpolant = Interpolant::RectifiedFlow;
+                    let sigma_max = self.schedule.sigma_max();
+                    let times = Schedule::UniformTime { interpolant, sigma_max }.sigmas(calls)?;
+                    let (solver, estimator) =
+                        (Solver::Flow { interpolant }, Eps { denoiser, measurement });
+                    solver.sample(&estimator, &times, &keys, problem.set.shape(), self.device)?
+                }
                 NetworkUse::Eps | NetworkUse::Prior => walk(&Eps { denoiser, measurement })?,
             },
             Method::ZeroShot { .. } => walk(&ZeroShot { denoiser, measurement })?,

@@ -1,8 +1,8 @@
 //! The experiments that train networks of their own: what differs between these.
 //!
 //! Their training configurations are `data/experiments/EXPERIMENT/VARIANT.json`; `cargo xtask
-//! reproduce --experiment EXPERIMENT` trains what is missing, always on all five tasks or, where the
-//! name says so, on one.
+//! reproduce --experiment EXPERIMENT` trains what is missing, on all five tasks or, where the name says
+//! so, on one.
 
 use eps_math::Task;
 use serde::Serialize;
@@ -18,14 +18,16 @@ pub(crate) struct Variant {
     pub(crate) label: &'static str,
     /// How it is asked.
     pub(crate) network_use: NetworkUse,
+    /// Whether it is sampled along the velocity of a rectified flow, instead of EDM's ODE.
+    pub(crate) flow: bool,
 }
 
 const fn eps(name: &'static str, label: &'static str) -> Variant {
-    Variant { name, label, network_use: NetworkUse::Eps }
+    Variant { name, label, network_use: NetworkUse::Eps, flow: false }
 }
 
 const fn palette(name: &'static str, label: &'static str) -> Variant {
-    Variant { name, label, network_use: NetworkUse::Palette }
+    Variant { name, label, network_use: NetworkUse::Palette, flow: false }
 }
 
 /// What the network reads, and how its input and output are scaled.
@@ -53,6 +55,31 @@ pub(crate) const AMORTIZED: [Variant; 3] = [
     eps("TASK-share", "one for each task, a fifth of the steps"),
     eps("TASK", "one for each task, as many steps each"),
     eps("all", "one for all tasks"),
+];
+
+/// The start and the number of training steps.
+pub(crate) const WARM_START: [Variant; 12] = [
+    eps("eps-prior-100", "EPS from the prior, 100 steps"),
+    eps("eps-prior-400", "EPS from the prior, 400 steps"),
+    eps("eps-prior-1600", "EPS from the prior, 1,600 steps"),
+    eps("eps-scratch-100", "EPS from scratch, 100 steps"),
+    eps("eps-scratch-400", "EPS from scratch, 400 steps"),
+    eps("eps-scratch-1600", "EPS from scratch, 1,600 steps"),
+    palette("palette-prior-100", "Palette from the prior, 100 steps"),
+    palette("palette-prior-400", "Palette from the prior, 400 steps"),
+    palette("palette-prior-1600", "Palette from the prior, 1,600 steps"),
+    palette("palette-scratch-100", "Palette from scratch, 100 steps"),
+    palette("palette-scratch-400", "Palette from scratch, 400 steps"),
+    palette("palette-scratch-1600", "Palette from scratch, 1,600 steps"),
+];
+
+/// Networks of the tasks that measure little.
+pub(crate) const EXTREME: [Variant; 2] = [palette("palette-TASK", "Palette"), eps("TASK", "EPS")];
+
+/// EPS on two interpolants, each from a prior of its own of equal training.
+pub(crate) const FLOW: [Variant; 2] = [
+    eps("eps-edm", "EPS on EDM's path"),
+    Variant { flow: true, ..eps("eps-flow", "EPS velocity on a rectified flow") },
 ];
 
 impl Variant {

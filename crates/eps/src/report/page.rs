@@ -72,6 +72,13 @@ fn description(setting: Setting) -> String {
             "A square of 14×14 pixels at a random place is missing; the pictures of the measurement \
              show the noise on missing pixels too."
         }
+        Task::ExtremeInpainting => {
+            "95 % of the pixels are missing, chosen at random for each image; the pictures of the \
+             measurement show the noise on missing pixels too."
+        }
+        Task::ExtremeSuperResolution => {
+            "Every measured value is the mean of 7×7 pixels: 4×4 of 28×28."
+        }
         Task::SuperResolution => "Every measured value is the mean of 4×4 pixels: 7×7 of 28×28.",
         Task::GaussianBlur => {
             "A Gaussian of standard deviation 0.75 pixels on 11×11 taps, with wrap-around borders."

@@ -36,6 +36,7 @@ pub(super) fn table(task: Task, dataset: &str) -> Option<Table> {
         Task::SuperResolution => "Super-res (4×)",
         Task::GaussianBlur => "Gaussian deblur",
         Task::MotionBlur => "Motion deblur",
+        Task::ExtremeInpainting | Task::ExtremeSuperResolution => return None,
     };
     let tables: Tables = serde_json::from_str(TABLES).ok()?;
     let rows = tables.tables.get(dataset)?.get(name)?;
