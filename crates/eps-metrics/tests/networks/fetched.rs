@@ -10,6 +10,7 @@ use tch::{Device, Kind, Tensor};
 use crate::inputs::{image_pair, normal};
 
 /// The network of `cargo xtask fetch lpips`, if it was run.
+#[expect(clippy::print_stderr, reason = "whoever runs the tests should know what was skipped")]
 fn fetched(backbone: Backbone) -> Option<FeatureNetwork> {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../.deps/lpips"));
     let path = folder.join(backbone.name()).with_extension("safetensors");
@@ -73,7 +74,6 @@ fn values_grow_with_the_noise() {
     }
 }
 
-/// The features of the published AlexNet, as another implementation has them, are those of conv5.
 #[test]
 fn features_are_not_negative_and_not_all_alike() {
     for backbone in Backbone::ALL {
