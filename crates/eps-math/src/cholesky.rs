@@ -10,6 +10,8 @@ use crate::MathError;
 /// L with S = L Lᵀ, n×n.
 #[derive(Debug, Clone)]
 pub(crate) struct Cholesky {
+    /// L, whose columns are contiguous.
+    lower: Mat<f64>,
     /// Lᵀ: its columns, the rows of L, are contiguous.
     transposed: Mat<f64>,
 }
@@ -18,7 +20,7 @@ impl Cholesky {
     /// Factorises the symmetric matrix whose lower triangle is given.
     pub(crate) fn new(what: &'static str, matrix: MatRef<'_, f64>) -> Result<Self, MathError> {
         let llt = matrix.llt(Side::Lower).map_err(|_| MathError::NotPositiveDefinite(what))?;
-        let factor = Self { transposed: llt.L().transpose().to_owned() };
+        let factor = Self { lower: llt.L().to_owned(), transposed: llt.L().transpose().to_owned() };
         // A pivot of infinity or NaN passes the factorisation.
         if factor.log_determinant().is_finite() {
             Ok(factor)
@@ -33,10 +35,15 @@ impl Cholesky {
 
     /// L⁻¹ r: standard normal coordinates of a deviation r.
     pub(crate) fn whiten(&self, r: &[f64]) -> Vec<f64> {
-        let mut z: Vec<f64> = Vec::with_capacity(r.len());
-        for (i, value) in r.iter().enumerate() {
-            let row = self.row(i);
-            z.push((value - dot(&row[..i], &z)) / row[i]);
+        // By columns: their updates are independent of each other, sums along rows are not.
+        let mut z = r.to_vec();
+        for j in 0..z.len() {
+            let column = &self.lower.col_as_slice(j)[j..];
+            let value = z[j] / column[0];
+            z[j] = value;
+            for (target, l) in z[j + 1..].iter_mut().zip(&column[1..]) {
+                *target -= l * value;
+            }
         }
         z
     }
