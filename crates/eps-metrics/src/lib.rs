@@ -12,6 +12,7 @@
 //! | energy score, the paper's CRPS | [`energy`] | [0, 1] | small |
 //! | mean CRPS of a coordinate | [`energy`] | [0, 1] | small |
 //! | MMD² | [`mmd`] | any scale | 0 (may be negative) |
+//! | sliced Wasserstein-2 | [`sliced`] | any scale | 0 (above it for finite samples) |
 //! | Fréchet distance | [`frechet`] | features | 0 |
 //! | energy ratio, ranks, coverage, spread against error | [`calibration`] | [0, 1] | see there |
 //!
@@ -39,6 +40,7 @@ pub mod fidelity;
 pub mod frechet;
 mod input;
 pub mod mmd;
+pub mod sliced;
 pub mod summary;
 
 pub use error::MetricsError;
