@@ -11,6 +11,7 @@ mod main_experiment;
 pub(crate) mod method;
 mod moments;
 pub(crate) mod networks;
+pub(crate) mod oracle;
 pub(crate) mod problem;
 mod profile;
 pub(crate) mod results;
@@ -31,6 +32,7 @@ pub(crate) struct Arguments {
 enum Experiment {
     Main(Box<main_experiment::Arguments>),
     Moments(moments::Arguments),
+    Oracle(oracle::Arguments),
 }
 
 impl Arguments {
@@ -42,6 +44,7 @@ impl Arguments {
         match &self.experiment {
             Experiment::Main(arguments) => arguments.run(),
             Experiment::Moments(arguments) => arguments.run(),
+            Experiment::Oracle(arguments) => arguments.run(),
         }
     }
 }

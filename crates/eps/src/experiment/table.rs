@@ -4,14 +4,11 @@ use eps_metrics::summary::Spread;
 
 use super::scores::Row;
 
-/// A column's heading, with the unit.
-type Heading = &'static str;
-
 /// A table of text; the first column is flush left, the others are flush right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Table {
-    /// The headings.
-    pub(crate) headings: Vec<Heading>,
+    /// The headings, with their units.
+    pub(crate) headings: Vec<String>,
     /// The rows, each with one text a heading.
     pub(crate) rows: Vec<Vec<String>>,
 }
@@ -54,6 +51,7 @@ impl Table {
             line.push(seconds(row.seconds));
             line
         };
+        let headings = headings.into_iter().map(str::to_owned).collect();
         Self { headings, rows: rows.iter().map(line).collect() }
     }
 
@@ -70,9 +68,11 @@ impl Table {
             });
             format!("{}\n", cells.collect::<Vec<_>>().join("  "))
         };
-        let mut text = line(&self.headings);
+        let text_of =
+            |cells: &[String]| line(&cells.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut text = text_of(&self.headings);
         for row in &self.rows {
-            text += &line(&row.iter().map(String::as_str).collect::<Vec<_>>());
+            text += &text_of(row);
         }
         text
     }

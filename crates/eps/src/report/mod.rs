@@ -1,8 +1,10 @@
 //! The report of an experiment: one page that needs nothing beside itself, and its figures as files.
 
 mod chart;
+pub(crate) mod oracle;
 mod page;
 mod pictures;
+mod scatter;
 
 use std::path::{Path, PathBuf};
 
@@ -78,6 +80,7 @@ fn loss(name: &str, records: &[Loss]) -> Chart {
             line("training", 1, |record| record.train_loss),
             line("validation", 0, |record| record.validation_loss),
         ],
+        band: None,
     }
 }
 
@@ -140,6 +143,7 @@ fn quality(results: &TaskResults) -> Vec<Chart> {
             x: x.clone(),
             y: Axis { label: label.to_owned(), logarithmic: false },
             lines,
+            band: None,
         })
         .collect()
 }
