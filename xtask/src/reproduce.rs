@@ -14,6 +14,9 @@ use crate::setup;
 /// The folder of the networks' training configurations.
 const RECIPES: &str = "data/networks/fashion";
 
+/// The experiment with exact denoisers, which needs neither networks nor data.
+const ORACLE: &str = "oracle";
+
 /// Options of `cargo xtask reproduce`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -21,7 +24,7 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value = "quick")]
     profile: Profile,
     /// Which experiment is run.
-    #[arg(long, default_value = "main", value_parser = ["main"])]
+    #[arg(long, default_value = "main", value_parser = ["main", ORACLE])]
     experiment: String,
     /// Where networks run: `cpu`, `cuda` or `cuda:INDEX`; CUDA brings its own libtorch.
     #[arg(long, default_value = "cpu", value_parser = device)]
@@ -29,7 +32,7 @@ pub(crate) struct Options {
     /// Train every network first instead of taking the committed ones (hours on a CPU).
     #[arg(long)]
     from_scratch: bool,
-    /// Where the results go [default: target/reproduce/fashion].
+    /// Where the results go [default: target/reproduce/fashion; of the oracle target/reproduce/oracle].
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
 }
@@ -70,6 +73,11 @@ impl Options {
 
 /// Sets up, builds, trains where asked to, runs the experiment and prints the report's path.
 pub(crate) fn reproduce(options: &Options) -> Result<()> {
+    let is_oracle = options.experiment == ORACLE;
+    ensure!(
+        !(is_oracle && options.from_scratch),
+        "--from-scratch trains networks, and the experiment {ORACLE} has none: leave it out"
+    );
     setup::setup(options.device != "cpu")?;
     println!("building `eps` in release");
     run(cargo().args(["build", "--release", "--package", "eps"]))?;
@@ -77,6 +85,7 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
     let out = match &options.out {
         Some(out) => std::path::absolute(out)
             .with_context(|| format!("could not resolve --out {}", out.display()))?,
+        None if is_oracle => root().join("target/reproduce/oracle"),
         None => root().join("target/reproduce/fashion"),
     };
     let networks = out.join("networks");
@@ -209,6 +218,14 @@ mod tests {
         assert_eq!(options.profile.name(), "quick");
         assert_eq!((options.experiment.as_str(), options.device.as_str()), ("main", "cpu"));
         assert!(!options.from_scratch);
+    }
+
+    #[test]
+    fn the_oracle_has_no_networks_to_train() {
+        let line = ["reproduce", "--experiment", "oracle", "--from-scratch"];
+        let options = Command::try_parse_from(line).unwrap().options;
+        let error = reproduce(&options).unwrap_err().to_string();
+        assert!(error.contains("--from-scratch") && error.contains("leave it out"), "{error}");
     }
 
     fn recipe(name: &str, start: Option<&str>) -> Recipe {

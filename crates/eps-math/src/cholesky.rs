@@ -14,16 +14,19 @@ pub(crate) struct Cholesky {
     lower: Mat<f64>,
     /// Lᵀ: its columns, the rows of L, are contiguous.
     transposed: Mat<f64>,
+    /// ln det S.
+    log_determinant: f64,
 }
 
 impl Cholesky {
     /// Factorises the symmetric matrix whose lower triangle is given.
     pub(crate) fn new(what: &'static str, matrix: MatRef<'_, f64>) -> Result<Self, MathError> {
         let llt = matrix.llt(Side::Lower).map_err(|_| MathError::NotPositiveDefinite(what))?;
-        let factor = Self { lower: llt.L().to_owned(), transposed: llt.L().transpose().to_owned() };
+        let lower = llt.L().to_owned();
+        let log_determinant = (0..lower.ncols()).map(|i| 2.0 * lower[(i, i)].ln()).sum::<f64>();
         // A pivot of infinity or NaN passes the factorisation.
-        if factor.log_determinant().is_finite() {
-            Ok(factor)
+        if log_determinant.is_finite() {
+            Ok(Self { transposed: lower.transpose().to_owned(), lower, log_determinant })
         } else {
             Err(MathError::NotPositiveDefinite(what))
         }
@@ -73,7 +76,7 @@ impl Cholesky {
 
     /// ln det S.
     pub(crate) fn log_determinant(&self) -> f64 {
-        (0..self.transposed.ncols()).map(|i| 2.0 * self.transposed[(i, i)].ln()).sum()
+        self.log_determinant
     }
 }
 

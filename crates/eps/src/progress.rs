@@ -1,7 +1,7 @@
 //! Progress bars on the terminal's error stream; silent where that is none.
 
 use eps_model::{Denoiser, Query};
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -23,13 +23,18 @@ pub(crate) struct Clock {
     bar: ProgressBar,
     unit: &'static str,
     start: Instant,
-    computed: Cell<u64>,
+    computed: AtomicU64,
 }
 
 impl Clock {
     /// Starts at none of `length` cells.
     pub(crate) fn new(length: u64, unit: &'static str) -> Self {
-        Self { bar: bar(length, "", unit), unit, start: Instant::now(), computed: Cell::new(0) }
+        Self {
+            bar: bar(length, "", unit),
+            unit,
+            start: Instant::now(),
+            computed: AtomicU64::new(0),
+        }
     }
 
     /// Names what is being computed.
@@ -45,10 +50,10 @@ impl Clock {
     /// Passes a cell that was computed, and says so where no bar is seen.
     pub(crate) fn tell(&self, what: &str) {
         self.bar.inc(1);
-        self.computed.set(self.computed.get() + 1);
+        let computed = 1 + self.computed.fetch_add(1, Ordering::Relaxed);
         if self.bar.is_hidden() {
             let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
-            let each = self.start.elapsed().as_secs_f64() / self.computed.get() as f64;
+            let each = self.start.elapsed().as_secs_f64() / computed as f64;
             let left = each * all.saturating_sub(done) as f64;
             eprintln!("{done}/{all} {}, {left:.0} s left: {what}", self.unit);
         }

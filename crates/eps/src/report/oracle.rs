@@ -11,7 +11,9 @@ use super::scatter::{self, Panel};
 use super::write_text;
 use crate::experiment::oracle::judge::Metric;
 use crate::experiment::oracle::method::Method;
-use crate::experiment::oracle::results::{BEYOND, Claim, Results, SettingResults};
+use crate::experiment::oracle::results::{
+    BEYOND, CLAIM_CALLS, Claim, Config, Results, SettingResults,
+};
 use crate::experiment::oracle::setting::SIGMA_Y;
 use crate::experiment::oracle::table::{FLOOR, mean_floor, mean_over, of_setting, summary};
 use crate::experiment::results::make_folder;
@@ -28,7 +30,7 @@ pub(crate) fn write(results: &Results, folder: &Path) -> Result<PathBuf> {
     make_folder(&figures)?;
     for setting in &results.settings {
         let slug = setting.setting.slug();
-        let chart = curves(setting, &results.config.calls);
+        let chart = curves(setting, &results.config);
         write_text(&figures.join(format!("{slug}-sliced-w2.svg")), &chart.file())?;
         if let Some(svg) = clouds(setting, results.most_calls()) {
             write_text(&figures.join(format!("{slug}-samples.svg")), &scatter::file(&svg))?;
@@ -162,7 +164,7 @@ fn clouds(setting: &SettingResults, calls: usize) -> Option<String> {
 fn overview(results: &Results) -> String {
     let most = results.most_calls();
     let claims: Vec<Claim> =
-        results.settings.iter().filter_map(|setting| setting.claim(most)).collect();
+        results.settings.iter().filter_map(|setting| setting.claim()).collect();
     let failing = claims.iter().filter(|claim| !claim.holds).count();
     let verdict = match failing {
         0 => format!("<span class=\"holds\">That holds in all {} settings.</span>", claims.len()),
@@ -172,7 +174,7 @@ fn overview(results: &Results) -> String {
     };
     format!(
         "<h2 id=\"overview\">All settings</h2>\
-         <p>Claim: with {most} calls the samples of EPS by Heun’s method are as close to exact samples \
+         <p>Claim: with {CLAIM_CALLS} calls the samples of EPS by Heun’s method are as close to exact samples \
          as these are to each other, within three standard deviations. {verdict}</p>\
          <figure><div class=\"scroll\" tabindex=\"0\">{}</div><figcaption>Sliced W2 in deviations of \
          the posterior, the mean over settings and measurements: at several numbers of calls over all \
@@ -185,21 +187,21 @@ fn overview(results: &Results) -> String {
 fn group(results: &Results, name: &str, settings: &[&SettingResults]) -> String {
     let most = results.most_calls();
     let charts: String =
-        settings.iter().map(|setting| curves(setting, &results.config.calls).svg()).collect();
+        settings.iter().map(|setting| curves(setting, &results.config).svg()).collect();
     let others: String = Metric::ALL
         .into_iter()
         .filter(|metric| *metric != Metric::SlicedW2)
-        .filter_map(|metric| mean_curves(name, settings, &results.config.calls, metric))
+        .filter_map(|metric| mean_curves(name, settings, &results.config, metric))
         .map(|chart| chart.svg())
         .collect();
     let tables: String = settings
         .iter()
         .map(|setting| {
-            let class = match setting.claim(most) {
+            let class = match setting.claim() {
                 Some(claim) if claim.holds => "holds",
                 _ => "fails",
             };
-            let sentence = setting.claim(most).map_or_else(String::new, |claim| claim.sentence());
+            let sentence = setting.claim().map_or_else(String::new, |claim| claim.sentence());
             format!(
                 "<figure><div class=\"scroll\" tabindex=\"0\">{}</div><figcaption>{}: mean ± standard \
                  deviation over measurements. <span class=\"{class}\">{}</span></figcaption></figure>",
@@ -249,13 +251,13 @@ fn style(method: Method) -> Style {
 }
 
 /// Sliced W2 of every method in one setting.
-fn curves(setting: &SettingResults, calls: &[usize]) -> Chart {
+fn curves(setting: &SettingResults, config: &Config) -> Chart {
     let metric = Metric::SlicedW2;
     let line = |method: Method| {
         let curve = setting.curves.iter().find(|curve| curve.method == method)?;
         let point =
             |calls: &usize| Some((curve.nfe(*calls) as f64, curve.spread(*calls, metric)?.mean));
-        Some(calls.iter().filter_map(point).collect())
+        Some(config.calls_of(method).iter().filter_map(point).collect())
     };
     let band = setting.floor(metric).map(|floor| {
         let deviation = floor.standard_deviation.unwrap_or(0.0);
@@ -268,7 +270,7 @@ fn curves(setting: &SettingResults, calls: &[usize]) -> Chart {
 fn mean_curves(
     name: &str,
     settings: &[&SettingResults],
-    calls: &[usize],
+    config: &Config,
     metric: Metric,
 ) -> Option<Chart> {
     let floor = mean_floor(settings, metric)?;
@@ -283,7 +285,7 @@ fn mean_curves(
             let value = mean_over(settings, method, *calls, metric)?;
             Some((method.nfe(*calls) as f64, value.max(lowest)))
         };
-        Some(calls.iter().filter_map(point).collect())
+        Some(config.calls_of(method).iter().filter_map(point).collect())
     };
     let band = (metric != Metric::Mmd2).then_some((floor, floor));
     Some(chart(format!("{}, {name}", metric.label()), metric, &line, band))

@@ -46,7 +46,7 @@ impl FromStr for Profile {
                 calls: vec![5, 20],
                 tuning_measurements: 1,
                 tuning_samples: 64,
-                floor_pairs: 3,
+                floor_pairs: 5,
             },
             // The plane, and every operator once: minutes.
             "quick" => Self {
@@ -61,25 +61,26 @@ impl FromStr for Profile {
                 calls: vec![5, 10, 20, 50, 100, 200],
                 tuning_measurements: 1,
                 tuning_samples: 128,
-                floor_pairs: 5,
+                floor_pairs: 10,
             },
-            // Every setting at every noise level.
+            // Every space and every operator at every noise level: hours of one core.
             "full" => Self {
                 name: "full",
-                settings: [
-                    Setting::all(&[(Space::Plane, Law::Gaussian), plane], &SIGMAS_Y),
-                    Setting::all(&[(Space::Four, Law::Gaussian)], &SIGMAS_Y),
-                    Setting::all(&[(Space::Four, Law::Mixture)], &SIGMAS_Y),
-                    Setting::all(&[(Space::Eight, Law::Gaussian)], &SIGMAS_Y),
-                    Setting::all(&[(Space::Eight, Law::Mixture)], &SIGMAS_Y),
-                ]
-                .concat(),
-                measurements: 4,
+                settings: Setting::all(
+                    &[
+                        (Space::Plane, Law::Gaussian),
+                        plane,
+                        (Space::Four, Law::Mixture),
+                        (Space::Eight, Law::Gaussian),
+                    ],
+                    &SIGMAS_Y,
+                ),
+                measurements: 2,
                 samples: 1000,
                 calls: vec![5, 10, 20, 50, 100, 200, 500, 1000],
                 tuning_measurements: 2,
                 tuning_samples: 128,
-                floor_pairs: 5,
+                floor_pairs: 10,
             },
             _ => {
                 return Err(format!("the profile {name:?} is unknown: use {}", NAMES.join(", ")));
@@ -101,7 +102,7 @@ mod tests {
             assert!(profile.samples >= 2 && profile.tuning_samples >= 2);
         }
         let full: Profile = "full".parse().unwrap();
-        assert_eq!(full.settings.len(), 66);
+        assert_eq!(full.settings.len(), 3 * (1 + 1 + 5 + 5));
         assert_eq!(full.calls.last(), Some(&1000));
         let error = "fast".parse::<Profile>().unwrap_err();
         assert_eq!(error, "the profile \"fast\" is unknown: use smoke, quick, full");

@@ -32,7 +32,7 @@ pub(crate) struct Config {
     pub(crate) measurements: usize,
     /// Samples of each measurement.
     pub(crate) samples: usize,
-    /// Calls of the denoiser a sample, ascending.
+    /// Calls of the denoiser a sample, ascending; EPS by Heun's method makes [`CLAIM_CALLS`] as well.
     pub(crate) calls: Vec<usize>,
     /// Measurements on which constants are chosen.
     pub(crate) tuning_measurements: usize,
@@ -40,6 +40,18 @@ pub(crate) struct Config {
     pub(crate) tuning_samples: usize,
     /// Pairs of exact sets of each measurement, for the floor.
     pub(crate) floor_pairs: usize,
+}
+
+impl Config {
+    /// The numbers of calls of a method's curve.
+    pub(crate) fn calls_of(&self, method: Method) -> Vec<usize> {
+        let mut calls = self.calls.clone();
+        if method == Method::EpsHeun && !calls.contains(&CLAIM_CALLS) {
+            calls.push(CLAIM_CALLS);
+            calls.sort_unstable();
+        }
+        calls
+    }
 }
 
 /// One number of calls of one method on one measurement.
@@ -126,14 +138,14 @@ impl SettingResults {
         Spread::of(&values?).ok()
     }
 
-    /// The claim that this setting speaks to.
-    pub(crate) fn claim(&self, calls: usize) -> Option<Claim> {
+    /// The claim about EPS in this setting.
+    pub(crate) fn claim(&self) -> Option<Claim> {
         let curve = self.curves.iter().find(|curve| curve.method == Method::EpsHeun)?;
         let floor = self.floor(Metric::SlicedW2)?;
         let bound = floor.mean + FLOOR_DEVIATIONS * floor.standard_deviation.unwrap_or(0.0);
-        let found = curve.spread(calls, Metric::SlicedW2);
+        let found = curve.spread(CLAIM_CALLS, Metric::SlicedW2);
         Some(Claim {
-            nfe: curve.nfe(calls),
+            nfe: curve.nfe(CLAIM_CALLS),
             sliced_w2: found.map(|spread| spread.mean),
             floor: floor.mean,
             bound,
@@ -142,10 +154,13 @@ impl SettingResults {
     }
 }
 
+/// The calls that the claim about EPS grants, the most that a run of Heun's method makes of them.
+pub(crate) const CLAIM_CALLS: usize = 1000;
+
 /// Standard deviations above the floor's mean that the claim grants.
 pub(crate) const FLOOR_DEVIATIONS: f64 = 3.0;
 
-/// The claim: samples of EPS with Heun's method and the most calls are as close to exact samples as
+/// The claim: samples of EPS with Heun's method and [`CLAIM_CALLS`] are as close to exact samples as
 /// these are to each other.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Claim {
@@ -218,8 +233,7 @@ impl Results {
     /// # Errors
     /// A file that cannot be written.
     pub(crate) fn write_json(&self, path: &Path) -> Result<()> {
-        let settings: Vec<Value> =
-            self.settings.iter().map(|results| setting_json(results, self.most_calls())).collect();
+        let settings: Vec<Value> = self.settings.iter().map(setting_json).collect();
         let record = json!({
             "format_version": 1,
             "config": self.config,
@@ -231,7 +245,7 @@ impl Results {
     }
 }
 
-fn setting_json(results: &SettingResults, most_calls: usize) -> Value {
+fn setting_json(results: &SettingResults) -> Value {
     let spreads = |of: &dyn Fn(Metric) -> Option<Spread>| {
         Metric::ALL
             .into_iter()
@@ -272,7 +286,7 @@ fn setting_json(results: &SettingResults, most_calls: usize) -> Value {
         "label": results.setting.label(),
         "floor": spreads(&|metric| results.floor(metric)),
         "methods": results.curves.iter().map(curve).collect::<Vec<_>>(),
-        "claim": results.claim(most_calls),
+        "claim": results.claim(),
     })
 }
 
@@ -310,8 +324,8 @@ mod tests {
 
     fn results(of_eps: &[Option<f64>]) -> SettingResults {
         let point = |value: &Option<f64>| Point {
-            calls: 20,
-            nfe: 19,
+            calls: CLAIM_CALLS,
+            nfe: 999,
             constant: None,
             score: value.map(score),
             samples: Vec::new(),
@@ -330,9 +344,9 @@ mod tests {
     #[test]
     fn a_claim_compares_with_the_floor() {
         // The floor is 0.2 ± 0.1: up to 0.5 holds.
-        let claim = |of_eps: &[Option<f64>]| results(of_eps).claim(20).unwrap();
+        let claim = |of_eps: &[Option<f64>]| results(of_eps).claim().unwrap();
         let holds = claim(&[Some(0.4), Some(0.5)]);
-        assert!(holds.holds && (holds.bound - 0.5).abs() < 1e-12 && holds.nfe == 19);
+        assert!(holds.holds && (holds.bound - 0.5).abs() < 1e-12 && holds.nfe == 999);
         assert!(holds.sentence().ends_with("claimed ≤ 0.5000: holds"), "{}", holds.sentence());
         assert!(!claim(&[Some(0.4), Some(0.7)]).holds);
         let diverged = claim(&[Some(0.4), None]);
@@ -341,7 +355,7 @@ mod tests {
 
     #[test]
     fn the_record_has_spreads_and_counts_what_diverged() {
-        let value = setting_json(&results(&[Some(0.4), None]), 20);
+        let value = setting_json(&results(&[Some(0.4), None]));
         assert_eq!(value["methods"][0]["curve"][0]["diverged"], 1);
         assert!(value["methods"][0]["curve"][0]["over_measurements"]["sliced_w2"].is_null());
         assert_eq!(value["floor"]["sliced_w2"]["n"], 3);

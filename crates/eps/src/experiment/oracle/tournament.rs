@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use eps_data::digest::sha256_file;
+use rayon::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -65,8 +66,9 @@ impl<'a> Tournament<'a> {
         let each = (methods.len() + 1) * measurements;
         let tuned = methods.iter().filter(|method| method.tuned().is_some()).count();
         let clock = Clock::new((settings.len() * (each + tuned)) as u64, "cells");
+        // Settings side by side: no cell shares a tensor with another.
         let results =
-            settings.iter().map(|setting| self.setting(setting, &clock)).collect::<Result<_>>();
+            settings.par_iter().map(|setting| self.setting(setting, &clock)).collect::<Result<_>>();
         clock.finish();
         results
     }
@@ -209,7 +211,7 @@ impl<'a> Tournament<'a> {
             let samples = cloud(&shown[..shown.len().min(2 * SHOWN)]);
             Ok(Point { calls: *calls, nfe: drawn.nfe, constant, score, samples })
         };
-        self.config.calls.iter().map(point).collect()
+        self.config.calls_of(method).iter().map(point).collect()
     }
 }
 
