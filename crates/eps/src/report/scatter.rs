@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn points_are_placed_and_those_outside_left_out() {
-        assert_eq!(path(&[[0.0, 0.0], [1.2, 1.2], [5.0, 0.0]]), "M88.0 88.0h0M176.0 0.0h0");
+        assert_eq!(path(&[[0.0, 0.0], [0.6, 1.1], [5.0, 0.0]]), "M88.0 88.0h0M132.0 7.3h0");
         let panel = |title: &str| Panel {
             title: title.to_owned(),
             note: String::new(),

@@ -59,7 +59,7 @@ impl FromStr for Profile {
                 measurements: 2,
                 samples: 500,
                 calls: vec![5, 10, 20, 50, 100, 200],
-                tuning_measurements: 1,
+                tuning_measurements: 2,
                 tuning_samples: 128,
                 floor_pairs: 10,
             },
