@@ -86,6 +86,8 @@ const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 250.0;
 /// Left, right, top and bottom of the plot.
 const PLOT: (f64, f64, f64, f64) = (56.0, 290.0, 30.0, 208.0);
+/// The most ticks of a logarithmic axis that do not crowd.
+const MOST_TICKS: usize = 12;
 /// The height of a label at a line's end.
 const LABEL: f64 = 13.0;
 
@@ -130,7 +132,7 @@ impl Scale {
         self.start + (value - self.from) / (self.to - self.from) * (self.end - self.start)
     }
 
-    /// About five round values, or 1, 2 and 5 times the powers of ten.
+    /// About five round values, or 1, 2 and 5 times the powers of ten, or these alone if they are many.
     fn ticks(&self) -> Vec<f64> {
         if self.logarithmic {
             let powers = self.from.floor() as i32..=self.to.ceil() as i32;
@@ -138,6 +140,10 @@ impl Scale {
                 .flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(power)))
                 .filter(|tick| (self.from - 1e-9..=self.to + 1e-9).contains(&tick.log10()))
                 .collect();
+            if ticks.len() > MOST_TICKS {
+                let power = |tick: &f64| (tick.log10() - tick.log10().round()).abs() < 1e-9;
+                return ticks.into_iter().filter(power).collect();
+            }
             if ticks.len() >= 2 {
                 return ticks;
             }
@@ -333,6 +339,8 @@ mod tests {
         let places = [1.0, 10.0, 100.0].map(|value| scale.place(value));
         assert!((places[0]).abs() < 1e-12 && (places[1] - 5.0).abs() < 1e-12);
         assert_eq!(scale.ticks(), [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]);
+        let wide = Scale::new(&axis, [0.1, 1e4].into_iter(), 0.0, 10.0, 0.0);
+        assert_eq!(wide.ticks(), [0.1, 1.0, 10.0, 100.0, 1000.0, 10_000.0]);
     }
 
     #[test]
