@@ -15,7 +15,7 @@ use crate::setup;
 const RECIPES: &str = "data/networks/fashion";
 
 /// The experiments of `eps experiment`.
-const EXPERIMENTS: [&str; 13] = [
+const EXPERIMENTS: [&str; 14] = [
     "main",
     "steps",
     "zero-shot",
@@ -29,6 +29,7 @@ const EXPERIMENTS: [&str; 13] = [
     "warm-start",
     "extreme",
     "flow",
+    ORACLE,
 ];
 
 /// The folder of the training configurations of the experiments that train networks of their own.
@@ -36,6 +37,9 @@ const OWN_RECIPES: &str = "data/experiments";
 
 /// The steps of a training in the profile `smoke`.
 const SMOKE_STEPS: &str = "2";
+
+/// The experiment with exact denoisers, which needs neither networks nor data.
+const ORACLE: &str = "oracle";
 
 /// Options of `cargo xtask reproduce`.
 #[derive(Debug, Args)]
@@ -94,6 +98,11 @@ impl Options {
 
 /// Sets up, builds, trains where asked to, runs the experiment and prints the report's path.
 pub(crate) fn reproduce(options: &Options) -> Result<()> {
+    let is_oracle = options.experiment == ORACLE;
+    ensure!(
+        !(is_oracle && options.from_scratch),
+        "--from-scratch trains networks, and the experiment {ORACLE} has none: leave it out"
+    );
     setup::setup(options.device != "cpu")?;
     println!("building `eps` in release");
     run(cargo().args(["build", "--release", "--package", "eps"]))?;
@@ -252,6 +261,14 @@ mod tests {
         assert_eq!(options.profile.name(), "quick");
         assert_eq!((options.experiment.as_str(), options.device.as_str()), ("main", "cpu"));
         assert!(!options.from_scratch);
+    }
+
+    #[test]
+    fn the_oracle_has_no_networks_to_train() {
+        let line = ["reproduce", "--experiment", "oracle", "--from-scratch"];
+        let options = Command::try_parse_from(line).unwrap().options;
+        let error = reproduce(&options).unwrap_err().to_string();
+        assert!(error.contains("--from-scratch") && error.contains("leave it out"), "{error}");
     }
 
     fn recipe(name: &str, start: Option<&str>) -> Recipe {

@@ -10,18 +10,23 @@ use crate::MathError;
 /// L with S = L Lᵀ, n×n.
 #[derive(Debug, Clone)]
 pub(crate) struct Cholesky {
+    /// L, whose columns are contiguous.
+    lower: Mat<f64>,
     /// Lᵀ: its columns, the rows of L, are contiguous.
     transposed: Mat<f64>,
+    /// ln det S.
+    log_determinant: f64,
 }
 
 impl Cholesky {
     /// Factorises the symmetric matrix whose lower triangle is given.
     pub(crate) fn new(what: &'static str, matrix: MatRef<'_, f64>) -> Result<Self, MathError> {
         let llt = matrix.llt(Side::Lower).map_err(|_| MathError::NotPositiveDefinite(what))?;
-        let factor = Self { transposed: llt.L().transpose().to_owned() };
+        let lower = llt.L().to_owned();
+        let log_determinant = (0..lower.ncols()).map(|i| 2.0 * lower[(i, i)].ln()).sum::<f64>();
         // A pivot of infinity or NaN passes the factorisation.
-        if factor.log_determinant().is_finite() {
-            Ok(factor)
+        if log_determinant.is_finite() {
+            Ok(Self { transposed: lower.transpose().to_owned(), lower, log_determinant })
         } else {
             Err(MathError::NotPositiveDefinite(what))
         }
@@ -33,10 +38,15 @@ impl Cholesky {
 
     /// L⁻¹ r: standard normal coordinates of a deviation r.
     pub(crate) fn whiten(&self, r: &[f64]) -> Vec<f64> {
-        let mut z: Vec<f64> = Vec::with_capacity(r.len());
-        for (i, value) in r.iter().enumerate() {
-            let row = self.row(i);
-            z.push((value - dot(&row[..i], &z)) / row[i]);
+        // By columns: their updates are independent of each other, sums along rows are not.
+        let mut z = r.to_vec();
+        for j in 0..z.len() {
+            let column = &self.lower.col_as_slice(j)[j..];
+            let value = z[j] / column[0];
+            z[j] = value;
+            for (target, l) in z[j + 1..].iter_mut().zip(&column[1..]) {
+                *target -= l * value;
+            }
         }
         z
     }
@@ -66,7 +76,7 @@ impl Cholesky {
 
     /// ln det S.
     pub(crate) fn log_determinant(&self) -> f64 {
-        (0..self.transposed.ncols()).map(|i| 2.0 * self.transposed[(i, i)].ln()).sum()
+        self.log_determinant
     }
 }
 

@@ -83,6 +83,12 @@ pub enum MetricsError {
         "the distance of the samples' mean from its target is zero in every image: the energy ratio needs samples with an error"
     )]
     ZeroDistance,
+    /// A direction of projection has length 0.
+    #[error("direction {index} has length 0: give directions that differ from 0")]
+    NoDirection {
+        /// The number of the first such direction.
+        index: usize,
+    },
     /// No pixel has a large enough standard deviation.
     #[error(
         "no pixel has a standard deviation above {min_sd}: lower the threshold or check that the samples differ"

@@ -13,6 +13,7 @@
 //! | energy score, the paper's CRPS | [`energy`] | [0, 1] | small |
 //! | mean CRPS of a coordinate | [`energy`] | [0, 1] | small |
 //! | MMD² | [`mmd`] | any scale | 0 (may be negative) |
+//! | sliced Wasserstein-2 | [`sliced`] | any scale | 0 (above it for finite samples) |
 //! | Fréchet distance | [`frechet`] | features | 0 |
 //! | LPIPS, distances on pretrained networks' features, FID | `networks` | [-1, 1] | 0 |
 //! | energy ratio, ranks, coverage, spread against error | [`calibration`] | [0, 1] | see there |
@@ -45,6 +46,7 @@ mod input;
 pub mod mmd;
 #[cfg(feature = "networks")]
 pub mod networks;
+pub mod sliced;
 pub mod summary;
 
 pub use error::MetricsError;

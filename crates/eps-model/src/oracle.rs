@@ -4,6 +4,7 @@ use eps_math::operator::OperatorSpec;
 use eps_math::pivot;
 use eps_math::prior::{Mixture, Smoothed};
 use eps_math::{Level, Real as _, Shape};
+use rayon::prelude::*;
 use tch::{Device, Tensor};
 
 use crate::{Denoiser, Field, Noise, Query};
@@ -38,45 +39,54 @@ impl Oracle<'_> {
     fn ask(
         &self,
         query: &Query<'_>,
-        answer: impl Fn(&Smoothed<'_>, usize, &[f64]) -> Vec<f64>,
+        answer: impl Fn(&Smoothed<'_>, usize, &[f64]) -> Vec<f64> + Sync,
     ) -> Tensor {
         let size = query.mu.size();
         let n = self.prior.dimension();
         let mu = values(query.mu);
         assert_eq!(mu.len(), size[0] as usize * n, "images of the prior's dimension {n}");
         let (alphas, betas) = (values(&query.level.alpha.0), values(&query.level.beta.0));
-        // Neighbours in a batch mostly share operator and level: one factorisation serves them.
-        let mut last: Option<(NoiseKey, Smoothed<'_>)> = None;
+        let key = |i: usize| NoiseKey {
+            alpha: alphas[i % alphas.len()],
+            beta: betas[i % betas.len()],
+            operator: match query.noise {
+                Noise::Isotropic => None,
+                Noise::Anisotropic { measurement, .. } | Noise::Observed(measurement) => {
+                    Some(measurement.operator().operators()[i].spec())
+                }
+            },
+        };
+        let items = mu.len() / n;
         let mut answers = Vec::with_capacity(mu.len());
-        for (i, mu) in mu.chunks_exact(n).enumerate() {
-            let level = Level { alpha: alphas[i % alphas.len()], beta: betas[i % betas.len()] };
-            let key = NoiseKey {
-                alpha: level.alpha,
-                beta: level.beta,
-                operator: match query.noise {
-                    Noise::Isotropic => None,
-                    Noise::Anisotropic { measurement, .. } | Noise::Observed(measurement) => {
-                        Some(measurement.operator().operators()[i].spec())
-                    }
-                },
-            };
-            if last.as_ref().is_none_or(|(of, _)| *of != key) {
-                let smoothed = match query.noise {
-                    Noise::Isotropic => self.prior.smoothed_isotropic(level.sigma()),
-                    Noise::Anisotropic { measurement, .. } | Noise::Observed(measurement) => {
-                        let operator = &measurement.operator().operators()[i];
-                        let sigma_star = pivot::sigma_star(operator, measurement.sigma_y(), &level);
-                        self.prior.smoothed(sigma_star.as_ref())
-                    }
-                };
-                last =
-                    Some((key, smoothed.expect("the noise of a level with α, β > 0 is positive")));
-            }
-            if let Some((_, smoothed)) = &last {
-                answers.extend(answer(smoothed, i, mu));
-            }
+        let mut start = 0;
+        while start < items {
+            // Neighbours in a batch mostly share operator and level: one factorisation serves them.
+            let first = key(start);
+            let end = (start + 1..items).find(|i| key(*i) != first).unwrap_or(items);
+            let smoothed = self.smoothed(query, start, &first);
+            let run = &mu[start * n..end * n];
+            let of_item = |(i, mu): (usize, &[f64])| answer(&smoothed, start + i, mu);
+            // An item's answer does not depend on the thread that computes it.
+            let of_run: Vec<Vec<f64>> =
+                run.par_chunks_exact(n).with_min_len(64).enumerate().map(of_item).collect();
+            answers.extend(of_run.into_iter().flatten());
+            start = end;
         }
         Tensor::from_slice(&answers).view(size.as_slice()).to_device(query.mu.device())
+    }
+
+    /// The prior smoothed by the noise of a batch item.
+    fn smoothed(&self, query: &Query<'_>, item: usize, key: &NoiseKey) -> Smoothed<'_> {
+        let level = Level { alpha: key.alpha, beta: key.beta };
+        let smoothed = match query.noise {
+            Noise::Isotropic => self.prior.smoothed_isotropic(level.sigma()),
+            Noise::Anisotropic { measurement, .. } | Noise::Observed(measurement) => {
+                let operator = &measurement.operator().operators()[item];
+                let sigma_star = pivot::sigma_star(operator, measurement.sigma_y(), &level);
+                self.prior.smoothed(sigma_star.as_ref())
+            }
+        };
+        smoothed.expect("the noise of a level with α, β > 0 is positive")
     }
 }
 

@@ -1,6 +1,9 @@
 //! Progress bars on the terminal's error stream; silent where that is none.
 
 use eps_model::{Denoiser, Query};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
 use indicatif::{ProgressBar, ProgressStyle};
 use tch::Tensor;
 
@@ -14,6 +17,59 @@ pub(crate) fn bar(length: u64, what: &str, unit: &str) -> ProgressBar {
 
 /// The steps of a bar that a call with a backward pass takes: the time of about so many calls.
 pub(crate) const WITH_BACKWARD: u64 = 3;
+
+/// The progress of a run: a bar on a terminal, a line a cell elsewhere.
+///
+/// The time left is judged by what was computed, not by what was stored.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    /// The bar, to be advanced by whoever computes.
+    pub(crate) bar: ProgressBar,
+    unit: &'static str,
+    start: Instant,
+    stored: AtomicU64,
+}
+
+impl Clock {
+    /// Starts at none of `length` steps.
+    pub(crate) fn new(length: u64, unit: &'static str) -> Self {
+        let bar = bar(length, "", unit);
+        Self { bar, unit, start: Instant::now(), stored: AtomicU64::new(0) }
+    }
+
+    /// Names what is being computed.
+    pub(crate) fn start(&self, what: &str) {
+        self.bar.set_prefix(what.to_owned());
+    }
+
+    /// Passes a step whose result was stored.
+    pub(crate) fn skip(&self) {
+        self.stored.fetch_add(1, Ordering::Relaxed);
+        self.bar.inc(1);
+    }
+
+    /// Says what is done, where no bar is seen.
+    pub(crate) fn tell(&self, what: &str) {
+        if !self.bar.is_hidden() {
+            return;
+        }
+        let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
+        let computed = done.saturating_sub(self.stored.load(Ordering::Relaxed));
+        let left = match computed {
+            0 => String::new(),
+            computed => {
+                let each = self.start.elapsed().as_secs_f64() / computed as f64;
+                format!(", {:.0} s left", each * all.saturating_sub(done) as f64)
+            }
+        };
+        eprintln!("{done}/{all} {}{left}: {what}", self.unit);
+    }
+
+    /// Removes the bar.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
 
 /// A denoiser that advances a bar at every call.
 #[derive(Debug)]

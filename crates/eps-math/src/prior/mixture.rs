@@ -98,8 +98,23 @@ impl Mixture {
     /// If x does not have n values.
     #[must_use]
     pub fn score(&self, x: &[f64]) -> Vec<f64> {
-        let probabilities = softmax(&self.joint_log_densities(x));
-        average(&probabilities, self.components.iter().map(|c| c.score(x)))
+        average(&self.responsibilities(x), self.components.iter().map(|c| c.score(x)))
+    }
+
+    /// The probability of every component given x, of sum 1.
+    ///
+    /// ```text
+    /// r_k = w_k N(x; m_k, C_k) / p(x)
+    /// ```
+    ///
+    /// The mean of the prior's r_k over the posterior p(x₀ | y) is the posterior's weight w_k',
+    /// because y says nothing more about the component once x₀ is known.
+    ///
+    /// # Panics
+    /// If x does not have n values.
+    #[must_use]
+    pub fn responsibilities(&self, x: &[f64]) -> Vec<f64> {
+        softmax(&self.joint_log_densities(x))
     }
 
     /// ln w_k + ln N(x; m_k, C_k) for every component.

@@ -186,3 +186,25 @@ fn bad_priors_are_named() {
     assert!(matches!(prior.smoothed(eye(3).as_ref()), Err(MathError::Length { .. })));
     assert_eq!(mask.domain().len(), 2);
 }
+
+#[test]
+fn responsibilities_average_to_the_weights_of_the_posterior() {
+    let count = 1000;
+    for (name, operator) in operators() {
+        let prior = mixture(operator.domain().len());
+        let x_0 = prior.sample(&Stream::named(0, "image"));
+        let y = measure(&operator, &x_0, 0.3, &Stream::named(0, "noise"));
+        let posterior = prior.posterior(&operator, &y, 0.3).unwrap();
+        let mut mean = vec![0.0; prior.components().len()];
+        for sample in 0..count {
+            let x = posterior.sample(&Stream::new(9, 0, sample, 0));
+            let given = prior.responsibilities(&x);
+            assert!((given.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+            mean.iter_mut().zip(given).for_each(|(m, r)| *m += r / count as f64);
+        }
+        for (found, weight) in mean.iter().zip(posterior.weights()) {
+            // A probability has a variance of at most 1/4: five standard errors.
+            assert!((found - weight).abs() < 2.5 / f64::sqrt(count as f64), "{name}");
+        }
+    }
+}

@@ -11,4 +11,5 @@ mod frechet;
 mod golden;
 mod inputs;
 mod mmd;
+mod sliced;
 mod summary;

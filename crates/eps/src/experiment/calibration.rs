@@ -99,7 +99,7 @@ pub(crate) fn table(rows: &[Calibration]) -> Table {
         line
     };
     Table {
-        headings: vec![
+        headings: [
             "method",
             "energy ratio",
             "with an 11th sample",
@@ -107,7 +107,9 @@ pub(crate) fn table(rows: &[Calibration]) -> Table {
             "80 % interval",
             "90 % interval",
             "pixels ranked",
-        ],
+        ]
+        .map(str::to_owned)
+        .to_vec(),
         rows: rows.iter().map(line).collect(),
     }
 }

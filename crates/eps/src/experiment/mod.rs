@@ -13,6 +13,7 @@ mod contender;
 pub(crate) mod method;
 mod moments;
 pub(crate) mod networks;
+pub(crate) mod oracle;
 mod overhead;
 pub(crate) mod plan;
 pub(crate) mod problem;
@@ -72,6 +73,7 @@ enum Command {
     /// Seconds a sample and a call, one sample at a time, against the bare denoiser
     Runtime(Box<run::Arguments>),
     Moments(moments::Arguments),
+    Oracle(oracle::Arguments),
 }
 
 impl Arguments {
@@ -95,6 +97,7 @@ impl Arguments {
             Command::Calibration(arguments) => arguments.run(Experiment::Calibration),
             Command::Runtime(arguments) => arguments.run(Experiment::Runtime),
             Command::Moments(arguments) => arguments.run(),
+            Command::Oracle(arguments) => arguments.run(),
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -13,7 +12,6 @@ use eps_math::{Schedule, Task};
 use eps_metrics::networks::Backbone;
 use eps_model::{NetworkDenoiser, Precision};
 use eps_sample::SampleError;
-use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use tch::Device;
 
@@ -34,7 +32,8 @@ use super::scores::{Judge, Row, Verdict, claims};
 use super::table::Table;
 use crate::feature_networks::{self, FeatureNetworks};
 use crate::flags::{DeviceFlags, UsageError, count};
-use crate::{dataset, progress, record, report};
+use crate::progress::Clock;
+use crate::{dataset, record, report};
 
 /// Images of a cell, or more where as many are restored at once: a run that is cut off loses the
 /// work on one cell.
@@ -381,12 +380,12 @@ impl Run {
             .iter()
             .filter(|cell| cell.restoration.is_none())
             .map(|cell| bar_steps(cell.method, batch, cell.images.len(), samples));
-        let clock = Clock::new(missing.sum());
+        let clock = Clock::new(missing.sum(), "network passes");
         let mut warm = String::new();
         for cell in cells.iter_mut().filter(|cell| cell.restoration.is_none()) {
             let problem = &self.problems[cell.problem];
             let what = format!("{}: {}", problem.setting.name(), cell.method.label());
-            clock.bar.set_prefix(what.clone());
+            clock.start(&what);
             match self.restore(problem, cell, &mut warm, &clock).with_context(|| what.clone()) {
                 Ok(restoration) => {
                     self.cells.store(&cell.name, cell.key.clone(), &restoration)?;
@@ -397,7 +396,7 @@ impl Run {
             }
             clock.tell(&what);
         }
-        clock.bar.finish_and_clear();
+        clock.finish();
         let seconds = cells.iter().flat_map(|cell| &cell.restoration).map(|r| r.seconds).sum();
         let tasks = self.score(cells)?;
         let overhead = match self.config.experiment {
@@ -568,30 +567,6 @@ fn constants(plan: &Plan, tuned: &Constants) -> Vec<Constant> {
         }
     }
     constants
-}
-
-/// The progress of a run: a bar on a terminal, a line a cell elsewhere.
-#[derive(Debug)]
-struct Clock {
-    bar: ProgressBar,
-    start: Instant,
-}
-
-impl Clock {
-    fn new(calls: u64) -> Self {
-        Self { bar: progress::bar(calls, "", "network passes"), start: Instant::now() }
-    }
-
-    /// Says what is done, where no bar is seen.
-    fn tell(&self, what: &str) {
-        if !self.bar.is_hidden() {
-            return;
-        }
-        let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
-        let left = self.start.elapsed().as_secs_f64() * (all - done) as f64 / done.max(1) as f64;
-        let left = if done > 0 { format!(", {left:.0} s left") } else { String::new() };
-        eprintln!("{done}/{all} network passes{left}: {what}");
-    }
 }
 
 /// Prints a task's table and claims.

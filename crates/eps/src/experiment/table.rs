@@ -5,20 +5,17 @@ use eps_metrics::summary::Spread;
 use super::method::Method;
 use super::scores::Row;
 
-/// A column's heading, with the unit.
-type Heading = &'static str;
-
 /// A table of text; the first column is flush left, the others are flush right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Table {
-    /// The headings.
-    pub(crate) headings: Vec<Heading>,
+    /// The headings, with their units.
+    pub(crate) headings: Vec<String>,
     /// The rows, each with one text a heading.
     pub(crate) rows: Vec<Vec<String>>,
 }
 
 /// The scores on AlexNet's features, with their names in files.
-const FEATURES: [(Heading, &str); 4] = [
+const FEATURES: [(&str, &str); 4] = [
     ("LPIPS (AlexNet)", "lpips_alex"),
     ("FD-AlexNet", "fd_alex"),
     ("MMD² (AlexNet)", "mmd2_alex"),
@@ -40,7 +37,7 @@ impl Table {
                 "MMD²",
             ]);
         }
-        let features: Vec<(Heading, &str)> = FEATURES
+        let features: Vec<(&str, &str)> = FEATURES
             .into_iter()
             .filter(|(_, name)| rows.iter().any(|row| row.features.contains_key(*name)))
             .collect();
@@ -83,6 +80,7 @@ impl Table {
             }
             line
         };
+        let headings = headings.into_iter().map(str::to_owned).collect();
         Self { headings, rows: rows.iter().map(line).collect() }
     }
 
@@ -99,9 +97,11 @@ impl Table {
             });
             format!("{}\n", cells.collect::<Vec<_>>().join("  "))
         };
-        let mut text = line(&self.headings);
+        let text_of =
+            |cells: &[String]| line(&cells.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut text = text_of(&self.headings);
         for row in &self.rows {
-            text += &line(&row.iter().map(String::as_str).collect::<Vec<_>>());
+            text += &text_of(row);
         }
         text
     }

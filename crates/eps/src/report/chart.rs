@@ -8,15 +8,20 @@ use std::fmt::Write as _;
 /// The styles of all charts, for the page or for an SVG file of its own.
 pub(crate) const STYLE: &str = "\
 .chart{font:11px system-ui,sans-serif;--ink:#333;--rule:#ddd;\
---c0:#0072b2;--c1:#d55e00;--c2:#007a5a;--c3:#555}\
+--c0:#0072b2;--c1:#d55e00;--c2:#007a5a;--c3:#555;--c4:#a8437f;--c5:#a87000;--c6:#7a4a2b}\
 @media(prefers-color-scheme:dark){.chart{--ink:#ccc;--rule:#3a3f45;\
---c0:#56b4e9;--c1:#f0913a;--c2:#2fc79b;--c3:#aaa}}\
-.chart text{fill:var(--ink)}.chart .rule{stroke:var(--rule)}\
+--c0:#56b4e9;--c1:#f0913a;--c2:#2fc79b;--c3:#aaa;--c4:#e08cc0;--c5:#e6b422;--c6:#c79a7a}}\
+.chart text{fill:var(--ink)}.chart .rule{stroke:var(--rule)}.chart .band{fill:var(--rule)}\
 .chart .c0{color:var(--c0)}.chart .c1{color:var(--c1)}\
 .chart .c2{color:var(--c2)}.chart .c3{color:var(--c3)}\
-.chart .c0 *,.chart .c1 *,.chart .c2 *,.chart .c3 *{fill:currentColor}\
-.chart .c0 path,.chart .c1 path,.chart .c2 path,.chart .c3 path{fill:none;stroke:currentColor;\
-stroke-width:1.8;stroke-linejoin:round}.chart .dashed path{stroke-dasharray:5 4}";
+.chart .c4{color:var(--c4)}.chart .c5{color:var(--c5)}.chart .c6{color:var(--c6)}\
+.chart .line *{fill:currentColor}\
+.chart .line path{fill:none;stroke:currentColor;stroke-width:1.8;stroke-linejoin:round}\
+.chart .dashed path{stroke-dasharray:5 4}\
+.chart .dots path{stroke-width:2.2;stroke-linecap:round}";
+
+/// The number of colours of [`STYLE`].
+const COLOURS: usize = 7;
 
 /// An axis: its name with the unit, and whether it is logarithmic.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +39,7 @@ pub(crate) struct Line {
     pub(crate) label: String,
     /// The points, x ascending.
     pub(crate) points: Vec<(f64, f64)>,
-    /// One of four colours.
+    /// One of seven colours.
     pub(crate) colour: usize,
     /// How it is drawn.
     pub(crate) style: Style,
@@ -62,12 +67,27 @@ pub(crate) struct Chart {
     pub(crate) y: Axis,
     /// The lines.
     pub(crate) lines: Vec<Line>,
+    /// A range of second coordinates that is marked behind the lines.
+    pub(crate) band: Option<Band>,
+}
+
+/// A marked range of a chart.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Band {
+    /// The name, written at its right end.
+    pub(crate) label: String,
+    /// Its lower end.
+    pub(crate) from: f64,
+    /// Its upper end.
+    pub(crate) to: f64,
 }
 
 const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 250.0;
 /// Left, right, top and bottom of the plot.
 const PLOT: (f64, f64, f64, f64) = (56.0, 290.0, 30.0, 208.0);
+/// The most ticks of a logarithmic axis that do not crowd.
+const MOST_TICKS: usize = 12;
 /// The height of a label at a line's end.
 const LABEL: f64 = 13.0;
 
@@ -112,7 +132,7 @@ impl Scale {
         self.start + (value - self.from) / (self.to - self.from) * (self.end - self.start)
     }
 
-    /// About five round values, or 1, 2 and 5 times the powers of ten.
+    /// About five round values, or 1, 2 and 5 times the powers of ten, or these alone if they are many.
     fn ticks(&self) -> Vec<f64> {
         if self.logarithmic {
             let powers = self.from.floor() as i32..=self.to.ceil() as i32;
@@ -120,6 +140,10 @@ impl Scale {
                 .flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(power)))
                 .filter(|tick| (self.from - 1e-9..=self.to + 1e-9).contains(&tick.log10()))
                 .collect();
+            if ticks.len() > MOST_TICKS {
+                let power = |tick: &f64| (tick.log10() - tick.log10().round()).abs() < 1e-9;
+                return ticks.into_iter().filter(power).collect();
+            }
             if ticks.len() >= 2 {
                 return ticks;
             }
@@ -167,7 +191,9 @@ impl Chart {
         let (left, right, top, bottom) = PLOT;
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let x = Scale::new(&self.x, points().map(|p| p.0), left, right, 0.03);
-        let y = Scale::new(&self.y, points().map(|p| p.1), bottom, top, 0.06);
+        let marked = self.band.iter().flat_map(|band| [band.from, band.to]);
+        let heights = points().map(|p| p.1).chain(marked);
+        let y = Scale::new(&self.y, heights, bottom, top, 0.06);
         let mut svg = format!(
             "<svg class=\"chart\" xmlns=\"http://www.w3.org/2000/svg\" role=\"img\" \
              viewBox=\"0 0 {WIDTH} {HEIGHT}\" aria-label=\"{}\">",
@@ -181,6 +207,14 @@ impl Chart {
             "<text x=\"{left}\" y=\"16\" font-weight=\"600\">{}</text>",
             escape(&self.title)
         ));
+        if let Some(band) = &self.band {
+            let (from, to) = (y.place(band.to), y.place(band.from));
+            put(format_args!(
+                "<rect class=\"band\" x=\"{left}\" y=\"{from:.1}\" width=\"{}\" height=\"{:.1}\"/>",
+                right - left,
+                (to - from).max(1.0)
+            ));
+        }
         for tick in y.ticks() {
             let place = y.place(tick);
             put(format_args!(
@@ -210,12 +244,22 @@ impl Chart {
         ));
         let ends = self.lines.iter().filter_map(|line| line.points.last());
         let mut labels: Vec<f64> = ends.map(|point| y.place(point.1)).collect();
+        let middle = |band: &Band| 0.5 * (y.place(band.from) + y.place(band.to));
+        labels.extend(self.band.as_ref().map(middle));
         spread_labels(&mut labels, bottom);
+        if let (Some(band), Some(label)) = (&self.band, labels.last()) {
+            put(format_args!(
+                "<text x=\"{}\" y=\"{:.1}\">{}</text>",
+                right + 6.0,
+                label + 4.0,
+                escape(&band.label)
+            ));
+        }
         for (line, label) in self.lines.iter().filter(|line| !line.points.is_empty()).zip(labels) {
             let places = line.points.iter().map(|p| (x.place(p.0), y.place(p.1)));
             let path: Vec<String> = places.clone().map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
             let dashed = if line.style == Style::Dashed { " dashed" } else { "" };
-            put(format_args!("<g class=\"c{}{dashed}\">", line.colour % 4));
+            put(format_args!("<g class=\"line c{}{dashed}\">", line.colour % COLOURS));
             if line.style != Style::Points {
                 put(format_args!("<path d=\"M{}\"/>", path.join("L")));
             }
@@ -276,6 +320,7 @@ mod tests {
             x: Axis { label: "NFE".to_owned(), logarithmic: true },
             y: Axis { label: "PSNR (dB)".to_owned(), logarithmic: false },
             lines: vec![line("one", [20.0, 22.0, 24.0]), line("two", [21.0, 23.0, 24.0])],
+            band: None,
         }
     }
 
@@ -294,6 +339,8 @@ mod tests {
         let places = [1.0, 10.0, 100.0].map(|value| scale.place(value));
         assert!((places[0]).abs() < 1e-12 && (places[1] - 5.0).abs() < 1e-12);
         assert_eq!(scale.ticks(), [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]);
+        let wide = Scale::new(&axis, [0.1, 1e4].into_iter(), 0.0, 10.0, 0.0);
+        assert_eq!(wide.ticks(), [0.1, 1.0, 10.0, 100.0, 1000.0, 10_000.0]);
     }
 
     #[test]
@@ -313,6 +360,17 @@ mod tests {
         assert!(svg.contains("one from 20 at 1 to 24 at 100"));
         assert_eq!(svg.matches("<circle").count(), 6);
         assert!(chart().file().contains("<style>"));
+    }
+
+    #[test]
+    fn a_band_lies_in_the_chart_and_is_named() {
+        let mut chart = chart();
+        chart.y.logarithmic = true;
+        chart.band = Some(Band { label: "floor".into(), from: 0.1, to: 0.2 });
+        let svg = chart.svg();
+        assert!(svg.contains("class=\"band\"") && svg.contains(">floor<"), "{svg}");
+        // The axis reaches down to it.
+        assert!(svg.contains(">0.1<"), "{svg}");
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The report of an experiment: one page that needs nothing beside itself, and its figures as files.
 
 mod chart;
+pub(crate) mod oracle;
 mod page;
 mod paper;
 mod pictures;
+mod scatter;
 
 use std::path::{Path, PathBuf};
 
@@ -80,6 +82,7 @@ fn loss(name: &str, records: &[Loss]) -> Chart {
             line("training", 1, |record| record.train_loss),
             line("validation", 0, |record| record.validation_loss),
         ],
+        band: None,
     }
 }
 
@@ -142,6 +145,7 @@ fn quality(results: &TaskResults) -> Vec<Chart> {
             x: x.clone(),
             y: Axis { label: label.to_owned(), logarithmic: false },
             lines,
+            band: None,
         })
         .collect()
 }
@@ -188,12 +192,14 @@ fn spread(results: &TaskResults) -> Vec<Chart> {
             x: axis("rank of the truth among the samples", false),
             y: axis("frequency, 1 if calibrated", false),
             lines: ranks,
+            band: None,
         },
         Chart {
             title: "Error against spread".to_owned(),
             x: axis("standard deviation of the samples", true),
             y: axis("error of their mean", true),
             lines: errors,
+            band: None,
         },
     ]
 }

@@ -16,7 +16,8 @@ use crate::experiment::results::{Results, TaskResults};
 use crate::experiment::scores::{Claim, MEAN_DB, MEAN_OF, ONE_CALL_DB, Verdict};
 use crate::experiment::table::Table;
 
-const STYLE: &str = "\
+/// The styles of a page, without those of its charts.
+pub(super) const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#57606a;--ground:#fff;--rule:#d8dee4;\
 --panel:#f6f8fa;--good:#00694b;--bad:#b3400a}\
 @media(prefers-color-scheme:dark){:root{--ink:#e4e8ec;--soft:#9aa4af;--ground:#14171b;\
@@ -386,7 +387,8 @@ fn scale(columns: &[Column]) -> String {
     )
 }
 
-fn table(table: &Table) -> String {
+/// A table as HTML.
+pub(super) fn table(table: &Table) -> String {
     let headings: String = table
         .headings
         .iter()
@@ -453,13 +455,31 @@ fn training(results: &Results, losses: &[Chart]) -> String {
     format!("<h2 id=\"training\">Training</h2>{note}{figure}\n")
 }
 
-fn record(results: &Results) -> Result<String> {
-    let config = &results.config;
+/// Versions, revision, device and command as facts.
+pub(super) fn environment(environment: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| match value {
         Value::String(text) => escape(text),
         Value::Null => "unknown".to_owned(),
         other => escape(&other.to_string()),
     };
+    let facts = environment.as_object().into_iter().flatten();
+    facts.map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
+/// Facts, each a name and HTML, as a table.
+pub(super) fn facts_table(facts: &[(String, String)]) -> String {
+    let row = |(name, value): &(String, String)| {
+        format!("<tr><th scope=\"row\">{name}</th><td><code>{value}</code></td></tr>")
+    };
+    format!(
+        "<figure><div class=\"scroll\"><table class=\"data facts\"><tbody>{}</tbody></table></div>\
+         </figure>",
+        facts.iter().map(row).collect::<String>()
+    )
+}
+
+fn record(results: &Results) -> Result<String> {
+    let config = &results.config;
     let mut facts = vec![
         ("seed".to_owned(), config.seed.to_string()),
         (
@@ -475,15 +495,8 @@ fn record(results: &Results) -> Result<String> {
             )),
         ),
     ];
-    if let Value::Object(environment) = &results.environment {
-        facts.extend(environment.iter().map(|(name, value)| (name.clone(), text(value))));
-    }
-    let facts: String = facts
-        .iter()
-        .map(|(name, value)| {
-            format!("<tr><th scope=\"row\">{name}</th><td><code>{value}</code></td></tr>")
-        })
-        .collect();
+    facts.extend(environment(&results.environment));
+    let facts = facts_table(&facts);
     let networks: String = config
         .networks
         .iter()
@@ -497,8 +510,7 @@ fn record(results: &Results) -> Result<String> {
         .collect();
     Ok(format!(
         "<h2 id=\"record\">Record</h2>\
-         <figure><div class=\"scroll\"><table class=\"data facts\"><tbody>{facts}</tbody></table></div>\
-         </figure><h3>Networks</h3><figure><div class=\"scroll\"><table class=\"data\"><thead><tr>\
+         {facts}<h3>Networks</h3><figure><div class=\"scroll\"><table class=\"data\"><thead><tr>\
          <th scope=\"col\">network</th><th scope=\"col\">SHA-256 of its file</th></tr></thead><tbody>\
          {networks}</tbody></table></div></figure><h3>Resolved configuration</h3><details><summary>\
          As it is in <code>config.json</code></summary><pre>{}</pre></details>\n",

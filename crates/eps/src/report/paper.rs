@@ -52,7 +52,9 @@ pub(super) fn table(task: Task, dataset: &str) -> Option<Table> {
         ]
     };
     Some(Table {
-        headings: vec!["method", "NFE", "PSNR (dB)", "SSIM", "energy score [0,1]", "LPIPS", "FID"],
+        headings: ["method", "NFE", "PSNR (dB)", "SSIM", "energy score [0,1]", "LPIPS", "FID"]
+            .map(str::to_owned)
+            .to_vec(),
         rows: rows.iter().map(line).collect(),
     })
 }

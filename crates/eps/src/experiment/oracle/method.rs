@@ -1,0 +1,305 @@
+//! The methods of the tournament, each asked with the exact denoiser of the prior.
+
+use anyhow::Result;
+use eps_math::operator::{LinearOperator as _, Operator};
+use eps_math::{Schedule, Shape};
+use eps_model::{Measurement, Oracle, TensorOperator, batch};
+use eps_sample::contenders::daps::{Daps, daps};
+use eps_sample::contenders::ddnm::{Ddnm, ddnm};
+use eps_sample::contenders::ddrm::{Ddrm, ddrm};
+use eps_sample::contenders::dps::{Dps, Form, dps};
+use eps_sample::contenders::mpgd::{Mpgd, mpgd};
+use eps_sample::contenders::pigdm::{PiGdm, pigdm_published};
+use eps_sample::{CountNfe, Eps, NoiseKeys, Prior, SampleError, Solver};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+
+use super::setting::Posed;
+/// A posterior sampler with a frozen prior.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Method {
+    /// Exact posterior sampling with D_Σ⋆, Heun's method.
+    EpsHeun,
+    /// Exact posterior sampling with D_Σ⋆, Euler's method.
+    EpsEuler,
+    /// DPS on EDM's Euler steps.
+    Dps,
+    /// DPS on the published ancestral steps.
+    DpsPublished,
+    /// DAPS with its Langevin chain.
+    Daps,
+    /// DAPS with the exact inner draw.
+    DapsExact,
+    /// ΠGDM's estimate on DDIM with η = 1.
+    Pigdm,
+    /// ΠGDM's published step.
+    PigdmPublished,
+    /// DDNM on DDIM with η = 0.85.
+    Ddnm,
+    /// DDRM with η = 0.85, η_b = 1.
+    Ddrm,
+    /// MPGD without projection, η = 0.85.
+    Mpgd,
+}
+
+/// A constant that is chosen for every setting.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Tuned {
+    /// Its name in the method's documentation.
+    pub(crate) symbol: &'static str,
+    /// The values that are tried, ascending.
+    pub(crate) grid: &'static [f64],
+    /// The most calls at which it is chosen; more calls take the constant of these.
+    pub(crate) up_to: usize,
+}
+
+/// Calls of the prior's flow at every annealing level of DAPS.
+const DAPS_FLOW: usize = 5;
+
+impl Method {
+    /// All methods, in the order of the tables.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::EpsHeun,
+        Self::EpsEuler,
+        Self::Dps,
+        Self::DpsPublished,
+        Self::Daps,
+        Self::DapsExact,
+        Self::Pigdm,
+        Self::PigdmPublished,
+        Self::Ddnm,
+        Self::Ddrm,
+        Self::Mpgd,
+    ];
+
+    /// The name in files.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::EpsHeun => "eps-heun",
+            Self::EpsEuler => "eps-euler",
+            Self::Dps => "dps",
+            Self::DpsPublished => "dps-published",
+            Self::Daps => "daps",
+            Self::DapsExact => "daps-exact",
+            Self::Pigdm => "pigdm",
+            Self::PigdmPublished => "pigdm-published",
+            Self::Ddnm => "ddnm",
+            Self::Ddrm => "ddrm",
+            Self::Mpgd => "mpgd",
+        }
+    }
+
+    /// The name in tables and charts.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::EpsHeun => "EPS, Heun",
+            Self::EpsEuler => "EPS, Euler",
+            Self::Dps => "DPS, Euler",
+            Self::DpsPublished => "DPS, ancestral",
+            Self::Daps => "DAPS, Langevin",
+            Self::DapsExact => "DAPS, exact",
+            Self::Pigdm => "ΠGDM, DDIM",
+            Self::PigdmPublished => "ΠGDM, published",
+            Self::Ddnm => "DDNM",
+            Self::Ddrm => "DDRM",
+            Self::Mpgd => "MPGD",
+        }
+    }
+
+    /// The constant that is chosen for every setting, if the method has one.
+    pub(crate) fn tuned(self) -> Option<Tuned> {
+        const LENGTHS: &[f64] = &[3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
+        const STEPS: &[f64] = &[1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03];
+        let any = usize::MAX;
+        match self {
+            Self::Dps | Self::DpsPublished => {
+                Some(Tuned { symbol: "ζ", grid: LENGTHS, up_to: any })
+            }
+            Self::Mpgd => Some(Tuned { symbol: "c", grid: LENGTHS, up_to: any }),
+            // The step size belongs to the chain at one level, whatever the number of levels.
+            Self::Daps => Some(Tuned { symbol: "step size", grid: STEPS, up_to: 100 }),
+            _ => None,
+        }
+    }
+
+    /// The denoiser evaluations of a run that is asked for `calls` ≥ 1 of them: an odd number, one
+    /// less where `calls` is even, for Heun's method, and full annealing levels for DAPS.
+    pub(crate) fn nfe(self, calls: usize) -> usize {
+        match self {
+            Self::EpsHeun => 2 * calls.div_ceil(2) - 1,
+            Self::Daps | Self::DapsExact => (calls / DAPS_FLOW).max(1) * DAPS_FLOW,
+            _ => calls,
+        }
+    }
+}
+
+/// A batch of samples.
+#[derive(Debug)]
+pub(crate) struct Drawn {
+    /// The samples, [N, n]; none where the state left the finite numbers.
+    pub(crate) samples: Option<Vec<f64>>,
+    /// Denoiser evaluations of a sample, as counted.
+    pub(crate) nfe: usize,
+}
+
+/// One measurement, asked for as many samples as there are keys.
+#[derive(Debug)]
+pub(crate) struct Question<'a> {
+    posed: &'a Posed,
+    measurement: Measurement,
+    shape: Shape,
+    keys: NoiseKeys,
+}
+
+impl<'a> Question<'a> {
+    /// Prepares `samples` copies of a measurement.
+    ///
+    /// # Errors
+    /// None but those of libtorch.
+    pub(crate) fn new(posed: &'a Posed, samples: usize) -> Result<Self> {
+        let device = Device::Cpu;
+        let operator = TensorOperator::new(vec![posed.operator.clone(); samples], device)?;
+        let y = batch(&posed.y.repeat(samples), posed.operator.range(), device);
+        Ok(Self {
+            posed,
+            measurement: Measurement::new(operator, &y, posed.setting.sigma_y)?,
+            shape: posed.setting.space.shape(),
+            keys: NoiseKeys::image_major(posed.keys, 0..1, samples as u64),
+        })
+    }
+
+    /// Draws the samples of a method; `constant` is that of [`Method::tuned`].
+    ///
+    /// # Errors
+    /// Those of the samplers, except that a state which leaves the finite numbers gives no samples.
+    pub(crate) fn draw(
+        &self,
+        method: Method,
+        calls: usize,
+        constant: Option<f64>,
+    ) -> Result<Drawn> {
+        let _guard = tch::no_grad_guard();
+        let counted = CountNfe::new(Oracle::new(&self.posed.prior));
+        let samples = match self.run(&counted, method, method.nfe(calls), constant) {
+            Ok(samples) => Some(Vec::try_from(samples.flatten(0, -1))?),
+            Err(SampleError::Diverged { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Drawn { samples, nfe: counted.nfe() })
+    }
+
+    fn run(
+        &self,
+        oracle: &CountNfe<Oracle<'_>>,
+        method: Method,
+        calls: usize,
+        constant: Option<f64>,
+    ) -> Result<Tensor, SampleError> {
+        let Self { measurement, keys, .. } = self;
+        let prior = Prior { denoiser: oracle };
+        let schedule = Schedule::karras();
+        let sigmas = schedule.sigmas(calls)?;
+        let start = |sigmas: &[f64]| keys.initial(self.shape, Device::Cpu) * sigmas[0];
+        // A method without a constant never reads it.
+        let scale = constant.unwrap_or(f64::NAN);
+        match method {
+            Method::EpsHeun | Method::EpsEuler => {
+                let solver = if method == Method::EpsHeun { Solver::Heun } else { Solver::Euler };
+                let sigmas = schedule.sigmas(solver.steps(calls)?)?;
+                let eps = Eps { denoiser: oracle, measurement };
+                solver.sample(&eps, &sigmas, keys, self.shape, Device::Cpu)
+            }
+            Method::Dps | Method::DpsPublished => {
+                let form = if method == Method::Dps { Form::Euler } else { Form::Ancestral };
+                let constants = Dps { scale, form };
+                dps(&prior, measurement, start(&sigmas), &sigmas, &constants, keys)
+            }
+            Method::Daps | Method::DapsExact => {
+                let constants =
+                    if method == Method::Daps { Daps::langevin(scale) } else { Daps::exact() };
+                let annealing =
+                    Schedule::Karras { rho: 7.0, sigma_min: 0.1, sigma_max: schedule.sigma_max() };
+                let levels = annealing.sigmas(calls / constants.ode_steps)?;
+                daps(&prior, measurement, start(&levels), &levels, &constants, keys)
+            }
+            Method::Pigdm => {
+                let guided = PiGdm { prior, measurement, scale: 1.0 };
+                Solver::Ddim { eta: 1.0 }.sample(&guided, &sigmas, keys, self.shape, Device::Cpu)
+            }
+            Method::PigdmPublished => {
+                pigdm_published(&prior, measurement, start(&sigmas), &sigmas, 1.0, keys)
+            }
+            Method::Ddnm => {
+                let regularisation = match self.posed.operator {
+                    Operator::CircularBlur(_) => 1e-3,
+                    _ => 0.0,
+                };
+                let constants = Ddnm { eta: 0.85, regularisation };
+                ddnm(&prior, measurement, start(&sigmas), &sigmas, &constants, keys)
+            }
+            Method::Ddrm => {
+                ddrm(&prior, measurement, start(&sigmas), &sigmas, &Ddrm::default(), keys)
+            }
+            Method::Mpgd => {
+                let constants = Mpgd { scale, eta: 0.85 };
+                mpgd(&prior, measurement, start(&sigmas), &sigmas, &constants, keys)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::oracle::judge::Judge;
+    use crate::experiment::oracle::setting::{Law, Purpose, Setting, Space};
+
+    #[test]
+    fn every_method_makes_the_calls_that_it_says() {
+        for (space, task) in [(Space::Plane, None), (Space::Four, Some(eps_math::Task::MotionBlur))]
+        {
+            let setting = Setting { space, law: Law::Mixture, task, sigma_y: 0.2 };
+            let posed = setting.draw(Purpose::Test, 0, 0).unwrap();
+            let question = Question::new(&posed, 3).unwrap();
+            for method in Method::ALL {
+                let constant = method.tuned().map(|tuned| tuned.grid[2]);
+                for calls in [1, 10] {
+                    let drawn = question.draw(method, calls, constant).unwrap();
+                    assert_eq!(drawn.nfe, method.nfe(calls), "{method:?} {calls}");
+                    let samples = drawn.samples.unwrap();
+                    assert_eq!(samples.len(), 3 * posed.prior.dimension());
+                    let again = question.draw(method, calls, constant).unwrap();
+                    assert_eq!(again.samples.as_ref(), Some(&samples), "{method:?} {calls}");
+                }
+            }
+        }
+        assert_eq!([1, 2, 20, 1000].map(|calls| Method::EpsHeun.nfe(calls)), [1, 1, 19, 999]);
+        assert_eq!([1, 5, 14].map(|calls| Method::Daps.nfe(calls)), [5, 5, 10]);
+    }
+
+    #[test]
+    fn eps_reaches_the_posterior() {
+        let setting = Setting { space: Space::Plane, law: Law::Mixture, task: None, sigma_y: 0.2 };
+        let posed = setting.draw(Purpose::Test, 0, 0).unwrap();
+        let judge = Judge::new(&posed).unwrap();
+        let question = Question::new(&posed, 1000).unwrap();
+        let exact = posed.exact_samples(1000, 0);
+        let floor = judge.sliced_w2(&posed.exact_samples(1000, 1), &exact).unwrap();
+        let at = |calls| {
+            let drawn = question.draw(Method::EpsHeun, calls, None).unwrap();
+            judge.sliced_w2(&drawn.samples.unwrap(), &exact).unwrap()
+        };
+        // Two exact sets differ by a chance distance; three times that is far beyond its spread.
+        assert!(at(101) < 3.0 * floor, "{} {floor}", at(101));
+        assert!(at(5) > at(101));
+    }
+
+    #[test]
+    fn a_chain_that_leaves_the_finite_numbers_gives_no_samples() {
+        let setting = Setting { space: Space::Plane, law: Law::Mixture, task: None, sigma_y: 0.05 };
+        let posed = setting.draw(Purpose::Test, 0, 0).unwrap();
+        let question = Question::new(&posed, 2).unwrap();
+        assert!(question.draw(Method::Daps, 10, Some(1e9)).unwrap().samples.is_none());
+    }
+}

@@ -1,0 +1,146 @@
+//! `eps experiment oracle`: every posterior sampler with the exact denoiser of a prior whose posterior
+//! is known.
+//!
+//! The way of the data: a [`profile`] and the flags become a resolved configuration; each [`setting`]
+//! draws its measurements with their exact posteriors; the [`tournament`] lets every [`method`] draw
+//! samples, cell by cell of the [`store`], and the [`judge`] compares them with exact samples.
+
+pub(crate) mod judge;
+pub(crate) mod method;
+mod profile;
+pub(crate) mod results;
+pub(crate) mod setting;
+mod store;
+pub(crate) mod table;
+mod tournament;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+use tch::Device;
+
+use super::results::{make_folder, write_json};
+use crate::flags::{UsageError, count};
+use crate::{record, report};
+use method::Method;
+use profile::Profile;
+use results::{CLAIM_CALLS, Config, Results, SettingResults};
+use tournament::Tournament;
+
+/// Compares every method with samples of the exact posterior, on priors where it is known.
+///
+/// No networks and no data are needed: the denoiser is exact, so what remains is the method's own
+/// error. Writes config.json, results.json, figures and report.html, and prints the tables. A run
+/// that was cut off goes on where it was.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// How much is computed: smoke (two settings; seconds), quick (a prior in the plane at three
+    /// noise levels and five operators on 4×4 images; minutes), full (two priors in the plane, on 4×4
+    /// and on 8×8 images, at three noise levels)
+    #[arg(long, value_name = "PROFILE", default_value = "quick")]
+    profile: Profile,
+    /// Folder of the results
+    #[arg(long, value_name = "FOLDER", default_value = "target/reproduce/oracle")]
+    out: PathBuf,
+    /// Measurements of each setting, instead of the profile's
+    #[arg(long, value_name = "M", value_parser = count)]
+    measurements: Option<usize>,
+    /// Samples of each measurement, at least 10, instead of the profile's
+    #[arg(long, value_name = "N", value_parser = count)]
+    samples: Option<usize>,
+    /// Calls of the denoiser a sample, ascending and separated by commas, instead of the profile's
+    #[arg(long, value_name = "CALLS", value_delimiter = ',', value_parser = count)]
+    calls: Vec<usize>,
+    /// Seed of measurements, exact samples and samples
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    seed: u64,
+    /// Where the tournament runs: `cpu`, as the exact denoiser does
+    #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
+    device: String,
+}
+
+/// The fewest samples that can be told from each other.
+const FEWEST_SAMPLES: usize = 10;
+
+impl Arguments {
+    /// Runs the experiment.
+    ///
+    /// # Errors
+    /// Flags that make no sense, and output that cannot be written.
+    pub(crate) fn run(&self) -> Result<()> {
+        let config = self.config()?;
+        let environment = record::environment(Device::Cpu);
+        make_folder(&self.out)?;
+        let resolved = json!({"config": config, "environment": environment});
+        write_json(&self.out.join("config.json"), &resolved)?;
+        let settings = Tournament::open(&config, &environment, &self.out)?.compute()?;
+        let results = Results { config, environment, settings };
+        print(&results);
+        results.write_json(&self.out.join("results.json"))?;
+        let page = report::oracle::write(&results, &self.out)?;
+        println!("report: {}", page.display());
+        println!("results: {}", self.out.join("results.json").display());
+        Ok(())
+    }
+
+    /// The profile with what the flags override.
+    fn config(&self) -> Result<Config> {
+        let profile = self.profile.clone();
+        let calls = if self.calls.is_empty() { profile.calls } else { self.calls.clone() };
+        if !calls.is_sorted_by(|a, b| a < b) {
+            let message = format!("--calls {calls:?}: name each number once, ascending");
+            return Err(UsageError(message).into());
+        }
+        let samples = self.samples.unwrap_or(profile.samples);
+        if samples < FEWEST_SAMPLES {
+            let message = format!("--samples {samples}: ask for at least {FEWEST_SAMPLES}");
+            return Err(UsageError(message).into());
+        }
+        Ok(Config {
+            format_version: 1,
+            experiment: "oracle",
+            profile: profile.name.to_owned(),
+            settings: profile.settings,
+            methods: Method::ALL.to_vec(),
+            seed: self.seed,
+            measurements: self.measurements.unwrap_or(profile.measurements),
+            samples,
+            calls,
+            tuning_measurements: profile.tuning_measurements,
+            tuning_samples: profile.tuning_samples,
+            floor_pairs: profile.floor_pairs,
+        })
+    }
+}
+
+/// Prints a table and the claim of every setting, then the table over all of them.
+fn print(results: &Results) {
+    let Config { measurements, samples, .. } = results.config;
+    let most = results.most_calls();
+    for setting in &results.settings {
+        println!(
+            "\n{}: {measurements} measurements, samples of each: {samples}; mean ± standard deviation \
+             over measurements",
+            setting.setting.label()
+        );
+        print!("{}", table::of_setting(setting, &results.table_calls(), most).text());
+        if let Some(claim) = setting.claim() {
+            println!("  {}", claim.sentence());
+        }
+    }
+    println!(
+        "\nAll {} settings: mean of sliced W2, in deviations of the exact posterior",
+        results.settings.len()
+    );
+    print!("{}", table::summary(results).text());
+    let claims: Vec<_> = results.settings.iter().filter_map(SettingResults::claim).collect();
+    let held = claims.iter().filter(|claim| claim.holds).count();
+    println!(
+        "EPS, Heun, {CLAIM_CALLS} calls, is as close to exact samples as two sets of them are (mean + {} \
+         standard deviations) in {held} of {} settings",
+        results::FLOOR_DEVIATIONS,
+        claims.len()
+    );
+}
