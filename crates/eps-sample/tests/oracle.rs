@@ -3,9 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use eps_math::prior::{Gaussian, Mixture};
-use eps_math::{Interpolant, Schedule};
-use eps_model::{Denoiser, Oracle};
-use eps_sample::{Churn, CountNfe, Eps, NoiseKeys, Prior, Solver};
+use eps_math::rng::Stream;
+use eps_math::{Interpolant, Level, Schedule};
+use eps_model::{Denoiser, Noise, Oracle, Query, batch, level_fields};
+use eps_sample::{Churn, CountNfe, Eps, Estimator, NoiseKeys, Palette, Prior, Solver, ZeroShot};
 use faer::Mat;
 use tch::Tensor;
 
@@ -160,6 +161,61 @@ fn one_call_is_the_posterior_mean() {
 }
 
 /// A sample depends on (seed, image, sample) alone: bit for bit whatever the batch and its order.
+
+/// With the exact denoiser, asking at the state beside y and asking at the pivot are one question, and
+/// its derivative is that of its answer.
+#[test]
+fn the_question_at_the_state_is_that_at_the_pivot() {
+    let prior = Mixture::from(gaussian(0.2));
+    let oracle = Oracle::new(&prior);
+    for (name, operator) in operators() {
+        let measurement = measurement(&operator, &measure(&prior, &operator, 0.1), 0.1, 2);
+        let x = batch(&Stream::named(4, name).normals(32), shape(), CPU);
+        for sigma in [0.01, 0.7, 80.0] {
+            let level = Level::edm(sigma);
+            let eps = Eps { denoiser: &oracle, measurement: &measurement }.estimate(&x, level);
+            let palette = Palette { denoiser: &oracle, measurement: &measurement };
+            let d = palette.estimate(&x, level);
+            // The same sums in the same order.
+            assert!(distance(&d, &eps) < 1e-12, "{name}, σ {sigma}: {}", distance(&d, &eps));
+        }
+
+        let fields = level_fields(&[Level::edm(0.7)], CPU);
+        let noise = Noise::Observed(&measurement);
+        let ask = |mu: &Tensor| oracle.denoise(&Query { mu, level: &fields, noise });
+        let c = batch(&Stream::named(5, name).normals(32), shape(), CPU);
+        let query = Query { mu: &x, level: &fields, noise };
+        let (_, vjp) = oracle.denoise_vjp(&query, &|_| c.shallow_clone());
+        let along = batch(&Stream::named(6, name).normals(32), shape(), CPU);
+        let h = 1e-4;
+        let difference = (ask(&(&x + &along * h)) - ask(&(&x - &along * h))) / (2.0 * h);
+        let sum = |a: Tensor| a.sum(tch::Kind::Double).double_value(&[]);
+        let (expected, found) = (sum(difference * &c), sum(vjp * &along));
+        // Linear in μ for a Gaussian prior: the difference has rounding errors of 1e-16/h alone.
+        assert!((found - expected).abs() < 1e-10, "{name}: {found} {expected}");
+    }
+}
+
+/// Where next to nothing is measured the pivot is the state, and the frozen prior is exact there.
+#[test]
+fn the_frozen_prior_is_exact_without_a_measurement() {
+    let prior = Mixture::from(gaussian(0.2));
+    let oracle = Oracle::new(&prior);
+    let (_, operator) = operators().remove(0);
+    let y = measure(&prior, &operator, 0.1);
+    let x = batch(&Stream::named(4, "state").normals(32), shape(), CPU);
+    let gap = |sigma_y: f64| {
+        let measurement = measurement(&operator, &y, sigma_y, 2);
+        let level = Level::edm(0.7);
+        let eps = Eps { denoiser: &oracle, measurement: &measurement }.estimate(&x, level);
+        let frozen = ZeroShot { denoiser: &oracle, measurement: &measurement };
+        distance(&frozen.estimate(&x, level), &eps)
+    };
+    // The pivot differs from the state by σ²/σ_y².
+    assert!(gap(1e6) < 1e-11, "{}", gap(1e6));
+    assert!(gap(0.1) > 1e-3, "{}", gap(0.1));
+}
+
 #[test]
 fn samples_do_not_depend_on_the_batch() {
     let prior = Mixture::new(&[0.6, 0.4], vec![gaussian(0.35), gaussian(-0.35)]).unwrap();

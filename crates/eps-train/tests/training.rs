@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
+use eps_model::checkpoint;
 use eps_model::{Condition, Mode, NetworkDenoiser, Precision, SongUNet, SongUNetConfig};
 use eps_train::{
     BatchStreams, Decay, Ema, FORMAT_VERSION, Images, LossWeight, NoiseLaw, Objective, Tail,
@@ -196,4 +197,36 @@ fn targets_have_order_one() {
             assert!(range.contains(&value), "{mode:?} {task:?}: {value}");
         }
     }
+}
+
+/// At its first step a Palette network that starts from a prior is the prior: what it reads of y has
+/// no weight yet. Its loss is then the prior's.
+#[test]
+fn palette_starts_as_the_prior() {
+    let precondition = Precondition { mode: PreconditionMode::Scalar, sigma_data: 0.58 };
+    let narrow = SongUNetConfig { in_channels: 1, ..config().network };
+    let prior = SongUNet::new(&narrow, Device::Cpu, 0).unwrap();
+    {
+        // An untrained network returns next to nothing: this one answers something.
+        let _guard = tch::no_grad_guard();
+        for mut weight in prior.tensors().into_values() {
+            let wave = Tensor::arange(weight.numel() as i64, (Kind::Float, Device::Cpu)).sin();
+            weight.copy_(&(&weight + wave.view(weight.size().as_slice()) * 0.05));
+        }
+    }
+    let wide = SongUNetConfig { in_channels: 2, ..narrow.clone() };
+    let palette = checkpoint::widen(&prior, &wide, Device::Cpu).unwrap();
+    let x_0 = images().train.to_kind(Kind::Double) / 127.5 - 1.0;
+    let value = |network, conditions: Vec<Condition>, objective| {
+        let config =
+            TrainConfig { precondition, objective, loss_weight: LossWeight::Edm, ..config() };
+        let denoiser = NetworkDenoiser::new(network, precondition, conditions, Precision::F32);
+        let streams = BatchStreams { seed: 1, batch: 2 };
+        loss(&denoiser, &config, &x_0, streams, Mode::Eval).unwrap().double_value(&[])
+    };
+    let of_prior = value(prior, vec![], Objective::Denoise);
+    let objective = Objective::Palette { tasks: Task::ALL.to_vec(), sigma_y: 0.05 };
+    let of_palette = value(palette, vec![Condition::Observation], objective);
+    // The same sums in f32.
+    assert!((of_palette / of_prior - 1.0).abs() < 1e-5, "{of_palette} {of_prior}");
 }
