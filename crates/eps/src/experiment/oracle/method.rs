@@ -110,7 +110,7 @@ impl Method {
     /// The constant that is chosen for every setting, if the method has one.
     pub(crate) fn tuned(self) -> Option<Tuned> {
         const LENGTHS: &[f64] = &[3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
-        const STEPS: &[f64] = &[1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03];
+        const STEPS: &[f64] = &[1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1];
         let any = usize::MAX;
         match self {
             Self::Dps | Self::DpsPublished => {
