@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use clap::ValueEnum;
+use eps_math::operator::Operator;
 use eps_math::{Schedule, Task};
 use eps_model::{Denoiser, Measurement};
 use eps_sample::contenders::daps::{Daps, daps};
@@ -69,8 +70,19 @@ impl Tunable {
     }
 }
 
-/// The schedule of every contender but DAPS: EDM's.
-const SCHEDULE: Schedule = Schedule::Karras { rho: 7.0, sigma_min: 0.002, sigma_max: 80.0 };
+/// Calls of the prior's flow at every annealing level of DAPS.
+const DAPS_FLOW: usize = 5;
+
+/// How a contender is run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Run {
+    /// Network calls a sample.
+    pub(crate) calls: usize,
+    /// The constant that is tuned.
+    pub(crate) constant: f64,
+    /// The annealing levels of DAPS; the others walk EDM's schedule.
+    pub(crate) annealing: Schedule,
+}
 
 impl Contender {
     /// The name in files and flags.
@@ -108,7 +120,7 @@ impl Contender {
     /// The number of network calls at most `calls` that the method can make: DAPS makes five a level.
     pub(crate) fn nearest_calls(self, calls: usize) -> usize {
         match self {
-            Self::Daps | Self::DapsExact => (calls / 5).max(1) * 5,
+            Self::Daps | Self::DapsExact => (calls / DAPS_FLOW).max(1) * DAPS_FLOW,
             _ => calls,
         }
     }
@@ -169,7 +181,7 @@ impl Contender {
         }
     }
 
-    /// Draws one sample for every key with `calls` network calls.
+    /// Draws one sample for every key.
     ///
     /// # Shapes
     /// `[B, C, H, W]` in f64
@@ -180,13 +192,13 @@ impl Contender {
         self,
         prior: &Prior<'_, D>,
         measurement: &Measurement,
-        (task, calls, constant): (Task, usize, f64),
+        Run { calls, constant, annealing }: Run,
         keys: &NoiseKeys,
     ) -> Result<Tensor, SampleError> {
         let _guard = tch::no_grad_guard();
         let (schedule, steps) = match self {
-            Self::Daps | Self::DapsExact => (annealing(task), calls.div_ceil(5)),
-            _ => (SCHEDULE, calls),
+            Self::Daps | Self::DapsExact => (annealing, calls.div_ceil(DAPS_FLOW)),
+            _ => (Schedule::karras(), calls),
         };
         let sigmas = schedule.sigmas(steps)?;
         let domain = measurement.operator().domain();
@@ -204,8 +216,10 @@ impl Contender {
             }
             Self::Ddnm => {
                 // A† of a blur divides by what is next to nothing.
-                let blur = matches!(task, Task::GaussianBlur | Task::MotionBlur);
-                let regularisation = if blur { 1e-3 } else { 0.0 };
+                let regularisation = match measurement.operator().operators().first() {
+                    Some(Operator::CircularBlur(_)) => 1e-3,
+                    _ => 0.0,
+                };
                 let constants = Ddnm { eta: constant, regularisation };
                 ddnm(prior, measurement, x, &sigmas, &constants, keys)
             }
@@ -227,8 +241,8 @@ impl Contender {
     }
 }
 
-/// The annealing levels of DAPS (Table 12 of arXiv 2606.17048).
-fn annealing(task: Task) -> Schedule {
+/// The annealing levels of DAPS for a task (Table 12 of arXiv 2606.17048).
+pub(crate) fn annealing(task: Task) -> Schedule {
     let sigma_max = match task {
         Task::SuperResolution | Task::ExtremeSuperResolution | Task::GaussianBlur => 30.0,
         Task::RandomInpainting

@@ -10,6 +10,7 @@ use eps_sample::{CountNfe, Eps, Estimator, NoiseKeys, Palette, Prior, Solver, Ze
 use indicatif::ProgressBar;
 use tch::{Device, Kind, Tensor};
 
+use super::contender;
 use super::method::{Method, Restoration};
 use super::networks::{NetworkUse, Scope};
 use super::problem::Problem;
@@ -126,8 +127,9 @@ impl Sampler<'_> {
             },
             Method::ZeroShot { .. } => walk(&ZeroShot { denoiser, measurement })?,
             Method::Contender { contender, calls } => {
-                let settings = (problem.setting.task, calls, self.constant);
-                contender.sample(&Prior { denoiser }, measurement, settings, &keys)?
+                let annealing = contender::annealing(problem.setting.task);
+                let run = contender::Run { calls, constant: self.constant, annealing };
+                contender.sample(&Prior { denoiser }, measurement, run, &keys)?
             }
         };
         let values = drawn.to_device(Device::Cpu).to_kind(Kind::Double).flatten(0, -1);

@@ -8,20 +8,20 @@ use std::fmt::Write as _;
 /// The styles of all charts, for the page or for an SVG file of its own.
 pub(crate) const STYLE: &str = "\
 .chart{font:11px system-ui,sans-serif;--ink:#333;--rule:#ddd;\
---c0:#0072b2;--c1:#d55e00;--c2:#007a5a;--c3:#555;--c4:#a8437f;--c5:#a87000;--c6:#7a4a2b}\
+--c0:#0072b2;--c1:#d55e00;--c2:#007a5a;--c3:#555;--c4:#a8437f;--c5:#a87000;--c6:#7a4a2b;--c7:#8a7d00}\
 @media(prefers-color-scheme:dark){.chart{--ink:#ccc;--rule:#3a3f45;\
---c0:#56b4e9;--c1:#f0913a;--c2:#2fc79b;--c3:#aaa;--c4:#e08cc0;--c5:#e6b422;--c6:#c79a7a}}\
+--c0:#56b4e9;--c1:#f0913a;--c2:#2fc79b;--c3:#aaa;--c4:#e08cc0;--c5:#e6b422;--c6:#c79a7a;--c7:#d8cf4a}}\
 .chart text{fill:var(--ink)}.chart .rule{stroke:var(--rule)}.chart .band{fill:var(--rule)}\
 .chart .c0{color:var(--c0)}.chart .c1{color:var(--c1)}\
 .chart .c2{color:var(--c2)}.chart .c3{color:var(--c3)}\
-.chart .c4{color:var(--c4)}.chart .c5{color:var(--c5)}.chart .c6{color:var(--c6)}\
+.chart .c4{color:var(--c4)}.chart .c5{color:var(--c5)}.chart .c6{color:var(--c6)}.chart .c7{color:var(--c7)}\
 .chart .line *{fill:currentColor}\
 .chart .line path{fill:none;stroke:currentColor;stroke-width:1.8;stroke-linejoin:round}\
 .chart .dashed path{stroke-dasharray:5 4}\
 .chart .dots path{stroke-width:2.2;stroke-linecap:round}";
 
 /// The number of colours of [`STYLE`].
-const COLOURS: usize = 7;
+const COLOURS: usize = 8;
 
 /// An axis: its name with the unit, and whether it is logarithmic.
 #[derive(Debug, Clone, PartialEq)]

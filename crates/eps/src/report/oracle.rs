@@ -237,6 +237,7 @@ fn colour(method: Method) -> usize {
         Method::Pigdm | Method::PigdmPublished => 4,
         Method::Ddnm => 5,
         Method::Mpgd => 6,
+        Method::ZeroShot => 7,
     }
 }
 

@@ -1,20 +1,16 @@
 //! The methods of the tournament, each asked with the exact denoiser of the prior.
 
 use anyhow::Result;
-use eps_math::operator::{LinearOperator as _, Operator};
+use eps_math::operator::LinearOperator as _;
 use eps_math::{Schedule, Shape};
 use eps_model::{Measurement, Oracle, TensorOperator, batch};
-use eps_sample::contenders::daps::{Daps, daps};
-use eps_sample::contenders::ddnm::{Ddnm, ddnm};
-use eps_sample::contenders::ddrm::{Ddrm, ddrm};
-use eps_sample::contenders::dps::{Dps, Form, dps};
-use eps_sample::contenders::mpgd::{Mpgd, mpgd};
-use eps_sample::contenders::pigdm::{PiGdm, pigdm_published};
-use eps_sample::{CountNfe, Eps, NoiseKeys, Prior, SampleError, Solver};
+use eps_sample::{CountNfe, Eps, Estimator, NoiseKeys, Prior, SampleError, Solver, ZeroShot};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
 use super::setting::Posed;
+use crate::experiment::contender::{Contender, Run};
+
 /// A posterior sampler with a frozen prior.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -23,6 +19,8 @@ pub(crate) enum Method {
     EpsHeun,
     /// Exact posterior sampling with D_Σ⋆, Euler's method.
     EpsEuler,
+    /// The prior's own denoiser asked at the pivot, Euler's method.
+    ZeroShot,
     /// DPS on EDM's Euler steps.
     Dps,
     /// DPS on the published ancestral steps.
@@ -54,14 +52,12 @@ pub(crate) struct Tuned {
     pub(crate) up_to: usize,
 }
 
-/// Calls of the prior's flow at every annealing level of DAPS.
-const DAPS_FLOW: usize = 5;
-
 impl Method {
     /// All methods, in the order of the tables.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::EpsHeun,
         Self::EpsEuler,
+        Self::ZeroShot,
         Self::Dps,
         Self::DpsPublished,
         Self::Daps,
@@ -78,6 +74,7 @@ impl Method {
         match self {
             Self::EpsHeun => "eps-heun",
             Self::EpsEuler => "eps-euler",
+            Self::ZeroShot => "zero-shot",
             Self::Dps => "dps",
             Self::DpsPublished => "dps-published",
             Self::Daps => "daps",
@@ -95,6 +92,7 @@ impl Method {
         match self {
             Self::EpsHeun => "EPS, Heun",
             Self::EpsEuler => "EPS, Euler",
+            Self::ZeroShot => "zero-shot EPS",
             Self::Dps => "DPS, Euler",
             Self::DpsPublished => "DPS, ancestral",
             Self::Daps => "DAPS, Langevin",
@@ -128,7 +126,8 @@ impl Method {
     pub(crate) fn nfe(self, calls: usize) -> usize {
         match self {
             Self::EpsHeun => 2 * calls.div_ceil(2) - 1,
-            Self::Daps | Self::DapsExact => (calls / DAPS_FLOW).max(1) * DAPS_FLOW,
+            Self::Daps => Contender::Daps.nearest_calls(calls),
+            Self::DapsExact => Contender::DapsExact.nearest_calls(calls),
             _ => calls,
         }
     }
@@ -197,55 +196,32 @@ impl<'a> Question<'a> {
         constant: Option<f64>,
     ) -> Result<Tensor, SampleError> {
         let Self { measurement, keys, .. } = self;
-        let prior = Prior { denoiser: oracle };
         let schedule = Schedule::karras();
-        let sigmas = schedule.sigmas(calls)?;
-        let start = |sigmas: &[f64]| keys.initial(self.shape, Device::Cpu) * sigmas[0];
-        // A method without a constant never reads it.
-        let scale = constant.unwrap_or(f64::NAN);
-        match method {
-            Method::EpsHeun | Method::EpsEuler => {
-                let solver = if method == Method::EpsHeun { Solver::Heun } else { Solver::Euler };
-                let sigmas = schedule.sigmas(solver.steps(calls)?)?;
-                let eps = Eps { denoiser: oracle, measurement };
-                solver.sample(&eps, &sigmas, keys, self.shape, Device::Cpu)
+        let walk = |solver: Solver, estimator: &dyn Estimator| {
+            let sigmas = schedule.sigmas(solver.steps(calls)?)?;
+            solver.sample(estimator, &sigmas, keys, self.shape, Device::Cpu)
+        };
+        let eps = Eps { denoiser: oracle, measurement };
+        let (contender, untuned) = match method {
+            Method::EpsHeun => return walk(Solver::Heun, &eps),
+            Method::EpsEuler => return walk(Solver::Euler, &eps),
+            Method::ZeroShot => {
+                return walk(Solver::Euler, &ZeroShot { denoiser: oracle, measurement });
             }
-            Method::Dps | Method::DpsPublished => {
-                let form = if method == Method::Dps { Form::Euler } else { Form::Ancestral };
-                let constants = Dps { scale, form };
-                dps(&prior, measurement, start(&sigmas), &sigmas, &constants, keys)
-            }
-            Method::Daps | Method::DapsExact => {
-                let constants =
-                    if method == Method::Daps { Daps::langevin(scale) } else { Daps::exact() };
-                let annealing =
-                    Schedule::Karras { rho: 7.0, sigma_min: 0.1, sigma_max: schedule.sigma_max() };
-                let levels = annealing.sigmas(calls / constants.ode_steps)?;
-                daps(&prior, measurement, start(&levels), &levels, &constants, keys)
-            }
-            Method::Pigdm => {
-                let guided = PiGdm { prior, measurement, scale: 1.0 };
-                Solver::Ddim { eta: 1.0 }.sample(&guided, &sigmas, keys, self.shape, Device::Cpu)
-            }
-            Method::PigdmPublished => {
-                pigdm_published(&prior, measurement, start(&sigmas), &sigmas, 1.0, keys)
-            }
-            Method::Ddnm => {
-                let regularisation = match self.posed.operator {
-                    Operator::CircularBlur(_) => 1e-3,
-                    _ => 0.0,
-                };
-                let constants = Ddnm { eta: 0.85, regularisation };
-                ddnm(&prior, measurement, start(&sigmas), &sigmas, &constants, keys)
-            }
-            Method::Ddrm => {
-                ddrm(&prior, measurement, start(&sigmas), &sigmas, &Ddrm::default(), keys)
-            }
-            Method::Mpgd => {
-                let constants = Mpgd { scale, eta: 0.85 };
-                mpgd(&prior, measurement, start(&sigmas), &sigmas, &constants, keys)
-            }
-        }
+            Method::Dps => (Contender::Dps, f64::NAN),
+            Method::DpsPublished => (Contender::DpsPublished, f64::NAN),
+            Method::Daps => (Contender::Daps, f64::NAN),
+            Method::Mpgd => (Contender::Mpgd, f64::NAN),
+            Method::DapsExact => (Contender::DapsExact, 1.0),
+            Method::Pigdm => (Contender::Pigdm, 1.0),
+            Method::PigdmPublished => (Contender::PigdmPublished, 1.0),
+            Method::Ddnm => (Contender::Ddnm, 0.85),
+            Method::Ddrm => (Contender::Ddrm, 0.85),
+        };
+        let sigma_max = schedule.sigma_max();
+        let annealing = Schedule::Karras { rho: 7.0, sigma_min: 0.1, sigma_max };
+        let run = Run { calls, constant: constant.unwrap_or(untuned), annealing };
+        contender.sample(&Prior { denoiser: oracle }, measurement, run, keys)
     }
 }
 
