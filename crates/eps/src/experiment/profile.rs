@@ -59,7 +59,7 @@ impl FromStr for Profile {
             // The paper's setting in reduced numbers: some minutes on two cores.
             "quick" => Self {
                 name: "quick",
-                images: 8,
+                images: 6,
                 samples: 3,
                 calls: paper,
                 curve,

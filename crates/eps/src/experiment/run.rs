@@ -42,7 +42,7 @@ const CELL_IMAGES: usize = 20;
 /// What the experiments on networks have in common.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// How much is computed: smoke (2 images, 1 sample each; under a minute), quick (8 × 3; minutes),
+    /// How much is computed: smoke (2 images, 1 sample each; under a minute), quick (6 × 3; minutes),
     /// full (100 × 10, the paper's numbers; hours on a CPU), verify (1000 × 10: checks by how much
     /// one call and the mean of the samples are better than linear MMSE, and fails where a claim does)
     #[arg(long, value_name = "PROFILE", default_value = "quick")]

@@ -66,8 +66,12 @@ impl Record {
 
     /// What was computed: images, samples of each, device.
     fn size(&self) -> String {
-        let images = self.value["config"]["images"].as_array().map_or(0, Vec::len);
-        let samples = self.value["config"]["samples"].as_u64().unwrap_or(0);
+        let config = &self.value["config"];
+        let images = match config["images"].as_array() {
+            Some(images) => images.len() as u64,
+            None => config["measurements"].as_u64().unwrap_or(0),
+        };
+        let samples = config["samples"].as_u64().unwrap_or(0);
         format!("{images} × {samples}")
     }
 
@@ -160,7 +164,20 @@ const METRICS: [(&str, &str, bool); 8] = [
 const CONTENDERS: [&str; 6] =
     ["dps-250", "daps-100", "ddnm-100", "pigdm-100", "mpgd-100", "ddrm-20"];
 
-const CLAIMS: [Claim; 15] = [
+const CLAIMS: [Claim; 17] = [
+    Claim {
+        text: "With the exact denoiser EPS samples the exact posterior: with 1,000 calls its sliced W2 is \
+               within three deviations of that between two exact sets",
+        source: "Theorem 1; aim ours",
+        experiment: "oracle",
+        test: reaches_the_posterior,
+    },
+    Claim {
+        text: "No training-free method does so, with the most calls that were run",
+        source: "ours",
+        experiment: "oracle",
+        test: contenders_miss_the_posterior,
+    },
     Claim {
         text: "EPS with 20 calls beats every training-free method on energy score, LPIPS and Fréchet \
                distance on every task",
@@ -449,6 +466,53 @@ fn overhead(record: &Record) -> Finding {
     Some((Verdict::of(usize::from(share <= 0.006), 1), figures))
 }
 
+/// The settings of the tournament.
+fn settings_of_oracle(record: &Record) -> impl Iterator<Item = &Value> {
+    record.value["settings"].as_array().into_iter().flatten()
+}
+
+fn reaches_the_posterior(record: &Record) -> Finding {
+    let (mut held, mut figures) = (0, Vec::new());
+    for setting in settings_of_oracle(record) {
+        let claim = &setting["claim"];
+        held += usize::from(claim["holds"].as_bool()?);
+        let (found, floor) = (claim["sliced_w2"].as_f64()?, claim["floor"].as_f64()?);
+        let label = setting["label"].as_str().unwrap_or("?");
+        figures.push(format!("{label}: {found:.3} ({floor:.3})"));
+    }
+    let all = figures.len();
+    (all > 0)
+        .then(|| (Verdict::of(held, all), format!("W2 (two exact sets) {}", figures.join("; "))))
+}
+
+/// In how many settings each method but EPS stays above the bound that EPS meets.
+fn contenders_miss_the_posterior(record: &Record) -> Finding {
+    let (mut held, mut all, mut figures) = (0, 0, Vec::<(String, usize, usize)>::new());
+    for setting in settings_of_oracle(record) {
+        let bound = setting["claim"]["bound"].as_f64()?;
+        for method in setting["methods"].as_array()? {
+            if method["method"].as_str()?.starts_with("eps-") {
+                continue;
+            }
+            let label = method["label"].as_str()?.to_owned();
+            // None where it diverged.
+            let last = method["curve"].as_array()?.last()?;
+            let misses = score(&last["over_measurements"], "sliced_w2")
+                .is_none_or(|(found, _)| found > bound);
+            (held, all) = (held + usize::from(misses), all + 1);
+            match figures.iter_mut().find(|(known, ..)| *known == label) {
+                Some((_, missed, of)) => (*missed, *of) = (*missed + usize::from(misses), *of + 1),
+                None => figures.push((label, usize::from(misses), 1)),
+            }
+        }
+    }
+    let figures: Vec<String> = figures
+        .iter()
+        .map(|(label, missed, of)| format!("{label} misses it in {missed} of {of}"))
+        .collect();
+    (all > 0).then(|| (Verdict::of(held, all), figures.join("; ")))
+}
+
 /// The whole file.
 fn markdown(records: &Records) -> String {
     let mut text = "# Claims\n\nWritten by `eps claims` from the committed results of the experiments; \
@@ -524,6 +588,29 @@ mod tests {
         assert!(text.contains("| `main` | 2 × 3 | holds | PSNR: 6 of 6 |"), "{text}");
         assert!(text.contains("| `calibration` | – | open |  |"), "{text}");
         assert_eq!(text.lines().filter(|line| line.starts_with("| ")).count(), CLAIMS.len() + 1);
+    }
+
+    #[test]
+    fn the_tournament_is_read() {
+        let at = |w2: f64| json!({"over_measurements": {"sliced_w2": {"mean": w2}}});
+        let method = |name: &str, w2: f64| {
+            json!({"method": name, "label": name,
+                "curve": [at(9.0), at(w2)]})
+        };
+        let value = json!({
+            "config": {"experiment": "oracle", "measurements": 2, "samples": 500},
+            "settings": [{"label": "plane",
+                "claim": {"holds": true, "sliced_w2": 0.14, "floor": 0.13, "bound": 0.3},
+                "methods": [method("eps-heun", 0.14), method("dps", 0.8), method("ddrm", 0.2)]}],
+        });
+        let record = Record::new(value).unwrap();
+        let (verdict, figures) = reaches_the_posterior(&record).unwrap();
+        assert_eq!(verdict, Verdict::Holds);
+        assert_eq!(figures, "W2 (two exact sets) plane: 0.140 (0.130)");
+        let (verdict, figures) = contenders_miss_the_posterior(&record).unwrap();
+        assert_eq!(verdict, Verdict::InPart);
+        assert_eq!(figures, "dps misses it in 1 of 1; ddrm misses it in 0 of 1");
+        assert_eq!(record.size(), "2 × 500");
     }
 
     #[test]
