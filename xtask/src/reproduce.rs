@@ -103,10 +103,20 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
         !(is_oracle && options.from_scratch),
         "--from-scratch trains networks, and the experiment {ORACLE} has none: leave it out"
     );
+    let own = root().join(OWN_RECIPES).join(&options.experiment);
+    ensure!(
+        !(own.is_dir() && options.from_scratch),
+        "the experiment {} trains its networks in any case, from the committed prior: leave \
+         --from-scratch out",
+        options.experiment
+    );
     setup::setup(options.device != "cpu")?;
     println!("building `eps` in release");
     run(cargo().args(["build", "--release", "--package", "eps"]))?;
-    fetch::fetch(Item::Lpips, None)?;
+    if !is_oracle && let Err(error) = fetch::fetch(Item::Lpips, None) {
+        // The experiment says what it leaves out.
+        println!("note: there are no networks of LPIPS: {error:#}");
+    }
 
     let out = match &options.out {
         Some(out) => std::path::absolute(out)
@@ -118,7 +128,6 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
     };
     let smoke = matches!(options.profile, Profile::Smoke);
     let networks = out.join(if smoke { "smoke-networks" } else { "networks" });
-    let own = root().join(OWN_RECIPES).join(&options.experiment);
     let recipes = match (own.is_dir(), options.from_scratch) {
         (true, _) => Some(own),
         (false, true) => Some(root().join(RECIPES)),

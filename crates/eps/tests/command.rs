@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 
 use common::{Folder, SIDE, values};
 use eps::data::{MeasurementSet, SampleArchive, png::read_png};
+use eps::math::Task;
 use eps::math::operator::LinearOperator as _;
+use eps::model::checkpoint::AskedAt;
 use serde_json::Value;
 
 fn json(text: &str) -> Value {
@@ -70,6 +72,19 @@ fn measure_restore_evaluate() {
     let other = SampleArchive::read(&folder.path("small-batches/samples.h5")).unwrap();
     for (a, b) in archive.samples().iter().zip(other.samples()) {
         assert!((a - b).abs() < 1e-3, "{a} {b}");
+    }
+    // A network is asked as it was trained: the same weights by another method give other samples.
+    assert_eq!(config["method"], "eps");
+    folder.network_asked_at("palette.safetensors", SIDE, &[Task::RandomInpainting], AskedAt::State);
+    folder.network_asked_at("prior.safetensors", SIDE, &[], AskedAt::Pivot);
+    for (network, method) in [("palette", "palette"), ("prior", "zero-shot")] {
+        folder.succeeds(&format!(
+            "restore --measurement y.h5 --network {network}.safetensors --samples 4 --calls 3 --seed 1 \
+             --out {network}"
+        ));
+        let other = SampleArchive::read(&folder.path(&format!("{network}/samples.h5"))).unwrap();
+        assert_eq!(other.config()["method"], method);
+        assert_ne!(other.samples(), archive.samples());
     }
     // Another seed, other samples; the folder is replaced.
     folder.succeeds(

@@ -91,7 +91,9 @@ fn members<const N: usize>(archive: &Path, names: &[&str; N]) -> Result<[Vec<u8>
     let damaged = "the file is no tar.gz archive, or damaged: fetch it again";
     let file = File::open(archive).context("the file cannot be opened: check its path")?;
     let mut found = [const { None }; N];
-    let mut tar = tar::Archive::new(GzDecoder::new(BufReader::new(file)));
+    // The headers of an archive are read whole, so the bound is on all of it.
+    let decoder = GzDecoder::new(BufReader::new(file)).take(2 * LARGEST);
+    let mut tar = tar::Archive::new(decoder);
     for entry in tar.entries().context(damaged)? {
         let entry = entry.context(damaged)?;
         let path = entry.path().context(damaged)?.into_owned();
@@ -127,7 +129,8 @@ fn members<const N: usize>(archive: &Path, names: &[&str; N]) -> Result<[Vec<u8>
 fn weights(backbone: Backbone, bytes: &[u8]) -> Result<Vec<WeightArray>> {
     let pickle = Pickle::read(bytes)?;
     let (_, convolutions) = member(backbone);
-    let mut weights = Vec::new();
+    let shapes = backbone.weight_shapes();
+    let mut weights: Vec<WeightArray> = Vec::new();
     for (group, value) in dictionary(pickle.root(), "the whole")? {
         for (layer, value) in dictionary(value, group)? {
             for (part, value) in dictionary(value, layer)? {
@@ -135,20 +138,28 @@ fn weights(backbone: Backbone, bytes: &[u8]) -> Result<Vec<WeightArray>> {
                 let index = |text: &str, prefix: &str| -> Option<usize> {
                     text.strip_prefix(prefix)?.parse().ok()
                 };
-                let array = numpy::array(value, &what)?;
                 let convolution = index(layer, "Conv_").filter(|_| group == convolutions);
                 let head = index(group, "NetLinLayer_").filter(|_| layer == "Conv_0");
-                weights.push(match (convolution, head, part) {
-                    (Some(i), _, "kernel") => kernel(format!("conv{i}.weight"), &array, &what)?,
-                    (Some(i), _, "bias") => {
-                        let Array { dims, values } = array;
-                        weight_array(format!("conv{i}.bias"), dims, values)
-                    }
-                    (None, Some(l), "kernel") => {
-                        let channels = array.values.len();
-                        weight_array(format!("head{l}.weight"), vec![channels], array.values)
-                    }
+                let name = match (convolution, head, part) {
+                    (Some(i), _, "kernel") => format!("conv{i}.weight"),
+                    (Some(i), _, "bias") => format!("conv{i}.bias"),
+                    (None, Some(l), "kernel") => format!("head{l}.weight"),
                     _ => bail!("{what} is none of this network's weights"),
+                };
+                // Before the array is decoded: a pickle may name one array any number of times.
+                ensure!(
+                    shapes.iter().any(|(known, _)| *known == name),
+                    "{what} is none of this network's weights"
+                );
+                ensure!(
+                    weights.iter().all(|known: &WeightArray| known.name != name),
+                    "{what} is there twice"
+                );
+                let array = numpy::array(value, &what)?;
+                weights.push(match (convolution, part) {
+                    (Some(_), "kernel") => kernel(name, &array, &what)?,
+                    (Some(_), _) => weight_array(name, array.dims, array.values),
+                    (None, _) => weight_array(name, vec![array.values.len()], array.values),
                 });
             }
         }
@@ -166,6 +177,7 @@ fn kernel(name: String, array: &Array, what: &str) -> Result<WeightArray> {
     let [rows, columns, inputs, outputs] = array.dims[..] else {
         bail!("{what} has the dimensions {:?}, a kernel has four", array.dims);
     };
+    ensure!(!array.values.is_empty(), "{what} has the dimensions {:?}, one of them 0", array.dims);
     let mut values = Vec::with_capacity(array.values.len());
     for o in 0..outputs {
         for i in 0..inputs {

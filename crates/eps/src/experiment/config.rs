@@ -18,7 +18,7 @@ pub(crate) const SIGMA_Y: f64 = 0.05;
 /// The configuration of an experiment on networks, as it is written to `config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Config {
-    /// The version of this layout, 1.
+    /// The version of this layout, 2.
     pub(crate) format_version: u32,
     /// The experiment.
     pub(crate) experiment: Experiment,

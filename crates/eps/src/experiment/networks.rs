@@ -85,7 +85,7 @@ impl NetworkFile {
             bail!(
                 "the network {} is missing: restore data/networks from the repository, name the \
                  folder of yours with --networks, or train it (`cargo xtask reproduce \
-                 --from-scratch`)",
+                 --from-scratch`, or `--experiment NAME` for the networks of an experiment)",
                 candidates[0].display()
             );
         };

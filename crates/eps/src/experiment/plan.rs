@@ -1,5 +1,6 @@
 //! What each experiment computes: which measurements, restored by which methods.
 
+use clap::ValueEnum as _;
 use eps_math::Task;
 use serde::Serialize;
 
@@ -246,6 +247,17 @@ impl Plan {
         found
     }
 
+    /// Adds the contenders of some names, the published forms among them, at their usual calls.
+    pub(crate) fn add_contenders(&mut self, profile: &Profile, names: &[String]) {
+        let named = Contender::value_variants().iter().filter(|c| names.contains(&c.name()));
+        for method in named.map(|contender| usual(*contender, profile)) {
+            if !self.methods.contains(&method) {
+                self.methods.insert(self.in_table, method);
+                self.in_table += 1;
+            }
+        }
+    }
+
     /// Keeps the methods of some families alone.
     pub(crate) fn keep(&mut self, families: &[String]) {
         let kept = |method: &Method| families.contains(&method.name());
@@ -260,10 +272,13 @@ fn estimates() -> Vec<Method> {
 
 /// The contenders at their usual numbers of calls.
 fn contenders(profile: &Profile) -> impl Iterator<Item = Method> {
-    CONTENDERS.into_iter().map(|contender| {
-        let calls = contender.nearest_calls(profile.limit(contender.calls()));
-        Method::Contender { contender, calls }
-    })
+    CONTENDERS.into_iter().map(|contender| usual(contender, profile))
+}
+
+/// A contender at its usual number of calls, or the most that the profile allows.
+fn usual(contender: Contender, profile: &Profile) -> Method {
+    let calls = contender.nearest_calls(profile.limit(contender.calls()));
+    Method::Contender { contender, calls }
 }
 
 fn main_table(profile: &Profile, scopes: &[Scope]) -> Vec<Method> {

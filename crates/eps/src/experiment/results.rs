@@ -55,6 +55,12 @@ impl TaskResults {
         self.problem.set.shape()
     }
 
+    /// What is to be read with care in the rows, each score once.
+    pub(crate) fn cautions(&self) -> BTreeMap<&str, &str> {
+        let rows = self.rows.iter().chain(&self.curve);
+        rows.flat_map(|row| &row.cautions).map(|(a, b)| (a.as_str(), b.as_str())).collect()
+    }
+
     /// What a method returned.
     pub(crate) fn restoration(&self, method: Method) -> Option<&Restoration> {
         self.restorations.iter().find(|(found, _)| *found == method).map(|(_, found)| found)
@@ -102,7 +108,7 @@ impl Results {
                     "calibration": task.calibration,
                     "claims": task.claims,
                     "diverged": task.diverged.iter().map(|(method, reason)| json!({
-                        "label": method.label(), "method": method, "reason": reason,
+                        "label": method.label(), "cell": method.slug(), "reason": reason,
                     })).collect::<Vec<_>>(),
                 })
             })

@@ -148,6 +148,9 @@ impl Arguments {
         if self.methods.is_empty() {
             return Ok(plan);
         }
+        if experiment == Experiment::Main {
+            plan.add_contenders(profile, &self.methods);
+        }
         let mut known: Vec<String> = plan.methods.iter().map(|method| method.name()).collect();
         known.dedup();
         if let Some(unknown) = self.methods.iter().find(|name| !known.contains(name)) {
@@ -157,6 +160,38 @@ impl Arguments {
         }
         plan.keep(&self.methods);
         Ok(plan)
+    }
+
+    /// Refuses flags that the experiment has no use for.
+    fn check_flags(&self, experiment: Experiment) -> Result<()> {
+        let fixed_calls = matches!(
+            experiment,
+            Experiment::ZeroShot
+                | Experiment::PosteriorMean
+                | Experiment::Ood
+                | Experiment::Calibration
+                | Experiment::Runtime
+        );
+        let two_scopes = matches!(experiment, Experiment::Main | Experiment::PosteriorMean);
+        let wrong_samples = |samples| match experiment {
+            Experiment::Calibration => samples != calibration::SAMPLES,
+            Experiment::Runtime => samples != 1,
+            _ => false,
+        };
+        let message = match self.samples {
+            _ if fixed_calls && !self.calls.is_empty() => {
+                "--calls: its methods have their own numbers of calls".to_owned()
+            }
+            _ if !two_scopes && self.network.is_some() => {
+                "--network: its networks are given".to_owned()
+            }
+            Some(samples) if wrong_samples(samples) => {
+                format!("--samples {samples}: its number of samples is given")
+            }
+            _ => return Ok(()),
+        };
+        let message = format!("{message} in {}: leave the flag out", experiment.name());
+        Err(UsageError(message).into())
     }
 
     /// The profile with what the flags override.
@@ -220,6 +255,7 @@ struct Run {
 impl Run {
     fn prepare(arguments: &Arguments, experiment: Experiment, out: &Path) -> Result<Self> {
         let profile = arguments.sizes(experiment)?;
+        arguments.check_flags(experiment)?;
         let (device, precision) = (arguments.device.apply(), arguments.precision);
         let wanted = |task: &Task| arguments.tasks.is_empty() || arguments.tasks.contains(task);
         let tasks: Vec<Task> = experiment.tasks().into_iter().filter(wanted).collect();
@@ -240,7 +276,7 @@ impl Run {
         for (name, network_use, tasks) in plan.networks() {
             // Experiments that train networks of their own start from the committed prior.
             let file = match NetworkFile::find(&folder, &name) {
-                Err(_) if network_use == NetworkUse::Prior && arguments.networks.is_none() => {
+                Err(_) if network_use == NetworkUse::Prior && !experiment.variants().is_empty() => {
                     NetworkFile::find(&networks::folder(), &name)?
                 }
                 found => found?,
@@ -251,6 +287,11 @@ impl Run {
         }
         let losses = networks::losses(&folder)?;
         let constants_file = arguments.constants.clone().unwrap_or_else(Constants::committed);
+        if arguments.constants.is_some() && !constants_file.is_file() {
+            let message =
+                format!("--constants {}: there is no such file", constants_file.display());
+            return Err(UsageError(message).into());
+        }
         let images = test_images(profile.images, set.len())?;
         let problems = plan
             .settings
@@ -357,6 +398,7 @@ impl Run {
             "method": method,
             "constant": self.constant(method, task),
             "samples": self.config.samples,
+            "batch": self.config.batch,
             "solver": self.config.solver,
             "schedule": self.config.schedule,
             "learnt": learnt,
@@ -477,7 +519,9 @@ impl Run {
             // A method some of whose chains diverged has no scores: those of the others mislead.
             restorations.retain(|(method, _)| !diverged.iter().any(|(other, _)| other == method));
             let (rows, curve) = self.rows(problem, &restorations)?;
-            let claims = claims(&rows);
+            // The claims are about the tasks as the networks were trained for them.
+            let usual = problem.setting == Setting::of(problem.setting.task);
+            let claims = if usual { claims(&rows) } else { vec![] };
             let calibration = match self.config.experiment {
                 Experiment::Calibration => calibrations(problem, &restorations)?,
                 _ => vec![],
@@ -582,6 +626,9 @@ fn print_task(results: &TaskResults, ensembles: bool) {
     print!("{}", Table::new(&results.shown(), ensembles).text());
     if !results.calibration.is_empty() {
         print!("{}", calibration::table(&results.calibration).text());
+    }
+    for (name, caution) in results.cautions() {
+        println!("  {name}: {caution}");
     }
     for (method, reason) in &results.diverged {
         println!("  {} diverged: {reason}", method.label());

@@ -42,6 +42,8 @@ pub(crate) struct Row {
     pub(crate) features: BTreeMap<String, Option<f64>>,
     /// For every score that is none, the reason.
     pub(crate) undefined: BTreeMap<String, String>,
+    /// For every score that is to be read with care, why.
+    pub(crate) cautions: BTreeMap<String, String>,
 }
 
 /// How restorations are scored.
@@ -115,6 +117,7 @@ impl Row {
             mmd2: None,
             features: BTreeMap::new(),
             undefined: BTreeMap::new(),
+            cautions: BTreeMap::new(),
         };
         let Shape { channels, height, width } = shape;
         let sizes = SampleShape { images, samples: per_image, channels, height, width };
@@ -131,6 +134,7 @@ impl Row {
         for scores in evaluate_networks(&truth, &restoration.samples, sizes, &judge.networks)? {
             row.features.extend(scores.values());
             row.undefined.extend(scores.undefined);
+            row.cautions.extend(scores.cautions);
         }
         Ok(row)
     }

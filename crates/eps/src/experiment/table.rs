@@ -140,6 +140,7 @@ mod tests {
             mmd2: Some(-0.00123),
             features: BTreeMap::new(),
             undefined: BTreeMap::new(),
+            cautions: BTreeMap::new(),
         }
     }
 

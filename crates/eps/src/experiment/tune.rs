@@ -16,6 +16,7 @@ use super::method::Method;
 use super::networks::{self, NetworkFile, NetworkUse, PRIOR};
 use super::plan::Setting;
 use super::problem::{Problem, test_images};
+use super::results::make_folder;
 use super::run::task;
 use super::sampler::{Sampler, bar_steps};
 use super::scores::{Judge, Row};
@@ -80,6 +81,12 @@ impl Arguments {
     /// Input that is missing or damaged, a file that cannot be written, and a method all of whose
     /// trials diverge.
     pub(crate) fn run(&self) -> Result<()> {
+        let path = self.constants.clone().unwrap_or_else(Constants::committed);
+        if let Some(folder) = path.parent() {
+            make_folder(folder)?;
+        }
+        // What cannot be read or written is better known before the trials than after.
+        Constants::read(&path)?.write(&path)?;
         let device = self.device.apply();
         let set = dataset::load("fashion-mnist", Split::Validation, self.data.as_deref())?;
         let folder = self.networks.clone().unwrap_or_else(networks::folder);
@@ -89,7 +96,7 @@ impl Arguments {
         let schedule = Schedule::karras();
         let calls = self.contender.calls();
         let method = Method::Contender { contender: self.contender, calls };
-        for task in self.task.map_or(Task::ALL.to_vec(), |task| vec![task]) {
+        for task in self.task.map_or_else(every_task, |task| vec![task]) {
             let problem = Problem::draw(Setting::of(task), &set, &images, self.seed)?;
             let tunable = self.contender.tunable(task);
             let steps = bar_steps(method, self.batch, images.len(), self.samples);
@@ -122,7 +129,6 @@ impl Arguments {
             })?;
             report(self.contender, task, tunable.symbol, value, &tried);
             // Read again: another run may have tuned another method meanwhile.
-            let path = self.constants.clone().unwrap_or_else(Constants::committed);
             let mut constants = Constants::read(&path)?;
             constants.set(Tuned {
                 contender: self.contender,
@@ -162,6 +168,11 @@ impl Arguments {
             psnr_db: Some(row.psnr_db.mean),
         })
     }
+}
+
+/// The tasks of the paper, then those that measure little.
+fn every_task() -> Vec<Task> {
+    Task::ALL.into_iter().chain(Task::EXTREME).collect()
 }
 
 /// Tries every value of a grid; while the best is at an end of a geometric grid, also the next value

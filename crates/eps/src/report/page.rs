@@ -365,12 +365,16 @@ fn spread(results: &TaskResults) -> String {
     )
 }
 
-/// The methods that have no scores because a chain left the finite numbers.
+/// What is to be read with care, and the methods that have no scores because a chain left the finite numbers.
 fn diverged(results: &TaskResults) -> String {
     let line = |(method, reason): &(Method, String)| {
         format!("<p class=\"fails\">{} diverged: {}.</p>", escape(&method.label()), escape(reason))
     };
-    results.diverged.iter().map(line).collect()
+    let caution = |(name, text): (&str, &str)| {
+        format!("<p>{}: {}.</p>", escape(name), escape(text.trim_end_matches('.')))
+    };
+    let cautions: String = results.cautions().into_iter().map(caution).collect();
+    cautions + &results.diverged.iter().map(line).collect::<String>()
 }
 
 /// The legend of the standard deviation's colours, where there is one.
