@@ -154,10 +154,20 @@ fn the_contenders_share_measurements_and_networks() {
     // Every experiment runs on the same networks.
     folder.network_of("networks/super-resolution.safetensors", 28, &[Task::SuperResolution]);
     for experiment in ["steps", "zero-shot", "posterior-mean", "ood", "calibration", "runtime"] {
-        let run = run.replace("main", experiment).replace("--out out", "--out other");
+        let run = format!(
+            "experiment {experiment} --profile smoke --images 2 --tasks super-resolution \
+             --networks networks --out other"
+        );
         let printed = folder.succeeds(&run);
         assert!(printed.contains("report: other/report.html"), "{experiment}: {printed}");
     }
+
+    // What a flag cannot change is said.
+    let run_of = |rest: &str| format!("experiment {rest} --networks networks --out no");
+    folder.fails(&run_of("ood --calls 5"), 2, &["--calls", "ood"]);
+    folder.fails(&run_of("calibration --samples 5"), 2, &["--samples 5", "calibration"]);
+    folder.fails(&run_of("steps --network all"), 2, &["--network", "steps"]);
+    folder.fails(&run_of("main --constants none.json"), 2, &["none.json"]);
 
     // A network of another use is refused by its name.
     folder.network_of(palette, 28, &[Task::SuperResolution]);

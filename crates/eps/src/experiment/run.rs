@@ -164,6 +164,10 @@ impl Arguments {
 
     /// Refuses flags that the experiment has no use for.
     fn check_flags(&self, experiment: Experiment) -> Result<()> {
+        if let Some(path) = self.constants.as_ref().filter(|path| !path.is_file()) {
+            let message = format!("--constants {}: there is no such file", path.display());
+            return Err(UsageError(message).into());
+        }
         let fixed_calls = matches!(
             experiment,
             Experiment::ZeroShot
@@ -287,11 +291,6 @@ impl Run {
         }
         let losses = networks::losses(&folder)?;
         let constants_file = arguments.constants.clone().unwrap_or_else(Constants::committed);
-        if arguments.constants.is_some() && !constants_file.is_file() {
-            let message =
-                format!("--constants {}: there is no such file", constants_file.display());
-            return Err(UsageError(message).into());
-        }
         let images = test_images(profile.images, set.len())?;
         let problems = plan
             .settings
