@@ -160,8 +160,6 @@ fn one_call_is_the_posterior_mean() {
     }
 }
 
-/// A sample depends on (seed, image, sample) alone: bit for bit whatever the batch and its order.
-
 /// With the exact denoiser, asking at the state beside y and asking at the pivot are one question, and
 /// its derivative is that of its answer.
 #[test]
@@ -216,6 +214,7 @@ fn the_frozen_prior_is_exact_without_a_measurement() {
     assert!(gap(0.1) > 1e-3, "{}", gap(0.1));
 }
 
+/// A sample depends on (seed, image, sample) alone: bit for bit whatever the batch and its order.
 #[test]
 fn samples_do_not_depend_on_the_batch() {
     let prior = Mixture::new(&[0.6, 0.4], vec![gaussian(0.35), gaussian(-0.35)]).unwrap();

@@ -43,7 +43,7 @@ fn a_run_writes_its_record_and_goes_on_where_it_was_cut_off() {
     for setting in settings {
         assert!(setting["floor"]["sliced_w2"]["mean"].as_f64().unwrap() > 0.0);
         let methods = setting["methods"].as_array().unwrap();
-        assert_eq!(methods.len(), 11);
+        assert_eq!(methods.len(), 12);
         for method in methods {
             let name = method["method"].as_str().unwrap();
             let nfe: Vec<u64> = method["curve"]
