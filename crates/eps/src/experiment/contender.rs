@@ -177,6 +177,10 @@ impl Contender {
             }
             Self::Pigdm => Tunable::length("ζ", 1.0),
             Self::PigdmPublished => Tunable::eta(1.0),
+            // The noise that its filter lets through decides on blurs.
+            Self::Ddnm if matches!(task, GaussianBlur | MotionBlur) => {
+                Tunable { symbol: "ε", start: 1e-3, grid: vec![1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0] }
+            }
             Self::Ddnm | Self::DdnmPublished | Self::Ddrm => Tunable::eta(0.85),
         }
     }
@@ -216,11 +220,10 @@ impl Contender {
             }
             Self::Ddnm => {
                 // A† of a blur divides by what is next to nothing.
-                let regularisation = match measurement.operator().operators().first() {
-                    Some(Operator::CircularBlur(_)) => 1e-3,
-                    _ => 0.0,
+                let constants = match measurement.operator().operators().first() {
+                    Some(Operator::CircularBlur(_)) => Ddnm { eta: 0.85, regularisation: constant },
+                    _ => Ddnm { eta: constant, regularisation: 0.0 },
                 };
-                let constants = Ddnm { eta: constant, regularisation };
                 ddnm(prior, measurement, x, &sigmas, &constants, keys)
             }
             Self::DdnmPublished | Self::Ddrm => {

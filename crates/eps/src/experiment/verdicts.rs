@@ -93,8 +93,12 @@ fn diverged(setting: &Value, cell: &str) -> bool {
     setting["diverged"].as_array().into_iter().flatten().any(|method| method["cell"] == cell)
 }
 
-/// A score of a row with its spread over seeds, where it has one.
+/// A score of a row with its spread over seeds, where it has one; none where the row says that it is
+/// to be read with care.
 fn score(row: &Value, metric: &str) -> Option<(f64, f64)> {
+    if row["cautions"].get(metric).is_some() {
+        return None;
+    }
     let value = row.get(metric).or_else(|| row["features"].get(metric))?;
     match value {
         Value::Object(spread) => Some((
@@ -607,6 +611,14 @@ mod tests {
         assert_eq!(figures, "energy score: 5 of 5");
         let (verdict, figures) = against_contenders(&close, &["energy_score"]).unwrap();
         assert_eq!((verdict, figures.as_str()), (Verdict::InPart, "energy score: 1 of 6"));
+    }
+
+    #[test]
+    fn a_score_to_be_read_with_care_decides_nothing() {
+        let row = json!({"features": {"fd_alex": 3.0}, "cautions": {"fd_alex": "few images"}});
+        assert_eq!(score(&row, "fd_alex"), None);
+        let row = json!({"features": {"fd_alex": 3.0}, "cautions": {}});
+        assert_eq!(score(&row, "fd_alex"), Some((3.0, 0.0)));
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use anyhow::Result;
 use eps_math::operator::LinearOperator as _;
-use eps_math::{Schedule, Shape};
+use eps_math::{Schedule, Shape, Task};
 use eps_model::{Measurement, Oracle, TensorOperator, batch};
 use eps_sample::{CountNfe, Eps, Estimator, NoiseKeys, Prior, SampleError, Solver, ZeroShot};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-use super::setting::Posed;
+use super::setting::{Posed, Setting};
 use crate::experiment::contender::{Contender, Run};
 
 /// A posterior sampler with a frozen prior.
@@ -33,7 +33,7 @@ pub(crate) enum Method {
     Pigdm,
     /// ΠGDM's published step.
     PigdmPublished,
-    /// DDNM on DDIM with η = 0.85.
+    /// DDNM on DDIM with η = 0.85; on blurs with a tuned ε.
     Ddnm,
     /// DDRM with η = 0.85, η_b = 1.
     Ddrm,
@@ -105,8 +105,9 @@ impl Method {
         }
     }
 
-    /// The constant that is chosen for every setting, if the method has one.
-    pub(crate) fn tuned(self) -> Option<Tuned> {
+    /// The constant that is chosen for a setting, if the method has one there.
+    pub(crate) fn tuned(self, setting: &Setting) -> Option<Tuned> {
+        let blurs = matches!(setting.task, Some(Task::GaussianBlur | Task::MotionBlur));
         const LENGTHS: &[f64] = &[3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
         const STEPS: &[f64] = &[1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1];
         let any = usize::MAX;
@@ -115,6 +116,8 @@ impl Method {
                 Some(Tuned { symbol: "ζ", grid: LENGTHS, up_to: any })
             }
             Self::Mpgd => Some(Tuned { symbol: "c", grid: LENGTHS, up_to: any }),
+            // Of blurs alone it filters what is next to nothing.
+            Self::Ddnm if blurs => Some(Tuned { symbol: "ε", grid: LENGTHS, up_to: any }),
             // The step size belongs to the chain at one level, whatever the number of levels.
             Self::Daps => Some(Tuned { symbol: "step size", grid: STEPS, up_to: 100 }),
             _ => None,
@@ -215,6 +218,7 @@ impl<'a> Question<'a> {
             Method::DapsExact => (Contender::DapsExact, 1.0),
             Method::Pigdm => (Contender::Pigdm, 1.0),
             Method::PigdmPublished => (Contender::PigdmPublished, 1.0),
+            // η; on blurs the constant is ε, which is tuned.
             Method::Ddnm => (Contender::Ddnm, 0.85),
             Method::Ddrm => (Contender::Ddrm, 0.85),
         };
@@ -229,7 +233,7 @@ impl<'a> Question<'a> {
 mod tests {
     use super::*;
     use crate::experiment::oracle::judge::Judge;
-    use crate::experiment::oracle::setting::{Law, Purpose, Setting, Space};
+    use crate::experiment::oracle::setting::{Law, Purpose, Space};
 
     #[test]
     fn every_method_makes_the_calls_that_it_says() {
@@ -239,7 +243,7 @@ mod tests {
             let posed = setting.draw(Purpose::Test, 0, 0).unwrap();
             let question = Question::new(&posed, 3).unwrap();
             for method in Method::ALL {
-                let constant = method.tuned().map(|tuned| tuned.grid[2]);
+                let constant = method.tuned(&setting).map(|tuned| tuned.grid[2]);
                 for calls in [1, 10] {
                     let drawn = question.draw(method, calls, constant).unwrap();
                     assert_eq!(drawn.nfe, method.nfe(calls), "{method:?} {calls}");

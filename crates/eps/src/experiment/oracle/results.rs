@@ -276,7 +276,7 @@ fn setting_json(results: &SettingResults) -> Value {
         json!({
             "method": curve.method,
             "label": curve.method.label(),
-            "tuned": curve.method.tuned().map(|tuned| tuned.symbol),
+            "tuned": curve.method.tuned(&results.setting).map(|tuned| tuned.symbol),
             "tuning": curve.choices,
             "curve": points,
         })

@@ -64,8 +64,11 @@ impl<'a> Tournament<'a> {
     pub(crate) fn compute(&self) -> Result<Vec<SettingResults>> {
         let Config { settings, methods, measurements, .. } = self.config;
         let each = (methods.len() + 1) * measurements;
-        let tuned = methods.iter().filter(|method| method.tuned().is_some()).count();
-        let clock = Clock::new((settings.len() * (each + tuned)) as u64, "cells");
+        let tuned = |setting: &Setting| {
+            methods.iter().filter(|method| method.tuned(setting).is_some()).count()
+        };
+        let cells: usize = settings.iter().map(|setting| each + tuned(setting)).sum();
+        let clock = Clock::new(cells as u64, "cells");
         // Settings side by side: no cell shares a tensor with another.
         let results =
             settings.par_iter().map(|setting| self.setting(setting, &clock)).collect::<Result<_>>();
@@ -87,7 +90,7 @@ impl<'a> Tournament<'a> {
         }
         let mut curves = Vec::new();
         for method in &self.config.methods {
-            let choices = match method.tuned() {
+            let choices = match method.tuned(setting) {
                 None => Vec::new(),
                 Some(tuned) => {
                     let Config { tuning_measurements, tuning_samples, .. } = self.config;
