@@ -335,7 +335,12 @@ fn against_contenders(record: &Record, metrics: &[&str]) -> Finding {
     if !missing.is_empty() {
         figures.push(format!("not computed: {}", missing.join(", ")));
     }
-    (all > 0).then(|| (Verdict::of(held, all), figures.join("; ")))
+    // A claim about a score that was not computed holds in part at most.
+    let verdict = match Verdict::of(held, all) {
+        Verdict::Holds if !missing.is_empty() => Verdict::InPart,
+        verdict => verdict,
+    };
+    (all > 0).then(|| (verdict, figures.join("; ")))
 }
 
 /// Wins, ties and losses against Palette over all metrics and tasks.
@@ -594,8 +599,10 @@ mod tests {
             (verdict, figures.as_str()),
             (Verdict::Holds, "2 wins, 0 ties, 0 losses of 2 cells")
         );
-        let (verdict, figures) = against_contenders(&better, &["energy_score", "fd_alex"]).unwrap();
+        let (verdict, _) = against_contenders(&better, &["energy_score"]).unwrap();
         assert_eq!(verdict, Verdict::Holds);
+        let (verdict, figures) = against_contenders(&better, &["energy_score", "fd_alex"]).unwrap();
+        assert_eq!(verdict, Verdict::InPart);
         assert_eq!(figures, "energy score: 6 of 6; not computed: FD-AlexNet");
 
         let close = main_record((20.1, 3.5));
