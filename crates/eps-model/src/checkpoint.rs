@@ -7,13 +7,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use eps_math::{Interpolant, Precondition, Task};
+use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::atomic::write_atomically;
-use crate::{Condition, ModelError, NetworkDenoiser, Precision, SongUNet, SongUNetConfig};
+use crate::{
+    Condition, DataMoments, ModelError, NetworkDenoiser, Precision, SongUNet, SongUNetConfig,
+};
 
 /// The version of [`CheckpointConfig`]'s layout.
 pub const FORMAT_VERSION: u32 = 1;
@@ -48,6 +50,9 @@ pub struct CheckpointConfig {
     pub asked_at: AskedAt,
     /// σ_y of that training on the [-1, 1] scale; none for a prior.
     pub sigma_y: Option<f64>,
+    /// The moments of the data, which the preconditioning `wiener` is a function of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataMoments>,
     /// Where the weights come from.
     pub provenance: Provenance,
 }
@@ -66,7 +71,12 @@ impl CheckpointConfig {
                 return Err(format!("{name} is {value}, but it must be positive"));
             }
         }
-        Ok(())
+        let is_wiener = self.precondition.mode == PreconditionMode::Wiener;
+        match &self.data {
+            None if is_wiener => Err("the preconditioning wiener has no data moments".to_owned()),
+            Some(data) => data.check(),
+            None => Ok(()),
+        }
     }
 }
 
@@ -193,8 +203,11 @@ pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpo
             config.network.out_channels + read
         )));
     }
-    let denoiser =
+    let mut denoiser =
         NetworkDenoiser::new(network, config.precondition, config.conditions.clone(), precision);
+    if let Some(data) = &config.data {
+        denoiser = denoiser.with_data(data.clone());
+    }
     Ok(Checkpoint { config, denoiser })
 }
 

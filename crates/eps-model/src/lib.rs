@@ -2,6 +2,7 @@
 
 pub mod atomic;
 pub mod checkpoint;
+mod data_moments;
 mod denoiser;
 mod device;
 mod error;
@@ -13,6 +14,7 @@ mod oracle;
 mod song_unet;
 pub mod verify;
 
+pub use data_moments::DataMoments;
 pub use denoiser::{Denoiser, Measurement, Noise, Pivot, Query};
 pub use device::{Precision, device, device_name};
 pub use error::ModelError;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, FORMAT_VERSION, Provenance, Storage};
-use eps_model::{Condition, EncoderType, Mode, Precision, SongUNet, SongUNetConfig};
+use eps_model::{Condition, DataMoments, EncoderType, Mode, Precision, SongUNet, SongUNetConfig};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
 
@@ -35,6 +35,7 @@ fn config() -> CheckpointConfig {
         tasks: vec![Task::MotionBlur],
         asked_at: AskedAt::Pivot,
         sigma_y: Some(0.05),
+        data: None,
         provenance: Provenance {
             source: "random".into(),
             licence: "MIT".into(),
@@ -72,6 +73,30 @@ fn a_network_comes_back_as_it_was() {
         let within = (tensor - exact).abs().le_tensor(&bound).all().int64_value(&[]);
         assert_eq!(within, 1, "{name}");
     }
+}
+
+#[test]
+fn data_moments_come_back_and_are_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.safetensors");
+    let network = SongUNet::new(&config().network, Device::Cpu, 5).unwrap();
+    let shape = eps_math::Shape::new(1, 16, 16).unwrap();
+    let third = vec![1.0 / 3.0; 256];
+    let moments =
+        DataMoments { shape, mean: third.clone(), variance: third.clone(), spectrum: third };
+    let precondition = Precondition { mode: PreconditionMode::Wiener, sigma_data: 0.71 };
+    let save = |data: Option<DataMoments>| {
+        let config = CheckpointConfig { precondition, data, ..config() };
+        checkpoint::save(&path, &network, &config, Storage::F32).unwrap();
+        load(&path)
+    };
+    assert_eq!(save(Some(moments.clone())).unwrap().denoiser.data(), Some(&moments));
+    let error = save(None).unwrap_err();
+    assert!(error.contains("wiener has no data moments"), "{error}");
+    let error = save(Some(DataMoments { mean: vec![0.0], ..moments.clone() })).unwrap_err();
+    assert!(error.contains("1 values in \"mean\"") && error.contains("need 256"), "{error}");
+    let error = save(Some(DataMoments { variance: vec![-1.0; 256], ..moments })).unwrap_err();
+    assert!(error.contains("the value -1 in \"variance\""), "{error}");
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
+use eps_math::PreconditionMode;
 use eps_model::atomic::write_atomically;
-use eps_model::{Mode, NetworkDenoiser, SongUNet};
+use eps_model::{DataMoments, Mode, NetworkDenoiser, SongUNet};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
@@ -75,7 +76,7 @@ pub fn train_until(
 ) -> Result<NetworkDenoiser, TrainError> {
     config.validate()?;
     claim(config, folder)?;
-    let denoiser = match start {
+    let mut denoiser = match start {
         Some(denoiser) => denoiser,
         None => NetworkDenoiser::new(
             SongUNet::new(&config.network, device, config.seed)?,
@@ -84,6 +85,9 @@ pub fn train_until(
             config.precision,
         ),
     };
+    if config.precondition.mode == PreconditionMode::Wiener && denoiser.data().is_none() {
+        denoiser = denoiser.with_data(DataMoments::of(&images.train)?);
+    }
     let mut optimiser = Optimiser::new(denoiser.network().variables().trainable_variables());
     let state_path = folder.join("state.safetensors");
     let mut run = Run { step: 0, seconds: 0.0, loss_sum: 0.0 };

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
 use eps_model::checkpoint;
-use eps_model::{Condition, Mode, NetworkDenoiser, Precision, SongUNet, SongUNetConfig};
+use eps_model::{
+    Condition, DataMoments, Mode, NetworkDenoiser, Precision, SongUNet, SongUNetConfig,
+};
 use eps_train::{
     BatchStreams, Decay, Ema, FORMAT_VERSION, Images, LossWeight, NoiseLaw, Objective, Tail,
     TrainConfig, TrainError, loss, train_until,
@@ -172,7 +174,12 @@ fn the_weights_agree_for_scalar_preconditioning() {
 /// preconditioning makes it so in every mode, wherever the noise and whatever the operator.
 #[test]
 fn targets_have_order_one() {
-    for mode in [PreconditionMode::Scalar, PreconditionMode::Spectral, PreconditionMode::Guarded] {
+    for mode in [
+        PreconditionMode::Scalar,
+        PreconditionMode::Spectral,
+        PreconditionMode::Guarded,
+        PreconditionMode::Wiener,
+    ] {
         let precondition = Precondition { mode, sigma_data: 0.58 };
         for task in Task::ALL {
             let objective = Objective::Eps { tasks: vec![task], sigma_y: 0.05 };
@@ -183,16 +190,17 @@ fn targets_have_order_one() {
                 precondition,
                 config.conditions.clone(),
                 Precision::F32,
-            );
-            // White images of variance 1/3 = 0.58²: spectral and guarded targets have variance 1 in every
-            // direction; scalar ones have less where the pivot knows more than x_t does.
+            )
+            .with_data(DataMoments::of(&images().train).unwrap());
+            // White images of variance 1/3 = 0.58²: spectral, guarded and Wiener targets have variance 1 in
+            // every direction; scalar ones have less where the pivot knows more than x_t does.
             let x_0 = images().train.to_kind(Kind::Double) / 127.5 - 1.0;
             let streams = BatchStreams { seed: 1, batch: 2 };
             let value =
                 loss(&denoiser, &config, &x_0, streams, Mode::Eval).unwrap().double_value(&[]);
             let range = match mode {
-                PreconditionMode::Spectral | PreconditionMode::Guarded => 0.9..1.1,
                 PreconditionMode::Scalar => 0.0..1.1,
+                _ => 0.9..1.1,
             };
             assert!(range.contains(&value), "{mode:?} {task:?}: {value}");
         }

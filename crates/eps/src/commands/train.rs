@@ -72,7 +72,8 @@ impl Arguments {
             "start": start,
             "environment": record::environment(device),
         });
-        let checkpoint = checkpoint_config(&config, &training, record);
+        let data = denoiser.data().cloned();
+        let checkpoint = CheckpointConfig { data, ..checkpoint_config(&config, &training, record) };
         let path = self.out.join(format!("{}.safetensors", config.name));
         checkpoint::save(&path, denoiser.network(), &checkpoint, Storage::F16)?;
         println!("{}", path.display());
@@ -117,7 +118,11 @@ fn load_start(path: &Path, config: &TrainConfig, device: Device) -> Result<Netwo
     let network = checkpoint::widen(start.denoiser.network(), &config.network, device)
         .with_context(|| format!("{} cannot be the start of {:?}", path.display(), config.name))?;
     let conditions = config.conditions.clone();
-    Ok(NetworkDenoiser::new(network, config.precondition, conditions, config.precision))
+    let denoiser = NetworkDenoiser::new(network, config.precondition, conditions, config.precision);
+    Ok(match start.config.data {
+        Some(data) => denoiser.with_data(data),
+        None => denoiser,
+    })
 }
 
 /// What the file of the network says of it.
@@ -139,6 +144,7 @@ fn checkpoint_config(config: &TrainConfig, set: &ImageSet, training: Value) -> C
         tasks: measurements.map_or(vec![], |(tasks, _)| tasks.to_vec()),
         asked_at,
         sigma_y: measurements.map(|(_, sigma_y)| sigma_y),
+        data: None,
         provenance: Provenance {
             source: format!("trained on {}", set.provenance().name),
             licence: env!("CARGO_PKG_LICENSE").to_owned(),

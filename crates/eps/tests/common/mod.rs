@@ -133,6 +133,7 @@ impl Folder {
             sigma_max: 80.0,
             tasks: tasks.to_vec(),
             asked_at,
+            data: None,
             sigma_y: (!tasks.is_empty()).then_some(0.05),
             provenance: Provenance {
                 source: "random weights".to_owned(),
