@@ -12,22 +12,11 @@ use eps_model::{NetworkDenoiser, Precision};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use crate::dataset;
-
 /// The network that restores every task.
 pub(crate) const ALL_TASKS: &str = "all-tasks";
 
 /// The network of images without a measurement.
 pub(crate) const PRIOR: &str = "prior";
-
-/// The folder of the committed networks.
-const COMMITTED: &str = "data/networks/fashion";
-
-/// The folder of the committed networks, from the working folder or from that of the repository.
-pub(crate) fn folder() -> PathBuf {
-    let here = PathBuf::from(COMMITTED);
-    if here.is_dir() { here } else { dataset::in_repository(COMMITTED) }
-}
 
 /// What a network is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

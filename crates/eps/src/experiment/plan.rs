@@ -66,7 +66,7 @@ impl Experiment {
     /// The title of its report.
     pub(crate) fn title(self) -> &'static str {
         match self {
-            Self::Main => "Exact posterior sampling on Fashion-MNIST",
+            Self::Main => "Exact posterior sampling and its contenders",
             Self::Steps => "Quality against network calls",
             Self::ZeroShot => "The frozen prior at the pivot",
             Self::PosteriorMean => "One call against the mean of samples",
@@ -260,9 +260,13 @@ impl Plan {
 
     /// Keeps the methods of some families alone.
     pub(crate) fn keep(&mut self, families: &[String]) {
-        let kept = |method: &Method| families.contains(&method.name());
-        self.in_table = self.methods[..self.in_table].iter().filter(|m| kept(m)).count();
-        self.methods.retain(kept);
+        self.leave_out(|method| !families.contains(&method.name()));
+    }
+
+    /// Leaves some methods out.
+    pub(crate) fn leave_out(&mut self, left_out: impl Fn(&Method) -> bool) {
+        self.in_table = self.methods[..self.in_table].iter().filter(|m| !left_out(m)).count();
+        self.methods.retain(|method| !left_out(method));
     }
 }
 
