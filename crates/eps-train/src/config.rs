@@ -42,6 +42,10 @@ pub struct TrainConfig {
     pub start: Option<PathBuf>,
     /// Images a step.
     pub batch: usize,
+    /// Images of a forward and backward pass, where a step's do not fit into memory at once: their
+    /// gradients are summed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
     /// Number of steps.
     pub steps: u64,
     /// The peak learning rate of Adam.
@@ -167,6 +171,7 @@ impl TrainConfig {
             .map_or((1, 1.0), |(tasks, sigma_y)| (tasks.len(), sigma_y));
         let positive = [
             ("batch", self.batch as f64),
+            ("micro_batch", self.micro_batch.unwrap_or(1) as f64),
             ("steps", self.steps as f64),
             ("checkpoint_every", self.checkpoint_every as f64),
             ("validation_images", self.validation_images as f64),

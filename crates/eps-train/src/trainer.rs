@@ -102,14 +102,10 @@ pub fn train_until(
     let validation = validation_batches(config, images);
     let mut clock = std::time::Instant::now();
     while run.step < config.steps.min(last_step) {
-        let streams = BatchStreams { seed: config.seed, batch: run.step };
-        let x_0 = draw_images(&images.train, config.batch, streams, device);
-        let value = loss(&denoiser, config, &x_0, streams, Mode::Train(streams.shared()))?;
-        value.backward();
+        let value = accumulate(&denoiser, config, &images.train, run.step, device)?;
         let seen = ((run.step + 1) * config.batch as u64) as f64;
         let average_factor = config.ema.factor(seen, config.batch as f64);
         optimiser.step(run.step, config.learning_rate_at(run.step), average_factor);
-        let value = value.double_value(&[]);
         if !value.is_finite() {
             return Err(TrainError::Diverged { step: run.step, loss: value });
         }
@@ -142,6 +138,31 @@ pub fn train_until(
     bar.finish();
     optimiser.publish_average();
     Ok(denoiser)
+}
+
+/// Adds the gradient of a step's loss to the weights, part by part, and returns the loss.
+fn accumulate(
+    denoiser: &NetworkDenoiser,
+    config: &TrainConfig,
+    images: &Tensor,
+    step: u64,
+    device: Device,
+) -> Result<f64, TrainError> {
+    let whole = BatchStreams { seed: config.seed, batch: step, first: 0 };
+    let indices = draw_indices(images.size()[0] as usize, config.batch, whole);
+    let mut parts = Vec::new();
+    let mut first = 0;
+    for part in indices.chunks(config.micro_batch.unwrap_or(config.batch)) {
+        let streams = BatchStreams { first, ..whole };
+        let x_0 = select(images, part, device);
+        let share = part.len() as f64 / config.batch as f64;
+        let value = loss(denoiser, config, &x_0, streams, Mode::Train(streams.dropout()))? * share;
+        value.backward();
+        parts.push(value.detach());
+        first += part.len();
+    }
+    // Read at the end: reading waits for the device.
+    Ok(Tensor::stack(&parts, 0).sum(Kind::Double).double_value(&[]))
 }
 
 /// Where a run is.
@@ -198,11 +219,8 @@ fn select(images: &Tensor, indices: &[i64], device: Device) -> Tensor {
 }
 
 /// The images of one training batch, drawn uniformly with replacement.
-fn draw_images(images: &Tensor, batch: usize, streams: BatchStreams, device: Device) -> Tensor {
-    let count = images.size()[0] as usize;
-    let indices: Vec<i64> =
-        (0..batch).map(|i| streams.shared().below(1 + i as u64, count) as i64).collect();
-    select(images, &indices, device)
+fn draw_indices(count: usize, batch: usize, streams: BatchStreams) -> Vec<i64> {
+    (0..batch).map(|i| streams.shared().below(1 + i as u64, count) as i64).collect()
 }
 
 /// The first images of the validation split in batches.
@@ -212,7 +230,8 @@ fn validation_batches(config: &TrainConfig, images: &Images) -> Vec<(BatchStream
         .map(|i| {
             let range = i * config.batch..((i + 1) * config.batch).min(count);
             let indices: Vec<i64> = range.map(|index| index as i64).collect();
-            let streams = BatchStreams { seed: config.seed, batch: VALIDATION_BATCHES + i as u64 };
+            let streams =
+                BatchStreams { seed: config.seed, batch: VALIDATION_BATCHES + i as u64, first: 0 };
             (streams, images.validation.index_select(0, &Tensor::from_slice(&indices)))
         })
         .collect()
