@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use eps_math::operator::{LinearOperator as _, OperatorSpec};
 use eps_math::pivot::mu_star;
 use eps_math::{Level, LinearMmse, Task};
+use eps_sample::Solver;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -38,6 +39,13 @@ pub(crate) enum Method {
         /// Network calls a sample.
         calls: usize,
     },
+    /// Exact posterior sampling by another solver than the paper's, with the network of the task.
+    EpsBy {
+        /// Which solver.
+        by: OtherSolver,
+        /// Network calls a sample.
+        calls: usize,
+    },
     /// A conditional network asked at the state.
     Palette {
         /// Which network.
@@ -66,6 +74,33 @@ pub(crate) enum Method {
     },
 }
 
+/// A solver beside the paper's deterministic Euler steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum OtherSolver {
+    /// EDM's deterministic solver of second order, an odd number of calls.
+    Heun,
+    /// DDIM with η = 1: as much fresh noise as a Markov chain can have.
+    Ddim,
+}
+
+impl OtherSolver {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Heun => "heun",
+            Self::Ddim => "ddim",
+        }
+    }
+
+    /// The solver.
+    pub(crate) fn solver(self) -> Solver {
+        match self {
+            Self::Heun => Solver::Heun,
+            Self::Ddim => Solver::Ddim { eta: 1.0 },
+        }
+    }
+}
+
 impl Method {
     /// The name in files.
     pub(crate) fn slug(self) -> String {
@@ -79,6 +114,7 @@ impl Method {
             Self::LinearMmse => "linear-mmse".to_owned(),
             Self::Unconditional { calls } => format!("unconditional-{calls}"),
             Self::Eps { network, calls } => format!("eps{}-{calls}", of(network)),
+            Self::EpsBy { by, calls } => format!("eps-{}-{calls}", by.name()),
             Self::Palette { network, calls } => format!("palette{}-{calls}", of(network)),
             Self::Variant { variant, calls } => format!("{}-{calls}", variant.name),
             Self::ZeroShot { calls } => format!("zero-shot-{calls}"),
@@ -92,6 +128,7 @@ impl Method {
             Self::PseudoInverse | Self::Wiener | Self::LinearMmse => self.slug(),
             Self::Unconditional { .. } => "unconditional".to_owned(),
             Self::Eps { .. } => "eps".to_owned(),
+            Self::EpsBy { by, .. } => format!("eps-{}", by.name()),
             Self::Palette { .. } => "palette".to_owned(),
             Self::Variant { variant, .. } => variant.name.to_owned(),
             Self::ZeroShot { .. } => "zero-shot".to_owned(),
@@ -111,6 +148,8 @@ impl Method {
             Self::LinearMmse => "linear MMSE".to_owned(),
             Self::Unconditional { .. } => "bare denoiser".to_owned(),
             Self::Eps { network, .. } => of("EPS", network),
+            Self::EpsBy { by: OtherSolver::Heun, .. } => "EPS by Heun's method".to_owned(),
+            Self::EpsBy { by: OtherSolver::Ddim, .. } => "EPS by DDIM, η = 1".to_owned(),
             Self::Palette { network, .. } => of("Palette", network),
             Self::Variant { variant, .. } => variant.label.to_owned(),
             Self::ZeroShot { .. } => "zero-shot EPS".to_owned(),
@@ -133,6 +172,7 @@ impl Method {
             Self::PseudoInverse | Self::Wiener | Self::LinearMmse => 0,
             Self::Unconditional { calls }
             | Self::Eps { calls, .. }
+            | Self::EpsBy { calls, .. }
             | Self::Palette { calls, .. }
             | Self::Variant { calls, .. }
             | Self::ZeroShot { calls }
@@ -145,6 +185,7 @@ impl Method {
         match self {
             Self::PseudoInverse | Self::Wiener | Self::LinearMmse => None,
             Self::Eps { network, .. } => Some((network.network(task).to_owned(), NetworkUse::Eps)),
+            Self::EpsBy { .. } => Some((task.name().to_owned(), NetworkUse::Eps)),
             Self::Palette { network, .. } => {
                 Some((format!("palette-{}", network.network(task)), NetworkUse::Palette))
             }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::config::SIGMA_Y;
 use super::contender::Contender;
-use super::method::Method;
+use super::method::{Method, OtherSolver};
 use super::networks::{NetworkUse, Scope};
 use super::profile::Profile;
 use super::variants::{AMORTIZED, EXTREME, FLOW, INPUTS, NOISE_LAW, Variant, WARM_START};
@@ -194,7 +194,12 @@ impl Plan {
             Experiment::Steps => (vec![], steps(profile)),
             Experiment::ZeroShot => (zero_shot(profile), vec![]),
             Experiment::PosteriorMean => (posterior_mean(profile, scopes), vec![]),
-            Experiment::Ood | Experiment::Calibration => (trained(profile), vec![]),
+            Experiment::Ood => (trained(profile), vec![]),
+            Experiment::Calibration => {
+                let mut methods = trained(profile);
+                methods.extend(other_solvers(profile));
+                (methods, vec![])
+            }
             Experiment::Runtime => (runtime(profile), vec![]),
             Experiment::WarmStart => {
                 let mut methods = vec![Method::ZeroShot { calls: profile.limit(PALETTE_CALLS) }];
@@ -366,6 +371,15 @@ fn trained(profile: &Profile) -> Vec<Method> {
     ]);
     methods.dedup();
     methods
+}
+
+/// EPS by other solvers at the most calls that its own has.
+fn other_solvers(profile: &Profile) -> [Method; 2] {
+    let many = profile.limit(PALETTE_CALLS);
+    [
+        Method::EpsBy { by: OtherSolver::Heun, calls: many - (many + 1) % 2 },
+        Method::EpsBy { by: OtherSolver::Ddim, calls: many },
+    ]
 }
 
 /// The networks of the experiment at the calls of the profile, beside the linear estimate.

@@ -74,8 +74,8 @@ pub(crate) struct Arguments {
     /// gaussian-blur, motion-blur [default: all]
     #[arg(long, value_name = "TASKS", value_delimiter = ',', value_parser = task)]
     tasks: Vec<Task>,
-    /// Methods, separated by commas: pseudo-inverse, wiener, linear-mmse, eps, palette, zero-shot and
-    /// the contenders dps, daps, ddnm, pigdm, mpgd, ddrm [default: those of the experiment]
+    /// Methods, separated by commas: pseudo-inverse, wiener, linear-mmse, eps, eps-heun, eps-ddim, palette,
+    /// zero-shot and the contenders dps, daps, ddnm, pigdm, mpgd, ddrm [default: those of the experiment]
     #[arg(long, value_name = "METHODS", value_delimiter = ',')]
     methods: Vec<String>,
     /// Networks of EPS: those of each task, or the one of all tasks [default: both]
