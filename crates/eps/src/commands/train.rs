@@ -40,6 +40,9 @@ pub(crate) struct Arguments {
     /// Steps, instead of the configuration's: fewer, to see that everything works
     #[arg(long, value_name = "N", value_parser = count)]
     steps: Option<usize>,
+    /// Two steps on two images, each in a part of its own, to see that everything works
+    #[arg(long, conflicts_with = "steps")]
+    check: bool,
     #[command(flatten)]
     device: DeviceFlags,
 }
@@ -92,7 +95,17 @@ impl Arguments {
         let config: TrainConfig = serde_json::from_reader(BufReader::new(file))
             .with_context(|| format!("{path} is no training configuration: correct it there"))?;
         let steps = self.steps.map_or(config.steps, |steps| steps as u64);
-        let config = TrainConfig { steps, ..config };
+        let mut config = TrainConfig { steps, ..config };
+        if self.check {
+            config = TrainConfig {
+                batch: 2,
+                micro_batch: Some(1),
+                steps: 2,
+                checkpoint_every: 1,
+                validation_images: 2,
+                ..config
+            };
+        }
         config.validate().with_context(|| path.to_string())?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         ensure!(

@@ -39,8 +39,10 @@ pub(crate) enum Method {
         /// Network calls a sample.
         calls: usize,
     },
-    /// Exact posterior sampling by another solver than the paper's, with the network of the task.
+    /// Exact posterior sampling by another solver than the paper's.
     EpsBy {
+        /// Which network.
+        network: Scope,
         /// Which solver.
         by: OtherSolver,
         /// Network calls a sample.
@@ -92,6 +94,13 @@ impl OtherSolver {
         }
     }
 
+    fn label(self) -> &'static str {
+        match self {
+            Self::Heun => "Heun's method",
+            Self::Ddim => "DDIM, η = 1",
+        }
+    }
+
     /// The solver.
     pub(crate) fn solver(self) -> Solver {
         match self {
@@ -114,7 +123,9 @@ impl Method {
             Self::LinearMmse => "linear-mmse".to_owned(),
             Self::Unconditional { calls } => format!("unconditional-{calls}"),
             Self::Eps { network, calls } => format!("eps{}-{calls}", of(network)),
-            Self::EpsBy { by, calls } => format!("eps-{}-{calls}", by.name()),
+            Self::EpsBy { network, by, calls } => {
+                format!("eps{}-{}-{calls}", of(network), by.name())
+            }
             Self::Palette { network, calls } => format!("palette{}-{calls}", of(network)),
             Self::Variant { variant, calls } => format!("{}-{calls}", variant.name),
             Self::ZeroShot { calls } => format!("zero-shot-{calls}"),
@@ -148,8 +159,7 @@ impl Method {
             Self::LinearMmse => "linear MMSE".to_owned(),
             Self::Unconditional { .. } => "bare denoiser".to_owned(),
             Self::Eps { network, .. } => of("EPS", network),
-            Self::EpsBy { by: OtherSolver::Heun, .. } => "EPS by Heun's method".to_owned(),
-            Self::EpsBy { by: OtherSolver::Ddim, .. } => "EPS by DDIM, η = 1".to_owned(),
+            Self::EpsBy { network, by, .. } => format!("{} by {}", of("EPS", network), by.label()),
             Self::Palette { network, .. } => of("Palette", network),
             Self::Variant { variant, .. } => variant.label.to_owned(),
             Self::ZeroShot { .. } => "zero-shot EPS".to_owned(),
@@ -184,8 +194,9 @@ impl Method {
     pub(crate) fn network(self, task: Task) -> Option<(String, NetworkUse)> {
         match self {
             Self::PseudoInverse | Self::Wiener | Self::LinearMmse => None,
-            Self::Eps { network, .. } => Some((network.network(task).to_owned(), NetworkUse::Eps)),
-            Self::EpsBy { .. } => Some((task.name().to_owned(), NetworkUse::Eps)),
+            Self::Eps { network, .. } | Self::EpsBy { network, .. } => {
+                Some((network.network(task).to_owned(), NetworkUse::Eps))
+            }
             Self::Palette { network, .. } => {
                 Some((format!("palette-{}", network.network(task)), NetworkUse::Palette))
             }

@@ -178,7 +178,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The plan of an experiment on some tasks, with the networks of some scopes.
+    /// The plan of an experiment on some tasks, with the networks of some scopes; where one network of a
+    /// kind is enough, it is that of the first scope.
+    ///
+    /// # Panics
+    /// Without a scope.
     pub(crate) fn new(
         experiment: Experiment,
         profile: &Profile,
@@ -189,18 +193,19 @@ impl Plan {
             Experiment::Ood => beyond_training(tasks),
             _ => tasks.iter().copied().map(Setting::of).collect(),
         };
+        let scope = scopes[0];
         let (table, curve) = match experiment {
             Experiment::Main => (main_table(profile, scopes), curve(profile, scopes)),
-            Experiment::Steps => (vec![], steps(profile)),
-            Experiment::ZeroShot => (zero_shot(profile), vec![]),
+            Experiment::Steps => (vec![], steps(profile, scope)),
+            Experiment::ZeroShot => (zero_shot(profile, scope), vec![]),
             Experiment::PosteriorMean => (posterior_mean(profile, scopes), vec![]),
-            Experiment::Ood => (trained(profile), vec![]),
+            Experiment::Ood => (trained(profile, scope), vec![]),
             Experiment::Calibration => {
-                let mut methods = trained(profile);
-                methods.extend(other_solvers(profile));
+                let mut methods = trained(profile, scope);
+                methods.extend(other_solvers(profile, scope));
                 (methods, vec![])
             }
-            Experiment::Runtime => (runtime(profile), vec![]),
+            Experiment::Runtime => (runtime(profile, scope), vec![]),
             Experiment::WarmStart => {
                 let mut methods = vec![Method::ZeroShot { calls: profile.limit(PALETTE_CALLS) }];
                 methods.extend(variants(experiment, profile));
@@ -294,10 +299,8 @@ fn main_table(profile: &Profile, scopes: &[Scope]) -> Vec<Method> {
     let mut methods = estimates();
     if profile.contenders {
         methods.extend(contenders(profile));
-    }
-    if profile.contenders {
-        methods
-            .push(Method::Palette { network: Scope::PerTask, calls: profile.limit(PALETTE_CALLS) });
+        let calls = profile.limit(PALETTE_CALLS);
+        methods.push(Method::Palette { network: scopes[0], calls });
     }
     for network in scopes {
         methods.extend(
@@ -317,8 +320,7 @@ fn curve(profile: &Profile, scopes: &[Scope]) -> Vec<Method> {
 }
 
 /// Every method at every number of calls.
-fn steps(profile: &Profile) -> Vec<Method> {
-    let network = Scope::PerTask;
+fn steps(profile: &Profile, network: Scope) -> Vec<Method> {
     let mut methods = estimates();
     for calls in &profile.steps {
         let calls = *calls;
@@ -334,9 +336,8 @@ fn steps(profile: &Profile) -> Vec<Method> {
     methods
 }
 
-fn zero_shot(profile: &Profile) -> Vec<Method> {
+fn zero_shot(profile: &Profile, network: Scope) -> Vec<Method> {
     let calls = profile.limit(PALETTE_CALLS);
-    let network = Scope::PerTask;
     let mut methods = estimates();
     methods.extend([
         Method::ZeroShot { calls },
@@ -354,14 +355,13 @@ fn posterior_mean(profile: &Profile, scopes: &[Scope]) -> Vec<Method> {
         let network = *scope;
         methods.extend([Method::Eps { network, calls: 1 }, Method::Eps { network, calls }]);
     }
-    let network = Scope::PerTask;
+    let network = scopes[0];
     methods.extend([Method::Palette { network, calls: 1 }, Method::Palette { network, calls }]);
     methods
 }
 
 /// The trained methods at the paper's numbers of calls.
-fn trained(profile: &Profile) -> Vec<Method> {
-    let network = Scope::PerTask;
+fn trained(profile: &Profile, network: Scope) -> Vec<Method> {
     let (few, many) = (profile.limit(20), profile.limit(PALETTE_CALLS));
     let mut methods = vec![Method::LinearMmse];
     methods.extend([
@@ -374,11 +374,11 @@ fn trained(profile: &Profile) -> Vec<Method> {
 }
 
 /// EPS by other solvers at the most calls that its own has.
-fn other_solvers(profile: &Profile) -> [Method; 2] {
+fn other_solvers(profile: &Profile, network: Scope) -> [Method; 2] {
     let many = profile.limit(PALETTE_CALLS);
     [
-        Method::EpsBy { by: OtherSolver::Heun, calls: many - (many + 1) % 2 },
-        Method::EpsBy { by: OtherSolver::Ddim, calls: many },
+        Method::EpsBy { network, by: OtherSolver::Heun, calls: many - (many + 1) % 2 },
+        Method::EpsBy { network, by: OtherSolver::Ddim, calls: many },
     ]
 }
 
@@ -393,8 +393,8 @@ fn variants(experiment: Experiment, profile: &Profile) -> Vec<Method> {
 }
 
 /// Every method that calls a network, as often as it usually does, beside the bare denoiser.
-fn runtime(profile: &Profile) -> Vec<Method> {
-    let (calls, network) = (profile.limit(PALETTE_CALLS), Scope::PerTask);
+fn runtime(profile: &Profile, network: Scope) -> Vec<Method> {
+    let calls = profile.limit(PALETTE_CALLS);
     let mut methods = vec![
         Method::Unconditional { calls },
         Method::Palette { network, calls },
@@ -453,6 +453,18 @@ mod tests {
         );
         // The curve adds 2, 5, 10 and 50 calls.
         assert_eq!(plan.methods.len() - plan.in_table, 4);
+    }
+
+    #[test]
+    fn one_network_for_all_tasks_is_enough() {
+        let profile: Profile = "full".parse().unwrap();
+        for experiment in [Experiment::Main, Experiment::Steps, Experiment::Calibration] {
+            let plan = Plan::new(experiment, &profile, &Task::ALL, &[Scope::AllTasks]);
+            let names: Vec<String> = plan.networks().into_iter().map(|(name, ..)| name).collect();
+            assert!(
+                names.iter().all(|n| ["prior", "all-tasks", "palette-all-tasks"].contains(&&**n))
+            );
+        }
     }
 
     #[test]

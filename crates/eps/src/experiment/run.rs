@@ -21,7 +21,7 @@ use super::config::{Config, Constant};
 use super::constants::Constants;
 use super::method::{Method, Restoration, linear_mmse, pseudo_inverse, wiener};
 use super::moments::{self, GaussianPrior};
-use super::networks::{self, Loss, NetworkFile, NetworkUse, Scope};
+use super::networks::{self, ALL_TASKS, Loss, NetworkFile, NetworkUse, Scope};
 use super::overhead::Overhead;
 use super::plan::{Experiment, Plan, Setting};
 use super::problem::{Problem, test_images};
@@ -78,7 +78,7 @@ pub(crate) struct Arguments {
     /// zero-shot and the contenders dps, daps, ddnm, pigdm, mpgd, ddrm [default: those of the experiment]
     #[arg(long, value_name = "METHODS", value_delimiter = ',')]
     methods: Vec<String>,
-    /// Networks of EPS: those of each task, or the one of all tasks [default: both]
+    /// Networks: those of each task, or the one of all tasks [default: both, as far as there are any]
     #[arg(long, value_enum, value_name = "WHICH")]
     network: Option<Scope>,
     /// The split that the images are taken from: test, or validation for choosing between networks
@@ -179,7 +179,6 @@ impl Arguments {
                 | Experiment::Calibration
                 | Experiment::Runtime
         );
-        let two_scopes = matches!(experiment, Experiment::Main | Experiment::PosteriorMean);
         let wrong_samples = |samples| match experiment {
             Experiment::Calibration => samples != calibration::SAMPLES,
             Experiment::Runtime => samples != 1,
@@ -189,7 +188,7 @@ impl Arguments {
             _ if fixed_calls && !self.calls.is_empty() => {
                 "--calls: its methods have their own numbers of calls".to_owned()
             }
-            _ if !two_scopes && self.network.is_some() => {
+            _ if !experiment.variants().is_empty() && self.network.is_some() => {
                 "--network: its networks are given".to_owned()
             }
             Some(samples) if wrong_samples(samples) => {
@@ -276,7 +275,19 @@ impl Run {
             let message = format!("--tasks: {} is about {}", experiment.name(), known.join(", "));
             return Err(UsageError(message).into());
         }
-        let scopes = arguments.network.map_or(vec![Scope::PerTask, Scope::AllTasks], |s| vec![s]);
+        let committed = dataset::networks(&arguments.dataset);
+        let folder = arguments.networks.clone().unwrap_or_else(|| {
+            if experiment.variants().is_empty() { committed.clone() } else { out.join("networks") }
+        });
+        let scopes = match arguments.network {
+            Some(scope) => vec![scope],
+            None if tasks.iter().all(|task| NetworkFile::find(&folder, task.name()).is_err())
+                && NetworkFile::find(&folder, ALL_TASKS).is_ok() =>
+            {
+                vec![Scope::AllTasks]
+            }
+            None => vec![Scope::PerTask, Scope::AllTasks],
+        };
         let mut plan = arguments.plan(experiment, &profile, &tasks, &scopes)?;
 
         let set = dataset::load(&arguments.dataset, arguments.split, arguments.data.as_deref())?;
@@ -287,10 +298,6 @@ impl Run {
             plan.leave_out(|method| matches!(method, Method::Wiener | Method::LinearMmse));
             None
         };
-        let committed = dataset::networks(&arguments.dataset);
-        let folder = arguments.networks.clone().unwrap_or_else(|| {
-            if experiment.variants().is_empty() { committed.clone() } else { out.join("networks") }
-        });
         let (mut files, mut loaded) = (Vec::new(), Vec::new());
         for (name, network_use, tasks) in plan.networks() {
             // Experiments that train networks of their own start from the committed prior.
