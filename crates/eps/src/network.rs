@@ -33,11 +33,11 @@ pub(crate) fn image_shape(config: &CheckpointConfig) -> Shape {
     Shape { channels: config.network.out_channels, height: side, width: side }
 }
 
-/// One line on where a network comes from and what may be done with it.
-pub(crate) fn origin(config: &CheckpointConfig) -> String {
-    let Provenance { source, licence, .. } = &config.provenance;
-    let limit = if config.provenance.is_non_commercial() { ", non-commercial use only" } else { "" };
-    format!("network {:?}: {source}; licence: {licence}{limit}", config.name)
+/// Where a network comes from and under which licence, for one line.
+pub(crate) fn origin(provenance: &Provenance) -> String {
+    let Provenance { source, licence, .. } = provenance;
+    let limit = if provenance.is_non_commercial() { " (non-commercial use only)" } else { "" };
+    format!("{source}; licence: {licence}{limit}")
 }
 
 /// How a network is asked about a measurement.

@@ -108,7 +108,7 @@ pub(super) fn import(path: &Path, out: &Path, flags: &Flags) -> Result<()> {
         network.parameter_count(),
         network.tensors().len()
     );
-    println!("{}", network::origin(&checkpoint));
+    println!("{}", network::origin(&checkpoint.provenance));
     Ok(())
 }
 

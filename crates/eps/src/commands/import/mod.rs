@@ -4,6 +4,8 @@ mod edm;
 mod lpips;
 mod persistent;
 mod published;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 

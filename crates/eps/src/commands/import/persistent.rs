@@ -180,11 +180,7 @@ impl Walk {
             let state = self.entries(item.at(state), what)?;
             return Ok(Module { class, state, name: what.to_owned() });
         }
-        ensure!(
-            is_persistent(item),
-            "{what} is {}, not a part of EDM's networks",
-            item.describe()
-        );
+        ensure!(is_persistent(item), "{what} is {}, not a part of EDM's networks", item.describe());
         let meta = *item
             .arguments()
             .first()
@@ -259,5 +255,57 @@ impl Walk {
             }
             _ => bail!("the argument {name} is {}, not a plain value", item.describe()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &[u8] = b"\x80\x04ctorch_utils.persistence\n_reconstruct_persistent_obj\n\x94";
+
+    /// A block without tensors whose `_modules` are pickled by `parts`; memo 0 is the callable.
+    fn block(parts: &[u8]) -> Vec<u8> {
+        [
+            &b"h\0}(\x8c\x04type\x8c\x05class\x8c\x07versionK\x06\x8c\x0aclass_name"[..],
+            b"\x8c\x09UNetBlock\x8c\x05state}(\x8c\x0b_parameters}\x8c\x08_buffers}\x8c\x08_modules",
+            parts,
+            b"uu\x85R",
+        ]
+        .concat()
+    }
+
+    fn error(bytes: &[u8]) -> String {
+        let file = TorchFile::read(bytes).unwrap();
+        let mut walk = Walk { left: file.value_count() };
+        walk.tensors(file.root()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_named_many_times_costs_no_more() {
+        // Blocks of one block ten times, twelve levels deep.
+        let mut laughs = [HEADER, &block(b"}"), b"\x94"].concat();
+        for level in 1..=12_u8 {
+            let parts: Vec<u8> =
+                (0..10_u8).flat_map(|i| [0x8c, 1, b'a' + i, b'h', level]).collect();
+            laughs.extend(block(&[b"}(", &parts[..], b"u"].concat()));
+            laughs.push(0x94);
+        }
+        laughs.push(b'.');
+        let found = error(&laughs);
+        assert!(found.contains("used more often than a network uses its parts"), "{found}");
+        // A block that is its own part.
+        let own = [HEADER, &block(b"}\x94"), b"\x94h\x01\x8c\x01ah\x02s0."].concat();
+        let found = error(&own);
+        assert!(found.contains("used more often"), "{found}");
+        // A hundred blocks in each other.
+        let mut deep = [HEADER, &block(b"}")[..]].concat();
+        for _ in 0..100 {
+            let inner = deep.split_off(HEADER.len());
+            deep.extend(block(&[b"}(\x8c\x01a", &inner[..], b"u"].concat()));
+        }
+        deep.push(b'.');
+        let found = error(&deep);
+        assert!(found.contains("deeper than any part of EDM's networks"), "{found}");
     }
 }

@@ -17,7 +17,8 @@ pub(super) struct Published {
 /// All published architectures; of those with the same tensors the one that is meant without a name
 /// comes first.
 pub(super) fn all() -> Vec<Published> {
-    let faces = |config: SongUNetConfig, dropout| SongUNetConfig { augment_dim: 9, dropout, ..config };
+    let faces =
+        |config: SongUNetConfig, dropout| SongUNetConfig { augment_dim: 9, dropout, ..config };
     let cifar = |config: SongUNetConfig, label_dim| SongUNetConfig {
         augment_dim: 9,
         channel_mult: vec![2, 2, 2],
