@@ -95,14 +95,28 @@ pub enum AskedAt {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
-    /// The data, or the publisher of the weights.
+    /// The data, or the file that the weights were imported from.
     pub source: String,
     /// The licence of the weights.
     pub licence: String,
     /// The command that made the file.
     pub command: String,
-    /// The record of the training: its configuration, its losses, versions and device.
+    /// The record of the training: its configuration, its losses, versions and device; of an imported
+    /// network the SHA-256 of the file.
     pub training: serde_json::Value,
+}
+
+impl Provenance {
+    /// Whether the licence forbids commercial use: it says "non-commercial" or has the NC of Creative
+    /// Commons.
+    #[must_use]
+    pub fn is_non_commercial(&self) -> bool {
+        let licence = self.licence.to_lowercase();
+        let mut words = licence.split(|c: char| !c.is_ascii_alphanumeric());
+        licence.contains("non-commercial")
+            || licence.contains("noncommercial")
+            || words.any(|word| word == "nc")
+    }
 }
 
 /// A network that was read from a file.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use eps_data::MeasurementSet;
 use eps_math::operator::Operator;
 use eps_math::{Schedule, Shape, Task};
-use eps_model::checkpoint::{self, AskedAt, Checkpoint, CheckpointConfig};
+use eps_model::checkpoint::{self, AskedAt, Checkpoint, CheckpointConfig, Provenance};
 use eps_model::{Denoiser, Measurement, Precision};
 use eps_sample::{Eps, Estimator, Palette, ZeroShot};
 use serde::Serialize;
@@ -31,6 +31,13 @@ pub(crate) fn schedule(config: &CheckpointConfig) -> Schedule {
 pub(crate) fn image_shape(config: &CheckpointConfig) -> Shape {
     let side = config.network.img_resolution;
     Shape { channels: config.network.out_channels, height: side, width: side }
+}
+
+/// Where a network comes from and under which licence, for one line.
+pub(crate) fn origin(provenance: &Provenance) -> String {
+    let Provenance { source, licence, .. } = provenance;
+    let limit = if provenance.is_non_commercial() { " (non-commercial use only)" } else { "" };
+    format!("{source}; licence: {licence}{limit}")
 }
 
 /// How a network is asked about a measurement.

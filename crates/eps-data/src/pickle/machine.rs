@@ -1,7 +1,7 @@
 //! The stack machine: instructions as `Lib/pickletools.py` of CPython describes them.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::input::Input;
 use super::opcode::name;
@@ -23,6 +23,7 @@ pub(super) fn run(bytes: &[u8]) -> Result<(Pickle<'_>, usize), PickleError> {
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        encoded: HashSet::new(),
     };
     loop {
         machine.start = machine.input.at;
@@ -46,6 +47,8 @@ struct Machine<'a> {
     /// Heights of the stack at which a mark lies.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
+    /// The texts that were read as bytes.
+    encoded: HashSet<u32>,
 }
 
 impl<'a> Machine<'a> {
@@ -343,6 +346,9 @@ impl<'a> Machine<'a> {
         arguments: Id,
         keywords: Option<Id>,
     ) -> Result<(), PickleError> {
+        if let Some(bytes) = self.encoded_bytes(callable, arguments)? {
+            return self.push(Value::Bytes(Cow::Owned(bytes)));
+        }
         let call = Call {
             callable,
             arguments,
@@ -352,6 +358,34 @@ impl<'a> Machine<'a> {
             entries: Vec::new(),
         };
         self.push(Value::Call(Box::new(call)))
+    }
+
+    /// The bytes that a call of `_codecs.encode(text, "latin1")` stands for.
+    ///
+    /// Each text is read once, as Python writes it, so that bytes never outgrow the file.
+    fn encoded_bytes(
+        &mut self,
+        callable: Id,
+        arguments: Id,
+    ) -> Result<Option<Vec<u8>>, PickleError> {
+        let value = |id: Id| &self.values[id.0 as usize];
+        let Value::Global { module: "_codecs", name: "encode" } = value(callable) else {
+            return Ok(None);
+        };
+        let Value::Tuple(parts) = value(arguments) else { return Ok(None) };
+        let &[text_id, encoding] = &parts[..] else { return Ok(None) };
+        let (Value::Text(text), Value::Text(encoding)) = (value(text_id), value(encoding)) else {
+            return Ok(None);
+        };
+        if encoding != "latin1" {
+            return Ok(None);
+        }
+        let bytes: Result<Vec<u8>, _> = text.chars().map(|c| u8::try_from(u32::from(c))).collect();
+        let bytes = bytes.map_err(|_| self.misplaced("encodes more than Latin-1".to_owned()))?;
+        if !self.encoded.insert(text_id.0) {
+            return Err(self.misplaced("encodes a text for the second time".to_owned()));
+        }
+        Ok(Some(bytes))
     }
 
     fn add(&mut self, value: Value<'a>) -> Result<Id, PickleError> {

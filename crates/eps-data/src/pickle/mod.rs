@@ -3,9 +3,10 @@
 //! A pickle is a program for a small stack machine. Python's own machine imports whatever the
 //! program names and calls it; this one only notes what would be imported and called
 //! ([`Value::Global`], [`Value::Call`]), and the reader of a file decides which names it knows and
-//! what they mean. [`numpy`] does so for arrays.
+//! what they mean. [`numpy`] does so for arrays, [`torch`] for tensors.
 //!
-//! Protocols 0 to 5, without backslash escapes in the strings of protocol 0. Extension
+//! Protocols 0 to 5, without backslash escapes in the strings of protocol 0. Protocols that lack
+//! bytes write them as a call of `_codecs.encode` to Latin-1, which is read as bytes. Extension
 //! registries and out-of-band buffers, which only mean something together with a running Python, are
 //! refused.
 //!
@@ -20,6 +21,7 @@ mod input;
 mod machine;
 pub mod numpy;
 mod opcode;
+pub mod torch;
 
 use std::borrow::Cow;
 
@@ -129,6 +131,11 @@ impl<'a> Pickle<'a> {
         Item { pickle: self, value: &self.values[id.0 as usize] }
     }
 
+    /// All values, in the order of the file.
+    pub fn items(&self) -> impl Iterator<Item = Item<'_, 'a>> {
+        self.values.iter().map(|value| Item { pickle: self, value })
+    }
+
     /// How many values there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -233,6 +240,18 @@ impl<'p, 'a> Item<'p, 'a> {
         }
     }
 
+    /// Module and name of what is called, where the value is the result of a call of a global.
+    #[must_use]
+    pub fn callee(self) -> Option<(&'a str, &'a str)> {
+        self.at(self.call()?.callable).global()
+    }
+
+    /// The arguments by position, where the value is the result of a call.
+    #[must_use]
+    pub fn arguments(self) -> Vec<Self> {
+        self.call().and_then(|call| self.at(call.arguments).sequence()).unwrap_or_default()
+    }
+
     /// What kind of value it is, for messages: a global by its name, a call by what is called.
     #[must_use]
     pub fn describe(self) -> String {
@@ -248,7 +267,7 @@ impl<'p, 'a> Item<'p, 'a> {
             Value::Set(items) => format!("a set of {}", items.len()),
             Value::Dict(entries) => format!("a dictionary of {}", entries.len()),
             Value::Global { module, name } => format!("the global {module}.{name}"),
-            Value::Call(call) => match self.at(call.callable).global() {
+            Value::Call(_) => match self.callee() {
                 Some((module, name)) => format!("a call of {module}.{name}"),
                 None => "a call of something unnamed".to_owned(),
             },

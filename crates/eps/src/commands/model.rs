@@ -67,6 +67,7 @@ fn run_verify(path: &Path) -> Result<()> {
 fn run_show(path: &Path) -> Result<()> {
     let network = network::load(path, Device::Cpu, Precision::F32)?;
     println!("{}: {:?}", path.display(), network.config.name);
+    println!("{}", network::origin(&network.config.provenance));
     println!("{} parameters", network.denoiser.network().parameter_count());
     println!("SHA-256 {}", digest::sha256_file(path)?);
     println!("{}", serde_json::to_string_pretty(&network.config)?);

@@ -118,6 +118,7 @@ impl Arguments {
                 .with_context(|| format!("{}, image {index}", self.measurement.display()))?;
         }
 
+        let origin = network::origin(&network.config.provenance);
         let notes = network::notes(&network.config, &set);
         for note in &notes {
             eprintln!("note: {note}");
@@ -140,6 +141,7 @@ impl Arguments {
                 "file": self.network.display().to_string(),
                 "sha256": digest::sha256_file(&self.network)?,
                 "name": network.config.name,
+                "origin": origin,
             },
             "method": method,
             "solver": solver,
@@ -157,6 +159,7 @@ impl Arguments {
             "environment": record::environment(device),
         });
         folder.write(|path| restored.write(path, &set, config))?;
+        println!("network {:?}: {origin}", network.config.name);
         println!(
             "{} images, {} samples of each, {calls} network calls a sample: {}",
             set.len(),

@@ -57,6 +57,7 @@ impl Arguments {
         let start_path = self.start_path(&config);
         let start =
             start_path.as_deref().map(|path| load_start(path, &config, device)).transpose()?;
+        let (start, licence) = start.unzip();
         let images = Images { train: bytes(&training)?, validation: bytes(&validation)? };
         let denoiser = train(&config, start, &images, &self.out, device)
             .with_context(|| format!("the training of {:?} stopped", config.name))?;
@@ -75,12 +76,19 @@ impl Arguments {
             "start": start,
             "environment": record::environment(device),
         });
+<<<<<<< HEAD
         let data = denoiser.data().cloned();
         let checkpoint = CheckpointConfig { data, ..checkpoint_config(&config, &training, record) };
+=======
+        // Weights that started as others stay under their licence.
+        let licence = licence.unwrap_or_else(|| env!("CARGO_PKG_LICENSE").to_owned());
+        let checkpoint = checkpoint_config(&config, &training, licence, record);
+>>>>>>> import
         let path = self.out.join(format!("{}.safetensors", config.name));
         checkpoint::save(&path, denoiser.network(), &checkpoint, Storage::F16)?;
         println!("{}", path.display());
         println!("SHA-256 {}", digest::sha256_file(&path)?);
+        println!("{}", network::origin(&checkpoint.provenance));
         println!(
             "after {} steps: training loss {}, validation loss {}",
             config.steps, losses["train_loss"], losses["validation_loss"]
@@ -124,22 +132,36 @@ impl Arguments {
     }
 }
 
-/// The network to start from, with input channels of zero weights for conditions that it lacks.
-fn load_start(path: &Path, config: &TrainConfig, device: Device) -> Result<NetworkDenoiser> {
+/// The network to start from, with input channels of zero weights for conditions that it lacks, and
+/// its licence.
+fn load_start(
+    path: &Path,
+    config: &TrainConfig,
+    device: Device,
+) -> Result<(NetworkDenoiser, String)> {
     let start = network::load(path, device, Precision::F32)
         .context("no network to start from: train it first, or name another one by --start")?;
     let network = checkpoint::widen(start.denoiser.network(), &config.network, device)
         .with_context(|| format!("{} cannot be the start of {:?}", path.display(), config.name))?;
     let conditions = config.conditions.clone();
     let denoiser = NetworkDenoiser::new(network, config.precondition, conditions, config.precision);
+<<<<<<< HEAD
     Ok(match start.config.data {
         Some(data) => denoiser.with_data(data),
         None => denoiser,
     })
+=======
+    Ok((denoiser, start.config.provenance.licence))
+>>>>>>> import
 }
 
 /// What the file of the network says of it.
-fn checkpoint_config(config: &TrainConfig, set: &ImageSet, training: Value) -> CheckpointConfig {
+fn checkpoint_config(
+    config: &TrainConfig,
+    set: &ImageSet,
+    licence: String,
+    training: Value,
+) -> CheckpointConfig {
     let measurements = config.objective.measurements();
     let asked_at = match config.objective {
         Objective::Denoise | Objective::Eps { .. } => AskedAt::Pivot,
@@ -160,7 +182,7 @@ fn checkpoint_config(config: &TrainConfig, set: &ImageSet, training: Value) -> C
         data: None,
         provenance: Provenance {
             source: format!("trained on {}", set.provenance().name),
-            licence: env!("CARGO_PKG_LICENSE").to_owned(),
+            licence,
             command: record::command(),
             training,
         },

