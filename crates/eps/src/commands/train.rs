@@ -76,14 +76,11 @@ impl Arguments {
             "start": start,
             "environment": record::environment(device),
         });
-<<<<<<< HEAD
-        let data = denoiser.data().cloned();
-        let checkpoint = CheckpointConfig { data, ..checkpoint_config(&config, &training, record) };
-=======
         // Weights that started as others stay under their licence.
         let licence = licence.unwrap_or_else(|| env!("CARGO_PKG_LICENSE").to_owned());
+        let data = denoiser.data().cloned();
         let checkpoint = checkpoint_config(&config, &training, licence, record);
->>>>>>> import
+        let checkpoint = CheckpointConfig { data, ..checkpoint };
         let path = self.out.join(format!("{}.safetensors", config.name));
         checkpoint::save(&path, denoiser.network(), &checkpoint, Storage::F16)?;
         println!("{}", path.display());
@@ -145,14 +142,11 @@ fn load_start(
         .with_context(|| format!("{} cannot be the start of {:?}", path.display(), config.name))?;
     let conditions = config.conditions.clone();
     let denoiser = NetworkDenoiser::new(network, config.precondition, conditions, config.precision);
-<<<<<<< HEAD
-    Ok(match start.config.data {
+    let denoiser = match start.config.data {
         Some(data) => denoiser.with_data(data),
         None => denoiser,
-    })
-=======
+    };
     Ok((denoiser, start.config.provenance.licence))
->>>>>>> import
 }
 
 /// What the file of the network says of it.

@@ -12,11 +12,8 @@ use eps_model::{NetworkDenoiser, Precision};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-<<<<<<< HEAD
-=======
-use crate::{dataset, network};
+use crate::network;
 
->>>>>>> import
 /// The network that restores every task.
 pub(crate) const ALL_TASKS: &str = "all-tasks";
 

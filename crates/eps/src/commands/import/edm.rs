@@ -93,6 +93,7 @@ pub(super) fn import(path: &Path, out: &Path, flags: &Flags) -> Result<()> {
         tasks: vec![],
         asked_at: AskedAt::Pivot,
         sigma_y: None,
+        data: None,
         provenance: Provenance {
             source: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             licence: flags.licence.clone().unwrap_or_else(|| source.licence().to_owned()),
