@@ -66,6 +66,15 @@ impl Precision {
             Self::F16 => Kind::Half,
         }
     }
+
+    /// Checks that networks of this precision run on a device.
+    ///
+    /// # Errors
+    /// [`ModelError::HalfOnCpu`] for f16 anywhere but on CUDA: CPUs have few fast operations on it,
+    /// and bf16 takes as little memory.
+    pub fn check(self, device: Device) -> Result<(), ModelError> {
+        if self == Self::F16 && !device.is_cuda() { Err(ModelError::HalfOnCpu) } else { Ok(()) }
+    }
 }
 
 impl fmt::Display for Precision {
