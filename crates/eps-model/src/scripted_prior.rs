@@ -77,7 +77,17 @@ impl PriorDescription {
         (scale * self.sigma_min, scale * self.sigma_max)
     }
 
-    fn read(path: &Path) -> Result<Self, ModelError> {
+    /// The file of the module, for a description that lies at `path`.
+    #[must_use]
+    pub fn script_path(&self, path: &Path) -> PathBuf {
+        path.parent().unwrap_or(Path::new("")).join(&self.script)
+    }
+
+    /// Reads a description.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`], [`ModelError::Corrupt`] if it is none, and [`ModelError::FormatVersion`].
+    pub fn read(path: &Path) -> Result<Self, ModelError> {
         let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
         let text = std::fs::read_to_string(path)
             .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
@@ -203,7 +213,7 @@ impl ScriptedPrior {
         precision.check(device)?;
         let description = PriorDescription::read(path)?;
         let label = label(path, description.classes, class, device)?;
-        let script = path.parent().unwrap_or(Path::new("")).join(&description.script);
+        let script = description.script_path(path);
         let module = load_module(&script, device, precision)?;
         let batch = description.batch.map(|batch| batch as i64);
         let network = ScriptedNetwork { module, label, batch };
