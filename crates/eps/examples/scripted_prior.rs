@@ -103,7 +103,7 @@ fn write_module(folder: &std::path::Path) -> Result<std::path::PathBuf, Error> {
         sigma_min: checkpoint.config.sigma_min,
         sigma_max: checkpoint.config.sigma_max,
         classes: None,
-        // The attention of this network was traced for so many images.
+        // The trace took the number of images up as a constant.
         batch: Some(SAMPLES),
     };
     let path = folder.join("prior.json");

@@ -103,9 +103,7 @@ impl NetworkFlags {
     /// A precision that the device does not have.
     pub(crate) fn apply(&self) -> Result<(Device, Precision)> {
         let device = self.device.apply();
-        self.precision
-            .check(device)
-            .map_err(|error| UsageError(format!("--precision {}: {error}", self.precision)))?;
+        self.precision.check(device).map_err(|error| UsageError(error.to_string()))?;
         Ok((device, self.precision))
     }
 }

@@ -277,6 +277,12 @@ impl Run {
         let folder = arguments.networks.clone().unwrap_or_else(|| {
             if experiment.variants().is_empty() { networks::folder() } else { out.join("networks") }
         });
+        if arguments.prior.is_some()
+            && !plan.networks().iter().any(|(_, used, _)| *used == NetworkUse::Prior)
+        {
+            let message = "--prior: none of the methods asks a prior: leave the flag out";
+            return Err(UsageError(message.to_owned()).into());
+        }
         let (mut files, mut loaded) = (Vec::new(), Vec::new());
         for (name, network_use, tasks) in plan.networks() {
             // Experiments that train networks of their own start from the committed prior.
