@@ -152,7 +152,7 @@ fn adapters_give_the_exact_denoiser_back() {
     let mu = states();
     let cotangent = batch(&Stream::named(2, "cotangent").normals(24), shape(), CPU);
     for p in published() {
-        for (kind, unit) in [(Kind::Double, 1e-12), (Kind::Float, 1e-6)] {
+        for (kind, unit) in [(Kind::Double, 1e-15), (Kind::Float, 1e-6)] {
             let adapted = AdaptedDenoiser::new(network(p), &p, kind).unwrap();
             // The levels that the network is asked about: those of the nearest timesteps.
             let translation = Translation::new(&p).unwrap();
@@ -170,7 +170,7 @@ fn adapters_give_the_exact_denoiser_back() {
             // a path loses ε σ near its end, and one of a thousand steps in f32 6e-5 of a step.
             let time = match p.time {
                 TimeInput::Sigma | TimeInput::QuarterLogSigma => 1.0,
-                TimeInput::Timestep { .. } | TimeInput::Time { .. } => 30.0,
+                TimeInput::Timestep { .. } | TimeInput::Time { .. } => 10.0,
             };
             for (i, sigma) in (0i64..).zip(SIGMAS) {
                 let bound = unit * time * (1.0 + sigma);

@@ -1,5 +1,6 @@
 //! Bad input of every kind: the error names the file, the value and the remedy, and nothing is left.
 
+#[expect(dead_code, reason = "the other tests need more of it")]
 mod common;
 
 use common::{Folder, SIDE, values};
