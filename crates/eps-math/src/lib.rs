@@ -41,6 +41,7 @@ mod error;
 mod interpolant;
 pub mod lmmse;
 pub mod operator;
+pub mod parameterisation;
 pub mod pivot;
 pub mod precondition;
 pub mod prior;
@@ -49,6 +50,7 @@ pub mod rng;
 mod schedule;
 mod shape;
 mod task;
+pub mod timesteps;
 
 pub use error::MathError;
 pub use interpolant::{Interpolant, Level, Rate};

@@ -2,7 +2,7 @@
 
 use eps_math::Level;
 use eps_math::pivot::pivot_gains;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::{Field, ModelError, TensorOperator};
 
@@ -48,7 +48,7 @@ impl Measurement {
             return Err(ModelError::MeasurementShape { expected, found: y.size() });
         }
         let device = operator.eigenvalues().0.device();
-        let y = y.to_kind(tch::Kind::Double).to_device(device);
+        let y = y.to_kind(Kind::Double).to_device(device);
         if !all_finite(&y) {
             return Err(ModelError::NotFinite("the measurement".into()));
         }
@@ -167,4 +167,21 @@ pub trait Denoiser {
         query: &Query<'_>,
         cotangent: &dyn Fn(&Tensor) -> Tensor,
     ) -> (Tensor, Tensor);
+}
+
+/// [`Denoiser::denoise_vjp`] of an answer that libtorch can differentiate.
+pub(crate) fn differentiated(
+    query: &Query<'_>,
+    cotangent: &dyn Fn(&Tensor) -> Tensor,
+    answer: impl Fn(&Query<'_>) -> Tensor,
+) -> (Tensor, Tensor) {
+    tch::with_grad(|| {
+        let mu = query.mu.detach().set_requires_grad(true);
+        let answer = answer(&Query { mu: &mu, ..*query });
+        let d = answer.detach();
+        let along = (answer * cotangent(&d)).sum(Kind::Double);
+        // The gradient of μ alone: the weights keep theirs.
+        let mut gradients = Tensor::run_backward(&[along], &[mu], false, false);
+        (d, gradients.remove(0))
+    })
 }

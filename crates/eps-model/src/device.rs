@@ -66,11 +66,20 @@ impl Precision {
             Self::F16 => Kind::Half,
         }
     }
+
+    /// Checks that networks of this precision run on a device.
+    ///
+    /// # Errors
+    /// [`ModelError::HalfOnCpu`] for f16 anywhere but on CUDA: CPUs have few fast operations on it,
+    /// and bf16 takes as little memory.
+    pub fn check(self, device: Device) -> Result<(), ModelError> {
+        if self == Self::F16 && !device.is_cuda() { Err(ModelError::HalfOnCpu) } else { Ok(()) }
+    }
 }
 
 impl fmt::Display for Precision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
             Self::F16 => "f16",

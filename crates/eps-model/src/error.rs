@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::Precision;
+
 /// An error of `eps-model`; each variant carries the value that caused it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -58,6 +60,65 @@ pub enum ModelError {
     /// A precision name that cannot be read.
     #[error("unknown precision {0:?}: use \"f32\", \"bf16\" or \"f16\"")]
     UnknownPrecision(String),
+    /// Half precision asked for on a CPU.
+    #[error(
+        "precision f16 runs on CUDA only: on the CPU use bf16, which has the range of f32, or f32"
+    )]
+    HalfOnCpu,
+    /// A TorchScript module that cannot be called as its description says.
+    #[error(
+        "{path}: the module cannot be called with {images} images [{images}, {shape}] and {inputs}: \
+         {reason}; correct the description, or script the module again",
+        path = path.display()
+    )]
+    ScriptCall {
+        /// The module's file.
+        path: PathBuf,
+        /// The number of images of the call.
+        images: i64,
+        /// Channels, height and width of an image.
+        shape: String,
+        /// What else it was given.
+        inputs: String,
+        /// What libtorch said.
+        reason: String,
+    },
+    /// A TorchScript module whose prediction has not the shape of its images.
+    #[error(
+        "{path}: the module returns a tensor {found:?} for images {expected:?}: it must return the \
+         prediction alone (where it learns variances too, the first half of the channels)",
+        path = path.display()
+    )]
+    ScriptOutput {
+        /// The module's file.
+        path: PathBuf,
+        /// The shape of the images.
+        expected: Vec<i64>,
+        /// The shape of the prediction.
+        found: Vec<i64>,
+    },
+    /// A TorchScript module that predicts NaN or infinity.
+    #[error(
+        "{path}: the module predicts NaN or infinity at sigma_t = {sigma_t} in {precision}: compare \
+         prediction, state, time and range in the description with its training, or use f32",
+        path = path.display()
+    )]
+    ScriptNotFinite {
+        /// The module's file.
+        path: PathBuf,
+        /// The noise level, on [-1, 1].
+        sigma_t: f64,
+        /// The precision.
+        precision: Precision,
+    },
+    /// A class that a prior does not know, or none where it needs one.
+    #[error("{path}: {reason}", path = path.display())]
+    Class {
+        /// The description of the prior.
+        path: PathBuf,
+        /// What is wrong with the class and which there are.
+        reason: String,
+    },
     /// A batch of operators that cannot be prepared together.
     #[error(
         "cannot prepare {0} as one batch of operators: all must be of one family and one shape"

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::data_moments::{DataFields, DataMoments};
+use crate::denoiser::differentiated;
 use crate::{Denoiser, Field, Measurement, Mode, Noise, Precision, Query, SongUNet};
 
 /// A channel that the network reads beside its scaled input, never scaled by c_in.
@@ -198,15 +199,7 @@ impl Denoiser for NetworkDenoiser {
         query: &Query<'_>,
         cotangent: &dyn Fn(&Tensor) -> Tensor,
     ) -> (Tensor, Tensor) {
-        tch::with_grad(|| {
-            let mu = query.mu.detach().set_requires_grad(true);
-            let answer = self.answer(&Query { mu: &mu, ..*query });
-            let d = answer.detach();
-            let along = (answer * cotangent(&d)).sum(Kind::Double);
-            // The gradient of μ alone: the weights keep theirs.
-            let mut gradients = Tensor::run_backward(&[along], &[mu], false, false);
-            (d, gradients.remove(0))
-        })
+        differentiated(query, cotangent, |query| self.answer(query))
     }
 }
 

@@ -360,6 +360,12 @@ fn devices_and_precisions_by_name() {
     for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
         assert_eq!(precision.to_string().parse::<Precision>().unwrap(), precision);
     }
+    for precision in [Precision::F32, Precision::Bf16] {
+        assert!(precision.check(Device::Cpu).is_ok() && precision.check(Device::Cuda(0)).is_ok());
+    }
+    assert!(Precision::F16.check(Device::Cuda(1)).is_ok());
+    let error = Precision::F16.check(Device::Cpu).unwrap_err().to_string();
+    assert!(error.contains("CUDA only") && error.contains("use bf16"), "{error}");
     let error = "fp8".parse::<Precision>().unwrap_err().to_string();
     assert!(error.contains("\"fp8\"") && error.contains("bf16"), "{error}");
 }

@@ -58,7 +58,7 @@ pub struct TrainConfig {
     pub ema: Ema,
     /// The seed of everything random.
     pub seed: u64,
-    /// The precision of the forward and backward passes; weights and optimiser are f32.
+    /// The precision of the forward and backward passes, f32 or bf16; weights and optimiser are f32.
     pub precision: Precision,
     /// Steps between checkpoints of the run.
     pub checkpoint_every: u64,
@@ -163,7 +163,8 @@ impl TrainConfig {
     /// Checks every number.
     ///
     /// # Errors
-    /// [`TrainError::Config`] names the first field out of its range.
+    /// [`TrainError::Config`] names the first field out of its range, [`TrainError::HalfTraining`]
+    /// refuses f16.
     pub fn validate(&self) -> Result<(), TrainError> {
         let (tasks, sigma_y) = self
             .objective
@@ -189,6 +190,9 @@ impl TrainConfig {
         if self.format_version != FORMAT_VERSION {
             let value = f64::from(self.format_version);
             return Err(TrainError::Config { field: "format_version", value, range: "1" });
+        }
+        if self.precision == Precision::F16 {
+            return Err(TrainError::HalfTraining);
         }
         self.noise_law.validate()?;
         self.network.validate()?;

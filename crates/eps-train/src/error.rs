@@ -19,6 +19,12 @@ pub enum TrainError {
         /// The admissible range in words.
         range: &'static str,
     },
+    /// A training in half precision.
+    #[error(
+        "training configuration: precision is f16, in which small gradients vanish: use bf16, which \
+         has the range of f32, or f32"
+    )]
+    HalfTraining,
     /// A run folder that holds a run of another configuration.
     #[error(
         "{} holds a run of another configuration: name an empty folder, or remove this one",

@@ -171,6 +171,9 @@ fn numbers_out_of_range_are_named() {
         assert!(error.contains(field), "{field}: {error}");
         assert!(!folder.path().join("config.json").exists());
     }
+    let half = TrainConfig { precision: Precision::F16, ..config() };
+    let error = run(&half, folder.path(), 1).unwrap_err().to_string();
+    assert!(error.contains("f16") && error.contains("bf16"), "{error}");
 }
 
 /// With scalar preconditioning all weights are one loss, and EDM's formula gives it.

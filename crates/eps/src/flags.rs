@@ -10,6 +10,7 @@ use clap::Args;
 use eps_data::{Array, png};
 use eps_math::Shape;
 use eps_math::operator::{Operator, OperatorSpec};
+use eps_model::Precision;
 use tch::Device;
 
 /// Flags that do not fit together; the command ends with the exit code of clap's own errors.
@@ -82,6 +83,28 @@ impl DeviceFlags {
             tch::set_num_threads(threads);
         }
         self.device
+    }
+}
+
+/// Where networks run and in which precision.
+#[derive(Debug, Args)]
+pub(crate) struct NetworkFlags {
+    #[command(flatten)]
+    device: DeviceFlags,
+    /// The precision of networks: f32, bf16 or, on CUDA, f16; everything else is computed in f64
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
+}
+
+impl NetworkFlags {
+    /// Sets the number of threads and returns device and precision.
+    ///
+    /// # Errors
+    /// A precision that the device does not have.
+    pub(crate) fn apply(&self) -> Result<(Device, Precision)> {
+        let device = self.device.apply();
+        self.precision.check(device).map_err(|error| UsageError(error.to_string()))?;
+        Ok((device, self.precision))
     }
 }
 

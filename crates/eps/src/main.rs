@@ -17,6 +17,7 @@ mod measuring;
 mod network;
 mod output_folder;
 mod pictures;
+mod precision;
 mod progress;
 mod record;
 mod report;

@@ -1,7 +1,12 @@
-//! Measurements of clean images: y = A x₀ + σ_y η, drawn once for an image.
+//! Measurements of clean images: y = A x₀ + σ_y η, drawn once for an image; measurements on a device.
 
+use anyhow::Result;
+use eps_data::MeasurementSet;
+use eps_math::Shape;
 use eps_math::operator::{LinearOperator as _, Operator};
 use eps_math::rng::Stream;
+use eps_model::{Measurement, TensorOperator};
+use tch::{Device, Tensor};
 
 /// The stream of one quantity of one image's measurement, such as the "noise" of a "motion-blur".
 ///
@@ -20,9 +25,26 @@ pub(crate) fn measure(operator: &Operator, x_0: &[f64], sigma_y: f64, noise: &St
     operator.apply(x_0).iter().zip(noise).map(|(clean, z)| clean + sigma_y * z).collect()
 }
 
+/// The measurements of some images of a set, each as often as it is named.
+///
+/// # Errors
+/// None but those of libtorch.
+pub(crate) fn on_device(
+    set: &MeasurementSet,
+    images: &[usize],
+    device: Device,
+) -> Result<Measurement> {
+    let operators = images.iter().map(|image| set.operator(*image).clone()).collect();
+    let y: Vec<f64> = images.iter().flat_map(|i| set.measurement(*i).iter().copied()).collect();
+    let Shape { channels, height, width } = set.range();
+    let dims = [images.len(), channels, height, width].map(|side| side as i64);
+    let operator = TensorOperator::new(operators, device)?;
+    Ok(Measurement::new(operator, &Tensor::from_slice(&y).view(dims), set.sigma_y())?)
+}
+
 #[cfg(test)]
 mod tests {
-    use eps_math::{Draw, Shape, Task};
+    use eps_math::{Draw, Task};
 
     use super::*;
 

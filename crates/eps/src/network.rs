@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use eps_data::MeasurementSet;
+use eps_data::{MeasurementSet, digest};
 use eps_math::operator::Operator;
 use eps_math::{Schedule, Shape, Task};
 use eps_model::checkpoint::{self, AskedAt, Checkpoint, CheckpointConfig, Provenance};
-use eps_model::{Denoiser, Measurement, Precision};
+use eps_model::{Denoiser, Measurement, Precision, Query, ScriptedPrior};
 use eps_sample::{Eps, Estimator, Palette, ZeroShot};
 use serde::Serialize;
-use tch::Device;
+use serde_json::{Value, json};
+use tch::{Device, Tensor};
 
 /// Reads a network.
 ///
@@ -18,13 +19,168 @@ use tch::Device;
 /// Those of [`checkpoint::load`], with what to do.
 pub(crate) fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpoint> {
     checkpoint::load(path, device, precision).with_context(|| {
-        format!("cannot load the network {}, which should be a file of `eps train`", path.display())
+        format!(
+            "cannot load the network {}, which should be a file of `eps train`, or the description \
+             of a prior named .json",
+            path.display()
+        )
     })
 }
 
-/// EDM's schedule between the noise levels that the network was trained for.
-pub(crate) fn schedule(config: &CheckpointConfig) -> Schedule {
-    Schedule::Karras { rho: 7.0, sigma_min: config.sigma_min, sigma_max: config.sigma_max }
+/// A network from a file, ready to be asked.
+#[derive(Debug)]
+pub(crate) enum Network {
+    /// One of this project's format.
+    Trained(Box<Checkpoint>),
+    /// A prior of any origin.
+    Scripted(Box<ScriptedPrior>),
+}
+
+impl Network {
+    /// Reads a network, or the description of a prior (JSON) with its module; `class` is that of the
+    /// images.
+    ///
+    /// # Errors
+    /// Those of [`load`] and [`ScriptedPrior::load`], and a class for a network that reads none.
+    pub(crate) fn load(
+        path: &Path,
+        class: Option<usize>,
+        device: Device,
+        precision: Precision,
+    ) -> Result<Self> {
+        if is_description(path) {
+            let prior = ScriptedPrior::load(path, class, device, precision)
+                .with_context(|| format!("cannot load the prior {}", path.display()))?;
+            return Ok(Self::Scripted(Box::new(prior)));
+        }
+        ensure!(class.is_none(), "the network {} reads no class: leave it out", path.display());
+        Ok(Self::Trained(Box::new(load(path, device, precision)?)))
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Trained(checkpoint) => &checkpoint.config.name,
+            Self::Scripted(prior) => &prior.description.name,
+        }
+    }
+
+    /// Where it comes from and under which licence, for one line.
+    pub(crate) fn origin(&self) -> String {
+        match self {
+            Self::Trained(checkpoint) => origin(&checkpoint.config.provenance),
+            Self::Scripted(prior) => {
+                format!("the module {}; licence: its owner's", prior.script.display())
+            }
+        }
+    }
+
+    /// Its name, its file and the SHA-256 of that, and its origin, for the record.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub(crate) fn record(&self, path: &Path) -> Result<Value> {
+        let file = |path: &Path| -> Result<Value> {
+            Ok(json!({"file": path.display().to_string(), "sha256": digest::sha256_file(path)?}))
+        };
+        let mut record = file(path)?;
+        record["name"] = self.name().into();
+        record["origin"] = self.origin().into();
+        if let Self::Scripted(prior) = self {
+            record["script"] = file(&prior.script)?;
+        }
+        Ok(record)
+    }
+
+    /// The lowest and highest noise level that it was trained for.
+    pub(crate) fn sigmas(&self) -> (f64, f64) {
+        match self {
+            Self::Trained(checkpoint) => (checkpoint.config.sigma_min, checkpoint.config.sigma_max),
+            Self::Scripted(prior) => prior.description.sigmas(),
+        }
+    }
+
+    /// EDM's schedule between these levels.
+    pub(crate) fn schedule(&self) -> Schedule {
+        let (sigma_min, sigma_max) = self.sigmas();
+        Schedule::Karras { rho: 7.0, sigma_min, sigma_max }
+    }
+
+    /// The shape of the images that it was trained on.
+    pub(crate) fn image_shape(&self) -> Shape {
+        match self {
+            Self::Trained(checkpoint) => image_shape(&checkpoint.config),
+            Self::Scripted(prior) => prior.description.images,
+        }
+    }
+
+    /// How it is asked.
+    pub(crate) fn method(&self) -> Method {
+        match self {
+            Self::Trained(checkpoint) => method(&checkpoint.config),
+            Self::Scripted(_) => Method::ZeroShot,
+        }
+    }
+
+    /// Fails where it cannot take images of a shape.
+    ///
+    /// # Errors
+    /// Those of [`check_fit`]; for a module any shape but its own.
+    pub(crate) fn check_fit(&self, shape: Shape) -> Result<()> {
+        match self {
+            Self::Trained(checkpoint) => check_fit(&checkpoint.config, shape),
+            Self::Scripted(prior) => {
+                let known = prior.description.images;
+                ensure!(
+                    shape == known,
+                    "the image has shape {shape}, the prior {:?} takes {known}: crop or resize the \
+                     image, or name another prior",
+                    prior.description.name
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// In what a measurement differs from those that it was trained for.
+    pub(crate) fn notes(&self, set: &MeasurementSet) -> Vec<String> {
+        match self {
+            Self::Trained(checkpoint) => notes(&checkpoint.config, set),
+            Self::Scripted(prior) => vec![zero_shot_note(&prior.description.name)],
+        }
+    }
+}
+
+impl Denoiser for Network {
+    fn denoise(&self, query: &Query<'_>) -> Tensor {
+        match self {
+            Self::Trained(checkpoint) => checkpoint.denoiser.denoise(query),
+            Self::Scripted(prior) => prior.denoise(query),
+        }
+    }
+
+    fn denoise_vjp(
+        &self,
+        query: &Query<'_>,
+        cotangent: &dyn Fn(&Tensor) -> Tensor,
+    ) -> (Tensor, Tensor) {
+        match self {
+            Self::Trained(checkpoint) => checkpoint.denoiser.denoise_vjp(query, cotangent),
+            Self::Scripted(prior) => prior.denoise_vjp(query, cotangent),
+        }
+    }
+}
+
+/// Whether a path names the description of a prior, not a network.
+pub(crate) fn is_description(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"))
+}
+
+fn zero_shot_note(name: &str) -> String {
+    format!(
+        "the network {name:?} is a prior: it is asked at the pivot without having been trained for \
+         that (zero-shot), so its samples are approximate"
+    )
 }
 
 /// The shape of the images that the network was trained on.
@@ -109,10 +265,7 @@ pub(crate) fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<Stri
     let name = &config.name;
     let mut notes = Vec::new();
     if config.tasks.is_empty() {
-        notes.push(format!(
-            "the network {name:?} is a prior: it is asked at the pivot without having been trained for \
-             that (zero-shot), so its samples are approximate"
-        ));
+        notes.push(zero_shot_note(name));
     } else {
         let close: &[Task] = match set.operator(0) {
             Operator::Mask(_) => {

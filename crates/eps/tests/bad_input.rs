@@ -1,5 +1,6 @@
 //! Bad input of every kind: the error names the file, the value and the remedy, and nothing is left.
 
+#[expect(dead_code, reason = "the other tests need more of it")]
 mod common;
 
 use common::{Folder, SIDE, values};
@@ -102,6 +103,11 @@ fn files_of_another_kind() {
         &["text.json", "average-pool"],
     );
     folder.fails("model show text.safetensors", 1, &["text.safetensors"]);
+    folder.fails(
+        "restore --network text.json --measurement y.h5 --out out",
+        1,
+        &["text.json", "no description of a prior", "docs/priors.md"],
+    );
     folder.fails("model verify text.json", 1, &["text.json", "fixture"]);
     folder.fails("train text.json --out run", 1, &["text.json", "training configuration"]);
 }
@@ -281,6 +287,11 @@ fn unknown_names() {
         &format!("{RESTORE} --measurement y.h5 --precision f8"),
         2,
         &["--precision", "\"f8\"", "\"bf16\""],
+    );
+    folder.fails(
+        &format!("{RESTORE} --measurement y.h5 --precision f16"),
+        2,
+        &["f16 runs on CUDA only", "use bf16"],
     );
     folder.fails(
         &format!("{RESTORE} --measurement y.h5 --sampler rk4"),

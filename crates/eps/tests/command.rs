@@ -239,6 +239,7 @@ fn networks_are_shown_and_verified() {
     folder.network("net.safetensors");
     let shown = folder.succeeds("model show net.safetensors");
     assert!(shown.contains("parameters") && shown.contains("\"model_channels\": 8"), "{shown}");
+    assert!(shown.contains("stored in f16") && shown.contains("computes in f32"), "{shown}");
 
     let fixture =
         concat!(env!("CARGO_MANIFEST_DIR"), "/../eps-model/tests/fixtures/ddpmpp_tiny.json");
@@ -251,6 +252,88 @@ fn networks_are_shown_and_verified() {
     folder.fails("model verify spoilt.json", 1, &["spoilt.json", "above 1e-4"]);
 }
 
+/// A network, and the same as a module of another parameterisation: the same samples.
+#[test]
+fn a_scripted_prior_restores_as_the_network_that_it_was_made_of() {
+    let folder = Folder::new();
+    folder.network_asked_at("prior.safetensors", SIDE, &[], AskedAt::Pivot);
+    folder.script_of("prior", SIDE);
+    folder.npy("clean.npy", &[SIDE, SIDE], &values(SIDE * SIDE));
+    folder.succeeds("measure --image clean.npy --factor 2 --sigma-y 0.1 --out y.h5");
+    let restore = "restore --measurement y.h5 --samples 3 --calls 4 --seed 2";
+    let printed = folder.succeeds(&format!("{restore} --network prior.json --out scripted"));
+    assert!(printed.contains("in f32 on cpu"), "{printed}");
+    folder.succeeds(&format!("{restore} --network prior.safetensors --out trained"));
+    let [scripted, trained] = ["scripted", "trained"]
+        .map(|name| SampleArchive::read(&folder.path(&format!("{name}/samples.h5"))).unwrap());
+    assert_eq!(scripted.config()["method"], "zero-shot");
+    for file in ["sha256", "name"] {
+        assert!(scripted.config()["network"][file].is_string(), "{file}");
+    }
+    assert_eq!(scripted.config()["network"]["script"]["sha256"].as_str().unwrap().len(), 64);
+    for (a, b) in scripted.samples().iter().zip(trained.samples()) {
+        // σ_t ε̂ in f32: 80 · 6e-8 in the first step, of which the last leaves what D has of it.
+        assert!((a - b).abs() < 1e-3, "{a} {b}");
+    }
+    let shown = folder.succeeds("model show prior.json");
+    assert!(shown.contains("variance-preserving") && shown.contains("prior.pt"), "{shown}");
+
+    folder.fails(&format!("{restore} --network prior.json --class 1 --out new"), 1, &["no class"]);
+    folder.fails(
+        &format!("{restore} --network prior.safetensors --class 1 --out new"),
+        1,
+        &["reads no class"],
+    );
+    folder.npy("wide.npy", &[SIDE, 2 * SIDE], &values(2 * SIDE * SIDE));
+    folder.succeeds("measure --image wide.npy --factor 2 --sigma-y 0.1 --out wide.h5");
+    folder.fails(
+        "restore --measurement wide.h5 --network prior.json --out new",
+        1,
+        &["\"scripted\" takes [1, 8, 8]", "crop or resize"],
+    );
+    std::fs::write(folder.path("prior.pt"), "weights").unwrap();
+    folder.fails(
+        &format!("{restore} --network prior.json --out new"),
+        1,
+        &["prior.pt", "no TorchScript module"],
+    );
+}
+
+/// bf16 rounds to 8 bits of significand, relative 2⁻⁹, in each of some 60 layers: 60^½ · 2⁻⁹ = 0.015
+/// of an answer of order one if the signs are independent.
+#[test]
+fn what_bf16_does_is_bounded_by_its_rounding() {
+    let folder = Folder::new();
+    let network =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/networks/fashion/prior.safetensors");
+    let printed = folder.succeeds(&format!("model precision {network}"));
+    let rows: Vec<Vec<f64>> = printed
+        .lines()
+        .map(|line| line.split_whitespace().map_while(|word| word.parse().ok()).collect())
+        .filter(|row: &Vec<f64>| row.len() == 2)
+        .collect();
+    assert_eq!(rows.len(), 8, "{printed}");
+    for row in &rows {
+        let (sigma_t, deviation) = (row[0], row[1]);
+        assert!(deviation <= 0.015, "{printed}");
+        // A network of large c_out computes in bf16 indeed.
+        assert!(sigma_t < 0.1 || deviation > f64::powi(2.0, -12), "{printed}");
+    }
+    let psnr =
+        printed.lines().find_map(|line| line.strip_prefix("      bf16")?.strip_suffix(" dB"));
+    let psnr: f64 = psnr.expect("the PSNR of samples").trim().parse().unwrap();
+    // A sample is off by about what an answer is: 20 log₁₀(2/0.015) = 42 dB.
+    assert!(psnr > 42.0, "{printed}");
+    assert!(printed.contains("f16 runs on CUDA only"), "{printed}");
+
+    folder.network_asked_at("prior.safetensors", SIDE, &[], AskedAt::Pivot);
+    folder.fails("model precision prior.safetensors", 1, &["[1, 8, 8]", "--measurement"]);
+    folder.npy("clean.npy", &[3, 1, SIDE, SIDE], &values(3 * SIDE * SIDE));
+    folder.succeeds("measure --image clean.npy --factor 2 --sigma-y 0.1 --out y.h5");
+    let batches = "model precision prior.safetensors --measurement y.h5 --batch 2";
+    assert!(folder.succeeds(batches).contains("y.h5"));
+}
+
 #[test]
 fn help_states_units_and_ranges() {
     let folder = Folder::new();
@@ -260,9 +343,16 @@ fn help_states_units_and_ranges() {
     }
     let version = folder.succeeds("--version");
     assert!(version.starts_with("eps "), "{version}");
-    for command in
-        ["measure", "evaluate", "train", "model verify", "model show", "import lpips", "experiment"]
-    {
+    for command in [
+        "measure",
+        "evaluate",
+        "train",
+        "model verify",
+        "model show",
+        "model precision",
+        "import lpips",
+        "experiment",
+    ] {
         assert!(folder.succeeds(&format!("{command} --help")).contains("Usage: eps"), "{command}");
     }
 }

@@ -162,12 +162,35 @@ fn the_contenders_share_measurements_and_networks() {
         assert!(printed.contains("report: other/report.html"), "{experiment}: {printed}");
     }
 
+    // A prior of any origin in its place: the same network as a module gives the same scores.
+    let of_prior = |experiment: &str, prior: &str| {
+        folder.succeeds(&format!(
+            "experiment {experiment} --profile smoke --images 2 --samples 1 --tasks super-resolution \
+             --networks networks --prior networks/{prior} --out priors"
+        ));
+        let text = std::fs::read_to_string(folder.path("priors/results.json")).expect("results");
+        let results: Value = serde_json::from_str(&text).expect("JSON");
+        let rows = results["tasks"][0]["table"].as_array().expect("rows").iter();
+        rows.map(|row| row["psnr_db"]["mean"].as_f64().expect("dB")).collect::<Vec<_>>()
+    };
+    folder.script_of("networks/prior", 28);
+    for experiment in ["zero-shot", "main --methods dps,ddnm --calls 2"] {
+        let [trained, scripted] =
+            ["prior.safetensors", "prior.json"].map(|prior| of_prior(experiment, prior));
+        assert!(!trained.is_empty() && trained.len() == scripted.len(), "{experiment}");
+        for (a, b) in trained.iter().zip(&scripted) {
+            assert!((a - b).abs() < 0.01, "{experiment}: {trained:?} {scripted:?}");
+        }
+    }
+
     // What a flag cannot change is said.
     let run_of = |rest: &str| format!("experiment {rest} --networks networks --out no");
     folder.fails(&run_of("ood --calls 5"), 2, &["--calls", "ood"]);
     folder.fails(&run_of("calibration --samples 5"), 2, &["--samples 5", "calibration"]);
     folder.fails(&run_of("steps --network all"), 2, &["--network", "steps"]);
     folder.fails(&run_of("main --constants none.json"), 2, &["none.json"]);
+    let without = run_of("main --methods eps --prior networks/prior.json");
+    folder.fails(&without, 2, &["--prior", "none of the methods"]);
 
     // A network of another use is refused by its name.
     folder.network_of(palette, 28, &[Task::SuperResolution]);

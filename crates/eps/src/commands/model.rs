@@ -7,9 +7,10 @@ use clap::{Args, Subcommand};
 use eps_data::digest;
 use eps_model::Precision;
 use eps_model::verify::{VERIFY_LIMIT, verify};
-use tch::Device;
+use tch::{Device, Kind, Tensor};
 
-use crate::network;
+use crate::network::Network;
+use crate::precision;
 
 /// Look at networks.
 #[derive(Debug, Args)]
@@ -29,12 +30,22 @@ enum Command {
         #[arg(value_name = "FILE.json")]
         fixture: PathBuf,
     },
-    /// Print the configuration, size and origin of a network
+    /// Print the configuration, size, precision and origin of a network
     Show {
-        /// The network
-        #[arg(value_name = "NET.safetensors")]
+        /// The network, or the description of a prior
+        #[arg(value_name = "NET.safetensors|PRIOR.json")]
         network: PathBuf,
+        /// The class that a prior is tried out with, from 0 on, where it reads one
+        #[arg(long, value_name = "K")]
+        class: Option<usize>,
     },
+    /// Measure what lower precisions do to a network: its answers and samples against those in f32
+    ///
+    /// Prints, for noise levels between the network's ends, the rms of the difference between the
+    /// answers in each precision and in f32, over the rms of the latter; and the PSNR of samples of 20
+    /// calls against those in f32 from the same noise. Needs no clean images: the states lie around
+    /// the samples.
+    Precision(precision::Arguments),
 }
 
 impl Arguments {
@@ -42,7 +53,8 @@ impl Arguments {
     pub(crate) fn run(&self) -> Result<()> {
         match &self.command {
             Command::Verify { fixture } => run_verify(fixture),
-            Command::Show { network } => run_show(network),
+            Command::Show { network, class } => run_show(network, *class),
+            Command::Precision(arguments) => arguments.run(),
         }
     }
 }
@@ -64,12 +76,36 @@ fn run_verify(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn run_show(path: &Path) -> Result<()> {
-    let network = network::load(path, Device::Cpu, Precision::F32)?;
-    println!("{}: {:?}", path.display(), network.config.name);
-    println!("{}", network::origin(&network.config.provenance));
-    println!("{} parameters", network.denoiser.network().parameter_count());
+fn run_show(path: &Path, class: Option<usize>) -> Result<()> {
+    let network = Network::load(path, class, Device::Cpu, Precision::F32)?;
+    println!("{}: {:?}", path.display(), network.name());
+    println!("{}", network.origin());
     println!("SHA-256 {}", digest::sha256_file(path)?);
-    println!("{}", serde_json::to_string_pretty(&network.config)?);
+    match &network {
+        Network::Trained(checkpoint) => {
+            println!("{} parameters", checkpoint.denoiser.network().parameter_count());
+            let trained = &checkpoint.config.provenance.training["config"]["precision"];
+            println!(
+                "weights stored in {}, trained in {}; computes in f32 unless --precision says \
+                 otherwise",
+                stored(path)?,
+                trained.as_str().unwrap_or("a precision that the file does not tell")
+            );
+            println!("{}", serde_json::to_string_pretty(&checkpoint.config)?);
+        }
+        Network::Scripted(prior) => {
+            println!("{}: SHA-256 {}", prior.script.display(), digest::sha256_file(&prior.script)?);
+            println!("{} parameters, constants not counted", prior.parameter_count()?);
+            println!("computes in f32 unless --precision says otherwise; tried out in f32");
+            println!("{}", serde_json::to_string_pretty(&prior.description)?);
+        }
+    }
     Ok(())
+}
+
+/// In what the weights of a network are stored.
+fn stored(path: &Path) -> Result<&'static str> {
+    let tensors = Tensor::read_safetensors(path)?;
+    let half = tensors.iter().any(|(_, tensor)| tensor.kind() == Kind::Half);
+    Ok(if half { "f16" } else { "f32" })
 }

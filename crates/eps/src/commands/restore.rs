@@ -9,16 +9,17 @@ use eps_data::png::{Picture, write_png};
 use eps_data::{Array, MeasurementSet, SampleArchive, digest};
 use eps_math::Shape;
 use eps_math::operator::{LinearOperator as _, Operator};
-use eps_model::{Denoiser, Measurement, NetworkDenoiser, Precision, TensorOperator};
+use eps_model::{Denoiser, device_name};
 use eps_sample::{NoiseKeys, Solver};
 use serde_json::{Value, json};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
 
 use super::measure::file_provenance;
-use crate::flags::{DeviceFlags, NoiseFlags, OperatorFlags, UsageError, count};
+use crate::flags::{NetworkFlags, NoiseFlags, OperatorFlags, UsageError, count};
+use crate::network::{Method, Network};
 use crate::output_folder::OutputFolder;
 use crate::progress::{self, Watched};
-use crate::{network, pictures, record};
+use crate::{measuring, pictures, record};
 
 /// The version of the configuration that is written with the results.
 const FORMAT_VERSION: u32 = 1;
@@ -46,9 +47,13 @@ pub(crate) struct Arguments {
     operator: OperatorFlags,
     #[command(flatten)]
     noise: NoiseFlags,
-    /// The network, as `eps train` writes it
-    #[arg(long, value_name = "NET.safetensors")]
+    /// The network, as `eps train` writes it; or a prior of any origin, by the description of its
+    /// TorchScript module (docs/priors.md)
+    #[arg(long, value_name = "NET.safetensors|PRIOR.json")]
     network: PathBuf,
+    /// The class of all images, from 0 on, for a prior that reads one
+    #[arg(long, value_name = "K")]
+    class: Option<usize>,
     /// Samples of each image, from 1 on
     #[arg(long, value_name = "J", default_value = "8", value_parser = count)]
     samples: usize,
@@ -65,10 +70,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
-    device: DeviceFlags,
-    /// The precision of the network: f32, bf16 or f16; everything else is computed in f64
-    #[arg(long, default_value = "f32")]
-    precision: Precision,
+    network_flags: NetworkFlags,
     /// Samples in one network call, from 1 on; fewer take less memory
     #[arg(long, value_name = "B", default_value = "64", value_parser = count)]
     batch: usize,
@@ -106,25 +108,26 @@ impl Arguments {
         let steps =
             solver.steps(calls).map_err(|error| UsageError(format!("--calls {calls}: {error}")))?;
         let folder = OutputFolder::plan(&self.out, self.force)?;
-        let device = self.device.apply();
-        let network = network::load(&self.network, device, self.precision)?;
-        let schedule = network::schedule(&network.config);
+        let (device, precision) = self.network_flags.apply()?;
+        let network = Network::load(&self.network, self.class, device, precision)?;
+        let schedule = network.schedule();
         let sigmas = schedule.sigmas(steps).with_context(|| self.network.display().to_string())?;
-        let set = self.measurement(network::image_shape(&network.config))?;
-        network::check_fit(&network.config, set.shape())
+        let set = self.measurement(network.image_shape())?;
+        network
+            .check_fit(set.shape())
             .with_context(|| format!("{} cannot be restored", self.measurement.display()))?;
         for index in 0..set.len() {
             check_scale(set.operator(index), set.measurement(index), set.sigma_y())
                 .with_context(|| format!("{}, image {index}", self.measurement.display()))?;
         }
 
-        let origin = network::origin(&network.config.provenance);
-        let notes = network::notes(&network.config, &set);
+        let origin = network.origin();
+        let notes = network.notes(&set);
         for note in &notes {
             eprintln!("note: {note}");
         }
-        let method = network::method(&network.config);
-        let run = Run { set: &set, denoiser: &network.denoiser, method, device, seed: self.seed };
+        let method = network.method();
+        let run = Run { set: &set, denoiser: &network, method, device, seed: self.seed };
         let restored = self.sample(&run, &solver, &sigmas)?;
         let config = json!({
             "format_version": FORMAT_VERSION,
@@ -137,19 +140,15 @@ impl Arguments {
                 "seed": set.seed(),
                 "provenance": set.provenance(),
             },
-            "network": {
-                "file": self.network.display().to_string(),
-                "sha256": digest::sha256_file(&self.network)?,
-                "name": network.config.name,
-                "origin": origin,
-            },
+            "network": network.record(&self.network)?,
+            "class": self.class,
             "method": method,
             "solver": solver,
             "schedule": schedule,
             "calls": calls,
             "samples": self.samples,
             "seed": self.seed,
-            "precision": self.precision,
+            "precision": precision,
             "batch": self.batch,
             "pictures": {
                 "images": "black is -1, white is 1",
@@ -159,11 +158,12 @@ impl Arguments {
             "environment": record::environment(device),
         });
         folder.write(|path| restored.write(path, &set, config))?;
-        println!("network {:?}: {origin}", network.config.name);
+        println!("network {:?}: {origin}", network.name());
         println!(
-            "{} images, {} samples of each, {calls} network calls a sample: {}",
+            "{} images, {} samples of each, {calls} network calls a sample in {precision} on {}: {}",
             set.len(),
             self.samples,
+            device_name(device),
             self.out.display()
         );
         Ok(())
@@ -295,8 +295,8 @@ fn check_scale(operator: &Operator, y: &[f64], sigma_y: f64) -> Result<()> {
 /// What a restoration works on.
 struct Run<'a> {
     set: &'a MeasurementSet,
-    denoiser: &'a NetworkDenoiser,
-    method: network::Method,
+    denoiser: &'a Network,
+    method: Method,
     device: Device,
     seed: u64,
 }
@@ -310,14 +310,8 @@ impl Run<'_> {
         sigmas: &[f64],
         keys: &[(u64, u64)],
     ) -> Result<Vec<f32>> {
-        let images = || keys.iter().map(|(image, _)| *image as usize);
-        let operators = images().map(|image| self.set.operator(image).clone()).collect();
-        let y: Vec<f64> = images().flat_map(|i| self.set.measurement(i).iter().copied()).collect();
-        let Shape { channels, height, width } = self.set.range();
-        let dims = [keys.len(), channels, height, width].map(|side| side as i64);
-        let y = Tensor::from_slice(&y).view(dims);
-        let operator = TensorOperator::new(operators, self.device)?;
-        let measurement = Measurement::new(operator, &y, self.set.sigma_y())?;
+        let images: Vec<usize> = keys.iter().map(|(image, _)| *image as usize).collect();
+        let measurement = measuring::on_device(self.set, &images, self.device)?;
         let estimator = self.method.estimator(denoiser, &measurement);
         let keys = NoiseKeys::new(self.seed, keys.to_vec());
         let samples = solver.sample(&*estimator, sigmas, &keys, self.set.shape(), self.device)?;

@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 use eps_data::digest::sha256_file;
 use eps_math::{Shape, Task};
-use eps_model::checkpoint::{self, AskedAt};
-use eps_model::{NetworkDenoiser, Precision};
+use eps_model::checkpoint::{AskedAt, CheckpointConfig};
+use eps_model::{Precision, PriorDescription};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use crate::network;
+use crate::network::{Network, is_description};
 
 /// The network that restores every task.
 pub(crate) const ALL_TASKS: &str = "all-tasks";
@@ -64,6 +64,9 @@ pub(crate) struct NetworkFile {
     pub(crate) sha256: String,
     /// Where its weights come from and their licence, once it has been loaded.
     pub(crate) origin: String,
+    /// That of the module which it describes, where it is the description of a prior.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) script_sha256: Option<String>,
 }
 
 impl NetworkFile {
@@ -82,8 +85,27 @@ impl NetworkFile {
                 candidates[0].display()
             );
         };
-        let (path, sha256) = (path.clone(), sha256_file(path)?);
-        Ok(Self { name: name.to_owned(), path, sha256, origin: String::new() })
+        Self::at(path, name)
+    }
+
+    /// A file that was named, in place of that of a folder.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub(crate) fn at(path: &Path, name: &str) -> Result<Self> {
+        let script_sha256 = if is_description(path) {
+            Some(sha256_file(&PriorDescription::read(path)?.script_path(path))?)
+        } else {
+            None
+        };
+        let (name, path) = (name.to_owned(), path.to_owned());
+        let sha256 = sha256_file(&path)?;
+        Ok(Self { name, path, sha256, origin: String::new(), script_sha256 })
+    }
+
+    /// The digests of all that its answers depend on.
+    pub(crate) fn digests(&self) -> Vec<&String> {
+        std::iter::once(&self.sha256).chain(&self.script_sha256).collect()
     }
 
     /// Loads the network and checks that it was trained for this use, these tasks and images of
@@ -97,9 +119,30 @@ impl NetworkFile {
         shape: Shape,
         device: Device,
         precision: Precision,
-    ) -> Result<NetworkDenoiser> {
-        let checkpoint = checkpoint::load(&self.path, device, precision)?;
-        let (config, path) = (&checkpoint.config, self.path.display());
+    ) -> Result<Network> {
+        let network = Network::load(&self.path, None, device, precision)?;
+        if let Network::Trained(checkpoint) = &network {
+            self.check_use(&checkpoint.config, network_use, tasks)?;
+        }
+        let known = network.image_shape();
+        ensure!(
+            known == shape,
+            "{}: the network is for images of shape {known}, these have {shape}: give one that was \
+             trained on them (--networks, --prior)",
+            self.path.display()
+        );
+        self.origin = network.origin();
+        Ok(network)
+    }
+
+    /// Whether the network was trained for this use and these tasks.
+    fn check_use(
+        &self,
+        config: &CheckpointConfig,
+        network_use: NetworkUse,
+        tasks: &[Task],
+    ) -> Result<()> {
+        let path = self.path.display();
         let found = match (config.tasks.is_empty(), config.asked_at) {
             (true, _) => NetworkUse::Prior,
             (false, AskedAt::Pivot) => NetworkUse::Eps,
@@ -125,14 +168,7 @@ impl NetworkFile {
                 task.name()
             );
         }
-        let (channels, side) = (config.network.out_channels, config.network.img_resolution);
-        ensure!(
-            (channels, side, side) == (shape.channels, shape.height, shape.width),
-            "{path}: the network is for images of shape [{channels}, {side}, {side}], these have \
-             {shape}: give one that was trained on them (--networks)"
-        );
-        self.origin = network::origin(&checkpoint.config.provenance);
-        Ok(checkpoint.denoiser)
+        Ok(())
     }
 }
 

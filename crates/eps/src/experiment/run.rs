@@ -10,7 +10,6 @@ use eps_data::digest::sha256_file;
 use eps_data::fashion_mnist::Split;
 use eps_math::{Schedule, Task};
 use eps_metrics::networks::Backbone;
-use eps_model::{NetworkDenoiser, Precision};
 use eps_sample::SampleError;
 use serde_json::{Value, json};
 use tch::Device;
@@ -31,7 +30,8 @@ use super::sampler::{SOLVER, Sampler, bar_steps, images_at_once};
 use super::scores::{Judge, Row, Verdict, claims};
 use super::table::Table;
 use crate::feature_networks::{self, FeatureNetworks};
-use crate::flags::{DeviceFlags, UsageError, count};
+use crate::flags::{NetworkFlags, UsageError, count};
+use crate::network::Network;
 use crate::progress::Clock;
 use crate::{dataset, record, report};
 
@@ -48,10 +48,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PROFILE", default_value = "quick")]
     profile: Profile,
     #[command(flatten)]
-    device: DeviceFlags,
-    /// The precision of the networks: f32, bf16 or f16; everything else is computed in f64
-    #[arg(long, default_value = "f32")]
-    precision: Precision,
+    network_flags: NetworkFlags,
     /// The data set
     #[arg(long, value_name = "NAME", default_value = "fashion-mnist")]
     dataset: String,
@@ -60,6 +57,10 @@ pub(crate) struct Arguments {
     /// folder of the results]
     #[arg(long, value_name = "FOLDER")]
     networks: Option<PathBuf>,
+    /// The prior of the methods that ask one, in place of that of the networks' folder: a network, or
+    /// the description of a TorchScript module (docs/priors.md)
+    #[arg(long, value_name = "NET.safetensors|PRIOR.json")]
+    prior: Option<PathBuf>,
     /// The contenders' constants, as `eps tune` writes them [default: that of the repository]
     #[arg(long, value_name = "FILE")]
     constants: Option<PathBuf>,
@@ -260,7 +261,7 @@ struct Run {
     environment: Value,
     plan: Plan,
     judge: Judge,
-    networks: Vec<(String, NetworkDenoiser)>,
+    networks: Vec<(String, Network)>,
     losses: BTreeMap<String, Vec<Loss>>,
     problems: Vec<Problem>,
     /// The prior of the linear estimates, where images are small enough for them.
@@ -272,7 +273,7 @@ impl Run {
     fn prepare(arguments: &Arguments, experiment: Experiment, out: &Path) -> Result<Self> {
         let profile = arguments.sizes(experiment)?;
         arguments.check_flags(experiment)?;
-        let (device, precision) = (arguments.device.apply(), arguments.precision);
+        let (device, precision) = arguments.network_flags.apply()?;
         let wanted = |task: &Task| arguments.tasks.is_empty() || arguments.tasks.contains(task);
         let tasks: Vec<Task> = experiment.tasks().into_iter().filter(wanted).collect();
         if tasks.is_empty() {
@@ -303,14 +304,25 @@ impl Run {
             plan.leave_out(|method| matches!(method, Method::Wiener | Method::LinearMmse));
             None
         };
+        if arguments.prior.is_some()
+            && !plan.networks().iter().any(|(_, used, _)| *used == NetworkUse::Prior)
+        {
+            let message = "--prior: none of the methods asks a prior: leave the flag out";
+            return Err(UsageError(message.to_owned()).into());
+        }
         let (mut files, mut loaded) = (Vec::new(), Vec::new());
         for (name, network_use, tasks) in plan.networks() {
             // Experiments that train networks of their own start from the committed prior.
-            let mut file = match NetworkFile::find(&folder, &name) {
-                Err(_) if network_use == NetworkUse::Prior && !experiment.variants().is_empty() => {
+            let mut file = match (&arguments.prior, NetworkFile::find(&folder, &name)) {
+                (Some(path), _) if network_use == NetworkUse::Prior => {
+                    NetworkFile::at(path, &name)?
+                }
+                (_, Err(_))
+                    if network_use == NetworkUse::Prior && !experiment.variants().is_empty() =>
+                {
                     NetworkFile::find(&committed, &name)?
                 }
-                found => found?,
+                (_, found) => found?,
             };
             let question = (network_use, tasks.as_slice());
             loaded.push((name, file.load(question, set.shape(), device, precision)?));
@@ -407,11 +419,12 @@ impl Run {
     fn key(&self, program: &str, problem: &Problem, method: Method, images: Range<usize>) -> Value {
         let task = problem.setting.task;
         let learnt = match (method, method.network(task)) {
-            (Method::Wiener | Method::LinearMmse, _) => self.config.moments.as_ref(),
+            (Method::Wiener | Method::LinearMmse, _) => self.config.moments.iter().collect(),
             (_, Some((name, _))) => {
-                self.config.networks.iter().find(|file| file.name == name).map(|file| &file.sha256)
+                let file = self.config.networks.iter().find(|file| file.name == name);
+                file.map_or(vec![], NetworkFile::digests)
             }
-            (_, None) => None,
+            (_, None) => vec![],
         };
         json!({
             "program": program,

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use eps_math::{Interpolant, Schedule};
-use eps_model::NetworkDenoiser;
 use eps_sample::{CountNfe, Eps, Estimator, NoiseKeys, Palette, Prior, Solver, ZeroShot};
 use indicatif::ProgressBar;
 use tch::{Device, Kind, Tensor};
@@ -14,6 +13,7 @@ use super::contender;
 use super::method::{Method, Restoration};
 use super::networks::{NetworkUse, Scope};
 use super::problem::Problem;
+use crate::network::Network;
 use crate::progress::{self, Watched};
 
 /// The paper's sampler: EDM's deterministic Euler steps, as many as network calls.
@@ -27,7 +27,7 @@ pub(crate) struct Sampler<'a> {
     /// The constant of a contender.
     pub(crate) constant: f64,
     /// The network.
-    pub(crate) network: &'a NetworkDenoiser,
+    pub(crate) network: &'a Network,
     /// The grid of noise levels of EPS and Palette.
     pub(crate) schedule: &'a Schedule,
     /// The seed of the samples' noise.

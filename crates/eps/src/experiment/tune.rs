@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use eps_data::fashion_mnist::Split;
 use eps_math::{Schedule, Task};
-use eps_model::Precision;
 use eps_sample::SampleError;
 use indicatif::ProgressBar;
 
@@ -20,7 +19,7 @@ use super::results::make_folder;
 use super::run::task;
 use super::sampler::{Sampler, bar_steps};
 use super::scores::{Judge, Row};
-use crate::flags::{DeviceFlags, count};
+use crate::flags::{NetworkFlags, count};
 use crate::{dataset, progress};
 
 /// Choose the constant of a contender on validation images.
@@ -51,6 +50,10 @@ pub(crate) struct Arguments {
     /// Folder of the prior [default: that of the repository]
     #[arg(long, value_name = "FOLDER")]
     networks: Option<PathBuf>,
+    /// The prior, in place of that of the folder: a network, or the description of a TorchScript
+    /// module (docs/priors.md)
+    #[arg(long, value_name = "NET.safetensors|PRIOR.json")]
+    prior: Option<PathBuf>,
     /// The file of constants, whose others are kept [default: that of the repository]
     #[arg(long, value_name = "FILE")]
     constants: Option<PathBuf>,
@@ -58,10 +61,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
     #[command(flatten)]
-    device: DeviceFlags,
-    /// The precision of the prior: f32, bf16 or f16
-    #[arg(long, default_value = "f32")]
-    precision: Precision,
+    network_flags: NetworkFlags,
     /// Samples that are drawn at once
     #[arg(long, value_name = "N", default_value = "32", value_parser = count)]
     batch: usize,
@@ -90,11 +90,14 @@ impl Arguments {
         }
         // What cannot be read or written is better known before the trials than after.
         Constants::read(&path)?.write(&path)?;
-        let device = self.device.apply();
+        let (device, precision) = self.network_flags.apply()?;
         let set = dataset::load(&self.dataset, Split::Validation, self.data.as_deref())?;
         let folder = self.networks.clone().unwrap_or_else(|| dataset::networks(&self.dataset));
-        let mut file = NetworkFile::find(&folder, PRIOR)?;
-        let prior = file.load((NetworkUse::Prior, &[]), set.shape(), device, self.precision)?;
+        let mut file = match &self.prior {
+            Some(path) => NetworkFile::at(path, PRIOR)?,
+            None => NetworkFile::find(&folder, PRIOR)?,
+        };
+        let prior = file.load((NetworkUse::Prior, &[]), set.shape(), device, precision)?;
         println!("network: {}", file.origin);
         let images = test_images(self.images, set.len())?;
         let schedule = Schedule::karras();

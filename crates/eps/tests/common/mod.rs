@@ -8,10 +8,16 @@ use std::process::{Command, Output};
 
 use eps::data::npy::{NpyValues, write_npy};
 use eps::data::png::write_png;
-use eps::math::{Interpolant, Precondition, PreconditionMode, Shape, Task, rng};
+use eps::math::parameterisation::{
+    Parameterisation, PixelRange, Prediction, StateScale, TimeInput,
+};
+use eps::math::{Interpolant, Level, Precondition, PreconditionMode, Real as _, Shape, Task, rng};
 use eps::model::checkpoint::{self, AskedAt, CheckpointConfig, Provenance, Storage};
-use eps::model::{Condition, SongUNet, SongUNetConfig};
-use eps::tch::Device;
+use eps::model::{
+    Condition, Denoiser as _, Field, Noise, Precision, PriorDescription, Query, SongUNet,
+    SongUNetConfig,
+};
+use eps::tch::{CModule, Device, Kind, Tensor};
 use tempfile::TempDir;
 
 /// The side of the images.
@@ -145,6 +151,54 @@ impl Folder {
         };
         let network = SongUNet::new(&config.network, Device::Cpu, 3).unwrap();
         checkpoint::save(&self.path(name), &network, &config, Storage::F16).unwrap();
+    }
+}
+
+/// The images that a traced module takes at once.
+const TRACED: usize = 2;
+
+impl Folder {
+    /// Writes the network `NAME.safetensors`, a prior on grey images of `side`² pixels in [-1, 1], as a
+    /// module that predicts noise of a variance-preserving state of images in [0, 1], with its
+    /// description `NAME.json`.
+    pub(crate) fn script_of(&self, name: &str, side: usize) {
+        let path = self.path(&format!("{name}.safetensors"));
+        let mut network = checkpoint::load(&path, Device::Cpu, Precision::F32).unwrap().denoiser;
+        network.network_mut().variables_mut().freeze();
+        let sizes = [TRACED, 1, side, side].map(|side| side as i64);
+        let inputs = [
+            Tensor::zeros(sizes, (Kind::Float, Device::Cpu)),
+            Tensor::zeros([TRACED as i64], (Kind::Float, Device::Cpu)),
+        ];
+        let mut epsilon = |inputs: &[Tensor]| {
+            let sigma = inputs[1].to_kind(Kind::Double).view([-1, 1, 1, 1]);
+            let mu = inputs[0].to_kind(Kind::Double) * Field(sigma.square() + 1.0).sqrt().0;
+            let (mu, sigma) = (mu * 2.0 - 1.0, sigma * 2.0);
+            let level = Level { alpha: Field(sigma.ones_like()), beta: Field(sigma.copy()) };
+            let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+            let d = network.denoise(&query);
+            vec![((mu - d) / sigma).to_kind(Kind::Float)]
+        };
+        let module = CModule::create_by_tracing("prior", "forward", &inputs, &mut epsilon).unwrap();
+        module.save(self.path(&format!("{name}.pt"))).unwrap();
+        let description = PriorDescription {
+            format_version: 1,
+            name: "scripted".to_owned(),
+            script: format!("{}.pt", name.rsplit('/').next().unwrap_or(name)).into(),
+            images: Shape::new(1, side, side).unwrap(),
+            parameterisation: Parameterisation {
+                prediction: Prediction::Epsilon,
+                state: StateScale::VariancePreserving,
+                time: TimeInput::Sigma,
+                range: PixelRange::ZeroToOne,
+            },
+            sigma_min: 0.001,
+            sigma_max: 40.0,
+            classes: None,
+            batch: Some(TRACED),
+        };
+        let text = serde_json::to_string_pretty(&description).unwrap();
+        std::fs::write(self.path(&format!("{name}.json")), text).unwrap();
     }
 }
 

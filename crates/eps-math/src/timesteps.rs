@@ -1,0 +1,235 @@
+//! The noise levels of networks that know a finite number of timesteps, DDPM's chains.
+
+use std::f64::consts::FRAC_PI_2;
+
+use serde::{Deserialize, Serialize};
+
+use crate::MathError;
+
+/// The variances β_n that a chain x_n = √(1 − β_n) x_n₋₁ + √β_n ε adds in its steps n = 0 … N − 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Betas {
+    /// Uniform in n; from 1e-4 to 0.02 in N = 1000 steps in Ho et al. 2020.
+    Linear {
+        /// β_0.
+        first: f64,
+        /// β_N₋₁.
+        last: f64,
+        /// N.
+        steps: usize,
+    },
+    /// β_n = min(1 − ᾱ((n + 1)/N)/ᾱ(n/N), 0.999), ᾱ(t) = cos²(π/2 · (t + s)/(1 + s)) (Nichol and
+    /// Dhariwal 2021, equation 17; s = 0.008 there).
+    Cosine {
+        /// s, which keeps the chain from starting too slowly.
+        offset: f64,
+        /// N.
+        steps: usize,
+    },
+}
+
+/// The most that a step of the cosine chain adds, so that ᾱ stays positive.
+const LARGEST_BETA: f64 = 0.999;
+
+impl Betas {
+    /// The chain of Ho et al. 2020.
+    #[must_use]
+    pub fn linear() -> Self {
+        Self::Linear { first: 1e-4, last: 0.02, steps: 1000 }
+    }
+
+    /// The chain of Nichol and Dhariwal 2021.
+    #[must_use]
+    pub fn cosine() -> Self {
+        Self::Cosine { offset: 0.008, steps: 1000 }
+    }
+
+    /// β_0 … β_N₋₁.
+    fn values(&self) -> Vec<f64> {
+        match *self {
+            Self::Linear { first, last, steps } => {
+                let part = |n: usize| n as f64 / (steps - 1) as f64;
+                (0..steps).map(|n| first + part(n) * (last - first)).collect()
+            }
+            Self::Cosine { offset, steps } => {
+                let angle =
+                    |n: usize| FRAC_PI_2 * (n as f64 / steps as f64 + offset) / (1.0 + offset);
+                let beta = |n: usize| {
+                    // 1 − cos²b/cos²a as a product of sines keeps its digits where b − a is small.
+                    let (a, b) = (angle(n), angle(n + 1));
+                    (b - a).sin() * (b + a).sin() / a.cos().powi(2)
+                };
+                (0..steps).map(|n| beta(n).min(LARGEST_BETA)).collect()
+            }
+        }
+    }
+
+    fn validate(&self) -> Result<(), MathError> {
+        let error = |what, value, range| Err(MathError::OutOfRange { what, value, range });
+        let (Self::Linear { steps, .. } | Self::Cosine { steps, .. }) = *self;
+        if steps < 2 {
+            return error("the number of timesteps", steps as f64, "at least 2");
+        }
+        match *self {
+            Self::Linear { first, .. } if !(first > 0.0 && first < 1.0) => {
+                error("the first beta", first, "between 0 and 1")
+            }
+            Self::Linear { first, last, .. } if !(last >= first && last < 1.0) => {
+                error("the last beta", last, "at least the first and below 1")
+            }
+            Self::Cosine { offset, .. } if !(offset > 0.0 && offset.is_finite()) => {
+                error("offset", offset, "positive and finite")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What is asked of a network for a noise level between two timesteps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Between {
+    /// The timestep whose ln σ is nearest, at its own noise level: a question that the network was
+    /// trained for. The answer is that of a level σ' with |ln σ'/σ| at most half a step of the chain.
+    Nearest,
+    /// The fractional timestep between the two, linear in ln σ, at the level itself: for networks
+    /// that embed time by sines and cosines.
+    Interpolate,
+}
+
+/// The noise levels σ_n = √((1 − ᾱ_n)/ᾱ_n), ᾱ_n = Π_i≤n (1 − β_i), of a chain's timesteps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timesteps {
+    log_sigmas: Vec<f64>,
+}
+
+impl Timesteps {
+    /// The timesteps of a chain.
+    ///
+    /// # Errors
+    /// [`MathError::OutOfRange`] unless there are 2 steps or more with 0 < β_0 ≤ β_N₋₁ < 1, or
+    /// 0 < s < ∞ for the offset.
+    pub fn new(betas: &Betas) -> Result<Self, MathError> {
+        betas.validate()?;
+        let log_sigma = |log_alpha_bar: &mut f64, beta: f64| {
+            *log_alpha_bar += (-beta).ln_1p();
+            Some(0.5 * (-*log_alpha_bar).exp_m1().ln())
+        };
+        Ok(Self { log_sigmas: betas.values().into_iter().scan(0.0, log_sigma).collect() })
+    }
+
+    /// σ_n.
+    ///
+    /// # Panics
+    /// If there is no timestep n.
+    #[must_use]
+    pub fn sigma(&self, n: usize) -> f64 {
+        self.log_sigmas[n].exp()
+    }
+
+    /// The number N of timesteps.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.log_sigmas.len()
+    }
+
+    /// The noise level and the timestep at which a network is asked about the level σ_t > 0; beyond
+    /// an end of the chain, those of the end.
+    ///
+    /// # Units
+    /// The timestep counts from 0, at the least noise, to N − 1.
+    #[must_use]
+    pub fn ask(&self, sigma_t: f64, between: Between) -> (f64, f64) {
+        let wanted = sigma_t.ln();
+        let above = self.log_sigmas.partition_point(|log_sigma| *log_sigma < wanted);
+        if above == 0 || above == self.count() {
+            let n = above.min(self.count() - 1);
+            return (self.sigma(n), n as f64);
+        }
+        let (low, high) = (self.log_sigmas[above - 1], self.log_sigmas[above]);
+        let part = (wanted - low) / (high - low);
+        match between {
+            Between::Interpolate => (sigma_t, (above - 1) as f64 + part),
+            Between::Nearest => {
+                let n = if part < 0.5 { above - 1 } else { above };
+                (self.sigma(n), n as f64)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_those_of_the_products() {
+        for betas in [Betas::linear(), Betas::cosine()] {
+            let timesteps = Timesteps::new(&betas).unwrap();
+            let mut alpha_bar = 1.0;
+            for (n, beta) in betas.values().into_iter().enumerate() {
+                alpha_bar *= 1.0 - beta;
+                let expected = ((1.0 - alpha_bar) / alpha_bar).sqrt();
+                // 1 − ᾱ loses ε/(1 − ᾱ), 1e-12 in the first step, and a product of n factors n ε.
+                let error = (timesteps.sigma(n) / expected - 1.0).abs();
+                assert!(error < 1e-11, "{betas:?} {n}: {error}");
+            }
+            assert_eq!(timesteps.count(), 1000);
+        }
+        // Ho et al. 2020: L_T is next to nothing, ᾱ_999 = 4.04e-5.
+        let linear = Timesteps::new(&Betas::linear()).unwrap();
+        assert!((linear.sigma(0) - (1e-4f64 / (1.0 - 1e-4)).sqrt()).abs() < 1e-15);
+        assert!((linear.sigma(999) - 157.4).abs() < 0.1, "{}", linear.sigma(999));
+    }
+
+    #[test]
+    fn the_cosine_chain_follows_the_cosine_path() {
+        // The product telescopes to ᾱ((n + 1)/N), the continuous path, until β is clipped.
+        let timesteps = Timesteps::new(&Betas::cosine()).unwrap();
+        for n in 0..990 {
+            let expected = crate::Interpolant::vp_cosine().level((n + 1) as f64 / 1000.0).sigma();
+            let error = (timesteps.sigma(n) / expected - 1.0).abs();
+            // The sum of n logarithms, each rounded, against a cosine near π/2 that loses ε/α.
+            assert!(error < 1e-11, "{n}: {error}");
+        }
+    }
+
+    #[test]
+    fn levels_are_asked_at_their_timestep() {
+        for betas in [Betas::linear(), Betas::cosine()] {
+            let timesteps = Timesteps::new(&betas).unwrap();
+            for n in 0..1000 {
+                for between in [Between::Nearest, Between::Interpolate] {
+                    let (sigma, time) = timesteps.ask(timesteps.sigma(n), between);
+                    assert!((sigma / timesteps.sigma(n) - 1.0).abs() < 1e-14, "{n}");
+                    assert!((time - n as f64).abs() < 1e-9, "{n} {time}");
+                }
+            }
+            for i in 0..500 {
+                let sigma = 0.02 * 1.013f64.powi(i);
+                let (asked, time) = timesteps.ask(sigma, Between::Nearest);
+                let n = time as usize;
+                let steps = [n.max(1) - 1, n, (n + 1).min(999)].map(|n| timesteps.sigma(n).ln());
+                let half = 0.5 * (steps[2] - steps[1]).max(steps[1] - steps[0]);
+                assert!(asked == timesteps.sigma(n) && time.fract() == 0.0);
+                assert!((asked / sigma).ln().abs() <= half + 1e-12 || sigma > asked && n == 999);
+                let (same, between) = timesteps.ask(sigma, Between::Interpolate);
+                assert!((same == sigma || n == 999) && (between - time).abs() <= 0.5);
+            }
+            let ends =
+                [timesteps.ask(1e-4, Between::Nearest), timesteps.ask(1e9, Between::Nearest)];
+            assert_eq!(ends, [(timesteps.sigma(0), 0.0), (timesteps.sigma(999), 999.0)]);
+        }
+    }
+
+    #[test]
+    fn bad_chains_are_named() {
+        let error = |betas| Timesteps::new(&betas).unwrap_err().to_string();
+        let linear = |first, last, steps| Betas::Linear { first, last, steps };
+        assert!(error(linear(1e-4, 0.02, 1)).starts_with("the number of timesteps is 1"));
+        assert!(error(linear(0.0, 0.02, 9)).starts_with("the first beta is 0"));
+        assert!(error(linear(0.1, 0.02, 9)).starts_with("the last beta is 0.02"));
+        assert!(error(Betas::Cosine { offset: f64::NAN, steps: 9 }).starts_with("offset is NaN"));
+    }
+}

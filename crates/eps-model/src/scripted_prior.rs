@@ -1,0 +1,379 @@
+//! Priors of any origin: a TorchScript module and a description of what it reads and predicts.
+//!
+//! The description is a JSON file beside the module:
+//!
+//! ```json
+//! {
+//!     "format_version": 1,
+//!     "name": "faces",
+//!     "script": "faces.pt",
+//!     "images": { "channels": 3, "height": 64, "width": 64 },
+//!     "parameterisation": {
+//!         "prediction": "epsilon",
+//!         "state": "variance-preserving",
+//!         "time": {
+//!             "timestep": {
+//!                 "betas": { "linear": { "first": 1e-4, "last": 0.02, "steps": 1000 } },
+//!                 "between": "nearest"
+//!             }
+//!         },
+//!         "range": "[-1, 1]"
+//!     },
+//!     "sigma_min": 0.0101,
+//!     "sigma_max": 157.0
+//! }
+//! ```
+//!
+//! The module's `forward` takes a batch of states `[B, C, H, W]` in the precision that was asked for,
+//! times `[B]` in f32 and, where the description names classes, these; it returns the prediction,
+//! `[B, C, H, W]`.
+
+use std::path::{Path, PathBuf};
+
+use eps_math::parameterisation::Parameterisation;
+use eps_math::{Level, Shape};
+use serde::{Deserialize, Serialize};
+use tch::{CModule, Device, Kind, Tensor};
+
+use crate::denoiser::all_finite;
+use crate::{
+    AdaptedDenoiser, Denoiser, ModelError, Noise, Precision, Query, RawNetwork, level_fields,
+};
+
+/// The version of [`PriorDescription`]'s layout.
+const FORMAT_VERSION: u32 = 1;
+
+/// What a TorchScript module is as a prior.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PriorDescription {
+    /// The version of this layout, 1.
+    pub format_version: u32,
+    /// The name of the prior.
+    pub name: String,
+    /// The module's file, relative to the description's folder.
+    pub script: PathBuf,
+    /// The images that it knows.
+    pub images: Shape,
+    /// What it reads and predicts.
+    pub parameterisation: Parameterisation,
+    /// The lowest noise level that it was trained for, on the range of its images.
+    pub sigma_min: f64,
+    /// The highest, on that range.
+    pub sigma_max: f64,
+    /// The classes that it reads; none for an unconditional prior.
+    #[serde(default)]
+    pub classes: Option<Classes>,
+    /// The only number of images that it takes at once, as traced modules may; any by default.
+    #[serde(default)]
+    pub batch: Option<usize>,
+}
+
+impl PriorDescription {
+    /// The lowest and highest noise level on [-1, 1].
+    #[must_use]
+    pub fn sigmas(&self) -> (f64, f64) {
+        let (scale, _) = self.parameterisation.range.scale_and_offset();
+        (scale * self.sigma_min, scale * self.sigma_max)
+    }
+
+    /// The file of the module, for a description that lies at `path`.
+    #[must_use]
+    pub fn script_path(&self, path: &Path) -> PathBuf {
+        path.parent().unwrap_or(Path::new("")).join(&self.script)
+    }
+
+    /// Reads a description.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`], [`ModelError::Corrupt`] if it is none, and [`ModelError::FormatVersion`].
+    pub fn read(path: &Path) -> Result<Self, ModelError> {
+        let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+        let description: Self = serde_json::from_str(&text).map_err(|error| {
+            corrupt(format!("no description of a prior ({error}); docs/priors.md has its fields"))
+        })?;
+        let found = u64::from(description.format_version);
+        if description.format_version != FORMAT_VERSION {
+            let supported = u64::from(FORMAT_VERSION);
+            return Err(ModelError::FormatVersion { path: path.to_owned(), found, supported });
+        }
+        let [min, max] = [description.sigma_min, description.sigma_max];
+        if !(min > 0.0 && min < max && max.is_finite()) {
+            return Err(corrupt(format!(
+                "sigma_min {min} and sigma_max {max} are not 0 < min < max"
+            )));
+        }
+        if description.batch == Some(0) || description.classes.is_some_and(|c| c.count == 0) {
+            return Err(corrupt("batch or the count of classes is 0: leave the field out".into()));
+        }
+        Ok(description)
+    }
+}
+
+/// The classes that a module reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Classes {
+    /// How many there are.
+    pub count: usize,
+    /// How one is given.
+    pub input: ClassInput,
+}
+
+/// How a module reads the class of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClassInput {
+    /// Its number from 0 on, `[B]` in i64.
+    Index,
+    /// 1 at its number and 0 elsewhere, `[B, count]` in f32; all 0 without a class, as in EDM.
+    OneHot,
+}
+
+/// A TorchScript module as a network F.
+#[derive(Debug)]
+pub struct ScriptedNetwork {
+    module: CModule,
+    /// The class of one image, `[1]` or `[1, count]`.
+    label: Option<Tensor>,
+    batch: Option<i64>,
+}
+
+impl ScriptedNetwork {
+    /// The prediction of one call of the module.
+    fn call(&self, x: &Tensor, time: &Tensor) -> Result<Tensor, tch::TchError> {
+        let mut inputs = vec![x.shallow_clone(), time.shallow_clone()];
+        if let Some(label) = &self.label {
+            let mut sizes = label.size();
+            sizes[0] = x.size()[0];
+            inputs.push(label.expand(sizes, false).contiguous());
+        }
+        self.module.forward_ts(&inputs)
+    }
+}
+
+impl RawNetwork for ScriptedNetwork {
+    /// # Panics
+    /// If libtorch fails, as where memory is short; that the module can be called was checked when
+    /// it was loaded.
+    fn predict(&self, x: &Tensor, time: &Tensor) -> Tensor {
+        let call = |x: &Tensor, time: &Tensor| match self.call(x, time) {
+            Ok(prediction) => prediction,
+            Err(error) => panic!("the TorchScript module failed: {error}"),
+        };
+        let Some(batch) = self.batch else {
+            return call(x, time);
+        };
+        let images = x.size()[0];
+        // The last batch is filled up with copies of its last image.
+        let chosen = |start: i64| {
+            let items: Vec<i64> = (start..start + batch).map(|i| i.min(images - 1)).collect();
+            Tensor::from_slice(&items).to_device(x.device())
+        };
+        let predictions: Vec<Tensor> = (0..images)
+            .step_by(batch as usize)
+            .map(|start| {
+                let items = chosen(start);
+                call(&x.index_select(0, &items), &time.index_select(0, &items))
+            })
+            .collect();
+        Tensor::cat(&predictions, 0).narrow(0, 0, images)
+    }
+}
+
+/// A prior that was read from a description and its module.
+#[derive(Debug)]
+pub struct ScriptedPrior {
+    /// The description.
+    pub description: PriorDescription,
+    /// The file of the module.
+    pub script: PathBuf,
+    denoiser: AdaptedDenoiser<ScriptedNetwork>,
+}
+
+impl ScriptedPrior {
+    /// Reads a description and its module onto a device, and calls it once at both ends of its noise
+    /// levels, with two images and with one; `class` is that of all images.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`] or [`ModelError::Corrupt`] for a file that cannot be read, is no description
+    /// or no TorchScript module, or names levels that the module's time cannot tell,
+    /// [`ModelError::FormatVersion`], [`ModelError::Class`] for a class that the prior does not have
+    /// or lacks, [`ModelError::HalfOnCpu`], and [`ModelError::ScriptCall`],
+    /// [`ModelError::ScriptOutput`] or [`ModelError::ScriptNotFinite`] if the module does not take
+    /// what the description says or does not answer it.
+    pub fn load(
+        path: &Path,
+        class: Option<usize>,
+        device: Device,
+        precision: Precision,
+    ) -> Result<Self, ModelError> {
+        precision.check(device)?;
+        let description = PriorDescription::read(path)?;
+        let label = label(path, description.classes, class, device)?;
+        let script = description.script_path(path);
+        let module = load_module(&script, device, precision)?;
+        let batch = description.batch.map(|batch| batch as i64);
+        let network = ScriptedNetwork { module, label, batch };
+        let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
+        let denoiser =
+            AdaptedDenoiser::new(network, &description.parameterisation, precision.kind())
+                .map_err(|error| corrupt(format!("parameterisation: {error}")))?;
+        let (scale, _) = description.parameterisation.range.scale_and_offset();
+        let ((low, high), (min, max)) = (denoiser.translation().reach(), description.sigmas());
+        if min < low || max > high {
+            return Err(corrupt(format!(
+                "sigma_min {} and sigma_max {} are not within {} and {}, the levels of its first and \
+                 last time",
+                description.sigma_min,
+                description.sigma_max,
+                low / scale,
+                high / scale
+            )));
+        }
+        let prior = Self { description, script, denoiser };
+        prior.try_out(device, precision)?;
+        Ok(prior)
+    }
+
+    /// Calls the module as a sampler will.
+    fn try_out(&self, device: Device, precision: Precision) -> Result<(), ModelError> {
+        let _guard = tch::no_grad_guard();
+        let Shape { channels, height, width } = self.description.images;
+        let (sigma_min, sigma_max) = self.description.sigmas();
+        let network = self.denoiser.network();
+        for sigmas in [vec![sigma_min, sigma_max], vec![sigma_max]] {
+            let images = network.batch.unwrap_or(sigmas.len() as i64);
+            let expected = [images, channels as i64, height as i64, width as i64];
+            // What the adapter gives it, so that an error is told and not a panic.
+            let x = Tensor::zeros(expected, (precision.kind(), device));
+            let time = Tensor::from_slice(
+                &(0..images as usize)
+                    .map(|i| self.denoiser.translation().call(sigmas[i % sigmas.len()]).time as f32)
+                    .collect::<Vec<_>>(),
+            );
+            let f = network.call(&x, &time.to_device(device)).map_err(|error| {
+                ModelError::ScriptCall {
+                    path: self.script.clone(),
+                    images,
+                    shape: format!("{channels}, {height}, {width}"),
+                    inputs: match (&network.label, precision) {
+                        (None, precision) => format!("times [{images}] in {precision}"),
+                        (Some(label), precision) => {
+                            format!("times and classes {:?} in {precision}", label.kind())
+                        }
+                    },
+                    reason: cause(&error.to_string()),
+                }
+            })?;
+            if f.size() != expected {
+                return Err(ModelError::ScriptOutput {
+                    path: self.script.clone(),
+                    expected: expected.to_vec(),
+                    found: f.size(),
+                });
+            }
+            for sigma_t in sigmas {
+                let mu = Tensor::zeros(expected, (Kind::Double, device));
+                let level = level_fields(&[Level::edm(sigma_t)], device);
+                let d = self.denoise(&Query { mu: &mu, level: &level, noise: Noise::Isotropic });
+                if !all_finite(&d) {
+                    let path = self.script.clone();
+                    return Err(ModelError::ScriptNotFinite { path, sigma_t, precision });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of the module's parameters; constants of a traced module are not among them.
+    ///
+    /// # Errors
+    /// [`ModelError::Torch`]
+    pub fn parameter_count(&self) -> Result<usize, ModelError> {
+        let parameters = self.denoiser.network().module.named_parameters()?;
+        Ok(parameters.iter().map(|(_, tensor)| tensor.numel()).sum())
+    }
+}
+
+impl Denoiser for ScriptedPrior {
+    fn denoise(&self, query: &Query<'_>) -> Tensor {
+        self.denoiser.denoise(query)
+    }
+
+    fn denoise_vjp(
+        &self,
+        query: &Query<'_>,
+        cotangent: &dyn Fn(&Tensor) -> Tensor,
+    ) -> (Tensor, Tensor) {
+        self.denoiser.denoise_vjp(query, cotangent)
+    }
+}
+
+/// A module on a device, in evaluation mode and a precision, its weights without gradients.
+fn load_module(path: &Path, device: Device, precision: Precision) -> Result<CModule, ModelError> {
+    let io = |source| ModelError::Io { path: path.to_owned(), source };
+    // libtorch does not say which file is missing.
+    std::fs::File::open(path).map_err(io)?;
+    let corrupt = |error: tch::TchError| ModelError::Corrupt {
+        path: path.to_owned(),
+        reason: format!(
+            "no TorchScript module ({}): save it by torch.jit.script(network).save(…) or \
+             torch.jit.trace; weights alone are no module",
+            cause(&error.to_string())
+        ),
+    };
+    let mut module = CModule::load_on_device(path, device).map_err(corrupt)?;
+    module.f_set_eval().map_err(corrupt)?;
+    if precision != Precision::F32 {
+        module.to(device, precision.kind(), false);
+    }
+    for (_, parameter) in module.named_parameters()? {
+        let _ = parameter.set_requires_grad(false);
+    }
+    Ok(module)
+}
+
+/// The class of one image as the module reads it.
+fn label(
+    path: &Path,
+    classes: Option<Classes>,
+    class: Option<usize>,
+    device: Device,
+) -> Result<Option<Tensor>, ModelError> {
+    let error = |reason| Err(ModelError::Class { path: path.to_owned(), reason });
+    match (classes, class) {
+        (None, None) => Ok(None),
+        (None, Some(class)) => {
+            error(format!("class {class} was given, but the prior reads no class: leave it out"))
+        }
+        (Some(Classes { count, .. }), Some(class)) if class >= count => {
+            error(format!("class {class} was given, but the classes are 0 to {}", count - 1))
+        }
+        (Some(Classes { count, input: ClassInput::Index }), None) => error(format!(
+            "the prior reads a class and none was given: give one of 0 to {}",
+            count - 1
+        )),
+        (Some(Classes { input: ClassInput::Index, .. }), Some(class)) => {
+            Ok(Some(Tensor::from_slice(&[class as i64]).to_device(device)))
+        }
+        (Some(Classes { count, input: ClassInput::OneHot }), class) => {
+            let mut one_hot = vec![0f32; count];
+            if let Some(class) = class {
+                one_hot[class] = 1.0;
+            }
+            Ok(Some(Tensor::from_slice(&one_hot).unsqueeze(0).to_device(device)))
+        }
+    }
+}
+
+/// What went wrong: libtorch's messages begin or go on with traces of its sources.
+fn cause(message: &str) -> String {
+    let line = message
+        .lines()
+        .find(|line| line.contains("RuntimeError: "))
+        .or_else(|| message.lines().find(|line| !line.trim().is_empty()));
+    line.unwrap_or_default().trim().to_owned()
+}

@@ -1,0 +1,407 @@
+//! Priors of any parameterisation, as closures and as TorchScript modules, against the exact denoiser.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::path::PathBuf;
+
+use eps_math::operator::{Mask, Operator};
+use eps_math::parameterisation::{
+    Parameterisation, PixelRange, Prediction, StateScale, TimeInput, Translation,
+};
+use eps_math::prior::{Gaussian, Mixture};
+use eps_math::rng::Stream;
+use eps_math::timesteps::{Betas, Between, Timesteps};
+use eps_math::{Interpolant, Level, Shape};
+use eps_model::{
+    AdaptedDenoiser, ClassInput, Classes, Denoiser, Measurement, ModelError, Noise, Oracle,
+    Precision, PriorDescription, Query, ScriptedPrior, TensorOperator, batch, level_fields,
+};
+use tch::{CModule, Device, Kind, Tensor};
+
+const CPU: Device = Device::Cpu;
+const S2: f64 = 0.09;
+
+fn shape() -> Shape {
+    Shape::new(1, 2, 3).unwrap()
+}
+
+/// The mode m of the prior ½ N(m, s² I) + ½ N(−m, s² I).
+fn mode() -> [f64; 6] {
+    [0.5, 0.3, -0.2, 0.6, -0.4, 0.1]
+}
+
+fn prior() -> Mixture {
+    let covariance = || faer::Mat::from_fn(6, 6, |i, j| if i == j { S2 } else { 0.0 });
+    let gaussian =
+        |sign: f64| Gaussian::new(mode().map(|value| sign * value).to_vec(), covariance()).unwrap();
+    Mixture::new(&[0.5, 0.5], vec![gaussian(1.0), gaussian(-1.0)]).unwrap()
+}
+
+/// m as an image.
+fn mode_image(kind: Kind) -> Tensor {
+    Tensor::from_slice(&mode()).to_kind(kind).view([1, 1, 2, 3])
+}
+
+/// The prior's exact denoiser in operations of libtorch, σ `[B, 1, 1, 1]`:
+///
+/// D(μ) = w μ + (1 − w) m tanh(mᵀμ/(s² + σ²)), w = s²/(s² + σ²).
+fn exact(m: &Tensor, mu: &Tensor, sigma: &Tensor) -> Tensor {
+    let total = sigma.square() + S2;
+    let inner = (mu * m).sum_dim_intlist([1i64, 2, 3].as_slice(), true, mu.kind());
+    let w = total.reciprocal() * S2;
+    mu * &w + (1.0 - w) * m * (inner / total).tanh()
+}
+
+/// The noise level, on the network's range, that a network recognises by the time it reads.
+fn recognised(time: &TimeInput, read: &Tensor) -> Tensor {
+    let per_value = |level: &dyn Fn(f64) -> f64| {
+        let values: Vec<f64> = Vec::try_from(read.to_kind(Kind::Double)).unwrap();
+        Tensor::from_slice(&values.into_iter().map(level).collect::<Vec<_>>())
+    };
+    let sigma = match *time {
+        TimeInput::Sigma => read.shallow_clone(),
+        TimeInput::QuarterLogSigma => (read * 4.0).exp(),
+        TimeInput::Timestep { betas, .. } => {
+            let steps = Timesteps::new(&betas).unwrap();
+            per_value(&|read| {
+                let (n, part) = (read.floor() as usize, read.fract());
+                let next = steps.sigma((n + 1).min(steps.count() - 1));
+                (steps.sigma(n).ln() * (1.0 - part) + next.ln() * part).exp()
+            })
+        }
+        TimeInput::Time { path, at_data, at_noise } => {
+            per_value(&|read| path.level((read - at_data) / (at_noise - at_data)).sigma())
+        }
+    };
+    sigma.to_kind(read.kind()).view([-1, 1, 1, 1])
+}
+
+/// The network that the exact denoiser is in a parameterisation.
+fn network(p: Parameterisation) -> impl Fn(&Tensor, &Tensor) -> Tensor {
+    move |x: &Tensor, time: &Tensor| {
+        let sigma = recognised(&p.time, time).to_kind(x.kind());
+        let (h, c) = p.range.scale_and_offset();
+        let alpha = match p.state {
+            StateScale::Unscaled => sigma.ones_like(),
+            StateScale::VariancePreserving => (sigma.square() + 1.0).rsqrt(),
+            StateScale::RectifiedFlow => (&sigma + 1.0).reciprocal(),
+        };
+        let mu = x / &alpha;
+        let x_0 = (exact(&mode_image(x.kind()), &(&mu * h + c), &(&sigma * h)) - c) / h;
+        let noise = (mu - &x_0) / &sigma;
+        match (p.prediction, p.time) {
+            (Prediction::X0, _) => x_0,
+            (Prediction::Epsilon, _) => noise,
+            (Prediction::V, _) => (noise - x_0 * sigma) * alpha,
+            (Prediction::Velocity, TimeInput::Time { at_data, at_noise, .. })
+                if at_data > at_noise =>
+            {
+                x_0 - noise
+            }
+            (Prediction::Velocity, _) => noise - x_0,
+        }
+    }
+}
+
+/// Networks as they are published: EDM, DDPM, v-prediction, flows.
+fn published() -> Vec<Parameterisation> {
+    use PixelRange::{MinusOneToOne, ZeroToOne};
+    use Prediction::{Epsilon, V, Velocity, X0};
+    use StateScale::{RectifiedFlow, Unscaled, VariancePreserving};
+    let timestep = |betas, between| TimeInput::Timestep { betas, between };
+    let time = |path, at_data, at_noise| TimeInput::Time { path, at_data, at_noise };
+    [
+        (X0, Unscaled, TimeInput::QuarterLogSigma, MinusOneToOne),
+        (Epsilon, Unscaled, TimeInput::Sigma, ZeroToOne),
+        (Epsilon, VariancePreserving, timestep(Betas::linear(), Between::Nearest), MinusOneToOne),
+        (V, VariancePreserving, timestep(Betas::cosine(), Between::Interpolate), ZeroToOne),
+        (V, VariancePreserving, time(Interpolant::vp_cosine(), 0.0, 1.0), MinusOneToOne),
+        (Epsilon, VariancePreserving, time(Interpolant::vp_linear(), 0.0, 999.0), MinusOneToOne),
+        (Velocity, RectifiedFlow, time(Interpolant::RectifiedFlow, 0.0, 1000.0), MinusOneToOne),
+        (Velocity, RectifiedFlow, time(Interpolant::RectifiedFlow, 1.0, 0.0), ZeroToOne),
+        (X0, RectifiedFlow, time(Interpolant::RectifiedFlow, 0.0, 1.0), ZeroToOne),
+    ]
+    .map(|(prediction, state, time, range)| Parameterisation { prediction, state, time, range })
+    .to_vec()
+}
+
+const SIGMAS: [f64; 4] = [0.05, 0.6, 3.0, 70.0];
+
+/// A state of every noise level, around both modes.
+fn states() -> Tensor {
+    let prior = prior();
+    let values: Vec<f64> = (0u64..)
+        .zip(SIGMAS)
+        .flat_map(|(i, sigma)| {
+            let x_0 = prior.sample(&Stream::new(0, i, 0, 0));
+            let noise = Stream::new(1, i, 0, 0).normals(6);
+            x_0.into_iter().zip(noise).map(move |(x, z)| x + sigma * z)
+        })
+        .collect();
+    batch(&values, shape(), CPU)
+}
+
+fn largest(x: &Tensor) -> f64 {
+    x.abs().max().double_value(&[])
+}
+
+#[test]
+fn adapters_give_the_exact_denoiser_back() {
+    let prior = prior();
+    let oracle = Oracle::new(&prior);
+    let mu = states();
+    let cotangent = batch(&Stream::named(2, "cotangent").normals(24), shape(), CPU);
+    for p in published() {
+        for (kind, unit) in [(Kind::Double, 1e-15), (Kind::Float, 1e-6)] {
+            let adapted = AdaptedDenoiser::new(network(p), &p, kind).unwrap();
+            // The levels that the network is asked about: those of the nearest timesteps.
+            let translation = Translation::new(&p).unwrap();
+            let levels = SIGMAS.map(|sigma| Level::edm(translation.call(sigma).sigma_t));
+            let (asked, exact) = (SIGMAS.map(Level::edm), levels);
+            let level = level_fields(&asked, CPU);
+            let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+            let level = level_fields(&exact, CPU);
+            let expected = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+            let c = |_: &Tensor| cotangent.shallow_clone();
+            let (d, vjp) = adapted.denoise_vjp(&query, &c);
+            assert!(d.equal(&adapted.denoise(&query)) && !vjp.requires_grad());
+            let (d_exact, vjp_exact) = oracle.denoise_vjp(&expected, &c);
+            // D is the difference of μ and σ F, each rounded at the size of the noise; a time of
+            // a path loses ε σ near its end, and one of a thousand steps in f32 6e-5 of a step.
+            let time = match p.time {
+                TimeInput::Sigma | TimeInput::QuarterLogSigma => 1.0,
+                TimeInput::Timestep { .. } | TimeInput::Time { .. } => 10.0,
+            };
+            for (i, sigma) in (0i64..).zip(SIGMAS) {
+                let bound = unit * time * (1.0 + sigma);
+                let off = largest(&(d.get(i) - d_exact.get(i)));
+                assert!(off < bound, "{p:?} {kind:?} σ {sigma}: {off}");
+                let off = largest(&(vjp.get(i) - vjp_exact.get(i)));
+                assert!(off < bound * (1.0 + 1.0 / sigma), "{p:?} {kind:?} σ {sigma}: {off}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_vjp_is_the_derivative() {
+    let mu = states();
+    let draw = |name| batch(&Stream::named(3, name).normals(24), shape(), CPU);
+    let (cotangent, direction) = (draw("cotangent"), draw("direction"));
+    let level = level_fields(&SIGMAS.map(Level::edm), CPU);
+    for p in published() {
+        let adapted = AdaptedDenoiser::new(network(p), &p, Kind::Double).unwrap();
+        let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+        let along = |h: f64| {
+            let moved = &mu + &direction * h;
+            let answer = adapted.denoise(&Query { mu: &moved, ..query });
+            (answer * &cotangent).sum(Kind::Double).double_value(&[])
+        };
+        let (_, vjp) = adapted.denoise_vjp(&query, &|_| cotangent.shallow_clone());
+        let expected = (vjp * &direction).sum(Kind::Double).double_value(&[]);
+        let h = 1e-5;
+        let slope = (along(h) - along(-h)) / (2.0 * h);
+        // h² of a third derivative below 1/s³ = 37 and ε σ/h.
+        assert!((slope - expected).abs() < 1e-7 * (1.0 + expected.abs()), "{slope} {expected}");
+    }
+}
+
+#[test]
+fn every_question_is_asked_as_an_isotropic_one() {
+    let p = published()[0];
+    let adapted = AdaptedDenoiser::new(network(p), &p, Kind::Double).unwrap();
+    let mask = Mask::new(shape(), vec![true, false, true, false, true, false]).unwrap();
+    let operator = TensorOperator::new(vec![Operator::Mask(mask); 4], CPU).unwrap();
+    let y = Tensor::zeros([4, 1, 2, 3], (Kind::Double, CPU));
+    let measurement = Measurement::new(operator, &y, 0.1).unwrap();
+    let (mu, level) = (states(), level_fields(&[Level { alpha: 0.5, beta: 0.4 }], CPU));
+    let sigma_star = &measurement.sigma_star(&level);
+    let ask = |noise| adapted.denoise(&Query { mu: &mu, level: &level, noise });
+    let isotropic = ask(Noise::Isotropic);
+    assert!(isotropic.equal(&ask(Noise::Observed(&measurement))));
+    let noise = Noise::Anisotropic { measurement: &measurement, sigma_star };
+    assert!(isotropic.equal(&ask(noise)));
+}
+
+/// A folder with a module of the exact denoiser that predicts ε on EDM's variable, asked by ¼ ln σ.
+struct Scripts(tempfile::TempDir);
+
+impl Scripts {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn description(script: &str) -> PriorDescription {
+        PriorDescription {
+            format_version: 1,
+            name: "bimodal".to_owned(),
+            script: script.into(),
+            images: shape(),
+            parameterisation: Parameterisation {
+                prediction: Prediction::Epsilon,
+                state: StateScale::Unscaled,
+                time: TimeInput::QuarterLogSigma,
+                range: PixelRange::MinusOneToOne,
+            },
+            sigma_min: 0.01,
+            sigma_max: 80.0,
+            classes: None,
+            batch: None,
+        }
+    }
+
+    /// Writes a description.
+    fn describe(&self, description: &PriorDescription) -> PathBuf {
+        let path = self.path("prior.json");
+        std::fs::write(&path, serde_json::to_string(description).unwrap()).unwrap();
+        path
+    }
+
+    /// Traces a function of states, times and more.
+    fn trace(&self, name: &str, more: &[Tensor], f: impl Fn(&Tensor, &[Tensor]) -> Tensor) {
+        let _guard = tch::no_grad_guard();
+        let mut inputs = vec![
+            Tensor::ones([2, 1, 2, 3], (Kind::Float, CPU)),
+            Tensor::zeros([2], (Kind::Float, CPU)),
+        ];
+        inputs.extend(more.iter().map(Tensor::shallow_clone));
+        let m = mode_image(Kind::Float);
+        let mut closure = |inputs: &[Tensor]| vec![f(&m, inputs)];
+        let module = CModule::create_by_tracing("prior", "forward", &inputs, &mut closure).unwrap();
+        module.save(self.path(name)).unwrap();
+    }
+}
+
+/// ε, from states and times; a trace takes up `m` as it is when it was made before.
+fn epsilon(m: &Tensor, inputs: &[Tensor]) -> Tensor {
+    let sigma = (&inputs[1] * 4.0).exp().view([-1, 1, 1, 1]);
+    (&inputs[0] - exact(m, &inputs[0], &sigma)) / sigma
+}
+
+#[test]
+fn a_script_is_a_prior() {
+    let scripts = Scripts::new();
+    scripts.trace("epsilon.pt", &[], epsilon);
+    let path = scripts.describe(&Scripts::description("epsilon.pt"));
+    let scripted = ScriptedPrior::load(&path, None, CPU, Precision::F32).unwrap();
+    let prior = prior();
+    let (mu, level) = (states(), level_fields(&SIGMAS.map(Level::edm), CPU));
+    let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+    let cotangent = |d: &Tensor| d * 2.0;
+    let (d, vjp) = scripted.denoise_vjp(&query, &cotangent);
+    let (d_exact, vjp_exact) = Oracle::new(&prior).denoise_vjp(&query, &cotangent);
+    for (i, sigma) in (0i64..).zip(SIGMAS) {
+        let (off, off_vjp) =
+            (largest(&(d.get(i) - d_exact.get(i))), largest(&(vjp.get(i) - vjp_exact.get(i))));
+        // An f32 network whose prediction is multiplied by σ, in its derivative over s² too.
+        assert!(off < 1e-6 * (1.0 + sigma), "σ {sigma}: {off}");
+        assert!(off_vjp < 1e-5 * (1.0 + sigma), "σ {sigma}: {off_vjp}");
+    }
+
+    // A module for two images at once: five are asked about in three calls.
+    let fixed = |m: &Tensor, inputs: &[Tensor]| epsilon(m, inputs).view([2, 6]).view([2, 1, 2, 3]);
+    scripts.trace("fixed.pt", &[], fixed);
+    let description = Scripts::description("fixed.pt");
+    let error = ScriptedPrior::load(&scripts.describe(&description), None, CPU, Precision::F32)
+        .unwrap_err();
+    assert!(matches!(error, ModelError::ScriptCall { images: 1, .. }), "{error}");
+    let path = scripts.describe(&PriorDescription { batch: Some(2), ..description });
+    let fixed = ScriptedPrior::load(&path, None, CPU, Precision::F32).unwrap();
+    let five = Tensor::cat(&[&mu, &mu.narrow(0, 0, 1)], 0);
+    let sigmas = [SIGMAS.as_slice(), &SIGMAS[..1]].concat();
+    let level = level_fields(&sigmas.iter().map(|s| Level::edm(*s)).collect::<Vec<_>>(), CPU);
+    let query = Query { mu: &five, level: &level, noise: Noise::Isotropic };
+    let found = fixed.denoise(&query);
+    assert_eq!(found.size(), [5, 1, 2, 3]);
+    assert!(largest(&(found - scripted.denoise(&query))) < 1e-4);
+}
+
+#[test]
+fn classes_reach_the_script() {
+    let scripts = Scripts::new();
+    // Class k of three predicts k ε.
+    let weights = Tensor::from_slice(&[0f32, 1.0, 2.0]);
+    let one_hot = |m: &Tensor, inputs: &[Tensor]| {
+        let k = (&inputs[2] * &weights).sum_dim_intlist([1i64].as_slice(), false, Kind::Float);
+        epsilon(m, inputs) * k.view([-1, 1, 1, 1])
+    };
+    scripts.trace("one-hot.pt", &[Tensor::zeros([2, 3], (Kind::Float, CPU))], one_hot);
+    let index = |m: &Tensor, inputs: &[Tensor]| {
+        epsilon(m, inputs) * inputs[2].to_kind(Kind::Float).view([-1, 1, 1, 1])
+    };
+    scripts.trace("index.pt", &[Tensor::zeros([2], (Kind::Int64, CPU))], index);
+    let (mu, level) = (states(), level_fields(&[Level::edm(0.6)], CPU));
+    let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+    let load = |script: &str, input, class| {
+        let classes = Some(Classes { count: 3, input });
+        let description = PriorDescription { classes, ..Scripts::description(script) };
+        ScriptedPrior::load(&scripts.describe(&description), class, CPU, Precision::F32)
+    };
+    let answer = |script, input, class| load(script, input, class).unwrap().denoise(&query);
+    let (one, two) = (
+        answer("one-hot.pt", ClassInput::OneHot, Some(1)),
+        answer("one-hot.pt", ClassInput::OneHot, Some(2)),
+    );
+    // D = μ − k σ ε.
+    assert!(largest(&(two - (&one * 2.0 - &mu))) < 1e-5);
+    assert!(answer("one-hot.pt", ClassInput::OneHot, None).equal(&mu));
+    assert!(one.equal(&answer("index.pt", ClassInput::Index, Some(1))));
+    for (class, words) in [(Some(3), "0 to 2"), (None, "give one of 0 to 2")] {
+        let error = load("index.pt", ClassInput::Index, class).unwrap_err().to_string();
+        assert!(error.contains("prior.json") && error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn what_is_no_prior_is_told() {
+    let scripts = Scripts::new();
+    scripts.trace("epsilon.pt", &[], epsilon);
+    scripts.trace("pair.pt", &[], |m, inputs| {
+        Tensor::cat(&[epsilon(m, inputs), epsilon(m, inputs)], 1)
+    });
+    scripts.trace("nan.pt", &[], |m, inputs| epsilon(m, inputs) / (&inputs[0] * 0.0));
+    scripts.trace("more.pt", &[Tensor::zeros([2], (Kind::Int64, CPU))], |m, inputs| {
+        epsilon(m, inputs) + inputs[2].to_kind(Kind::Float).view([-1, 1, 1, 1])
+    });
+    std::fs::write(scripts.path("weights.pt"), "no module").unwrap();
+    let fails = |description: &PriorDescription, words: &[&str]| {
+        let path = scripts.describe(description);
+        let error = ScriptedPrior::load(&path, None, CPU, Precision::F32).unwrap_err().to_string();
+        for word in words {
+            assert!(error.contains(word), "no {word:?} in: {error}");
+        }
+        assert!(!error.contains('\n') && error.len() < 500, "{error}");
+    };
+    let of = Scripts::description;
+    fails(&of("gone.pt"), &["gone.pt", "No such file"]);
+    fails(&of("weights.pt"), &["weights.pt", "no TorchScript module", "torch.jit"]);
+    fails(&of("pair.pt"), &["pair.pt", "[2, 2, 2, 3]", "[2, 1, 2, 3]", "variances"]);
+    fails(&of("nan.pt"), &["nan.pt", "NaN", "f32"]);
+    fails(&of("more.pt"), &["more.pt", "times [2] in f32", "description"]);
+    fails(&PriorDescription { sigma_min: 90.0, ..of("epsilon.pt") }, &["90", "0 < min < max"]);
+    let mut short = of("epsilon.pt");
+    short.parameterisation.time =
+        TimeInput::Timestep { betas: Betas::linear(), between: Between::Nearest };
+    short.sigma_min = 0.002;
+    fails(&short, &["sigma_min 0.002", "within 0.0100"]);
+    let path = scripts.path("bad.json");
+    for (text, words) in [("{", "docs/priors.md"), ("{\"name\": 3}", "string")] {
+        std::fs::write(&path, text).unwrap();
+        let error = ScriptedPrior::load(&path, None, CPU, Precision::F32).unwrap_err().to_string();
+        assert!(error.contains("bad.json") && error.contains(words), "{error}");
+    }
+    let path = scripts.describe(&of("epsilon.pt"));
+    let error = ScriptedPrior::load(&path, None, CPU, Precision::F16).unwrap_err().to_string();
+    assert!(error.contains("f16") && error.contains("bf16"), "{error}");
+    let low = ScriptedPrior::load(&path, None, CPU, Precision::Bf16).unwrap();
+    let (mu, level) = (states(), level_fields(&[Level::edm(0.6)], CPU));
+    let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+    let high = ScriptedPrior::load(&path, None, CPU, Precision::F32).unwrap();
+    let off = largest(&(low.denoise(&query) - high.denoise(&query)));
+    // ε is of order one and rounded to 8 bits, the state before it at the size of its values.
+    assert!(off > 0.0 && off < 2f64.powi(-8) * (1.0 + largest(&mu)), "{off}");
+}
