@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::method::{Method, Restoration};
 use super::problem::Problem;
+use super::scores::unit;
 use super::table::Table;
 
 /// Samples of each image from which ranks are taken: the central 50, 80 and 90 % end at ranks.
@@ -56,7 +57,6 @@ impl Calibration {
         if restoration.per_image != SAMPLES {
             return Ok(None);
         }
-        let unit = |v: f64| 0.5 * (v + 1.0);
         let truth: Vec<f64> = problem.truth().iter().map(|v| unit(*v)).collect();
         let samples: Vec<f64> = restoration.samples.iter().map(|v| unit(f64::from(*v))).collect();
         let images = problem.images.len();

@@ -12,6 +12,7 @@ mod constants;
 mod contender;
 pub(crate) mod method;
 mod moments;
+pub(crate) mod neighbours;
 pub(crate) mod networks;
 pub(crate) mod oracle;
 mod overhead;

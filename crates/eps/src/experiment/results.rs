@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::calibration::Calibration;
 use super::config::Config;
 use super::method::{Method, Restoration};
+use super::neighbours::Neighbours;
 use super::networks::Loss;
 use super::overhead::Overhead;
 use super::plan::Setting;
@@ -37,6 +38,8 @@ pub(crate) struct TaskResults {
     pub(crate) calibration: Vec<Calibration>,
     /// The claims that the rows speak to.
     pub(crate) claims: Vec<Claim>,
+    /// The training images nearest to samples, where the training images are at hand.
+    pub(crate) neighbours: Option<Neighbours>,
 }
 
 impl TaskResults {
@@ -107,6 +110,7 @@ impl Results {
                     "curve": task.curve.iter().map(named).collect::<Vec<_>>(),
                     "calibration": task.calibration,
                     "claims": task.claims,
+                    "neighbours": task.neighbours,
                     "diverged": task.diverged.iter().map(|(method, reason)| json!({
                         "label": method.label(), "cell": method.slug(), "reason": reason,
                     })).collect::<Vec<_>>(),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use eps_data::ImageSet;
 use eps_data::digest::sha256_file;
 use eps_data::fashion_mnist::Split;
 use eps_math::{Schedule, Task};
@@ -20,6 +21,7 @@ use super::config::{Config, Constant};
 use super::constants::Constants;
 use super::method::{Method, Restoration, linear_mmse, pseudo_inverse, wiener};
 use super::moments::{self, GaussianPrior};
+use super::neighbours::Neighbours;
 use super::networks::{self, ALL_TASKS, Loss, NetworkFile, NetworkUse, Scope};
 use super::overhead::Overhead;
 use super::plan::{Experiment, Plan, Setting};
@@ -264,6 +266,8 @@ struct Run {
     networks: Vec<(String, Network)>,
     losses: BTreeMap<String, Vec<Loss>>,
     problems: Vec<Problem>,
+    /// The data set, by name and folder.
+    data: (String, Option<PathBuf>),
     /// The prior of the linear estimates, where images are small enough for them.
     prior: Option<GaussianPrior>,
     cells: Cells,
@@ -379,6 +383,7 @@ impl Run {
             networks: loaded,
             losses,
             problems,
+            data: (arguments.dataset.clone(), arguments.data.clone()),
             prior,
             cells,
         })
@@ -480,7 +485,8 @@ impl Run {
         }
         clock.finish();
         let seconds = cells.iter().flat_map(|cell| &cell.restoration).map(|r| r.seconds).sum();
-        let tasks = self.score(cells)?;
+        let training = self.training();
+        let tasks = self.score(cells, training.as_ref())?;
         let overhead = match self.config.experiment {
             Experiment::Runtime => {
                 let (precision, runs) = (self.config.precision, self.profile.runs);
@@ -533,8 +539,21 @@ impl Run {
         sampler.draw(problem, images)
     }
 
+    /// The training images, to look for neighbours of samples, in the paper's comparison.
+    fn training(&self) -> Option<ImageSet> {
+        if self.config.experiment != Experiment::Main || !self.profile.report {
+            return None;
+        }
+        let (name, folder) = &self.data;
+        let loaded = dataset::load(name, Split::Train, folder.as_deref());
+        if let Err(error) = &loaded {
+            eprintln!("note: no nearest training images are shown: {error:#}");
+        }
+        loaded.ok()
+    }
+
     /// Joins the cells of each problem and method, and scores them.
-    fn score(&self, cells: Vec<Cell>) -> Result<Vec<TaskResults>> {
+    fn score(&self, cells: Vec<Cell>, training: Option<&ImageSet>) -> Result<Vec<TaskResults>> {
         let mut restorations: Vec<Vec<(Method, Restoration)>> =
             self.problems.iter().map(|_| Vec::new()).collect();
         let mut diverged: Vec<Vec<(Method, String)>> =
@@ -566,6 +585,13 @@ impl Run {
                 Experiment::Calibration => calibrations(problem, &restorations)?,
                 _ => vec![],
             };
+            let neighbours = training.and_then(|training| {
+                let is_eps = |(method, _): &&(Method, Restoration)| {
+                    matches!(method, Method::Eps { calls, .. } if *calls > 1)
+                };
+                let (method, restoration) = restorations.iter().find(is_eps)?;
+                Some(Neighbours::find(*method, problem, restoration, training))
+            });
             tasks.push(TaskResults {
                 problem: problem.clone(),
                 restorations,
@@ -574,6 +600,7 @@ impl Run {
                 curve,
                 calibration,
                 claims,
+                neighbours,
             });
         }
         Ok(tasks)
@@ -672,6 +699,9 @@ fn print_task(results: &TaskResults, ensembles: bool) {
     }
     for (method, reason) in &results.diverged {
         println!("  {} diverged: {reason}", method.label());
+    }
+    if let Some(neighbours) = &results.neighbours {
+        println!("  {}", neighbours.sentence());
     }
     for claim in &results.claims {
         println!("  {}", claim.sentence());

@@ -163,9 +163,14 @@ impl Row {
     }
 }
 
+/// A value of [-1, 1] on [0, 1].
+pub(crate) fn unit(value: f64) -> f64 {
+    0.5 * (value + 1.0)
+}
+
 /// SSIM on [0, 1] pixels of images on [-1, 1].
 fn unit_ssim(truth: &[f64], image: &[f64], sides: [usize; 3]) -> Result<f64> {
-    let unit = |values: &[f64]| values.iter().map(|v| 0.5 * (v + 1.0)).collect::<Vec<_>>();
+    let unit = |values: &[f64]| values.iter().map(|v| unit(*v)).collect::<Vec<_>>();
     Ok(fidelity::ssim(&unit(truth), &unit(image), sides)?)
 }
 

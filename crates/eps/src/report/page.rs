@@ -310,13 +310,14 @@ fn section(experiment: Experiment, results: &TaskResults, columns: &[Column]) ->
         images.iter().enumerate().map(|(row, image)| (image.as_str(), columns, row)).collect();
     Ok(format!(
         "<section aria-labelledby=\"{name}\"><h2 id=\"{name}\">{title}</h2><p>{}</p>\
-         <figure>{}<figcaption>{shown} of {} test images. {}</figcaption></figure>\
+         <figure>{}<figcaption>{shown} of {} test images. {} {}</figcaption></figure>\
          <figure><div class=\"scroll\" tabindex=\"0\">{}</div><figcaption>{title}: scores over {} \
          test images, mean ± standard deviation over seeds.</figcaption></figure>{}{}{}</section>\n",
         description(setting),
         grid(&rows, false)?,
         results.problem.images.len(),
         scale(columns),
+        results.neighbours.as_ref().map_or(String::new(), |found| escape(&found.sentence())),
         table(&Table::new(&results.shown(), true)),
         results.problem.images.len(),
         diverged(results),

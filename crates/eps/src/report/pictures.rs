@@ -40,7 +40,8 @@ pub(crate) struct Column {
 }
 
 /// The columns of a task's grid: truth, measurement, linear MMSE, a sample of each number of calls,
-/// further samples, mean and standard deviation of all samples of the most calls.
+/// further samples, mean and standard deviation of all samples of the most calls, and the training
+/// image nearest to a sample.
 pub(crate) fn columns(results: &TaskResults) -> Vec<Column> {
     let shape = results.shape();
     let images = results.problem.images.len().min(ROWS);
@@ -87,6 +88,10 @@ pub(crate) fn columns(results: &TaskResults) -> Vec<Column> {
         columns.push(column(format!("mean of {count}"), &|image| of(&mean, image)));
         let pictures = (0..images).map(|image| heat(shape, &of(&sd, image))).collect();
         columns.push(Column { label: SD_LABEL.to_owned(), pictures });
+    }
+    if let Some(neighbours) = &results.neighbours {
+        let label = format!("training image nearest to {}", neighbours.method.label());
+        columns.push(column(label, &|image| neighbours.images[image].clone()));
     }
     columns
 }
