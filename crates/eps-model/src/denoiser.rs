@@ -149,7 +149,8 @@ pub struct Query<'a> {
 
 /// Anything that answers E[x₀ | x₀ + ξ = μ].
 ///
-/// Networks that predict noise or velocity are adapted to return the mean of x₀.
+/// Networks that predict noise or velocity are adapted to return the mean of x₀, by an
+/// [`AdaptedDenoiser`](crate::AdaptedDenoiser).
 pub trait Denoiser {
     /// D_Σ(μ) = E[x₀ | x₀ + ξ = μ], ξ ~ N(0, Σ) (arXiv 2606.17048, Section 3).
     ///

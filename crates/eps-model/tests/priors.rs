@@ -405,3 +405,26 @@ fn what_is_no_prior_is_told() {
     // ε is of order one and rounded to 8 bits, the state before it at the size of its values.
     assert!(off > 0.0 && off < 2f64.powi(-8) * (1.0 + largest(&mu)), "{off}");
 }
+
+#[test]
+fn the_documented_descriptions_are_read() {
+    for text in [include_str!("../../../docs/priors.md"), include_str!("../src/scripted_prior.rs")]
+    {
+        let plain: Vec<&str> = text.lines().map(|line| line.trim_start_matches("//! ")).collect();
+        let plain = plain.join("\n");
+        let json = plain.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+        let description: PriorDescription = serde_json::from_str(&json.replace("//!", "")).unwrap();
+        assert_eq!(description.format_version, 1);
+        let reach = Translation::new(&description.parameterisation).unwrap().reach();
+        let (min, max) = description.sigmas();
+        assert!(reach.0 <= min && max <= reach.1, "{reach:?}");
+    }
+    // The times of the table of networks.
+    for row in include_str!("../../../docs/priors.md").lines() {
+        for json in row.split('`').filter(|part| part.starts_with("{\"time\"")) {
+            let time: TimeInput = serde_json::from_str(json).unwrap();
+            let p = Parameterisation { time, ..Scripts::description("").parameterisation };
+            Translation::new(&p).unwrap();
+        }
+    }
+}

@@ -3,6 +3,8 @@
 //! The module is made here, out of the committed prior, so that it predicts the noise of a
 //! variance-preserving state. One of yours comes from `torch.jit.script(network).save("prior.pt")`.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it found")]
+
 use eps::data::fashion_mnist::{self, Split};
 use eps::math::operator::LinearOperator as _;
 use eps::math::parameterisation::{
