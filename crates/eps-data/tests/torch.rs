@@ -65,6 +65,38 @@ fn every_form_of_file_holds_the_same_bits() {
     }
 }
 
+/// Files that PyTorch itself wrote: `python tests/torch_files/make.py`.
+#[test]
+fn files_of_pytorch_itself() {
+    let whole: Vec<f32> = (0_u8..24).map(|i| f32::from(i) / 8.0).collect();
+    let pick = |places: &[usize]| places.iter().map(|at| whole[*at]).collect::<Vec<f32>>();
+    let transposed: Vec<usize> = (0..24).map(|at| at % 4 * 6 + at / 4).collect();
+    let expected: [(&str, &[usize], Vec<f32>); 7] = [
+        ("weight", &[2, 6], whole[..12].to_vec()),
+        ("transposed", &[6, 4], pick(&transposed)),
+        ("part", &[2, 3], pick(&[8, 9, 10, 14, 15, 16])),
+        ("half", &[6], whole[..6].to_vec()),
+        ("bfloat", &[6], whole[..6].to_vec()),
+        ("double", &[6], whole[..6].to_vec()),
+        ("count", &[], vec![7.0]),
+    ];
+    for name in ["zip.pt", "legacy.pt", "protocol2.pkl", "protocol4.pkl"] {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torch_files");
+        let bytes = std::fs::read(format!("{folder}/{name}")).unwrap();
+        let file = TorchFile::read(&bytes).unwrap();
+        let mut entries = torch::entries(file.root()).unwrap();
+        if name.starts_with("protocol") {
+            entries = torch::entries(entries[0].1).unwrap();
+        }
+        assert_eq!(entries.len(), expected.len(), "{name}");
+        for ((key, item), (known, dims, values)) in entries.into_iter().zip(&expected) {
+            let tensor = file.tensor(item, key).unwrap();
+            let found = (key, tensor.dims(), tensor.values());
+            assert_eq!(found, (*known, *dims, values.clone()), "{name}");
+        }
+    }
+}
+
 #[test]
 fn parameters_and_ordered_dictionaries_of_python_2() {
     let parameter = call(

@@ -100,6 +100,19 @@ fn data_moments_come_back_and_are_checked() {
 }
 
 #[test]
+fn licences_that_forbid_commercial_use_are_known() {
+    let of = |licence: &str| {
+        Provenance { licence: licence.into(), ..config().provenance }.is_non_commercial()
+    };
+    for licence in ["CC BY-NC-SA 4.0", "cc-by-nc-4.0", "Non-Commercial", "noncommercial use only"] {
+        assert!(of(licence), "{licence}");
+    }
+    for licence in ["MIT OR Apache-2.0", "CC BY-SA 4.0", "unknown", "NVIDIA Inc."] {
+        assert!(!of(licence), "{licence}");
+    }
+}
+
+#[test]
 fn truncated_files_are_refused() {
     let (_folder, path, _) = saved(Storage::F16);
     let bytes = std::fs::read(&path).unwrap();

@@ -429,6 +429,12 @@ fn networks_of_metrics() {
         &["truth.npy", "no tar.gz archive", "fetch it again"],
     );
     folder.fails("import lpips missing.tar.gz out", 1, &["missing.tar.gz", "check its path"]);
+    folder.fails("import missing.pkl out.safetensors", 1, &["missing.pkl", "check its path"]);
+    folder.fails("import truth.npy out.safetensors", 1, &["truth.npy", "byte 0 is 0x93"]);
+    folder.fails("import truth.npy truth.npy", 1, &["truth.npy exists already", "--force"]);
+    std::fs::write(folder.path("hostile.pkl"), b"\x80\x03cposix\nsystem\nX\x01\0\0\0x\x85R.")
+        .unwrap();
+    folder.fails("import hostile.pkl out.safetensors", 1, &["a call of posix.system"]);
     // An archive of other files, and one whose pickles would call something.
     let archive = |files: &[(&str, &[u8])]| {
         let file = std::fs::File::create(folder.path("archive.tar.gz")).unwrap();

@@ -31,10 +31,11 @@ fn measure_restore_evaluate() {
     let preview = read_png(&folder.path("y.preview.png")).unwrap().shape;
     assert_eq!((preview.height, preview.width), ((3 * SIDE + 2) * 14, (2 * SIDE + 1) * 14));
 
-    folder.succeeds(
+    let printed = folder.succeeds(
         "restore --measurement y.h5 --network net.safetensors --samples 4 --calls 3 --seed 1 \
          --out out",
     );
+    assert!(printed.contains("network \"tiny\": random weights; licence: MIT"), "{printed}");
     let names: BTreeSet<String> = std::fs::read_dir(folder.path("out"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -63,6 +64,7 @@ fn measure_restore_evaluate() {
     assert_eq!(config["calls"], 3);
     assert_eq!(config["measurement"]["sigma_y"], 0.05);
     assert_eq!(config["environment"]["device"], "cpu");
+    assert_eq!(config["network"]["origin"], "random weights; licence: MIT");
 
     // Another batch, the same samples, up to the rounding of an f32 network.
     folder.succeeds(
@@ -240,6 +242,7 @@ fn networks_are_shown_and_verified() {
     let shown = folder.succeeds("model show net.safetensors");
     assert!(shown.contains("parameters") && shown.contains("\"model_channels\": 8"), "{shown}");
     assert!(shown.contains("stored in f16") && shown.contains("computes in f32"), "{shown}");
+    assert!(shown.contains("\nrandom weights; licence: MIT\n"), "{shown}");
 
     let fixture =
         concat!(env!("CARGO_MANIFEST_DIR"), "/../eps-model/tests/fixtures/ddpmpp_tiny.json");
@@ -350,6 +353,7 @@ fn help_states_units_and_ranges() {
         "model verify",
         "model show",
         "model precision",
+        "import",
         "import lpips",
         "experiment",
     ] {

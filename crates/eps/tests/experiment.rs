@@ -56,6 +56,7 @@ fn cells(folder: &Folder) -> BTreeMap<PathBuf, SystemTime> {
 fn a_run_writes_its_record_and_goes_on_where_it_was_cut_off() {
     let folder = folder();
     let printed = folder.succeeds(RUN);
+    assert!(printed.contains("networks: random weights; licence: MIT\n"), "{printed}");
     assert!(printed.contains("EPS for all tasks, 3 calls, mean of 2"), "{printed}");
     assert!(printed.contains("too few samples") && printed.contains("report: out/report.html"));
 

@@ -198,3 +198,30 @@ fn bytes(set: &ImageSet) -> Result<Tensor> {
     let dims = [set.len(), shape.channels, shape.height, shape.width].map(|side| side as i64);
     Ok(Tensor::f_from_slice(set.pixels())?.f_view(dims)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eps_model::SongUNet;
+
+    #[test]
+    fn a_network_stays_under_the_licence_of_its_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = dataset::in_repository("data/networks/fashion/prior.json");
+        let config: TrainConfig = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+        let shape = eps_math::Shape::new(1, 28, 28).unwrap();
+        let provenance = eps_data::Provenance {
+            name: "n".to_owned(),
+            source: "s".to_owned(),
+            licence: "MIT".to_owned(),
+            sha256: "0".to_owned(),
+        };
+        let set = ImageSet::new(shape, vec![0; 784], provenance).unwrap();
+        let licence = "CC BY-NC-SA 4.0".to_owned();
+        let start = checkpoint_config(&config, &set, licence.clone(), Value::Null);
+        let network = SongUNet::new(&config.network, Device::Cpu, 0).unwrap();
+        let path = folder.path().join("start.safetensors");
+        checkpoint::save(&path, &network, &start, Storage::F16).unwrap();
+        assert_eq!(load_start(&path, &config, Device::Cpu).unwrap().1, licence);
+    }
+}

@@ -193,7 +193,9 @@ impl<'s, 'a> Source<'s, 'a> {
                         serde_json::to_string(&config)?
                     );
                 }
-                Ok((config, wrapped.model_type.clone()))
+                let known = published::all().into_iter().find(|known| known.config == config);
+                let name = known.map_or(&*wrapped.model_type, |known| known.name).to_owned();
+                Ok((config, name))
             }
             (Self::StateDict(_), Some((name, config))) => Ok((config, name)),
             (Self::StateDict(_), None) => infer(tensors, stem),
