@@ -141,6 +141,16 @@ impl Linear {
         }
     }
 
+    /// The number of channels that it reads.
+    pub(crate) fn in_channels(&self) -> i64 {
+        self.weight.size()[1]
+    }
+
+    /// Where its parameters are.
+    pub(crate) fn device(&self) -> Device {
+        self.weight.device()
+    }
+
     /// # Shapes
     /// x: `[B, Cin]` → `[B, Cout]`
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
@@ -248,11 +258,7 @@ pub(crate) struct Conv2d {
 impl Conv2d {
     pub(crate) fn new(path: &Path<'_>, [cin, cout, kernel]: [i64; 3], init: Init) -> Self {
         let dims = [cout, cin, kernel, kernel];
-        Self {
-            weight: init.weight(path, &dims),
-            bias: init.bias(path, &dims),
-            padding: kernel / 2,
-        }
+        Self { weight: init.weight(path, &dims), bias: init.bias(path, &dims), padding: kernel / 2 }
     }
 
     /// The number of channels that it returns.
@@ -441,8 +447,7 @@ impl UNetBlock {
             Scale::Down(taps) => Resample::Down(Filter::new(path.device(), taps)),
             Scale::Up(taps) => Resample::Up(Filter::new(path.device(), taps)),
         };
-        let has_skip =
-            cin != cout || (style.resample_proj && !matches!(resample, Resample::Keep));
+        let has_skip = cin != cout || (style.resample_proj && !matches!(resample, Resample::Keep));
         let affine_channels = if style.adaptive_scale { 2 * cout } else { cout };
         let init = style.init;
         Self {
@@ -526,9 +531,8 @@ impl NoiseEmbedding {
     }
 
     fn geometric(device: Device, channels: i64, steps: i64, order: Order) -> Self {
-        let freqs: Vec<f32> = (0..channels / 2)
-            .map(|i| 1e4f64.powf(-(i as f64) / steps as f64) as f32)
-            .collect();
+        let freqs: Vec<f32> =
+            (0..channels / 2).map(|i| 1e4f64.powf(-(i as f64) / steps as f64) as f32).collect();
         Self { freqs: Tensor::from_slice(&freqs).to_device(device), factor: 1.0, order }
     }
 
@@ -559,7 +563,7 @@ impl NoiseEmbedding {
 }
 
 /// The kind for what low precision would spoil: f32, or f64 where that is the network's own.
-fn at_least_f32(kind: Kind) -> Kind {
+pub(crate) fn at_least_f32(kind: Kind) -> Kind {
     if kind == Kind::Double { kind } else { Kind::Float }
 }
 
@@ -708,7 +712,8 @@ mod tests {
                     let weights: Vec<f64> = (0..6).map(weight).collect();
                     let total: f64 = weights.iter().sum();
                     for c in channels.clone() {
-                        let sum: f64 = (0..6).map(|key| weights[key as usize] * at(2, c, key)).sum();
+                        let sum: f64 =
+                            (0..6).map(|key| weights[key as usize] * at(2, c, key)).sum();
                         a[(c * 6 + query) as usize] = sum / total;
                     }
                 }
@@ -744,7 +749,8 @@ mod tests {
             let variance = groups.var_dim([2i64].as_slice(), false, true);
             let mean = groups.mean_dim([2i64].as_slice(), true, Kind::Double);
             let normal = ((groups - mean) / (variance + 1e-5).sqrt()).view(size.as_slice());
-            let [w, b] = ["weight", "bias"].map(|part| v[&format!("{name}.{part}")].view([8, 1, 1]));
+            let [w, b] =
+                ["weight", "bias"].map(|part| v[&format!("{name}.{part}")].view([8, 1, 1]));
             normal * w + b
         };
         let convolve = |x: &Tensor, name: &str| {
@@ -804,7 +810,8 @@ mod tests {
             let variables = VarStore::new(Device::Cpu);
             let init = Init { law, gain: 0.5, bias_gain: 0.25, ..init(9) };
             let _ = Conv2d::new(&(variables.root() / "a"), [6, 10, 3], init);
-            let [weight, bias] = ["a.weight", "a.bias"].map(|name| &variables.variables()[name]);
+            let tensors = variables.variables();
+            let [weight, bias] = ["a.weight", "a.bias"].map(|name| &tensors[name]);
             let n = weight.numel() as f64;
             assert!(largest(weight) <= 0.5 * bound && largest(bias) <= 0.25 * bound);
             // The largest of n uniform values falls short by more than 10/n with probability e⁻¹⁰.

@@ -59,6 +59,13 @@ impl Layer {
     }
 }
 
+/// An entry of the skip stack while a network is built.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Skip {
+    pub(crate) value: usize,
+    pub(crate) channels: i64,
+}
+
 /// A layer with the values that it reads.
 #[derive(Debug)]
 pub(crate) struct Step {
@@ -86,7 +93,7 @@ impl Steps {
     }
 
     /// The last step that reads each value; `usize::MAX` for the output.
-    pub(crate) fn last_readers(&self) -> Vec<usize> {
+    fn last_readers(&self) -> Vec<usize> {
         let mut last = vec![usize::MAX; self.0.len() + 1];
         for (index, step) in self.0.iter().enumerate() {
             for &read in &step.reads {

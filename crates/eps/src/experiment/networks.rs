@@ -120,7 +120,7 @@ impl NetworkFile {
                 task.name()
             );
         }
-        let (channels, side) = (config.network.out_channels, config.network.img_resolution);
+        let (channels, side) = (config.network.out_channels(), config.network.img_resolution());
         ensure!(
             (channels, side, side) == (shape.channels, shape.height, shape.width),
             "{path}: the network is for images of shape [{channels}, {side}, {side}], these have \
