@@ -13,9 +13,8 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::atomic::write_atomically;
-use crate::{
-    Condition, DataMoments, ModelError, NetworkDenoiser, Precision, SongUNet, SongUNetConfig,
-};
+use crate::unet::set_values;
+use crate::{Condition, DataMoments, ModelError, NetworkDenoiser, Precision, UNet, UNetConfig};
 
 /// The version of [`CheckpointConfig`]'s layout.
 pub const FORMAT_VERSION: u32 = 1;
@@ -32,7 +31,7 @@ pub struct CheckpointConfig {
     /// The name of the network.
     pub name: String,
     /// The network.
-    pub network: SongUNetConfig,
+    pub network: UNetConfig,
     /// The preconditioning.
     pub precondition: Precondition,
     /// The channels that the network reads beside its scaled input.
@@ -144,7 +143,7 @@ pub enum Storage {
 /// [`ModelError::Io`] if the file cannot be written.
 pub fn save(
     path: &Path,
-    network: &SongUNet,
+    network: &UNet,
     config: &CheckpointConfig,
     storage: Storage,
 ) -> Result<(), ModelError> {
@@ -205,16 +204,15 @@ pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpo
 
     config.check_values().map_err(corrupt)?;
 
-    let network = SongUNet::new(&config.network, device, 0)
+    let network = UNet::blank(config.network.clone(), device)
         .map_err(|error| corrupt(format!("its configuration has no network ({error})")))?;
     fill(path, &network, &file)?;
-    let read: usize =
-        config.conditions.iter().map(|c| c.channels(config.network.out_channels)).sum();
-    if config.network.in_channels != config.network.out_channels + read {
+    let (reads, channels) = (config.network.in_channels(), config.network.out_channels());
+    let conditions: usize = config.conditions.iter().map(|c| c.channels(channels)).sum();
+    if reads != channels + conditions {
         return Err(corrupt(format!(
-            "its network reads {} channels, but its images and conditions have {}",
-            config.network.in_channels,
-            config.network.out_channels + read
+            "its network reads {reads} channels, but its images and conditions have {}",
+            channels + conditions
         )));
     }
     let mut denoiser =
@@ -232,12 +230,8 @@ pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpo
 ///
 /// # Errors
 /// [`ModelError::Widen`] unless the two networks differ in their input channels alone.
-pub fn widen(
-    narrow: &SongUNet,
-    wide: &SongUNetConfig,
-    device: Device,
-) -> Result<SongUNet, ModelError> {
-    let network = SongUNet::new(wide, device, 0)?;
+pub fn widen(narrow: &UNet, wide: &UNetConfig, device: Device) -> Result<UNet, ModelError> {
+    let network = UNet::blank(wide.clone(), device)?;
     let _guard = tch::no_grad_guard();
     let source = narrow.tensors();
     let mut target = network.tensors();
@@ -254,14 +248,15 @@ pub fn widen(
         let extends = old.len() == 4
             && new.len() == 4
             && (old[0], old[2], old[3]) == (new[0], new[2], new[3])
-            && old[1] == narrow.config().in_channels as i64
-            && new[1] == wide.in_channels as i64
+            && old[1] == narrow.config().in_channels() as i64
+            && new[1] == wide.in_channels() as i64
             && old[1] < new[1];
         if old == new {
-            to.copy_(from);
+            set_values(to, &from.copy())?;
         } else if extends {
-            let _ = to.zero_();
-            to.narrow(1, 0, old[1]).copy_(from);
+            let wider = Tensor::zeros(&new, (Kind::Float, from.device()));
+            wider.narrow(1, 0, old[1]).copy_(from);
+            set_values(to, &wider)?;
         } else {
             let reason = "only the input channels may grow";
             return Err(widen_error(name, old, new, reason));
@@ -294,7 +289,7 @@ fn parse_config(path: &Path, json: &str) -> Result<CheckpointConfig, ModelError>
 }
 
 /// Copies a file's tensors into a network's, which must be the same ones.
-fn fill(path: &Path, network: &SongUNet, file: &SafeTensors<'_>) -> Result<(), ModelError> {
+fn fill(path: &Path, network: &UNet, file: &SafeTensors<'_>) -> Result<(), ModelError> {
     let _guard = tch::no_grad_guard();
     let mut targets = network.tensors();
     let mut found: Vec<(String, TensorView<'_>)> = file.tensors();
@@ -323,7 +318,7 @@ fn fill(path: &Path, network: &SongUNet, file: &SafeTensors<'_>) -> Result<(), M
         };
         let stored = Tensor::from_data_size(view.data(), &shape, kind);
         check_finite(path, &name, &stored)?;
-        target.copy_(&stored);
+        set_values(&mut target, &stored)?;
     }
     match targets.pop_first() {
         None => Ok(()),

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 
 use crate::data_moments::{DataFields, DataMoments};
 use crate::denoiser::differentiated;
-use crate::{Denoiser, Field, Measurement, Mode, Noise, Precision, Query, SongUNet};
+use crate::{Denoiser, Field, Measurement, Mode, Noise, Precision, Query, UNet};
 
 /// A channel that the network reads beside its scaled input, never scaled by c_in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl Condition {
 /// m is the mean of the data in the mode `wiener`, and 0 in the others.
 #[derive(Debug)]
 pub struct NetworkDenoiser {
-    network: SongUNet,
+    network: UNet,
     precondition: Precondition,
     conditions: Vec<Condition>,
     precision: Precision,
@@ -53,14 +53,18 @@ impl NetworkDenoiser {
     /// If the network's input channels are not those of its images and the conditions.
     #[must_use]
     pub fn new(
-        network: SongUNet,
+        network: UNet,
         precondition: Precondition,
         conditions: Vec<Condition>,
         precision: Precision,
     ) -> Self {
-        let channels = network.config().out_channels;
+        let channels = network.config().out_channels();
         let read: usize = conditions.iter().map(|c| c.channels(channels)).sum();
-        assert_eq!(network.config().in_channels, channels + read, "input channels of the network");
+        assert_eq!(
+            network.config().in_channels(),
+            channels + read,
+            "input channels of the network"
+        );
         Self { network, precondition, conditions, precision, data: None }
     }
 
@@ -79,12 +83,12 @@ impl NetworkDenoiser {
 
     /// The network F.
     #[must_use]
-    pub fn network(&self) -> &SongUNet {
+    pub fn network(&self) -> &UNet {
         &self.network
     }
 
     /// The network F, to be trained.
-    pub fn network_mut(&mut self) -> &mut SongUNet {
+    pub fn network_mut(&mut self) -> &mut UNet {
         &mut self.network
     }
 

@@ -7,8 +7,8 @@ use eps_math::prior::{Gaussian, Mixture};
 use eps_math::rng::Stream;
 use eps_math::{Level, Precondition, PreconditionMode, Shape};
 use eps_model::{
-    DataMoments, Denoiser, Measurement, NetworkDenoiser, Noise, Oracle, Precision, Query, SongUNet,
-    SongUNetConfig, TensorOperator, level_fields,
+    DataMoments, Denoiser, Measurement, NetworkDenoiser, Noise, Oracle, Precision, Query,
+    SongUNetConfig, TensorOperator, UNet, level_fields,
 };
 use faer::Mat;
 use tch::{Device, Kind, Tensor};
@@ -33,7 +33,7 @@ fn preconditioning(moments: DataMoments) -> NetworkDenoiser {
         attn_resolutions: vec![],
         ..SongUNetConfig::ddpmpp(SIDE, 1, 1)
     };
-    let network = SongUNet::new(&config, Device::Cpu, 0).unwrap();
+    let network = UNet::new(config, Device::Cpu, 0).unwrap();
     {
         let _guard = tch::no_grad_guard();
         for mut weight in network.tensors().into_values() {

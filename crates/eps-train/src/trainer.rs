@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use eps_math::PreconditionMode;
 use eps_model::atomic::write_atomically;
-use eps_model::{DataMoments, Mode, NetworkDenoiser, SongUNet};
+use eps_model::{DataMoments, Mode, NetworkDenoiser, UNet};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
@@ -79,7 +79,7 @@ pub fn train_until(
     let mut denoiser = match start {
         Some(denoiser) => denoiser,
         None => NetworkDenoiser::new(
-            SongUNet::new(&config.network, device, config.seed)?,
+            UNet::new(config.network.clone(), device, config.seed)?,
             config.precondition,
             config.conditions.clone(),
             config.precision,

@@ -6,18 +6,15 @@ use std::path::Path;
 
 use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
 use eps_model::checkpoint;
-use eps_model::{
-    Condition, DataMoments, Mode, NetworkDenoiser, Precision, SongUNet, SongUNetConfig,
-};
+use eps_model::{Condition, DataMoments, Mode, NetworkDenoiser, Precision, SongUNetConfig, UNet};
 use eps_train::{
     BatchStreams, Decay, Ema, FORMAT_VERSION, Images, LossWeight, NoiseLaw, Objective, Tail,
     TrainConfig, TrainError, loss, train_until,
 };
 use tch::{Device, Kind, Tensor};
 
-fn config() -> TrainConfig {
-    let conditions = vec![Condition::Observation, Condition::NoiseDiagonal];
-    let network = SongUNetConfig {
+fn network() -> SongUNetConfig {
+    SongUNetConfig {
         model_channels: 8,
         channel_mult: vec![1, 2],
         num_blocks: 1,
@@ -25,12 +22,16 @@ fn config() -> TrainConfig {
         dropout: 0.1,
         augment_dim: 0,
         ..SongUNetConfig::ddpmpp(16, 3, 1)
-    };
+    }
+}
+
+fn config() -> TrainConfig {
+    let conditions = vec![Condition::Observation, Condition::NoiseDiagonal];
     TrainConfig {
         format_version: FORMAT_VERSION,
         name: "test".into(),
         dataset: "random".into(),
-        network,
+        network: network().into(),
         precondition: Precondition { mode: PreconditionMode::Spectral, sigma_data: 0.5 },
         conditions,
         interpolant: Interpolant::Edm,
@@ -40,6 +41,7 @@ fn config() -> TrainConfig {
         start: None,
         batch: 4,
         micro_batch: None,
+        gradient_checkpointing: false,
         steps: 6,
         learning_rate: 1e-3,
         warm_up: 2,
@@ -96,7 +98,7 @@ fn a_killed_run_ends_in_the_same_weights() {
 fn a_step_in_parts_is_the_step() {
     let losses = |micro_batch| {
         let folder = tempfile::tempdir().unwrap();
-        let network = SongUNetConfig { dropout: 0.0, ..config().network };
+        let network = SongUNetConfig { dropout: 0.0, ..network() }.into();
         let config = TrainConfig { network, micro_batch, checkpoint_every: 1, ..config() };
         run(&config, folder.path(), 3).unwrap();
         let lines = std::fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
@@ -181,7 +183,7 @@ fn numbers_out_of_range_are_named() {
 fn the_weights_agree_for_scalar_preconditioning() {
     let precondition = Precondition { mode: PreconditionMode::Scalar, sigma_data: 0.5 };
     let config = TrainConfig { precondition, ..config() };
-    let network = SongUNet::new(&config.network, Device::Cpu, 0).unwrap();
+    let network = UNet::new(config.network.clone(), Device::Cpu, 0).unwrap();
     let denoiser =
         NetworkDenoiser::new(network, precondition, config.conditions.clone(), Precision::F32);
     let x_0 = images().train.narrow(0, 0, 4).to_kind(Kind::Double) / 127.5 - 1.0;
@@ -211,7 +213,7 @@ fn targets_have_order_one() {
         for task in Task::ALL {
             let objective = Objective::Eps { tasks: vec![task], sigma_y: 0.05 };
             let config = TrainConfig { precondition, objective, ..config() };
-            let network = SongUNet::new(&config.network, Device::Cpu, 0).unwrap();
+            let network = UNet::new(config.network.clone(), Device::Cpu, 0).unwrap();
             let denoiser = NetworkDenoiser::new(
                 network,
                 precondition,
@@ -239,8 +241,8 @@ fn targets_have_order_one() {
 #[test]
 fn palette_starts_as_the_prior() {
     let precondition = Precondition { mode: PreconditionMode::Scalar, sigma_data: 0.58 };
-    let narrow = SongUNetConfig { in_channels: 1, ..config().network };
-    let prior = SongUNet::new(&narrow, Device::Cpu, 0).unwrap();
+    let narrow = SongUNetConfig { in_channels: 1, ..network() };
+    let prior = UNet::new(narrow.clone(), Device::Cpu, 0).unwrap();
     {
         // An untrained network returns next to nothing: this one answers something.
         let _guard = tch::no_grad_guard();
@@ -249,7 +251,7 @@ fn palette_starts_as_the_prior() {
             weight.copy_(&(&weight + wave.view(weight.size().as_slice()) * 0.05));
         }
     }
-    let wide = SongUNetConfig { in_channels: 2, ..narrow.clone() };
+    let wide = SongUNetConfig { in_channels: 2, ..narrow }.into();
     let palette = checkpoint::widen(&prior, &wide, Device::Cpu).unwrap();
     let x_0 = images().train.to_kind(Kind::Double) / 127.5 - 1.0;
     let value = |network, conditions: Vec<Condition>, objective| {

@@ -185,8 +185,8 @@ fn zero_shot_note(name: &str) -> String {
 
 /// The shape of the images that the network was trained on.
 pub(crate) fn image_shape(config: &CheckpointConfig) -> Shape {
-    let side = config.network.img_resolution;
-    Shape { channels: config.network.out_channels, height: side, width: side }
+    let side = config.network.img_resolution();
+    Shape { channels: config.network.out_channels(), height: side, width: side }
 }
 
 /// Where a network comes from and under which licence, for one line.
@@ -237,7 +237,7 @@ impl Method {
 /// # Errors
 /// Another number of channels, or sides that its levels do not divide.
 pub(crate) fn check_fit(config: &CheckpointConfig, shape: Shape) -> Result<()> {
-    let (found, needed) = (shape.channels, config.network.out_channels);
+    let (found, needed) = (shape.channels, config.network.out_channels());
     let kind = |channels| match channels {
         1 => "1 channel (grey)".to_owned(),
         3 => "3 channels (red, green, blue)".to_owned(),

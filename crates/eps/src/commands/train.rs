@@ -202,7 +202,7 @@ fn bytes(set: &ImageSet) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eps_model::SongUNet;
+    use eps_model::UNet;
 
     #[test]
     fn a_network_stays_under_the_licence_of_its_start() {
@@ -219,7 +219,7 @@ mod tests {
         let set = ImageSet::new(shape, vec![0; 784], provenance).unwrap();
         let licence = "CC BY-NC-SA 4.0".to_owned();
         let start = checkpoint_config(&config, &set, licence.clone(), Value::Null);
-        let network = SongUNet::new(&config.network, Device::Cpu, 0).unwrap();
+        let network = UNet::new(config.network.clone(), Device::Cpu, 0).unwrap();
         let path = folder.path().join("start.safetensors");
         checkpoint::save(&path, &network, &start, Storage::F16).unwrap();
         assert_eq!(load_start(&path, &config, Device::Cpu).unwrap().1, licence);

@@ -14,8 +14,8 @@ use eps::math::parameterisation::{
 use eps::math::{Interpolant, Level, Precondition, PreconditionMode, Real as _, Shape, Task, rng};
 use eps::model::checkpoint::{self, AskedAt, CheckpointConfig, Provenance, Storage};
 use eps::model::{
-    Condition, Denoiser as _, Field, Noise, Precision, PriorDescription, Query, SongUNet,
-    SongUNetConfig,
+    Condition, Denoiser as _, Field, Noise, Precision, PriorDescription, Query, SongUNetConfig,
+    UNet,
 };
 use eps::tch::{CModule, Device, Kind, Tensor};
 use tempfile::TempDir;
@@ -147,9 +147,9 @@ impl Folder {
                 command: "none".to_owned(),
                 training: serde_json::Value::Null,
             },
-            network,
+            network: network.into(),
         };
-        let network = SongUNet::new(&config.network, Device::Cpu, 3).unwrap();
+        let network = UNet::new(config.network.clone(), Device::Cpu, 3).unwrap();
         checkpoint::save(&self.path(name), &network, &config, Storage::F16).unwrap();
     }
 }

@@ -12,7 +12,7 @@ use eps_data::pickle::Item;
 use eps_data::pickle::torch::{self, Tensor, TorchFile};
 use eps_math::{Interpolant, Precondition, PreconditionMode};
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Provenance, Storage};
-use eps_model::{SongUNet, SongUNetConfig};
+use eps_model::{SongUNetConfig, UNet};
 use serde_json::json;
 use tch::Device;
 
@@ -81,7 +81,7 @@ pub(super) fn import(path: &Path, out: &Path, flags: &Flags) -> Result<()> {
     let checkpoint = CheckpointConfig {
         format_version: checkpoint::FORMAT_VERSION,
         name: stem(path),
-        network: config,
+        network: config.into(),
         precondition: Precondition {
             mode: PreconditionMode::Scalar,
             sigma_data: source.sigma_data(),
@@ -271,7 +271,7 @@ fn infer(tensors: &BTreeMap<String, Tensor<'_>>, stem: &str) -> Result<(SongUNet
 
 /// The shapes of a network's tensors.
 fn shapes(config: &SongUNetConfig) -> Result<BTreeMap<String, Vec<i64>>> {
-    let network = SongUNet::new(config, Device::Cpu, 0)?;
+    let network = UNet::new(config.clone(), Device::Cpu, 0)?;
     Ok(network.tensors().into_iter().map(|(name, tensor)| (name, tensor.size())).collect())
 }
 
@@ -329,7 +329,7 @@ fn is_filter(name: &str) -> bool {
 }
 
 /// The network of a configuration with the tensors of a file, which must be exactly its own.
-fn fill(config: &SongUNetConfig, tensors: &BTreeMap<String, Tensor<'_>>) -> Result<SongUNet> {
+fn fill(config: &SongUNetConfig, tensors: &BTreeMap<String, Tensor<'_>>) -> Result<UNet> {
     check_size(config, tensors)?;
     let shapes = shapes(config)?;
     let misfit = Misfit::of(&shapes, tensors);
@@ -341,7 +341,7 @@ fn fill(config: &SongUNetConfig, tensors: &BTreeMap<String, Tensor<'_>>) -> Resu
     for (name, tensor) in tensors.iter().filter(|(name, _)| is_filter(name)) {
         check_filter(name, tensor, &config.resample_filter)?;
     }
-    let network = SongUNet::new(config, Device::Cpu, 0)?;
+    let network = UNet::new(config.clone(), Device::Cpu, 0)?;
     let bar = progress::bar(shapes.len() as u64, "importing", "tensors");
     let _guard = tch::no_grad_guard();
     for (name, mut target) in network.tensors() {

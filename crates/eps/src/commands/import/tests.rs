@@ -11,7 +11,8 @@ use eps_math::rng::Stream;
 use eps_math::{Interpolant, Level, Precondition, PreconditionMode};
 use eps_model::checkpoint::{self, Checkpoint};
 use eps_model::{
-    Denoiser as _, NetworkDenoiser, Noise, Precision, Query, SongUNet, SongUNetConfig, level_fields,
+    Denoiser as _, NetworkDenoiser, Noise, Precision, Query, SongUNetConfig, UNet, UNetConfig,
+    level_fields,
 };
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
@@ -81,8 +82,8 @@ fn configs() -> [SongUNetConfig; 3] {
 }
 
 /// A network whose output is not near 0, as that of a new one is.
-fn network(config: &SongUNetConfig) -> SongUNet {
-    let network = SongUNet::new(config, Device::Cpu, 7).unwrap();
+fn network(config: &SongUNetConfig) -> UNet {
+    let network = UNet::new(config.clone(), Device::Cpu, 7).unwrap();
     let _guard = tch::no_grad_guard();
     for (name, mut tensor) in network.tensors() {
         let noise = Stream::named(1, &name).normals(tensor.numel());
@@ -93,7 +94,7 @@ fn network(config: &SongUNetConfig) -> SongUNet {
 }
 
 /// The tensors that EDM's `state_dict` has: those of the network and its resampling filters.
-fn tensors(network: &SongUNet) -> Vec<Named> {
+fn tensors(network: &UNet) -> Vec<Named> {
     let mut tensors: Vec<Named> = network
         .tensors()
         .into_iter()
@@ -102,7 +103,8 @@ fn tensors(network: &SongUNet) -> Vec<Named> {
             (name, dims, Vec::try_from(tensor.flatten(0, -1)).unwrap())
         })
         .collect();
-    let taps = &network.config().resample_filter;
+    let UNetConfig::SongUNet(config) = network.config() else { panic!("a SongUNet") };
+    let taps = &config.resample_filter;
     let sum: f64 = taps.iter().sum();
     let filter: Vec<f32> =
         taps.iter().flat_map(|a| taps.iter().map(move |b| (a * b / (sum * sum)) as f32)).collect();
@@ -221,7 +223,7 @@ fn pickle(
 }
 
 /// The tensors of a network, bit for bit.
-fn assert_equal(found: &SongUNet, expected: &SongUNet) {
+fn assert_equal(found: &UNet, expected: &UNet) {
     let (found, expected) = (found.tensors(), expected.tensors());
     assert_eq!(found.len(), expected.len());
     for (name, tensor) in expected {
@@ -248,7 +250,7 @@ fn pickles_of_edm_come_back_bit_for_bit() {
             let found = folder.imported(&file, &[]).unwrap();
             assert_equal(found.denoiser.network(), &network);
             let precondition = Precondition { mode: PreconditionMode::Scalar, sigma_data: 0.5 };
-            assert_eq!(found.config.network, config);
+            assert_eq!(found.config.network, config.clone().into());
             assert_eq!(found.config.precondition, precondition);
             assert_eq!(found.config.interpolant, Interpolant::Edm);
             assert_eq!((found.config.sigma_min, found.config.sigma_max), (0.002, 80.0));
@@ -269,8 +271,8 @@ fn pickles_of_edm_come_back_bit_for_bit() {
 }
 
 /// Another network of the same tensors.
-fn copy(network: &SongUNet) -> SongUNet {
-    let copy = SongUNet::new(network.config(), Device::Cpu, 0).unwrap();
+fn copy(network: &UNet) -> UNet {
+    let copy = UNet::new(network.config().clone(), Device::Cpu, 0).unwrap();
     let _guard = tch::no_grad_guard();
     for (name, mut tensor) in copy.tensors() {
         tensor.copy_(&network.tensors()[&name]);
