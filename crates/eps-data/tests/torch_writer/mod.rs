@@ -1,7 +1,5 @@
 //! Writes pickles as Python does, and files as PyTorch's `torch.save` does, with tensors of f32.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
-
 use std::collections::HashMap;
 use std::io::{Cursor, Write as _};
 

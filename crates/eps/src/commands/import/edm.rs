@@ -69,19 +69,44 @@ pub(super) fn import(path: &Path, out: &Path, flags: &Flags) -> Result<()> {
         out.display()
     );
     let bytes = fs::read(path).context("the file cannot be read: check its path")?;
-    let file = TorchFile::read(&bytes)?;
+    let Converted { network, config, architecture } = convert(path, &bytes, flags)?;
+    drop(bytes);
+    let storage = if flags.half { Storage::F16 } else { Storage::F32 };
+    checkpoint::save(out, &network, &config, storage)?;
+    println!("{}  SHA-256 {}", out.display(), digest::sha256_file(out)?);
+    println!(
+        "{architecture}: {} parameters in {} tensors",
+        network.parameter_count(),
+        network.tensors().len()
+    );
+    println!("{}", network::origin(&config.provenance));
+    Ok(())
+}
+
+/// A network with what its file will say of it.
+#[derive(Debug)]
+pub(super) struct Converted {
+    pub(super) network: SongUNet,
+    pub(super) config: CheckpointConfig,
+    /// The name of its architecture.
+    architecture: String,
+}
+
+/// Reads the network in the bytes of a file and checks it.
+pub(super) fn convert(path: &Path, bytes: &[u8], flags: &Flags) -> Result<Converted> {
+    let file = TorchFile::read(bytes)?;
     let source = Source::of(&file)?;
     let tensors = source.tensors(&file, bytes.len())?;
     let given = flags.architecture.as_deref().map(given_architecture).transpose()?;
     let (config, architecture) = source.config(given, &tensors, &stem(path))?;
     let network = fill(&config, &tensors)?;
 
-    let sha256 = digest::sha256(&bytes);
+    let sha256 = digest::sha256(bytes);
     let [lowest, highest] = source.sigma_range();
-    let checkpoint = CheckpointConfig {
+    let config = CheckpointConfig {
         format_version: checkpoint::FORMAT_VERSION,
         name: stem(path),
-        network: config,
+        network: network.config().clone(),
         precondition: Precondition {
             mode: PreconditionMode::Scalar,
             sigma_data: source.sigma_data(),
@@ -100,16 +125,7 @@ pub(super) fn import(path: &Path, out: &Path, flags: &Flags) -> Result<()> {
             training: json!({ "imported": { "sha256": sha256, "bytes": bytes.len() } }),
         },
     };
-    let storage = if flags.half { Storage::F16 } else { Storage::F32 };
-    checkpoint::save(out, &network, &checkpoint, storage)?;
-    println!("{}  SHA-256 {}", out.display(), digest::sha256_file(out)?);
-    println!(
-        "{architecture}: {} parameters in {} tensors",
-        network.parameter_count(),
-        network.tensors().len()
-    );
-    println!("{}", network::origin(&checkpoint.provenance));
-    Ok(())
+    Ok(Converted { network, config, architecture })
 }
 
 /// A file's name without its ending.
