@@ -18,7 +18,10 @@ use tch::Device;
 /// Those of [`checkpoint::load`], with what to do.
 pub(crate) fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpoint> {
     checkpoint::load(path, device, precision).with_context(|| {
-        format!("cannot load the network {}, which should be a file of `eps train`", path.display())
+        format!(
+            "cannot load the network {}, which should be a file of `eps train` or `eps import`",
+            path.display()
+        )
     })
 }
 

@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
     operator: OperatorFlags,
     #[command(flatten)]
     noise: NoiseFlags,
-    /// The network, as `eps train` writes it
+    /// The network, as `eps train` or `eps import` writes it
     #[arg(long, value_name = "NET.safetensors")]
     network: PathBuf,
     /// Samples of each image, from 1 on
