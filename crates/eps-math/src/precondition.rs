@@ -8,6 +8,8 @@
 //! others: where a path ends at α = 0, sampling starts at the time with β/α = σ_max
 //! ([`Interpolant::time_of_sigma`](crate::Interpolant::time_of_sigma)).
 
+use std::ops::{Add, Mul};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Level, MathError, Real, error::check_positive};
@@ -23,13 +25,16 @@ pub enum PreconditionMode {
     /// As spectral, but c_skip passes a measured direction only where its noise is well below the
     /// data: [`Precondition::guarded_factors`].
     Guarded,
+    /// As spectral, around the data's mean and with the data's own variance along each eigenvector in
+    /// place of σ_d²: c_skip μ⋆ is a Wiener filter, and the network learns what that misses.
+    Wiener,
 }
 
 /// The preconditioning of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Precondition {
-    /// Scalar, spectral or guarded.
+    /// How the noise at the pivot enters.
     pub mode: PreconditionMode,
     /// σ_data, the standard deviation of the data per coordinate; 0.5 in EDM.
     pub sigma_data: f64,
@@ -58,6 +63,24 @@ pub struct InputGains<T = f64> {
     pub observation: T,
 }
 
+/// [`Precondition::factors`] for data of standard deviation σ_d: one for all directions, or one for each
+/// eigenvector of AᵀA.
+#[must_use]
+pub fn factors_of<T, D>(variance: T, sigma_data: D) -> PreconditionFactors<T>
+where
+    T: Real + Add<D, Output = T> + Mul<D, Output = T>,
+    D: Clone + Mul<D, Output = D>,
+{
+    let data = sigma_data.clone() * sigma_data.clone();
+    let total = variance.clone() + data.clone();
+    let input = total.clone().sqrt().recip();
+    PreconditionFactors {
+        skip: total.recip() * data,
+        output: variance.sqrt() * sigma_data * input.clone(),
+        input,
+    }
+}
+
 impl Precondition {
     /// Checks σ_data.
     ///
@@ -74,14 +97,7 @@ impl Precondition {
     /// ```
     #[must_use]
     pub fn factors<T: Real>(&self, variance: T) -> PreconditionFactors<T> {
-        let data = self.sigma_data * self.sigma_data;
-        let total = variance.clone() + data;
-        let input = total.clone().sqrt().recip();
-        PreconditionFactors {
-            skip: total.recip() * data,
-            output: variance.sqrt() * self.sigma_data * input.clone(),
-            input,
-        }
+        factors_of(variance, self.sigma_data)
     }
 
     /// The factors of the guarded mode at noise variance s under a state of noise variance σ_t².
@@ -133,7 +149,7 @@ impl Precondition {
         let c_in_null = (alpha.clone().square() * data + beta_squared.clone()).sqrt().recip();
         // One over what the numerators are divided by, for λ > 0.
         let scale = match self.mode {
-            PreconditionMode::Spectral | PreconditionMode::Guarded => {
+            PreconditionMode::Spectral | PreconditionMode::Guarded | PreconditionMode::Wiener => {
                 (q.clone() * (q * data + beta_squared.clone() * noise)).sqrt().recip()
             }
             PreconditionMode::Scalar => alpha.clone() * c_in_null.clone() / q,
@@ -157,8 +173,12 @@ mod tests {
     use super::*;
     use crate::pivot::pivot_gains;
 
-    const MODES: [PreconditionMode; 3] =
-        [PreconditionMode::Scalar, PreconditionMode::Spectral, PreconditionMode::Guarded];
+    const MODES: [PreconditionMode; 4] = [
+        PreconditionMode::Scalar,
+        PreconditionMode::Spectral,
+        PreconditionMode::Guarded,
+        PreconditionMode::Wiener,
+    ];
 
     #[test]
     fn isotropic_factors_are_those_of_edm() {
@@ -168,6 +188,14 @@ mod tests {
         assert!((factors.skip - 0.25 / 1.69).abs() < 1e-15);
         assert!((factors.input - 1.0 / 1.3).abs() < 1e-15);
         assert!((factors.output - 0.6 / 1.3).abs() < 1e-15);
+    }
+
+    #[test]
+    fn a_deviation_of_each_direction_has_the_factors_of_that_deviation() {
+        for sigma_data in [1e-3, 0.5, 20.0] {
+            let precondition = Precondition { mode: PreconditionMode::Wiener, sigma_data };
+            assert_eq!(factors_of(0.3, sigma_data), precondition.factors(0.3));
+        }
     }
 
     #[test]
@@ -215,7 +243,7 @@ mod tests {
                     let gains = pivot_gains(lambda, &level, 0.05);
                     let variance = match mode {
                         PreconditionMode::Scalar => level.sigma().powi(2),
-                        PreconditionMode::Spectral | PreconditionMode::Guarded => gains.sigma_star,
+                        _ => gains.sigma_star,
                     };
                     let c_in = precondition.factors(variance).input;
                     let input = precondition.input_gains(lambda, &level, 0.05);

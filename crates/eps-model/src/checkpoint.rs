@@ -7,13 +7,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use eps_math::{Interpolant, Precondition, Task};
+use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::atomic::write_atomically;
-use crate::{Condition, ModelError, NetworkDenoiser, Precision, SongUNet, SongUNetConfig};
+use crate::unet::set_values;
+use crate::{Condition, DataMoments, ModelError, NetworkDenoiser, Precision, UNet, UNetConfig};
 
 /// The version of [`CheckpointConfig`]'s layout.
 pub const FORMAT_VERSION: u32 = 1;
@@ -30,7 +31,7 @@ pub struct CheckpointConfig {
     /// The name of the network.
     pub name: String,
     /// The network.
-    pub network: SongUNetConfig,
+    pub network: UNetConfig,
     /// The preconditioning.
     pub precondition: Precondition,
     /// The channels that the network reads beside its scaled input.
@@ -48,11 +49,35 @@ pub struct CheckpointConfig {
     pub asked_at: AskedAt,
     /// σ_y of that training on the [-1, 1] scale; none for a prior.
     pub sigma_y: Option<f64>,
+    /// The moments of the data, which the preconditioning `wiener` is a function of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataMoments>,
     /// Where the weights come from.
     pub provenance: Provenance,
 }
 
 impl CheckpointConfig {
+    /// A prior as EDM trains it: scalar preconditioning with σ_data = 0.5, on EDM's path between the
+    /// noise levels of its sampler, 0.002 and 80 (Karras et al. 2022, table 1).
+    #[must_use]
+    pub fn edm_prior(name: String, network: UNetConfig, provenance: Provenance) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            name,
+            network,
+            precondition: Precondition { mode: PreconditionMode::Scalar, sigma_data: 0.5 },
+            conditions: vec![],
+            interpolant: Interpolant::Edm,
+            sigma_min: 0.002,
+            sigma_max: 80.0,
+            tasks: vec![],
+            asked_at: AskedAt::Pivot,
+            sigma_y: None,
+            data: None,
+            provenance,
+        }
+    }
+
     /// Whether the noise levels are positive and in order.
     fn check_values(&self) -> Result<(), String> {
         let positive = |value: f64| value > 0.0 && value.is_finite();
@@ -66,7 +91,12 @@ impl CheckpointConfig {
                 return Err(format!("{name} is {value}, but it must be positive"));
             }
         }
-        Ok(())
+        let is_wiener = self.precondition.mode == PreconditionMode::Wiener;
+        match &self.data {
+            None if is_wiener => Err("the preconditioning wiener has no data moments".to_owned()),
+            Some(data) => data.check(),
+            None => Ok(()),
+        }
     }
 }
 
@@ -134,7 +164,7 @@ pub enum Storage {
 /// [`ModelError::Io`] if the file cannot be written.
 pub fn save(
     path: &Path,
-    network: &SongUNet,
+    network: &UNet,
     config: &CheckpointConfig,
     storage: Storage,
 ) -> Result<(), ModelError> {
@@ -195,20 +225,22 @@ pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpo
 
     config.check_values().map_err(corrupt)?;
 
-    let network = SongUNet::new(&config.network, device, 0)
+    let network = UNet::blank(config.network.clone(), device)
         .map_err(|error| corrupt(format!("its configuration has no network ({error})")))?;
     fill(path, &network, &file)?;
-    let read: usize =
-        config.conditions.iter().map(|c| c.channels(config.network.out_channels)).sum();
-    if config.network.in_channels != config.network.out_channels + read {
+    let (reads, channels) = (config.network.in_channels(), config.network.out_channels());
+    let conditions: usize = config.conditions.iter().map(|c| c.channels(channels)).sum();
+    if reads != channels + conditions {
         return Err(corrupt(format!(
-            "its network reads {} channels, but its images and conditions have {}",
-            config.network.in_channels,
-            config.network.out_channels + read
+            "its network reads {reads} channels, but its images and conditions have {}",
+            channels + conditions
         )));
     }
-    let denoiser =
+    let mut denoiser =
         NetworkDenoiser::new(network, config.precondition, config.conditions.clone(), precision);
+    if let Some(data) = &config.data {
+        denoiser = denoiser.with_data(data.clone());
+    }
     Ok(Checkpoint { config, denoiser })
 }
 
@@ -219,12 +251,8 @@ pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpo
 ///
 /// # Errors
 /// [`ModelError::Widen`] unless the two networks differ in their input channels alone.
-pub fn widen(
-    narrow: &SongUNet,
-    wide: &SongUNetConfig,
-    device: Device,
-) -> Result<SongUNet, ModelError> {
-    let network = SongUNet::new(wide, device, 0)?;
+pub fn widen(narrow: &UNet, wide: &UNetConfig, device: Device) -> Result<UNet, ModelError> {
+    let network = UNet::blank(wide.clone(), device)?;
     let _guard = tch::no_grad_guard();
     let source = narrow.tensors();
     let mut target = network.tensors();
@@ -241,14 +269,15 @@ pub fn widen(
         let extends = old.len() == 4
             && new.len() == 4
             && (old[0], old[2], old[3]) == (new[0], new[2], new[3])
-            && old[1] == narrow.config().in_channels as i64
-            && new[1] == wide.in_channels as i64
+            && old[1] == narrow.config().in_channels() as i64
+            && new[1] == wide.in_channels() as i64
             && old[1] < new[1];
         if old == new {
-            to.copy_(from);
+            set_values(to, &from.copy())?;
         } else if extends {
-            let _ = to.zero_();
-            to.narrow(1, 0, old[1]).copy_(from);
+            let wider = Tensor::zeros(&new, (Kind::Float, from.device()));
+            wider.narrow(1, 0, old[1]).copy_(from);
+            set_values(to, &wider)?;
         } else {
             let reason = "only the input channels may grow";
             return Err(widen_error(name, old, new, reason));
@@ -281,7 +310,7 @@ fn parse_config(path: &Path, json: &str) -> Result<CheckpointConfig, ModelError>
 }
 
 /// Copies a file's tensors into a network's, which must be the same ones.
-fn fill(path: &Path, network: &SongUNet, file: &SafeTensors<'_>) -> Result<(), ModelError> {
+fn fill(path: &Path, network: &UNet, file: &SafeTensors<'_>) -> Result<(), ModelError> {
     let _guard = tch::no_grad_guard();
     let mut targets = network.tensors();
     let mut found: Vec<(String, TensorView<'_>)> = file.tensors();
@@ -310,7 +339,7 @@ fn fill(path: &Path, network: &SongUNet, file: &SafeTensors<'_>) -> Result<(), M
         };
         let stored = Tensor::from_data_size(view.data(), &shape, kind);
         check_finite(path, &name, &stored)?;
-        target.copy_(&stored);
+        set_values(&mut target, &stored)?;
     }
     match targets.pop_first() {
         None => Ok(()),

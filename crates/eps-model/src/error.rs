@@ -16,9 +16,10 @@ pub enum ModelError {
         /// What it must be.
         requirement: String,
     },
-    /// A network architecture that this crate does not implement.
+    /// A network architecture that this crate does not implement; the value in JSON.
     #[error(
-        "architecture {0:?} is not supported: this version builds \"SongUNet\" (DDPM++, NCSN++)"
+        "model_type {0} is not supported: this version builds \"SongUNet\" (DDPM++, NCSN++) and \
+         \"DhariwalUNet\" (ADM)"
     )]
     Architecture(String),
     /// Images of a size that the network's levels do not divide.

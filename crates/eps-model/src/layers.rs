@@ -10,7 +10,7 @@
 //! Initial weights are drawn from [`eps_math::rng`], keyed by (seed, parameter name): they depend
 //! neither on the order in which layers are built nor on libtorch's global generator.
 
-use std::f64::consts::{SQRT_2, TAU};
+use std::f64::consts::TAU;
 
 use eps_math::rng::Stream;
 use tch::nn::Path;
@@ -42,31 +42,87 @@ impl Mode {
     }
 }
 
+/// Where the values of a new network's parameters come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Weights {
+    /// Drawn for a seed.
+    Drawn(u64),
+    /// Zeros that take no memory, to be replaced by `Tensor::set_data`: for networks that are read from
+    /// a file, or only measured.
+    Blank,
+}
+
+/// A law of initial weights, as EDM names them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Law {
+    /// U(±√(6/(fan_in + fan_out))), Glorot and Bengio's.
+    XavierUniform,
+    /// U(±√(3/fan_in)), He et al.'s.
+    KaimingUniform,
+    /// N(0, 1/fan_in).
+    KaimingNormal,
+}
+
 /// How the weights of a layer are drawn.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Init {
-    /// The seed of the network.
-    pub(crate) seed: u64,
-    /// The factor by which Xavier's uniform law is scaled.
+    pub(crate) weights: Weights,
+    pub(crate) law: Law,
+    /// The factor of the weight.
     pub(crate) gain: f64,
+    /// The factor of the bias, which follows the weight's law.
+    pub(crate) bias_gain: f64,
 }
 
 impl Init {
-    /// The same seed with another gain.
+    /// The same law with another factor of the weight.
     pub(crate) fn gain(self, gain: f64) -> Self {
         Self { gain, ..self }
     }
 
-    /// A weight of Glorot and Bengio's uniform law on ±gain·√(6/(fan_in + fan_out)).
+    /// Zero weights and biases.
+    pub(crate) fn zero(self) -> Self {
+        Self { gain: 0.0, bias_gain: 0.0, ..self }
+    }
+
+    /// The weight of a layer, `[cout, cin, ..]`.
     fn weight(self, path: &Path<'_>, dims: &[i64]) -> Tensor {
-        let taps: i64 = dims[2..].iter().product();
-        let fans = (taps * (dims[0] + dims[1])) as f64;
-        let bound = self.gain * (6.0 / fans).sqrt();
-        let stream = Stream::named(self.seed, &path.path("weight"));
+        self.parameter(path, "weight", dims, dims, self.gain)
+    }
+
+    /// The bias of a layer whose weight is `[cout, cin, ..]`.
+    fn bias(self, path: &Path<'_>, weight: &[i64]) -> Tensor {
+        self.parameter(path, "bias", &weight[..1], weight, self.bias_gain)
+    }
+
+    fn parameter(
+        self,
+        path: &Path<'_>,
+        name: &str,
+        dims: &[i64],
+        weight: &[i64],
+        gain: f64,
+    ) -> Tensor {
+        let seed = match self.weights {
+            Weights::Blank => {
+                let zero = Tensor::zeros([1], (Kind::Float, path.device()));
+                return path.add(name, zero.expand(dims, false), true);
+            }
+            Weights::Drawn(_) if gain == 0.0 => return path.zeros(name, dims),
+            Weights::Drawn(seed) => seed,
+        };
+        let taps = weight[2..].iter().product::<i64>();
+        let [fan_in, fan_out] = [weight[1], weight[0]].map(|channels| (taps * channels) as f64);
+        let stream = Stream::named(seed, &path.path(name));
+        let uniform = |bound: f64, i| bound * (2.0 * stream.uniform(i) - 1.0);
+        let value = |i| match self.law {
+            Law::XavierUniform => uniform(gain * (6.0 / (fan_in + fan_out)).sqrt(), i),
+            Law::KaimingUniform => uniform(gain * (3.0 / fan_in).sqrt(), i),
+            Law::KaimingNormal => gain * (1.0 / fan_in).sqrt() * stream.normal(i),
+        };
         let n = dims.iter().product::<i64>() as u64;
-        let values: Vec<f32> =
-            (0..n).map(|i| (bound * (2.0 * stream.uniform(i) - 1.0)) as f32).collect();
-        path.add("weight", Tensor::from_slice(&values).view(dims).to_device(path.device()), true)
+        let values: Vec<f32> = (0..n).map(|i| value(i) as f32).collect();
+        path.add(name, Tensor::from_slice(&values).view(dims).to_device(path.device()), true)
     }
 }
 
@@ -81,8 +137,18 @@ impl Linear {
     pub(crate) fn new(path: &Path<'_>, cin: i64, cout: i64, bias: bool, init: Init) -> Self {
         Self {
             weight: init.weight(path, &[cout, cin]),
-            bias: bias.then(|| path.zeros("bias", &[cout])),
+            bias: bias.then(|| init.bias(path, &[cout, cin])),
         }
+    }
+
+    /// The number of channels that it reads.
+    pub(crate) fn in_channels(&self) -> i64 {
+        self.weight.size()[1]
+    }
+
+    /// Where its parameters are.
+    pub(crate) fn device(&self) -> Device {
+        self.weight.device()
     }
 
     /// # Shapes
@@ -158,51 +224,61 @@ impl Filter {
     }
 }
 
-/// What a convolution does to the resolution.
+/// What a layer does to the resolution.
 #[derive(Debug)]
 pub(crate) enum Resample {
     /// Nothing.
     Keep,
-    /// Halves it before the convolution.
+    /// Halves it, before any convolution.
     Down(Filter),
-    /// Doubles it before the convolution.
+    /// Doubles it, before any convolution.
     Up(Filter),
-    /// Convolves at full resolution, padded for both, then halves it: EDM's "fused" form.
-    FusedDown(Filter),
 }
 
-/// A convolution (cross-correlation, zero padding) that may resample.
+impl Resample {
+    /// # Shapes
+    /// x: `[B, C, H, W]` → `[B, C, H', W']`
+    pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
+        match self {
+            Self::Keep => x.shallow_clone(),
+            Self::Down(filter) => filter.down(x),
+            Self::Up(filter) => filter.up(x),
+        }
+    }
+}
+
+/// A convolution (cross-correlation, zero padding).
 #[derive(Debug)]
 pub(crate) struct Conv2d {
     weight: Tensor,
     bias: Tensor,
     padding: i64,
-    resample: Resample,
 }
 
 impl Conv2d {
-    pub(crate) fn new(path: &Path<'_>, dims: [i64; 3], resample: Resample, init: Init) -> Self {
-        let [cin, cout, kernel] = dims;
-        Self {
-            weight: init.weight(path, &[cout, cin, kernel, kernel]),
-            bias: path.zeros("bias", &[cout]),
-            padding: kernel / 2,
-            resample,
-        }
+    pub(crate) fn new(path: &Path<'_>, [cin, cout, kernel]: [i64; 3], init: Init) -> Self {
+        let dims = [cout, cin, kernel, kernel];
+        Self { weight: init.weight(path, &dims), bias: init.bias(path, &dims), padding: kernel / 2 }
+    }
+
+    /// The number of channels that it returns.
+    pub(crate) fn out_channels(&self) -> i64 {
+        self.weight.size()[0]
     }
 
     /// # Shapes
-    /// x: `[B, Cin, H, W]` → `[B, Cout, H', W']`
+    /// x: `[B, Cin, H, W]` → `[B, Cout, H, W]`
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
-        match &self.resample {
-            Resample::Keep => self.convolve(x, self.padding),
-            Resample::Down(filter) => self.convolve(&filter.down(x), self.padding),
-            Resample::Up(filter) => self.convolve(&filter.up(x), self.padding),
-            // The filter sums to one, so the bias may go through it.
-            Resample::FusedDown(filter) => {
-                filter.down_padded(&self.convolve(x, self.padding + filter.padding()), 0)
-            }
-        }
+        self.convolve(x, self.padding)
+    }
+
+    /// Convolves at full resolution, padded for both, then halves it: EDM's "fused" form.
+    ///
+    /// # Shapes
+    /// x: `[B, Cin, H, W]` → `[B, Cout, H/2, W/2]`
+    pub(crate) fn forward_fused(&self, x: &Tensor, filter: &Filter) -> Tensor {
+        // The filter sums to one, so the bias may go through it.
+        filter.down_padded(&self.convolve(x, self.padding + filter.padding()), 0)
     }
 
     fn convolve(&self, x: &Tensor, padding: i64) -> Tensor {
@@ -220,22 +296,21 @@ pub(crate) struct GroupNorm {
     weight: Tensor,
     bias: Tensor,
     groups: i64,
+    eps: f64,
 }
 
 impl GroupNorm {
-    /// EDM's ε of the SongUNet.
-    const EPS: f64 = 1e-6;
-
     /// The number of groups of `channels` channels.
     pub(crate) fn groups(channels: i64) -> i64 {
         (channels / 4).min(32)
     }
 
-    pub(crate) fn new(path: &Path<'_>, channels: i64) -> Self {
+    pub(crate) fn new(path: &Path<'_>, channels: i64, eps: f64) -> Self {
         Self {
             weight: path.ones("weight", &[channels]),
             bias: path.zeros("bias", &[channels]),
             groups: Self::groups(channels),
+            eps,
         }
     }
 
@@ -245,72 +320,110 @@ impl GroupNorm {
         // On the CPU f32 weights go with low-precision input; CUDA wants one kind.
         let kind = if x.device().is_cuda() { x.kind() } else { at_least_f32(x.kind()) };
         let (weight, bias) = (self.weight.to_kind(kind), self.bias.to_kind(kind));
-        x.group_norm(self.groups, Some(&weight), Some(&bias), Self::EPS, true)
+        x.group_norm(self.groups, Some(&weight), Some(&bias), self.eps, true)
     }
 }
 
-/// Self-attention over the pixels, one head, softmax in f32.
+/// Self-attention over the pixels, softmax in f32.
 #[derive(Debug)]
-struct Attention {
+pub(crate) struct Attention {
+    pub(crate) heads: i64,
     norm2: GroupNorm,
     qkv: Conv2d,
     proj: Conv2d,
 }
 
 impl Attention {
-    fn new(path: &Path<'_>, c: i64, init: Init) -> Self {
-        let keep = || Resample::Keep;
+    fn new(path: &Path<'_>, c: i64, heads: i64, style: &BlockStyle) -> Self {
         Self {
-            norm2: GroupNorm::new(&(path / "norm2"), c),
-            qkv: Conv2d::new(&(path / "qkv"), [c, 3 * c, 1], keep(), init.gain(0.2f64.sqrt())),
-            proj: Conv2d::new(&(path / "proj"), [c, c, 1], keep(), init.gain(1e-5)),
+            heads,
+            norm2: GroupNorm::new(&(path / "norm2"), c, style.eps),
+            qkv: Conv2d::new(&(path / "qkv"), [c, 3 * c, 1], style.init_attention),
+            proj: Conv2d::new(&(path / "proj"), [c, c, 1], style.init_zero),
         }
     }
 
     /// The update that is added to x.
     ///
     /// ```text
-    /// proj(softmax(q kᵀ/√C) v),   q, k, v = channels 3c, 3c + 1, 3c + 2 of qkv(norm2(x))
+    /// proj(softmax(q kᵀ/√D) v) a head of D = C/heads channels,
+    /// q, k, v = channels 3c, 3c + 1, 3c + 2 of qkv(norm2(x)),   c = D·head, …, D·head + D − 1
     /// ```
     fn forward(&self, x: &Tensor) -> Tensor {
         let (batch, channels, height, width) = image_size(x);
+        let (items, channels_per_head) = (batch * self.heads, channels / self.heads);
         let qkv = self.qkv.forward(&self.norm2.forward(x));
-        let qkv = qkv.view([batch, channels, 3, height * width]).unbind(2);
+        let qkv = qkv.view([items, channels_per_head, 3, height * width]).unbind(2);
         let (q, k, v) = (&qkv[0], &qkv[1], &qkv[2]);
         let wide = at_least_f32(x.kind());
-        let k = k.to_kind(wide) / (channels as f64).sqrt();
-        // [B, queries, keys]
+        let k = k.to_kind(wide) / (channels_per_head as f64).sqrt();
+        // [B·heads, queries, keys]
         let weights = q.to_kind(wide).transpose(1, 2).bmm(&k).softmax(-1, wide);
         let a = v.bmm(&weights.to_kind(x.kind()).transpose(1, 2));
         self.proj.forward(&a.view([batch, channels, height, width]))
     }
 }
 
-/// The options of a [`UNetBlock`].
-#[derive(Debug)]
-pub(crate) struct BlockOptions {
+/// What the residual blocks of one architecture have in common.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BlockStyle {
+    /// The channels of the embedding.
     pub(crate) emb_channels: i64,
-    pub(crate) attention: bool,
+    /// The probability of dropping an activation in training.
     pub(crate) dropout: f64,
+    /// Whether the embedding scales and shifts the normalised activations instead of being added
+    /// before.
+    pub(crate) adaptive_scale: bool,
+    /// What a sum of a residual and its skip is divided by.
+    pub(crate) sum_divisor: f64,
+    /// ε of the normalisations.
+    pub(crate) eps: f64,
+    /// Whether a skip that only resamples has a convolution.
+    pub(crate) resample_proj: bool,
+    /// The channels of an attention head; none for one head of all.
+    pub(crate) channels_per_head: Option<i64>,
+    /// The weights of what is not listed below.
+    pub(crate) init: Init,
+    /// The weights of second convolutions and of the attention's projection.
+    pub(crate) init_zero: Init,
+    /// The weights of the attention's queries, keys and values.
+    pub(crate) init_attention: Init,
+}
+
+impl BlockStyle {
+    /// The number of attention heads of a block of `channels` channels.
+    pub(crate) fn heads(&self, channels: i64) -> i64 {
+        self.channels_per_head.map_or(1, |per_head| (channels / per_head).max(1))
+    }
+
+    /// The sum of a residual and its skip.
+    fn sum(&self, residual: Tensor, skip: &Tensor) -> Tensor {
+        let sum = residual + skip;
+        if self.sum_divisor == 1.0 { sum } else { sum / self.sum_divisor }
+    }
 }
 
 /// EDM's residual block: two convolutions around the embedding of the noise level, and attention.
 ///
 /// ```text
-/// h = conv0(silu(norm0(x)));  h = conv1(dropout(silu(norm1(h + affine(emb)))));  x = (h + skip(x))/√2
+/// h = conv0(resample(silu(norm0(x))))
+/// h = silu(norm1(h + affine(emb)))              or  silu((1 + scale) norm1(h) + shift),
+///                                                   (scale, shift) = affine(emb): adaptive
+/// x = (conv1(dropout(h)) + skip(resample(x)))/divisor
 /// ```
 #[derive(Debug)]
 pub(crate) struct UNetBlock {
     /// Names the dropout stream.
     name: String,
+    pub(crate) style: BlockStyle,
+    pub(crate) resample: Resample,
     norm0: GroupNorm,
-    conv0: Conv2d,
+    pub(crate) conv0: Conv2d,
     affine: Linear,
     norm1: GroupNorm,
     conv1: Conv2d,
-    skip: Option<Conv2d>,
-    attention: Option<Attention>,
-    dropout: f64,
+    pub(crate) skip: Option<Conv2d>,
+    pub(crate) attention: Option<Attention>,
 }
 
 /// What a [`UNetBlock`] does to the resolution, with the filter's taps.
@@ -321,99 +434,136 @@ pub(crate) enum Scale<'a> {
     Up(&'a [f64]),
 }
 
-impl Scale<'_> {
-    fn resample(self, device: Device) -> Resample {
-        match self {
-            Self::Keep => Resample::Keep,
-            Self::Down(taps) => Resample::Down(Filter::new(device, taps)),
-            Self::Up(taps) => Resample::Up(Filter::new(device, taps)),
-        }
-    }
-}
-
 impl UNetBlock {
     pub(crate) fn new(
         path: &Path<'_>,
         [cin, cout]: [i64; 2],
         scale: Scale<'_>,
-        options: &BlockOptions,
-        init: Init,
+        attention: bool,
+        style: &BlockStyle,
     ) -> Self {
-        let resample = || scale.resample(path.device());
-        let has_skip = cin != cout || !matches!(scale, Scale::Keep);
+        let resample = match scale {
+            Scale::Keep => Resample::Keep,
+            Scale::Down(taps) => Resample::Down(Filter::new(path.device(), taps)),
+            Scale::Up(taps) => Resample::Up(Filter::new(path.device(), taps)),
+        };
+        let has_skip = cin != cout || (style.resample_proj && !matches!(resample, Resample::Keep));
+        let affine_channels = if style.adaptive_scale { 2 * cout } else { cout };
+        let init = style.init;
         Self {
             name: path.path("dropout"),
-            norm0: GroupNorm::new(&(path / "norm0"), cin),
-            conv0: Conv2d::new(&(path / "conv0"), [cin, cout, 3], resample(), init),
-            affine: Linear::new(&(path / "affine"), options.emb_channels, cout, true, init),
-            norm1: GroupNorm::new(&(path / "norm1"), cout),
-            conv1: Conv2d::new(&(path / "conv1"), [cout, cout, 3], Resample::Keep, init.gain(1e-5)),
-            skip: has_skip.then(|| Conv2d::new(&(path / "skip"), [cin, cout, 1], resample(), init)),
-            attention: options.attention.then(|| Attention::new(path, cout, init)),
-            dropout: options.dropout,
+            style: *style,
+            resample,
+            norm0: GroupNorm::new(&(path / "norm0"), cin, style.eps),
+            conv0: Conv2d::new(&(path / "conv0"), [cin, cout, 3], init),
+            affine: Linear::new(
+                &(path / "affine"),
+                style.emb_channels,
+                affine_channels,
+                true,
+                init,
+            ),
+            norm1: GroupNorm::new(&(path / "norm1"), cout, style.eps),
+            conv1: Conv2d::new(&(path / "conv1"), [cout, cout, 3], style.init_zero),
+            skip: has_skip.then(|| Conv2d::new(&(path / "skip"), [cin, cout, 1], init)),
+            attention: attention.then(|| Attention::new(path, cout, style.heads(cout), style)),
         }
     }
 
     /// # Shapes
     /// x: `[B, Cin, H, W]`, emb: `[B, E]` in f32 → `[B, Cout, H', W']`
     pub(crate) fn forward(&self, x: &Tensor, emb: &Tensor, mode: Mode) -> Tensor {
-        let kind = x.kind();
-        let h = self.conv0.forward(&self.norm0.forward(x).silu());
-        let shift = self.affine.forward(emb).to_kind(kind).unsqueeze(-1).unsqueeze(-1);
-        let h = self.norm1.forward(&(h + shift)).silu();
-        let h = match mode.keep(&self.name, &h.size(), self.dropout) {
-            Some(keep) => h * (keep / (1.0 - self.dropout)).to_device(x.device()).to_kind(kind),
-            None => h,
+        let (kind, style) = (x.kind(), &self.style);
+        // Reassigned, so that inference frees each as soon as the next is there.
+        let mut h = self.norm0.forward(x).silu();
+        h = self.conv0.forward(&self.resample.forward(&h));
+        let params = self.affine.forward(emb).to_kind(kind).unsqueeze(-1).unsqueeze(-1);
+        h = if style.adaptive_scale {
+            let params = params.chunk(2, 1);
+            self.norm1.forward(&h) * (&params[0] + 1.0) + &params[1]
+        } else {
+            self.norm1.forward(&(h + params))
         };
-        let h = self.conv1.forward(&h);
-        let x = match &self.skip {
-            Some(skip) => (h + skip.forward(x)) / SQRT_2,
-            None => (h + x) / SQRT_2,
-        };
+        h = h.silu();
+        if let Some(keep) = mode.keep(&self.name, &h.size(), style.dropout) {
+            h *= (keep / (1.0 - style.dropout)).to_device(x.device()).to_kind(kind);
+        }
+        h = self.conv1.forward(&h);
+        let mut skip = self.resample.forward(x);
+        if let Some(conv) = &self.skip {
+            skip = conv.forward(&skip);
+        }
+        let x = style.sum(h, &skip);
         match &self.attention {
-            Some(attention) => (attention.forward(&x) + x) / SQRT_2,
+            Some(attention) => style.sum(attention.forward(&x), &x),
             None => x,
         }
     }
 }
 
-/// The embedding of the noise level, `[B]` → `[B, n]` in f32.
+/// The embedding of the noise level: sines and cosines of c_noise times n/2 frequencies.
 #[derive(Debug)]
-pub(crate) enum NoiseEmbedding {
-    /// Sines, then cosines, of c_noise times n/2 frequencies from 1 down to 1/10000.
-    Positional(Tensor),
-    /// Sines, then cosines, of 2π c_noise times n/2 stored normal frequencies of scale 16.
-    Fourier(Tensor),
+pub(crate) struct NoiseEmbedding {
+    freqs: Tensor,
+    /// The factor of the frequencies.
+    factor: f64,
+    order: Order,
+}
+
+/// Which half of an embedding comes first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Order {
+    /// Sines, as in the SongUNet.
+    SineCosine,
+    /// Cosines, as in the DhariwalUNet.
+    CosineSine,
 }
 
 impl NoiseEmbedding {
+    /// Frequencies 10000^(−i/(n/2 − 1)) from 1 down to 1/10000, sines first.
     pub(crate) fn positional(device: Device, channels: i64) -> Self {
-        let half = channels / 2;
-        let freqs: Vec<f32> =
-            (0..half).map(|i| 1e4f64.powf(-(i as f64) / (half - 1) as f64) as f32).collect();
-        Self::Positional(Tensor::from_slice(&freqs).to_device(device))
+        Self::geometric(device, channels, channels / 2 - 1, Order::SineCosine)
     }
 
-    pub(crate) fn fourier(path: &Path<'_>, channels: i64, seed: u64) -> Self {
-        let stream = Stream::named(seed, &path.path("freqs"));
-        let freqs: Vec<f32> =
-            (0..channels as u64 / 2).map(|i| (16.0 * stream.normal(i)) as f32).collect();
-        let freqs = Tensor::from_slice(&freqs).to_device(path.device());
-        Self::Fourier(path.add("freqs", freqs, false))
+    /// Frequencies 10000^(−i/(n/2)), which stop short of 1/10000, cosines first.
+    pub(crate) fn positional_without_endpoint(device: Device, channels: i64) -> Self {
+        Self::geometric(device, channels, channels / 2, Order::CosineSine)
     }
 
-    pub(crate) fn forward(&self, c_noise: &Tensor) -> Tensor {
-        let c_noise = c_noise.to_kind(Kind::Float);
-        let angle = match self {
-            Self::Positional(freqs) => c_noise.outer(freqs),
-            Self::Fourier(freqs) => c_noise.outer(&(freqs * TAU)),
+    fn geometric(device: Device, channels: i64, steps: i64, order: Order) -> Self {
+        let freqs: Vec<f32> =
+            (0..channels / 2).map(|i| 1e4f64.powf(-(i as f64) / steps as f64) as f32).collect();
+        Self { freqs: Tensor::from_slice(&freqs).to_device(device), factor: 1.0, order }
+    }
+
+    /// Stored normal frequencies of scale 16, times 2π, sines first.
+    pub(crate) fn fourier(path: &Path<'_>, channels: i64, weights: Weights) -> Self {
+        let half = channels as u64 / 2;
+        let freqs: Vec<f32> = match weights {
+            Weights::Drawn(seed) => {
+                let stream = Stream::named(seed, &path.path("freqs"));
+                (0..half).map(|i| (16.0 * stream.normal(i)) as f32).collect()
+            }
+            Weights::Blank => vec![0.0; half as usize],
         };
-        Tensor::cat(&[angle.sin(), angle.cos()], 1)
+        let freqs = Tensor::from_slice(&freqs).to_device(path.device());
+        Self { freqs: path.add("freqs", freqs, false), factor: TAU, order: Order::SineCosine }
+    }
+
+    /// # Shapes
+    /// c_noise: `[B]` → `[B, n]` in f32
+    pub(crate) fn forward(&self, c_noise: &Tensor) -> Tensor {
+        let angle = c_noise.to_kind(Kind::Float).outer(&(&self.freqs * self.factor));
+        let halves = match self.order {
+            Order::SineCosine => [angle.sin(), angle.cos()],
+            Order::CosineSine => [angle.cos(), angle.sin()],
+        };
+        Tensor::cat(&halves, 1)
     }
 }
 
 /// The kind for what low precision would spoil: f32, or f64 where that is the network's own.
-fn at_least_f32(kind: Kind) -> Kind {
+pub(crate) fn at_least_f32(kind: Kind) -> Kind {
     if kind == Kind::Double { kind } else { Kind::Float }
 }
 
@@ -449,6 +599,26 @@ mod tests {
         for (name, mut tensor) in tensors {
             let values = normals(&name, &tensor.size());
             tensor.set_data(&values);
+        }
+    }
+
+    fn init(seed: u64) -> Init {
+        let weights = Weights::Drawn(seed);
+        Init { weights, law: Law::XavierUniform, gain: 1.0, bias_gain: 0.0 }
+    }
+
+    fn style() -> BlockStyle {
+        BlockStyle {
+            emb_channels: 5,
+            dropout: 0.0,
+            adaptive_scale: false,
+            sum_divisor: 2f64.sqrt(),
+            eps: 1e-6,
+            resample_proj: true,
+            channels_per_head: None,
+            init: init(0),
+            init_zero: init(0),
+            init_attention: init(0),
         }
     }
 
@@ -497,10 +667,8 @@ mod tests {
     #[test]
     fn the_fused_form_is_the_padded_convolution_then_the_filter() {
         let variables = VarStore::new(Device::Cpu);
-        let init = Init { seed: 0, gain: 1.0 };
         let taps = [1.0, 3.0, 3.0, 1.0];
-        let fused = Resample::FusedDown(Filter::new(Device::Cpu, &taps));
-        let conv = Conv2d::new(&(variables.root() / "conv"), [2, 3, 3], fused, init);
+        let conv = Conv2d::new(&(variables.root() / "conv"), [2, 3, 3], init(0));
         fill(&variables);
         let x = normals("x", &[1, 2, 8, 8]);
         let (w, b) = (&variables.variables()["conv.weight"], &variables.variables()["conv.bias"]);
@@ -513,7 +681,7 @@ mod tests {
         let expected: Vec<Tensor> =
             (0..3).map(|c| one(&wide.narrow(1, c, 1), &kernel, None, 0, 2)).collect();
         let expected = Tensor::cat(&expected, 1);
-        let found = conv.forward(&x);
+        let found = conv.forward_fused(&x, &Filter::new(Device::Cpu, &taps));
         assert_eq!(found.size(), [1, 3, 4, 4]);
         // The taps are exact in f32.
         assert!(largest(&(found - &expected)) <= 1e-13 * largest(&expected));
@@ -521,48 +689,107 @@ mod tests {
 
     #[test]
     fn attention_is_its_definition() {
-        let variables = VarStore::new(Device::Cpu);
-        let attention = Attention::new(&variables.root(), 8, Init { seed: 0, gain: 1.0 });
-        fill(&variables);
-        let x = normals("x", &[1, 8, 2, 3]);
-        let qkv = attention.qkv.forward(&attention.norm2.forward(&x));
-        let at = |part: i64, c: i64, pixel: i64| {
-            qkv.double_value(&[0, 3 * c + part, pixel / 3, pixel % 3])
-        };
-        let mut a = vec![0.0; 48];
-        for query in 0..6 {
-            let logit = |key| (0..8).map(|c| at(0, c, query) * at(1, c, key)).sum::<f64>();
-            let weights: Vec<f64> = (0..6).map(|key| (logit(key) / 8f64.sqrt()).exp()).collect();
-            let total: f64 = weights.iter().sum();
-            for c in 0..8 {
-                let sum: f64 = (0..6).map(|key| weights[key as usize] * at(2, c, key)).sum();
-                a[(c * 6 + query) as usize] = sum / total;
+        for (channels_per_head, heads) in [(None, 1), (Some(4), 2), (Some(64), 1)] {
+            let variables = VarStore::new(Device::Cpu);
+            let style = BlockStyle { channels_per_head, ..style() };
+            assert_eq!(style.heads(8), heads);
+            let attention = Attention::new(&variables.root(), 8, heads, &style);
+            fill(&variables);
+            let x = normals("x", &[1, 8, 2, 3]);
+            let qkv = attention.qkv.forward(&attention.norm2.forward(&x));
+            let at = |part: i64, c: i64, pixel: i64| {
+                qkv.double_value(&[0, 3 * c + part, pixel / 3, pixel % 3])
+            };
+            let per_head = 8 / heads;
+            let mut a = vec![0.0; 48];
+            for query in 0..6 {
+                for head in 0..heads {
+                    let channels = head * per_head..(head + 1) * per_head;
+                    let weight = |key| {
+                        let products = channels.clone().map(|c| at(0, c, query) * at(1, c, key));
+                        (products.sum::<f64>() / (per_head as f64).sqrt()).exp()
+                    };
+                    let weights: Vec<f64> = (0..6).map(weight).collect();
+                    let total: f64 = weights.iter().sum();
+                    for c in channels.clone() {
+                        let sum: f64 =
+                            (0..6).map(|key| weights[key as usize] * at(2, c, key)).sum();
+                        a[(c * 6 + query) as usize] = sum / total;
+                    }
+                }
             }
+            let expected = attention.proj.forward(&Tensor::from_slice(&a).view([1, 8, 2, 3]));
+            // Sums of tens of products in f64.
+            let difference = largest(&(attention.forward(&x) - &expected));
+            assert!(difference <= 1e-12 * largest(&expected), "{difference}");
         }
-        let expected = attention.proj.forward(&Tensor::from_slice(&a).view([1, 8, 2, 3]));
-        // Sums of tens of products in f64.
-        let difference = largest(&(attention.forward(&x) - &expected));
+    }
+
+    #[test]
+    fn an_adaptive_block_scales_and_shifts() {
+        let variables = VarStore::new(Device::Cpu);
+        let style = BlockStyle {
+            adaptive_scale: true,
+            sum_divisor: 1.0,
+            eps: 1e-5,
+            resample_proj: false,
+            ..style()
+        };
+        let taps = [1.0, 1.0];
+        let block = UNetBlock::new(&variables.root(), [8, 8], Scale::Down(&taps), false, &style);
+        fill(&variables);
+        // Equal channels: the skip resamples without a convolution.
+        assert!(!variables.variables().keys().any(|name| name.contains("skip")));
+        let (x, emb) = (normals("x", &[2, 8, 4, 4]), normals("emb", &[2, 5]));
+        let v = &variables.variables();
+        let normalise = |x: &Tensor, name: &str| {
+            // min(32, 8/4) = 2 groups of four channels.
+            let size = x.size();
+            let groups = x.view([size[0], 2, -1]);
+            let variance = groups.var_dim([2i64].as_slice(), false, true);
+            let mean = groups.mean_dim([2i64].as_slice(), true, Kind::Double);
+            let normal = ((groups - mean) / (variance + 1e-5).sqrt()).view(size.as_slice());
+            let [w, b] =
+                ["weight", "bias"].map(|part| v[&format!("{name}.{part}")].view([8, 1, 1]));
+            normal * w + b
+        };
+        let convolve = |x: &Tensor, name: &str| {
+            let [w, b] = ["weight", "bias"].map(|part| &v[&format!("{name}.{part}")]);
+            x.conv2d(w, Some(b), [1, 1], [1, 1], [1, 1], 1)
+        };
+        let halve = |x: &Tensor| x.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
+        let h = convolve(&halve(&normalise(&x, "norm0").silu()), "conv0");
+        let params = emb.matmul(&v["affine.weight"].transpose(0, 1)) + &v["affine.bias"];
+        let [scale, shift] = [0, 8].map(|start| params.narrow(1, start, 8).view([2, 8, 1, 1]));
+        let h = (normalise(&h, "norm1") * (scale + 1.0) + shift).silu();
+        let expected = convolve(&h, "conv1") + halve(&x);
+        // Two convolutions of 72 products in f64.
+        let difference = largest(&(block.forward(&x, &emb, Mode::Eval) - &expected));
         assert!(difference <= 1e-12 * largest(&expected), "{difference}");
     }
 
     #[test]
-    fn embeddings_are_sines_then_cosines() {
+    fn embeddings_are_sines_and_cosines() {
         let variables = VarStore::new(Device::Cpu);
         let c_noise = [0.7f32, -1.3];
         let positional = NoiseEmbedding::positional(Device::Cpu, 8);
-        let fourier = NoiseEmbedding::fourier(&variables.root(), 8, 4);
+        let without_endpoint = NoiseEmbedding::positional_without_endpoint(Device::Cpu, 8);
+        let fourier = NoiseEmbedding::fourier(&variables.root(), 8, Weights::Drawn(4));
         let freqs = &variables.variables()["freqs"];
         assert!(variables.trainable_variables().is_empty());
-        for (embedding, factor) in [
-            (&positional, (0..4).map(|i| 1e4f64.powf(-i as f64 / 3.0)).collect::<Vec<_>>()),
-            (&fourier, (0..4).map(|i| TAU * freqs.double_value(&[i])).collect()),
+        let geometric =
+            |steps: f64| (0..4).map(|i| 1e4f64.powf(-f64::from(i) / steps)).collect::<Vec<_>>();
+        for (embedding, factor, [sine, cosine]) in [
+            (&positional, geometric(3.0), [0, 4]),
+            (&without_endpoint, geometric(4.0), [4, 0]),
+            (&fourier, (0..4).map(|i| TAU * freqs.double_value(&[i])).collect(), [0, 4]),
         ] {
             let found = embedding.forward(&Tensor::from_slice(&c_noise));
             for (b, c) in c_noise.iter().enumerate() {
                 for (i, factor) in factor.iter().enumerate() {
                     let angle = factor * f64::from(*c);
-                    let sin = found.double_value(&[b as i64, i as i64]);
-                    let cos = found.double_value(&[b as i64, i as i64 + 4]);
+                    let sin = found.double_value(&[b as i64, i as i64 + sine]);
+                    let cos = found.double_value(&[b as i64, i as i64 + cosine]);
                     // The angle is rounded to f32 twice, its sine once.
                     let bound = 2e-7 * (1.0 + angle.abs());
                     assert!(
@@ -574,19 +801,44 @@ mod tests {
     }
 
     #[test]
-    fn initial_weights_follow_xaviers_law() {
+    fn initial_weights_follow_their_laws() {
+        let (fan_in, fan_out) = (9.0 * 6.0, 9.0 * 10.0);
+        for (law, bound) in [
+            (Law::XavierUniform, (6.0f64 / (fan_in + fan_out)).sqrt()),
+            (Law::KaimingUniform, (3.0f64 / fan_in).sqrt()),
+        ] {
+            let variables = VarStore::new(Device::Cpu);
+            let init = Init { law, gain: 0.5, bias_gain: 0.25, ..init(9) };
+            let _ = Conv2d::new(&(variables.root() / "a"), [6, 10, 3], init);
+            let tensors = variables.variables();
+            let [weight, bias] = ["a.weight", "a.bias"].map(|name| &tensors[name]);
+            let n = weight.numel() as f64;
+            assert!(largest(weight) <= 0.5 * bound && largest(bias) <= 0.25 * bound);
+            // The largest of n uniform values falls short by more than 10/n with probability e⁻¹⁰.
+            assert!(largest(weight) >= 0.5 * bound * (1.0 - 10.0 / n));
+            assert!(largest(bias) > 0.0);
+            // Five standard errors of the mean.
+            let mean = weight.mean(Kind::Double).double_value(&[]);
+            assert!(mean.abs() <= 5.0 * 0.5 * bound / (3.0 * n).sqrt());
+        }
         let variables = VarStore::new(Device::Cpu);
-        let init = Init { seed: 9, gain: 0.5 };
-        let _ = Conv2d::new(&(variables.root() / "a"), [6, 10, 3], Resample::Keep, init);
+        let normal = Init { law: Law::KaimingNormal, gain: 3.0, ..init(9) };
+        let _ = Linear::new(&(variables.root() / "a"), 20, 200, true, normal);
         let weight = &variables.variables()["a.weight"];
-        let bound = 0.5 * (6.0f64 / (9.0 * 16.0)).sqrt();
-        let n = weight.numel() as f64;
-        assert!(largest(weight) <= bound);
-        // The largest of n uniform values falls short by more than 10/n with probability e⁻¹⁰.
-        assert!(largest(weight) >= bound * (1.0 - 10.0 / n));
-        // Five standard errors of the mean.
-        let mean = weight.mean(Kind::Double).double_value(&[]);
-        assert!(mean.abs() <= 5.0 * bound / (3.0 * n).sqrt());
+        let square = weight.square().mean(Kind::Double).double_value(&[]);
+        // Five standard errors of the mean square of 4000 normals of variance 9/20.
+        assert!((square / 0.45 - 1.0).abs() <= 5.0 * (2.0f64 / 4000.0).sqrt(), "{square}");
         assert_eq!(largest(&variables.variables()["a.bias"]), 0.0);
+    }
+
+    #[test]
+    fn blank_weights_have_their_shape_and_take_any_values() {
+        let variables = VarStore::new(Device::Cpu);
+        let blank = Init { weights: Weights::Blank, ..init(0) };
+        let conv = Conv2d::new(&variables.root(), [2, 3, 3], blank);
+        let weight = &variables.variables()["weight"];
+        assert_eq!((weight.size(), weight.stride()), (vec![3, 2, 3, 3], vec![0, 0, 0, 0]));
+        fill(&variables);
+        assert!(largest(&conv.forward(&normals("x", &[1, 2, 4, 4]))) > 0.0);
     }
 }

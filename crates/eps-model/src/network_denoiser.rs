@@ -1,11 +1,12 @@
 //! A network as a denoiser: preconditioning and conditioning around F.
 
-use eps_math::precondition::PreconditionFactors;
+use eps_math::precondition::{PreconditionFactors, factors_of};
 use eps_math::{Precondition, PreconditionMode, Real};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::{Denoiser, Field, Measurement, Mode, Noise, Precision, Query, SongUNet};
+use crate::data_moments::{DataFields, DataMoments};
+use crate::{Denoiser, Field, Measurement, Mode, Noise, Precision, Query, UNet};
 
 /// A channel that the network reads beside its scaled input, never scaled by c_in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,41 +29,65 @@ impl Condition {
     }
 }
 
-/// A network with its preconditioning: D(μ) = c_skip μ + c_out F(c_in μ, conditions, ¼ ln σ_t).
+/// A network with its preconditioning.
+///
+/// ```text
+/// D(μ) = m + c_skip (μ − m) + c_out F(c_in (μ − m), conditions, ¼ ln σ_t)
+/// ```
+///
+/// m is the mean of the data in the mode `wiener`, and 0 in the others.
 #[derive(Debug)]
 pub struct NetworkDenoiser {
-    network: SongUNet,
+    network: UNet,
     precondition: Precondition,
     conditions: Vec<Condition>,
     precision: Precision,
+    data: Option<(DataMoments, DataFields)>,
 }
 
 impl NetworkDenoiser {
-    /// Wraps a network.
+    /// Wraps a network; for the preconditioning `wiener` see [`NetworkDenoiser::with_data`].
     ///
     /// # Panics
     /// If the network's input channels are not those of its images and the conditions.
     #[must_use]
     pub fn new(
-        network: SongUNet,
+        network: UNet,
         precondition: Precondition,
         conditions: Vec<Condition>,
         precision: Precision,
     ) -> Self {
-        let channels = network.config().out_channels;
+        let channels = network.config().out_channels();
         let read: usize = conditions.iter().map(|c| c.channels(channels)).sum();
-        assert_eq!(network.config().in_channels, channels + read, "input channels of the network");
-        Self { network, precondition, conditions, precision }
+        assert_eq!(
+            network.config().in_channels(),
+            channels + read,
+            "input channels of the network"
+        );
+        Self { network, precondition, conditions, precision, data: None }
+    }
+
+    /// The same with moments of the data, which the preconditioning `wiener` is a function of.
+    #[must_use]
+    pub fn with_data(self, moments: DataMoments) -> Self {
+        let fields = moments.on(self.network.variables().device());
+        Self { data: Some((moments, fields)), ..self }
+    }
+
+    /// The moments of the data, where it has them.
+    #[must_use]
+    pub fn data(&self) -> Option<&DataMoments> {
+        self.data.as_ref().map(|(moments, _)| moments)
     }
 
     /// The network F.
     #[must_use]
-    pub fn network(&self) -> &SongUNet {
+    pub fn network(&self) -> &UNet {
         &self.network
     }
 
     /// The network F, to be trained.
-    pub fn network_mut(&mut self) -> &mut SongUNet {
+    pub fn network_mut(&mut self) -> &mut UNet {
         &mut self.network
     }
 
@@ -79,9 +104,24 @@ impl NetworkDenoiser {
     }
 
     /// The preconditioning factors at the noise of a query.
+    ///
+    /// # Panics
+    /// If the preconditioning is `wiener` and there are no moments of the data.
     #[must_use]
-    pub fn factors<'a>(&self, query: &Query<'a>) -> Factors<'a> {
+    pub fn factors<'a>(&'a self, query: &Query<'a>) -> Factors<'a> {
         let level_variance = query.level.sigma().square();
+        if self.precondition.mode == PreconditionMode::Wiener {
+            let Some((_, data)) = &self.data else {
+                panic!("the preconditioning `wiener` needs the moments of the data");
+            };
+            let factors = match query.noise {
+                Noise::Anisotropic { measurement, sigma_star } => {
+                    factors_of(sigma_star.clone(), measurement.operator().data_deviation(data))
+                }
+                Noise::Isotropic | Noise::Observed(_) => factors_of(level_variance, data.pixels()),
+            };
+            return Factors { factors, noise: query.noise, mean: Some(&data.mean) };
+        }
         let (factors, noise) = match (query.noise, self.precondition.mode) {
             (Noise::Anisotropic { sigma_star, .. }, PreconditionMode::Spectral) => {
                 (self.precondition.factors(sigma_star.clone()), query.noise)
@@ -92,7 +132,7 @@ impl NetworkDenoiser {
             }
             _ => (self.precondition.factors(level_variance), Noise::Isotropic),
         };
-        Factors { factors, noise }
+        Factors { factors, noise, mean: None }
     }
 
     /// The raw output of F for a query, `[B, C, H, W]` in the network's precision.
@@ -101,7 +141,7 @@ impl NetworkDenoiser {
     /// the noise diagonal, which is ¼ ln σ_t² there.
     pub fn raw(&self, query: &Query<'_>, factors: &Factors<'_>, mode: Mode) -> Tensor {
         let kind = self.precision.kind();
-        let mut inputs = vec![factors.scale(query.mu, &factors.factors.input).to_kind(kind)];
+        let mut inputs = vec![factors.input(query.mu).to_kind(kind)];
         for condition in &self.conditions {
             inputs.push(condition_tensor(*condition, query).to_kind(kind));
         }
@@ -147,8 +187,7 @@ impl NetworkDenoiser {
     fn answer(&self, query: &Query<'_>) -> Tensor {
         let factors = self.factors(query);
         let raw = self.raw(query, &factors, Mode::Eval).to_kind(Kind::Double);
-        factors.scale(query.mu, &factors.factors.skip)
-            + factors.scale(&raw, &factors.factors.output)
+        factors.answer(query.mu, &raw)
     }
 }
 
@@ -181,6 +220,8 @@ pub struct Factors<'a> {
     /// c_skip, c_in and c_out.
     pub factors: PreconditionFactors<Field>,
     noise: Noise<'a>,
+    /// m, `[1, C, H, W]`; none for 0.
+    mean: Option<&'a Tensor>,
 }
 
 impl Factors<'_> {
@@ -207,12 +248,41 @@ impl Factors<'_> {
         diagonal.mean_dim([1i64, 2, 3].as_slice(), true, Kind::Double)
     }
 
-    /// What F should return: c_out⁻¹ (x₀ − c_skip μ).
+    /// μ − m.
+    fn centred(&self, mu: &Tensor) -> Tensor {
+        self.mean.map_or_else(|| mu.shallow_clone(), |mean| mu - mean)
+    }
+
+    /// What F reads of μ: c_in (μ − m).
+    ///
+    /// # Shapes
+    /// μ: `[B, C, H, W]` in f64
+    pub fn input(&self, mu: &Tensor) -> Tensor {
+        self.scale(&self.centred(mu), &self.factors.input)
+    }
+
+    /// m + c_skip (μ − m).
+    fn skipped(&self, mu: &Tensor) -> Tensor {
+        let skipped = self.scale(&self.centred(mu), &self.factors.skip);
+        match self.mean {
+            Some(mean) => skipped + mean,
+            None => skipped,
+        }
+    }
+
+    /// The denoiser's answer for the output of F: m + c_skip (μ − m) + c_out F.
+    ///
+    /// # Shapes
+    /// μ, F: `[B, C, H, W]` in f64
+    pub fn answer(&self, mu: &Tensor, raw: &Tensor) -> Tensor {
+        self.skipped(mu) + self.scale(raw, &self.factors.output)
+    }
+
+    /// What F should return: c_out⁻¹ (x₀ − m − c_skip (μ − m)).
     ///
     /// # Shapes
     /// x₀, μ: `[B, C, H, W]` in f64
     pub fn target(&self, x_0: &Tensor, mu: &Tensor) -> Tensor {
-        let rest = x_0 - self.scale(mu, &self.factors.skip);
-        self.scale(&rest, &self.factors.output.clone().recip())
+        self.scale(&(x_0 - self.skipped(mu)), &self.factors.output.clone().recip())
     }
 }

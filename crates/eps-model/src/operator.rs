@@ -7,6 +7,7 @@ use eps_math::Shape;
 use eps_math::operator::{Dense, LinearOperator, Operator};
 use tch::{Device, Kind, Tensor};
 
+use crate::data_moments::DataFields;
 use crate::{Field, ModelError};
 
 /// One operator an image, prepared on a device in f64.
@@ -251,6 +252,17 @@ impl TensorOperator {
         }
     }
 
+    /// σ_d of the data along each eigenvector of AᵀA, of a shape like [`TensorOperator::eigenvalues`]:
+    /// one for all of them where the basis is neither of pixels, of blocks nor of frequencies.
+    pub(crate) fn data_deviation(&self, data: &DataFields) -> Field {
+        match &self.basis {
+            Basis::Pixels => data.pixels(),
+            Basis::Blocks(k) => data.blocks(*k),
+            Basis::Fourier(_) => data.frequencies(),
+            Basis::Sides { .. } | Basis::Matrix(_) => data.single(),
+        }
+    }
+
     /// The measurement in the image's shape, as a network reads it (arXiv 2606.17048, Appendix B).
     ///
     /// The masked observation for inpainting, the nearest-neighbour copy for average pooling, the
@@ -296,6 +308,13 @@ fn block_mean(x: &Tensor, k: i64) -> Tensor {
 
 fn spread(y: &Tensor, k: i64) -> Tensor {
     y.repeat_interleave_self_int(k, -2, None).repeat_interleave_self_int(k, -1, None)
+}
+
+/// The transfer function of the circular k×k mean, in the shape `[1, 1, H, W]` of `like`.
+pub(crate) fn box_mean(like: &Tensor, k: i64) -> Tensor {
+    let kernel = like.zeros_like();
+    let _ = kernel.narrow(-2, 0, k).narrow(-1, 0, k).fill_(((k * k) as f64).recip());
+    kernel.fft_fft2(None::<&[i64]>, [-2i64, -1], "backward")
 }
 
 fn filter(x: &Tensor, gains: &Tensor) -> Tensor {

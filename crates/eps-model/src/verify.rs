@@ -17,7 +17,8 @@ use eps_math::{Precondition, PreconditionMode};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
-use crate::{Mode, ModelError, SongUNet, SongUNetConfig};
+use crate::unet::set_values;
+use crate::{Mode, ModelError, UNet, UNetConfig};
 
 /// The largest deviation, relative to a case's rms, at which a network counts as the same.
 pub const VERIFY_LIMIT: f64 = 1e-4;
@@ -97,8 +98,7 @@ impl VerifyReport {
 ///
 /// # Errors
 /// [`ModelError::Io`] and [`ModelError::Corrupt`] for a file that cannot be read or is no fixture,
-/// [`ModelError::Architecture`] and [`ModelError::Config`] for a network that cannot be built, and
-/// the tensor errors when its tensors are not those that the file lists.
+/// [`ModelError::Config`] for a network that cannot be built, and the tensor errors when its tensors are not those that the file lists.
 pub fn verify(path: &Path) -> Result<VerifyReport, ModelError> {
     let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
     let text = std::fs::read_to_string(path)
@@ -113,11 +113,11 @@ pub fn verify(path: &Path) -> Result<VerifyReport, ModelError> {
     }
 
     let _guard = tch::no_grad_guard();
-    let network = SongUNet::new(&config, Device::Cpu, 0)?;
+    let network = UNet::blank(config, Device::Cpu)?;
     fixture.check_tensors(&network, path)?;
     for (name, mut tensor) in network.tensors() {
         let dims = tensor.size();
-        tensor.f_copy_(&rule_tensor(&name, &dims))?;
+        set_values(&mut tensor, &rule_tensor(&name, &dims))?;
     }
 
     let mut cases = Vec::with_capacity(fixture.cases.len());
@@ -135,11 +135,9 @@ pub fn verify(path: &Path) -> Result<VerifyReport, ModelError> {
 
 impl Fixture {
     /// The network's configuration: the fixture's keyword arguments and what EDM's wrapper adds.
-    fn config(&self, path: &Path) -> Result<SongUNetConfig, ModelError> {
-        if self.model_type != "SongUNet" {
-            return Err(ModelError::Architecture(self.model_type.clone()));
-        }
+    fn config(&self, path: &Path) -> Result<UNetConfig, ModelError> {
         let mut kwargs = self.model_kwargs.clone();
+        kwargs.insert("model_type".to_owned(), self.model_type.clone().into());
         for (field, value) in [
             ("img_resolution", self.img_resolution),
             ("in_channels", self.img_channels),
@@ -172,7 +170,7 @@ impl Fixture {
     }
 
     /// Whether the network has exactly the tensors that the file lists.
-    fn check_tensors(&self, network: &SongUNet, path: &Path) -> Result<(), ModelError> {
+    fn check_tensors(&self, network: &UNet, path: &Path) -> Result<(), ModelError> {
         let mut ours = network.tensors();
         for (name, found) in &self.tensors {
             let (path, name, found) = (path.to_owned(), name.clone(), found.clone());
@@ -205,7 +203,7 @@ impl Fixture {
     fn deviation(
         &self,
         case: &Case,
-        network: &SongUNet,
+        network: &UNet,
         labels: Option<&Tensor>,
     ) -> Result<f64, String> {
         let sigma = case.sigma;

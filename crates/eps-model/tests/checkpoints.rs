@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, FORMAT_VERSION, Provenance, Storage};
-use eps_model::{Condition, EncoderType, Mode, Precision, SongUNet, SongUNetConfig};
+use eps_model::{Condition, DataMoments, EncoderType, Mode, Precision, SongUNetConfig, UNet};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
 
@@ -26,7 +26,7 @@ fn config() -> CheckpointConfig {
     CheckpointConfig {
         format_version: FORMAT_VERSION,
         name: "test".into(),
-        network: network_config(3),
+        network: network_config(3).into(),
         precondition: Precondition { mode: PreconditionMode::Spectral, sigma_data: 0.71 },
         conditions: vec![Condition::Observation, Condition::NoiseDiagonal],
         interpolant: Interpolant::Edm,
@@ -35,6 +35,7 @@ fn config() -> CheckpointConfig {
         tasks: vec![Task::MotionBlur],
         asked_at: AskedAt::Pivot,
         sigma_y: Some(0.05),
+        data: None,
         provenance: Provenance {
             source: "random".into(),
             licence: "MIT".into(),
@@ -44,10 +45,10 @@ fn config() -> CheckpointConfig {
     }
 }
 
-fn saved(storage: Storage) -> (tempfile::TempDir, PathBuf, SongUNet) {
+fn saved(storage: Storage) -> (tempfile::TempDir, PathBuf, UNet) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("net.safetensors");
-    let network = SongUNet::new(&config().network, Device::Cpu, 5).unwrap();
+    let network = UNet::new(config().network, Device::Cpu, 5).unwrap();
     checkpoint::save(&path, &network, &config(), storage).unwrap();
     (folder, path, network)
 }
@@ -85,6 +86,30 @@ fn licences_that_forbid_commercial_use_are_known() {
     for licence in ["MIT OR Apache-2.0", "CC BY-SA 4.0", "unknown", "NVIDIA Inc."] {
         assert!(!of(licence), "{licence}");
     }
+}
+
+#[test]
+fn data_moments_come_back_and_are_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.safetensors");
+    let network = UNet::new(config().network, Device::Cpu, 5).unwrap();
+    let shape = eps_math::Shape::new(1, 16, 16).unwrap();
+    let third = vec![1.0 / 3.0; 256];
+    let moments =
+        DataMoments { shape, mean: third.clone(), variance: third.clone(), spectrum: third };
+    let precondition = Precondition { mode: PreconditionMode::Wiener, sigma_data: 0.71 };
+    let save = |data: Option<DataMoments>| {
+        let config = CheckpointConfig { precondition, data, ..config() };
+        checkpoint::save(&path, &network, &config, Storage::F32).unwrap();
+        load(&path)
+    };
+    assert_eq!(save(Some(moments.clone())).unwrap().denoiser.data(), Some(&moments));
+    let error = save(None).unwrap_err();
+    assert!(error.contains("wiener has no data moments"), "{error}");
+    let error = save(Some(DataMoments { mean: vec![0.0], ..moments.clone() })).unwrap_err();
+    assert!(error.contains("1 values in \"mean\"") && error.contains("need 256"), "{error}");
+    let error = save(Some(DataMoments { variance: vec![-1.0; 256], ..moments })).unwrap_err();
+    assert!(error.contains("the value -1 in \"variance\""), "{error}");
 }
 
 #[test]
@@ -186,7 +211,7 @@ fn every_departure_is_named() {
 fn weights_that_overflow_are_not_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("net.safetensors");
-    let network = SongUNet::new(&config().network, Device::Cpu, 5).unwrap();
+    let network = UNet::new(config().network, Device::Cpu, 5).unwrap();
     let _guard = tch::no_grad_guard();
     let _ = network.tensors().get_mut("model.map_layer0.bias").unwrap().fill_(1e6);
     let error = checkpoint::save(&path, &network, &config(), Storage::F16).unwrap_err();
@@ -208,20 +233,20 @@ fn a_widened_network_starts_as_the_narrow_one() {
     for (narrow, wide) in
         [(network_config(1), network_config(3)), (residual(1), residual(3)), (skip(1), skip(3))]
     {
-        let narrow = SongUNet::new(&narrow, Device::Cpu, 1).unwrap();
-        let wide = checkpoint::widen(&narrow, &wide, Device::Cpu).unwrap();
+        let narrow = UNet::new(narrow, Device::Cpu, 1).unwrap();
+        let wide = checkpoint::widen(&narrow, &wide.into(), Device::Cpu).unwrap();
         let values = eps_math::rng::Stream::named(0, "x").normals(2 * 3 * 256);
         let x = Tensor::from_slice(&values).view([2, 3, 16, 16]).to_kind(Kind::Float);
         let c_noise = Tensor::from_slice(&[0.1f32, -0.4]);
-        let run = |net: &SongUNet, x: &Tensor| net.forward(x, &c_noise, None, None, Mode::Eval);
+        let run = |net: &UNet, x: &Tensor| net.forward(x, &c_noise, None, None, Mode::Eval);
         let (a, b) = (run(&narrow, &x.narrow(1, 0, 1)), run(&wide, &x));
         // The zero channels only change how a convolution of 27 products is summed.
         let scale = a.abs().max().double_value(&[]);
         let difference = (a - b).abs().max().double_value(&[]);
         assert!(difference <= 1e-5 * scale, "{difference} of {scale}");
     }
-    let narrow = SongUNet::new(&network_config(1), Device::Cpu, 1).unwrap();
-    let deeper = SongUNetConfig { num_blocks: 2, ..network_config(3) };
+    let narrow = UNet::new(network_config(1), Device::Cpu, 1).unwrap();
+    let deeper = SongUNetConfig { num_blocks: 2, ..network_config(3) }.into();
     assert!(checkpoint::widen(&narrow, &deeper, Device::Cpu).is_err());
-    assert!(checkpoint::widen(&narrow, &network_config(1), Device::Cpu).is_ok());
+    assert!(checkpoint::widen(&narrow, &network_config(1).into(), Device::Cpu).is_ok());
 }

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use eps_math::rng::Stream;
 use eps_model::verify::{VERIFY_LIMIT, verify};
-use eps_model::{DecoderType, EncoderType, Mode, ModelError, Precision, SongUNet, SongUNetConfig};
+use eps_model::{
+    DecoderType, DhariwalUNetConfig, EncoderType, Mode, ModelError, PUBLISHED, Precision,
+    SongUNetConfig, UNet, UNetConfig, published,
+};
 use tch::{Device, Kind, Tensor};
 
 fn fixture(name: &str) -> PathBuf {
@@ -25,20 +28,33 @@ fn tiny(in_channels: usize) -> SongUNetConfig {
     }
 }
 
-/// Networks over every option of the two side paths.
-fn variants() -> Vec<SongUNetConfig> {
-    let mut variants = Vec::new();
+/// A small ADM with attention in both levels, with two heads in the lower one.
+fn tiny_adm(in_channels: usize) -> DhariwalUNetConfig {
+    DhariwalUNetConfig {
+        model_channels: 64,
+        channel_mult: vec![1, 2],
+        num_blocks: 1,
+        attn_resolutions: vec![8],
+        dropout: 0.0,
+        ..DhariwalUNetConfig::adm(16, in_channels, 1)
+    }
+}
+
+/// Networks over every option of the two side paths, and ADM.
+fn variants() -> Vec<UNetConfig> {
+    let mut variants = vec![tiny_adm(2).into()];
     for encoder_type in [EncoderType::Standard, EncoderType::Skip, EncoderType::Residual] {
         for decoder_type in [DecoderType::Standard, DecoderType::Skip] {
             for resample_filter in [vec![1.0, 1.0], vec![1.0, 3.0, 3.0, 1.0]] {
                 let channel_mult = vec![1, 2, 2];
-                variants.push(SongUNetConfig {
+                let config = SongUNetConfig {
                     encoder_type,
                     decoder_type,
                     resample_filter,
                     channel_mult,
                     ..tiny(2)
-                });
+                };
+                variants.push(config.into());
             }
         }
     }
@@ -51,8 +67,8 @@ fn normals(name: &str, dims: &[i64]) -> Tensor {
 }
 
 /// A network whose second convolutions are not the tiny ones of EDM's initial weights.
-fn network(config: &SongUNetConfig) -> SongUNet {
-    let network = SongUNet::new(config, Device::Cpu, 1).unwrap();
+fn network(config: impl Into<UNetConfig>) -> UNet {
+    let network = UNet::new(config, Device::Cpu, 1).unwrap();
     let _guard = tch::no_grad_guard();
     for (name, mut tensor) in network.tensors() {
         let dims = tensor.size();
@@ -70,9 +86,11 @@ fn largest(x: &Tensor) -> f64 {
 
 #[test]
 fn edms_outputs_are_met() {
-    for (name, parameters, tensors) in
-        [("ddpmpp_tiny.json", 188_913, 143), ("ncsnpp_tiny.json", 262_515, 196)]
-    {
+    for (name, parameters, tensors) in [
+        ("ddpmpp_tiny.json", 188_913, 143),
+        ("ncsnpp_tiny.json", 262_515, 196),
+        ("adm_tiny.json", 3_295_939, 145),
+    ] {
         let report = verify(&fixture(name)).unwrap();
         assert_eq!((report.parameters, report.tensors), (parameters, tensors));
         assert_eq!(report.cases.len(), 3);
@@ -91,7 +109,7 @@ fn a_wrong_fixture_is_told() {
     let good: serde_json::Value = serde_json::from_str(&text).unwrap();
     type Change = fn(&mut serde_json::Value);
     let cases: [(&str, Change); 9] = [
-        ("\"DhariwalUNet\"", |json| json["model_type"] = "DhariwalUNet".into()),
+        ("\"UNet3\" is not supported", |json| json["model_type"] = "UNet3".into()),
         ("unknown field `depth`", |json| json["model_kwargs"]["depth"] = 3.into()),
         ("num_blocks = 0", |json| json["model_kwargs"]["num_blocks"] = 0.into()),
         ("model.enc.16x16_conv.weight", |json| json["tensors"][5][1][0] = 17.into()),
@@ -131,33 +149,63 @@ fn a_wrong_fixture_is_told() {
 
 #[test]
 fn published_networks_have_their_number_of_parameters() {
-    // EDM's CIFAR-10 networks: the numbers of parameters of the published checkpoints.
-    let cifar = |config: SongUNetConfig| SongUNetConfig {
-        channel_mult: vec![2, 2, 2],
-        augment_dim: 9,
-        dropout: 0.13,
-        ..config
+    let parameters = [
+        61_805_571,
+        62_761_091,
+        61_805_571,
+        62_761_091,
+        55_733_891,
+        56_397_827,
+        55_735_299,
+        // A linear layer from 10 labels to 256 channels more than the unconditional network.
+        56_397_827 + 11 * 256,
+        295_899_267,
+    ];
+    for (name, parameters) in PUBLISHED.into_iter().zip(parameters) {
+        let network = UNet::blank(published(name).unwrap(), Device::Cpu).unwrap();
+        assert_eq!(network.parameter_count(), parameters, "{name}");
+    }
+    assert!(published("edm-ffhq-64x64-uncond").is_none());
+}
+
+#[test]
+fn configurations_name_their_architecture() {
+    let parse = |json| serde_json::from_value::<UNetConfig>(json);
+    let sizes = serde_json::json!({"img_resolution": 16, "in_channels": 1, "out_channels": 1});
+    let with = |field: &str, value: serde_json::Value| {
+        let mut json = sizes.clone();
+        json[field] = value;
+        json
     };
-    let ddpmpp = cifar(SongUNetConfig::ddpmpp(32, 3, 3));
-    let conditional = SongUNetConfig { label_dim: 10, ..ddpmpp.clone() };
-    let ncsnpp = cifar(SongUNetConfig::ncsnpp(32, 3, 3));
-    for (config, parameters) in
-        [(ddpmpp, 55_733_891), (conditional, 55_735_299), (ncsnpp, 56_397_827)]
-    {
-        let network = SongUNet::new(&config, Device::Cpu, 0).unwrap();
-        assert_eq!(network.parameter_count(), parameters);
+    let song: UNetConfig = SongUNetConfig::ddpmpp(16, 1, 1).into();
+    let adm: UNetConfig = DhariwalUNetConfig::adm(16, 1, 1).into();
+    assert_eq!(parse(sizes.clone()).unwrap(), song);
+    assert_eq!(parse(with("model_type", "SongUNet".into())).unwrap(), song);
+    assert_eq!(parse(with("model_type", "DhariwalUNet".into())).unwrap(), adm);
+    for config in [song, adm] {
+        assert_eq!(parse(serde_json::to_value(&config).unwrap()).unwrap(), config);
+    }
+    let mut foreign = with("model_type", "DhariwalUNet".into());
+    foreign["encoder_type"] = "standard".into();
+    for (json, expected) in [
+        (foreign, "unknown field `encoder_type`"),
+        (with("depth", 3.into()), "unknown field `depth`"),
+        (with("model_type", "VPPrecond".into()), "\"VPPrecond\" is not supported"),
+        (with("model_type", 3.into()), "model_type 3 is not supported"),
+    ] {
+        let error = parse(json).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
     }
 }
 
 #[test]
 fn side_paths_have_edms_names() {
-    let names = |config: &SongUNetConfig| SongUNet::new(config, Device::Cpu, 0).unwrap().tensors();
     let config = SongUNetConfig {
         encoder_type: EncoderType::Skip,
         decoder_type: DecoderType::Skip,
         ..tiny(3)
     };
-    let tensors = names(&config);
+    let tensors = UNet::blank(config, Device::Cpu).unwrap().tensors();
     // Resampling alone has no parameters; every level writes an output.
     assert_eq!(tensors["model.enc.8x8_aux_skip.weight"].size(), [8, 3, 1, 1]);
     assert_eq!(tensors["model.dec.8x8_aux_conv.weight"].size(), [1, 16, 3, 3]);
@@ -174,7 +222,8 @@ fn every_size_that_the_levels_divide_runs() {
         attn_resolutions: vec![7],
         ..SongUNetConfig { img_resolution: 28, ..tiny(1) }
     };
-    let network = network(&config);
+    let network = network(config);
+    let config = network.config();
     let c_noise = normals("c", &[2]);
     for [height, width] in [[28, 28], [4, 12], [32, 20]] {
         config.check_size(height as usize, width as usize).unwrap();
@@ -188,7 +237,8 @@ fn every_size_that_the_levels_divide_runs() {
 
 #[test]
 fn wrong_configurations_are_named() {
-    let cases: [(&str, SongUNetConfig); 10] = [
+    let adm = || tiny_adm(1);
+    let song: [(&str, SongUNetConfig); 11] = [
         ("in_channels = 0", tiny(0)),
         ("channel_mult = []", SongUNetConfig { channel_mult: vec![], ..tiny(1) }),
         ("img_resolution = 15", SongUNetConfig { img_resolution: 15, ..tiny(1) }),
@@ -199,9 +249,18 @@ fn wrong_configurations_are_named() {
         ("sum is not 0", SongUNetConfig { resample_filter: vec![1.0, -1.0], ..tiny(1) }),
         ("model_channels = 2", SongUNetConfig { model_channels: 2, ..tiny(1) }),
         ("144 channels", SongUNetConfig { model_channels: 144, ..tiny(1) }),
+        ("channel_mult_noise = 0", SongUNetConfig { channel_mult_noise: 0, ..tiny(1) }),
     ];
-    for (expected, config) in cases {
-        let error = SongUNet::new(&config, Device::Cpu, 0).unwrap_err().to_string();
+    let dhariwal: [(&str, DhariwalUNetConfig); 4] = [
+        ("num_blocks = 0", DhariwalUNetConfig { num_blocks: 0, ..adm() }),
+        ("dropout = 1", DhariwalUNetConfig { dropout: 1.0, ..adm() }),
+        ("channel_mult = []", DhariwalUNetConfig { channel_mult: vec![], ..adm() }),
+        ("3 attention heads", DhariwalUNetConfig { model_channels: 224, ..adm() }),
+    ];
+    let song = song.map(|(expected, config)| (expected, UNetConfig::from(config)));
+    let dhariwal = dhariwal.map(|(expected, config)| (expected, UNetConfig::from(config)));
+    for (expected, config) in song.into_iter().chain(dhariwal) {
+        let error = UNet::new(config, Device::Cpu, 0).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
     let json = serde_json::json!({"img_resolution": 16, "in_channels": 1, "out_channels": 1});
@@ -212,14 +271,14 @@ fn wrong_configurations_are_named() {
 #[test]
 fn initial_weights_depend_on_seed_and_name_alone() {
     let build =
-        |config: &SongUNetConfig, seed| SongUNet::new(config, Device::Cpu, seed).unwrap().tensors();
-    let (a, b, c) = (build(&tiny(1), 1), build(&tiny(1), 1), build(&tiny(1), 2));
-    let deeper = build(&SongUNetConfig { num_blocks: 2, ..tiny(1) }, 1);
+        |config: SongUNetConfig, seed| UNet::new(config, Device::Cpu, seed).unwrap().tensors();
+    let (a, b, c) = (build(tiny(1), 1), build(tiny(1), 1), build(tiny(1), 2));
+    let deeper = build(SongUNetConfig { num_blocks: 2, ..tiny(1) }, 1);
     let name = "model.enc.16x16_block0.conv0.weight";
     assert!(a.iter().all(|(name, tensor)| tensor.equal(&b[name])));
     assert!(!a[name].equal(&c[name]) && a[name].equal(&deeper[name]));
     // EDM's factor 1e-5 on second and output convolutions: F starts at about zero.
-    let network = SongUNet::new(&tiny(1), Device::Cpu, 1).unwrap();
+    let network = UNet::new(tiny(1), Device::Cpu, 1).unwrap();
     let y = network.forward(
         &normals("x", &[1, 1, 16, 16]),
         &normals("c", &[1]),
@@ -231,9 +290,32 @@ fn initial_weights_depend_on_seed_and_name_alone() {
 }
 
 #[test]
+fn adm_starts_at_zero() {
+    let config = DhariwalUNetConfig { label_dim: 5, augment_dim: 9, ..tiny_adm(1) };
+    let network = UNet::new(config, Device::Cpu, 1).unwrap();
+    let y = network.forward(
+        &normals("x", &[1, 1, 16, 16]),
+        &normals("c", &[1]),
+        None,
+        None,
+        Mode::Eval,
+    );
+    assert_eq!(largest(&y), 0.0);
+    for (name, tensor) in network.tensors() {
+        let zero =
+            ["conv1.", "proj.", "out_conv.", "map_augment."].iter().any(|n| name.contains(n))
+                || name.contains("norm") && name.ends_with("bias");
+        assert_eq!(largest(&tensor) == 0.0, zero, "{name}");
+    }
+    // The biases follow the law of the weights: √⅓ √(3/fan_in) at most.
+    let bias = &network.tensors()["model.enc.16x16_block0.conv0.bias"];
+    assert!(largest(bias) <= (1.0f64 / (9.0 * 64.0)).sqrt());
+}
+
+#[test]
 fn the_derivative_is_that_of_the_function() {
     for config in variants() {
-        let network = network(&config);
+        let network = network(config);
         let dims = [1, 2, 16, 16];
         let (x, v) = (normals("x", &dims).to_kind(Kind::Double), normals("v", &dims));
         let (v, u) = (v.to_kind(Kind::Double), normals("u", &[1, 1, 16, 16]));
@@ -257,7 +339,7 @@ fn the_derivative_is_that_of_the_function() {
 #[test]
 fn bf16_follows_f32_and_trains_the_f32_weights() {
     for config in variants() {
-        let network = network(&config);
+        let network = network(config);
         let (x, c_noise) = (normals("x", &[2, 2, 16, 16]), normals("c", &[2]));
         let run = |precision: Precision| {
             let x = x.to_kind(precision.kind());
@@ -282,7 +364,7 @@ fn bf16_follows_f32_and_trains_the_f32_weights() {
 #[test]
 fn items_of_a_batch_do_not_mix() {
     for config in variants() {
-        let network = network(&config);
+        let network = network(config);
         let (x, c_noise) = (normals("x", &[3, 2, 16, 16]), normals("c", &[3]));
         let run = |x: &Tensor, c: &Tensor| network.forward(x, c, None, None, Mode::Eval);
         let together = run(&x, &c_noise);
@@ -297,22 +379,28 @@ fn items_of_a_batch_do_not_mix() {
 
 #[test]
 fn dropout_is_a_function_of_its_stream() {
-    let network = network(&SongUNetConfig { dropout: 0.3, ..tiny(1) });
+    let network = network(SongUNetConfig { dropout: 0.3, ..tiny(1) });
     let (x, c_noise) = (normals("x", &[2, 1, 16, 16]), normals("c", &[2]));
     let run = |mode| network.forward(&x, &c_noise, None, None, mode);
     let train = |step| run(Mode::Train(Stream::new(0, 0, 0, step)));
     assert!(train(1).equal(&train(1)));
     assert!(!train(1).equal(&train(2)));
     assert!(run(Mode::Eval).equal(&run(Mode::Eval)) && !run(Mode::Eval).equal(&train(1)));
-    let without = self::network(&tiny(1));
+    let without = self::network(tiny(1));
     let f = |mode| without.forward(&x, &c_noise, None, None, mode);
     assert!(f(Mode::Eval).equal(&f(Mode::Train(Stream::new(0, 0, 0, 1)))));
 }
 
 #[test]
 fn labels_condition_and_are_dropped_whole() {
-    let config = SongUNetConfig { label_dim: 4, label_dropout: 0.5, augment_dim: 9, ..tiny(1) };
-    let network = network(&config);
+    let song = SongUNetConfig { label_dim: 4, label_dropout: 0.5, augment_dim: 9, ..tiny(1) };
+    let adm =
+        DhariwalUNetConfig { label_dim: 4, label_dropout: 0.5, augment_dim: 9, ..tiny_adm(1) };
+    labels_condition(&network(song));
+    labels_condition(&network(adm));
+}
+
+fn labels_condition(network: &UNet) {
     let n = 16;
     let x = normals("x", &[1, 1, 16, 16]).repeat([n, 1, 1, 1]);
     let c_noise = normals("c", &[1]).repeat([n]);
@@ -342,7 +430,7 @@ fn labels_condition_and_are_dropped_whole() {
 #[should_panic(expected = "the network reads 2 channels")]
 fn wrong_channels_panic_with_both_numbers() {
     let x = normals("x", &[1, 3, 16, 16]);
-    let _ = network(&tiny(2)).forward(&x, &normals("c", &[1]), None, None, Mode::Eval);
+    let _ = network(tiny(2)).forward(&x, &normals("c", &[1]), None, None, Mode::Eval);
 }
 
 #[test]

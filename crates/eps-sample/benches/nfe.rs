@@ -7,8 +7,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use eps_math::rng::Stream;
 use eps_math::{Draw, Level, Precondition, PreconditionMode, Shape, Task};
 use eps_model::{
-    Condition, Measurement, NetworkDenoiser, Precision, SongUNet, SongUNetConfig, TensorOperator,
-    batch,
+    Condition, Measurement, NetworkDenoiser, Precision, SongUNetConfig, TensorOperator, UNet, batch,
 };
 use eps_sample::{Eps, Estimator, NoiseKeys, Prior};
 use tch::{Cuda, Device, Tensor};
@@ -27,7 +26,7 @@ fn denoiser(conditions: Vec<Condition>, device: Device) -> NetworkDenoiser {
         ..SongUNetConfig::ddpmpp(28, channels, 1)
     };
     let precondition = Precondition { mode: PreconditionMode::Spectral, sigma_data: 0.71 };
-    let network = SongUNet::new(&config, device, 0).expect("a valid configuration");
+    let network = UNet::new(config, device, 0).expect("a valid configuration");
     NetworkDenoiser::new(network, precondition, conditions, Precision::F32)
 }
 

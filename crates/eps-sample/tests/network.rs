@@ -5,8 +5,7 @@
 use eps_math::rng::Stream;
 use eps_math::{Draw, Precondition, PreconditionMode, Schedule, Shape, Task};
 use eps_model::{
-    Condition, Measurement, NetworkDenoiser, Precision, SongUNet, SongUNetConfig, TensorOperator,
-    batch,
+    Condition, Measurement, NetworkDenoiser, Precision, SongUNetConfig, TensorOperator, UNet, batch,
 };
 use eps_sample::{Eps, Estimator, NoiseKeys, Prior, Solver};
 use tch::{Device, Kind, Tensor};
@@ -24,7 +23,7 @@ fn denoiser() -> NetworkDenoiser {
         augment_dim: 0,
         ..SongUNetConfig::ddpmpp(16, 3, 1)
     };
-    let network = SongUNet::new(&config, CPU, 0).unwrap();
+    let network = UNet::new(config, CPU, 0).unwrap();
     let _guard = tch::no_grad_guard();
     for (name, mut tensor) in network.tensors() {
         if tensor.dim() > 1 {

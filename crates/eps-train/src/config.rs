@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use eps_math::{Interpolant, Precondition, Task};
-use eps_model::{Condition, Precision, SongUNetConfig};
+use eps_model::{Condition, Precision, UNetConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::{NoiseLaw, TrainError};
@@ -22,7 +22,7 @@ pub struct TrainConfig {
     /// The data set whose training split is used.
     pub dataset: String,
     /// The network; its input channels count those of `conditions`.
-    pub network: SongUNetConfig,
+    pub network: UNetConfig,
     /// The preconditioning.
     pub precondition: Precondition,
     /// The channels that the network reads beside its scaled input.
@@ -42,6 +42,14 @@ pub struct TrainConfig {
     pub start: Option<PathBuf>,
     /// Images a step.
     pub batch: usize,
+    /// Images of a forward and backward pass, where a step's do not fit into memory at once: their
+    /// gradients are summed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
+    /// Whether the activations inside a block are computed again on the way back, which takes less
+    /// memory and a third more time.
+    #[serde(default)]
+    pub gradient_checkpointing: bool,
     /// Number of steps.
     pub steps: u64,
     /// The peak learning rate of Adam.
@@ -167,6 +175,7 @@ impl TrainConfig {
             .map_or((1, 1.0), |(tasks, sigma_y)| (tasks.len(), sigma_y));
         let positive = [
             ("batch", self.batch as f64),
+            ("micro_batch", self.micro_batch.unwrap_or(1) as f64),
             ("steps", self.steps as f64),
             ("checkpoint_every", self.checkpoint_every as f64),
             ("validation_images", self.validation_images as f64),
@@ -187,12 +196,12 @@ impl TrainConfig {
         }
         self.noise_law.validate()?;
         self.network.validate()?;
-        let read: usize =
-            self.conditions.iter().map(|c| c.channels(self.network.out_channels)).sum();
-        if self.network.in_channels != self.network.out_channels + read {
+        let (reads, channels) = (self.network.in_channels(), self.network.out_channels());
+        let conditions: usize = self.conditions.iter().map(|c| c.channels(channels)).sum();
+        if reads != channels + conditions {
             return Err(TrainError::Config {
                 field: "network.in_channels",
-                value: self.network.in_channels as f64,
+                value: reads as f64,
                 range: "the image's channels and those of all conditions",
             });
         }

@@ -25,17 +25,29 @@ pub struct BatchStreams {
     pub seed: u64,
     /// The step, or a number of its own for a validation batch.
     pub batch: u64,
+    /// The position of the first image at hand in the batch, which may come in several parts.
+    pub first: usize,
 }
 
 impl BatchStreams {
     fn stream(&self, position: usize, purpose: Purpose) -> Stream {
-        Stream::new(self.seed, self.batch, position as u64, 1 + purpose as u64)
+        let position = (self.first + position) as u64;
+        Stream::new(self.seed, self.batch, position, 1 + purpose as u64)
     }
 
-    /// The stream of what concerns the batch as a whole: which images, which task, dropout.
+    /// The stream of what concerns the batch as a whole: which images, which task.
     #[must_use]
     pub fn shared(&self) -> Stream {
         Stream::new(self.seed, self.batch, u64::MAX, 0)
+    }
+
+    /// The stream of the dropout of the part at hand.
+    #[must_use]
+    pub fn dropout(&self) -> Stream {
+        match self.first {
+            0 => self.shared(),
+            first => Stream::new(self.seed, self.batch, u64::MAX, first as u64),
+        }
     }
 
     fn normals(&self, purpose: Purpose, batch: usize, shape: Shape) -> Tensor {

@@ -4,8 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
+use eps_math::PreconditionMode;
 use eps_model::atomic::write_atomically;
-use eps_model::{Mode, NetworkDenoiser, SongUNet};
+use eps_model::{DataMoments, Mode, NetworkDenoiser, UNet};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
@@ -75,15 +76,18 @@ pub fn train_until(
 ) -> Result<NetworkDenoiser, TrainError> {
     config.validate()?;
     claim(config, folder)?;
-    let denoiser = match start {
+    let mut denoiser = match start {
         Some(denoiser) => denoiser,
         None => NetworkDenoiser::new(
-            SongUNet::new(&config.network, device, config.seed)?,
+            UNet::new(config.network.clone(), device, config.seed)?,
             config.precondition,
             config.conditions.clone(),
             config.precision,
         ),
     };
+    if config.precondition.mode == PreconditionMode::Wiener && denoiser.data().is_none() {
+        denoiser = denoiser.with_data(DataMoments::of(&images.train)?);
+    }
     let mut optimiser = Optimiser::new(denoiser.network().variables().trainable_variables());
     let state_path = folder.join("state.safetensors");
     let mut run = Run { step: 0, seconds: 0.0, loss_sum: 0.0 };
@@ -98,14 +102,10 @@ pub fn train_until(
     let validation = validation_batches(config, images);
     let mut clock = std::time::Instant::now();
     while run.step < config.steps.min(last_step) {
-        let streams = BatchStreams { seed: config.seed, batch: run.step };
-        let x_0 = draw_images(&images.train, config.batch, streams, device);
-        let value = loss(&denoiser, config, &x_0, streams, Mode::Train(streams.shared()))?;
-        value.backward();
+        let value = accumulate(&denoiser, config, &images.train, run.step, device)?;
         let seen = ((run.step + 1) * config.batch as u64) as f64;
         let average_factor = config.ema.factor(seen, config.batch as f64);
         optimiser.step(run.step, config.learning_rate_at(run.step), average_factor);
-        let value = value.double_value(&[]);
         if !value.is_finite() {
             return Err(TrainError::Diverged { step: run.step, loss: value });
         }
@@ -138,6 +138,31 @@ pub fn train_until(
     bar.finish();
     optimiser.publish_average();
     Ok(denoiser)
+}
+
+/// Adds the gradient of a step's loss to the weights, part by part, and returns the loss.
+fn accumulate(
+    denoiser: &NetworkDenoiser,
+    config: &TrainConfig,
+    images: &Tensor,
+    step: u64,
+    device: Device,
+) -> Result<f64, TrainError> {
+    let whole = BatchStreams { seed: config.seed, batch: step, first: 0 };
+    let indices = draw_indices(images.size()[0] as usize, config.batch, whole);
+    let mut parts = Vec::new();
+    let mut first = 0;
+    for part in indices.chunks(config.micro_batch.unwrap_or(config.batch)) {
+        let streams = BatchStreams { first, ..whole };
+        let x_0 = select(images, part, device);
+        let share = part.len() as f64 / config.batch as f64;
+        let value = loss(denoiser, config, &x_0, streams, Mode::Train(streams.dropout()))? * share;
+        value.backward();
+        parts.push(value.detach());
+        first += part.len();
+    }
+    // Read at the end: reading waits for the device.
+    Ok(Tensor::stack(&parts, 0).sum(Kind::Double).double_value(&[]))
 }
 
 /// Where a run is.
@@ -194,11 +219,8 @@ fn select(images: &Tensor, indices: &[i64], device: Device) -> Tensor {
 }
 
 /// The images of one training batch, drawn uniformly with replacement.
-fn draw_images(images: &Tensor, batch: usize, streams: BatchStreams, device: Device) -> Tensor {
-    let count = images.size()[0] as usize;
-    let indices: Vec<i64> =
-        (0..batch).map(|i| streams.shared().below(1 + i as u64, count) as i64).collect();
-    select(images, &indices, device)
+fn draw_indices(count: usize, batch: usize, streams: BatchStreams) -> Vec<i64> {
+    (0..batch).map(|i| streams.shared().below(1 + i as u64, count) as i64).collect()
 }
 
 /// The first images of the validation split in batches.
@@ -208,7 +230,8 @@ fn validation_batches(config: &TrainConfig, images: &Images) -> Vec<(BatchStream
         .map(|i| {
             let range = i * config.batch..((i + 1) * config.batch).min(count);
             let indices: Vec<i64> = range.map(|index| index as i64).collect();
-            let streams = BatchStreams { seed: config.seed, batch: VALIDATION_BATCHES + i as u64 };
+            let streams =
+                BatchStreams { seed: config.seed, batch: VALIDATION_BATCHES + i as u64, first: 0 };
             (streams, images.validation.index_select(0, &Tensor::from_slice(&indices)))
         })
         .collect()

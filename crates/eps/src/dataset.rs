@@ -32,6 +32,47 @@ pub(crate) fn folders(folder: Option<&Path>) -> Vec<PathBuf> {
     }
 }
 
+/// The name by which what belongs to a data set is kept: of a file, the file's without its ending.
+pub(crate) fn short_name(name: &str) -> &str {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    match file.strip_suffix(".h5").unwrap_or(file) {
+        "fashion-mnist" => "fashion",
+        short => short,
+    }
+}
+
+/// The committed folder of a data set's networks.
+pub(crate) fn networks(name: &str) -> PathBuf {
+    kept(&format!("data/networks/{}", short_name(name)))
+}
+
+/// The committed file of the contenders' constants on a data set.
+pub(crate) fn constants(name: &str) -> PathBuf {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    kept(&format!("data/constants/{}.json", file.strip_suffix(".h5").unwrap_or(file)))
+}
+
+/// The places of the file of a data set's moments, in the order in which they are looked at.
+pub(crate) fn moments(name: &str, folder: Option<&Path>) -> Vec<PathBuf> {
+    match short_name(name) {
+        "fashion" => folders(folder).iter().map(|folder| folder.join("moments.h5")).collect(),
+        short => {
+            let file = format!("{short}.moments.h5");
+            let folder = folder.or(Path::new(name).parent().filter(|path| *path != Path::new("")));
+            match folder {
+                Some(folder) => vec![folder.join(file)],
+                None => vec![kept(&format!(".deps/photos/{file}"))],
+            }
+        }
+    }
+}
+
+/// A path that is kept in the repository, from the working folder or from that of the repository.
+fn kept(path: &str) -> PathBuf {
+    let here = PathBuf::from(path);
+    if here.exists() { here } else { in_repository(path) }
+}
+
 /// A path in the repository that this program was built from.
 pub(crate) fn in_repository(path: &str) -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -41,6 +82,14 @@ pub(crate) fn in_repository(path: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_belongs_to_a_data_set_has_its_name() {
+        assert!(networks("fashion-mnist").ends_with("data/networks/fashion"));
+        assert!(constants("fashion-mnist").ends_with("data/constants/fashion-mnist.json"));
+        assert!(networks("somewhere/faces.h5").ends_with("data/networks/faces"));
+        assert!(constants("somewhere/faces.h5").ends_with("data/constants/faces.json"));
+    }
 
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {

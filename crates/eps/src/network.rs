@@ -32,8 +32,8 @@ pub(crate) fn schedule(config: &CheckpointConfig) -> Schedule {
 
 /// The shape of the images that the network was trained on.
 pub(crate) fn image_shape(config: &CheckpointConfig) -> Shape {
-    let side = config.network.img_resolution;
-    Shape { channels: config.network.out_channels, height: side, width: side }
+    let side = config.network.img_resolution();
+    Shape { channels: config.network.out_channels(), height: side, width: side }
 }
 
 /// Where a network comes from and under which licence, for one line.
@@ -84,7 +84,7 @@ impl Method {
 /// # Errors
 /// Another number of channels, or sides that its levels do not divide.
 pub(crate) fn check_fit(config: &CheckpointConfig, shape: Shape) -> Result<()> {
-    let (found, needed) = (shape.channels, config.network.out_channels);
+    let (found, needed) = (shape.channels, config.network.out_channels());
     let kind = |channels| match channels {
         1 => "1 channel (grey)".to_owned(),
         3 => "3 channels (red, green, blue)".to_owned(),

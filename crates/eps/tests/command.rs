@@ -255,6 +255,18 @@ fn networks_are_shown_and_verified() {
 }
 
 #[test]
+fn a_published_architecture_starts_with_random_weights() {
+    let folder = Folder::new();
+    let init = "model init edm-cifar10-32x32-uncond-vp a/b/prior.safetensors --seed 3";
+    assert!(folder.succeeds(init).contains("55733891 parameters"));
+    let shown = folder.succeeds("model show a/b/prior.safetensors");
+    assert!(shown.contains("\"model_type\": \"SongUNet\""), "{shown}");
+    assert!(shown.contains("\"seed\": 3") && shown.contains("\"sigma_max\": 80.0"), "{shown}");
+    folder.fails(init, 1, &["a/b/prior.safetensors exists already"]);
+    folder.fails("model init edm-lsun b.safetensors", 2, &["edm-imagenet-64x64-cond-adm"]);
+}
+
+#[test]
 fn help_states_units_and_ranges() {
     let folder = Folder::new();
     let help = folder.succeeds("restore --help");
@@ -268,6 +280,7 @@ fn help_states_units_and_ranges() {
         "evaluate",
         "train",
         "model verify",
+        "model init",
         "model show",
         "import",
         "import lpips",

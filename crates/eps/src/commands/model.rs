@@ -2,14 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use eps_data::digest;
-use eps_model::Precision;
+use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
 use eps_model::verify::{VERIFY_LIMIT, verify};
+use eps_model::{PUBLISHED, Precision, UNet, published};
+use serde_json::json;
 use tch::Device;
 
-use crate::network;
+use crate::{network, record};
 
 /// Look at networks.
 #[derive(Debug, Args)]
@@ -29,6 +32,21 @@ enum Command {
         #[arg(value_name = "FILE.json")]
         fixture: PathBuf,
     },
+    /// Write a prior of a published architecture with random initial weights
+    ///
+    /// The preconditioning, the path of the noise and its levels are EDM's: the file is what a training
+    /// starts from that has no published weights to start from.
+    Init {
+        /// The name of EDM's file
+        #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(PUBLISHED))]
+        name: String,
+        /// The file to be made, with its folder
+        #[arg(value_name = "OUT.safetensors")]
+        out: PathBuf,
+        /// The seed of the weights
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
     /// Print the configuration, size and origin of a network
     Show {
         /// The network
@@ -42,6 +60,7 @@ impl Arguments {
     pub(crate) fn run(&self) -> Result<()> {
         match &self.command {
             Command::Verify { fixture } => run_verify(fixture),
+            Command::Init { name, out, seed } => run_init(name, out, *seed),
             Command::Show { network } => run_show(network),
         }
     }
@@ -61,6 +80,27 @@ fn run_verify(path: &Path) -> Result<()> {
         path.display(),
         report.deviation()
     );
+    Ok(())
+}
+
+fn run_init(name: &str, out: &Path, seed: u64) -> Result<()> {
+    ensure!(!out.exists(), "{} exists already: name another file, or remove it", out.display());
+    let network = published(name).with_context(|| format!("no published network {name:?}"))?;
+    let provenance = Provenance {
+        source: "random initial weights, EDM's law (Karras et al. 2022)".to_owned(),
+        licence: env!("CARGO_PKG_LICENSE").to_owned(),
+        command: record::command(),
+        training: json!({ "seed": seed, "steps": 0 }),
+    };
+    let config = CheckpointConfig::edm_prior(name.to_owned(), network.clone(), provenance);
+    if let Some(folder) = out.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    }
+    let network = UNet::new(network, Device::Cpu, seed)?;
+    checkpoint::save(out, &network, &config, Storage::F32)?;
+    println!("{}: {} parameters", out.display(), network.parameter_count());
+    println!("SHA-256 {}", digest::sha256_file(out)?);
     Ok(())
 }
 

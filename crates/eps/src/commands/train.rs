@@ -40,6 +40,9 @@ pub(crate) struct Arguments {
     /// Steps, instead of the configuration's: fewer, to see that everything works
     #[arg(long, value_name = "N", value_parser = count)]
     steps: Option<usize>,
+    /// Two steps on two images, each in a part of its own, to see that everything works
+    #[arg(long, conflicts_with = "steps")]
+    check: bool,
     #[command(flatten)]
     device: DeviceFlags,
 }
@@ -75,7 +78,9 @@ impl Arguments {
         });
         // Weights that started as others stay under their licence.
         let licence = licence.unwrap_or_else(|| env!("CARGO_PKG_LICENSE").to_owned());
+        let data = denoiser.data().cloned();
         let checkpoint = checkpoint_config(&config, &training, licence, record);
+        let checkpoint = CheckpointConfig { data, ..checkpoint };
         let path = self.out.join(format!("{}.safetensors", config.name));
         checkpoint::save(&path, denoiser.network(), &checkpoint, Storage::F16)?;
         println!("{}", path.display());
@@ -95,7 +100,17 @@ impl Arguments {
         let config: TrainConfig = serde_json::from_reader(BufReader::new(file))
             .with_context(|| format!("{path} is no training configuration: correct it there"))?;
         let steps = self.steps.map_or(config.steps, |steps| steps as u64);
-        let config = TrainConfig { steps, ..config };
+        let mut config = TrainConfig { steps, ..config };
+        if self.check {
+            config = TrainConfig {
+                batch: 2,
+                micro_batch: Some(1),
+                steps: 2,
+                checkpoint_every: 1,
+                validation_images: 2,
+                ..config
+            };
+        }
         config.validate().with_context(|| path.to_string())?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         ensure!(
@@ -127,6 +142,10 @@ fn load_start(
         .with_context(|| format!("{} cannot be the start of {:?}", path.display(), config.name))?;
     let conditions = config.conditions.clone();
     let denoiser = NetworkDenoiser::new(network, config.precondition, conditions, config.precision);
+    let denoiser = match start.config.data {
+        Some(data) => denoiser.with_data(data),
+        None => denoiser,
+    };
     Ok((denoiser, start.config.provenance.licence))
 }
 
@@ -154,6 +173,7 @@ fn checkpoint_config(
         tasks: measurements.map_or(vec![], |(tasks, _)| tasks.to_vec()),
         asked_at,
         sigma_y: measurements.map(|(_, sigma_y)| sigma_y),
+        data: None,
         provenance: Provenance {
             source: format!("trained on {}", set.provenance().name),
             licence,
@@ -182,7 +202,7 @@ fn bytes(set: &ImageSet) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eps_model::SongUNet;
+    use eps_model::UNet;
 
     #[test]
     fn a_network_stays_under_the_licence_of_its_start() {
@@ -199,7 +219,7 @@ mod tests {
         let set = ImageSet::new(shape, vec![0; 784], provenance).unwrap();
         let licence = "CC BY-NC-SA 4.0".to_owned();
         let start = checkpoint_config(&config, &set, licence.clone(), Value::Null);
-        let network = SongUNet::new(&config.network, Device::Cpu, 0).unwrap();
+        let network = UNet::new(config.network.clone(), Device::Cpu, 0).unwrap();
         let path = folder.path().join("start.safetensors");
         checkpoint::save(&path, &network, &start, Storage::F16).unwrap();
         assert_eq!(load_start(&path, &config, Device::Cpu).unwrap().1, licence);

@@ -46,8 +46,8 @@ pub(crate) struct Config {
     pub(crate) batch: usize,
     /// The precision of the networks.
     pub(crate) precision: Precision,
-    /// The SHA-256 of the file of the linear estimate's prior.
-    pub(crate) moments: String,
+    /// The SHA-256 of the file of the linear estimate's prior, where that is computed.
+    pub(crate) moments: Option<String>,
     /// The network of LPIPS and of distances between features, where it has been fetched.
     pub(crate) features: Vec<feature_networks::NetworkFile>,
     /// The networks.

@@ -1,6 +1,6 @@
 //! The constants of the contenders on a data set, in one committed file that `eps tune` writes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use eps_math::Task;
@@ -8,10 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::contender::Contender;
 use super::results::write_json;
-use crate::dataset;
-
-/// The committed constants of Fashion-MNIST.
-const COMMITTED: &str = "data/constants/fashion-mnist.json";
 
 /// The constants of the contenders and how they were chosen.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -62,12 +58,6 @@ pub(crate) struct Trial {
 }
 
 impl Constants {
-    /// The committed file of the data set, from the working folder or from that of the repository.
-    pub(crate) fn committed() -> PathBuf {
-        let here = PathBuf::from(COMMITTED);
-        if here.is_file() { here } else { dataset::in_repository(COMMITTED) }
-    }
-
     /// Reads a file; where there is none, nothing is tuned.
     ///
     /// # Errors

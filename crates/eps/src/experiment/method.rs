@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use eps_math::operator::{LinearOperator as _, OperatorSpec};
 use eps_math::pivot::mu_star;
 use eps_math::{Level, LinearMmse, Task};
+use eps_sample::Solver;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -38,6 +39,15 @@ pub(crate) enum Method {
         /// Network calls a sample.
         calls: usize,
     },
+    /// Exact posterior sampling by another solver than the paper's.
+    EpsBy {
+        /// Which network.
+        network: Scope,
+        /// Which solver.
+        by: OtherSolver,
+        /// Network calls a sample.
+        calls: usize,
+    },
     /// A conditional network asked at the state.
     Palette {
         /// Which network.
@@ -66,6 +76,40 @@ pub(crate) enum Method {
     },
 }
 
+/// A solver beside the paper's deterministic Euler steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum OtherSolver {
+    /// EDM's deterministic solver of second order, an odd number of calls.
+    Heun,
+    /// DDIM with η = 1: as much fresh noise as a Markov chain can have.
+    Ddim,
+}
+
+impl OtherSolver {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Heun => "heun",
+            Self::Ddim => "ddim",
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Heun => "Heun's method",
+            Self::Ddim => "DDIM, η = 1",
+        }
+    }
+
+    /// The solver.
+    pub(crate) fn solver(self) -> Solver {
+        match self {
+            Self::Heun => Solver::Heun,
+            Self::Ddim => Solver::Ddim { eta: 1.0 },
+        }
+    }
+}
+
 impl Method {
     /// The name in files.
     pub(crate) fn slug(self) -> String {
@@ -79,6 +123,9 @@ impl Method {
             Self::LinearMmse => "linear-mmse".to_owned(),
             Self::Unconditional { calls } => format!("unconditional-{calls}"),
             Self::Eps { network, calls } => format!("eps{}-{calls}", of(network)),
+            Self::EpsBy { network, by, calls } => {
+                format!("eps{}-{}-{calls}", of(network), by.name())
+            }
             Self::Palette { network, calls } => format!("palette{}-{calls}", of(network)),
             Self::Variant { variant, calls } => format!("{}-{calls}", variant.name),
             Self::ZeroShot { calls } => format!("zero-shot-{calls}"),
@@ -92,6 +139,7 @@ impl Method {
             Self::PseudoInverse | Self::Wiener | Self::LinearMmse => self.slug(),
             Self::Unconditional { .. } => "unconditional".to_owned(),
             Self::Eps { .. } => "eps".to_owned(),
+            Self::EpsBy { by, .. } => format!("eps-{}", by.name()),
             Self::Palette { .. } => "palette".to_owned(),
             Self::Variant { variant, .. } => variant.name.to_owned(),
             Self::ZeroShot { .. } => "zero-shot".to_owned(),
@@ -111,6 +159,7 @@ impl Method {
             Self::LinearMmse => "linear MMSE".to_owned(),
             Self::Unconditional { .. } => "bare denoiser".to_owned(),
             Self::Eps { network, .. } => of("EPS", network),
+            Self::EpsBy { network, by, .. } => format!("{} by {}", of("EPS", network), by.label()),
             Self::Palette { network, .. } => of("Palette", network),
             Self::Variant { variant, .. } => variant.label.to_owned(),
             Self::ZeroShot { .. } => "zero-shot EPS".to_owned(),
@@ -133,6 +182,7 @@ impl Method {
             Self::PseudoInverse | Self::Wiener | Self::LinearMmse => 0,
             Self::Unconditional { calls }
             | Self::Eps { calls, .. }
+            | Self::EpsBy { calls, .. }
             | Self::Palette { calls, .. }
             | Self::Variant { calls, .. }
             | Self::ZeroShot { calls }
@@ -144,7 +194,9 @@ impl Method {
     pub(crate) fn network(self, task: Task) -> Option<(String, NetworkUse)> {
         match self {
             Self::PseudoInverse | Self::Wiener | Self::LinearMmse => None,
-            Self::Eps { network, .. } => Some((network.network(task).to_owned(), NetworkUse::Eps)),
+            Self::Eps { network, .. } | Self::EpsBy { network, .. } => {
+                Some((network.network(task).to_owned(), NetworkUse::Eps))
+            }
             Self::Palette { network, .. } => {
                 Some((format!("palette-{}", network.network(task)), NetworkUse::Palette))
             }

@@ -22,6 +22,7 @@ pub(crate) mod results;
 mod run;
 mod sampler;
 pub(crate) mod scores;
+mod summary;
 pub(crate) mod table;
 pub(crate) mod tune;
 mod variants;

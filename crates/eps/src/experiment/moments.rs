@@ -1,6 +1,6 @@
 //! `eps experiment moments`: mean and covariance of the training images.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
@@ -13,19 +13,22 @@ use faer::Mat;
 
 use crate::dataset;
 
-/// The file's name, in the folders of the data set.
-pub(crate) const FILE: &str = "moments.h5";
+/// The most values of an image whose covariance is computed and inverted.
+pub(crate) const LARGEST: usize = 4096;
 
 /// Computes mean and covariance of the training images, the Gaussian prior of the linear MMSE
 /// estimate.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
+    /// The data set
+    #[arg(long, value_name = "NAME", default_value = "fashion-mnist")]
+    dataset: String,
     /// Folder of the data set [default: where the repository keeps it]
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
-    /// The HDF5 file to write
-    #[arg(long, value_name = "FILE", default_value = "data/fashion-mnist/moments.h5")]
-    out: PathBuf,
+    /// The HDF5 file to write [default: where it is looked for]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -34,15 +37,25 @@ impl Arguments {
     /// # Errors
     /// Training images that are missing, and a file that cannot be written.
     pub(crate) fn run(&self) -> Result<()> {
-        let set = dataset::load("fashion-mnist", Split::Train, self.data.as_deref())?;
+        let set = dataset::load(&self.dataset, Split::Train, self.data.as_deref())?;
         let shape = set.shape();
+        ensure!(
+            shape.len() <= LARGEST,
+            "the covariance of images of shape {shape} has {0} × {0} values: the linear estimate is \
+             left out above {LARGEST} values an image",
+            shape.len()
+        );
+        let out = match &self.out {
+            Some(out) => out.clone(),
+            None => dataset::moments(&self.dataset, self.data.as_deref()).swap_remove(0),
+        };
         let images = (0..set.len()).map(|image| set.to_unit_range(image));
         let (mean, covariance) = sample_moments(shape.len(), images)?;
         let rows = (0..shape.len()).flat_map(|i| (0..shape.len()).map(move |j| (i, j)));
         let covariance = rows.map(|(i, j)| covariance[(i, j)]).collect();
         let count = set.len() as u64;
-        Moments::new(shape, count, mean, covariance, set.provenance().clone())?.write(&self.out)?;
-        println!("{}: mean and covariance of {count} images of shape {shape}", self.out.display());
+        Moments::new(shape, count, mean, covariance, set.provenance().clone())?.write(&out)?;
+        println!("{}: mean and covariance of {count} images of shape {shape}", out.display());
         Ok(())
     }
 }
@@ -58,20 +71,18 @@ pub(crate) struct GaussianPrior {
     pub(crate) sha256: String,
 }
 
-/// The moments of the training images, from the first folder that has the file, for images of a
+/// The moments of the training images, from the first of some files that is there, for images of a
 /// shape.
 ///
 /// # Errors
 /// A file that is missing or damaged, or has moments of other images.
-pub(crate) fn load(folders: &[PathBuf], shape: Shape) -> Result<GaussianPrior> {
-    let found = folders.iter().map(|folder| folder.join(FILE)).find(|path| path.is_file());
-    let path = found.ok_or_else(|| DataError::Missing {
-        path: Path::new(FILE).to_owned(),
-        remedy: "restore data/fashion-mnist from the repository, or make it with `eps experiment \
-                 moments`"
+pub(crate) fn load(paths: &[PathBuf], shape: Shape) -> Result<GaussianPrior> {
+    let path = paths.iter().find(|path| path.is_file()).ok_or_else(|| DataError::Missing {
+        path: paths.first().cloned().unwrap_or_default(),
+        remedy: "restore data from the repository, or make it with `eps experiment moments`"
             .to_owned(),
     })?;
-    let moments = Moments::read(&path).context("cannot read the moments of the training images")?;
+    let moments = Moments::read(path).context("cannot read the moments of the training images")?;
     ensure!(
         moments.shape() == shape,
         "{}: these are moments of images of shape {}, the test images have {shape}: make it again with \
@@ -81,5 +92,5 @@ pub(crate) fn load(folders: &[PathBuf], shape: Shape) -> Result<GaussianPrior> {
     );
     let n = shape.len();
     let covariance = Mat::from_fn(n, n, |i, j| moments.covariance()[i * n + j]);
-    Ok(GaussianPrior { mean: moments.mean().to_vec(), covariance, sha256: sha256_file(&path)? })
+    Ok(GaussianPrior { mean: moments.mean().to_vec(), covariance, sha256: sha256_file(path)? })
 }

@@ -12,22 +12,13 @@ use eps_model::{NetworkDenoiser, Precision};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use crate::{dataset, network};
+use crate::network;
 
 /// The network that restores every task.
 pub(crate) const ALL_TASKS: &str = "all-tasks";
 
 /// The network of images without a measurement.
 pub(crate) const PRIOR: &str = "prior";
-
-/// The folder of the committed networks.
-const COMMITTED: &str = "data/networks/fashion";
-
-/// The folder of the committed networks, from the working folder or from that of the repository.
-pub(crate) fn folder() -> PathBuf {
-    let here = PathBuf::from(COMMITTED);
-    if here.is_dir() { here } else { dataset::in_repository(COMMITTED) }
-}
 
 /// What a network is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -134,7 +125,7 @@ impl NetworkFile {
                 task.name()
             );
         }
-        let (channels, side) = (config.network.out_channels, config.network.img_resolution);
+        let (channels, side) = (config.network.out_channels(), config.network.img_resolution());
         ensure!(
             (channels, side, side) == (shape.channels, shape.height, shape.width),
             "{path}: the network is for images of shape [{channels}, {side}, {side}], these have \

@@ -6,8 +6,8 @@ use anyhow::Result;
 use eps_math::rng::Stream;
 use eps_math::{Draw, Level, Precondition, PreconditionMode, Shape, Task};
 use eps_model::{
-    Denoiser as _, Measurement, NetworkDenoiser, Noise, Precision, Query, SongUNet, SongUNetConfig,
-    TensorOperator, batch, level_fields,
+    Denoiser as _, Measurement, NetworkDenoiser, Noise, Precision, Query, SongUNetConfig,
+    TensorOperator, UNet, batch, level_fields,
 };
 use serde::Serialize;
 use tch::{Cuda, Device, Kind, Tensor};
@@ -53,7 +53,7 @@ impl Overhead {
             ..SongUNetConfig::ddpmpp(SHAPE.height, SHAPE.channels, SHAPE.channels)
         };
         let precondition = Precondition { mode: PreconditionMode::Scalar, sigma_data: 0.5 };
-        let network = SongUNet::new(&config, device, 0)?;
+        let network = UNet::new(config.clone(), device, 0)?;
         let denoiser = NetworkDenoiser::new(network, precondition, vec![], precision);
         let query = Query { mu: &x, level: &level, noise: Noise::Isotropic };
         let denoiser_seconds = median(device, runs, || denoiser.denoise(&query));

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::config::SIGMA_Y;
 use super::contender::Contender;
-use super::method::Method;
+use super::method::{Method, OtherSolver};
 use super::networks::{NetworkUse, Scope};
 use super::profile::Profile;
 use super::variants::{AMORTIZED, EXTREME, FLOW, INPUTS, NOISE_LAW, Variant, WARM_START};
@@ -66,7 +66,7 @@ impl Experiment {
     /// The title of its report.
     pub(crate) fn title(self) -> &'static str {
         match self {
-            Self::Main => "Exact posterior sampling on Fashion-MNIST",
+            Self::Main => "Exact posterior sampling and its contenders",
             Self::Steps => "Quality against network calls",
             Self::ZeroShot => "The frozen prior at the pivot",
             Self::PosteriorMean => "One call against the mean of samples",
@@ -178,7 +178,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The plan of an experiment on some tasks, with the networks of some scopes.
+    /// The plan of an experiment on some tasks, with the networks of some scopes; where one network of a
+    /// kind is enough, it is that of the first scope.
+    ///
+    /// # Panics
+    /// Without a scope.
     pub(crate) fn new(
         experiment: Experiment,
         profile: &Profile,
@@ -189,13 +193,19 @@ impl Plan {
             Experiment::Ood => beyond_training(tasks),
             _ => tasks.iter().copied().map(Setting::of).collect(),
         };
+        let scope = scopes[0];
         let (table, curve) = match experiment {
             Experiment::Main => (main_table(profile, scopes), curve(profile, scopes)),
-            Experiment::Steps => (vec![], steps(profile)),
-            Experiment::ZeroShot => (zero_shot(profile), vec![]),
+            Experiment::Steps => (vec![], steps(profile, scope)),
+            Experiment::ZeroShot => (zero_shot(profile, scope), vec![]),
             Experiment::PosteriorMean => (posterior_mean(profile, scopes), vec![]),
-            Experiment::Ood | Experiment::Calibration => (trained(profile), vec![]),
-            Experiment::Runtime => (runtime(profile), vec![]),
+            Experiment::Ood => (trained(profile, scope), vec![]),
+            Experiment::Calibration => {
+                let mut methods = trained(profile, scope);
+                methods.extend(other_solvers(profile, scope));
+                (methods, vec![])
+            }
+            Experiment::Runtime => (runtime(profile, scope), vec![]),
             Experiment::WarmStart => {
                 let mut methods = vec![Method::ZeroShot { calls: profile.limit(PALETTE_CALLS) }];
                 methods.extend(variants(experiment, profile));
@@ -260,9 +270,13 @@ impl Plan {
 
     /// Keeps the methods of some families alone.
     pub(crate) fn keep(&mut self, families: &[String]) {
-        let kept = |method: &Method| families.contains(&method.name());
-        self.in_table = self.methods[..self.in_table].iter().filter(|m| kept(m)).count();
-        self.methods.retain(kept);
+        self.leave_out(|method| !families.contains(&method.name()));
+    }
+
+    /// Leaves some methods out.
+    pub(crate) fn leave_out(&mut self, left_out: impl Fn(&Method) -> bool) {
+        self.in_table = self.methods[..self.in_table].iter().filter(|m| !left_out(m)).count();
+        self.methods.retain(|method| !left_out(method));
     }
 }
 
@@ -285,10 +299,8 @@ fn main_table(profile: &Profile, scopes: &[Scope]) -> Vec<Method> {
     let mut methods = estimates();
     if profile.contenders {
         methods.extend(contenders(profile));
-    }
-    if profile.contenders {
-        methods
-            .push(Method::Palette { network: Scope::PerTask, calls: profile.limit(PALETTE_CALLS) });
+        let calls = profile.limit(PALETTE_CALLS);
+        methods.push(Method::Palette { network: scopes[0], calls });
     }
     for network in scopes {
         methods.extend(
@@ -308,8 +320,7 @@ fn curve(profile: &Profile, scopes: &[Scope]) -> Vec<Method> {
 }
 
 /// Every method at every number of calls.
-fn steps(profile: &Profile) -> Vec<Method> {
-    let network = Scope::PerTask;
+fn steps(profile: &Profile, network: Scope) -> Vec<Method> {
     let mut methods = estimates();
     for calls in &profile.steps {
         let calls = *calls;
@@ -325,9 +336,8 @@ fn steps(profile: &Profile) -> Vec<Method> {
     methods
 }
 
-fn zero_shot(profile: &Profile) -> Vec<Method> {
+fn zero_shot(profile: &Profile, network: Scope) -> Vec<Method> {
     let calls = profile.limit(PALETTE_CALLS);
-    let network = Scope::PerTask;
     let mut methods = estimates();
     methods.extend([
         Method::ZeroShot { calls },
@@ -345,14 +355,13 @@ fn posterior_mean(profile: &Profile, scopes: &[Scope]) -> Vec<Method> {
         let network = *scope;
         methods.extend([Method::Eps { network, calls: 1 }, Method::Eps { network, calls }]);
     }
-    let network = Scope::PerTask;
+    let network = scopes[0];
     methods.extend([Method::Palette { network, calls: 1 }, Method::Palette { network, calls }]);
     methods
 }
 
 /// The trained methods at the paper's numbers of calls.
-fn trained(profile: &Profile) -> Vec<Method> {
-    let network = Scope::PerTask;
+fn trained(profile: &Profile, network: Scope) -> Vec<Method> {
     let (few, many) = (profile.limit(20), profile.limit(PALETTE_CALLS));
     let mut methods = vec![Method::LinearMmse];
     methods.extend([
@@ -362,6 +371,15 @@ fn trained(profile: &Profile) -> Vec<Method> {
     ]);
     methods.dedup();
     methods
+}
+
+/// EPS by other solvers at the most calls that its own has.
+fn other_solvers(profile: &Profile, network: Scope) -> [Method; 2] {
+    let many = profile.limit(PALETTE_CALLS);
+    [
+        Method::EpsBy { network, by: OtherSolver::Heun, calls: many - (many + 1) % 2 },
+        Method::EpsBy { network, by: OtherSolver::Ddim, calls: many },
+    ]
 }
 
 /// The networks of the experiment at the calls of the profile, beside the linear estimate.
@@ -375,8 +393,8 @@ fn variants(experiment: Experiment, profile: &Profile) -> Vec<Method> {
 }
 
 /// Every method that calls a network, as often as it usually does, beside the bare denoiser.
-fn runtime(profile: &Profile) -> Vec<Method> {
-    let (calls, network) = (profile.limit(PALETTE_CALLS), Scope::PerTask);
+fn runtime(profile: &Profile, network: Scope) -> Vec<Method> {
+    let calls = profile.limit(PALETTE_CALLS);
     let mut methods = vec![
         Method::Unconditional { calls },
         Method::Palette { network, calls },
@@ -435,6 +453,18 @@ mod tests {
         );
         // The curve adds 2, 5, 10 and 50 calls.
         assert_eq!(plan.methods.len() - plan.in_table, 4);
+    }
+
+    #[test]
+    fn one_network_for_all_tasks_is_enough() {
+        let profile: Profile = "full".parse().unwrap();
+        for experiment in [Experiment::Main, Experiment::Steps, Experiment::Calibration] {
+            let plan = Plan::new(experiment, &profile, &Task::ALL, &[Scope::AllTasks]);
+            let names: Vec<String> = plan.networks().into_iter().map(|(name, ..)| name).collect();
+            assert!(
+                names.iter().all(|n| ["prior", "all-tasks", "palette-all-tasks"].contains(&&**n))
+            );
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::config::{Config, Constant};
 use super::constants::Constants;
 use super::method::{Method, Restoration, linear_mmse, pseudo_inverse, wiener};
 use super::moments::{self, GaussianPrior};
-use super::networks::{self, Loss, NetworkFile, NetworkUse, Scope};
+use super::networks::{self, ALL_TASKS, Loss, NetworkFile, NetworkUse, Scope};
 use super::overhead::Overhead;
 use super::plan::{Experiment, Plan, Setting};
 use super::problem::{Problem, test_images};
@@ -52,6 +52,9 @@ pub(crate) struct Arguments {
     /// The precision of the networks: f32, bf16 or f16; everything else is computed in f64
     #[arg(long, default_value = "f32")]
     precision: Precision,
+    /// The data set
+    #[arg(long, value_name = "NAME", default_value = "fashion-mnist")]
+    dataset: String,
     /// Folder of the networks: TASK, all-tasks, palette-TASK and prior, each .safetensors [default:
     /// that of the repository; for experiments that train networks of their own, networks in the
     /// folder of the results]
@@ -64,18 +67,18 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
     /// Folder of the results [default: target/reproduce/fashion for main, else
-    /// target/reproduce/EXPERIMENT]
+    /// target/reproduce/EXPERIMENT; target/reproduce/NAME/EXPERIMENT on another data set]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Tasks, separated by commas: random-inpainting, box-inpainting, super-resolution,
     /// gaussian-blur, motion-blur [default: all]
     #[arg(long, value_name = "TASKS", value_delimiter = ',', value_parser = task)]
     tasks: Vec<Task>,
-    /// Methods, separated by commas: pseudo-inverse, wiener, linear-mmse, eps, palette, zero-shot and
-    /// the contenders dps, daps, ddnm, pigdm, mpgd, ddrm [default: those of the experiment]
+    /// Methods, separated by commas: pseudo-inverse, wiener, linear-mmse, eps, eps-heun, eps-ddim, palette,
+    /// zero-shot and the contenders dps, daps, ddnm, pigdm, mpgd, ddrm [default: those of the experiment]
     #[arg(long, value_name = "METHODS", value_delimiter = ',')]
     methods: Vec<String>,
-    /// Networks of EPS: those of each task, or the one of all tasks [default: both]
+    /// Networks: those of each task, or the one of all tasks [default: both, as far as there are any]
     #[arg(long, value_enum, value_name = "WHICH")]
     network: Option<Scope>,
     /// The split that the images are taken from: test, or validation for choosing between networks
@@ -111,7 +114,7 @@ impl Arguments {
     /// Input that is missing or damaged, output that cannot be written, and in the profile `verify` a
     /// claim that fails.
     pub(crate) fn run(&self, experiment: Experiment) -> Result<()> {
-        let out = self.out.clone().unwrap_or_else(|| folder_of(experiment));
+        let out = self.out.clone().unwrap_or_else(|| folder_of(experiment, &self.dataset));
         let run = Run::prepare(self, experiment, &out)?;
         let results = run.compute()?;
         for task in &results.tasks {
@@ -181,7 +184,6 @@ impl Arguments {
                 | Experiment::Calibration
                 | Experiment::Runtime
         );
-        let two_scopes = matches!(experiment, Experiment::Main | Experiment::PosteriorMean);
         let wrong_samples = |samples| match experiment {
             Experiment::Calibration => samples != calibration::SAMPLES,
             Experiment::Runtime => samples != 1,
@@ -191,7 +193,7 @@ impl Arguments {
             _ if fixed_calls && !self.calls.is_empty() => {
                 "--calls: its methods have their own numbers of calls".to_owned()
             }
-            _ if !two_scopes && self.network.is_some() => {
+            _ if !experiment.variants().is_empty() && self.network.is_some() => {
                 "--network: its networks are given".to_owned()
             }
             Some(samples) if wrong_samples(samples) => {
@@ -227,9 +229,13 @@ impl Arguments {
 }
 
 /// Where an experiment's results go unless a flag says otherwise.
-fn folder_of(experiment: Experiment) -> PathBuf {
-    let name = if experiment == Experiment::Main { "fashion" } else { experiment.name() };
-    PathBuf::from("target/reproduce").join(name)
+fn folder_of(experiment: Experiment, dataset: &str) -> PathBuf {
+    let folder = PathBuf::from("target/reproduce");
+    match (dataset::short_name(dataset), experiment) {
+        (fashion @ "fashion", Experiment::Main) => folder.join(fashion),
+        ("fashion", _) => folder.join(experiment.name()),
+        (other, _) => folder.join(other).join(experiment.name()),
+    }
 }
 
 /// A cell of the experiment: a method on some images of a problem.
@@ -257,7 +263,8 @@ struct Run {
     networks: Vec<(String, NetworkDenoiser)>,
     losses: BTreeMap<String, Vec<Loss>>,
     problems: Vec<Problem>,
-    prior: GaussianPrior,
+    /// The prior of the linear estimates, where images are small enough for them.
+    prior: Option<GaussianPrior>,
     cells: Cells,
 }
 
@@ -273,20 +280,35 @@ impl Run {
             let message = format!("--tasks: {} is about {}", experiment.name(), known.join(", "));
             return Err(UsageError(message).into());
         }
-        let scopes = arguments.network.map_or(vec![Scope::PerTask, Scope::AllTasks], |s| vec![s]);
-        let plan = arguments.plan(experiment, &profile, &tasks, &scopes)?;
-
-        let set = dataset::load("fashion-mnist", arguments.split, arguments.data.as_deref())?;
-        let prior = moments::load(&dataset::folders(arguments.data.as_deref()), set.shape())?;
+        let committed = dataset::networks(&arguments.dataset);
         let folder = arguments.networks.clone().unwrap_or_else(|| {
-            if experiment.variants().is_empty() { networks::folder() } else { out.join("networks") }
+            if experiment.variants().is_empty() { committed.clone() } else { out.join("networks") }
         });
+        let scopes = match arguments.network {
+            Some(scope) => vec![scope],
+            None if tasks.iter().all(|task| NetworkFile::find(&folder, task.name()).is_err())
+                && NetworkFile::find(&folder, ALL_TASKS).is_ok() =>
+            {
+                vec![Scope::AllTasks]
+            }
+            None => vec![Scope::PerTask, Scope::AllTasks],
+        };
+        let mut plan = arguments.plan(experiment, &profile, &tasks, &scopes)?;
+
+        let set = dataset::load(&arguments.dataset, arguments.split, arguments.data.as_deref())?;
+        let prior = if set.shape().len() <= moments::LARGEST {
+            let paths = dataset::moments(&arguments.dataset, arguments.data.as_deref());
+            Some(moments::load(&paths, set.shape())?)
+        } else {
+            plan.leave_out(|method| matches!(method, Method::Wiener | Method::LinearMmse));
+            None
+        };
         let (mut files, mut loaded) = (Vec::new(), Vec::new());
         for (name, network_use, tasks) in plan.networks() {
             // Experiments that train networks of their own start from the committed prior.
             let mut file = match NetworkFile::find(&folder, &name) {
                 Err(_) if network_use == NetworkUse::Prior && !experiment.variants().is_empty() => {
-                    NetworkFile::find(&networks::folder(), &name)?
+                    NetworkFile::find(&committed, &name)?
                 }
                 found => found?,
             };
@@ -295,7 +317,8 @@ impl Run {
             files.push(file);
         }
         let losses = networks::losses(&folder)?;
-        let constants_file = arguments.constants.clone().unwrap_or_else(Constants::committed);
+        let constants_file =
+            arguments.constants.clone().unwrap_or_else(|| dataset::constants(&arguments.dataset));
         let images = test_images(profile.images, set.len())?;
         let problems = plan
             .settings
@@ -323,7 +346,7 @@ impl Run {
             constants: constants(&plan, &Constants::read(&constants_file)?),
             batch,
             precision,
-            moments: prior.sha256.clone(),
+            moments: prior.as_ref().map(|prior| prior.sha256.clone()),
             features: features.files,
             networks: files,
             images,
@@ -384,7 +407,7 @@ impl Run {
     fn key(&self, program: &str, problem: &Problem, method: Method, images: Range<usize>) -> Value {
         let task = problem.setting.task;
         let learnt = match (method, method.network(task)) {
-            (Method::Wiener | Method::LinearMmse, _) => Some(&self.prior.sha256),
+            (Method::Wiener | Method::LinearMmse, _) => self.config.moments.as_ref(),
             (_, Some((name, _))) => {
                 self.config.networks.iter().find(|file| file.name == name).map(|file| &file.sha256)
             }
@@ -471,11 +494,11 @@ impl Run {
         clock: &Clock,
     ) -> Result<Restoration> {
         let (images, task) = (cell.images.clone(), problem.setting.task);
-        let name = match (cell.method, cell.method.network(task)) {
-            (Method::PseudoInverse, _) => return Ok(pseudo_inverse(problem, images)),
-            (Method::Wiener, _) => return Ok(wiener(problem, images, &self.prior)),
-            (_, None) => return linear_mmse(problem, images, &self.prior),
-            (_, Some((name, _))) => name,
+        let name = match (cell.method, cell.method.network(task), &self.prior) {
+            (_, Some((name, _)), _) => name,
+            (Method::Wiener, _, Some(prior)) => return Ok(wiener(problem, images, prior)),
+            (Method::LinearMmse, _, Some(prior)) => return linear_mmse(problem, images, prior),
+            _ => return Ok(pseudo_inverse(problem, images)),
         };
         let found = self.networks.iter().find(|(found, _)| *found == name);
         let (_, network) = found.with_context(|| format!("no network {name}"))?;

@@ -101,9 +101,13 @@ impl Sampler<'_> {
             .iter()
             .flat_map(|image| (0..self.samples as u64).map(|sample| (*image as u64, sample)));
         let keys = NoiseKeys::new(self.seed, items.collect());
+        let solver = match self.method {
+            Method::EpsBy { by, .. } => by.solver(),
+            _ => SOLVER,
+        };
         let walk = |estimator: &dyn Estimator| -> Result<Tensor> {
-            let sigmas = self.schedule.sigmas(SOLVER.steps(self.method.calls())?)?;
-            Ok(SOLVER.sample(estimator, &sigmas, &keys, problem.set.shape(), self.device)?)
+            let sigmas = self.schedule.sigmas(solver.steps(self.method.calls())?)?;
+            Ok(solver.sample(estimator, &sigmas, &keys, problem.set.shape(), self.device)?)
         };
         let (denoiser, measurement) = (&denoiser, &measurement);
         let drawn = match self.method {
@@ -111,7 +115,7 @@ impl Sampler<'_> {
                 bail!("{} draws no samples", self.method.label())
             }
             Method::Unconditional { .. } => walk(&Prior { denoiser })?,
-            Method::Eps { .. } => walk(&Eps { denoiser, measurement })?,
+            Method::Eps { .. } | Method::EpsBy { .. } => walk(&Eps { denoiser, measurement })?,
             Method::Palette { .. } => walk(&Palette { denoiser, measurement })?,
             Method::Variant { variant, calls } => match variant.network_use {
                 NetworkUse::Palette => walk(&Palette { denoiser, measurement })?,

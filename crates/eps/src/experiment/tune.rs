@@ -13,7 +13,7 @@ use indicatif::ProgressBar;
 use super::constants::{Constants, Trial, Tuned};
 use super::contender::Contender;
 use super::method::Method;
-use super::networks::{self, NetworkFile, NetworkUse, PRIOR};
+use super::networks::{NetworkFile, NetworkUse, PRIOR};
 use super::plan::Setting;
 use super::problem::{Problem, test_images};
 use super::results::make_folder;
@@ -45,6 +45,9 @@ pub(crate) struct Arguments {
     /// Seed of operators, measurement noise and samples
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     seed: u64,
+    /// The data set
+    #[arg(long, value_name = "NAME", default_value = "fashion-mnist")]
+    dataset: String,
     /// Folder of the prior [default: that of the repository]
     #[arg(long, value_name = "FOLDER")]
     networks: Option<PathBuf>,
@@ -81,15 +84,15 @@ impl Arguments {
     /// Input that is missing or damaged, a file that cannot be written, and a method all of whose
     /// trials diverge.
     pub(crate) fn run(&self) -> Result<()> {
-        let path = self.constants.clone().unwrap_or_else(Constants::committed);
+        let path = self.constants.clone().unwrap_or_else(|| dataset::constants(&self.dataset));
         if let Some(folder) = path.parent() {
             make_folder(folder)?;
         }
         // What cannot be read or written is better known before the trials than after.
         Constants::read(&path)?.write(&path)?;
         let device = self.device.apply();
-        let set = dataset::load("fashion-mnist", Split::Validation, self.data.as_deref())?;
-        let folder = self.networks.clone().unwrap_or_else(networks::folder);
+        let set = dataset::load(&self.dataset, Split::Validation, self.data.as_deref())?;
+        let folder = self.networks.clone().unwrap_or_else(|| dataset::networks(&self.dataset));
         let mut file = NetworkFile::find(&folder, PRIOR)?;
         let prior = file.load((NetworkUse::Prior, &[]), set.shape(), device, self.precision)?;
         println!("network: {}", file.origin);

@@ -31,7 +31,7 @@ const fn palette(name: &'static str, label: &'static str) -> Variant {
 }
 
 /// What the network reads, and how its input and output are scaled.
-pub(crate) const INPUTS: [Variant; 8] = [
+pub(crate) const INPUTS: [Variant; 10] = [
     palette("state-y", "[x_t, y]"),
     eps("pivot-scalar", "[μ⋆], scalar"),
     eps("pivot-noise-scalar", "[μ⋆, Σ⋆], scalar"),
@@ -40,6 +40,8 @@ pub(crate) const INPUTS: [Variant; 8] = [
     eps("pivot-y-spectral", "[μ⋆, y], spectral"),
     eps("pivot-noise-y-spectral", "[μ⋆, Σ⋆, y], spectral"),
     eps("pivot-noise-y-guarded", "[μ⋆, Σ⋆, y], guarded"),
+    eps("short-guarded", "the same, from a prior of 1,200 steps"),
+    eps("short-wiener", "[μ⋆, Σ⋆, y], Wiener, from such a prior"),
 ];
 
 /// The law of σ_t in training.

@@ -1,7 +1,7 @@
 //! `eps claims`: what results say about each claim of the paper, and about ours.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -9,6 +9,7 @@ use eps_data::atomic::write_atomically;
 use serde_json::Value;
 
 use super::calibration::LEVELS;
+use super::summary;
 
 /// Write a table of claims with what results say about each.
 ///
@@ -22,6 +23,9 @@ pub(crate) struct Arguments {
     /// The Markdown file to write
     #[arg(long, value_name = "FILE", default_value = "docs/claims.md")]
     out: PathBuf,
+    /// A second Markdown file, for the tables of all results
+    #[arg(long, value_name = "FILE")]
+    tables: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -43,29 +47,36 @@ impl Arguments {
             }
             records.push(record);
         }
-        let text = markdown(&Records(records));
-        write_atomically(&self.out, |file| std::io::Write::write_all(file, text.as_bytes()))?;
-        println!("{}", self.out.display());
-        Ok(())
+        let write = |path: &Path, text: &str| -> Result<()> {
+            write_atomically(path, |file| std::io::Write::write_all(file, text.as_bytes()))?;
+            println!("{}", path.display());
+            Ok(())
+        };
+        if let Some(tables) = &self.tables {
+            write(tables, &summary::markdown(&records))?;
+        }
+        write(&self.out, &markdown(&Records(records)))
     }
 }
 
 /// The results of one experiment.
 #[derive(Debug)]
-struct Record {
-    experiment: String,
-    value: Value,
+pub(super) struct Record {
+    /// Its name.
+    pub(super) experiment: String,
+    /// What results.json holds.
+    pub(super) value: Value,
 }
 
 impl Record {
-    fn new(value: Value) -> Result<Self> {
+    pub(super) fn new(value: Value) -> Result<Self> {
         let experiment = value["config"]["experiment"].as_str().context("config.experiment")?;
         let experiment = experiment.to_owned();
         Ok(Self { experiment, value })
     }
 
     /// What was computed: images, samples of each, device.
-    fn size(&self) -> String {
+    pub(super) fn size(&self) -> String {
         let config = &self.value["config"];
         let images = match config["images"].as_array() {
             Some(images) => images.len() as u64,
@@ -75,7 +86,8 @@ impl Record {
         format!("{images} × {samples}")
     }
 
-    fn settings(&self) -> impl Iterator<Item = &Value> {
+    /// The settings of an experiment on networks.
+    pub(super) fn settings(&self) -> impl Iterator<Item = &Value> {
         self.value["tasks"].as_array().into_iter().flatten()
     }
 }
@@ -95,7 +107,7 @@ fn diverged(setting: &Value, cell: &str) -> bool {
 
 /// A score of a row with its spread over seeds, where it has one; none where the row says that it is
 /// to be read with care.
-fn score(row: &Value, metric: &str) -> Option<(f64, f64)> {
+pub(super) fn score(row: &Value, metric: &str) -> Option<(f64, f64)> {
     if row["cautions"].get(metric).is_some() {
         return None;
     }
@@ -497,7 +509,7 @@ fn overhead(record: &Record) -> Finding {
 }
 
 /// The settings of the tournament.
-fn settings_of_oracle(record: &Record) -> impl Iterator<Item = &Value> {
+pub(super) fn settings_of_oracle(record: &Record) -> impl Iterator<Item = &Value> {
     record.value["settings"].as_array().into_iter().flatten()
 }
 

@@ -139,7 +139,7 @@ fn introduction(results: &Results) -> String {
         .collect();
     format!(
         "<header><h1>{}</h1>\
-         <p>Fashion-MNIST, experiment <code>{}</code>. Test images: {}. Posterior samples of each: {}. \
+         <p>{}, experiment <code>{}</code>. Test images: {}. Posterior samples of each: {}. \
          Profile: <code>{}</code>.</p><nav aria-label=\"Contents\"><ul>\
          <li><a href=\"#method\">Method</a></li>\
          <li><a href=\"#claims\">Against the linear estimate</a></li>{links}\
@@ -147,6 +147,7 @@ fn introduction(results: &Results) -> String {
          <li><a href=\"#training\">Training</a></li>\
          <li><a href=\"#record\">Record</a></li></ul></nav></header>\n<main>",
         config.experiment.title(),
+        escape(&config.dataset.name),
         config.experiment.name(),
         config.images.len(),
         config.samples,

@@ -10,7 +10,7 @@ use eps::data::npy::{NpyValues, write_npy};
 use eps::data::png::write_png;
 use eps::math::{Interpolant, Precondition, PreconditionMode, Shape, Task, rng};
 use eps::model::checkpoint::{self, AskedAt, CheckpointConfig, Provenance, Storage};
-use eps::model::{Condition, SongUNet, SongUNetConfig};
+use eps::model::{Condition, SongUNetConfig, UNet};
 use eps::tch::Device;
 use tempfile::TempDir;
 
@@ -133,6 +133,7 @@ impl Folder {
             sigma_max: 80.0,
             tasks: tasks.to_vec(),
             asked_at,
+            data: None,
             sigma_y: (!tasks.is_empty()).then_some(0.05),
             provenance: Provenance {
                 source: "random weights".to_owned(),
@@ -140,9 +141,9 @@ impl Folder {
                 command: "none".to_owned(),
                 training: serde_json::Value::Null,
             },
-            network,
+            network: network.into(),
         };
-        let network = SongUNet::new(&config.network, Device::Cpu, 3).unwrap();
+        let network = UNet::new(config.network.clone(), Device::Cpu, 3).unwrap();
         checkpoint::save(&self.path(name), &network, &config, Storage::F16).unwrap();
     }
 }

@@ -12,7 +12,8 @@ use eps_math::rng::Stream;
 use eps_math::{Interpolant, Level, Precondition, PreconditionMode};
 use eps_model::checkpoint::{self, Checkpoint};
 use eps_model::{
-    Denoiser as _, NetworkDenoiser, Noise, Precision, Query, SongUNet, SongUNetConfig, level_fields,
+    Denoiser as _, DhariwalUNetConfig, NetworkDenoiser, Noise, Precision, Query, SongUNetConfig,
+    UNet, UNetConfig, level_fields,
 };
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
@@ -67,27 +68,36 @@ impl Folder {
     }
 }
 
-fn tiny(config: SongUNetConfig) -> SongUNetConfig {
-    SongUNetConfig {
+/// DDPM++, NCSN++, a conditional DDPM++ and a conditional ADM.
+fn configs() -> [UNetConfig; 4] {
+    let tiny = |config| SongUNetConfig {
         model_channels: 8,
         channel_mult: vec![1, 2],
         num_blocks: 1,
         attn_resolutions: vec![4],
         augment_dim: 9,
         ..config
-    }
-}
-
-/// DDPM++, NCSN++ and a conditional DDPM++.
-fn configs() -> [SongUNetConfig; 3] {
+    };
     let ddpmpp = tiny(SongUNetConfig::ddpmpp(8, 3, 3));
-    let conditional = SongUNetConfig { label_dim: 5, ..ddpmpp.clone() };
-    [ddpmpp, tiny(SongUNetConfig::ncsnpp(8, 3, 3)), conditional]
+    let adm = DhariwalUNetConfig {
+        label_dim: 5,
+        model_channels: 16,
+        channel_mult: vec![1, 2],
+        num_blocks: 1,
+        attn_resolutions: vec![8],
+        ..DhariwalUNetConfig::adm(8, 3, 3)
+    };
+    [
+        ddpmpp.clone().into(),
+        tiny(SongUNetConfig::ncsnpp(8, 3, 3)).into(),
+        SongUNetConfig { label_dim: 5, ..ddpmpp }.into(),
+        adm.into(),
+    ]
 }
 
 /// A network whose output is not near 0, as that of a new one is.
-fn network(config: &SongUNetConfig) -> SongUNet {
-    let network = SongUNet::new(config, Device::Cpu, 7).unwrap();
+fn network(config: &UNetConfig) -> UNet {
+    let network = UNet::new(config.clone(), Device::Cpu, 7).unwrap();
     let _guard = tch::no_grad_guard();
     for (name, mut tensor) in network.tensors() {
         let noise = Stream::named(1, &name).normals(tensor.numel());
@@ -98,7 +108,7 @@ fn network(config: &SongUNetConfig) -> SongUNet {
 }
 
 /// The tensors that EDM's `state_dict` has: those of the network and its resampling filters.
-fn tensors(network: &SongUNet) -> Vec<Named> {
+fn tensors(network: &UNet) -> Vec<Named> {
     let mut tensors: Vec<Named> = network
         .tensors()
         .into_iter()
@@ -107,7 +117,7 @@ fn tensors(network: &SongUNet) -> Vec<Named> {
             (name, dims, Vec::try_from(tensor.flatten(0, -1)).unwrap())
         })
         .collect();
-    let taps = &network.config().resample_filter;
+    let taps = network.config().resample_filter();
     let sum: f64 = taps.iter().sum();
     let filter: Vec<f32> =
         taps.iter().flat_map(|a| taps.iter().map(move |b| (a * b / (sum * sum)) as f32)).collect();
@@ -130,8 +140,9 @@ fn object(class: &str, state: Py) -> Py {
     call("torch_utils.persistence", "_reconstruct_persistent_obj", vec![meta])
 }
 
-/// The module of all tensors whose names start with `prefix`, with further attributes.
-fn module(prefix: &str, tensors: &[Named], attributes: Vec<(&str, Py)>) -> Py {
+/// The module of all tensors whose names start with `prefix`, with further attributes, in a network of
+/// the class `model`.
+fn module(prefix: &str, model: &str, tensors: &[Named], attributes: Vec<(&str, Py)>) -> Py {
     let mut parameters = vec![];
     let mut buffers = vec![("unused", Py::None)];
     let mut parts: BTreeMap<&str, Py> = BTreeMap::new();
@@ -141,7 +152,7 @@ fn module(prefix: &str, tensors: &[Named], attributes: Vec<(&str, Py)>) -> Py {
             Some((part, _)) if parts.contains_key(part) => {}
             Some((part, _)) => {
                 let prefix = format!("{prefix}{part}.");
-                parts.insert(part, module(&prefix, tensors, vec![]));
+                parts.insert(part, module(&prefix, model, tensors, vec![]));
             }
             None if ["freqs", "resample_filter"].contains(&rest) => {
                 buffers.push((rest, embedded(dims, values)));
@@ -162,7 +173,7 @@ fn module(prefix: &str, tensors: &[Named], attributes: Vec<(&str, Py)>) -> Py {
     let state = dict(state.into_iter().chain(attributes));
     let class = match prefix.trim_end_matches('.').rsplit('.').next().unwrap() {
         "" => "EDMPrecond",
-        "model" => "SongUNet",
+        "model" => model,
         "enc" | "dec" => {
             let class = Py::Global("torch.nn.modules.container", "ModuleDict");
             return Py::Object(Box::new(class), Box::new(state));
@@ -190,7 +201,7 @@ fn python(value: serde_json::Value) -> Py {
 
 /// The file of a network, as EDM's training writes it; `change` may change the attributes.
 fn pickle(
-    config: &SongUNetConfig,
+    config: &UNetConfig,
     tensors: &[Named],
     protocol: u8,
     change: impl Fn(&mut BTreeMap<&str, Py>),
@@ -199,19 +210,19 @@ fn pickle(
         panic!()
     };
     let side = kwargs["img_resolution"].clone();
+    let model = kwargs["model_type"].as_str().unwrap().to_owned();
     for name in ["in_channels", "out_channels", "label_dim"] {
         kwargs.remove(name);
     }
     let mut kwargs: Vec<(String, Py)> =
         kwargs.into_iter().map(|(name, value)| (name, python(value))).collect();
-    kwargs.push(("model_type".to_owned(), text("SongUNet")));
-    kwargs.push(("img_channels".to_owned(), int(config.out_channels)));
-    kwargs.push(("label_dim".to_owned(), int(config.label_dim)));
+    kwargs.push(("img_channels".to_owned(), int(config.out_channels())));
+    kwargs.push(("label_dim".to_owned(), int(config.label_dim())));
     kwargs.push(("use_fp16".to_owned(), Py::Bool(false)));
     let mut attributes = BTreeMap::from([
         ("img_resolution", python(side)),
-        ("img_channels", int(config.out_channels)),
-        ("label_dim", int(config.label_dim)),
+        ("img_channels", int(config.out_channels())),
+        ("label_dim", int(config.label_dim())),
         ("use_fp16", Py::Bool(false)),
         ("sigma_min", int(0)),
         ("sigma_max", Py::Float(f64::INFINITY)),
@@ -220,13 +231,13 @@ fn pickle(
         ("_init_kwargs", dict(kwargs)),
     ]);
     change(&mut attributes);
-    let ema = module("", tensors, attributes.into_iter().collect());
+    let ema = module("", &model, tensors, attributes.into_iter().collect());
     let loss = object("EDMLoss", dict([("P_mean", Py::Float(-1.2))]));
     dumps(&dict([("ema", ema), ("loss_fn", loss), ("augment_pipe", Py::None)]), protocol)
 }
 
 /// The tensors of a network, bit for bit.
-fn assert_equal(found: &SongUNet, expected: &SongUNet) {
+fn assert_equal(found: &UNet, expected: &UNet) {
     let (found, expected) = (found.tensors(), expected.tensors());
     assert_eq!(found.len(), expected.len());
     for (name, tensor) in expected {
@@ -274,8 +285,8 @@ fn pickles_of_edm_come_back_bit_for_bit() {
 }
 
 /// Another network of the same tensors.
-fn copy(network: &SongUNet) -> SongUNet {
-    let copy = SongUNet::new(network.config(), Device::Cpu, 0).unwrap();
+fn copy(network: &UNet) -> UNet {
+    let copy = UNet::new(network.config().clone(), Device::Cpu, 0).unwrap();
     let _guard = tch::no_grad_guard();
     for (name, mut tensor) in copy.tensors() {
         tensor.copy_(&network.tensors()[&name]);

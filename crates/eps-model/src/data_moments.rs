@@ -1,0 +1,157 @@
+//! What the Wiener preconditioning knows of the data: mean, pixel variance and power spectrum.
+
+use eps_math::Shape;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use crate::operator::box_mean;
+use crate::{Field, ModelError};
+
+/// Images whose Fourier transforms are held at once.
+const CHUNK: i64 = 1024;
+
+/// The variance below which a direction counts as constant, relative to the mean variance.
+const FLOOR: f64 = 1e-4;
+
+/// Mean and variances of the data, per pixel and per frequency.
+///
+/// # Units
+/// Of images on the scale [-1, 1].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataMoments {
+    /// The shape of an image.
+    pub shape: Shape,
+    /// The mean image, `[C, H, W]`.
+    pub mean: Vec<f64>,
+    /// The variance of each pixel, a mean over channels, `[H, W]`.
+    pub variance: Vec<f64>,
+    /// The variance of each coordinate of the orthonormal 2-D DFT, a mean over channels, `[H, W]`.
+    pub spectrum: Vec<f64>,
+}
+
+impl DataMoments {
+    /// The moments of images in bytes, v ↦ v/127.5 − 1.
+    ///
+    /// # Shapes
+    /// images: `[N, C, H, W]`, N ≥ 1
+    ///
+    /// # Errors
+    /// [`ModelError::Torch`] for a tensor that is no batch of images.
+    pub fn of(images: &Tensor) -> Result<Self, ModelError> {
+        let (count, channels, height, width) = images.size4()?;
+        let sides = [channels, height, width].map(|side| side as usize);
+        let shape = Shape { channels: sides[0], height: sides[1], width: sides[2] };
+        let unit = |start: i64| {
+            let length = CHUNK.min(count - start);
+            images.narrow(0, start, length).to_kind(Kind::Double) / 127.5 - 1.0
+        };
+        let starts = || (0..count).step_by(CHUNK as usize);
+        let sum = |of: &dyn Fn(i64) -> Tensor| {
+            starts().map(of).fold(Tensor::zeros([1], (Kind::Double, Device::Cpu)), |a, b| a + b)
+        };
+        let first = [0i64];
+        let over_images = |x: Tensor| x.sum_dim_intlist(first.as_slice(), false, Kind::Double);
+        let mean = sum(&|start| over_images(unit(start))) / count as f64;
+        let centred = |start| unit(start) - &mean;
+        let per_item = (count * channels) as f64;
+        let axes = [0i64, 1];
+        let over_channels = |x: Tensor| x.sum_dim_intlist(axes.as_slice(), false, Kind::Double);
+        let variance = sum(&|start| over_channels(centred(start).square())) / per_item;
+        let spectrum = sum(&|start| {
+            let coordinates = centred(start).fft_fft2(None::<&[i64]>, [-2i64, -1], "ortho");
+            over_channels(coordinates.abs().square())
+        }) / per_item;
+        let values = |x: &Tensor| Vec::<f64>::try_from(x.flatten(0, -1).contiguous());
+        Ok(Self {
+            shape,
+            mean: values(&mean)?,
+            variance: values(&variance)?,
+            spectrum: values(&spectrum)?,
+        })
+    }
+
+    /// Whether the numbers of values fit the shape and are what moments can be.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let plane = self.shape.plane();
+        for (name, values, needed) in [
+            ("mean", &self.mean, self.shape.len()),
+            ("variance", &self.variance, plane),
+            ("spectrum", &self.spectrum, plane),
+        ] {
+            if values.len() != needed {
+                return Err(format!(
+                    "its data moments have {} values in {name:?}, images of shape {} need {needed}",
+                    values.len(),
+                    self.shape
+                ));
+            }
+            let is_variance = name != "mean";
+            if let Some(value) = values.iter().find(|v| !v.is_finite() || is_variance && **v < 0.0)
+            {
+                return Err(format!("its data moments have the value {value} in {name:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The moments on a device.
+    pub(crate) fn on(&self, device: Device) -> DataFields {
+        let sides = [self.shape.channels, self.shape.height, self.shape.width].map(|s| s as i64);
+        let plane = |values: &[f64]| {
+            let values = Tensor::from_slice(values).view([1, 1, sides[1], sides[2]]);
+            let floor = FLOOR * values.mean(Kind::Double).double_value(&[]);
+            values.clamp_min(floor).to_device(device)
+        };
+        DataFields {
+            mean: Tensor::from_slice(&self.mean)
+                .view([1, sides[0], sides[1], sides[2]])
+                .to_device(device),
+            variance: plane(&self.variance),
+            spectrum: plane(&self.spectrum),
+        }
+    }
+}
+
+/// [`DataMoments`] as tensors, variances of constant directions lifted to 1e-4 of the mean one.
+#[derive(Debug)]
+pub(crate) struct DataFields {
+    /// `[1, C, H, W]`
+    pub(crate) mean: Tensor,
+    /// `[1, 1, H, W]`
+    pub(crate) variance: Tensor,
+    /// `[1, 1, H, W]`
+    pub(crate) spectrum: Tensor,
+}
+
+impl DataFields {
+    /// σ_d of each pixel.
+    pub(crate) fn pixels(&self) -> Field {
+        Field(self.variance.sqrt())
+    }
+
+    /// σ_d of each frequency.
+    pub(crate) fn frequencies(&self) -> Field {
+        Field(self.spectrum.sqrt())
+    }
+
+    /// σ_d of the normalised mean of a k×k block, a mean over all places of the block, and of the
+    /// directions across it, `[1, 2, 1, 1]`.
+    ///
+    /// ```text
+    /// v₀ = k² mean_f S(f) |B(f)|²    v₁ = (k² v̄ − v₀)/(k² − 1)
+    /// ```
+    pub(crate) fn blocks(&self, k: i64) -> Field {
+        let transfer = box_mean(&self.spectrum, k);
+        let area = (k * k) as f64;
+        let mean = (&self.spectrum * transfer.abs().square()).mean(Kind::Double) * area;
+        let rest = (self.variance.mean(Kind::Double) * area - &mean) / (area - 1.0).max(1.0);
+        let rest = rest.clamp_min(0.0).maximum(&(&mean * FLOOR));
+        Field(Tensor::stack(&[mean, rest], 0).view([1, 2, 1, 1]).sqrt())
+    }
+
+    /// One σ_d for every direction.
+    pub(crate) fn single(&self) -> Field {
+        Field(self.variance.mean(Kind::Double).view([1, 1, 1, 1]).sqrt())
+    }
+}

@@ -1,0 +1,133 @@
+//! The resolution levels that EDM's two architectures are built from.
+
+use crate::ModelError;
+use crate::layers::GroupNorm;
+
+/// The fields that [`crate::SongUNetConfig`] and [`crate::DhariwalUNetConfig`] have in common.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Levels<'a> {
+    pub(crate) img_resolution: usize,
+    pub(crate) in_channels: usize,
+    pub(crate) out_channels: usize,
+    pub(crate) label_dim: usize,
+    pub(crate) model_channels: usize,
+    pub(crate) channel_mult: &'a [usize],
+    pub(crate) channel_mult_emb: usize,
+    pub(crate) num_blocks: usize,
+    pub(crate) attn_resolutions: &'a [usize],
+    pub(crate) dropout: f64,
+    pub(crate) label_dropout: f64,
+    /// The channels of the first convolution.
+    pub(crate) first_channels: usize,
+}
+
+impl Levels<'_> {
+    /// The number that both sides of an image must be multiples of.
+    pub(crate) fn size_multiple(&self) -> usize {
+        1 << self.channel_mult.len().saturating_sub(1)
+    }
+
+    /// Whether images of `height` × `width` pixels fit the levels.
+    pub(crate) fn check_size(&self, height: usize, width: usize) -> Result<(), ModelError> {
+        let multiple = self.size_multiple();
+        if [height, width].iter().all(|&side| side > 0 && side % multiple == 0) {
+            return Ok(());
+        }
+        Err(ModelError::ImageSize { height, width, levels: self.channel_mult.len(), multiple })
+    }
+
+    /// Whether a network can be built from these levels.
+    pub(crate) fn validate(&self) -> Result<(), ModelError> {
+        let positive = [
+            ("img_resolution", self.img_resolution),
+            ("in_channels", self.in_channels),
+            ("out_channels", self.out_channels),
+            ("model_channels", self.model_channels),
+            ("channel_mult_emb", self.channel_mult_emb),
+            ("num_blocks", self.num_blocks),
+        ];
+        for (field, value) in positive {
+            require(value > 0, field, value, || "it must be at least 1".to_owned())?;
+        }
+        let levels = self.channel_mult.len();
+        require(
+            (1..=16).contains(&levels) && self.channel_mult.iter().all(|&mult| mult > 0),
+            "channel_mult",
+            format!("{:?}", self.channel_mult),
+            || "it must list 1 to 16 positive multipliers, one a level".to_owned(),
+        )?;
+        require(
+            self.check_size(self.img_resolution, self.img_resolution).is_ok(),
+            "img_resolution",
+            self.img_resolution,
+            || format!("{levels} levels need a multiple of {}", self.size_multiple()),
+        )?;
+        let resolutions: Vec<_> = (0..levels).map(|level| self.img_resolution >> level).collect();
+        for &resolution in self.attn_resolutions {
+            // EDM ignores a resolution that no level has, and its defaults rely on that.
+            require(
+                resolution > 0,
+                "attn_resolutions",
+                format!("{:?}", self.attn_resolutions),
+                || format!("resolutions are positive; the levels have {resolutions:?}"),
+            )?;
+        }
+        for (field, value) in [("dropout", self.dropout), ("label_dropout", self.label_dropout)] {
+            require((0.0..1.0).contains(&value), field, value, || {
+                "it is a probability: at least 0 and below 1".to_owned()
+            })?;
+        }
+        for channels in self.normalised_channels() {
+            let groups = GroupNorm::groups(channels as i64) as usize;
+            require(
+                groups > 0 && channels % groups == 0,
+                "model_channels",
+                self.model_channels,
+                || {
+                    format!(
+                        "with channel_mult {:?} a layer of {channels} channels would be normalised in \
+                     {groups} groups; take a multiple of 32, or of 4 while no layer exceeds 128",
+                        self.channel_mult
+                    )
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The channels of every group normalisation.
+    fn normalised_channels(&self) -> Vec<usize> {
+        let mut cout = self.first_channels;
+        let mut channels = vec![cout];
+        // The skip stack: what the encoder pushes, in its order.
+        let mut skips = vec![cout];
+        for (level, mult) in self.channel_mult.iter().enumerate() {
+            if level > 0 {
+                skips.push(cout);
+            }
+            cout = self.model_channels * mult;
+            skips.extend(std::iter::repeat_n(cout, self.num_blocks));
+            channels.push(cout);
+        }
+        for mult in self.channel_mult.iter().rev() {
+            for _ in 0..=self.num_blocks {
+                channels.push(cout + skips.pop().unwrap_or(0));
+                cout = self.model_channels * mult;
+            }
+        }
+        channels
+    }
+}
+
+/// An error that names the field unless a requirement holds.
+pub(crate) fn require(
+    holds: bool,
+    field: &'static str,
+    value: impl ToString,
+    requirement: impl FnOnce() -> String,
+) -> Result<(), ModelError> {
+    if holds {
+        return Ok(());
+    }
+    Err(ModelError::Config { field, value: value.to_string(), requirement: requirement() })
+}

@@ -1,0 +1,196 @@
+//! The tables of committed results, as one Markdown file.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::verdicts::{Record, score, settings_of_oracle};
+
+/// The scores that are shown, with the number of decimals.
+const SCORES: [(&str, &str, usize); 8] = [
+    ("psnr_db", "PSNR (dB)", 2),
+    ("ssim", "SSIM", 3),
+    ("lpips_alex", "LPIPS", 3),
+    ("fd_alex", "FD-AlexNet", 1),
+    ("energy_score", "energy score", 3),
+    ("mmd2", "MMD²", 4),
+    ("energy_score_alex", "energy score (AlexNet)", 2),
+    ("mmd2_alex", "MMD² (AlexNet)", 4),
+];
+
+/// The whole file.
+pub(super) fn markdown(records: &[Record]) -> String {
+    let mut text = "# Results\n\nWritten by `eps claims --tables` from the committed results; what a row \
+                    is and how it was measured is in [experiments.md](experiments.md). Numbers are means \
+                    over images ± the standard deviation over posterior seeds, all on the test split; a \
+                    score that needs more images than there are is left out. Reading of the results: \
+                    [claims.md](claims.md).\n"
+        .to_owned();
+    for record in records {
+        text += &section(record);
+    }
+    text
+}
+
+fn section(record: &Record) -> String {
+    let (config, environment) = (&record.value["config"], &record.value["environment"]);
+    let revision = of(&environment["revision"]);
+    let mut text = format!(
+        "\n## `{}`\n\n{} (images × samples), {}, precision {}, `{}` at revision {}.\n",
+        record.experiment,
+        record.size(),
+        config["dataset"]["name"].as_str().unwrap_or("exact denoisers"),
+        config["precision"].as_str().unwrap_or("f64"),
+        of(&environment["command"]),
+        revision.get(..10).unwrap_or(&revision),
+    );
+    if record.experiment == "oracle" {
+        text += &tournament(record);
+    }
+    for setting in record.settings() {
+        text += &format!("\n### {}: {}\n\n", record.experiment, of(&setting["name"]));
+        let rows = || ["table", "curve"].into_iter().flat_map(|which| array(&setting[which]));
+        if record.experiment == "calibration" {
+            text += &calibration(setting);
+        }
+        text += &table(&rows().collect::<Vec<_>>());
+        for method in array(&setting["diverged"]) {
+            let line = writeln!(text, "\n{} diverged.", of(&method["cell"]));
+            debug_assert!(line.is_ok(), "writing to a string");
+        }
+    }
+    text
+}
+
+fn of(value: &Value) -> String {
+    value.as_str().unwrap_or("?").to_owned()
+}
+
+fn array(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// Lines of a Markdown table.
+fn lines(headings: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let head: Vec<String> = headings.iter().map(|heading| (*heading).to_owned()).collect();
+    let rule: Vec<String> =
+        (0..headings.len()).map(|i| if i == 0 { "---" } else { "---:" }.to_owned()).collect();
+    let rows: String = rows.map(|row| line(&row)).collect();
+    line(&head) + &line(&rule) + &rows
+}
+
+/// The rows of a setting with the scores that any of them has.
+fn table(rows: &[&Value]) -> String {
+    let shown: Vec<_> = SCORES
+        .into_iter()
+        .filter(|(name, ..)| rows.iter().any(|row| score(row, name).is_some()))
+        .collect();
+    let mut headings = vec!["method", "NFE"];
+    headings.extend(shown.iter().map(|(_, heading, _)| heading));
+    headings.push("ms a sample");
+    let row = |row: &&Value| {
+        let mut cells = vec![of(&row["label"]), row["nfe"].to_string()];
+        for (name, _, decimals) in &shown {
+            cells.push(match score(row, name) {
+                Some((value, 0.0)) => format!("{value:.decimals$}"),
+                Some((value, spread)) => format!("{value:.decimals$} ± {spread:.decimals$}"),
+                None => String::new(),
+            });
+        }
+        cells.push(row["seconds"].as_f64().map_or(String::new(), |s| format!("{:.1}", 1e3 * s)));
+        cells
+    };
+    lines(&headings, rows.iter().map(row))
+}
+
+/// Energy ratios and coverage of every method.
+fn calibration(setting: &Value) -> String {
+    let headings =
+        ["method", "ratio of the truth", "of an eleventh sample", "50 %", "80 %", "90 % covered"];
+    let labels = |row: &Value| {
+        let method = &row["method"];
+        format!("{}, {} calls", method["name"].as_str().unwrap_or("?"), method["calls"])
+    };
+    let row = |row: &Value| {
+        let mut cells = vec![labels(row)];
+        cells.extend(["truth", "held_out"].map(|which| {
+            row["ratios"][which].as_f64().map_or(String::new(), |value| format!("{value:.4}"))
+        }));
+        cells.extend(
+            array(&row["coverage"])
+                .filter_map(Value::as_f64)
+                .map(|covered| format!("{:.1} %", 100.0 * covered)),
+        );
+        cells
+    };
+    lines(&headings, array(&setting["calibration"]).map(row)) + "\n"
+}
+
+/// Sliced W2 of every method at its most calls, a column a setting.
+fn tournament(record: &Record) -> String {
+    let settings: Vec<&Value> = settings_of_oracle(record).collect();
+    let mut headings = vec!["sliced W2 at the most calls"];
+    headings.extend(settings.iter().filter_map(|setting| setting["label"].as_str()));
+    let mut methods: Vec<&str> = Vec::new();
+    for method in settings.iter().flat_map(|setting| array(&setting["methods"])) {
+        let label = method["label"].as_str().unwrap_or("?");
+        if !methods.contains(&label) {
+            methods.push(label);
+        }
+    }
+    let row = |label: &&str| {
+        let mut cells = vec![(*label).to_owned()];
+        cells.extend(settings.iter().map(|setting| {
+            let Some(method) = array(&setting["methods"]).find(|m| m["label"] == **label) else {
+                return String::new();
+            };
+            let last = array(&method["curve"]).last();
+            last.and_then(|point| score(&point["over_measurements"], "sliced_w2"))
+                .map_or("diverged".to_owned(), |(value, spread)| {
+                    format!("{value:.3} ± {spread:.3}")
+                })
+        }));
+        cells
+    };
+    let floor = |setting: &&Value| {
+        setting["claim"]["floor"].as_f64().map_or(String::new(), |value| format!("{value:.3}"))
+    };
+    let mut floors = vec!["two exact sets".to_owned()];
+    floors.extend(settings.iter().map(floor));
+    format!("\n{}", lines(&headings, methods.iter().map(row).chain([floors])))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_row_has_the_scores_that_any_row_has() {
+        let with = json!({"label": "EPS, 20 calls, mean of 3", "nfe": 20, "mean_of": 3, "seconds": 0.0821,
+            "psnr_db": {"mean": 21.337, "standard_deviation": 0.25}, "ssim": 0.8,
+            "features": {"fd_alex": 2.0}, "cautions": {"fd_alex": "few images"}});
+        let without = json!({"label": "A†y", "nfe": 0, "mean_of": null, "psnr_db": 9.0});
+        assert_eq!(
+            table(&[&with, &without]),
+            "| method | NFE | PSNR (dB) | SSIM | ms a sample |\n| --- | ---: | ---: | ---: | ---: |\n\
+             | EPS, 20 calls, mean of 3 | 20 | 21.34 ± 0.25 | 0.800 | 82.1 |\n\
+             | A†y | 0 | 9.00 |  |  |\n"
+        );
+    }
+
+    #[test]
+    fn a_tournament_has_a_column_a_setting() {
+        let method = json!({"label": "EPS", "curve": [
+            {"over_measurements": {"sliced_w2": {"mean": 0.1234, "standard_deviation": 0.01}}}]});
+        let value = json!({"config": {"experiment": "oracle", "measurements": 2, "samples": 5},
+            "environment": {"command": "eps", "revision": "0123456789abcdef"},
+            "settings": [{"label": "plane", "methods": [method], "claim": {"floor": 0.1}}]});
+        let text = markdown(&[Record::new(value).unwrap()]);
+        assert!(text.contains("| EPS | 0.123 ± 0.010 |\n| two exact sets | 0.100 |\n"), "{text}");
+        assert!(text.contains("2 × 5 (images × samples), exact denoisers"), "{text}");
+        assert!(text.contains("at revision 0123456789."), "{text}");
+    }
+}
