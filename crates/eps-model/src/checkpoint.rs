@@ -57,6 +57,27 @@ pub struct CheckpointConfig {
 }
 
 impl CheckpointConfig {
+    /// A prior as EDM trains it: scalar preconditioning with σ_data = 0.5, on EDM's path between the
+    /// noise levels of its sampler, 0.002 and 80 (Karras et al. 2022, table 1).
+    #[must_use]
+    pub fn edm_prior(name: String, network: UNetConfig, provenance: Provenance) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            name,
+            network,
+            precondition: Precondition { mode: PreconditionMode::Scalar, sigma_data: 0.5 },
+            conditions: vec![],
+            interpolant: Interpolant::Edm,
+            sigma_min: 0.002,
+            sigma_max: 80.0,
+            tasks: vec![],
+            asked_at: AskedAt::Pivot,
+            sigma_y: None,
+            data: None,
+            provenance,
+        }
+    }
+
     /// Whether the noise levels are positive and in order.
     fn check_values(&self) -> Result<(), String> {
         let positive = |value: f64| value > 0.0 && value.is_finite();

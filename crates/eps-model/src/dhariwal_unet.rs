@@ -18,7 +18,7 @@ use crate::steps::{Layer, Skip, Steps};
 const CHANNELS_PER_HEAD: i64 = 64;
 
 /// The taps of the resampling filter: the 2×2 mean and the nearest neighbour.
-const TAPS: [f64; 2] = [1.0, 1.0];
+pub(crate) const TAPS: [f64; 2] = [1.0, 1.0];
 
 /// The configuration of EDM's DhariwalUNet: its fields with its defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

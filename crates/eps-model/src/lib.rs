@@ -37,4 +37,4 @@ pub use published::{PUBLISHED, published};
 pub use scripted_prior::{ClassInput, Classes, PriorDescription, ScriptedNetwork, ScriptedPrior};
 pub use song_unet::{DecoderType, EmbeddingType, EncoderType, SongUNetConfig};
 pub use steps::Recomputed;
-pub use unet::{UNet, UNetConfig};
+pub use unet::{UNet, UNetConfig, set_values};

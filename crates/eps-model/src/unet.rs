@@ -11,7 +11,7 @@ use crate::layers::{Mode, Weights, image_size};
 use crate::levels::Levels;
 use crate::mapping::Mapping;
 use crate::steps::{Recomputed, Steps};
-use crate::{DhariwalUNetConfig, ModelError, SongUNetConfig};
+use crate::{DhariwalUNetConfig, ModelError, SongUNetConfig, dhariwal_unet};
 
 /// The configuration of a [`UNet`], its architecture named by EDM's `model_type`.
 ///
@@ -95,6 +95,15 @@ impl UNetConfig {
     /// [`ModelError::ImageSize`] unless both are positive multiples of [`Self::size_multiple`].
     pub fn check_size(&self, height: usize, width: usize) -> Result<(), ModelError> {
         self.levels().check_size(height, width)
+    }
+
+    /// The taps of the filter by which its levels are resampled.
+    #[must_use]
+    pub fn resample_filter(&self) -> &[f64] {
+        match self {
+            Self::SongUNet(config) => &config.resample_filter,
+            Self::DhariwalUNet(_) => &dhariwal_unet::TAPS,
+        }
     }
 
     /// Whether a network can be built from this configuration.
@@ -252,7 +261,13 @@ impl UNet {
 }
 
 /// Replaces the values of one of [`UNet::tensors`] by others of its shape.
-pub(crate) fn set_values(target: &mut Tensor, values: &Tensor) -> Result<(), ModelError> {
+///
+/// # Errors
+/// [`ModelError::Torch`] where there is no memory for them on the network's device.
+///
+/// # Panics
+/// If the shapes differ.
+pub fn set_values(target: &mut Tensor, values: &Tensor) -> Result<(), ModelError> {
     assert_eq!(target.size(), values.size(), "the shape of a parameter");
     let device = target.device();
     let values = values.detach().f_to_kind(Kind::Float)?.f_to_device(device)?;

@@ -20,8 +20,8 @@ use tch::{Device, Tensor};
 pub(crate) fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpoint> {
     checkpoint::load(path, device, precision).with_context(|| {
         format!(
-            "cannot load the network {}, which should be a file of `eps train`, or the description \
-             of a prior named .json",
+            "cannot load the network {}, which should be a file of `eps train` or `eps import`, or the \
+             description of a prior named .json",
             path.display()
         )
     })

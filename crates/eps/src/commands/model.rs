@@ -6,8 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use eps_data::digest;
-use eps_math::{Interpolant, Precondition, PreconditionMode};
-use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Provenance, Storage};
+use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
 use eps_model::verify::{VERIFY_LIMIT, verify};
 use eps_model::{PUBLISHED, Precision, UNet, published};
 use serde_json::json;
@@ -99,26 +98,13 @@ fn run_verify(path: &Path) -> Result<()> {
 fn run_init(name: &str, out: &Path, seed: u64) -> Result<()> {
     ensure!(!out.exists(), "{} exists already: name another file, or remove it", out.display());
     let network = published(name).with_context(|| format!("no published network {name:?}"))?;
-    let config = CheckpointConfig {
-        format_version: checkpoint::FORMAT_VERSION,
-        name: name.to_owned(),
-        network: network.clone(),
-        precondition: Precondition { mode: PreconditionMode::Scalar, sigma_data: 0.5 },
-        conditions: vec![],
-        interpolant: Interpolant::Edm,
-        sigma_min: 0.002,
-        sigma_max: 80.0,
-        tasks: vec![],
-        asked_at: AskedAt::Pivot,
-        sigma_y: None,
-        data: None,
-        provenance: Provenance {
-            source: "random initial weights, EDM's law (Karras et al. 2022)".to_owned(),
-            licence: env!("CARGO_PKG_LICENSE").to_owned(),
-            command: record::command(),
-            training: json!({ "seed": seed, "steps": 0 }),
-        },
+    let provenance = Provenance {
+        source: "random initial weights, EDM's law (Karras et al. 2022)".to_owned(),
+        licence: env!("CARGO_PKG_LICENSE").to_owned(),
+        command: record::command(),
+        training: json!({ "seed": seed, "steps": 0 }),
     };
+    let config = CheckpointConfig::edm_prior(name.to_owned(), network.clone(), provenance);
     if let Some(folder) = out.parent() {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;

@@ -47,8 +47,8 @@ pub(crate) struct Arguments {
     operator: OperatorFlags,
     #[command(flatten)]
     noise: NoiseFlags,
-    /// The network, as `eps train` writes it; or a prior of any origin, by the description of its
-    /// TorchScript module (docs/priors.md)
+    /// The network, as `eps train` or `eps import` writes it; or a prior of any origin, by the description
+    /// of its TorchScript module (docs/priors.md)
     #[arg(long, value_name = "NET.safetensors|PRIOR.json")]
     network: PathBuf,
     /// The class of all images, from 0 on, for a prior that reads one

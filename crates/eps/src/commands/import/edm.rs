@@ -10,14 +10,12 @@ use clap::Args;
 use eps_data::digest;
 use eps_data::pickle::Item;
 use eps_data::pickle::torch::{self, Tensor, TorchFile};
-use eps_math::{Interpolant, Precondition, PreconditionMode};
-use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Provenance, Storage};
-use eps_model::{SongUNetConfig, UNet};
+use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
+use eps_model::{PUBLISHED, UNet, UNetConfig, published, set_values};
 use serde_json::json;
 use tch::Device;
 
 use super::persistent::{self, Wrapped};
-use super::published::{self, Published};
 use crate::{network, progress, record};
 
 /// The licence under which NVIDIA published EDM's networks.
@@ -25,12 +23,6 @@ const EDM_LICENCE: &str = "CC BY-NC-SA 4.0";
 
 /// What is recorded where nobody says under which licence the weights are.
 const UNKNOWN_LICENCE: &str = "unknown";
-
-/// σ_data of EDM's preconditioning, which state dicts do not tell.
-const SIGMA_DATA: f64 = 0.5;
-
-/// The noise levels of EDM's samplers.
-const SIGMA_RANGE: [f64; 2] = [0.002, 80.0];
 
 /// How EDM names the network in its preconditioning; some state dicts leave it out.
 const PREFIX: &str = "model.";
@@ -69,48 +61,54 @@ pub(super) fn import(path: &Path, out: &Path, flags: &Flags) -> Result<()> {
         out.display()
     );
     let bytes = fs::read(path).context("the file cannot be read: check its path")?;
-    let file = TorchFile::read(&bytes)?;
-    let source = Source::of(&file)?;
-    let tensors = source.tensors(&file, bytes.len())?;
-    let given = flags.architecture.as_deref().map(given_architecture).transpose()?;
-    let (config, architecture) = source.config(given, &tensors, &stem(path))?;
-    let network = fill(&config, &tensors)?;
-
-    let sha256 = digest::sha256(&bytes);
-    let [lowest, highest] = source.sigma_range();
-    let checkpoint = CheckpointConfig {
-        format_version: checkpoint::FORMAT_VERSION,
-        name: stem(path),
-        network: config.into(),
-        precondition: Precondition {
-            mode: PreconditionMode::Scalar,
-            sigma_data: source.sigma_data(),
-        },
-        conditions: vec![],
-        interpolant: Interpolant::Edm,
-        sigma_min: lowest,
-        sigma_max: highest,
-        tasks: vec![],
-        asked_at: AskedAt::Pivot,
-        sigma_y: None,
-        data: None,
-        provenance: Provenance {
-            source: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            licence: flags.licence.clone().unwrap_or_else(|| source.licence().to_owned()),
-            command: record::command(),
-            training: json!({ "imported": { "sha256": sha256, "bytes": bytes.len() } }),
-        },
-    };
+    let Converted { network, config, architecture } = convert(path, &bytes, flags)?;
+    drop(bytes);
     let storage = if flags.half { Storage::F16 } else { Storage::F32 };
-    checkpoint::save(out, &network, &checkpoint, storage)?;
+    checkpoint::save(out, &network, &config, storage)?;
     println!("{}  SHA-256 {}", out.display(), digest::sha256_file(out)?);
     println!(
         "{architecture}: {} parameters in {} tensors",
         network.parameter_count(),
         network.tensors().len()
     );
-    println!("{}", network::origin(&checkpoint.provenance));
+    println!("{}", network::origin(&config.provenance));
     Ok(())
+}
+
+/// A network with what its file will say of it.
+#[derive(Debug)]
+pub(super) struct Converted {
+    pub(super) network: UNet,
+    pub(super) config: CheckpointConfig,
+    /// The name of its architecture.
+    architecture: String,
+}
+
+/// Reads the network in the bytes of a file and checks it.
+pub(super) fn convert(path: &Path, bytes: &[u8], flags: &Flags) -> Result<Converted> {
+    let file = TorchFile::read(bytes)?;
+    let source = Source::of(&file)?;
+    let tensors = source.tensors(&file, bytes.len())?;
+    let given = flags.architecture.as_deref().map(given_architecture).transpose()?;
+    let (config, architecture) = source.config(given, &tensors, &stem(path))?;
+    let network = fill(&config, &tensors)?;
+
+    let provenance = Provenance {
+        source: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        licence: flags.licence.clone().unwrap_or_else(|| source.licence().to_owned()),
+        command: record::command(),
+        training: json!({
+            "imported": { "sha256": digest::sha256(bytes), "bytes": bytes.len() }
+        }),
+    };
+    let mut config = CheckpointConfig::edm_prior(stem(path), config, provenance);
+    if let Source::Object(wrapped) = &source {
+        let [lowest, highest] = wrapped.sigma_range;
+        config.precondition.sigma_data = wrapped.sigma_data;
+        config.sigma_min = config.sigma_min.max(lowest);
+        config.sigma_max = config.sigma_max.min(highest);
+    }
+    Ok(Converted { network, config, architecture })
 }
 
 /// A file's name without its ending.
@@ -173,18 +171,13 @@ impl<'s, 'a> Source<'s, 'a> {
     /// The network and the name of its architecture.
     fn config(
         &self,
-        given: Option<(String, SongUNetConfig)>,
+        given: Option<(String, UNetConfig)>,
         tensors: &BTreeMap<String, Tensor<'_>>,
         stem: &str,
-    ) -> Result<(SongUNetConfig, String)> {
+    ) -> Result<(UNetConfig, String)> {
         match (self, given) {
             (Self::Object(wrapped), given) => {
-                ensure!(
-                    wrapped.model_type == "SongUNet",
-                    "the network is a {:?}, which is not supported",
-                    wrapped.model_type
-                );
-                let config: SongUNetConfig = serde_json::from_value(wrapped.kwargs.clone().into())
+                let config: UNetConfig = serde_json::from_value(wrapped.kwargs.clone().into())
                     .context("the arguments of the network are not those of EDM's")?;
                 if let Some((name, given)) = given {
                     ensure!(
@@ -193,29 +186,13 @@ impl<'s, 'a> Source<'s, 'a> {
                         serde_json::to_string(&config)?
                     );
                 }
-                let known = published::all().into_iter().find(|known| known.config == config);
-                let name = known.map_or(&*wrapped.model_type, |known| known.name).to_owned();
+                let known =
+                    PUBLISHED.into_iter().find(|name| published(name) == Some(config.clone()));
+                let name = known.unwrap_or("another network than those published").to_owned();
                 Ok((config, name))
             }
             (Self::StateDict(_), Some((name, config))) => Ok((config, name)),
             (Self::StateDict(_), None) => infer(tensors, stem),
-        }
-    }
-
-    fn sigma_data(&self) -> f64 {
-        match self {
-            Self::Object(wrapped) => wrapped.sigma_data,
-            Self::StateDict(_) => SIGMA_DATA,
-        }
-    }
-
-    fn sigma_range(&self) -> [f64; 2] {
-        let [lowest, highest] = SIGMA_RANGE;
-        match self {
-            Self::Object(Wrapped { sigma_range: [min, max], .. }) => {
-                [lowest.max(*min), highest.min(*max)]
-            }
-            Self::StateDict(_) => SIGMA_RANGE,
         }
     }
 
@@ -228,15 +205,15 @@ impl<'s, 'a> Source<'s, 'a> {
 }
 
 /// The architecture that a flag names.
-fn given_architecture(name: &str) -> Result<(String, SongUNetConfig)> {
-    if let Some(published) = published::all().into_iter().find(|known| known.name == name) {
-        return Ok((name.to_owned(), published.config));
+fn given_architecture(name: &str) -> Result<(String, UNetConfig)> {
+    if let Some(config) = published(name) {
+        return Ok((name.to_owned(), config));
     }
     let path = PathBuf::from(name);
     ensure!(
         path.extension().is_some_and(|ending| ending == "json"),
         "--architecture {name}: known are {}, and a configuration in a file that ends in .json",
-        published::names()
+        PUBLISHED.join(", ")
     );
     let text = fs::read_to_string(&path)
         .with_context(|| format!("--architecture {name}: the file cannot be read"))?;
@@ -246,20 +223,20 @@ fn given_architecture(name: &str) -> Result<(String, SongUNetConfig)> {
 }
 
 /// The published architecture that has these tensors; of several the one called `stem`, or the first.
-fn infer(tensors: &BTreeMap<String, Tensor<'_>>, stem: &str) -> Result<(SongUNetConfig, String)> {
-    let mut fitting: Vec<Published> = vec![];
+fn infer(tensors: &BTreeMap<String, Tensor<'_>>, stem: &str) -> Result<(UNetConfig, String)> {
+    let mut fitting = vec![];
     let mut nearest: Option<(&'static str, Misfit)> = None;
-    for published in published::all() {
-        let misfit = Misfit::of(&shapes(&published.config)?, tensors);
+    for (name, config) in PUBLISHED.into_iter().filter_map(|name| Some((name, published(name)?))) {
+        let misfit = Misfit::of(&shapes(&UNet::blank(config.clone(), Device::Cpu)?), tensors);
         if misfit.count() == 0 {
-            fitting.push(published);
+            fitting.push((config, name.to_owned()));
         } else if nearest.as_ref().is_none_or(|(_, least)| misfit.count() < least.count()) {
-            nearest = Some((published.name, misfit));
+            nearest = Some((name, misfit));
         }
     }
-    let chosen = fitting.iter().position(|published| published.name == stem).unwrap_or(0);
-    if let Some(published) = fitting.get(chosen) {
-        return Ok((published.config.clone(), published.name.to_owned()));
+    let chosen = fitting.iter().position(|(_, name)| name == stem).unwrap_or(0);
+    if !fitting.is_empty() {
+        return Ok(fitting.swap_remove(chosen));
     }
     let nearest = nearest.map(|(name, misfit)| format!("{name}, but {misfit}"));
     bail!(
@@ -270,9 +247,8 @@ fn infer(tensors: &BTreeMap<String, Tensor<'_>>, stem: &str) -> Result<(SongUNet
 }
 
 /// The shapes of a network's tensors.
-fn shapes(config: &SongUNetConfig) -> Result<BTreeMap<String, Vec<i64>>> {
-    let network = UNet::new(config.clone(), Device::Cpu, 0)?;
-    Ok(network.tensors().into_iter().map(|(name, tensor)| (name, tensor.size())).collect())
+fn shapes(network: &UNet) -> BTreeMap<String, Vec<i64>> {
+    network.tensors().into_iter().map(|(name, tensor)| (name, tensor.size())).collect()
 }
 
 /// In what a file's tensors differ from a network's.
@@ -329,9 +305,10 @@ fn is_filter(name: &str) -> bool {
 }
 
 /// The network of a configuration with the tensors of a file, which must be exactly its own.
-fn fill(config: &SongUNetConfig, tensors: &BTreeMap<String, Tensor<'_>>) -> Result<UNet> {
+fn fill(config: &UNetConfig, tensors: &BTreeMap<String, Tensor<'_>>) -> Result<UNet> {
     check_size(config, tensors)?;
-    let shapes = shapes(config)?;
+    let network = UNet::blank(config.clone(), Device::Cpu)?;
+    let shapes = shapes(&network);
     let misfit = Misfit::of(&shapes, tensors);
     ensure!(
         misfit.count() == 0,
@@ -339,14 +316,12 @@ fn fill(config: &SongUNetConfig, tensors: &BTreeMap<String, Tensor<'_>>) -> Resu
          of one network"
     );
     for (name, tensor) in tensors.iter().filter(|(name, _)| is_filter(name)) {
-        check_filter(name, tensor, &config.resample_filter)?;
+        check_filter(name, tensor, config.resample_filter())?;
     }
-    let network = UNet::new(config.clone(), Device::Cpu, 0)?;
     let bar = progress::bar(shapes.len() as u64, "importing", "tensors");
-    let _guard = tch::no_grad_guard();
     for (name, mut target) in network.tensors() {
         let values = tch::Tensor::from_slice(&tensors[&name].values());
-        target.f_copy_(&values.f_view(&shapes[&name][..])?)?;
+        set_values(&mut target, &values.f_view(&shapes[&name][..])?)?;
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -355,15 +330,28 @@ fn fill(config: &SongUNetConfig, tensors: &BTreeMap<String, Tensor<'_>>) -> Resu
 
 /// Fails where a configuration asks for more blocks than there are tensors, or for more channels
 /// than any of them has: such a network may be larger than any memory.
-fn check_size(config: &SongUNetConfig, tensors: &BTreeMap<String, Tensor<'_>>) -> Result<()> {
+fn check_size(config: &UNetConfig, tensors: &BTreeMap<String, Tensor<'_>>) -> Result<()> {
     let most = tensors.values().flat_map(|tensor| tensor.dims()).copied().max().unwrap_or(0);
-    let base = config.model_channels;
-    let factors = [config.channel_mult_emb, config.channel_mult_noise];
-    let widths = config.channel_mult.iter().chain(&factors).map(|mult| base.saturating_mul(*mult));
+    let (base, mults, factors, blocks, others) = match config {
+        UNetConfig::SongUNet(c) => (
+            c.model_channels,
+            &c.channel_mult,
+            [c.channel_mult_emb, c.channel_mult_noise],
+            c.num_blocks,
+            [c.in_channels, c.out_channels, c.label_dim, c.augment_dim],
+        ),
+        UNetConfig::DhariwalUNet(c) => (
+            c.model_channels,
+            &c.channel_mult,
+            [c.channel_mult_emb, 1],
+            c.num_blocks,
+            [c.in_channels, c.out_channels, c.label_dim, c.augment_dim],
+        ),
+    };
+    let widths = mults.iter().chain(&factors).map(|mult| base.saturating_mul(*mult));
     // Frequencies come in pairs.
     let widest = widths.max().unwrap_or(0) / 2;
-    let blocks = config.num_blocks.saturating_mul(config.channel_mult.len());
-    let others = [config.in_channels, config.out_channels, config.label_dim, config.augment_dim];
+    let blocks = blocks.saturating_mul(mults.len());
     ensure!(
         blocks <= tensors.len() && others.into_iter().chain([widest]).all(|width| width <= most),
         "its {} tensors of at most {most} channels are too few for its configuration: {}",

@@ -3,7 +3,6 @@
 mod edm;
 mod lpips;
 mod persistent;
-mod published;
 #[cfg(test)]
 mod tests;
 

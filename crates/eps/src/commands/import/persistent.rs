@@ -45,9 +45,7 @@ pub(super) fn is_persistent(item: Item<'_, '_>) -> bool {
 /// What a pickle says of an `EDMPrecond`.
 #[derive(Debug)]
 pub(super) struct Wrapped<'s, 'a> {
-    /// The class of the network in it.
-    pub(super) model_type: String,
-    /// The arguments of that class.
+    /// The arguments of the network in it, with its class as `model_type`.
     pub(super) kwargs: Map<String, serde_json::Value>,
     /// σ_data of the preconditioning.
     pub(super) sigma_data: f64,
@@ -81,12 +79,7 @@ pub(super) fn read<'s, 'a>(file: &'s TorchFile<'a>, item: Item<'s, 'a>) -> Resul
     for (name, value) in walk.entries(given, "_init_kwargs")? {
         kwargs.insert(name.to_owned(), walk.argument(value, name, DEEPEST_ARGUMENT)?);
     }
-    let model_type = match kwargs.remove("model_type") {
-        Some(serde_json::Value::String(name)) => name,
-        Some(other) => bail!("model_type is {other}, not a text"),
-        None => "DhariwalUNet".to_owned(),
-    };
-    let number = |name: &str| wrapper.number(name);
+    let model_type = kwargs.entry("model_type").or_insert("DhariwalUNet".into()).clone();
     for name in ["use_fp16", "sigma_min", "sigma_max", "sigma_data", "img_channels"] {
         kwargs.remove(name);
     }
@@ -109,15 +102,14 @@ pub(super) fn read<'s, 'a>(file: &'s TorchFile<'a>, item: Item<'s, 'a>) -> Resul
     let model = modules.iter().find_map(|(name, item)| (*name == "model").then_some(*item));
     let model = walk.module(model.context("the network has no part \"model\"")?, "model")?;
     ensure!(
-        model.class == model_type,
-        "the network is a {:?}, its arguments ask for a {model_type:?}",
+        model_type == model.class,
+        "the network is a {:?}, its arguments ask for a {model_type}",
         model.class
     );
     Ok(Wrapped {
-        model_type,
         kwargs,
-        sigma_data: number("sigma_data")?,
-        sigma_range: [number("sigma_min")?, number("sigma_max")?],
+        sigma_data: wrapper.number("sigma_data")?,
+        sigma_range: [wrapper.number("sigma_min")?, wrapper.number("sigma_max")?],
         tensors: walk.tensors(item)?,
     })
 }

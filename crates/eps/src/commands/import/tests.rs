@@ -6,13 +6,14 @@ mod torch_writer;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::edm;
 use clap::Parser as _;
 use eps_math::rng::Stream;
 use eps_math::{Interpolant, Level, Precondition, PreconditionMode};
 use eps_model::checkpoint::{self, Checkpoint};
 use eps_model::{
-    Denoiser as _, NetworkDenoiser, Noise, Precision, Query, SongUNetConfig, UNet, UNetConfig,
-    level_fields,
+    Denoiser as _, DhariwalUNetConfig, NetworkDenoiser, Noise, Precision, Query, SongUNetConfig,
+    UNet, UNetConfig, level_fields,
 };
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
@@ -37,8 +38,8 @@ impl Folder {
         std::fs::write(self.path(name), bytes).unwrap();
     }
 
-    /// Runs `eps import` with paths in the folder; options start with `--`.
-    fn import(&self, arguments: &[&str]) -> Result<(), String> {
+    /// The command line of `eps import` with paths in the folder; options start with `--`.
+    fn line(&self, arguments: &[&str]) -> Result<super::Arguments, String> {
         #[derive(Debug, clap::Parser)]
         struct Line {
             #[command(flatten)]
@@ -51,8 +52,12 @@ impl Folder {
             other => (*other).to_owned(),
         };
         let line = std::iter::once("import".to_owned()).chain(arguments.iter().map(in_folder));
-        let line = Line::try_parse_from(line).map_err(|error| error.to_string())?;
-        line.arguments.run().map_err(|error| format!("{error:#}"))
+        Line::try_parse_from(line).map(|line| line.arguments).map_err(|error| error.to_string())
+    }
+
+    /// Runs `eps import`.
+    fn import(&self, arguments: &[&str]) -> Result<(), String> {
+        self.line(arguments)?.run().map_err(|error| format!("{error:#}"))
     }
 
     /// Imports bytes and reads the network that comes of them.
@@ -63,26 +68,35 @@ impl Folder {
     }
 }
 
-fn tiny(config: SongUNetConfig) -> SongUNetConfig {
-    SongUNetConfig {
+/// DDPM++, NCSN++, a conditional DDPM++ and a conditional ADM.
+fn configs() -> [UNetConfig; 4] {
+    let tiny = |config| SongUNetConfig {
         model_channels: 8,
         channel_mult: vec![1, 2],
         num_blocks: 1,
         attn_resolutions: vec![4],
         augment_dim: 9,
         ..config
-    }
-}
-
-/// DDPM++, NCSN++ and a conditional DDPM++.
-fn configs() -> [SongUNetConfig; 3] {
+    };
     let ddpmpp = tiny(SongUNetConfig::ddpmpp(8, 3, 3));
-    let conditional = SongUNetConfig { label_dim: 5, ..ddpmpp.clone() };
-    [ddpmpp, tiny(SongUNetConfig::ncsnpp(8, 3, 3)), conditional]
+    let adm = DhariwalUNetConfig {
+        label_dim: 5,
+        model_channels: 16,
+        channel_mult: vec![1, 2],
+        num_blocks: 1,
+        attn_resolutions: vec![8],
+        ..DhariwalUNetConfig::adm(8, 3, 3)
+    };
+    [
+        ddpmpp.clone().into(),
+        tiny(SongUNetConfig::ncsnpp(8, 3, 3)).into(),
+        SongUNetConfig { label_dim: 5, ..ddpmpp }.into(),
+        adm.into(),
+    ]
 }
 
 /// A network whose output is not near 0, as that of a new one is.
-fn network(config: &SongUNetConfig) -> UNet {
+fn network(config: &UNetConfig) -> UNet {
     let network = UNet::new(config.clone(), Device::Cpu, 7).unwrap();
     let _guard = tch::no_grad_guard();
     for (name, mut tensor) in network.tensors() {
@@ -103,8 +117,7 @@ fn tensors(network: &UNet) -> Vec<Named> {
             (name, dims, Vec::try_from(tensor.flatten(0, -1)).unwrap())
         })
         .collect();
-    let UNetConfig::SongUNet(config) = network.config() else { panic!("a SongUNet") };
-    let taps = &config.resample_filter;
+    let taps = network.config().resample_filter();
     let sum: f64 = taps.iter().sum();
     let filter: Vec<f32> =
         taps.iter().flat_map(|a| taps.iter().map(move |b| (a * b / (sum * sum)) as f32)).collect();
@@ -127,8 +140,9 @@ fn object(class: &str, state: Py) -> Py {
     call("torch_utils.persistence", "_reconstruct_persistent_obj", vec![meta])
 }
 
-/// The module of all tensors whose names start with `prefix`, with further attributes.
-fn module(prefix: &str, tensors: &[Named], attributes: Vec<(&str, Py)>) -> Py {
+/// The module of all tensors whose names start with `prefix`, with further attributes, in a network of
+/// the class `model`.
+fn module(prefix: &str, model: &str, tensors: &[Named], attributes: Vec<(&str, Py)>) -> Py {
     let mut parameters = vec![];
     let mut buffers = vec![("unused", Py::None)];
     let mut parts: BTreeMap<&str, Py> = BTreeMap::new();
@@ -138,7 +152,7 @@ fn module(prefix: &str, tensors: &[Named], attributes: Vec<(&str, Py)>) -> Py {
             Some((part, _)) if parts.contains_key(part) => {}
             Some((part, _)) => {
                 let prefix = format!("{prefix}{part}.");
-                parts.insert(part, module(&prefix, tensors, vec![]));
+                parts.insert(part, module(&prefix, model, tensors, vec![]));
             }
             None if ["freqs", "resample_filter"].contains(&rest) => {
                 buffers.push((rest, embedded(dims, values)));
@@ -159,7 +173,7 @@ fn module(prefix: &str, tensors: &[Named], attributes: Vec<(&str, Py)>) -> Py {
     let state = dict(state.into_iter().chain(attributes));
     let class = match prefix.trim_end_matches('.').rsplit('.').next().unwrap() {
         "" => "EDMPrecond",
-        "model" => "SongUNet",
+        "model" => model,
         "enc" | "dec" => {
             let class = Py::Global("torch.nn.modules.container", "ModuleDict");
             return Py::Object(Box::new(class), Box::new(state));
@@ -187,7 +201,7 @@ fn python(value: serde_json::Value) -> Py {
 
 /// The file of a network, as EDM's training writes it; `change` may change the attributes.
 fn pickle(
-    config: &SongUNetConfig,
+    config: &UNetConfig,
     tensors: &[Named],
     protocol: u8,
     change: impl Fn(&mut BTreeMap<&str, Py>),
@@ -196,19 +210,19 @@ fn pickle(
         panic!()
     };
     let side = kwargs["img_resolution"].clone();
+    let model = kwargs["model_type"].as_str().unwrap().to_owned();
     for name in ["in_channels", "out_channels", "label_dim"] {
         kwargs.remove(name);
     }
     let mut kwargs: Vec<(String, Py)> =
         kwargs.into_iter().map(|(name, value)| (name, python(value))).collect();
-    kwargs.push(("model_type".to_owned(), text("SongUNet")));
-    kwargs.push(("img_channels".to_owned(), int(config.out_channels)));
-    kwargs.push(("label_dim".to_owned(), int(config.label_dim)));
+    kwargs.push(("img_channels".to_owned(), int(config.out_channels())));
+    kwargs.push(("label_dim".to_owned(), int(config.label_dim())));
     kwargs.push(("use_fp16".to_owned(), Py::Bool(false)));
     let mut attributes = BTreeMap::from([
         ("img_resolution", python(side)),
-        ("img_channels", int(config.out_channels)),
-        ("label_dim", int(config.label_dim)),
+        ("img_channels", int(config.out_channels())),
+        ("label_dim", int(config.label_dim())),
         ("use_fp16", Py::Bool(false)),
         ("sigma_min", int(0)),
         ("sigma_max", Py::Float(f64::INFINITY)),
@@ -217,7 +231,7 @@ fn pickle(
         ("_init_kwargs", dict(kwargs)),
     ]);
     change(&mut attributes);
-    let ema = module("", tensors, attributes.into_iter().collect());
+    let ema = module("", &model, tensors, attributes.into_iter().collect());
     let loss = object("EDMLoss", dict([("P_mean", Py::Float(-1.2))]));
     dumps(&dict([("ema", ema), ("loss_fn", loss), ("augment_pipe", Py::None)]), protocol)
 }
@@ -250,7 +264,7 @@ fn pickles_of_edm_come_back_bit_for_bit() {
             let found = folder.imported(&file, &[]).unwrap();
             assert_equal(found.denoiser.network(), &network);
             let precondition = Precondition { mode: PreconditionMode::Scalar, sigma_data: 0.5 };
-            assert_eq!(found.config.network, config.clone().into());
+            assert_eq!(found.config.network, config);
             assert_eq!(found.config.precondition, precondition);
             assert_eq!(found.config.interpolant, Interpolant::Edm);
             assert_eq!((found.config.sigma_min, found.config.sigma_max), (0.002, 80.0));
@@ -445,7 +459,7 @@ fn tensors_that_share_values_or_names_are_refused() {
 }
 
 #[test]
-fn damaged_files_leave_nothing_behind() {
+fn damaged_files_are_refused() {
     let folder = Folder::new();
     let [config, ..] = configs();
     let network = network(&config);
@@ -460,10 +474,11 @@ fn damaged_files_leave_nothing_behind() {
         (old, &["--architecture", "network.json"]),
         (new, &["--architecture", "network.json"]),
     ] {
+        let line = folder.line(&[&["net.pkl", "out.safetensors"], options].concat()).unwrap();
+        let convert = |bytes: &[u8]| edm::convert("net.pkl".as_ref(), bytes, &line.edm);
+        assert_equal(&convert(&file).unwrap().network, &network);
         for length in (0..file.len()).step_by(97) {
-            let outcome = folder.imported(&file[..length], options);
-            assert!(outcome.is_err(), "{length} of {} bytes", file.len());
-            assert!(!folder.path("out.safetensors").exists());
+            assert!(convert(&file[..length]).is_err(), "{length} of {} bytes", file.len());
         }
         // Changed bytes: a weight may be another, but there is no panic.
         let stream = Stream::named(3, "bytes");
@@ -474,9 +489,7 @@ fn damaged_files_leave_nothing_behind() {
                 let at = (draw(0) * file.len() as f64) as usize;
                 changed[at] = (draw(1) * 256.0) as u8;
             }
-            if folder.imported(&changed, options).is_ok() {
-                std::fs::remove_file(folder.path("out.safetensors")).unwrap();
-            }
+            let _ = convert(&changed);
         }
     }
 }
