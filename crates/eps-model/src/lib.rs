@@ -2,6 +2,7 @@
 
 pub mod atomic;
 pub mod checkpoint;
+mod class_conditional;
 mod data_moments;
 mod denoiser;
 mod device;
@@ -20,6 +21,7 @@ mod steps;
 mod unet;
 pub mod verify;
 
+pub use class_conditional::{ClassConditional, one_hot};
 pub use data_moments::DataMoments;
 pub use denoiser::{Denoiser, Measurement, Noise, Pivot, Query};
 pub use device::{Precision, device, device_name};

@@ -9,7 +9,7 @@ use eps_data::png::{Picture, write_png};
 use eps_data::{Array, MeasurementSet, SampleArchive, digest};
 use eps_math::Shape;
 use eps_math::operator::{LinearOperator as _, Operator};
-use eps_model::{Denoiser, Measurement, NetworkDenoiser, Precision, TensorOperator};
+use eps_model::{ClassConditional, Denoiser, Measurement, Precision, TensorOperator};
 use eps_sample::{NoiseKeys, Solver};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
@@ -49,6 +49,9 @@ pub(crate) struct Arguments {
     /// The network, as `eps train` writes it
     #[arg(long, value_name = "NET.safetensors")]
     network: PathBuf,
+    /// The class of the images, from 0 on, for a network that knows classes [default: none]
+    #[arg(long, value_name = "K")]
+    class: Option<usize>,
     /// Samples of each image, from 1 on
     #[arg(long, value_name = "J", default_value = "8", value_parser = count)]
     samples: usize,
@@ -123,8 +126,15 @@ impl Arguments {
             eprintln!("note: {note}");
         }
         let method = network::method(&network.config);
-        let run = Run { set: &set, denoiser: &network.denoiser, method, device, seed: self.seed };
-        let restored = self.sample(&run, &solver, &sigmas)?;
+        let run = Run { set: &set, method, device, seed: self.seed };
+        let restored = match self.class {
+            Some(class) => {
+                let denoiser = ClassConditional::new(&network.denoiser, &[class])
+                    .with_context(|| format!("--class {class}"))?;
+                self.sample(&run, &denoiser, &solver, &sigmas)?
+            }
+            None => self.sample(&run, &network.denoiser, &solver, &sigmas)?,
+        };
         let config = json!({
             "format_version": FORMAT_VERSION,
             "measurement": {
@@ -142,6 +152,7 @@ impl Arguments {
                 "name": network.config.name,
             },
             "method": method,
+            "class": self.class,
             "solver": solver,
             "schedule": schedule,
             "calls": calls,
@@ -216,7 +227,13 @@ impl Arguments {
     }
 
     /// Draws all samples, batch by batch, after the one-call estimates.
-    fn sample(&self, run: &Run<'_>, solver: &Solver, sigmas: &[f64]) -> Result<Restored> {
+    fn sample(
+        &self,
+        run: &Run<'_>,
+        denoiser: &impl Denoiser,
+        solver: &Solver,
+        sigmas: &[f64],
+    ) -> Result<Restored> {
         let keys = |samples: usize| -> Vec<(u64, u64)> {
             let images = 0..run.set.len() as u64;
             images.flat_map(|i| (0..samples as u64).map(move |j| (i, j))).collect()
@@ -225,7 +242,7 @@ impl Arguments {
         let batches = |keys: &[(u64, u64)]| keys.len().div_ceil(self.batch);
         let calls = batches(&one_call) + batches(&all) * solver.nfe(sigmas.len() - 1);
         let bar = progress::bar(calls as u64, "restoring", "network calls");
-        let denoiser = Watched::new(run.denoiser, &bar);
+        let denoiser = Watched::new(denoiser, &bar);
         let draw = |keys: &[(u64, u64)], solver: &Solver, sigmas: &[f64]| -> Result<Vec<f32>> {
             let batches = keys.chunks(self.batch);
             Ok(batches
@@ -292,7 +309,6 @@ fn check_scale(operator: &Operator, y: &[f64], sigma_y: f64) -> Result<()> {
 /// What a restoration works on.
 struct Run<'a> {
     set: &'a MeasurementSet,
-    denoiser: &'a NetworkDenoiser,
     method: network::Method,
     device: Device,
     seed: u64,
