@@ -24,6 +24,17 @@ pub enum ModelError {
          \"DhariwalUNet\" (ADM)"
     )]
     Architecture(String),
+    /// A class was named to a network that knows none.
+    #[error("the network is unconditional: it knows no classes; ask it without one")]
+    Unconditional,
+    /// A class beyond those that the network knows.
+    #[error("class {class} is unknown: the network's classes are numbered 0 to {last}")]
+    Class {
+        /// The class that was named.
+        class: usize,
+        /// The last class.
+        last: usize,
+    },
     /// Images of a size that the network's levels do not divide.
     #[error(
         "images of {height}x{width} pixels do not fit a network of {levels} levels: \
@@ -114,7 +125,7 @@ pub enum ModelError {
     },
     /// A class that a prior does not know, or none where it needs one.
     #[error("{path}: {reason}", path = path.display())]
-    Class {
+    PriorClass {
         /// The description of the prior.
         path: PathBuf,
         /// What is wrong with the class and which there are.

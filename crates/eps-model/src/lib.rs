@@ -3,6 +3,7 @@
 mod adapted_denoiser;
 pub mod atomic;
 pub mod checkpoint;
+mod class_conditional;
 mod data_moments;
 mod denoiser;
 mod device;
@@ -23,6 +24,7 @@ mod unet;
 pub mod verify;
 
 pub use adapted_denoiser::{AdaptedDenoiser, RawNetwork};
+pub use class_conditional::{ClassConditional, one_hot};
 pub use data_moments::DataMoments;
 pub use denoiser::{Denoiser, Measurement, Noise, Pivot, Query};
 pub use device::{Precision, device, device_name};

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 
 use crate::data_moments::{DataFields, DataMoments};
 use crate::denoiser::differentiated;
-use crate::{Denoiser, Field, Measurement, Mode, Noise, Precision, Query, UNet};
+use crate::{Denoiser, Field, Measurement, Mode, Noise, Precision, Query, Recomputed, UNet};
 
 /// A channel that the network reads beside its scaled input, never scaled by c_in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,8 +139,38 @@ impl NetworkDenoiser {
     /// The raw output of F for a query, `[B, C, H, W]` in the network's precision.
     ///
     /// A network that reads conditions sees zeros for them in a query without a measurement, but for
-    /// the noise diagonal, which is ¼ ln σ_t² there.
-    pub fn raw(&self, query: &Query<'_>, factors: &Factors<'_>, mode: Mode) -> Tensor {
+    /// the noise diagonal, which is ¼ ln σ_t² there. A conditional network without labels sees zeros.
+    ///
+    /// # Shapes
+    /// labels: `[B, label_dim]`
+    pub fn raw(
+        &self,
+        query: &Query<'_>,
+        factors: &Factors<'_>,
+        labels: Option<&Tensor>,
+        mode: Mode,
+    ) -> Tensor {
+        let (x, c_noise) = self.inputs(query, factors);
+        self.network.forward(&x, &c_noise, labels, None, mode)
+    }
+
+    /// [`Self::raw`] with the activations inside blocks computed again on the way back.
+    ///
+    /// # Shapes
+    /// Those of [`Self::raw`].
+    pub fn recomputed(
+        &self,
+        query: &Query<'_>,
+        factors: &Factors<'_>,
+        labels: Option<&Tensor>,
+        mode: Mode,
+    ) -> Recomputed<'_> {
+        let (x, c_noise) = self.inputs(query, factors);
+        self.network.recomputed(&x, &c_noise, labels, None, mode)
+    }
+
+    /// What F reads: images beside conditions, and c_noise.
+    fn inputs(&self, query: &Query<'_>, factors: &Factors<'_>) -> (Tensor, Tensor) {
         let kind = self.precision.kind();
         let mut inputs = vec![factors.input(query.mu).to_kind(kind)];
         for condition in &self.conditions {
@@ -152,7 +182,7 @@ impl NetworkDenoiser {
             .flatten(0, -1)
             .expand([batch], false)
             .to_kind(Kind::Float);
-        self.network.forward(&Tensor::cat(&inputs, 1), &c_noise, None, None, mode)
+        (Tensor::cat(&inputs, 1), c_noise)
     }
 }
 
@@ -185,17 +215,32 @@ fn condition_tensor(condition: Condition, query: &Query<'_>) -> Tensor {
 }
 
 impl NetworkDenoiser {
-    fn answer(&self, query: &Query<'_>) -> Tensor {
+    fn answer(&self, query: &Query<'_>, labels: Option<&Tensor>) -> Tensor {
         let factors = self.factors(query);
-        let raw = self.raw(query, &factors, Mode::Eval).to_kind(Kind::Double);
+        let raw = self.raw(query, &factors, labels, Mode::Eval).to_kind(Kind::Double);
         factors.answer(query.mu, &raw)
+    }
+
+    /// [`Denoiser::denoise`] for images with class labels.
+    pub(crate) fn denoise_labelled(&self, query: &Query<'_>, labels: Option<&Tensor>) -> Tensor {
+        let _guard = tch::no_grad_guard();
+        self.answer(query, labels)
+    }
+
+    /// [`Denoiser::denoise_vjp`] for images with class labels.
+    pub(crate) fn vjp_labelled(
+        &self,
+        query: &Query<'_>,
+        labels: Option<&Tensor>,
+        cotangent: &dyn Fn(&Tensor) -> Tensor,
+    ) -> (Tensor, Tensor) {
+        differentiated(query, cotangent, |query| self.answer(query, labels))
     }
 }
 
 impl Denoiser for NetworkDenoiser {
     fn denoise(&self, query: &Query<'_>) -> Tensor {
-        let _guard = tch::no_grad_guard();
-        self.answer(query)
+        self.denoise_labelled(query, None)
     }
 
     fn denoise_vjp(
@@ -203,7 +248,7 @@ impl Denoiser for NetworkDenoiser {
         query: &Query<'_>,
         cotangent: &dyn Fn(&Tensor) -> Tensor,
     ) -> (Tensor, Tensor) {
-        differentiated(query, cotangent, |query| self.answer(query))
+        self.vjp_labelled(query, None, cotangent)
     }
 }
 

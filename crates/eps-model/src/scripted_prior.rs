@@ -200,7 +200,7 @@ impl ScriptedPrior {
     /// # Errors
     /// [`ModelError::Io`] or [`ModelError::Corrupt`] for a file that cannot be read, is no description
     /// or no TorchScript module, or names levels that the module's time cannot tell,
-    /// [`ModelError::FormatVersion`], [`ModelError::Class`] for a class that the prior does not have
+    /// [`ModelError::FormatVersion`], [`ModelError::PriorClass`] for a class that the prior does not have
     /// or lacks, [`ModelError::HalfOnCpu`], and [`ModelError::ScriptCall`],
     /// [`ModelError::ScriptOutput`] or [`ModelError::ScriptNotFinite`] if the module does not take
     /// what the description says or does not answer it.
@@ -343,7 +343,7 @@ fn label(
     class: Option<usize>,
     device: Device,
 ) -> Result<Option<Tensor>, ModelError> {
-    let error = |reason| Err(ModelError::Class { path: path.to_owned(), reason });
+    let error = |reason| Err(ModelError::PriorClass { path: path.to_owned(), reason });
     match (classes, class) {
         (None, None) => Ok(None),
         (None, Some(class)) => {

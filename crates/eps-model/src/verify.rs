@@ -17,6 +17,7 @@ use eps_math::{Precondition, PreconditionMode};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
+use crate::class_conditional::one_hot;
 use crate::unet::set_values;
 use crate::{Mode, ModelError, UNet, UNetConfig};
 
@@ -158,10 +159,10 @@ impl Fixture {
             None => Ok(None),
             Some(_) if self.label_dim == 0 => Ok(None),
             Some(rule) if rule.starts_with(LABEL_RULE) => {
-                let classes: Vec<i64> =
-                    (0..self.batch).map(|b| ((7 * b + 3) % self.label_dim) as i64).collect();
-                let one_hot = Tensor::from_slice(&classes).one_hot(self.label_dim as i64);
-                Ok(Some(one_hot.to_kind(Kind::Float)))
+                let classes: Vec<usize> =
+                    (0..self.batch).map(|b| (7 * b + 3) % self.label_dim).collect();
+                let labels = one_hot(&classes, self.label_dim, Device::Cpu);
+                labels.map(Some).map_err(|error| error.to_string())
             }
             Some(rule) => Err(format!(
                 "label_of_item is {rule:?}, but the only rule known is {LABEL_RULE:?}; update eps"

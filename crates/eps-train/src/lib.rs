@@ -11,4 +11,4 @@ pub use config::{Decay, Ema, FORMAT_VERSION, LossWeight, Objective, TrainConfig}
 pub use error::TrainError;
 pub use noise_law::{NoiseLaw, Tail};
 pub use objective::{BatchStreams, loss};
-pub use trainer::{Images, Record, train, train_until};
+pub use trainer::{Classes, Images, Record, train, train_until};

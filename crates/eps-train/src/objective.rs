@@ -58,13 +58,16 @@ impl BatchStreams {
     }
 }
 
+/// How a training step asks its network for the raw output of F.
+type Raw<'a> = dyn FnMut(&Query<'_>, &Factors<'_>) -> Tensor + 'a;
+
 /// The loss of a batch, a scalar tensor with its graph: the mean over images and pixels.
 ///
 /// With Proposition 3 of arXiv 2606.17048 the pivot of x_t and y is x₀ plus noise of covariance Σ⋆:
 /// no anisotropic noise has to be drawn.
 ///
 /// # Shapes
-/// x_0: `[B, C, H, W]` in f64, in [-1, 1], on the network's device
+/// x_0: `[B, C, H, W]` in f64, in [-1, 1], on the network's device; labels: `[B, label_dim]`
 ///
 /// # Errors
 /// [`TrainError::Math`] if a task's operator does not fit the images.
@@ -72,8 +75,51 @@ pub fn loss(
     denoiser: &NetworkDenoiser,
     config: &TrainConfig,
     x_0: &Tensor,
+    labels: Option<&Tensor>,
     streams: BatchStreams,
     mode: Mode,
+) -> Result<Tensor, TrainError> {
+    let mut raw =
+        |query: &Query<'_>, factors: &Factors<'_>| denoiser.raw(query, factors, labels, mode);
+    loss_of(denoiser, config, x_0, streams, &mut raw)
+}
+
+/// Adds `share` times the gradient of a batch's [`loss`] to the weights, and returns as much of it.
+///
+/// # Errors
+/// Those of [`loss`].
+pub(crate) fn add_gradient(
+    denoiser: &NetworkDenoiser,
+    config: &TrainConfig,
+    x_0: &Tensor,
+    labels: Option<&Tensor>,
+    streams: BatchStreams,
+    share: f64,
+) -> Result<Tensor, TrainError> {
+    let mode = Mode::Train(streams.dropout());
+    if !config.gradient_checkpointing {
+        let value = loss(denoiser, config, x_0, labels, streams, mode)? * share;
+        value.backward();
+        return Ok(value.detach());
+    }
+    let mut pass = None;
+    let mut raw = |query: &Query<'_>, factors: &Factors<'_>| {
+        pass.insert(denoiser.recomputed(query, factors, labels, mode)).output().shallow_clone()
+    };
+    let value = loss_of(denoiser, config, x_0, streams, &mut raw)? * share;
+    value.backward();
+    if let Some(pass) = pass {
+        pass.backward();
+    }
+    Ok(value.detach())
+}
+
+fn loss_of(
+    denoiser: &NetworkDenoiser,
+    config: &TrainConfig,
+    x_0: &Tensor,
+    streams: BatchStreams,
+    raw: &mut Raw<'_>,
 ) -> Result<Tensor, TrainError> {
     let (batch, channels, height, width) = x_0.size4()?;
     let shape = Shape::new(channels as usize, height as usize, width as usize)?;
@@ -92,7 +138,7 @@ pub fn loss(
         Objective::Denoise => {
             let mu = x_t / &level.alpha.0;
             let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
-            Ok(weighted_error(denoiser, config.loss_weight, &query, x_0, mode))
+            Ok(weighted_error(denoiser, config.loss_weight, &query, x_0, raw))
         }
         Objective::Eps { tasks, sigma_y } => {
             let task = tasks[streams.shared().below(0, tasks.len())];
@@ -101,14 +147,14 @@ pub fn loss(
             let noise =
                 Noise::Anisotropic { measurement: &measurement, sigma_star: &pivot.sigma_star };
             let query = Query { mu: &pivot.mu_star, level: &level, noise };
-            Ok(weighted_error(denoiser, config.loss_weight, &query, x_0, mode))
+            Ok(weighted_error(denoiser, config.loss_weight, &query, x_0, raw))
         }
         Objective::Palette { tasks, sigma_y } => {
             let task = tasks[streams.shared().below(0, tasks.len())];
             let measurement = measure(task, *sigma_y, x_0, shape, streams)?;
             let mu = x_t / &level.alpha.0;
             let query = Query { mu: &mu, level: &level, noise: Noise::Observed(&measurement) };
-            Ok(weighted_error(denoiser, config.loss_weight, &query, x_0, mode))
+            Ok(weighted_error(denoiser, config.loss_weight, &query, x_0, raw))
         }
     }
 }
@@ -137,12 +183,11 @@ fn weighted_error(
     weight: LossWeight,
     query: &Query<'_>,
     x_0: &Tensor,
-    mode: Mode,
+    raw: &mut Raw<'_>,
 ) -> Tensor {
     let factors: Factors<'_> = denoiser.factors(query);
     let target = factors.target(x_0, query.mu);
-    let raw = denoiser.raw(query, &factors, mode);
-    let residual = raw.to_kind(Kind::Double) - target;
+    let residual = raw(query, &factors).to_kind(Kind::Double) - target;
     let error = |residual: &Tensor| factors.scale(residual, &factors.factors.output);
     let weighted = match weight {
         LossWeight::Preconditioned => residual.to_kind(Kind::Float).square(),

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use eps_math::PreconditionMode;
 use eps_model::atomic::write_atomically;
-use eps_model::{DataMoments, Mode, NetworkDenoiser, UNet};
+use eps_model::{DataMoments, Mode, NetworkDenoiser, UNet, one_hot};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
+use crate::objective::add_gradient;
 use crate::optimiser::Optimiser;
 use crate::{BatchStreams, TrainConfig, TrainError, loss};
 
@@ -24,6 +25,39 @@ pub struct Images {
     pub train: Tensor,
     /// The validation split.
     pub validation: Tensor,
+    /// The classes of both, where the data set has them: a conditional network learns with them, and
+    /// with zeros where there are none.
+    pub classes: Option<Classes>,
+}
+
+/// The classes of [`Images`], one an image, from 0 on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Classes {
+    /// Those of the training split.
+    pub train: Vec<usize>,
+    /// Those of the validation split.
+    pub validation: Vec<usize>,
+}
+
+impl Images {
+    /// The labels of both splits for a network, `[N, label_dim]`; none where either has no classes.
+    fn labels(&self, config: &TrainConfig) -> Result<Option<[Tensor; 2]>, TrainError> {
+        let label_dim = config.network.label_dim();
+        let Some(classes) = self.classes.as_ref().filter(|_| label_dim > 0) else {
+            return Ok(None);
+        };
+        for (field, classes, images) in [
+            ("the number of training classes", &classes.train, &self.train),
+            ("the number of validation classes", &classes.validation, &self.validation),
+        ] {
+            if classes.len() as i64 != images.size()[0] {
+                let value = classes.len() as f64;
+                return Err(TrainError::Config { field, value, range: "that of the images" });
+            }
+        }
+        let of = |classes: &[usize]| one_hot(classes, label_dim, Device::Cpu);
+        Ok(Some([of(&classes.train)?, of(&classes.validation)?]))
+    }
 }
 
 /// One line of `metrics.jsonl`.
@@ -75,6 +109,9 @@ pub fn train_until(
     last_step: u64,
 ) -> Result<NetworkDenoiser, TrainError> {
     config.validate()?;
+    let labels = images.labels(config)?;
+    let [train_labels, validation_labels] = labels.map_or([None, None], |both| both.map(Some));
+    let training = Examples { images: &images.train, labels: train_labels.as_ref() };
     claim(config, folder)?;
     let mut denoiser = match start {
         Some(denoiser) => denoiser,
@@ -99,10 +136,11 @@ pub fn train_until(
     truncate_metrics(&metrics_path, run.step)?;
 
     let bar = progress_bar(config, run.step);
-    let validation = validation_batches(config, images);
+    let held_out = Examples { images: &images.validation, labels: validation_labels.as_ref() };
+    let validation = validation_batches(config, held_out);
     let mut clock = std::time::Instant::now();
     while run.step < config.steps.min(last_step) {
-        let value = accumulate(&denoiser, config, &images.train, run.step, device)?;
+        let value = accumulate(&denoiser, config, training, run.step, device)?;
         let seen = ((run.step + 1) * config.batch as u64) as f64;
         let average_factor = config.ema.factor(seen, config.batch as f64);
         optimiser.step(run.step, config.learning_rate_at(run.step), average_factor);
@@ -140,25 +178,44 @@ pub fn train_until(
     Ok(denoiser)
 }
 
+/// One split of a run's images, with the labels of a conditional network.
+#[derive(Debug, Clone, Copy)]
+struct Examples<'a> {
+    images: &'a Tensor,
+    labels: Option<&'a Tensor>,
+}
+
+impl Examples<'_> {
+    /// The chosen images as f64 in [-1, 1], and their labels.
+    fn select(&self, indices: &[i64], device: Device) -> (Tensor, Option<Tensor>) {
+        let indices = Tensor::from_slice(indices);
+        let images = self.images.index_select(0, &indices).to_device(device).to_kind(Kind::Double);
+        let labels = self.labels.map(|labels| labels.index_select(0, &indices).to_device(device));
+        (images / 127.5 - 1.0, labels)
+    }
+
+    fn len(&self) -> usize {
+        self.images.size()[0] as usize
+    }
+}
+
 /// Adds the gradient of a step's loss to the weights, part by part, and returns the loss.
 fn accumulate(
     denoiser: &NetworkDenoiser,
     config: &TrainConfig,
-    images: &Tensor,
+    training: Examples<'_>,
     step: u64,
     device: Device,
 ) -> Result<f64, TrainError> {
     let whole = BatchStreams { seed: config.seed, batch: step, first: 0 };
-    let indices = draw_indices(images.size()[0] as usize, config.batch, whole);
+    let indices = draw_indices(training.len(), config.batch, whole);
     let mut parts = Vec::new();
     let mut first = 0;
     for part in indices.chunks(config.micro_batch.unwrap_or(config.batch)) {
         let streams = BatchStreams { first, ..whole };
-        let x_0 = select(images, part, device);
+        let (x_0, labels) = training.select(part, device);
         let share = part.len() as f64 / config.batch as f64;
-        let value = loss(denoiser, config, &x_0, streams, Mode::Train(streams.dropout()))? * share;
-        value.backward();
-        parts.push(value.detach());
+        parts.push(add_gradient(denoiser, config, &x_0, labels.as_ref(), streams, share)?);
         first += part.len();
     }
     // Read at the end: reading waits for the device.
@@ -211,28 +268,34 @@ fn progress_bar(config: &TrainConfig, done: u64) -> ProgressBar {
         .with_position(done)
 }
 
-/// The chosen images as f64 in [-1, 1].
-fn select(images: &Tensor, indices: &[i64], device: Device) -> Tensor {
-    images.index_select(0, &Tensor::from_slice(indices)).to_device(device).to_kind(Kind::Double)
-        / 127.5
-        - 1.0
-}
-
 /// The images of one training batch, drawn uniformly with replacement.
 fn draw_indices(count: usize, batch: usize, streams: BatchStreams) -> Vec<i64> {
     (0..batch).map(|i| streams.shared().below(1 + i as u64, count) as i64).collect()
 }
 
+/// A batch of validation.
+#[derive(Debug)]
+struct Batch {
+    streams: BatchStreams,
+    images: Tensor,
+    labels: Option<Tensor>,
+}
+
 /// The first images of the validation split in batches.
-fn validation_batches(config: &TrainConfig, images: &Images) -> Vec<(BatchStreams, Tensor)> {
-    let count = config.validation_images.min(images.validation.size()[0] as usize);
+fn validation_batches(config: &TrainConfig, validation: Examples<'_>) -> Vec<Batch> {
+    let count = config.validation_images.min(validation.len());
     (0..count.div_ceil(config.batch))
         .map(|i| {
             let range = i * config.batch..((i + 1) * config.batch).min(count);
             let indices: Vec<i64> = range.map(|index| index as i64).collect();
+            let indices = Tensor::from_slice(&indices);
             let streams =
                 BatchStreams { seed: config.seed, batch: VALIDATION_BATCHES + i as u64, first: 0 };
-            (streams, images.validation.index_select(0, &Tensor::from_slice(&indices)))
+            Batch {
+                streams,
+                images: validation.images.index_select(0, &indices),
+                labels: validation.labels.map(|labels| labels.index_select(0, &indices)),
+            }
         })
         .collect()
 }
@@ -240,16 +303,18 @@ fn validation_batches(config: &TrainConfig, images: &Images) -> Vec<(BatchStream
 fn validation_loss(
     denoiser: &NetworkDenoiser,
     config: &TrainConfig,
-    batches: &[(BatchStreams, Tensor)],
+    batches: &[Batch],
     device: Device,
 ) -> Result<f64, TrainError> {
     let _guard = tch::no_grad_guard();
     let mut sum = 0.0;
     let mut count = 0.0;
-    for (streams, images) in batches {
+    for Batch { streams, images, labels } in batches {
         let n = images.size()[0];
-        let x_0 = select(images, &(0..n).collect::<Vec<_>>(), device);
-        sum += n as f64 * loss(denoiser, config, &x_0, *streams, Mode::Eval)?.double_value(&[]);
+        let examples = Examples { images, labels: labels.as_ref() };
+        let (x_0, labels) = examples.select(&(0..n).collect::<Vec<_>>(), device);
+        let value = loss(denoiser, config, &x_0, labels.as_ref(), *streams, Mode::Eval)?;
+        sum += n as f64 * value.double_value(&[]);
         count += n as f64;
     }
     Ok(sum / count)

@@ -59,7 +59,7 @@ fn images() -> Images {
         .map(|i| (eps_math::rng::Stream::named(0, "images").uniform(i) * 256.0) as u8)
         .collect();
     let all = Tensor::from_slice(&bytes).view([40, 1, 16, 16]);
-    Images { train: all.narrow(0, 0, 30), validation: all.narrow(0, 30, 10) }
+    Images { train: all.narrow(0, 0, 30), validation: all.narrow(0, 30, 10), classes: None }
 }
 
 fn weights(denoiser: &NetworkDenoiser) -> Vec<f32> {
@@ -190,7 +190,7 @@ fn the_weights_agree_for_scalar_preconditioning() {
     let value = |loss_weight| {
         let config = TrainConfig { loss_weight, ..config.clone() };
         let streams = BatchStreams { seed: 1, batch: 2, first: 0 };
-        loss(&denoiser, &config, &x_0, streams, Mode::Eval).unwrap().double_value(&[])
+        loss(&denoiser, &config, &x_0, None, streams, Mode::Eval).unwrap().double_value(&[])
     };
     let (edm, preconditioned) = (value(LossWeight::Edm), value(LossWeight::Preconditioned));
     // Means of 1024 squares, one in f32.
@@ -225,8 +225,9 @@ fn targets_have_order_one() {
             // every direction; scalar ones have less where the pivot knows more than x_t does.
             let x_0 = images().train.to_kind(Kind::Double) / 127.5 - 1.0;
             let streams = BatchStreams { seed: 1, batch: 2, first: 0 };
-            let value =
-                loss(&denoiser, &config, &x_0, streams, Mode::Eval).unwrap().double_value(&[]);
+            let value = loss(&denoiser, &config, &x_0, None, streams, Mode::Eval)
+                .unwrap()
+                .double_value(&[]);
             let range = match mode {
                 PreconditionMode::Scalar => 0.0..1.1,
                 _ => 0.9..1.1,
@@ -259,7 +260,7 @@ fn palette_starts_as_the_prior() {
             TrainConfig { precondition, objective, loss_weight: LossWeight::Edm, ..config() };
         let denoiser = NetworkDenoiser::new(network, precondition, conditions, Precision::F32);
         let streams = BatchStreams { seed: 1, batch: 2, first: 0 };
-        loss(&denoiser, &config, &x_0, streams, Mode::Eval).unwrap().double_value(&[])
+        loss(&denoiser, &config, &x_0, None, streams, Mode::Eval).unwrap().double_value(&[])
     };
     let of_prior = value(prior, vec![], Objective::Denoise);
     let objective = Objective::Palette { tasks: Task::ALL.to_vec(), sigma_y: 0.05 };

@@ -7,7 +7,7 @@ use eps_data::{MeasurementSet, digest};
 use eps_math::operator::Operator;
 use eps_math::{Schedule, Shape, Task};
 use eps_model::checkpoint::{self, AskedAt, Checkpoint, CheckpointConfig, Provenance};
-use eps_model::{Denoiser, Measurement, Precision, Query, ScriptedPrior};
+use eps_model::{ClassConditional, Denoiser, Measurement, Precision, Query, ScriptedPrior};
 use eps_sample::{Eps, Estimator, Palette, ZeroShot};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -30,8 +30,8 @@ pub(crate) fn load(path: &Path, device: Device, precision: Precision) -> Result<
 /// A network from a file, ready to be asked.
 #[derive(Debug)]
 pub(crate) enum Network {
-    /// One of this project's format.
-    Trained(Box<Checkpoint>),
+    /// One of this project's format, with the class of the images where that is given.
+    Trained(Box<Checkpoint>, Option<usize>),
     /// A prior of any origin.
     Scripted(Box<ScriptedPrior>),
 }
@@ -53,14 +53,18 @@ impl Network {
                 .with_context(|| format!("cannot load the prior {}", path.display()))?;
             return Ok(Self::Scripted(Box::new(prior)));
         }
-        ensure!(class.is_none(), "the network {} reads no class: leave it out", path.display());
-        Ok(Self::Trained(Box::new(load(path, device, precision)?)))
+        let checkpoint = load(path, device, precision)?;
+        if let Some(class) = class {
+            ClassConditional::new(&checkpoint.denoiser, &[class])
+                .with_context(|| format!("{}: --class {class}", path.display()))?;
+        }
+        Ok(Self::Trained(Box::new(checkpoint), class))
     }
 
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         match self {
-            Self::Trained(checkpoint) => &checkpoint.config.name,
+            Self::Trained(checkpoint, _) => &checkpoint.config.name,
             Self::Scripted(prior) => &prior.description.name,
         }
     }
@@ -68,7 +72,7 @@ impl Network {
     /// Where it comes from and under which licence, for one line.
     pub(crate) fn origin(&self) -> String {
         match self {
-            Self::Trained(checkpoint) => origin(&checkpoint.config.provenance),
+            Self::Trained(checkpoint, _) => origin(&checkpoint.config.provenance),
             Self::Scripted(prior) => {
                 format!("the module {}; licence: its owner's", prior.script.display())
             }
@@ -95,7 +99,9 @@ impl Network {
     /// The lowest and highest noise level that it was trained for.
     pub(crate) fn sigmas(&self) -> (f64, f64) {
         match self {
-            Self::Trained(checkpoint) => (checkpoint.config.sigma_min, checkpoint.config.sigma_max),
+            Self::Trained(checkpoint, _) => {
+                (checkpoint.config.sigma_min, checkpoint.config.sigma_max)
+            }
             Self::Scripted(prior) => prior.description.sigmas(),
         }
     }
@@ -109,7 +115,7 @@ impl Network {
     /// The shape of the images that it was trained on.
     pub(crate) fn image_shape(&self) -> Shape {
         match self {
-            Self::Trained(checkpoint) => image_shape(&checkpoint.config),
+            Self::Trained(checkpoint, _) => image_shape(&checkpoint.config),
             Self::Scripted(prior) => prior.description.images,
         }
     }
@@ -117,7 +123,7 @@ impl Network {
     /// How it is asked.
     pub(crate) fn method(&self) -> Method {
         match self {
-            Self::Trained(checkpoint) => method(&checkpoint.config),
+            Self::Trained(checkpoint, _) => method(&checkpoint.config),
             Self::Scripted(_) => Method::ZeroShot,
         }
     }
@@ -128,7 +134,7 @@ impl Network {
     /// Those of [`check_fit`]; for a module any shape but its own.
     pub(crate) fn check_fit(&self, shape: Shape) -> Result<()> {
         match self {
-            Self::Trained(checkpoint) => check_fit(&checkpoint.config, shape),
+            Self::Trained(checkpoint, _) => check_fit(&checkpoint.config, shape),
             Self::Scripted(prior) => {
                 let known = prior.description.images;
                 ensure!(
@@ -145,18 +151,29 @@ impl Network {
     /// In what a measurement differs from those that it was trained for.
     pub(crate) fn notes(&self, set: &MeasurementSet) -> Vec<String> {
         match self {
-            Self::Trained(checkpoint) => notes(&checkpoint.config, set),
+            Self::Trained(checkpoint, _) => notes(&checkpoint.config, set),
             Self::Scripted(prior) => vec![zero_shot_note(&prior.description.name)],
+        }
+    }
+}
+
+impl Network {
+    /// Lets the denoiser answer: the network, or it with the class of the images.
+    fn ask<T>(&self, question: impl Fn(&dyn Denoiser) -> T) -> T {
+        match self {
+            Self::Trained(checkpoint, None) => question(&checkpoint.denoiser),
+            Self::Trained(checkpoint, Some(class)) => {
+                let conditional = ClassConditional::new(&checkpoint.denoiser, &[*class]);
+                question(&conditional.expect("the class was checked when the network was read"))
+            }
+            Self::Scripted(prior) => question(prior.as_ref()),
         }
     }
 }
 
 impl Denoiser for Network {
     fn denoise(&self, query: &Query<'_>) -> Tensor {
-        match self {
-            Self::Trained(checkpoint) => checkpoint.denoiser.denoise(query),
-            Self::Scripted(prior) => prior.denoise(query),
-        }
+        self.ask(|denoiser| denoiser.denoise(query))
     }
 
     fn denoise_vjp(
@@ -164,10 +181,7 @@ impl Denoiser for Network {
         query: &Query<'_>,
         cotangent: &dyn Fn(&Tensor) -> Tensor,
     ) -> (Tensor, Tensor) {
-        match self {
-            Self::Trained(checkpoint) => checkpoint.denoiser.denoise_vjp(query, cotangent),
-            Self::Scripted(prior) => prior.denoise_vjp(query, cotangent),
-        }
+        self.ask(|denoiser| denoiser.denoise_vjp(query, cotangent))
     }
 }
 

@@ -122,7 +122,7 @@ fn run_show(path: &Path, class: Option<usize>) -> Result<()> {
     println!("{}", network.origin());
     println!("SHA-256 {}", digest::sha256_file(path)?);
     match &network {
-        Network::Trained(checkpoint) => {
+        Network::Trained(checkpoint, _) => {
             println!("{} parameters", checkpoint.denoiser.network().parameter_count());
             let trained = &checkpoint.config.provenance.training["config"]["precision"];
             println!(

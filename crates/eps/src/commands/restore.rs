@@ -51,7 +51,7 @@ pub(crate) struct Arguments {
     /// of its TorchScript module (docs/priors.md)
     #[arg(long, value_name = "NET.safetensors|PRIOR.json")]
     network: PathBuf,
-    /// The class of all images, from 0 on, for a prior that reads one
+    /// The class of the images, from 0 on, for a network that knows classes [default: none]
     #[arg(long, value_name = "K")]
     class: Option<usize>,
     /// Samples of each image, from 1 on

@@ -58,7 +58,8 @@ impl Arguments {
         let start =
             start_path.as_deref().map(|path| load_start(path, &config, device)).transpose()?;
         let (start, licence) = start.unzip();
-        let images = Images { train: bytes(&training)?, validation: bytes(&validation)? };
+        let images =
+            Images { train: bytes(&training)?, validation: bytes(&validation)?, classes: None };
         let denoiser = train(&config, start, &images, &self.out, device)
             .with_context(|| format!("the training of {:?} stopped", config.name))?;
 
