@@ -146,6 +146,11 @@ impl Linear {
         self.weight.size()[1]
     }
 
+    /// The number of its weights without biases.
+    pub(crate) fn weight_count(&self) -> u64 {
+        self.weight.numel() as u64
+    }
+
     /// Where its parameters are.
     pub(crate) fn device(&self) -> Device {
         self.weight.device()
@@ -185,8 +190,13 @@ impl Filter {
         }
     }
 
+    /// Whether it is the 2×2 mean and the nearest neighbour.
+    pub(crate) fn is_box(&self) -> bool {
+        self.is_box
+    }
+
     /// The zero padding on each side that keeps the size at exactly half or double.
-    fn padding(&self) -> i64 {
+    pub(crate) fn padding(&self) -> i64 {
         (self.taps - 1) / 2
     }
 
@@ -261,6 +271,11 @@ impl Conv2d {
         Self { weight: init.weight(path, &dims), bias: init.bias(path, &dims), padding: kernel / 2 }
     }
 
+    /// The number of its weights without biases.
+    pub(crate) fn weight_count(&self) -> u64 {
+        self.weight.numel() as u64
+    }
+
     /// The number of channels that it returns.
     pub(crate) fn out_channels(&self) -> i64 {
         self.weight.size()[0]
@@ -329,8 +344,8 @@ impl GroupNorm {
 pub(crate) struct Attention {
     pub(crate) heads: i64,
     norm2: GroupNorm,
-    qkv: Conv2d,
-    proj: Conv2d,
+    pub(crate) qkv: Conv2d,
+    pub(crate) proj: Conv2d,
 }
 
 impl Attention {
@@ -419,9 +434,9 @@ pub(crate) struct UNetBlock {
     pub(crate) resample: Resample,
     norm0: GroupNorm,
     pub(crate) conv0: Conv2d,
-    affine: Linear,
+    pub(crate) affine: Linear,
     norm1: GroupNorm,
-    conv1: Conv2d,
+    pub(crate) conv1: Conv2d,
     pub(crate) skip: Option<Conv2d>,
     pub(crate) attention: Option<Attention>,
 }

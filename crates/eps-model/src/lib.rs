@@ -9,6 +9,7 @@ mod denoiser;
 mod device;
 mod dhariwal_unet;
 mod error;
+pub mod estimate;
 mod field;
 mod layers;
 mod levels;

@@ -30,6 +30,13 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
+    /// The number of its weights without biases: the multiply-adds of an embedding with all labels.
+    pub(crate) fn weight_count(&self) -> u64 {
+        let labels = [&self.label, &self.augment];
+        let layers = self.layers.iter().chain(labels.into_iter().flatten());
+        layers.map(Linear::weight_count).sum()
+    }
+
     /// The embedding, in f32.
     ///
     /// # Shapes

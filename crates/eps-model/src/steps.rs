@@ -88,7 +88,7 @@ impl Steps {
     }
 
     /// The steps in order.
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Step> + ExactSizeIterator {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Step> {
         self.0.iter()
     }
 

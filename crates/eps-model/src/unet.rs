@@ -194,6 +194,14 @@ impl UNet {
         self.variables.trainable_variables().iter().map(Tensor::numel).sum()
     }
 
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    pub(crate) fn steps(&self) -> &Steps {
+        &self.steps
+    }
+
     /// The device that the parameters are on.
     #[must_use]
     pub fn device(&self) -> Device {

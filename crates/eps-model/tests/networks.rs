@@ -2,13 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use eps_math::rng::Stream;
+use eps_math::{Level, Precondition, PreconditionMode};
 use eps_model::verify::{VERIFY_LIMIT, verify};
 use eps_model::{
-    DecoderType, DhariwalUNetConfig, EncoderType, Mode, ModelError, PUBLISHED, Precision,
-    SongUNetConfig, UNet, UNetConfig, published,
+    ClassConditional, DecoderType, Denoiser as _, DhariwalUNetConfig, EncoderType, Mode,
+    ModelError, NetworkDenoiser, Noise, PUBLISHED, Precision, Query, SongUNetConfig, UNet,
+    UNetConfig, level_fields, published,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -424,6 +427,86 @@ fn labels_condition(network: &UNet) {
     let dropped = (0..n).filter(|&item| close(item, &plain)).count();
     assert_eq!(kept + dropped, n as usize);
     assert!(kept > 0 && dropped > 0);
+}
+
+#[test]
+fn a_class_is_asked_for_all_images_or_each() {
+    let config = DhariwalUNetConfig { label_dim: 4, ..tiny_adm(1) };
+    let precondition = Precondition { mode: PreconditionMode::Scalar, sigma_data: 0.5 };
+    let wrap = |network| NetworkDenoiser::new(network, precondition, vec![], Precision::F32);
+    let denoiser = wrap(network(config));
+    let mu = normals("mu", &[3, 1, 16, 16]).to_kind(Kind::Double);
+    let level = level_fields(&[Level::edm(0.7)], Device::Cpu);
+    let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+    let ask = |classes: &[usize]| ClassConditional::new(&denoiser, classes).unwrap();
+    let each = ask(&[2, 0, 2]).denoise(&query);
+    let (two, zero) = (ask(&[2]).denoise(&query), ask(&[0]).denoise(&query));
+    for (item, expected) in [&two, &zero, &two].into_iter().enumerate() {
+        assert!(each.get(item as i64).equal(&expected.get(item as i64)));
+    }
+    assert!(largest(&(&two - &zero)) > 1e-3);
+    let zeros = Tensor::zeros([1, 4], (Kind::Float, Device::Cpu));
+    let none = ClassConditional::with_labels(&denoiser, &zeros);
+    assert!(none.denoise(&query).equal(&denoiser.denoise(&query)));
+    let (answer, _) = ask(&[2]).denoise_vjp(&query, &|d| d.ones_like());
+    assert!(answer.equal(&two));
+
+    let error = ClassConditional::new(&denoiser, &[1, 4]).unwrap_err().to_string();
+    assert!(error.contains("class 4") && error.contains("0 to 3"), "{error}");
+    let unconditional = wrap(network(tiny(1)));
+    let error = ClassConditional::new(&unconditional, &[0]).unwrap_err();
+    assert!(matches!(error, ModelError::Unconditional), "{error}");
+}
+
+/// The gradients of all parameters after a backward pass of a network with dropout and labels.
+fn gradients(network: &UNet, kind: Kind, recomputed: bool) -> BTreeMap<String, Tensor> {
+    let x = normals("x", &[3, 2, 16, 16]).to_kind(kind);
+    let (c_noise, labels) = (normals("c", &[3]), normals("l", &[3, 4]));
+    let augment = normals("a", &[3, 9]);
+    let (labels, augment) = (Some(&labels), Some(&augment));
+    let weight = normals("u", &[3, 1, 16, 16]);
+    let mode = Mode::Train(Stream::new(0, 0, 0, 7));
+    let loss = |y: &Tensor| (y.to_kind(Kind::Float).square() * &weight).sum(Kind::Float);
+    for mut tensor in network.tensors().into_values() {
+        tensor.zero_grad();
+    }
+    if recomputed {
+        let pass = network.recomputed(&x, &c_noise, labels, augment, mode);
+        loss(pass.output()).backward();
+        pass.backward();
+    } else {
+        loss(&network.forward(&x, &c_noise, labels, augment, mode)).backward();
+    }
+    let trainable = network.tensors().into_iter().filter(|(_, tensor)| tensor.requires_grad());
+    trainable.map(|(name, tensor)| (name, tensor.grad().copy())).collect()
+}
+
+#[test]
+fn recomputed_gradients_are_the_same() {
+    for config in variants() {
+        let (dropout, label_dim, augment_dim) = (0.2, 4, 9);
+        let config: UNetConfig = match config {
+            UNetConfig::SongUNet(config) => {
+                SongUNetConfig { dropout, label_dim, augment_dim, ..config }.into()
+            }
+            UNetConfig::DhariwalUNet(config) => {
+                DhariwalUNetConfig { dropout, label_dim, augment_dim, ..config }.into()
+            }
+        };
+        let network = network(config);
+        // The sums over a value's readers are taken in another order: roundings of f32, and of bf16
+        // with its 8 bits, once in each of up to ten layers on the way.
+        for (kind, bound) in [(Kind::Float, 1e-5), (Kind::BFloat16, 0.05)] {
+            let expected = gradients(&network, kind, false);
+            for (name, found) in gradients(&network, kind, true) {
+                let expected = &expected[&name];
+                assert!(largest(expected) > 0.0, "{name}");
+                let difference = (&found - expected).norm().double_value(&[]);
+                let scale = expected.norm().double_value(&[]);
+                assert!(difference <= bound * scale, "{name}: {difference} of {scale}");
+            }
+        }
+    }
 }
 
 #[test]

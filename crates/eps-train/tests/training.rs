@@ -8,8 +8,8 @@ use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
 use eps_model::checkpoint;
 use eps_model::{Condition, DataMoments, Mode, NetworkDenoiser, Precision, SongUNetConfig, UNet};
 use eps_train::{
-    BatchStreams, Decay, Ema, FORMAT_VERSION, Images, LossWeight, NoiseLaw, Objective, Tail,
-    TrainConfig, TrainError, loss, train_until,
+    BatchStreams, Classes, Decay, Ema, FORMAT_VERSION, Images, LossWeight, NoiseLaw, Objective,
+    Tail, TrainConfig, TrainError, loss, train_until,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -115,6 +115,50 @@ fn a_step_in_parts_is_the_step() {
             assert!((a / b - 1.0).abs() <= bound, "{micro_batch}, step {step}: {a} {b}");
         }
     }
+}
+
+/// The weights of a run of two steps.
+fn weights_of(config: &TrainConfig, images: &Images) -> Result<Vec<f32>, TrainError> {
+    let folder = tempfile::tempdir().unwrap();
+    let denoiser = train_until(config, None, images, folder.path(), Device::Cpu, 2)?;
+    Ok(weights(&denoiser))
+}
+
+#[test]
+fn recomputed_activations_train_the_same_weights() {
+    let run = |gradient_checkpointing| {
+        weights_of(&TrainConfig { gradient_checkpointing, ..config() }, &images()).unwrap()
+    };
+    let (whole, recomputed) = (run(false), run(true));
+    // The first steps of Adam divide a gradient by its size, so that rounding moves a weight whose
+    // gradient is next to nothing by up to the learning rate.
+    let far = whole.iter().zip(&recomputed).filter(|(a, b)| (*a - *b).abs() > 1e-6).count();
+    assert!(far * 100 < whole.len(), "{far} of {}", whole.len());
+}
+
+#[test]
+fn classes_reach_a_conditional_network() {
+    let conditional = |label_dim| {
+        let network = SongUNetConfig { label_dim, dropout: 0.0, ..network() }.into();
+        TrainConfig { network, ..config() }
+    };
+    let with = |train: usize| {
+        let classes = Classes { train: vec![train; 30], validation: vec![0; 10] };
+        Images { classes: Some(classes), ..images() }
+    };
+    let run = |images: &Images| weights_of(&conditional(3), images).unwrap();
+    assert_eq!(run(&with(1)), run(&with(1)));
+    assert_ne!(run(&with(1)), run(&with(2)));
+    assert_ne!(run(&with(1)), run(&images()));
+    // An unconditional network ignores them.
+    let run = |images: &Images| weights_of(&conditional(0), images).unwrap();
+    assert_eq!(run(&with(1)), run(&images()));
+
+    let error = weights_of(&conditional(3), &with(3)).unwrap_err().to_string();
+    assert!(error.contains("class 3") && error.contains("0 to 2"), "{error}");
+    let classes = Some(Classes { train: vec![0; 29], validation: vec![0; 10] });
+    let error = weights_of(&conditional(3), &Images { classes, ..images() }).unwrap_err();
+    assert!(error.to_string().contains("training classes is 29"), "{error}");
 }
 
 #[test]

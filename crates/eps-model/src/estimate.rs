@@ -1,0 +1,366 @@
+//! What a network takes in memory and work, from its configuration alone.
+//!
+//! Activations are those that libtorch keeps for the backward pass: the inputs of convolutions,
+//! normalisations and SiLUs, dropout masks, and of an attention its queries, keys, values and weights.
+//! Left out are what lives for a moment only, and what the statistics of a normalisation take.
+
+use tch::Device;
+
+use crate::layers::{Attention, Conv2d, Resample, UNetBlock};
+use crate::steps::{Layer, Step};
+use crate::{ModelError, Precision, UNet, UNetConfig};
+
+/// What a network takes for images of its training resolution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Estimate {
+    /// The number of trainable parameters.
+    pub parameters: usize,
+    /// Multiply-adds of convolutions, linear layers and attention in a forward pass of one image.
+    pub multiply_adds: u64,
+    /// The elements of the network's input.
+    input: u64,
+    steps: Vec<StepCost>,
+}
+
+/// What one step takes for one image.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct StepCost {
+    multiply_adds: u64,
+    /// Weights of convolutions, which are cast to the precision.
+    weights: u64,
+    /// The elements of the value that it computes.
+    output: u64,
+    /// The earlier values that it reads.
+    reads: Vec<usize>,
+    /// Those of them that its backward pass needs.
+    needs: Vec<usize>,
+    inside: Kept,
+}
+
+/// Elements that are kept inside a step.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Kept {
+    /// In the network's precision.
+    same: u64,
+    /// In f32, whatever the precision.
+    wide: u64,
+    /// In the precision, but only where it is not f32.
+    cast: u64,
+    /// In f32, but only where the precision is not f32.
+    widened: u64,
+}
+
+impl Kept {
+    fn bytes(self, precision: Precision) -> u64 {
+        let size = size_of(precision);
+        let low = if size < 4 { self.cast * size + self.widened * 4 } else { 0 };
+        self.same * size + self.wide * 4 + low
+    }
+}
+
+/// Bytes of an element.
+fn size_of(precision: Precision) -> u64 {
+    precision.kind().elt_size_in_bytes() as u64
+}
+
+/// The multiple of a forward pass's work that a training step takes: the backward pass is two more,
+/// the recomputation of gradient checkpointing another.
+#[must_use]
+pub fn passes(gradient_checkpointing: bool) -> u64 {
+    if gradient_checkpointing { 4 } else { 3 }
+}
+
+/// Estimates what a network takes, without building its weights.
+///
+/// # Errors
+/// [`ModelError::Config`] when [`UNetConfig::validate`] refuses the configuration.
+pub fn estimate(config: &UNetConfig) -> Result<Estimate, ModelError> {
+    let network = UNet::blank(config.clone(), Device::Cpu)?;
+    let side = config.img_resolution() as u64;
+    let input = Size { channels: config.in_channels() as u64, side };
+    let mut sizes = vec![input];
+    let mut steps = Vec::new();
+    for step in network.steps().iter() {
+        let (output, cost) = step_cost(step, &sizes);
+        sizes.push(output);
+        steps.push(cost);
+    }
+    let mapping = network.mapping().weight_count();
+    Ok(Estimate {
+        parameters: network.parameter_count(),
+        multiply_adds: mapping + steps.iter().map(|step| step.multiply_adds).sum::<u64>(),
+        input: input.elements(),
+        steps,
+    })
+}
+
+impl Estimate {
+    /// Bytes of the activations that a training step on `batch` images keeps for its backward pass,
+    /// and of the weights that are cast to the precision for it.
+    #[must_use]
+    pub fn activation_bytes(
+        &self,
+        batch: usize,
+        precision: Precision,
+        gradient_checkpointing: bool,
+    ) -> u64 {
+        if gradient_checkpointing {
+            self.recomputed_bytes(batch, precision)
+        } else {
+            self.kept_bytes(batch, precision)
+        }
+    }
+
+    /// The elements of a value; 0 is the network's input.
+    fn value(&self, index: usize) -> u64 {
+        index.checked_sub(1).map_or(self.input, |step| self.steps[step].output)
+    }
+
+    fn kept_bytes(&self, batch: usize, precision: Precision) -> u64 {
+        let mut needed = vec![false; self.steps.len() + 1];
+        self.steps.iter().flat_map(|step| &step.needs).for_each(|&index| needed[index] = true);
+        let values: u64 =
+            (0..needed.len()).filter(|&index| needed[index]).map(|index| self.value(index)).sum();
+        let inside: u64 = self.steps.iter().map(|step| step.inside.bytes(precision)).sum();
+        let casts: u64 = self.steps.iter().map(|step| cast_bytes(step.weights, precision)).sum();
+        batch as u64 * (values * size_of(precision) + inside) + casts
+    }
+
+    /// The most that the way back holds at once: the values that are left, the cotangents of those
+    /// that were read on the way, and the inside of one step.
+    fn recomputed_bytes(&self, batch: usize, precision: Precision) -> u64 {
+        let mut left: u64 = (0..=self.steps.len()).map(|index| self.value(index)).sum();
+        let mut has_cotangent = vec![false; self.steps.len() + 1];
+        let mut cotangents = self.value(self.steps.len());
+        has_cotangent[self.steps.len()] = true;
+        let mut most = 0;
+        for (index, step) in self.steps.iter().enumerate().rev() {
+            // The value that the step computes goes, and comes again.
+            let held = (left + cotangents) * size_of(precision) + step.inside.bytes(precision);
+            most = most.max(batch as u64 * held + cast_bytes(step.weights, precision));
+            left -= step.output;
+            cotangents -= if has_cotangent[index + 1] { step.output } else { 0 };
+            for &read in &step.reads {
+                if !has_cotangent[read] {
+                    has_cotangent[read] = true;
+                    cotangents += self.value(read);
+                }
+            }
+        }
+        most
+    }
+}
+
+fn cast_bytes(weights: u64, precision: Precision) -> u64 {
+    Kept { cast: weights, ..Kept::default() }.bytes(precision)
+}
+
+/// The size of a value of one image.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    channels: u64,
+    side: u64,
+}
+
+impl Size {
+    fn elements(self) -> u64 {
+        self.channels * self.pixels()
+    }
+
+    fn pixels(self) -> u64 {
+        self.side * self.side
+    }
+
+    fn resampled(self, resample: &Resample) -> Self {
+        let side = match resample {
+            Resample::Keep => self.side,
+            Resample::Down(_) => self.side / 2,
+            Resample::Up(_) => self.side * 2,
+        };
+        Self { side, ..self }
+    }
+}
+
+impl StepCost {
+    /// Adds a convolution that returns `side`² pixels; the size of its value.
+    fn convolve(&mut self, conv: &Conv2d, side: u64) -> Size {
+        let output = Size { channels: conv.out_channels() as u64, side };
+        self.weights += conv.weight_count();
+        self.multiply_adds += conv.weight_count() * output.pixels();
+        output
+    }
+
+    fn attend(&mut self, attention: &Attention, x: Size) {
+        let pairs = x.pixels() * x.pixels();
+        self.convolve(&attention.qkv, x.side);
+        self.convolve(&attention.proj, x.side);
+        self.multiply_adds += 2 * x.channels * pairs;
+        // Its input, normalised; queries, keys and values in one; what the projection reads.
+        self.inside.same += 6 * x.elements();
+        // Scaled keys, queries.
+        self.inside.wide += x.elements();
+        self.inside.widened += x.elements();
+        // The weights of the softmax.
+        self.inside.wide += attention.heads as u64 * pairs;
+        self.inside.cast += attention.heads as u64 * pairs;
+    }
+
+    /// A residual block on `x`, which is kept by the caller.
+    fn block(&mut self, block: &UNetBlock, x: Size) -> Size {
+        let narrow = x.resampled(&block.resample);
+        // What SiLU and the first convolution read.
+        self.inside.same += x.elements() + narrow.elements();
+        if resampling_keeps_input(&block.resample) {
+            self.inside.same += x.elements();
+        }
+        let h = self.convolve(&block.conv0, narrow.side);
+        self.multiply_adds += block.affine.weight_count();
+        // What norm1, SiLU and the second convolution read; the scaled activations; the mask.
+        self.inside.same += 3 * h.elements();
+        self.inside.same += if block.style.adaptive_scale { h.elements() } else { 0 };
+        self.inside.same += if block.style.dropout > 0.0 { h.elements() } else { 0 };
+        self.convolve(&block.conv1, h.side);
+        if let Some(skip) = &block.skip {
+            if !matches!(block.resample, Resample::Keep) {
+                self.inside.same += narrow.elements();
+            }
+            self.convolve(skip, narrow.side);
+        }
+        if let Some(attention) = &block.attention {
+            self.attend(attention, h);
+        }
+        h
+    }
+}
+
+/// Whether the backward pass of a resampling needs what it read.
+fn resampling_keeps_input(resample: &Resample) -> bool {
+    match resample {
+        Resample::Keep => false,
+        Resample::Down(_) => true,
+        Resample::Up(filter) => !filter.is_box(),
+    }
+}
+
+fn step_cost(step: &Step, sizes: &[Size]) -> (Size, StepCost) {
+    let mut cost = StepCost { reads: step.reads.clone(), ..StepCost::default() };
+    let first = sizes[step.reads[0]];
+    let output = match &step.layer {
+        Layer::Conv(conv) => {
+            cost.needs.push(step.reads[0]);
+            cost.convolve(conv, first.side)
+        }
+        Layer::Block(block) => {
+            let channels = step.reads.iter().map(|&read| sizes[read].channels).sum();
+            let x = Size { channels, ..first };
+            match step.reads[..] {
+                [only] => cost.needs.push(only),
+                _ => cost.inside.same += x.elements(),
+            }
+            cost.block(block, x)
+        }
+        Layer::Down(_) => {
+            cost.needs.push(step.reads[0]);
+            Size { side: first.side / 2, ..first }
+        }
+        Layer::Up(filter) => {
+            if !filter.is_box() {
+                cost.needs.push(step.reads[0]);
+            }
+            Size { side: first.side * 2, ..first }
+        }
+        Layer::AuxSkip(conv) => {
+            cost.needs.push(step.reads[0]);
+            cost.convolve(conv, first.side)
+        }
+        Layer::AuxResidual(conv, filter) => {
+            cost.needs.push(step.reads[0]);
+            let wide = cost.convolve(conv, first.side + 2 * filter.padding() as u64);
+            cost.inside.same += wide.elements();
+            Size { side: first.side / 2, ..wide }
+        }
+        Layer::Output(_, conv) => {
+            cost.needs.push(step.reads[0]);
+            cost.inside.same += 2 * first.elements();
+            cost.convolve(conv, first.side)
+        }
+    };
+    cost.output = output.elements();
+    (output, cost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DhariwalUNetConfig, SongUNetConfig, published};
+
+    /// One level of 8x8 pixels with one block of 8 channels, without attention but in0's.
+    fn tiny() -> SongUNetConfig {
+        SongUNetConfig {
+            model_channels: 8,
+            channel_mult: vec![1],
+            num_blocks: 1,
+            attn_resolutions: vec![],
+            dropout: 0.0,
+            ..SongUNetConfig::ddpmpp(8, 2, 1)
+        }
+    }
+
+    #[test]
+    fn a_network_of_one_level_is_counted_by_hand() {
+        let found = estimate(&tiny().into()).unwrap();
+        // Pixels, channels, embedding.
+        let (n, c, e) = (64, 8, 32);
+        // conv; block0, in0, in1 with two convolutions and a linear layer; qkv, proj and the products
+        // of in0; block0 and block1 of the decoder with 2c channels and a skip; the output; the
+        // mapping.
+        let plain = 2 * 9 * c * c * n + e * c;
+        let attention = 4 * c * c * n + 2 * c * n * n;
+        let concat = 3 * 9 * c * c * n + 2 * c * c * n + e * c;
+        let mapping = c * e + e * e;
+        let first = 9 * 2 * c * n;
+        let last = 9 * c * n;
+        assert_eq!(
+            found.multiply_adds,
+            first + 3 * plain + attention + 2 * concat + last + mapping
+        );
+        // In units of c·n elements: a block keeps 5 inside; with two inputs the two normalised and
+        // activated are twice as wide, and so is their joint: 3 + 2·3. Attention keeps 6, keys and
+        // 64·64 weights. The output keeps 2. Values that are read by more than a joint: the input (2
+        // of 8 channels), the outputs of conv, block0, in0, and that of block1.
+        let unit = c * n;
+        let inside = 3 * 5 + 2 * 9 + (6 + 1 + 8) + 2;
+        let values = 4 * unit + 2 * n;
+        let bytes = 4 * (inside * unit + values);
+        assert_eq!(found.activation_bytes(1, Precision::F32, false), bytes);
+        assert_eq!(found.activation_bytes(3, Precision::F32, false), 3 * bytes);
+        // In bf16 also the queries in f32, the weights of the softmax in both, and all weights of
+        // convolutions.
+        let weights = 3 * 2 * 9 * c * c + 4 * c * c + 2 * (27 + 2) * c * c + 9 * 3 * c;
+        let low = 2 * ((inside - 9) * unit + values) + 4 * (2 + 8) * unit + 2 * 8 * unit;
+        assert_eq!(found.activation_bytes(1, Precision::Bf16, false), low + 2 * weights);
+    }
+
+    #[test]
+    fn dropout_keeps_its_masks() {
+        let keeps = |dropout| {
+            let config = SongUNetConfig { dropout, ..tiny() };
+            estimate(&config.into()).unwrap().activation_bytes(1, Precision::F32, false)
+        };
+        assert_eq!(keeps(0.1) - keeps(0.0), 5 * 4 * 8 * 64);
+    }
+
+    #[test]
+    fn recomputation_keeps_less_in_every_architecture() {
+        for name in crate::PUBLISHED {
+            let found = estimate(&published(name).unwrap()).unwrap();
+            for precision in [Precision::F32, Precision::Bf16] {
+                let [kept, recomputed] =
+                    [false, true].map(|on| found.activation_bytes(16, precision, on));
+                assert!(3 * recomputed < kept, "{name}: {recomputed} of {kept}");
+            }
+        }
+        let config = DhariwalUNetConfig { img_resolution: 12, ..DhariwalUNetConfig::adm(64, 3, 3) };
+        assert!(estimate(&config.into()).is_err());
+    }
+}
