@@ -199,8 +199,7 @@ impl DataSetReader {
         let bad = |problem: String| {
             input.malformed(problem, "the file is damaged or incomplete: write it again")
         };
-        let text =
-            String::from_utf8(bytes).map_err(|e| bad(format!("the list of files: {e}")))?;
+        let text = String::from_utf8(bytes).map_err(|e| bad(format!("the list of files: {e}")))?;
         let source = |line: &str| {
             let (split, name) = line.split_once('\t')?;
             Some(Source { split: split.parse().ok()?, name: name.to_owned() })

@@ -148,6 +148,18 @@ impl ImageSet {
         self.image(index).iter().map(|&v| value_of_byte(v) as f32).collect()
     }
 
+    /// Mean and standard deviation of all values, on the scale [-1, 1].
+    pub fn mean_and_deviation(&self) -> (f64, f64) {
+        let mut counts = [0_u64; 256];
+        self.pixels.iter().for_each(|&byte| counts[usize::from(byte)] += 1);
+        let average = |f: &dyn Fn(f64) -> f64| {
+            let weighed = (0..=u8::MAX).zip(counts).map(|(v, n)| n as f64 * f(value_of_byte(v)));
+            weighed.sum::<f64>() / self.pixels.len() as f64
+        };
+        let mean = average(&|x| x);
+        (mean, average(&|x| (x - mean).powi(2)).sqrt())
+    }
+
     /// Writes the set as an HDF5 file.
     ///
     /// # Errors

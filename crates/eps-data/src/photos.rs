@@ -4,10 +4,12 @@
 //! not overlap. Tiles that show next to nothing are dropped, as are photographs that are too small and
 //! all but the largest of those that look the same.
 
+use std::cmp::Reverse;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use eps_math::Shape;
+use eps_math::rng::Stream;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -51,17 +53,20 @@ impl TileConfig {
     }
 }
 
+/// A photograph that was left out, with the reason.
+pub type Dropped = (String, String);
+
 /// What became of the photographs of a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TileReport {
     /// Photographs and tiles in each split, in the order of [`Split::ALL`].
     pub counts: [(usize, usize); 3],
-    /// Photographs that were dropped, each with the reason.
-    pub dropped: Vec<(String, String)>,
+    /// Photographs that were dropped.
+    pub dropped: Vec<Dropped>,
 }
 
 /// Makes a data set of tiles out of a folder of photographs, taken recursively in the order of their
-/// names.
+/// names. The tiles of a split are shuffled.
 ///
 /// `progress` is called once for each photograph.
 ///
@@ -84,7 +89,7 @@ pub fn write_tiles(
         ));
     }
     let names = picture_names(folder)?;
-    let mut photos = names
+    let read = names
         .into_par_iter()
         .map(|name| {
             let photo = Photo::read(folder, name, config);
@@ -92,7 +97,12 @@ pub fn write_tiles(
             photo
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let dropped = drop_unfit(&mut photos, config);
+    let mut dropped = Vec::new();
+    let mut photos: Vec<Photo> = read
+        .into_iter()
+        .filter_map(|read| read.map_err(|unfit| dropped.push(unfit)).ok())
+        .collect();
+    drop_doubles(&mut photos, config, &mut dropped);
 
     let sources: Vec<Source> = photos
         .iter()
@@ -105,8 +115,7 @@ pub fn write_tiles(
         photos.iter().map(|photo| format!("{}  {}\n", photo.sha256, photo.name)).collect();
     let provenance = Provenance { sha256: sha256(listing.as_bytes()), ..provenance };
     let shape = Shape { channels: 3, height: config.size, width: config.size };
-    let tiles = |photo: &Photo| photo.tiles.len() / shape.len();
-    if photos.iter().map(tiles).sum::<usize>() == 0 {
+    if photos.iter().all(|photo| photo.tiles.is_empty()) {
         return Err(DataError::invalid(
             format!("the number of tiles in {}", folder.display()),
             0,
@@ -116,19 +125,28 @@ pub fn write_tiles(
     let mut writer = DataSetWriter::create(output, shape, sources.clone(), config, provenance)?;
     let mut report = TileReport { dropped, ..TileReport::default() };
     for (split, counts) in Split::ALL.into_iter().zip(&mut report.counts) {
-        let of_split = || {
-            (0_u32..).zip(photos.iter().zip(&sources)).filter(|(_, (_, s))| s.split == split)
-        };
-        let indices: Vec<u32> = of_split()
-            .flat_map(|(index, (photo, _))| std::iter::repeat_n(index, tiles(photo)))
-            .collect();
-        *counts = (of_split().count(), indices.len());
-        if indices.is_empty() {
+        let mut order: Vec<(u64, u32, &[u8])> = Vec::new();
+        for (index, (photo, source)) in (0..).zip(photos.iter().zip(&sources)) {
+            if source.split == split {
+                counts.0 += 1;
+                let stream = Stream::named(config.shares.seed, &photo.name);
+                let keys = (1..).map(|i| stream.bits(i));
+                order.extend(
+                    keys.zip(photo.tiles.chunks_exact(shape.len()))
+                        .map(|(key, tile)| (key, index, tile)),
+                );
+            }
+        }
+        counts.1 = order.len();
+        if order.is_empty() {
             continue;
         }
+        // Whoever takes the first images of a split takes some of every photograph.
+        order.sort_unstable();
+        let indices: Vec<u32> = order.iter().map(|(_, index, _)| *index).collect();
         writer.start_split(split, &indices, None)?;
-        for (_, (photo, _)) in of_split() {
-            writer.append(split, &photo.tiles)?;
+        for (_, _, tile) in order {
+            writer.append(split, tile)?;
         }
     }
     writer.finish()?;
@@ -186,8 +204,7 @@ pub(crate) fn is_picture(path: &Path) -> bool {
 struct Photo {
     name: String,
     sha256: String,
-    /// Width and height in pixels.
-    size: (usize, usize),
+    pixels: usize,
     /// Grey, standardised.
     thumbnail: Vec<f64>,
     /// `[n, 3, size, size]`
@@ -195,38 +212,40 @@ struct Photo {
 }
 
 impl Photo {
-    fn read(folder: &Path, name: String, config: &TileConfig) -> Result<Self, DataError> {
+    /// Reads and cuts a photograph, or says why it is left out.
+    fn read(
+        folder: &Path,
+        name: String,
+        config: &TileConfig,
+    ) -> Result<Result<Self, Dropped>, DataError> {
         let path = folder.join(&name);
         let content = fs::read(&path).map_err(DataError::io(&path, "read"))?;
-        let raster = Raster::decode(&path, &content)?.to_colour();
-        Ok(Photo {
+        let raster = match Raster::decode(&path, &content) {
+            Ok(raster) => raster.to_colour(),
+            Err(DataError::Transparent { .. }) => {
+                return Ok(Err((name, "it is transparent".to_owned())));
+            }
+            Err(error) => return Err(error),
+        };
+        if raster.short_side() < config.shortest_side {
+            let reason = format!("its short side has {} pixels", raster.short_side());
+            return Ok(Err((name, reason)));
+        }
+        Ok(Ok(Photo {
             name,
             sha256: sha256(&content),
-            size: (raster.width(), raster.height()),
+            pixels: raster.width() * raster.height(),
             thumbnail: thumbnail(&raster),
             tiles: tiles(&raster, config),
-        })
-    }
-
-    fn short_side(&self) -> usize {
-        self.size.0.min(self.size.1)
+        }))
     }
 }
 
-/// Removes photographs that are too small, and all but the largest of those that look the same.
-fn drop_unfit(photos: &mut Vec<Photo>, config: &TileConfig) -> Vec<(String, String)> {
-    let mut dropped = Vec::new();
-    photos.retain(|photo| {
-        let fits = photo.short_side() >= config.shortest_side;
-        if !fits {
-            let reason = format!("its short side has {} pixels", photo.short_side());
-            dropped.push((photo.name.clone(), reason));
-        }
-        fits
-    });
+/// Removes all but the largest of photographs that look the same.
+fn drop_doubles(photos: &mut Vec<Photo>, config: &TileConfig, dropped: &mut Vec<Dropped>) {
     // From the largest to the smallest, so that the first of its like is the one to be kept.
     let mut order: Vec<usize> = (0..photos.len()).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(photos[i].size.0 * photos[i].size.1), i));
+    order.sort_by_key(|&i| (Reverse(photos[i].pixels), i));
     let mut kept: Vec<usize> = Vec::new();
     let mut doubles = vec![None; photos.len()];
     for i in order {
@@ -246,7 +265,6 @@ fn drop_unfit(photos: &mut Vec<Photo>, config: &TileConfig) -> Vec<(String, Stri
             false
         }
     });
-    dropped
 }
 
 /// Grey values of mean 0 and mean square 1.

@@ -40,8 +40,7 @@ pub struct Picture {
 /// is damaged, has no pixels to give (animation frames apart), or is transparent somewhere.
 pub fn read_png(path: &Path) -> Result<Picture, DataError> {
     let file = File::open(path).map_err(DataError::io(path, "open"))?;
-    let Decoded { width, height, channels, samples, largest } =
-        decode(path, BufReader::new(file))?;
+    let Decoded { width, height, channels, samples, largest } = decode(path, BufReader::new(file))?;
     let transparency = channels % 2 == 0;
     let colours = channels - usize::from(transparency);
     let opaque = |pixel: &[u16]| !transparency || pixel[colours] == largest;

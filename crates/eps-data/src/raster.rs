@@ -20,7 +20,6 @@ const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG: &[u8] = b"\xff\xd8\xff";
 
 const EXPORT_AGAIN: &str = "the file is damaged: export or fetch it again";
-const FLATTEN: &str = "flatten the picture onto a background first";
 const TO_RGB: &str = "convert the picture to 8-bit RGB or grey first";
 
 /// A picture of 8-bit pixels, grey or red, green and blue.
@@ -58,7 +57,8 @@ impl Raster {
     /// # Errors
     ///
     /// [`DataError::Malformed`] where the content is of no such format, is truncated or damaged, has 16
-    /// bits a channel, is transparent somewhere, animated, or neither RGB nor grey (CMYK).
+    /// bits a channel, is animated, or neither RGB nor grey (CMYK); [`DataError::Transparent`] where it
+    /// is transparent somewhere.
     pub fn decode(path: &Path, content: &[u8]) -> Result<Self, DataError> {
         let webp = content.starts_with(b"RIFF") && content.get(8..12) == Some(b"WEBP");
         let raster = match content {
@@ -174,11 +174,7 @@ fn flat(
     let transparent = |pixel: &[u8]| pixel[colours] != u8::MAX;
     if let Some(at) = bytes.chunks_exact(channels).position(transparent) {
         let (row, column) = (at / width, at % width);
-        return Err(DataError::malformed(
-            path,
-            format!("the pixel in row {row}, column {column} is transparent"),
-            FLATTEN,
-        ));
+        return Err(DataError::Transparent { path: path.to_owned(), row, column });
     }
     let bytes = bytes.chunks_exact(channels).flat_map(|pixel| &pixel[..colours]).copied().collect();
     Ok(Raster { width, height, channels: colours, bytes })

@@ -81,9 +81,8 @@ fn weights(old: usize, new: usize) -> Vec<Window> {
             // `as` truncates, and gives 0 below 0.
             let start = (centre - support + 0.5) as usize;
             let end = ((centre + support + 0.5) as usize).min(old);
-            let values: Vec<f64> = (start..end)
-                .map(|j| kernel((j as f64 - centre + 0.5) * (1.0 / stretch)))
-                .collect();
+            let values: Vec<f64> =
+                (start..end).map(|j| kernel((j as f64 - centre + 0.5) * (1.0 / stretch))).collect();
             let sum: f64 = values.iter().sum();
             // `round` takes halves away from zero, as Pillow does.
             let fixed = |v: f64| (v / sum * f64::from(1 << WEIGHT_BITS)).round() as i32;

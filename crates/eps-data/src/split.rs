@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn bad_shares_are_answered_with_the_form() {
-        for text in ["", "80", "80:20", "80:10:10:0", "a:b:c", "80::20", "-1:1:1", "0:0:0", "inf:1:1"]
+        for text in
+            ["", "80", "80:20", "80:10:10:0", "a:b:c", "80::20", "-1:1:1", "0:0:0", "inf:1:1"]
         {
             let error = Shares::parse(text, 0).unwrap_err().to_string();
             assert!(error.contains("80:10:10") && error.contains(text), "{error}");
