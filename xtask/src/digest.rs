@@ -32,6 +32,11 @@ fn open(path: &Path) -> Result<(File, ProgressBar)> {
     Ok((file, bar(bytes, "checking")))
 }
 
+/// The SHA-256 of bytes in memory.
+pub(crate) fn sha256_of(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn of(mut reader: impl Read) -> std::io::Result<String> {
     let mut hasher = Sha256::new();
     let mut chunk = vec![0; 1 << 20];

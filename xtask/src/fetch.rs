@@ -2,6 +2,8 @@
 
 mod fashion_mnist;
 mod lpips;
+mod photos;
+mod rcc;
 
 use std::path::Path;
 
@@ -15,6 +17,8 @@ pub(crate) enum Item {
     FashionMnist,
     /// The networks of LPIPS, AlexNet and VGG16 (64 MB), which `eps evaluate` takes where they are.
     Lpips,
+    /// 270 photographs (60 MB) cut into tiles, the data sets photos-32 and photos-64; minutes of work.
+    Photos,
 }
 
 /// Brings an item into `.deps/`, from the user's `file` where one is given; fetches nothing where it is
@@ -23,5 +27,6 @@ pub(crate) fn fetch(item: Item, file: Option<&Path>) -> Result<()> {
     match item {
         Item::FashionMnist => fashion_mnist::fetch(file),
         Item::Lpips => lpips::fetch(file),
+        Item::Photos => photos::fetch(file),
     }
 }

@@ -41,8 +41,8 @@ enum Command {
         /// What to fetch.
         #[arg(value_enum)]
         item: fetch::Item,
-        /// Take this file instead of fetching one; its SHA-256 is checked all the same.
-        #[arg(long, value_name = "FILE")]
+        /// Take this file, or the folder of several, instead of fetching; SHA-256 is checked all the same.
+        #[arg(long, value_name = "PATH")]
         from: Option<PathBuf>,
     },
     /// Set up, then run every check: format, lints, tests, documentation, guards, benches, smoke run.

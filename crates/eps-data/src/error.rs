@@ -53,6 +53,21 @@ pub enum DataError {
         remedy: &'static str,
     },
 
+    /// A picture that shows what is behind it.
+    #[error(
+        "{}: the pixel in row {row}, column {column} is transparent; flatten the picture onto a \
+         background first",
+        path.display()
+    )]
+    Transparent {
+        /// The file.
+        path: PathBuf,
+        /// The row of the first such pixel.
+        row: usize,
+        /// Its column.
+        column: usize,
+    },
+
     /// A file is not the one whose digest is known.
     #[error("{}: its SHA-256 is {found}, not {expected}; {remedy}", path.display())]
     Digest {

@@ -3,16 +3,13 @@
 //! The official 60,000 training images give the training split (the first 55,000) and the
 //! validation split (the last 5,000); the official 10,000 test images are the test split.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use eps_math::Shape;
-use serde::{Deserialize, Serialize};
 
 use crate::digest::sha256;
 use crate::idx::read_idx;
-use crate::{DataError, ImageSet, Provenance};
+use crate::{DataError, ImageSet, Provenance, Split};
 
 /// The file of the official training images.
 pub const TRAIN_IMAGES: &str = "train-images-idx3-ubyte.gz";
@@ -25,45 +22,6 @@ const TEST_SHA256: &str = "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5
 
 const SHAPE: Shape = Shape { channels: 1, height: 28, width: 28 };
 const TRAIN_COUNT: usize = 55_000;
-
-/// A split of Fashion-MNIST.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Split {
-    /// The first 55,000 of the official training images.
-    Train,
-    /// The last 5,000 of the official training images.
-    Validation,
-    /// The official 10,000 test images.
-    Test,
-}
-
-impl fmt::Display for Split {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Split::Train => "train",
-            Split::Validation => "validation",
-            Split::Test => "test",
-        })
-    }
-}
-
-impl FromStr for Split {
-    type Err = DataError;
-
-    fn from_str(name: &str) -> Result<Self, DataError> {
-        [Split::Train, Split::Validation, Split::Test]
-            .into_iter()
-            .find(|split| split.to_string() == name)
-            .ok_or_else(|| {
-                DataError::invalid(
-                    "the split",
-                    format!("{name:?}"),
-                    "use train, validation or test",
-                )
-            })
-    }
-}
 
 /// Reads a split from the first of `directories` that has its file, and checks the SHA-256 of its pixels.
 ///

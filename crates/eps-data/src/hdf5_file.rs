@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use hdf5::types::{FixedUnicode, TypeDescriptor, VarLenUnicode};
 use hdf5::{Attribute, Dataset, File, Group, H5Type};
+use ndarray::ArrayView4;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -21,6 +22,8 @@ use crate::{DataError, Provenance};
 
 const WRITE_AGAIN: &str = "the file is damaged or incomplete: write it again";
 const GZIP_LEVEL: u8 = 4;
+/// In values: a chunk of a list.
+const LIST_CHUNK: usize = 1 << 16;
 /// In bytes: an attribute of 64 KiB with its name and type would not fit HDF5's object header.
 const LONGEST_TEXT: usize = 65_000;
 
@@ -155,15 +158,65 @@ impl Output {
         assert_eq!(checked_product(dims), Some(values.len()), "{name} with dimensions {dims:?}");
         let mut chunk = dims.to_vec();
         chunk[0] = 1;
+        self.create_array::<T>(at, name, dims, &chunk)?
+            .write_raw(values)
+            .map_err(self.failed(format!("write the dataset {name:?}")))
+    }
+
+    /// Writes a long array of one dimension, many values a chunk.
+    pub(crate) fn put_list<T: H5Type>(
+        &self,
+        at: &Group,
+        name: &str,
+        values: &[T],
+    ) -> Result<(), DataError> {
+        let chunk = values.len().clamp(1, LIST_CHUNK);
+        self.create_array::<T>(at, name, &[values.len()], &[chunk])?
+            .write_raw(values)
+            .map_err(self.failed(format!("write the dataset {name:?}")))
+    }
+
+    /// Creates the array of images `[N, C, H, W]` in bytes, to be filled by [`Output::put_images`].
+    pub(crate) fn create_images(
+        &self,
+        at: &Group,
+        name: &str,
+        dims: [usize; 4],
+    ) -> Result<Dataset, DataError> {
+        let [_, channels, height, width] = dims;
+        self.create_array::<u8>(at, name, &dims, &[1, channels, height, width])
+    }
+
+    /// Writes images `[n, C, H, W]` from the index `first` on.
+    pub(crate) fn put_images(
+        &self,
+        dataset: &Dataset,
+        first: usize,
+        [n, channels, height, width]: [usize; 4],
+        pixels: &[u8],
+    ) -> Result<(), DataError> {
+        let view = ArrayView4::from_shape((n, channels, height, width), pixels)
+            .expect("the pixels of n images");
+        dataset
+            .write_slice(view, (first..first + n, .., .., ..))
+            .map_err(self.failed(format!("write the dataset {:?}", dataset.name())))
+    }
+
+    fn create_array<T: H5Type>(
+        &self,
+        at: &Group,
+        name: &str,
+        dims: &[usize],
+        chunk: &[usize],
+    ) -> Result<Dataset, DataError> {
         at.new_dataset::<T>()
-            .chunk(chunk)
+            .chunk(chunk.to_vec())
             .shuffle()
             .deflate(GZIP_LEVEL)
             .fletcher32()
             .shape(dims)
             .create(name)
-            .and_then(|dataset| dataset.write_raw(values))
-            .map_err(self.failed(format!("write the dataset {name:?}")))
+            .map_err(self.failed(format!("create the dataset {name:?}")))
     }
 
     /// Closes the file and gives it its name.
@@ -232,6 +285,10 @@ impl Input {
                 "the file is truncated, damaged or of another format: write it again",
             )),
         }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(crate) fn malformed(&self, problem: impl Into<String>, remedy: &'static str) -> DataError {

@@ -1,24 +1,27 @@
 //! Sets of 8-bit images with their provenance.
 //!
-//! As a file a set is an HDF5 file:
+//! One HDF5 file holds one set in its root, or one for each split in the groups `train`, `validation`
+//! and `test` (see [`data_set`](crate::data_set)):
 //!
 //! ```text
-//! /         format = "eps-images", format_version = 1, created_by, range, name, source, licence,
-//!           sha256
-//! /images   [N, C, H, W] u8
+//! /                format = "eps-images", format_version = 1, created_by
+//! /GROUP/          range, name, source, licence, sha256
+//! /GROUP/images    [N, C, H, W] u8
+//! /GROUP/labels    [N] u32, the images' classes, where they have any
 //! ```
 
 use std::path::Path;
 
 use eps_math::Shape;
+use hdf5::Group;
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
 use crate::hdf5_file::{Input, Output};
 use crate::range::{RANGE, value_of_byte};
 
-const FORMAT: &str = "eps-images";
-const VERSION: u64 = 1;
+pub(crate) const FORMAT: &str = "eps-images";
+pub(crate) const VERSION: u64 = 1;
 
 /// Where a set of images comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +50,7 @@ pub struct Provenance {
 pub struct ImageSet {
     shape: Shape,
     pixels: Vec<u8>,
+    labels: Option<Vec<u32>>,
     provenance: Provenance,
 }
 
@@ -65,7 +69,24 @@ impl ImageSet {
                 format!("it must be a positive multiple of {one}, the pixels of an image {shape}"),
             ));
         }
-        Ok(ImageSet { shape, pixels, provenance })
+        Ok(ImageSet { shape, pixels, labels: None, provenance })
+    }
+
+    /// Adds the images' classes, numbered from 0.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Invalid`] where there is not one for each image.
+    pub fn with_labels(mut self, labels: Vec<u32>) -> Result<Self, DataError> {
+        if labels.len() != self.len() {
+            return Err(DataError::invalid(
+                format!("the number of labels of {:?}", self.provenance.name),
+                labels.len(),
+                format!("{} images need one each", self.len()),
+            ));
+        }
+        self.labels = Some(labels);
+        Ok(self)
     }
 
     /// The number of images.
@@ -86,6 +107,11 @@ impl ImageSet {
     /// Where the images come from.
     pub fn provenance(&self) -> &Provenance {
         &self.provenance
+    }
+
+    /// The images' classes, `[N]`.
+    pub fn labels(&self) -> Option<&[u32]> {
+        self.labels.as_deref()
     }
 
     /// All pixels, `[N, C, H, W]`.
@@ -122,6 +148,18 @@ impl ImageSet {
         self.image(index).iter().map(|&v| value_of_byte(v) as f32).collect()
     }
 
+    /// Mean and standard deviation of all values, on the scale [-1, 1].
+    pub fn mean_and_deviation(&self) -> (f64, f64) {
+        let mut counts = [0_u64; 256];
+        self.pixels.iter().for_each(|&byte| counts[usize::from(byte)] += 1);
+        let average = |f: &dyn Fn(f64) -> f64| {
+            let weighed = (0..=u8::MAX).zip(counts).map(|(v, n)| n as f64 * f(value_of_byte(v)));
+            weighed.sum::<f64>() / self.pixels.len() as f64
+        };
+        let mean = average(&|x| x);
+        (mean, average(&|x| (x - mean).powi(2)).sqrt())
+    }
+
     /// Writes the set as an HDF5 file.
     ///
     /// # Errors
@@ -134,6 +172,9 @@ impl ImageSet {
         output.put_text(&root, "range", RANGE)?;
         output.put_provenance(&root, &self.provenance)?;
         output.put_array(&root, "images", &[self.len(), channels, height, width], &self.pixels)?;
+        if let Some(labels) = &self.labels {
+            output.put_list(&root, "labels", labels)?;
+        }
         output.finish()
     }
 
@@ -147,8 +188,25 @@ impl ImageSet {
     pub fn read(path: &Path) -> Result<Self, DataError> {
         let input = Input::open(path, FORMAT, VERSION)?;
         let root = input.root()?;
-        let (dims, pixels) = input.array(&root, "images", 4)?;
+        if !root.link_exists("images") && root.link_exists("sources") {
+            return Err(input.malformed(
+                "it holds the splits of a data set",
+                "name it as a data set and choose a split",
+            ));
+        }
+        Self::get(&input, &root)
+    }
+
+    /// Reads the set in a group of a file.
+    pub(crate) fn get(input: &Input, group: &Group) -> Result<Self, DataError> {
+        let (dims, pixels) = input.array(group, "images", 4)?;
         let shape = Shape { channels: dims[1], height: dims[2], width: dims[3] };
-        ImageSet::new(shape, pixels, input.provenance(&root)?).map_err(|error| error.in_file(path))
+        let set = ImageSet::new(shape, pixels, input.provenance(group)?)
+            .map_err(|error| error.in_file(input.path()))?;
+        if !group.link_exists("labels") {
+            return Ok(set);
+        }
+        let (_, labels) = input.array(group, "labels", 1)?;
+        set.with_labels(labels).map_err(|error| error.in_file(input.path()))
     }
 }

@@ -10,6 +10,7 @@
 pub mod archive;
 pub mod array;
 pub mod atomic;
+pub mod data_set;
 pub mod digest;
 mod error;
 pub mod fashion_mnist;
@@ -19,13 +20,20 @@ pub mod image_set;
 pub mod measurement;
 pub mod moments;
 pub mod npy;
+pub mod photos;
 pub mod pickle;
 pub mod png;
 pub mod range;
+pub mod raster;
+pub mod resize;
+pub mod split;
 
 pub use archive::{ArchiveReader, ArchiveWriter, SampleArchive};
 pub use array::Array;
+pub use data_set::{DataSetReader, DataSetWriter};
 pub use error::DataError;
 pub use image_set::{ImageSet, Provenance};
 pub use measurement::MeasurementSet;
 pub use moments::Moments;
+pub use raster::Raster;
+pub use split::{Shares, Split};

@@ -8,7 +8,7 @@
 //! ```
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufRead, BufReader, Seek};
 use std::path::Path;
 
 use eps_math::Shape;
@@ -39,8 +39,8 @@ pub struct Picture {
 /// [`DataError::Io`] where the file cannot be opened, [`DataError::Malformed`] where it is no PNG,
 /// is damaged, has no pixels to give (animation frames apart), or is transparent somewhere.
 pub fn read_png(path: &Path) -> Result<Picture, DataError> {
-    let decoded = decode(path)?;
-    let Decoded { width, height, channels, samples, largest } = decoded;
+    let file = File::open(path).map_err(DataError::io(path, "open"))?;
+    let Decoded { width, height, channels, samples, largest } = decode(path, BufReader::new(file))?;
     let transparency = channels % 2 == 0;
     let colours = channels - usize::from(transparency);
     let opaque = |pixel: &[u16]| !transparency || pixel[colours] == largest;
@@ -238,15 +238,16 @@ pub fn mosaic(pictures: &[Option<&Picture>], columns: usize, gap: usize) -> Pict
 }
 
 /// Samples `[H, W, channels]` as stored, all out of `largest`.
-struct Decoded {
-    width: usize,
-    height: usize,
-    channels: usize,
-    samples: Vec<u16>,
-    largest: u16,
+pub(crate) struct Decoded {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) channels: usize,
+    pub(crate) samples: Vec<u16>,
+    pub(crate) largest: u16,
 }
 
-fn decode(path: &Path) -> Result<Decoded, DataError> {
+/// Decodes what `reader` gives; `path` names it in messages.
+pub(crate) fn decode(path: &Path, reader: impl BufRead + Seek) -> Result<Decoded, DataError> {
     let damaged = |problem: String| {
         DataError::malformed(
             path,
@@ -254,8 +255,7 @@ fn decode(path: &Path) -> Result<Decoded, DataError> {
             "the file is damaged or no PNG: export it again as an 8-bit or 16-bit PNG",
         )
     };
-    let file = File::open(path).map_err(DataError::io(path, "open"))?;
-    let mut decoder = Decoder::new(BufReader::new(file));
+    let mut decoder = Decoder::new(reader);
     decoder.set_transformations(Transformations::EXPAND);
     let mut reader =
         decoder.read_info().map_err(|e| damaged(format!("the PNG header is unreadable ({e})")))?;

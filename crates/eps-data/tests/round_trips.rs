@@ -491,7 +491,8 @@ fn seed_and_truth_may_be_unknown() {
 
 #[test]
 fn the_committed_test_images_are_the_official_ones() {
-    use eps_data::fashion_mnist::{Split, load};
+    use eps_data::Split;
+    use eps_data::fashion_mnist::load;
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/fashion-mnist");
     let set = load(Split::Test, &[&committed]).unwrap();
     assert_eq!(set.len(), 10_000);

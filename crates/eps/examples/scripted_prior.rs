@@ -5,7 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "an example shows what it found")]
 
-use eps::data::fashion_mnist::{self, Split};
+use eps::data::{Split, fashion_mnist};
 use eps::math::operator::LinearOperator as _;
 use eps::math::parameterisation::{
     Parameterisation, PixelRange, Prediction, StateScale, TimeInput,

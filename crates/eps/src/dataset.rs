@@ -1,28 +1,71 @@
-//! Data sets by name.
+//! Data sets by name, and in files of three splits.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use eps_data::ImageSet;
-use eps_data::fashion_mnist::{self, Split};
+use eps_data::{DataError, DataSetReader, ImageSet, Split, fashion_mnist};
 
-/// The names that [`load`] knows.
-pub(crate) const NAMES: [&str; 1] = ["fashion-mnist"];
+/// The names that [`load`] knows; it also takes the path of a file.
+pub(crate) const NAMES: [&str; 3] = ["fashion-mnist", "photos-32", "photos-64"];
 
-/// Loads a split of a data set from `folder`, or from where the repository keeps it.
+/// Loads a split of a data set from `data`, its folder or file, or from where the repository keeps it.
 ///
 /// # Errors
 /// An unknown name, and those of the data set's reader.
-pub(crate) fn load(name: &str, split: Split, folder: Option<&Path>) -> Result<ImageSet> {
-    match name {
-        "fashion-mnist" => fashion_mnist::load(split, &folders(folder))
-            .with_context(|| format!("cannot load the {split} split of {name}")),
-        _ => bail!("unknown data set {name:?}: known are {}", NAMES.join(", ")),
+pub(crate) fn load(name: &str, split: Split, data: Option<&Path>) -> Result<ImageSet> {
+    let set = match file(name, data) {
+        Some(file) => read(&file, split),
+        None if name == "fashion-mnist" => fashion_mnist::load(split, &folders(data)),
+        None => bail!(
+            "unknown data set {name:?}: known are {}, and files FILE.h5 that `eps data` wrote",
+            NAMES.join(", ")
+        ),
+    };
+    set.with_context(|| format!("cannot load the {split} split of {name}"))
+}
+
+fn read(file: &Path, split: Split) -> Result<ImageSet, DataError> {
+    if !file.exists() {
+        let remedy = if is_named(file) {
+            "fetch it by `cargo xtask fetch photos`"
+        } else {
+            "check its path, or make it with `eps data import`"
+        };
+        return Err(DataError::Missing { path: file.to_owned(), remedy: remedy.to_owned() });
+    }
+    DataSetReader::open(file)?.read(split)
+}
+
+/// Whether a file has the name of a data set that is fetched.
+fn is_named(file: &Path) -> bool {
+    file.file_stem().is_some_and(|stem| NAMES.iter().any(|name| stem == *name))
+}
+
+/// What `--dataset` accepts: a name or the path of a file.
+pub(crate) fn name(text: &str) -> Result<String, String> {
+    if NAMES.contains(&text) || is_file_name(Path::new(text)) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("it must be one of {}, or a file FILE.h5 that `eps data` wrote", NAMES.join(", ")))
+}
+
+fn is_file_name(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "h5")
+}
+
+/// The file of a data set that is kept in one: `data` where it is a file, otherwise by the name.
+fn file(name: &str, data: Option<&Path>) -> Option<PathBuf> {
+    match data {
+        Some(data) if is_file_name(data) => Some(data.to_owned()),
+        _ if is_file_name(Path::new(name)) => Some(PathBuf::from(name)),
+        _ if name == "fashion-mnist" || !NAMES.contains(&name) => None,
+        Some(folder) => Some(folder.join(format!("{name}.h5"))),
+        None => Some(kept(&format!(".deps/photos/{name}.h5"))),
     }
 }
 
-/// Where the data set lies: `folder`, or what is committed and what `cargo xtask fetch` brings.
-pub(crate) fn folders(folder: Option<&Path>) -> Vec<PathBuf> {
+/// Where Fashion-MNIST lies: `folder`, or what is committed and what `cargo xtask fetch` brings.
+fn folders(folder: Option<&Path>) -> Vec<PathBuf> {
     match folder {
         Some(folder) => vec![folder.to_owned()],
         None => ["data/fashion-mnist", ".deps/fashion-mnist"]
@@ -53,17 +96,10 @@ pub(crate) fn constants(name: &str) -> PathBuf {
 }
 
 /// The places of the file of a data set's moments, in the order in which they are looked at.
-pub(crate) fn moments(name: &str, folder: Option<&Path>) -> Vec<PathBuf> {
-    match short_name(name) {
-        "fashion" => folders(folder).iter().map(|folder| folder.join("moments.h5")).collect(),
-        short => {
-            let file = format!("{short}.moments.h5");
-            let folder = folder.or(Path::new(name).parent().filter(|path| *path != Path::new("")));
-            match folder {
-                Some(folder) => vec![folder.join(file)],
-                None => vec![kept(&format!(".deps/photos/{file}"))],
-            }
-        }
+pub(crate) fn moments(name: &str, data: Option<&Path>) -> Vec<PathBuf> {
+    match file(name, data) {
+        Some(file) => vec![file.with_extension("moments.h5")],
+        None => folders(data).iter().map(|folder| folder.join("moments.h5")).collect(),
     }
 }
 
@@ -89,11 +125,30 @@ mod tests {
         assert!(constants("fashion-mnist").ends_with("data/constants/fashion-mnist.json"));
         assert!(networks("somewhere/faces.h5").ends_with("data/networks/faces"));
         assert!(constants("somewhere/faces.h5").ends_with("data/constants/faces.json"));
+        let path = |name, data: Option<&str>| {
+            let [path] = &moments(name, data.map(Path::new))[..] else { panic!("{name}") };
+            path.clone()
+        };
+        assert!(path("photos-32", None).ends_with(".deps/photos/photos-32.moments.h5"));
+        assert_eq!(path("photos-32", Some("here")), Path::new("here/photos-32.moments.h5"));
+        assert_eq!(path("photos-32", Some("a/b.h5")), Path::new("a/b.moments.h5"));
+        assert_eq!(path("faces.h5", None), Path::new("faces.moments.h5"));
+        assert_eq!(path("fashion-mnist", Some("here")), Path::new("here/moments.h5"));
     }
 
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let error = load("cifar", Split::Test, None).unwrap_err().to_string();
         assert!(error.contains("\"cifar\"") && error.contains("fashion-mnist"), "{error}");
+        assert!(name("cifar").is_err() && name("photos-32").is_ok() && name("a/b.h5").is_ok());
+    }
+
+    #[test]
+    fn a_missing_file_is_named_with_a_remedy() {
+        for (name, remedy) in [("photos-32", "xtask fetch photos"), ("none/a.h5", "data import")] {
+            let error = load(name, Split::Test, Some(Path::new("none"))).unwrap_err();
+            let error = crate::chain(&error);
+            assert!(error.contains("none/") && error.contains(remedy), "{error}");
+        }
     }
 }

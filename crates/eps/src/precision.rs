@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use eps_data::MeasurementSet;
-use eps_data::fashion_mnist::Split;
+use eps_data::Split;
 use eps_math::{Level, Schedule, Task};
 use eps_metrics::fidelity::psnr;
 use eps_model::{Denoiser, Measurement, Precision, device_name};

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, builder::TypedValueParser as _};
+use eps_data::Split;
 use eps_data::atomic::write_atomically;
-use eps_data::fashion_mnist::Split;
 use eps_data::png::{Picture, encode_png};
 use eps_data::{Array, DataError, ImageSet, MeasurementSet, Provenance, digest};
 use eps_math::operator::{Operator, OperatorSpec};
@@ -34,14 +34,14 @@ pub(crate) struct Arguments {
     /// image set
     #[arg(long, value_name = "FILE", required_unless_present = "dataset")]
     image: Option<PathBuf>,
-    /// Clean images of a data set by name
-    #[arg(long, value_name = "NAME", conflicts_with = "image", value_parser = dataset::NAMES)]
+    /// Clean images of a data set: its name, or a file that `eps data` wrote
+    #[arg(long, value_name = "NAME", conflicts_with = "image", value_parser = dataset::name)]
     dataset: Option<String>,
     /// The split of the data set: train, validation or test
     #[arg(long, default_value = "test", requires = "dataset")]
     split: Split,
-    /// The folder with the data set's files [default: where the repository keeps them]
-    #[arg(long, value_name = "FOLDER", requires = "dataset")]
+    /// The folder with the data set's files, or its file [default: where the repository keeps them]
+    #[arg(long, value_name = "PATH", requires = "dataset")]
     data: Option<PathBuf>,
     /// Which images, from 0: A..B (without B) or a single N [default: 0..16 of a data set, all of a
     /// file]

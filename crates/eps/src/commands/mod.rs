@@ -1,5 +1,6 @@
 //! The subcommands: each has its arguments and a `run`.
 
+pub(crate) mod data;
 pub(crate) mod evaluate;
 pub(crate) mod import;
 pub(crate) mod measure;

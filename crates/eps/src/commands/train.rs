@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use eps_data::fashion_mnist::Split;
+use eps_data::Split;
 use eps_data::{ImageSet, digest};
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Provenance, Storage};
 use eps_model::{NetworkDenoiser, Precision};
@@ -31,8 +31,9 @@ pub(crate) struct Arguments {
     /// The folder of the run, made where it is missing
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
-    /// The folder with the data set's files [default: where the repository keeps them]
-    #[arg(long, value_name = "FOLDER")]
+    /// The folder with the data set's files, or FILE.h5 in place of the configuration's data set
+    /// [default: where the repository keeps them]
+    #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// The network to start from, in place of the configuration's `start`
     #[arg(long, value_name = "NET.safetensors")]

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
+use eps_data::Split;
 use eps_data::digest::sha256_file;
-use eps_data::fashion_mnist::Split;
 use eps_data::{DataError, Moments};
 use eps_math::Shape;
 use eps_math::lmmse::sample_moments;
@@ -20,11 +20,11 @@ pub(crate) const LARGEST: usize = 4096;
 /// estimate.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The data set
-    #[arg(long, value_name = "NAME", default_value = "fashion-mnist")]
+    /// The data set: its name, or a file that `eps data` wrote
+    #[arg(long, value_name = "NAME", default_value = "fashion-mnist", value_parser = dataset::name)]
     dataset: String,
-    /// Folder of the data set [default: where the repository keeps it]
-    #[arg(long, value_name = "FOLDER")]
+    /// Folder or file of the data set [default: where the repository keeps it]
+    #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// The HDF5 file to write [default: where it is looked for]
     #[arg(long, value_name = "FILE")]

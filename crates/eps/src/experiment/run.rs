@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use eps_data::ImageSet;
 use eps_data::digest::sha256_file;
-use eps_data::fashion_mnist::Split;
+use eps_data::{ImageSet, Split};
 use eps_math::{Schedule, Task};
 use eps_metrics::networks::Backbone;
 use eps_sample::SampleError;
@@ -51,8 +50,8 @@ pub(crate) struct Arguments {
     profile: Profile,
     #[command(flatten)]
     network_flags: NetworkFlags,
-    /// The data set
-    #[arg(long, value_name = "NAME", default_value = "fashion-mnist")]
+    /// The data set: its name, or a file that `eps data` wrote
+    #[arg(long, value_name = "NAME", default_value = "fashion-mnist", value_parser = dataset::name)]
     dataset: String,
     /// Folder of the networks: TASK, all-tasks, palette-TASK and prior, each .safetensors [default:
     /// that of the repository; for experiments that train networks of their own, networks in the
@@ -66,8 +65,8 @@ pub(crate) struct Arguments {
     /// The contenders' constants, as `eps tune` writes them [default: that of the repository]
     #[arg(long, value_name = "FILE")]
     constants: Option<PathBuf>,
-    /// Folder of the data set [default: where the repository keeps it]
-    #[arg(long, value_name = "FOLDER")]
+    /// Folder or file of the data set [default: where the repository keeps it]
+    #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// Folder of the results [default: target/reproduce/fashion for main, else
     /// target/reproduce/EXPERIMENT; target/reproduce/NAME/EXPERIMENT on another data set]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use eps_data::fashion_mnist::Split;
+use eps_data::Split;
 use eps_math::{Schedule, Task};
 use eps_sample::SampleError;
 use indicatif::ProgressBar;
@@ -44,8 +44,8 @@ pub(crate) struct Arguments {
     /// Seed of operators, measurement noise and samples
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     seed: u64,
-    /// The data set
-    #[arg(long, value_name = "NAME", default_value = "fashion-mnist")]
+    /// The data set: its name, or a file that `eps data` wrote
+    #[arg(long, value_name = "NAME", default_value = "fashion-mnist", value_parser = dataset::name)]
     dataset: String,
     /// Folder of the prior [default: that of the repository]
     #[arg(long, value_name = "FOLDER")]
@@ -57,8 +57,8 @@ pub(crate) struct Arguments {
     /// The file of constants, whose others are kept [default: that of the repository]
     #[arg(long, value_name = "FILE")]
     constants: Option<PathBuf>,
-    /// Folder of the data set [default: where the repository keeps it]
-    #[arg(long, value_name = "FOLDER")]
+    /// Folder or file of the data set [default: where the repository keeps it]
+    #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     #[command(flatten)]
     network_flags: NetworkFlags,

@@ -1,0 +1,288 @@
+//! Data sets of three splits in one file, each image with the file that it was made of.
+//!
+//! ```text
+//! /                format = "eps-images", format_version = 1, created_by, config (JSON: how it was made)
+//! /sources         UTF-8 text: a line a file, its split, a tab, its name
+//! /SPLIT/          an image set (see `image_set`), SPLIT = train, validation, test
+//! /SPLIT/sources   [N] u32: the line of the file that each image was made of, from 0
+//! ```
+//!
+//! Splits are of files, never of images: what is cut out of one photograph lies in one split. Where a
+//! split holds an image of another's file, it is not read. A split without images has no group.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use eps_math::Shape;
+use hdf5::Dataset;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::hdf5_file::{Input, Output};
+use crate::image_set::{FORMAT, VERSION};
+use crate::range::RANGE;
+use crate::{DataError, ImageSet, Provenance, Split};
+
+/// A file that images were made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The split that it is in.
+    pub split: Split,
+    /// Its name, with its folders in the source of the data set.
+    pub name: String,
+}
+
+/// The text of a list of files: a line each, split, tab, name.
+pub fn sources_text(sources: &[Source]) -> String {
+    sources.iter().map(|Source { split, name }| format!("{split}\t{name}\n")).collect()
+}
+
+/// Writes a data set split by split, in blocks of images.
+///
+/// The file gets its name by [`DataSetWriter::finish`]; without it nothing is left behind.
+#[derive(Debug)]
+pub struct DataSetWriter {
+    output: Output,
+    shape: Shape,
+    provenance: Provenance,
+    sources: Vec<Source>,
+    splits: BTreeMap<Split, Filling>,
+}
+
+/// A split of which some images are written.
+#[derive(Debug)]
+struct Filling {
+    dataset: Dataset,
+    written: usize,
+    count: usize,
+}
+
+impl DataSetWriter {
+    /// Starts a file of images of one shape, made of `sources` as `config` says.
+    ///
+    /// `provenance` is that of the whole; the splits' names are added to its own.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Invalid`] where a file's name cannot be written as a line, and [`DataError::Io`] or
+    /// [`DataError::Hdf5`] where the file cannot be written.
+    pub fn create(
+        path: &Path,
+        shape: Shape,
+        sources: Vec<Source>,
+        config: &impl Serialize,
+        provenance: Provenance,
+    ) -> Result<Self, DataError> {
+        if let Some(source) = sources.iter().find(|s| s.name.contains(['\n', '\t'])) {
+            return Err(DataError::invalid(
+                "a file's name",
+                format!("{:?}", source.name),
+                "rename the file: names are written as lines, without tabs and line ends",
+            ));
+        }
+        let output = Output::create(path, FORMAT, VERSION)?;
+        let root = output.root()?;
+        output.put_json(&root, "config", config)?;
+        output.put_list(&root, "sources", sources_text(&sources).as_bytes())?;
+        Ok(DataSetWriter { output, shape, provenance, sources, splits: BTreeMap::new() })
+    }
+
+    /// Starts a split of as many images as `sources` has entries, each the index of an image's file.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Hdf5`] where the file cannot be written.
+    ///
+    /// # Panics
+    ///
+    /// Where there are no images, the split is there already, a file is not of the split, or there is
+    /// not one label for each image.
+    pub fn start_split(
+        &mut self,
+        split: Split,
+        sources: &[u32],
+        labels: Option<&[u32]>,
+    ) -> Result<(), DataError> {
+        assert!(!sources.is_empty(), "a split of no images");
+        assert!(!self.splits.contains_key(&split), "the split {split} is there already");
+        let of_split = |&index: &u32| self.sources[index as usize].split == split;
+        assert!(sources.iter().all(of_split), "every file of an image of {split} is of {split}");
+        let group = self.output.group(&split.to_string())?;
+        let provenance = Provenance {
+            name: format!("{}, {split}", self.provenance.name),
+            ..self.provenance.clone()
+        };
+        self.output.put_text(&group, "range", RANGE)?;
+        self.output.put_provenance(&group, &provenance)?;
+        self.output.put_list(&group, "sources", sources)?;
+        if let Some(labels) = labels {
+            assert_eq!(labels.len(), sources.len(), "labels of the images of {split}");
+            self.output.put_list(&group, "labels", labels)?;
+        }
+        let Shape { channels, height, width } = self.shape;
+        let count = sources.len();
+        let dataset =
+            self.output.create_images(&group, "images", [count, channels, height, width])?;
+        self.splits.insert(split, Filling { dataset, written: 0, count });
+        Ok(())
+    }
+
+    /// Writes the next images of a split that was started.
+    ///
+    /// # Shapes
+    ///
+    /// `pixels: [n, C, H, W]`
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Hdf5`] where the file cannot be written.
+    ///
+    /// # Panics
+    ///
+    /// Where the split was not started, the number of pixels is none of whole images, or there are
+    /// more images than were announced.
+    pub fn append(&mut self, split: Split, pixels: &[u8]) -> Result<(), DataError> {
+        let one = self.shape.len();
+        assert!(pixels.len().is_multiple_of(one), "{} pixels of images of {one}", pixels.len());
+        let n = pixels.len() / one;
+        let filling = self.splits.get_mut(&split).expect("a split that was started");
+        assert!(filling.written + n <= filling.count, "more than {} images", filling.count);
+        let Shape { channels, height, width } = self.shape;
+        let dims = [n, channels, height, width];
+        self.output.put_images(&filling.dataset, filling.written, dims, pixels)?;
+        filling.written += n;
+        Ok(())
+    }
+
+    /// Closes the file and gives it its name.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Io`] or [`DataError::Hdf5`] where that fails.
+    ///
+    /// # Panics
+    ///
+    /// Where images are missing.
+    pub fn finish(self) -> Result<(), DataError> {
+        for (split, Filling { written, count, .. }) in &self.splits {
+            assert_eq!(written, count, "images of {split}");
+        }
+        drop(self.splits);
+        self.output.finish()
+    }
+}
+
+/// Reads the splits of a data set one by one.
+#[derive(Debug)]
+pub struct DataSetReader {
+    input: Input,
+    sources: Vec<Source>,
+}
+
+impl DataSetReader {
+    /// Opens a file and reads the list of its sources.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Io`] where the file cannot be opened, [`DataError::Malformed`] where it is
+    /// truncated, damaged, no HDF5 or no data set of a known version.
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        let input = Input::open(path, FORMAT, VERSION)?;
+        let root = input.root()?;
+        if root.link_exists("images") {
+            return Err(input.malformed(
+                "it holds a single set of images, not the splits of a data set",
+                "give a file that `eps data` wrote",
+            ));
+        }
+        let (_, bytes) = input.array(&root, "sources", 1)?;
+        let bad = |problem: String| {
+            input.malformed(problem, "the file is damaged or incomplete: write it again")
+        };
+        let text = String::from_utf8(bytes).map_err(|e| bad(format!("the list of files: {e}")))?;
+        let source = |line: &str| {
+            let (split, name) = line.split_once('\t')?;
+            Some(Source { split: split.parse().ok()?, name: name.to_owned() })
+        };
+        let sources = text
+            .lines()
+            .map(|line| {
+                source(line).ok_or_else(|| {
+                    bad(format!("the list of files has the line {line:?}, not split, tab, name"))
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(DataSetReader { input, sources })
+    }
+
+    /// The files that the images were made of.
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// How the data set was made.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Malformed`] where that is missing or no JSON.
+    pub fn config(&self) -> Result<Value, DataError> {
+        self.input.json(&self.input.root()?, "config")
+    }
+
+    /// The splits that have images.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Hdf5`] where the file cannot be read.
+    pub fn splits(&self) -> Result<Vec<Split>, DataError> {
+        let root = self.input.root()?;
+        Ok(Split::ALL.into_iter().filter(|split| root.link_exists(&split.to_string())).collect())
+    }
+
+    /// Reads the images of a split.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Malformed`] where the split has no images, or where a dataset or an attribute is
+    /// missing, incomplete, or of another shape or type.
+    pub fn read(&self, split: Split) -> Result<ImageSet, DataError> {
+        let set = ImageSet::get(&self.input, &self.group(split)?)?;
+        let indices = self.image_sources(split)?;
+        if indices.len() != set.len() {
+            return Err(self.input.malformed(
+                format!("the split {split} has {} images of {} files", set.len(), indices.len()),
+                "write the file again",
+            ));
+        }
+        Ok(set)
+    }
+
+    /// The index of the file that each image of a split was made of.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`DataSetReader::read`]; also where a file is of another split.
+    pub fn image_sources(&self, split: Split) -> Result<Vec<u32>, DataError> {
+        let (_, indices): (_, Vec<u32>) = self.input.array(&self.group(split)?, "sources", 1)?;
+        let wrong = indices.iter().find(|&&index| {
+            self.sources.get(index as usize).is_none_or(|source| source.split != split)
+        });
+        match wrong {
+            None => Ok(indices),
+            Some(index) => Err(self.input.malformed(
+                format!("an image of the split {split} is of file {index}, which is not in it"),
+                "splits must not overlap: write the file again",
+            )),
+        }
+    }
+
+    fn group(&self, split: Split) -> Result<hdf5::Group, DataError> {
+        if !self.input.root()?.link_exists(&split.to_string()) {
+            return Err(self.input.malformed(
+                format!("the split {split} has no images"),
+                "choose another split, or make the file again with other shares",
+            ));
+        }
+        self.input.group(&split.to_string())
+    }
+}

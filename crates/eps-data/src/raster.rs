@@ -1,0 +1,251 @@
+//! Pictures of 8 bits as PNG, JPEG and WebP files hold them, of any size.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use eps_math::Shape;
+use image_webp::WebPDecoder;
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_jpeg::JpegDecoder;
+
+use crate::DataError;
+use crate::png;
+
+/// In bytes: a damaged header must not allocate the machine away.
+const LARGEST: usize = 1 << 30;
+
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+const JPEG: &[u8] = b"\xff\xd8\xff";
+
+const EXPORT_AGAIN: &str = "the file is damaged: export or fetch it again";
+const TO_RGB: &str = "convert the picture to 8-bit RGB or grey first";
+
+/// A picture of 8-bit pixels, grey or red, green and blue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Raster {
+    width: usize,
+    height: usize,
+    channels: usize,
+    bytes: Vec<u8>,
+}
+
+impl Raster {
+    /// A picture of its pixels.
+    ///
+    /// # Shapes
+    ///
+    /// `bytes: [height, width, channels]`
+    ///
+    /// # Panics
+    ///
+    /// Where a side is 0, `channels` neither 1 nor 3, or the number of bytes another.
+    pub fn of(width: usize, height: usize, channels: usize, bytes: Vec<u8>) -> Self {
+        assert!(width * height > 0, "a picture of {width} x {height} pixels");
+        assert!(matches!(channels, 1 | 3), "a picture of {channels} channels");
+        assert_eq!(bytes.len(), width * height * channels, "bytes of {width} x {height} pixels");
+        Raster { width, height, channels, bytes }
+    }
+
+    /// Decodes the content of a PNG, JPEG or WebP file; `path` names it in messages.
+    ///
+    /// The content tells the format, whatever the name. A channel of transparency is dropped where the
+    /// picture is opaque everywhere. Colour profiles and orientations are passed over, as EDM's
+    /// `dataset_tool.py` does.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Malformed`] where the content is of no such format, is truncated or damaged, has 16
+    /// bits a channel, is animated, or neither RGB nor grey (CMYK); [`DataError::Transparent`] where it
+    /// is transparent somewhere.
+    pub fn decode(path: &Path, content: &[u8]) -> Result<Self, DataError> {
+        let webp = content.starts_with(b"RIFF") && content.get(8..12) == Some(b"WEBP");
+        let raster = match content {
+            [] => Err(DataError::malformed(path, "the file is empty", EXPORT_AGAIN)),
+            _ if content.starts_with(PNG) => decode_png(path, content),
+            _ if content.starts_with(JPEG) => decode_jpeg(path, content),
+            _ if webp => decode_webp(path, content),
+            _ => Err(DataError::malformed(
+                path,
+                format!("it starts with {:02x?}", &content[..content.len().min(8)]),
+                "give PNG, JPEG or WebP pictures",
+            )),
+        }?;
+        if raster.bytes.is_empty() {
+            return Err(DataError::malformed(path, "the picture has no pixels", EXPORT_AGAIN));
+        }
+        Ok(raster)
+    }
+
+    /// The width in pixels.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The height in pixels.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// 1 (grey) or 3 (red, green, blue).
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// The shorter of both sides.
+    pub fn short_side(&self) -> usize {
+        self.width.min(self.height)
+    }
+
+    /// The pixels, `[height, width, channels]`.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// A rectangle of the picture.
+    ///
+    /// # Panics
+    ///
+    /// Where the rectangle is empty or not inside the picture.
+    pub fn crop(&self, left: usize, top: usize, width: usize, height: usize) -> Self {
+        let rows = self.bytes.chunks_exact(self.width * self.channels).skip(top).take(height);
+        let columns = left * self.channels..(left + width) * self.channels;
+        let bytes = rows.flat_map(|row| &row[columns.clone()]).copied().collect();
+        Raster::of(width, height, self.channels, bytes)
+    }
+
+    /// The largest square in the middle, as EDM's `center-crop` takes it.
+    pub fn centre_square(&self) -> Self {
+        let side = self.short_side();
+        self.crop((self.width - side) / 2, (self.height - side) / 2, side, side)
+    }
+
+    /// The picture in grey.
+    ///
+    /// ```text
+    /// L = 0.299 R + 0.587 G + 0.114 B   (ITU-R BT.601)
+    /// ```
+    pub fn to_grey(&self) -> Self {
+        if self.channels == 1 {
+            return self.clone();
+        }
+        // In 16 fractional bits, as Pillow does.
+        let luma = |p: &[u8]| {
+            let [r, g, b] = [p[0], p[1], p[2]].map(u32::from);
+            ((19595 * r + 38470 * g + 7471 * b + (1 << 15)) >> 16) as u8
+        };
+        let bytes = self.bytes.chunks_exact(3).map(luma).collect();
+        Raster::of(self.width, self.height, 1, bytes)
+    }
+
+    /// The picture in three channels, grey ones repeated.
+    pub fn to_colour(&self) -> Self {
+        if self.channels == 3 {
+            return self.clone();
+        }
+        let bytes = self.bytes.iter().flat_map(|&v| [v; 3]).collect();
+        Raster::of(self.width, self.height, 3, bytes)
+    }
+
+    /// The shape of the picture as an image.
+    pub fn shape(&self) -> Shape {
+        Shape { channels: self.channels, height: self.height, width: self.width }
+    }
+
+    /// The pixels channel by channel, `[C, H, W]`.
+    pub fn planes(&self) -> Vec<u8> {
+        let plane = |c| self.bytes.iter().skip(c).step_by(self.channels);
+        (0..self.channels).flat_map(plane).copied().collect()
+    }
+}
+
+/// A picture of `channels` channels, the last of which is transparency where their number is even.
+fn flat(
+    path: &Path,
+    (width, height): (usize, usize),
+    channels: usize,
+    bytes: Vec<u8>,
+) -> Result<Raster, DataError> {
+    let colours = channels - usize::from(channels.is_multiple_of(2));
+    if colours == channels {
+        return Ok(Raster { width, height, channels, bytes });
+    }
+    let transparent = |pixel: &[u8]| pixel[colours] != u8::MAX;
+    if let Some(at) = bytes.chunks_exact(channels).position(transparent) {
+        let (row, column) = (at / width, at % width);
+        return Err(DataError::Transparent { path: path.to_owned(), row, column });
+    }
+    let bytes = bytes.chunks_exact(channels).flat_map(|pixel| &pixel[..colours]).copied().collect();
+    Ok(Raster { width, height, channels: colours, bytes })
+}
+
+fn decode_png(path: &Path, content: &[u8]) -> Result<Raster, DataError> {
+    let decoded = png::decode(path, Cursor::new(content))?;
+    if decoded.largest != u16::from(u8::MAX) {
+        return Err(DataError::malformed(path, "the PNG has 16 bits a channel", TO_RGB));
+    }
+    let bytes = decoded.samples.into_iter().map(|v| v as u8).collect();
+    flat(path, (decoded.width, decoded.height), decoded.channels, bytes)
+}
+
+fn decode_jpeg(path: &Path, content: &[u8]) -> Result<Raster, DataError> {
+    let damaged = |error: String| {
+        DataError::malformed(path, format!("the JPEG cannot be decoded ({error})"), EXPORT_AGAIN)
+    };
+    // The decoder fills up what is missing. Compressed data hold no markers.
+    let last = |marker: u8| content.windows(2).rposition(|pair| pair == [0xff, marker]);
+    let (start_of_scan, end_of_image) = (last(0xda), last(0xd9));
+    if end_of_image <= start_of_scan {
+        return Err(damaged("it is truncated: no end of image follows its last scan".to_owned()));
+    }
+    let side = usize::from(u16::MAX);
+    let options = DecoderOptions::default().set_max_width(side).set_max_height(side);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(content), options);
+    decoder.decode_headers().map_err(|e| damaged(e.to_string()))?;
+    let colours = match decoder.input_colorspace() {
+        Some(ColorSpace::Luma) => ColorSpace::Luma,
+        Some(ColorSpace::YCbCr | ColorSpace::RGB) => ColorSpace::RGB,
+        other => {
+            let problem = format!("the JPEG's colours are {other:?}");
+            return Err(DataError::malformed(path, problem, TO_RGB));
+        }
+    };
+    decoder.set_options(options.jpeg_set_out_colorspace(colours));
+    let info = decoder.info().ok_or_else(|| damaged("it has no header".to_owned()))?;
+    let size = (usize::from(info.width), usize::from(info.height));
+    let channels = colours.num_components();
+    check_size(path, size, channels)?;
+    let bytes = decoder.decode().map_err(|e| damaged(e.to_string()))?;
+    flat(path, size, channels, bytes)
+}
+
+fn decode_webp(path: &Path, content: &[u8]) -> Result<Raster, DataError> {
+    let damaged = |error: image_webp::DecodingError| {
+        DataError::malformed(path, format!("the WebP cannot be decoded ({error})"), EXPORT_AGAIN)
+    };
+    let mut decoder = WebPDecoder::new(Cursor::new(content)).map_err(damaged)?;
+    if decoder.is_animated() {
+        return Err(DataError::malformed(path, "the WebP is animated", "give one of its pictures"));
+    }
+    let (width, height) = decoder.dimensions();
+    let size = (width as usize, height as usize);
+    let channels = if decoder.has_alpha() { 4 } else { 3 };
+    let mut bytes = vec![0; check_size(path, size, channels)?];
+    decoder.set_memory_limit(LARGEST);
+    decoder.read_image(&mut bytes).map_err(damaged)?;
+    flat(path, size, channels, bytes)
+}
+
+/// The number of bytes of a picture, unless it is larger than is reasonable.
+fn check_size(
+    path: &Path,
+    (width, height): (usize, usize),
+    channels: usize,
+) -> Result<usize, DataError> {
+    let size = width.checked_mul(height).and_then(|pixels| pixels.checked_mul(channels));
+    size.filter(|&size| size <= LARGEST).ok_or_else(|| {
+        let problem = format!("the header announces {width} x {height} pixels, more than 1 GiB");
+        DataError::malformed(path, problem, EXPORT_AGAIN)
+    })
+}
