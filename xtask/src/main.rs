@@ -8,6 +8,7 @@
 mod digest;
 mod fetch;
 mod folder;
+mod paper_scale;
 mod process;
 mod reproduce;
 mod setup;

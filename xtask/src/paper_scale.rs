@@ -132,6 +132,10 @@ impl Scale {
                 println!("{} is there already", made.display());
                 continue;
             }
+            if let Some(folder) = stage.makes.as_deref().and_then(Path::parent) {
+                fs::create_dir_all(folder)
+                    .with_context(|| format!("could not make the folder {}", folder.display()))?;
+            }
             println!("{}", stage.line());
             run(eps().args(&stage.arguments))?;
         }
@@ -205,7 +209,7 @@ impl Scale {
         }
         println!();
         for stage in stages.iter().filter(|stage| stage.arguments[0] == "train") {
-            run(eps().args(&stage.arguments[..2]).arg("--dry-run").arg("--out").arg("unused"))?;
+            run(eps().args(&stage.arguments[..2]).arg("--dry-run"))?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use crate::fetch::{self, Item};
+use crate::paper_scale::{FFHQ_64, IMAGENET_64, PHOTOS_64, Request, Scale};
 use crate::process::{cargo, eps, root, run};
 use crate::setup;
 
@@ -56,6 +57,20 @@ pub(crate) struct Options {
     /// Train every network first instead of taking the committed ones (hours on a CPU).
     #[arg(long)]
     from_scratch: bool,
+    /// The published weights of the prior (profiles ffhq-64 and imagenet-64).
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// A folder or zip of pictures (profiles ffhq-64 and imagenet-64).
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Print the plan with its memory and time instead of following it (profiles ffhq-64, imagenet-64 and
+    /// photos-64).
+    #[arg(long)]
+    dry_run: bool,
+    /// Run every stage on two images and for two steps, with random weights where none are given (profiles
+    /// ffhq-64, imagenet-64 and photos-64).
+    #[arg(long)]
+    check: bool,
     /// Where the results go [default: target/reproduce/fashion for main, else
     /// target/reproduce/EXPERIMENT].
     #[arg(long, value_name = "FOLDER")]
@@ -71,6 +86,15 @@ enum Profile {
     Smoke,
     /// Every image and seed: for a machine of its own.
     Full,
+    /// EDM's network for FFHQ at 64×64, with --weights and --data: days on a GPU.
+    #[value(name = "ffhq-64")]
+    Ffhq64,
+    /// EDM's network for ImageNet at 64×64, with --weights and --data: weeks on a GPU.
+    #[value(name = "imagenet-64")]
+    Imagenet64,
+    /// Photographs at 64×64, everything trained here: a day on a GPU.
+    #[value(name = "photos-64")]
+    Photos64,
 }
 
 impl Profile {
@@ -79,6 +103,19 @@ impl Profile {
             Self::Quick => "quick",
             Self::Smoke => "smoke",
             Self::Full => "full",
+            Self::Ffhq64 | Self::Imagenet64 | Self::Photos64 => {
+                self.scale().map_or("full", |scale| scale.name)
+            }
+        }
+    }
+
+    /// The larger networks of a profile.
+    fn scale(self) -> Option<Scale> {
+        match self {
+            Self::Quick | Self::Smoke | Self::Full => None,
+            Self::Ffhq64 => Some(FFHQ_64),
+            Self::Imagenet64 => Some(IMAGENET_64),
+            Self::Photos64 => Some(PHOTOS_64),
         }
     }
 }
@@ -91,13 +128,52 @@ impl Options {
             experiment: "main".to_owned(),
             device: "cpu".to_owned(),
             from_scratch: false,
+            weights: None,
+            data: None,
+            dry_run: false,
+            check: false,
             out: Some(root().join("target/reproduce/smoke")),
         }
     }
 }
 
+impl Options {
+    /// Follows the plan of a profile of larger networks.
+    fn at_scale(&self, scale: Scale) -> Result<()> {
+        ensure!(
+            self.experiment == "main" && !self.from_scratch,
+            "the profile {} runs the experiment main and has its own trainings: leave --experiment and \
+             --from-scratch out",
+            scale.name
+        );
+        let absolute = |path: &PathBuf| {
+            std::path::absolute(path).with_context(|| format!("no path {}", path.display()))
+        };
+        let (weights, data) =
+            (self.weights.as_ref().map(absolute), self.data.as_ref().map(absolute));
+        let (weights, data) = (weights.transpose()?, data.transpose()?);
+        let name = if self.check { format!("{}-check", scale.name) } else { scale.name.to_owned() };
+        let default = root().join("target/reproduce").join(name);
+        scale.reproduce(&Request {
+            weights: weights.as_deref(),
+            data: data.as_deref(),
+            device: &self.device,
+            dry_run: self.dry_run,
+            check: self.check,
+            out: self.out.as_ref().map_or(Ok(default), absolute)?,
+        })
+    }
+}
+
 /// Sets up, builds, trains where asked to, runs the experiment and prints the report's path.
 pub(crate) fn reproduce(options: &Options) -> Result<()> {
+    if let Some(scale) = options.profile.scale() {
+        return options.at_scale(scale);
+    }
+    ensure!(
+        options.weights.is_none() && options.data.is_none() && !options.dry_run && !options.check,
+        "--weights, --data, --dry-run and --check belong to the profiles ffhq-64, imagenet-64 and photos-64"
+    );
     let is_oracle = options.experiment == ORACLE;
     ensure!(
         !(is_oracle && options.from_scratch),
@@ -157,11 +233,11 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
 
 /// What a training configuration says of the order of trainings.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
-struct Recipe {
+pub(crate) struct Recipe {
     /// The name of the network, and of its configuration.
-    name: String,
+    pub(crate) name: String,
     /// The file of the network that it starts from.
-    start: Option<String>,
+    pub(crate) start: Option<String>,
 }
 
 /// Trains every network of a folder of configurations into `networks/NAME/NAME.safetensors`; a killed
@@ -189,7 +265,7 @@ fn train_all(folder: &Path, networks: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn read_recipes(folder: &Path) -> Result<Vec<Recipe>> {
+pub(crate) fn read_recipes(folder: &Path) -> Result<Vec<Recipe>> {
     let list = || format!("could not list {}: restore it from the repository", folder.display());
     let mut recipes = Vec::new();
     for entry in fs::read_dir(folder).with_context(list)? {
@@ -205,7 +281,7 @@ fn read_recipes(folder: &Path) -> Result<Vec<Recipe>> {
 
 /// Sorts trainings so that each comes after the one that it starts from, and else by name. A start
 /// that is none of them must be a file in the folder of committed networks.
-fn in_order(mut recipes: Vec<Recipe>, committed: &Path) -> Result<Vec<Recipe>> {
+pub(crate) fn in_order(mut recipes: Vec<Recipe>, committed: &Path) -> Result<Vec<Recipe>> {
     let names: Vec<String> = recipes.iter().map(|recipe| recipe.name.clone()).collect();
     recipes.sort_by(|a, b| a.name.cmp(&b.name));
     let mut ordered: Vec<Recipe> = Vec::new();
@@ -233,7 +309,7 @@ fn in_order(mut recipes: Vec<Recipe>, committed: &Path) -> Result<Vec<Recipe>> {
 }
 
 /// The name of a network by that of its file.
-fn stem(file: &str) -> &str {
+pub(crate) fn stem(file: &str) -> &str {
     file.strip_suffix(".safetensors").unwrap_or(file)
 }
 
@@ -322,7 +398,7 @@ mod tests {
     fn an_unknown_profile_is_named_with_the_known_ones() {
         let message = refused(["reproduce", "--profile", "fast"]);
         assert!(message.contains("'fast'"), "{message}");
-        assert!(message.contains("quick, smoke, full"), "{message}");
+        assert!(message.contains("quick, smoke, full, ffhq-64"), "{message}");
     }
 
     #[test]
