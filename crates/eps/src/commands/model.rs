@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use eps_data::digest;
 use eps_math::{Interpolant, Precondition, PreconditionMode};
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Provenance, Storage};
+use eps_model::estimate::estimate;
 use eps_model::verify::{VERIFY_LIMIT, verify};
 use eps_model::{PUBLISHED, Precision, UNet, published};
 use serde_json::json;
@@ -48,7 +49,7 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         seed: u64,
     },
-    /// Print the configuration, size and origin of a network
+    /// Print the configuration, size, work, memory in training and origin of a network
     Show {
         /// The network
         #[arg(value_name = "NET.safetensors")]
@@ -121,7 +122,19 @@ fn run_init(name: &str, out: &Path, seed: u64) -> Result<()> {
 fn run_show(path: &Path) -> Result<()> {
     let network = network::load(path, Device::Cpu, Precision::F32)?;
     println!("{}: {:?}", path.display(), network.config.name);
-    println!("{} parameters", network.denoiser.network().parameter_count());
+    let found = estimate(&network.config.network)?;
+    println!("{} parameters", found.parameters);
+    println!("{:.4e} multiply-adds a forward pass of one image", found.multiply_adds as f64);
+    let kept =
+        |precision, recomputed| found.activation_bytes(1, precision, recomputed) as f64 / 1e6;
+    for precision in [Precision::F32, Precision::Bf16] {
+        println!(
+            "{:.1} MB of activations to train on one image in {precision}, {:.1} MB with gradient \
+             checkpointing",
+            kept(precision, false),
+            kept(precision, true)
+        );
+    }
     println!("SHA-256 {}", digest::sha256_file(path)?);
     println!("{}", serde_json::to_string_pretty(&network.config)?);
     Ok(())

@@ -111,6 +111,13 @@ impl Arguments {
         let folder = OutputFolder::plan(&self.out, self.force)?;
         let device = self.device.apply();
         let network = network::load(&self.network, device, self.precision)?;
+        let conditional = self
+            .class
+            .map(|class| {
+                ClassConditional::new(&network.denoiser, &[class])
+                    .with_context(|| format!("--class {class}"))
+            })
+            .transpose()?;
         let schedule = network::schedule(&network.config);
         let sigmas = schedule.sigmas(steps).with_context(|| self.network.display().to_string())?;
         let set = self.measurement(network::image_shape(&network.config))?;
@@ -127,12 +134,8 @@ impl Arguments {
         }
         let method = network::method(&network.config);
         let run = Run { set: &set, method, device, seed: self.seed };
-        let restored = match self.class {
-            Some(class) => {
-                let denoiser = ClassConditional::new(&network.denoiser, &[class])
-                    .with_context(|| format!("--class {class}"))?;
-                self.sample(&run, &denoiser, &solver, &sigmas)?
-            }
+        let restored = match &conditional {
+            Some(denoiser) => self.sample(&run, denoiser, &solver, &sigmas)?,
             None => self.sample(&run, &network.denoiser, &solver, &sigmas)?,
         };
         let config = json!({
