@@ -82,10 +82,11 @@ impl Mapping {
         if let Some(keep) = mode.keep("model.map_label", &[batch, 1], self.label_dropout) {
             labels = &labels * keep.to_device(labels.device());
         }
-        if self.label_entry == LabelEntry::Noise {
-            labels = labels * (classes as f64).sqrt();
-        }
-        Some(map.forward(&labels))
+        let factor = match self.label_entry {
+            LabelEntry::Noise => (classes as f64).sqrt(),
+            LabelEntry::Embedding => 1.0,
+        };
+        Some(map.forward(&(labels * factor)))
     }
 }
 

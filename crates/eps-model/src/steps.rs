@@ -185,7 +185,6 @@ impl<'a> Recomputed<'a> {
     }
 
     /// The output of the network, a leaf: it collects the gradient of a loss.
-    #[must_use]
     pub fn output(&self) -> &Tensor {
         &self.output
     }

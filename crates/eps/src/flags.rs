@@ -49,7 +49,8 @@ impl NoiseFlags {
     }
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+/// A positive finite number.
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
         Ok(value) => Err(format!("it is {value}, but must be positive and finite")),

@@ -340,13 +340,51 @@ fn what_bf16_does_is_bounded_by_its_rounding() {
 #[test]
 fn a_published_architecture_starts_with_random_weights() {
     let folder = Folder::new();
-    let init = "model init edm-cifar10-32x32-uncond-vp a/b/prior.safetensors --seed 3";
-    assert!(folder.succeeds(init).contains("55733891 parameters"));
+    let init = "model init edm-cifar10-32x32-cond-vp a/b/prior.safetensors --seed 3";
+    assert!(folder.succeeds(init).contains("55735299 parameters"));
     let shown = folder.succeeds("model show a/b/prior.safetensors");
     assert!(shown.contains("\"model_type\": \"SongUNet\""), "{shown}");
     assert!(shown.contains("\"seed\": 3") && shown.contains("\"sigma_max\": 80.0"), "{shown}");
     folder.fails(init, 1, &["a/b/prior.safetensors exists already"]);
+    assert!(shown.contains("multiply-adds") && shown.contains("checkpointing"), "{shown}");
     folder.fails("model init edm-lsun b.safetensors", 2, &["edm-imagenet-64x64-cond-adm"]);
+
+    // It knows ten classes.
+    folder.npy("y.npy", &[3, 8, 8], &values(192));
+    let restore = "restore --network a/b/prior.safetensors --measurement y.npy --factor 4 \
+                   --sigma-y 0.1 --samples 1 --calls 1 --out";
+    folder.succeeds(&format!("{restore} out --class 9"));
+    let config = json(&std::fs::read_to_string(folder.path("out/config.json")).unwrap());
+    assert_eq!(config["class"], 9);
+    folder.fails(&format!("{restore} more --class 10"), 1, &["--class 10", "numbered 0 to 9"]);
+    folder.network("grey.safetensors");
+    folder.npy("grey.npy", &[SIDE, SIDE], &values(SIDE * SIDE));
+    folder.fails(
+        "restore --network grey.safetensors --measurement grey.npy --factor 1 --sigma-y 0.1 --out more \
+         --class 0",
+        1,
+        &["--class 0", "unconditional"],
+    );
+}
+
+#[test]
+fn a_dry_run_needs_a_configuration_alone() {
+    let folder = Folder::new();
+    let config =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/paper/imagenet-64/all-tasks.json");
+    let told = folder.succeeds(&format!("train {config} --dry-run --tflops 200"));
+    // Three more input channels than the published network's.
+    let parameters = 295_899_267 + 3 * 9 * 192;
+    for words in [
+        format!("{parameters} parameters"),
+        "150000 steps of 512 images, 64 at a time".to_owned(),
+        "bf16, recomputed".to_owned(),
+        "hours at 200 TFLOP/s".to_owned(),
+    ] {
+        assert!(told.contains(&words), "{words}: {told}");
+    }
+    folder.fails(&format!("train {config}"), 2, &["--out"]);
+    folder.fails(&format!("train {config} --dry-run --tflops 0"), 2, &["must be positive"]);
 }
 
 #[test]

@@ -7,8 +7,9 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use eps_data::digest;
 use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
+use eps_model::estimate::estimate;
 use eps_model::verify::{VERIFY_LIMIT, verify};
-use eps_model::{PUBLISHED, Precision, UNet, published};
+use eps_model::{PUBLISHED, Precision, UNet, UNetConfig, published};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
@@ -48,7 +49,7 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         seed: u64,
     },
-    /// Print the configuration, size, precision and origin of a network
+    /// Print the configuration, size, work, memory in training, precision and origin of a network
     Show {
         /// The network, or the description of a prior
         #[arg(value_name = "NET.safetensors|PRIOR.json")]
@@ -123,7 +124,7 @@ fn run_show(path: &Path, class: Option<usize>) -> Result<()> {
     println!("SHA-256 {}", digest::sha256_file(path)?);
     match &network {
         Network::Trained(checkpoint, _) => {
-            println!("{} parameters", checkpoint.denoiser.network().parameter_count());
+            print_estimate(&checkpoint.config.network)?;
             let trained = &checkpoint.config.provenance.training["config"]["precision"];
             println!(
                 "weights stored in {}, trained in {}; computes in f32 unless --precision says \
@@ -139,6 +140,24 @@ fn run_show(path: &Path, class: Option<usize>) -> Result<()> {
             println!("computes in f32 unless --precision says otherwise; tried out in f32");
             println!("{}", serde_json::to_string_pretty(&prior.description)?);
         }
+    }
+    Ok(())
+}
+
+/// Size, work and memory of a network.
+fn print_estimate(config: &UNetConfig) -> Result<()> {
+    let found = estimate(config)?;
+    println!("{} parameters", found.parameters);
+    println!("{:.4e} multiply-adds a forward pass of one image", found.multiply_adds as f64);
+    let kept =
+        |precision, recomputed| found.activation_bytes(1, precision, recomputed) as f64 / 1e6;
+    for precision in [Precision::F32, Precision::Bf16] {
+        println!(
+            "{:.1} MB of activations to train on one image in {precision}, {:.1} MB with gradient \
+             checkpointing",
+            kept(precision, false),
+            kept(precision, true)
+        );
     }
     Ok(())
 }

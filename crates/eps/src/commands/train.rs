@@ -9,12 +9,13 @@ use clap::Args;
 use eps_data::Split;
 use eps_data::{ImageSet, digest};
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Provenance, Storage};
+use eps_model::estimate::{estimate, passes};
 use eps_model::{NetworkDenoiser, Precision};
 use eps_train::{Images, Objective, TrainConfig, train};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
-use crate::flags::{DeviceFlags, count};
+use crate::flags::{DeviceFlags, count, positive};
 use crate::{dataset, network, record};
 
 /// Train a network, or go on with a training that was stopped.
@@ -29,8 +30,8 @@ pub(crate) struct Arguments {
     #[arg(value_name = "CONFIG.json")]
     config: PathBuf,
     /// The folder of the run, made where it is missing
-    #[arg(long, value_name = "FOLDER")]
-    out: PathBuf,
+    #[arg(long, value_name = "FOLDER", required_unless_present = "dry_run")]
+    out: Option<PathBuf>,
     /// The folder with the data set's files, or FILE.h5 in place of the configuration's data set
     /// [default: where the repository keeps them]
     #[arg(long, value_name = "PATH")]
@@ -44,6 +45,19 @@ pub(crate) struct Arguments {
     /// Two steps on two images, each in a part of its own, to see that everything works
     #[arg(long, conflicts_with = "steps")]
     check: bool,
+    /// Print parameters, memory, work and time of the training, and end: needs neither data nor --out
+    #[arg(long)]
+    dry_run: bool,
+    /// The rate that a dry run divides the work by, sustained, in 10^12 operations a second
+    #[arg(
+        long,
+        value_name = "X",
+        default_value = "100",
+        value_parser = positive,
+        allow_negative_numbers = true,
+        requires = "dry_run"
+    )]
+    tflops: f64,
     #[command(flatten)]
     device: DeviceFlags,
 }
@@ -52,6 +66,10 @@ impl Arguments {
     /// Loads what the configuration names, trains, exports.
     pub(crate) fn run(&self) -> Result<()> {
         let config = self.config()?;
+        if self.dry_run {
+            return dry_run(&config, self.tflops);
+        }
+        let out = self.out.as_deref().context("--out is missing")?;
         let device = self.device.apply();
         let set = |split| dataset::load(&config.dataset, split, self.data.as_deref());
         let (training, validation) = (set(Split::Train)?, set(Split::Validation)?);
@@ -61,10 +79,10 @@ impl Arguments {
         let (start, licence) = start.unzip();
         let images =
             Images { train: bytes(&training)?, validation: bytes(&validation)?, classes: None };
-        let denoiser = train(&config, start, &images, &self.out, device)
+        let denoiser = train(&config, start, &images, out, device)
             .with_context(|| format!("the training of {:?} stopped", config.name))?;
 
-        let losses = last_losses(&self.out.join("metrics.jsonl"))?;
+        let losses = last_losses(&out.join("metrics.jsonl"))?;
         let start = start_path
             .map(|path| -> Result<Value> {
                 let sha256 = digest::sha256_file(&path)?;
@@ -83,7 +101,7 @@ impl Arguments {
         let data = denoiser.data().cloned();
         let checkpoint = checkpoint_config(&config, &training, licence, record);
         let checkpoint = CheckpointConfig { data, ..checkpoint };
-        let path = self.out.join(format!("{}.safetensors", config.name));
+        let path = out.join(format!("{}.safetensors", config.name));
         checkpoint::save(&path, denoiser.network(), &checkpoint, Storage::F16)?;
         println!("{}", path.display());
         println!("SHA-256 {}", digest::sha256_file(&path)?);
@@ -129,6 +147,41 @@ impl Arguments {
         let beside = self.config.parent().unwrap_or(Path::new(""));
         self.start.clone().or_else(|| config.start.as_ref().map(|start| beside.join(start)))
     }
+}
+
+/// f32 vectors of all weights: the network's and the optimiser's, gradients, Adam's two moments and the
+/// moving average.
+const VECTORS: u64 = 6;
+
+/// Prints what a training takes, from its configuration alone.
+fn dry_run(config: &TrainConfig, tflops: f64) -> Result<()> {
+    let found = estimate(&config.network)?;
+    let TrainConfig { batch, steps, precision, gradient_checkpointing, .. } = *config;
+    let at_once = config.micro_batch.map_or(batch, |part| part.min(batch));
+    let weights = 4 * VECTORS * found.parameters as u64;
+    let activations = found.activation_bytes(at_once, precision, gradient_checkpointing);
+    let images = steps as f64 * batch as f64;
+    // A multiply-add is two operations.
+    let a_pass = 2.0 * found.multiply_adds as f64;
+    let work = a_pass * passes(gradient_checkpointing) as f64 * images;
+    println!("{}: {} parameters", config.name, found.parameters);
+    println!("{steps} steps of {batch} images, {at_once} at a time: {images:.4e} images");
+    println!(
+        "memory {:.2} GB: {:.2} GB for weights, gradients, Adam and moving average in f32, {:.2} GB for \
+         activations of {at_once} images in {precision}{}",
+        gigabytes(weights + activations),
+        gigabytes(weights),
+        gigabytes(activations),
+        if gradient_checkpointing { ", recomputed inside blocks" } else { "" }
+    );
+    println!("work {work:.3e} FLOP forward and backward, {a_pass:.3e} a forward pass of one image");
+    println!("time {:.1} hours at {tflops} TFLOP/s", work / (tflops * 1e12) / 3600.0);
+    Ok(())
+}
+
+/// Bytes in units of 10⁹.
+fn gigabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e9
 }
 
 /// The network to start from, with input channels of zero weights for conditions that it lacks, and
