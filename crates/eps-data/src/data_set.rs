@@ -3,7 +3,8 @@
 //! ```text
 //! /                format = "eps-images", format_version = 1, created_by, config (JSON: how it was made)
 //! /sources         UTF-8 text: a line a file, its split, a tab, its name
-//! /SPLIT/          an image set (see `image_set`), SPLIT = train, validation, test
+//! /SPLIT/          an image set (see `image_set`), SPLIT = train, validation, test; its sha256 is that
+//!                  of its pixels
 //! /SPLIT/sources   [N] u32: the line of the file that each image was made of, from 0
 //! ```
 //!
@@ -14,10 +15,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use eps_math::Shape;
-use hdf5::Dataset;
+use hdf5::{Dataset, Group};
 use serde::Serialize;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
+use crate::digest::hexadecimal;
 use crate::hdf5_file::{Input, Output};
 use crate::image_set::{FORMAT, VERSION};
 use crate::range::RANGE;
@@ -52,7 +55,10 @@ pub struct DataSetWriter {
 /// A split of which some images are written.
 #[derive(Debug)]
 struct Filling {
+    group: Group,
     dataset: Dataset,
+    /// Of the pixels so far.
+    digest: Sha256,
     written: usize,
     count: usize,
 }
@@ -60,7 +66,7 @@ struct Filling {
 impl DataSetWriter {
     /// Starts a file of images of one shape, made of `sources` as `config` says.
     ///
-    /// `provenance` is that of the whole; the splits' names are added to its own.
+    /// `provenance` is that of the whole: each split adds its name and the digest of its pixels.
     ///
     /// # Errors
     ///
@@ -108,12 +114,7 @@ impl DataSetWriter {
         let of_split = |&index: &u32| self.sources[index as usize].split == split;
         assert!(sources.iter().all(of_split), "every file of an image of {split} is of {split}");
         let group = self.output.group(&split.to_string())?;
-        let provenance = Provenance {
-            name: format!("{}, {split}", self.provenance.name),
-            ..self.provenance.clone()
-        };
         self.output.put_text(&group, "range", RANGE)?;
-        self.output.put_provenance(&group, &provenance)?;
         self.output.put_list(&group, "sources", sources)?;
         if let Some(labels) = labels {
             assert_eq!(labels.len(), sources.len(), "labels of the images of {split}");
@@ -123,7 +124,8 @@ impl DataSetWriter {
         let count = sources.len();
         let dataset =
             self.output.create_images(&group, "images", [count, channels, height, width])?;
-        self.splits.insert(split, Filling { dataset, written: 0, count });
+        let digest = Sha256::new();
+        self.splits.insert(split, Filling { group, dataset, digest, written: 0, count });
         Ok(())
     }
 
@@ -150,6 +152,7 @@ impl DataSetWriter {
         let Shape { channels, height, width } = self.shape;
         let dims = [n, channels, height, width];
         self.output.put_images(&filling.dataset, filling.written, dims, pixels)?;
+        filling.digest.update(pixels);
         filling.written += n;
         Ok(())
     }
@@ -164,10 +167,15 @@ impl DataSetWriter {
     ///
     /// Where images are missing.
     pub fn finish(self) -> Result<(), DataError> {
-        for (split, Filling { written, count, .. }) in &self.splits {
+        for (split, Filling { group, digest, written, count, .. }) in self.splits {
             assert_eq!(written, count, "images of {split}");
+            let provenance = Provenance {
+                name: format!("{}, {split}", self.provenance.name),
+                sha256: hexadecimal(&digest.finalize()),
+                ..self.provenance.clone()
+            };
+            self.output.put_provenance(&group, &provenance)?;
         }
-        drop(self.splits);
         self.output.finish()
     }
 }
@@ -276,7 +284,7 @@ impl DataSetReader {
         }
     }
 
-    fn group(&self, split: Split) -> Result<hdf5::Group, DataError> {
+    fn group(&self, split: Split) -> Result<Group, DataError> {
         if !self.input.root()?.link_exists(&split.to_string()) {
             return Err(self.input.malformed(
                 format!("the split {split} has no images"),

@@ -21,7 +21,7 @@ pub fn sha256_file(path: &Path) -> Result<String, DataError> {
     loop {
         let n = reader.read(&mut block).map_err(DataError::io(path, "read"))?;
         if n == 0 {
-            return Ok(hex(&hasher.finalize()));
+            return Ok(hexadecimal(&hasher.finalize()));
         }
         hasher.update(&block[..n]);
     }
@@ -29,10 +29,10 @@ pub fn sha256_file(path: &Path) -> Result<String, DataError> {
 
 /// The SHA-256 of bytes, in lower-case hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    hexadecimal(&Sha256::digest(bytes))
 }
 
-fn hex(digest: &[u8]) -> String {
+pub(crate) fn hexadecimal(digest: &[u8]) -> String {
     digest.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

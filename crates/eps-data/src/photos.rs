@@ -14,7 +14,6 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data_set::{DataSetWriter, Source};
-use crate::digest::sha256;
 use crate::resize::lanczos;
 use crate::{DataError, Provenance, Raster, Shares, Split};
 
@@ -111,9 +110,6 @@ pub fn write_tiles(
             name: photo.name.clone(),
         })
         .collect();
-    let listing: String =
-        photos.iter().map(|photo| format!("{}  {}\n", photo.sha256, photo.name)).collect();
-    let provenance = Provenance { sha256: sha256(listing.as_bytes()), ..provenance };
     let shape = Shape { channels: 3, height: config.size, width: config.size };
     if photos.iter().all(|photo| photo.tiles.is_empty()) {
         return Err(DataError::invalid(
@@ -203,7 +199,6 @@ pub(crate) fn is_picture(path: &Path) -> bool {
 /// A photograph, once it is cut.
 struct Photo {
     name: String,
-    sha256: String,
     pixels: usize,
     /// Grey, standardised.
     thumbnail: Vec<f64>,
@@ -233,7 +228,6 @@ impl Photo {
         }
         Ok(Ok(Photo {
             name,
-            sha256: sha256(&content),
             pixels: raster.width() * raster.height(),
             thumbnail: thumbnail(&raster),
             tiles: tiles(&raster, config),

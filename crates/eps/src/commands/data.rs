@@ -102,17 +102,17 @@ fn show(file: &Path) -> Result<()> {
         let (mean, deviation) = set.mean_and_deviation();
         println!(
             "  {split}: {} images of shape {} out of {files} files{labels}; mean {mean:.4}, standard \
-             deviation {deviation:.4} on [-1, 1]",
+             deviation {deviation:.4} on [-1, 1]; SHA-256 of the pixels {}",
             set.len(),
             set.shape(),
+            set.provenance().sha256
         );
     }
     let first = reader.splits()?.first().copied().unwrap_or(Split::Train);
     let set = reader.read(first)?;
-    let Provenance { source, licence, sha256, .. } = set.provenance();
+    let Provenance { source, licence, .. } = set.provenance();
     println!("  source  {source}");
     println!("  licence {licence}");
-    println!("  SHA-256 {sha256} of the files' names and digests");
     println!("  made by {}", reader.config()?);
     Ok(())
 }

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, builder::TypedValueParser as _};
-use eps_data::Split;
 use eps_data::atomic::write_atomically;
 use eps_data::png::{Picture, encode_png};
-use eps_data::{Array, DataError, ImageSet, MeasurementSet, Provenance, digest};
+use eps_data::{Array, DataError, ImageSet, MeasurementSet, Provenance, Split, digest};
 use eps_math::operator::{Operator, OperatorSpec};
 use eps_math::{Draw, Shape, Task};
 

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use eps_data::Split;
-use eps_data::{ImageSet, digest};
+use eps_data::{ImageSet, Split, digest};
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Provenance, Storage};
 use eps_model::estimate::{estimate, passes};
 use eps_model::{NetworkDenoiser, Precision};

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use eps_data::Split;
 use eps_data::digest::sha256_file;
-use eps_data::{DataError, Moments};
+use eps_data::{DataError, Moments, Split};
 use eps_math::Shape;
 use eps_math::lmmse::sample_moments;
 use faer::Mat;
@@ -79,7 +78,7 @@ pub(crate) struct GaussianPrior {
 pub(crate) fn load(paths: &[PathBuf], shape: Shape) -> Result<GaussianPrior> {
     let path = paths.iter().find(|path| path.is_file()).ok_or_else(|| DataError::Missing {
         path: paths.first().cloned().unwrap_or_default(),
-        remedy: "restore data from the repository, or make it with `eps experiment moments`"
+        remedy: "restore data from the repository, or make it with `eps experiment moments --dataset NAME`"
             .to_owned(),
     })?;
     let moments = Moments::read(path).context("cannot read the moments of the training images")?;

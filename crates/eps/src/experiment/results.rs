@@ -228,7 +228,7 @@ fn conventions() -> Value {
             first 10 samples over the distance of their mean, sums over images, from the truth and \
             from the 11th sample; ranks of the truth among 19 samples at pixels whose samples have a \
             standard deviation above 1/255, ties split at random; central intervals end at ranks",
-        "features": "28x28 images repeated to three channels and upsampled bilinearly to 64x64, as \
+        "features": "grey images repeated to three channels, small ones upsampled bilinearly to 64x64, as \
             `eps evaluate` says: mean LPIPS v0.1 of samples and their truths; Frechet distance, MMD^2 and \
             energy score of AlexNet's pooled last stage, which is not FID's network",
         "nfe": "network evaluations a sample, as counted; of all J samples in a row of means",

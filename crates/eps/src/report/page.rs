@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use eps_math::Task;
+use eps_math::{Shape, Task};
 use serde_json::Value;
 
 use super::chart::{self, Chart, escape};
@@ -59,7 +59,15 @@ code{font-size:.9em}\
 min-width:8rem}.grid tbody th{position:sticky;left:0;background:var(--ground);width:5.5rem}}";
 
 /// What is measured in a setting.
-fn description(setting: Setting) -> String {
+fn description(setting: Setting, shape: Shape) -> String {
+    let Shape { height, width, .. } = shape;
+    let pooled = |factor: usize| {
+        format!(
+            "Every measured value is the mean of {factor}×{factor} pixels: {}×{} of {height}×{width}.",
+            height / factor,
+            width / factor
+        )
+    };
     let task = match setting.task {
         Task::RandomInpainting if setting.missing.is_some() => {
             "Pixels are missing at random, others for each image; the pictures of the measurement show \
@@ -69,18 +77,18 @@ fn description(setting: Setting) -> String {
             "70 % of the pixels are missing, chosen at random for each image; the pictures of the \
              measurement show the noise on missing pixels too."
         }
-        Task::BoxInpainting => {
-            "A square of 14×14 pixels at a random place is missing; the pictures of the measurement \
-             show the noise on missing pixels too."
-        }
+        Task::BoxInpainting => &format!(
+            "A box of {}×{} pixels at a random place is missing; the pictures of the measurement \
+                 show the noise on missing pixels too.",
+            height / 2,
+            width / 2
+        ),
         Task::ExtremeInpainting => {
             "95 % of the pixels are missing, chosen at random for each image; the pictures of the \
              measurement show the noise on missing pixels too."
         }
-        Task::ExtremeSuperResolution => {
-            "Every measured value is the mean of 7×7 pixels: 4×4 of 28×28."
-        }
-        Task::SuperResolution => "Every measured value is the mean of 4×4 pixels: 7×7 of 28×28.",
+        Task::ExtremeSuperResolution => &pooled(7),
+        Task::SuperResolution => &pooled(4),
         Task::GaussianBlur => {
             "A Gaussian of standard deviation 0.75 pixels on 11×11 taps, with wrap-around borders."
         }
@@ -226,7 +234,7 @@ const METHOD: &str = "<h2 id=\"method\">Method</h2>\
 
 /// How tables and pictures are read.
 const READING: &str = "<h2 id=\"reading\">How to read what follows</h2>\
-    <ul><li>Pictures are grey from −1 (black) to 1 (white). Those of EPS are by the network of the \
+    <ul><li>Pictures show −1 as black (of a colour: none of it) and 1 as white. Those of EPS are by the network of the \
     task where this run has it: the first sample at each number of network calls, then further samples, mean and standard \
     deviation at the most calls.</li>\
     <li><em>PSNR</em> (dB, data range 2) and <em>SSIM</em>: higher is better. Mean ± standard \
@@ -313,7 +321,7 @@ fn section(experiment: Experiment, results: &TaskResults, columns: &[Column]) ->
          <figure>{}<figcaption>{shown} of {} test images. {} {}</figcaption></figure>\
          <figure><div class=\"scroll\" tabindex=\"0\">{}</div><figcaption>{title}: scores over {} \
          test images, mean ± standard deviation over seeds.</figcaption></figure>{}{}{}</section>\n",
-        description(setting),
+        description(setting, results.shape()),
         grid(&rows, false)?,
         results.problem.images.len(),
         scale(columns),
