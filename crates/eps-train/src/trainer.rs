@@ -40,8 +40,8 @@ pub struct Classes {
 }
 
 impl Images {
-    /// The labels of both splits for a network, `[N, label_dim]`; none where either has no classes.
-    fn labels(&self, config: &TrainConfig) -> Result<Option<[Tensor; 2]>, TrainError> {
+    /// The classes of both splits for a network that knows them, `[N]`.
+    fn known_classes(&self, config: &TrainConfig) -> Result<Option<[Tensor; 2]>, TrainError> {
         let label_dim = config.network.label_dim();
         let Some(classes) = self.classes.as_ref().filter(|_| label_dim > 0) else {
             return Ok(None);
@@ -55,8 +55,13 @@ impl Images {
                 return Err(TrainError::Config { field, value, range: "that of the images" });
             }
         }
-        let of = |classes: &[usize]| one_hot(classes, label_dim, Device::Cpu);
-        Ok(Some([of(&classes.train)?, of(&classes.validation)?]))
+        for last in [&classes.train, &classes.validation].into_iter().flat_map(|c| c.iter().max()) {
+            let _ = one_hot(&[*last], label_dim, Device::Cpu)?;
+        }
+        let numbers = |classes: &[usize]| {
+            Tensor::from_slice(&classes.iter().map(|class| *class as i64).collect::<Vec<_>>())
+        };
+        Ok(Some([numbers(&classes.train), numbers(&classes.validation)]))
     }
 }
 
@@ -109,9 +114,10 @@ pub fn train_until(
     last_step: u64,
 ) -> Result<NetworkDenoiser, TrainError> {
     config.validate()?;
-    let labels = images.labels(config)?;
-    let [train_labels, validation_labels] = labels.map_or([None, None], |both| both.map(Some));
-    let training = Examples { images: &images.train, labels: train_labels.as_ref() };
+    let classes = images.known_classes(config)?;
+    let [train_classes, validation_classes] = classes.map_or([None, None], |both| both.map(Some));
+    let label_dim = config.network.label_dim() as i64;
+    let training = Examples { images: &images.train, classes: train_classes.as_ref(), label_dim };
     claim(config, folder)?;
     let mut denoiser = match start {
         Some(denoiser) => denoiser,
@@ -136,8 +142,8 @@ pub fn train_until(
     truncate_metrics(&metrics_path, run.step)?;
 
     let bar = progress_bar(config, run.step);
-    let held_out = Examples { images: &images.validation, labels: validation_labels.as_ref() };
-    let validation = validation_batches(config, held_out);
+    let held_out =
+        Examples { images: &images.validation, classes: validation_classes.as_ref(), label_dim };
     let mut clock = std::time::Instant::now();
     while run.step < config.steps.min(last_step) {
         let value = accumulate(&denoiser, config, training, run.step, device)?;
@@ -152,7 +158,7 @@ pub fn train_until(
         bar.inc(1);
         if run.step.is_multiple_of(config.checkpoint_every) || run.step == config.steps {
             optimiser.publish_average();
-            let validation_loss = validation_loss(&denoiser, config, &validation, device)?;
+            let validation_loss = validation_loss(&denoiser, config, held_out, device)?;
             optimiser.publish();
             run.seconds += clock.elapsed().as_secs_f64();
             clock = std::time::Instant::now();
@@ -178,19 +184,24 @@ pub fn train_until(
     Ok(denoiser)
 }
 
-/// One split of a run's images, with the labels of a conditional network.
+/// One split of a run's images, with the classes that a conditional network learns.
 #[derive(Debug, Clone, Copy)]
 struct Examples<'a> {
     images: &'a Tensor,
-    labels: Option<&'a Tensor>,
+    /// `[N]`
+    classes: Option<&'a Tensor>,
+    label_dim: i64,
 }
 
 impl Examples<'_> {
-    /// The chosen images as f64 in [-1, 1], and their labels.
+    /// The chosen images as f64 in [-1, 1], and their one-hot labels in f32.
     fn select(&self, indices: &[i64], device: Device) -> (Tensor, Option<Tensor>) {
         let indices = Tensor::from_slice(indices);
         let images = self.images.index_select(0, &indices).to_device(device).to_kind(Kind::Double);
-        let labels = self.labels.map(|labels| labels.index_select(0, &indices).to_device(device));
+        let labels = self.classes.map(|classes| {
+            let chosen = classes.index_select(0, &indices).to_device(device);
+            chosen.one_hot(self.label_dim).to_kind(Kind::Float)
+        });
         (images / 127.5 - 1.0, labels)
     }
 
@@ -273,51 +284,24 @@ fn draw_indices(count: usize, batch: usize, streams: BatchStreams) -> Vec<i64> {
     (0..batch).map(|i| streams.shared().below(1 + i as u64, count) as i64).collect()
 }
 
-/// A batch of validation.
-#[derive(Debug)]
-struct Batch {
-    streams: BatchStreams,
-    images: Tensor,
-    labels: Option<Tensor>,
-}
-
-/// The first images of the validation split in batches.
-fn validation_batches(config: &TrainConfig, validation: Examples<'_>) -> Vec<Batch> {
-    let count = config.validation_images.min(validation.len());
-    (0..count.div_ceil(config.batch))
-        .map(|i| {
-            let range = i * config.batch..((i + 1) * config.batch).min(count);
-            let indices: Vec<i64> = range.map(|index| index as i64).collect();
-            let indices = Tensor::from_slice(&indices);
-            let streams =
-                BatchStreams { seed: config.seed, batch: VALIDATION_BATCHES + i as u64, first: 0 };
-            Batch {
-                streams,
-                images: validation.images.index_select(0, &indices),
-                labels: validation.labels.map(|labels| labels.index_select(0, &indices)),
-            }
-        })
-        .collect()
-}
-
+/// The loss over the first images of the validation split, in batches of their own streams.
 fn validation_loss(
     denoiser: &NetworkDenoiser,
     config: &TrainConfig,
-    batches: &[Batch],
+    validation: Examples<'_>,
     device: Device,
 ) -> Result<f64, TrainError> {
     let _guard = tch::no_grad_guard();
+    let indices: Vec<i64> = (0..config.validation_images.min(validation.len()) as i64).collect();
+    let at_once = config.micro_batch.map_or(config.batch, |part| part.min(config.batch));
     let mut sum = 0.0;
-    let mut count = 0.0;
-    for Batch { streams, images, labels } in batches {
-        let n = images.size()[0];
-        let examples = Examples { images, labels: labels.as_ref() };
-        let (x_0, labels) = examples.select(&(0..n).collect::<Vec<_>>(), device);
-        let value = loss(denoiser, config, &x_0, labels.as_ref(), *streams, Mode::Eval)?;
-        sum += n as f64 * value.double_value(&[]);
-        count += n as f64;
+    for (batch, part) in (VALIDATION_BATCHES..).zip(indices.chunks(at_once)) {
+        let streams = BatchStreams { seed: config.seed, batch, first: 0 };
+        let (x_0, labels) = validation.select(part, device);
+        let value = loss(denoiser, config, &x_0, labels.as_ref(), streams, Mode::Eval)?;
+        sum += part.len() as f64 * value.double_value(&[]);
     }
-    Ok(sum / count)
+    Ok(sum / indices.len() as f64)
 }
 
 fn append_record(path: &Path, record: &Record) -> Result<(), TrainError> {

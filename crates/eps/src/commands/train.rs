@@ -10,7 +10,7 @@ use eps_data::{ImageSet, Split, digest};
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Provenance, Storage};
 use eps_model::estimate::{estimate, passes};
 use eps_model::{NetworkDenoiser, Precision};
-use eps_train::{Images, Objective, TrainConfig, train};
+use eps_train::{Classes, Images, Objective, TrainConfig, train};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
@@ -76,8 +76,12 @@ impl Arguments {
         let start =
             start_path.as_deref().map(|path| load_start(path, &config, device)).transpose()?;
         let (start, licence) = start.unzip();
-        let images =
-            Images { train: bytes(&training)?, validation: bytes(&validation)?, classes: None };
+        let classes = classes(&training).zip(classes(&validation));
+        let images = Images {
+            train: bytes(&training)?,
+            validation: bytes(&validation)?,
+            classes: classes.map(|(train, validation)| Classes { train, validation }),
+        };
         let denoiser = train(&config, start, &images, out, device)
             .with_context(|| format!("the training of {:?} stopped", config.name))?;
 
@@ -244,6 +248,11 @@ fn last_losses(path: &Path) -> Result<Value> {
     let line = text.lines().last().unwrap_or_default();
     serde_json::from_str(line)
         .with_context(|| format!("{}: the last line is no record of losses", path.display()))
+}
+
+/// The classes of a set's images, where it has any.
+fn classes(set: &ImageSet) -> Option<Vec<usize>> {
+    set.labels().map(|labels| labels.iter().map(|class| *class as usize).collect())
 }
 
 /// The pixels of a set, `[N, C, H, W]` in bytes.
