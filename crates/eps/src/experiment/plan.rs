@@ -166,6 +166,15 @@ const CONTENDERS: [Contender; 6] = [
     Contender::Ddrm,
 ];
 
+/// For which tasks the networks of a plan were trained.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Scopes {
+    /// Those of EPS, one or more.
+    pub(crate) eps: Vec<Scope>,
+    /// That of Palette.
+    pub(crate) palette: Scope,
+}
+
 /// What is measured and restored.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Plan {
@@ -178,8 +187,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The plan of an experiment on some tasks, with the networks of some scopes; where one network of a
-    /// kind is enough, it is that of the first scope.
+    /// The plan of an experiment on some tasks, with networks of some scopes; where one EPS network is
+    /// enough, it is that of the first scope.
     ///
     /// # Panics
     /// Without a scope.
@@ -187,25 +196,25 @@ impl Plan {
         experiment: Experiment,
         profile: &Profile,
         tasks: &[Task],
-        scopes: &[Scope],
+        scopes: &Scopes,
     ) -> Self {
         let settings = match experiment {
             Experiment::Ood => beyond_training(tasks),
             _ => tasks.iter().copied().map(Setting::of).collect(),
         };
-        let scope = scopes[0];
+        assert!(!scopes.eps.is_empty(), "a scope of EPS");
         let (table, curve) = match experiment {
             Experiment::Main => (main_table(profile, scopes), curve(profile, scopes)),
-            Experiment::Steps => (vec![], steps(profile, scope)),
-            Experiment::ZeroShot => (zero_shot(profile, scope), vec![]),
+            Experiment::Steps => (vec![], steps(profile, scopes)),
+            Experiment::ZeroShot => (zero_shot(profile, scopes), vec![]),
             Experiment::PosteriorMean => (posterior_mean(profile, scopes), vec![]),
-            Experiment::Ood => (trained(profile, scope), vec![]),
+            Experiment::Ood => (trained(profile, scopes), vec![]),
             Experiment::Calibration => {
-                let mut methods = trained(profile, scope);
-                methods.extend(other_solvers(profile, scope));
+                let mut methods = trained(profile, scopes);
+                methods.extend(other_solvers(profile, scopes.eps[0]));
                 (methods, vec![])
             }
-            Experiment::Runtime => (runtime(profile, scope), vec![]),
+            Experiment::Runtime => (runtime(profile, scopes), vec![]),
             Experiment::WarmStart => {
                 let mut methods = vec![Method::ZeroShot { calls: profile.limit(PALETTE_CALLS) }];
                 methods.extend(variants(experiment, profile));
@@ -295,14 +304,14 @@ fn usual(contender: Contender, profile: &Profile) -> Method {
     Method::Contender { contender, calls }
 }
 
-fn main_table(profile: &Profile, scopes: &[Scope]) -> Vec<Method> {
+fn main_table(profile: &Profile, scopes: &Scopes) -> Vec<Method> {
     let mut methods = estimates();
     if profile.contenders {
         methods.extend(contenders(profile));
         let calls = profile.limit(PALETTE_CALLS);
-        methods.push(Method::Palette { network: scopes[0], calls });
+        methods.push(Method::Palette { network: scopes.palette, calls });
     }
-    for network in scopes {
+    for network in &scopes.eps {
         methods.extend(
             profile.calls.iter().map(|calls| Method::Eps { network: *network, calls: *calls }),
         );
@@ -311,21 +320,21 @@ fn main_table(profile: &Profile, scopes: &[Scope]) -> Vec<Method> {
 }
 
 /// EPS by the first scope's network at the calls of the curve.
-fn curve(profile: &Profile, scopes: &[Scope]) -> Vec<Method> {
+fn curve(profile: &Profile, scopes: &Scopes) -> Vec<Method> {
     let of = |network: &Scope| {
         let network = *network;
         profile.curve.iter().map(move |calls| Method::Eps { network, calls: *calls })
     };
-    scopes.first().map_or(vec![], |scope| of(scope).collect())
+    scopes.eps.first().map_or(vec![], |scope| of(scope).collect())
 }
 
 /// Every method at every number of calls.
-fn steps(profile: &Profile, network: Scope) -> Vec<Method> {
+fn steps(profile: &Profile, scopes: &Scopes) -> Vec<Method> {
     let mut methods = estimates();
     for calls in &profile.steps {
         let calls = *calls;
-        methods.push(Method::Eps { network, calls });
-        methods.push(Method::Palette { network, calls });
+        methods.push(Method::Eps { network: scopes.eps[0], calls });
+        methods.push(Method::Palette { network: scopes.palette, calls });
         methods.push(Method::ZeroShot { calls });
         for contender in CONTENDERS {
             if contender.nearest_calls(calls) == calls {
@@ -336,38 +345,38 @@ fn steps(profile: &Profile, network: Scope) -> Vec<Method> {
     methods
 }
 
-fn zero_shot(profile: &Profile, network: Scope) -> Vec<Method> {
+fn zero_shot(profile: &Profile, scopes: &Scopes) -> Vec<Method> {
     let calls = profile.limit(PALETTE_CALLS);
     let mut methods = estimates();
     methods.extend([
         Method::ZeroShot { calls },
-        Method::Palette { network, calls },
-        Method::Eps { network, calls },
+        Method::Palette { network: scopes.palette, calls },
+        Method::Eps { network: scopes.eps[0], calls },
     ]);
     methods
 }
 
 /// One call, and samples whose mean it is compared with.
-fn posterior_mean(profile: &Profile, scopes: &[Scope]) -> Vec<Method> {
+fn posterior_mean(profile: &Profile, scopes: &Scopes) -> Vec<Method> {
     let calls = profile.limit(20);
     let mut methods = vec![Method::LinearMmse];
-    for scope in scopes {
+    for scope in &scopes.eps {
         let network = *scope;
         methods.extend([Method::Eps { network, calls: 1 }, Method::Eps { network, calls }]);
     }
-    let network = scopes[0];
+    let network = scopes.palette;
     methods.extend([Method::Palette { network, calls: 1 }, Method::Palette { network, calls }]);
     methods
 }
 
 /// The trained methods at the paper's numbers of calls.
-fn trained(profile: &Profile, network: Scope) -> Vec<Method> {
+fn trained(profile: &Profile, scopes: &Scopes) -> Vec<Method> {
     let (few, many) = (profile.limit(20), profile.limit(PALETTE_CALLS));
     let mut methods = vec![Method::LinearMmse];
     methods.extend([
-        Method::Palette { network, calls: many },
-        Method::Eps { network, calls: few },
-        Method::Eps { network, calls: many },
+        Method::Palette { network: scopes.palette, calls: many },
+        Method::Eps { network: scopes.eps[0], calls: few },
+        Method::Eps { network: scopes.eps[0], calls: many },
     ]);
     methods.dedup();
     methods
@@ -393,12 +402,12 @@ fn variants(experiment: Experiment, profile: &Profile) -> Vec<Method> {
 }
 
 /// Every method that calls a network, as often as it usually does, beside the bare denoiser.
-fn runtime(profile: &Profile, network: Scope) -> Vec<Method> {
+fn runtime(profile: &Profile, scopes: &Scopes) -> Vec<Method> {
     let calls = profile.limit(PALETTE_CALLS);
     let mut methods = vec![
         Method::Unconditional { calls },
-        Method::Palette { network, calls },
-        Method::Eps { network, calls },
+        Method::Palette { network: scopes.palette, calls },
+        Method::Eps { network: scopes.eps[0], calls },
         Method::ZeroShot { calls },
     ];
     methods.extend(contenders(profile));
@@ -426,7 +435,7 @@ mod tests {
     #[test]
     fn the_paper_s_comparison_has_its_rows() {
         let profile: Profile = "full".parse().unwrap();
-        let scopes = [Scope::PerTask, Scope::AllTasks];
+        let scopes = Scopes { eps: vec![Scope::PerTask, Scope::AllTasks], palette: Scope::PerTask };
         let plan = Plan::new(Experiment::Main, &profile, &Task::ALL, &scopes);
         let labels: Vec<String> =
             plan.methods[..plan.in_table].iter().map(|method| method.label()).collect();
@@ -458,8 +467,9 @@ mod tests {
     #[test]
     fn one_network_for_all_tasks_is_enough() {
         let profile: Profile = "full".parse().unwrap();
+        let scopes = Scopes { eps: vec![Scope::AllTasks], palette: Scope::AllTasks };
         for experiment in [Experiment::Main, Experiment::Steps, Experiment::Calibration] {
-            let plan = Plan::new(experiment, &profile, &Task::ALL, &[Scope::AllTasks]);
+            let plan = Plan::new(experiment, &profile, &Task::ALL, &scopes);
             let names: Vec<String> = plan.networks().into_iter().map(|(name, ..)| name).collect();
             assert!(
                 names.iter().all(|n| ["prior", "all-tasks", "palette-all-tasks"].contains(&&**n))
@@ -470,7 +480,8 @@ mod tests {
     #[test]
     fn methods_are_kept_by_their_names() {
         let profile: Profile = "quick".parse().unwrap();
-        let mut plan = Plan::new(Experiment::Main, &profile, &Task::ALL, &[Scope::PerTask]);
+        let scopes = Scopes { eps: vec![Scope::PerTask], palette: Scope::PerTask };
+        let mut plan = Plan::new(Experiment::Main, &profile, &Task::ALL, &scopes);
         plan.keep(&["daps".to_owned(), "eps".to_owned()]);
         assert_eq!(plan.methods[0], Method::Contender { contender: Contender::Daps, calls: 100 });
         assert_eq!((plan.in_table, plan.methods.len()), (4, 8));

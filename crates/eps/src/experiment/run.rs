@@ -23,7 +23,7 @@ use super::moments::{self, GaussianPrior};
 use super::neighbours::Neighbours;
 use super::networks::{self, ALL_TASKS, Loss, NetworkFile, NetworkUse, Scope};
 use super::overhead::Overhead;
-use super::plan::{Experiment, Plan, Setting};
+use super::plan::{Experiment, Plan, Scopes, Setting};
 use super::problem::{Problem, test_images};
 use super::profile::Profile;
 use super::results::{Results, TaskResults, make_folder, write_json};
@@ -80,7 +80,7 @@ pub(crate) struct Arguments {
     /// zero-shot and the contenders dps, daps, ddnm, pigdm, mpgd, ddrm [default: those of the experiment]
     #[arg(long, value_name = "METHODS", value_delimiter = ',')]
     methods: Vec<String>,
-    /// Networks: those of each task, or the one of all tasks [default: both, as far as there are any]
+    /// Networks of EPS: those of each task, or the one of all tasks [default: both, as far as there are any]
     #[arg(long, value_enum, value_name = "WHICH")]
     network: Option<Scope>,
     /// The split that the images are taken from: test, or validation for choosing between networks
@@ -152,7 +152,7 @@ impl Arguments {
         experiment: Experiment,
         profile: &Profile,
         tasks: &[Task],
-        scopes: &[Scope],
+        scopes: &Scopes,
     ) -> Result<Plan> {
         let mut plan = Plan::new(experiment, profile, tasks, scopes);
         if self.methods.is_empty() {
@@ -288,14 +288,18 @@ impl Run {
         let folder = arguments.networks.clone().unwrap_or_else(|| {
             if experiment.variants().is_empty() { committed.clone() } else { out.join("networks") }
         });
-        let scopes = match arguments.network {
-            Some(scope) => vec![scope],
-            None if tasks.iter().all(|task| NetworkFile::find(&folder, task.name()).is_err())
-                && NetworkFile::find(&folder, ALL_TASKS).is_ok() =>
-            {
-                vec![Scope::AllTasks]
-            }
-            None => vec![Scope::PerTask, Scope::AllTasks],
+        // One network for all tasks stands in where no task has its own.
+        let own = |kind: &str| {
+            let has = |name: &str| NetworkFile::find(&folder, &format!("{kind}{name}")).is_ok();
+            tasks.iter().any(|task| has(task.name())) || !has(ALL_TASKS)
+        };
+        let scopes = Scopes {
+            eps: match arguments.network {
+                Some(scope) => vec![scope],
+                None if own("") => vec![Scope::PerTask, Scope::AllTasks],
+                None => vec![Scope::AllTasks],
+            },
+            palette: if own("palette-") { Scope::PerTask } else { Scope::AllTasks },
         };
         let mut plan = arguments.plan(experiment, &profile, &tasks, &scopes)?;
 
