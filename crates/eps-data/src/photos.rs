@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use eps_math::Shape;
 use eps_math::rng::Stream;
@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data_set::{DataSetWriter, Source};
+use crate::picture_source::picture_names;
 use crate::resize::lanczos;
 use crate::{DataError, Provenance, Raster, Shares, Split};
 
@@ -147,53 +148,6 @@ pub fn write_tiles(
     }
     writer.finish()?;
     Ok(report)
-}
-
-/// The pictures of a folder by the ending of their names, in all folders below it, with `/` between
-/// folders, sorted.
-///
-/// # Errors
-///
-/// [`DataError::Io`] where a folder cannot be read, [`DataError::Invalid`] where a name is no UTF-8,
-/// [`DataError::Missing`] where there is no picture.
-pub fn picture_names(folder: &Path) -> Result<Vec<String>, DataError> {
-    let mut names = Vec::new();
-    let mut rest = vec![PathBuf::new()];
-    while let Some(below) = rest.pop() {
-        let inside = folder.join(&below);
-        for entry in fs::read_dir(&inside).map_err(DataError::io(&inside, "list"))? {
-            let entry = entry.map_err(DataError::io(&inside, "list"))?;
-            let path = below.join(entry.file_name());
-            // Follows links to files, but not to folders: these may lead in circles.
-            if entry.file_type().map_err(DataError::io(&inside, "list"))?.is_dir() {
-                rest.push(path);
-            } else if is_picture(&path) && entry.path().is_file() {
-                let parts: Option<Vec<&str>> = path.iter().map(|part| part.to_str()).collect();
-                let parts = parts.ok_or_else(|| {
-                    DataError::invalid(
-                        "a file's name",
-                        format!("{:?}", path.display().to_string()),
-                        "rename the file: names must be UTF-8",
-                    )
-                })?;
-                names.push(parts.join("/"));
-            }
-        }
-    }
-    if names.is_empty() {
-        return Err(DataError::Missing {
-            path: folder.join("*.png"),
-            remedy: "the folder must hold PNG, JPEG or WebP pictures".to_owned(),
-        });
-    }
-    names.sort();
-    Ok(names)
-}
-
-/// Whether a name's ending is one of a picture.
-pub(crate) fn is_picture(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or("");
-    ["png", "jpg", "jpeg", "webp"].iter().any(|known| known.eq_ignore_ascii_case(ending))
 }
 
 /// A photograph, once it is cut.

@@ -224,6 +224,13 @@ fn decode_webp(path: &Path, content: &[u8]) -> Result<Raster, DataError> {
     let damaged = |error: image_webp::DecodingError| {
         DataError::malformed(path, format!("the WebP cannot be decoded ({error})"), EXPORT_AGAIN)
     };
+    // The decoder fills up what is missing at the end.
+    let announced = content.get(4..).and_then(|rest| rest.first_chunk().copied());
+    let announced = 8 + announced.map_or(0, |length| u64::from(u32::from_le_bytes(length)));
+    if (content.len() as u64) < announced {
+        let problem = format!("it has {} of the WebP's {announced} bytes", content.len());
+        return Err(DataError::malformed(path, problem, EXPORT_AGAIN));
+    }
     let mut decoder = WebPDecoder::new(Cursor::new(content)).map_err(damaged)?;
     if decoder.is_animated() {
         return Err(DataError::malformed(path, "the WebP is animated", "give one of its pictures"));

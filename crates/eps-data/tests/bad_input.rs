@@ -5,6 +5,7 @@
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
+use eps_data::Split;
 use eps_data::fashion_mnist;
 use eps_data::hdf5_file::read_hdf5_array;
 use eps_data::idx::{IdxArray, read_idx, write_idx};

@@ -5,9 +5,10 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Folder, SIDE, values};
-use eps::data::{MeasurementSet, SampleArchive, png::read_png};
-use eps::math::Task;
+use eps::data::png::{read_png, write_png};
+use eps::data::{MeasurementSet, SampleArchive};
 use eps::math::operator::LinearOperator as _;
+use eps::math::{Shape, Task};
 use eps::model::checkpoint::AskedAt;
 use serde_json::Value;
 
@@ -385,6 +386,65 @@ fn a_dry_run_needs_a_configuration_alone() {
     }
     folder.fails(&format!("train {config}"), 2, &["--out"]);
     folder.fails(&format!("train {config} --dry-run --tflops 0"), 2, &["must be positive"]);
+}
+
+#[test]
+fn a_data_set_is_imported_shown_trained_on_and_measured() {
+    let folder = Folder::new();
+    for i in 0..40 {
+        let class = ["ape", "bee"][i % 2];
+        let path = folder.path(&format!("pictures/{class}/{i}.png"));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let shape = Shape { channels: 3, height: 20, width: 17 };
+        let values: Vec<f64> =
+            (0..shape.len()).map(|at| ((at * (i + 3)) as f64 / 40.0).sin()).collect();
+        write_png(&path, shape, &values).unwrap();
+    }
+    std::fs::write(folder.path("pictures/bad.png"), "no picture").unwrap();
+    let import = "data import pictures set.h5 --size 16 --labels --split 50:25:25 --licence CC0";
+    std::fs::rename(folder.path("pictures/bad.png"), folder.path("pictures/bee/bad.png")).unwrap();
+    let output = folder.eps(import);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("bad.png") && error.contains("--skip-bad"), "{error}");
+    let said = folder.succeeds(&format!("{import} --skip-bad"));
+    assert!(said.contains("bad.png"), "{said}");
+    let shown = folder.succeeds("data show set.h5");
+    assert!(said.ends_with(&shown), "{said}");
+    for words in ["files   40", "train: ", "[3, 16, 16]", "2 classes", "CC0", "\"size\":16"] {
+        assert!(shown.contains(words), "{words:?} is not in: {shown}");
+    }
+
+    folder.succeeds(
+        "measure --dataset set.h5 --index 0..2 --task box-inpainting --sigma-y 0.1 --out y.h5",
+    );
+    let set = MeasurementSet::read(&folder.path("y.h5")).unwrap();
+    assert_eq!((set.len(), set.shape().channels), (2, 3));
+    folder.fails(
+        "measure --dataset cifar --task box-inpainting --sigma-y 0.1 --out z.h5",
+        2,
+        &["photos-32", "FILE.h5"],
+    );
+    folder.fails(
+        "measure --dataset no.h5 --task box-inpainting --sigma-y 0.1 --out z.h5",
+        1,
+        &["no.h5", "data import"],
+    );
+
+    // The configuration is of another data set of larger images.
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/networks/photos-32/all-tasks.json");
+    let mut config = json(&std::fs::read_to_string(path).unwrap());
+    config["network"]["img_resolution"] = 16.into();
+    config.as_object_mut().unwrap().remove("start");
+    std::fs::write(folder.path("net.json"), config.to_string()).unwrap();
+    folder.succeeds("train net.json --data set.h5 --check --out run --threads 1");
+    let shown = folder.succeeds("model show run/all-tasks.safetensors");
+    assert!(shown.contains("trained on set, train"), "{shown}");
+    config["dataset"] = "set.h5".into();
+    std::fs::write(folder.path("net.json"), config.to_string()).unwrap();
+    folder.succeeds("train net.json --check --out again --threads 1");
+
+    folder.succeeds("experiment moments --dataset set.h5");
+    assert!(folder.path("set.moments.h5").is_file());
 }
 
 #[test]

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
-use eps_data::photos::{TileConfig, picture_names, write_tiles};
-use eps_data::{DataSetReader, Provenance, Split};
+use eps_data::photos::{TileConfig, write_tiles};
+use eps_data::picture_source::picture_names;
+use eps_data::{DataSetReader, Import, ImportConfig, Provenance, Shares, Split};
 
-use crate::flags::count;
+use crate::flags::{UsageError, count};
 use crate::progress::bar;
 
 /// Make data sets of pictures, and show what they hold.
@@ -20,6 +21,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Photos(Photos),
+    Import(ImportFlags),
     /// Print what a data set holds: splits, images, files, how it was made
     Show {
         /// A file that `eps data` wrote
@@ -33,6 +35,7 @@ impl Arguments {
     pub(crate) fn run(&self) -> Result<()> {
         match &self.command {
             Command::Photos(photos) => photos.run(),
+            Command::Import(import) => import.run(),
             Command::Show { file } => show(file),
         }
     }
@@ -55,12 +58,8 @@ struct Photos {
     /// The side of a tile in pixels
     #[arg(long, value_name = "PIXELS", value_parser = count)]
     size: usize,
-    /// Where the photographs come from, to be kept in the file
-    #[arg(long, value_name = "TEXT", default_value = "a folder of photographs")]
-    source: String,
-    /// Their licence, to be kept in the file
-    #[arg(long, value_name = "TEXT", default_value = "unknown")]
-    licence: String,
+    #[command(flatten)]
+    origin: OriginFlags,
 }
 
 impl Photos {
@@ -68,13 +67,10 @@ impl Photos {
         let config = TileConfig::of_size(self.size);
         let count = picture_names(&self.folder)?.len() as u64;
         let bar = bar(count, "cutting", "photographs");
-        let provenance = Provenance {
-            name: name_of(&self.out),
-            source: self.source.clone(),
-            licence: self.licence.clone(),
-            sha256: String::new(),
-        };
-        let report = write_tiles(&self.folder, &self.out, &config, provenance, &|| bar.inc(1));
+        let report =
+            write_tiles(&self.folder, &self.out, &config, self.origin.of(&self.out), &|| {
+                bar.inc(1)
+            });
         bar.finish_and_clear();
         for (name, reason) in report?.dropped {
             println!("left out {name}: {reason}");
@@ -83,9 +79,83 @@ impl Photos {
     }
 }
 
-/// The name of a data set: its file's, without the ending.
-fn name_of(out: &Path) -> String {
-    out.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+/// Make a data set of pictures such as FFHQ or ImageNet, an image of each
+///
+/// Every picture is cropped to the largest square in its middle and resized by Lanczos' filter, as EDM's
+/// dataset_tool does with center-crop. An import that is killed goes on where it was when the same command
+/// is given again.
+#[derive(Debug, Args)]
+struct ImportFlags {
+    /// A folder of pictures (PNG, JPEG, WebP), searched with all folders in it, or a ZIP archive of them
+    #[arg(value_name = "SOURCE")]
+    pictures: PathBuf,
+    /// The data set to write; OUT.h5.part beside it holds what is done so far
+    #[arg(value_name = "OUT.h5")]
+    out: PathBuf,
+    /// The side of an image in pixels
+    #[arg(long, value_name = "PIXELS", value_parser = count)]
+    size: usize,
+    /// Import the pictures' classes: those of dataset.json ({"labels": [[name, class], ...]}) where there
+    /// is one, otherwise every folder is a class
+    #[arg(long)]
+    labels: bool,
+    /// The shares of the splits, train:validation:test; a picture's split depends on its name alone
+    #[arg(long, value_name = "SHARES", default_value = "80:10:10")]
+    split: String,
+    /// The seed by which pictures are shared out to the splits
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    seed: u64,
+    /// Leave out pictures that cannot be read, and list them in the end
+    #[arg(long)]
+    skip_bad: bool,
+    #[command(flatten)]
+    origin: OriginFlags,
+}
+
+impl ImportFlags {
+    fn run(&self) -> Result<()> {
+        let shares = Shares::parse(&self.split, self.seed)
+            .map_err(|e| UsageError(format!("--split: {e}")))?;
+        let config = ImportConfig { size: self.size, labels: self.labels, shares };
+        let import = Import::open(&self.pictures, &self.out, config)
+            .with_context(|| format!("cannot import {}", self.pictures.display()))?;
+        let bar = bar(import.len() as u64, "importing", "pictures");
+        let report = import
+            .run(self.skip_bad, self.origin.of(&self.out), &|count| bar.inc(count as u64))
+            .context("the import stopped (--skip-bad leaves out pictures that cannot be read)");
+        bar.finish_and_clear();
+        let report = report?;
+        if report.resumed > 0 {
+            println!("{} pictures were there from an earlier call", report.resumed);
+        }
+        for (_, reason) in report.skipped {
+            println!("left out: {reason}");
+        }
+        show(&self.out)
+    }
+}
+
+/// Where pictures come from.
+#[derive(Debug, Args)]
+struct OriginFlags {
+    /// Where the pictures come from, to be kept in the file
+    #[arg(long, value_name = "TEXT", default_value = "unknown")]
+    source: String,
+    /// Their licence, to be kept in the file
+    #[arg(long, value_name = "TEXT", default_value = "unknown")]
+    licence: String,
+}
+
+impl OriginFlags {
+    /// The origin of a data set that is named as its file; the digest is that of each split.
+    fn of(&self, out: &Path) -> Provenance {
+        Provenance {
+            name: out.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+            source: self.source.clone(),
+            licence: self.licence.clone(),
+            sha256: String::new(),
+        }
+    }
 }
 
 fn show(file: &Path) -> Result<()> {

@@ -1,0 +1,264 @@
+//! Where pictures are imported from: a folder, or a ZIP archive as EDM's `dataset_tool.py` writes it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use crate::DataError;
+
+/// The file of labels, as EDM's `dataset_tool.py` writes it.
+///
+/// ```text
+/// {"labels": [["00000/img00000000.png", 6], …]}
+/// ```
+pub const LABELS_FILE: &str = "dataset.json";
+
+/// In bytes: a damaged or hostile archive must not fill the memory.
+const LARGEST: u64 = 1 << 30;
+
+const PACK_AGAIN: &str = "the archive is damaged: pack or fetch it again";
+
+/// The pictures of a folder or an archive.
+#[derive(Debug)]
+pub struct PictureSource {
+    path: PathBuf,
+    names: Vec<String>,
+    /// What is wrong with names, for files that cannot be taken whatever they hold.
+    bad_names: HashMap<String, &'static str>,
+    archive: Option<Archive>,
+}
+
+#[derive(Debug)]
+struct Archive {
+    zip: ZipArchive<BufReader<File>>,
+    places: HashMap<String, usize>,
+}
+
+/// The classes of pictures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels {
+    /// The class of each picture, by its name.
+    pub of: HashMap<String, u32>,
+    /// The names of the classes where they are folders.
+    pub classes: Option<Vec<String>>,
+}
+
+impl PictureSource {
+    /// Lists the pictures of a folder or a ZIP archive, in all folders below, sorted by name.
+    ///
+    /// Pictures are known by the endings of their names: `png`, `jpg`, `jpeg`, `webp`. Hidden files are
+    /// passed over.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Io`] where the source cannot be read, [`DataError::Malformed`] where a file is no ZIP
+    /// archive, [`DataError::Missing`] where there is no picture.
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        if path.is_dir() {
+            let (path, names) = (path.to_owned(), picture_names(path)?);
+            return Ok(PictureSource { path, names, bad_names: HashMap::new(), archive: None });
+        }
+        let file = File::open(path).map_err(DataError::io(path, "open"))?;
+        let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|error| {
+            DataError::malformed(
+                path,
+                format!("it is no readable ZIP archive ({error})"),
+                "give a folder of pictures or a ZIP archive of them",
+            )
+        })?;
+        let (mut places, mut bad_names) = (HashMap::new(), HashMap::new());
+        for index in 0..zip.len() {
+            let entry = zip.by_index_raw(index).map_err(|e| damaged(path, &e))?;
+            let name = entry.name().to_owned();
+            if entry.is_dir() || !is_picture(Path::new(&name)) {
+                // The file of labels is read by its name.
+                if name == LABELS_FILE && places.insert(name, index).is_some() {
+                    return Err(DataError::malformed(
+                        path,
+                        format!("{LABELS_FILE} is there twice"),
+                        "pack it again with one",
+                    ));
+                }
+                continue;
+            }
+            if entry.enclosed_name().is_none() || name.starts_with('/') {
+                bad_names.insert(name.clone(), "its name leads out of the archive");
+            }
+            if places.insert(name.clone(), index).is_some() {
+                bad_names.insert(name, "its name is in the archive twice");
+            }
+        }
+        let mut names: Vec<String> =
+            places.keys().filter(|name| *name != LABELS_FILE).cloned().collect();
+        if names.is_empty() {
+            return Err(no_pictures(path));
+        }
+        names.sort();
+        let archive = Some(Archive { zip, places });
+        Ok(PictureSource { path: path.to_owned(), names, bad_names, archive })
+    }
+
+    /// The names of the pictures, with `/` between folders, sorted.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// A picture's name in messages.
+    pub fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The content of a file.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Malformed`] where its name cannot be taken or the archive is damaged there,
+    /// [`DataError::Io`] where it cannot be read.
+    pub fn read(&mut self, name: &str) -> Result<Vec<u8>, DataError> {
+        let path = self.path_of(name);
+        if let Some(problem) = self.bad_names.get(name) {
+            return Err(DataError::malformed(&path, *problem, "rename it in the archive"));
+        }
+        let mut content = Vec::new();
+        let read = match &mut self.archive {
+            None => {
+                let file = File::open(&path).map_err(DataError::io(&path, "open"))?;
+                file.take(LARGEST + 1).read_to_end(&mut content)
+            }
+            Some(Archive { zip, places }) => {
+                let index = places.get(name).copied().unwrap_or(usize::MAX);
+                let entry = zip.by_index(index).map_err(|e| damaged(&path, &e))?;
+                entry.take(LARGEST + 1).read_to_end(&mut content)
+            }
+        };
+        read.map_err(|error| match self.archive {
+            // A checksum that fails is an error of reading.
+            Some(_) => damaged(&path, &ZipError::Io(error)),
+            None => DataError::io(&path, "read")(error),
+        })?;
+        if content.len() as u64 > LARGEST {
+            return Err(DataError::malformed(&path, "it is larger than 1 GiB", "give a picture"));
+        }
+        Ok(content)
+    }
+
+    /// The classes of all pictures: those of `dataset.json` where there is one, otherwise the folders.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Malformed`] where `dataset.json` is not as it should be or has no class for a
+    /// picture, or where without it a picture lies in no folder.
+    pub fn labels(&mut self) -> Result<Labels, DataError> {
+        let there = match &self.archive {
+            None => self.path.join(LABELS_FILE).is_file(),
+            Some(archive) => archive.places.contains_key(LABELS_FILE),
+        };
+        if there { self.listed_labels() } else { self.folder_labels() }
+    }
+
+    fn listed_labels(&mut self) -> Result<Labels, DataError> {
+        const FORM: &str = "it must be {\"labels\": [[\"name of a picture\", class], …]} with classes \
+                            from 0 on and one for every picture";
+        #[derive(Deserialize)]
+        struct Listed {
+            labels: Option<Vec<(String, u32)>>,
+        }
+        let path = self.path_of(LABELS_FILE);
+        let content = self.read(LABELS_FILE)?;
+        let listed: Listed = serde_json::from_slice(&content)
+            .map_err(|e| DataError::malformed(&path, e.to_string(), FORM))?;
+        let listed = listed
+            .labels
+            .ok_or_else(|| DataError::malformed(&path, "its labels are null", FORM))?;
+        let of: HashMap<String, u32> =
+            listed.into_iter().map(|(name, class)| (name.replace('\\', "/"), class)).collect();
+        match self.names.iter().find(|name| !of.contains_key(*name)) {
+            None => Ok(Labels { of, classes: None }),
+            Some(name) => {
+                Err(DataError::malformed(&path, format!("it has no label of {name:?}"), FORM))
+            }
+        }
+    }
+
+    fn folder_labels(&self) -> Result<Labels, DataError> {
+        let mut folders = BTreeMap::new();
+        for name in &self.names {
+            let Some((folder, _)) = name.rsplit_once('/') else {
+                return Err(DataError::malformed(
+                    &self.path_of(name),
+                    "it lies in no folder that would be its class",
+                    "put the pictures of each class into a folder, give the classes in dataset.json, \
+                     or import without labels",
+                ));
+            };
+            folders.insert(name.clone(), folder);
+        }
+        let classes: BTreeSet<&str> = folders.values().copied().collect();
+        let numbers: HashMap<&str, u32> = classes.iter().copied().zip(0..).collect();
+        Ok(Labels {
+            of: folders.iter().map(|(name, folder)| (name.clone(), numbers[folder])).collect(),
+            classes: Some(classes.into_iter().map(str::to_owned).collect()),
+        })
+    }
+}
+
+/// The pictures of a folder, in all folders below it, with `/` between folders, sorted.
+///
+/// # Errors
+///
+/// [`DataError::Io`] where a folder cannot be read, [`DataError::Invalid`] where a name is no UTF-8,
+/// [`DataError::Missing`] where there is no picture.
+pub fn picture_names(folder: &Path) -> Result<Vec<String>, DataError> {
+    let mut names = Vec::new();
+    let mut rest = vec![PathBuf::new()];
+    while let Some(below) = rest.pop() {
+        let inside = folder.join(&below);
+        for entry in fs::read_dir(&inside).map_err(DataError::io(&inside, "list"))? {
+            let entry = entry.map_err(DataError::io(&inside, "list"))?;
+            let path = below.join(entry.file_name());
+            // Follows links to files, but not to folders: these may lead in circles.
+            if entry.file_type().map_err(DataError::io(&inside, "list"))?.is_dir() {
+                rest.push(path);
+            } else if is_picture(&path) && entry.path().is_file() {
+                let parts: Option<Vec<&str>> = path.iter().map(|part| part.to_str()).collect();
+                let parts = parts.ok_or_else(|| {
+                    DataError::invalid(
+                        "a file's name",
+                        format!("{:?}", path.display().to_string()),
+                        "rename the file: names must be UTF-8",
+                    )
+                })?;
+                names.push(parts.join("/"));
+            }
+        }
+    }
+    if names.is_empty() {
+        return Err(no_pictures(folder));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Whether a name is one of a picture, and not hidden.
+fn is_picture(path: &Path) -> bool {
+    let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or("");
+    let known = ["png", "jpg", "jpeg", "webp"];
+    !hidden && known.iter().any(|known| known.eq_ignore_ascii_case(ending))
+}
+
+fn no_pictures(path: &Path) -> DataError {
+    DataError::Missing {
+        path: path.join("*.png"),
+        remedy: "the source must hold PNG, JPEG or WebP pictures".to_owned(),
+    }
+}
+
+fn damaged(path: &Path, error: &ZipError) -> DataError {
+    DataError::malformed(path, format!("it cannot be unpacked ({error})"), PACK_AGAIN)
+}

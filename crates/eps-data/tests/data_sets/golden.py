@@ -1,0 +1,68 @@
+"""Writes golden.json: small pictures resized and decoded by Pillow 13.0.0.
+
+    python golden.py
+"""
+
+import io
+import json
+
+from PIL import Image
+
+
+def picture(width, height, channels):
+    values = [(i * 97 + i * i // 7) % 256 for i in range(width * height * channels)]
+    mode = "RGB" if channels == 3 else "L"
+    return Image.frombytes(mode, (width, height), bytes(values))
+
+
+def smooth(width, height):
+    values = [(8 * x, 9 * y, 4 * x + 3 * y) for y in range(height) for x in range(width)]
+    return Image.frombytes("RGB", (width, height), bytes(v for pixel in values for v in pixel))
+
+
+def encoded(image, form, **options):
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+resized = []
+for width, height, channels, new_width, new_height in [
+    (37, 29, 3, 8, 8),
+    (29, 37, 3, 13, 11),
+    (12, 9, 3, 20, 15),
+    (211, 97, 1, 16, 12),
+    (64, 64, 1, 9, 64),
+]:
+    image = picture(width, height, channels).resize((new_width, new_height), Image.LANCZOS)
+    resized.append({
+        "size": [width, height, channels],
+        "new": [new_width, new_height],
+        "bytes": list(image.tobytes()),
+    })
+
+decoded = []
+for name, content in [
+    ("rgb.jpg", encoded(smooth(20, 17), "JPEG", quality=95, subsampling=0)),
+    ("progressive.jpg", encoded(smooth(20, 17), "JPEG", quality=95, subsampling=0, progressive=True)),
+    ("grey.jpg", encoded(smooth(20, 17).convert("L"), "JPEG", quality=95)),
+    ("lossless.webp", encoded(smooth(20, 17), "WEBP", lossless=True)),
+    ("lossy.webp", encoded(smooth(20, 17), "WEBP", quality=90)),
+]:
+    image = Image.open(io.BytesIO(content))
+    channels = len(image.getbands())
+    decoded.append({
+        "name": name,
+        "size": [image.width, image.height, channels],
+        "file": list(content),
+        "bytes": list(image.tobytes()),
+    })
+
+golden = {
+    "resized": resized,
+    "decoded": decoded,
+    "cmyk": list(encoded(smooth(8, 8).convert("CMYK"), "JPEG")),
+}
+with open("golden.json", "w") as file:
+    json.dump(golden, file, separators=(",", ":"))
+    file.write("\n")

@@ -1,0 +1,454 @@
+//! Data sets made of pictures: resized and decoded as Pillow does, split by file, whatever was wrong
+//! named with a remedy.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::Path;
+
+use eps_data::photos::{TileConfig, write_tiles};
+use eps_data::resize::lanczos;
+use eps_data::{
+    DataError, DataSetReader, Import, ImportConfig, ImportReport, Provenance, Raster, Shares, Split,
+};
+use serde::Deserialize;
+use tempfile::TempDir;
+use zip::ZipWriter;
+use zip::write::FileOptions;
+
+/// What `golden.py` wrote.
+#[derive(Deserialize)]
+struct Golden {
+    resized: Vec<Resized>,
+    decoded: Vec<Decoded>,
+    cmyk: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+struct Resized {
+    size: [usize; 3],
+    new: [usize; 2],
+    bytes: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+struct Decoded {
+    name: String,
+    size: [usize; 3],
+    file: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+fn golden() -> Golden {
+    serde_json::from_str(include_str!("golden.json")).unwrap()
+}
+
+fn provenance() -> Provenance {
+    Provenance {
+        name: "a test".into(),
+        source: "the test".into(),
+        licence: "MIT".into(),
+        sha256: String::new(),
+    }
+}
+
+/// A PNG of `channels` channels without a pattern.
+fn png_file(width: usize, height: usize, channels: usize, seed: usize) -> Vec<u8> {
+    let bytes: Vec<u8> =
+        (0..width * height * channels).map(|i| ((i + 1) * (seed * 2 + 97) % 251) as u8).collect();
+    encode(width, height, channels, png::BitDepth::Eight, &bytes)
+}
+
+fn encode(width: usize, height: usize, channels: usize, depth: png::BitDepth, b: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    let mut encoder = png::Encoder::new(&mut content, width as u32, height as u32);
+    encoder.set_color(match channels {
+        1 => png::ColorType::Grayscale,
+        3 => png::ColorType::Rgb,
+        _ => png::ColorType::Rgba,
+    });
+    encoder.set_depth(depth);
+    encoder.write_header().unwrap().write_image_data(b).unwrap();
+    content
+}
+
+/// A picture whose thumbnail is like that of no other seed, with contrast everywhere.
+fn photograph(width: usize, height: usize, seed: usize) -> Vec<u8> {
+    let wave = |x: usize, y: usize, c: usize| {
+        let phase = (x * (seed % 5 + 1) + 3 * y * (seed / 5 + 1)) as f64 / 6.0 + c as f64;
+        (128.0 + 100.0 * (phase + (seed * seed) as f64).sin()) as u8
+    };
+    let bytes: Vec<u8> = (0..height)
+        .flat_map(|y| (0..width).flat_map(move |x| (0..3).map(move |c| wave(x, y, c))))
+        .collect();
+    encode(width, height, 3, png::BitDepth::Eight, &bytes)
+}
+
+fn folder(files: &[(&str, Vec<u8>)]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    dir
+}
+
+#[track_caller]
+fn expect<T: std::fmt::Debug>(result: Result<T, DataError>, parts: &[&str]) {
+    let message = result.unwrap_err().to_string();
+    for part in parts {
+        assert!(message.contains(part), "{part:?} is not in: {message}");
+    }
+}
+
+// -------------------------------------------------------------------------------------- pictures
+
+#[test]
+fn resizing_is_pillows_to_the_bit() {
+    for Resized { size: [width, height, channels], new, bytes } in golden().resized {
+        let values =
+            (0..width * height * channels).map(|i| ((i * 97 + i * i / 7) % 256) as u8).collect();
+        let picture = Raster::of(width, height, channels, values);
+        assert_eq!(lanczos(&picture, new[0], new[1]).bytes(), bytes, "{width}x{height} to {new:?}");
+    }
+}
+
+#[test]
+fn pictures_are_decoded_as_pillow_does() {
+    for Decoded { name, size: [width, height, channels], file, bytes } in golden().decoded {
+        let raster = Raster::decode(Path::new(&name), &file).unwrap();
+        assert_eq!((raster.width(), raster.height(), raster.channels()), (width, height, channels));
+        // Decoders may differ in the last bits of the inverse transform and of the colours.
+        let allowed = if name.starts_with("lossless") { 0 } else { 3 };
+        let largest = raster.bytes().iter().zip(&bytes).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(largest.unwrap() <= allowed, "{name}: {largest:?}");
+    }
+}
+
+#[test]
+fn every_truncation_of_a_picture_is_noticed() {
+    let mut files: Vec<(String, Vec<u8>)> =
+        golden().decoded.into_iter().map(|decoded| (decoded.name, decoded.file)).collect();
+    files.push(("a.png".to_owned(), png_file(9, 7, 3, 1)));
+    for (name, whole) in files {
+        // A PNG's pixels are whole before its last chunk.
+        let needed = whole.len() - if name.ends_with(".png") { 12 } else { 0 };
+        for length in 0..needed {
+            let result = Raster::decode(Path::new(&name), &whole[..length]);
+            assert!(result.is_err(), "{name} cut to {length} of {} bytes", whole.len());
+            expect(result, &[&name]);
+        }
+    }
+}
+
+#[test]
+fn pictures_of_other_kinds_are_refused_by_name() {
+    let decode = |content: &[u8]| Raster::decode(Path::new("a.png"), content);
+    let deep = encode(2, 2, 3, png::BitDepth::Sixteen, &[7; 24]);
+    expect(decode(&deep), &["a.png", "16 bits", "8-bit"]);
+    expect(decode(&golden().cmyk), &["a.png", "CMYK", "RGB"]);
+    expect(decode(&[]), &["a.png", "empty"]);
+    expect(decode(b"GIF89a and so on"), &["a.png", "PNG, JPEG or WebP"]);
+    let mut rgba = [9; 2 * 3 * 4];
+    expect(decode(&encode(2, 3, 4, png::BitDepth::Eight, &rgba)), &["row 0, column 0", "flatten"]);
+    rgba.chunks_exact_mut(4).for_each(|pixel| pixel[3] = 255);
+    assert_eq!(decode(&encode(2, 3, 4, png::BitDepth::Eight, &rgba)).unwrap().channels(), 3);
+}
+
+// ----------------------------------------------------------------------------------------- tiles
+
+fn tile_config() -> TileConfig {
+    TileConfig {
+        shortest_side: 16,
+        scales: vec![1.0, 2.0],
+        shares: Shares { train: 50.0, validation: 25.0, test: 25.0, seed: 1 },
+        ..TileConfig::of_size(8)
+    }
+}
+
+#[test]
+fn tiles_of_a_photograph_are_in_one_split() {
+    let names: Vec<String> = (0..20).map(|i| format!("{i:02}.png")).collect();
+    let files: Vec<(&str, Vec<u8>)> =
+        names.iter().zip(0..).map(|(name, i)| (name.as_str(), photograph(24, 16, i))).collect();
+    let dir = folder(&files);
+    let out = dir.path().join("tiles.h5");
+    let report = write_tiles(dir.path(), &out, &tile_config(), provenance(), &|| ()).unwrap();
+    let reader = DataSetReader::open(&out).unwrap();
+    let mut seen: HashMap<String, Split> = HashMap::new();
+    for (split, (photographs, tiles)) in Split::ALL.into_iter().zip(report.counts) {
+        let set = reader.read(split).unwrap();
+        assert_eq!(set.len(), tiles);
+        let of: BTreeSet<u32> = reader.image_sources(split).unwrap().into_iter().collect();
+        assert_eq!(of.len(), photographs);
+        for index in of {
+            let source = &reader.sources()[index as usize];
+            assert_eq!(source.split, split);
+            assert!(seen.insert(source.name.clone(), split).is_none(), "{} twice", source.name);
+        }
+        assert!(set.provenance().name.ends_with(&split.to_string()));
+        assert_eq!(set.provenance().sha256, eps_data::digest::sha256(set.pixels()));
+    }
+    assert_eq!(seen.len() + report.dropped.len(), 20);
+    // One tile at scale 1, six at scale 2.
+    assert_eq!(report.counts.iter().map(|(_, tiles)| tiles).sum::<usize>(), 7 * seen.len());
+
+    let again = dir.path().join("again.h5");
+    write_tiles(dir.path(), &again, &tile_config(), provenance(), &|| ()).unwrap();
+    for split in reader.splits().unwrap() {
+        let read = DataSetReader::open(&again).unwrap().read(split).unwrap();
+        assert_eq!(read, reader.read(split).unwrap());
+    }
+}
+
+#[test]
+fn unfit_photographs_and_tiles_are_dropped_with_reasons() {
+    let flat = |v: u8| encode(16, 16, 1, png::BitDepth::Eight, &[v; 256]);
+    let dir = folder(&[
+        ("a/large.png", photograph(48, 32, 1)),
+        ("b/small copy.png", photograph(48, 32, 1)),
+        ("c/tiny.png", photograph(40, 15, 2)),
+        ("d/clear.png", encode(16, 16, 4, png::BitDepth::Eight, &[9; 1024])),
+        ("e/flat.png", flat(77)),
+        ("f/notes.txt", b"no picture".to_vec()),
+    ]);
+    let out = dir.path().join("tiles.h5");
+    let report = write_tiles(dir.path(), &out, &tile_config(), provenance(), &|| ()).unwrap();
+    let dropped: HashMap<String, String> = report.dropped.into_iter().collect();
+    assert_eq!(dropped.len(), 3, "{dropped:?}");
+    assert!(dropped["b/small copy.png"].contains("looks like a/large.png"));
+    assert!(dropped["c/tiny.png"].contains("15 pixels"));
+    assert!(dropped["d/clear.png"].contains("transparent"));
+    let reader = DataSetReader::open(&out).unwrap();
+    let names: Vec<&str> = reader.sources().iter().map(|source| source.name.as_str()).collect();
+    assert_eq!(names, ["a/large.png", "e/flat.png"]);
+    assert_eq!(report.counts.iter().map(|(_, tiles)| tiles).sum::<usize>(), 7);
+
+    let flat = folder(&[("flat.png", flat(3))]);
+    let none = write_tiles(flat.path(), &out, &tile_config(), provenance(), &|| ());
+    expect(none, &["number of tiles", "larger photographs"]);
+    let empty = tempfile::tempdir().unwrap();
+    expect(
+        write_tiles(empty.path(), &out, &tile_config(), provenance(), &|| ()),
+        &["PNG, JPEG or WebP"],
+    );
+}
+
+#[test]
+fn splits_that_overlap_are_not_read() {
+    let files: Vec<(String, Vec<u8>)> =
+        (0..20).map(|i| (format!("{i}.png"), photograph(16, 16, i))).collect();
+    let files: Vec<(&str, Vec<u8>)> = files.iter().map(|(n, c)| (n.as_str(), c.clone())).collect();
+    let dir = folder(&files);
+    let out = dir.path().join("tiles.h5");
+    write_tiles(dir.path(), &out, &tile_config(), provenance(), &|| ()).unwrap();
+    let reader = DataSetReader::open(&out).unwrap();
+    let of_train = reader.image_sources(Split::Train).unwrap()[0];
+    drop(reader);
+    let file = hdf5::File::open_rw(&out).unwrap();
+    let indices = file.dataset("test/sources").unwrap();
+    let mut wrong: Vec<u32> = indices.read_raw().unwrap();
+    wrong[0] = of_train;
+    indices.write_raw(&wrong).unwrap();
+    drop((indices, file));
+    let reader = DataSetReader::open(&out).unwrap();
+    expect(reader.read(Split::Test), &["tiles.h5", "not in it", "overlap"]);
+    reader.read(Split::Train).unwrap();
+}
+
+// ---------------------------------------------------------------------------------------- import
+
+fn import_config(labels: bool) -> ImportConfig {
+    let shares = Shares { train: 60.0, validation: 20.0, test: 20.0, seed: 5 };
+    ImportConfig { size: 4, labels, shares }
+}
+
+fn import(
+    source: &Path,
+    out: &Path,
+    config: ImportConfig,
+    skip_bad: bool,
+) -> Result<ImportReport, DataError> {
+    Import::open(source, out, config)?.run(skip_bad, provenance(), &|_| ())
+}
+
+/// Every image by its file's name, with its class.
+fn images(path: &Path) -> HashMap<String, (Split, Vec<u8>, Option<u32>)> {
+    let reader = DataSetReader::open(path).unwrap();
+    let mut found = HashMap::new();
+    for split in reader.splits().unwrap() {
+        let set = reader.read(split).unwrap();
+        for (image, index) in reader.image_sources(split).unwrap().into_iter().enumerate() {
+            let class = set.labels().map(|labels| labels[image]);
+            let value = (split, set.image(image).to_vec(), class);
+            let name = reader.sources()[index as usize].name.clone();
+            assert!(found.insert(name, value).is_none());
+        }
+    }
+    found
+}
+
+/// Twelve pictures of many sizes in folders, and what each must become.
+fn pictures() -> Vec<(String, Vec<u8>)> {
+    (0..12)
+        .map(|i| {
+            let channels = if i % 4 == 0 { 1 } else { 3 };
+            let name = format!("{}/{i}.png", ["cat", "dog", "eel"][i % 3]);
+            (name, png_file(4 + i, 15 - i, channels, i))
+        })
+        .collect()
+}
+
+fn expected(content: &[u8]) -> Vec<u8> {
+    let raster = Raster::decode(Path::new("a"), content).unwrap();
+    lanczos(&raster.centre_square().to_colour(), 4, 4).planes()
+}
+
+fn zip_file(path: &Path, files: &[(&str, &[u8])]) {
+    let mut zip = ZipWriter::new(File::create(path).unwrap());
+    let stored = FileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for (name, content) in files {
+        zip.start_file(*name, stored).unwrap();
+        zip.write_all(content).unwrap();
+    }
+    zip.finish().unwrap();
+}
+
+#[test]
+fn folders_and_archives_give_the_same_images() {
+    let pictures = pictures();
+    let files: Vec<(&str, Vec<u8>)> =
+        pictures.iter().map(|(name, content)| (name.as_str(), content.clone())).collect();
+    let dir = folder(&files);
+    let out = dir.path().join("set.h5");
+    import(dir.path(), &out, import_config(true), false).unwrap();
+    let by_folder = images(&out);
+    assert_eq!(by_folder.len(), pictures.len());
+    for (name, content) in &pictures {
+        let (split, pixels, class) = &by_folder[name];
+        assert_eq!(*split, import_config(true).shares.split_of(name));
+        assert_eq!(*pixels, expected(content), "{name}");
+        let folder = ["cat", "dog", "eel"].iter().position(|class| name.starts_with(class));
+        assert_eq!(class.unwrap() as usize, folder.unwrap());
+    }
+    assert!(!dir.path().join("set.h5.part").exists());
+
+    let archive = dir.path().join("pictures.zip");
+    let labels: Vec<(&str, u32)> = files.iter().map(|(name, _)| *name).zip(100..).collect();
+    let labels = serde_json::to_vec(&serde_json::json!({ "labels": labels })).unwrap();
+    let mut packed: Vec<(&str, &[u8])> = files.iter().map(|(n, c)| (*n, c.as_slice())).collect();
+    packed.push(("dataset.json", &labels));
+    packed.push(("__MACOSX/._1.png", b"no picture"));
+    zip_file(&archive, &packed);
+    let from_zip = dir.path().join("zip.h5");
+    import(&archive, &from_zip, import_config(true), false).unwrap();
+    for (name, (split, pixels, class)) in images(&from_zip) {
+        let (split_before, pixels_before, _) = &by_folder[&name];
+        assert_eq!((split, &pixels), (*split_before, pixels_before));
+        assert_eq!(class, Some(100 + files.iter().position(|(n, _)| *n == name).unwrap() as u32));
+    }
+    import(&archive, &from_zip, import_config(false), false).unwrap();
+    assert!(images(&from_zip).values().all(|(_, _, class)| class.is_none()));
+}
+
+#[test]
+fn a_stopped_import_goes_on() {
+    // More than a block of pictures, of which the last is damaged.
+    let shares = import_config(false).shares;
+    let names: Vec<String> = (0..300).map(|i| format!("{i:03}.png")).collect();
+    let good: Vec<(&str, Vec<u8>)> =
+        names.iter().zip(0..).map(|(name, i)| (name.as_str(), png_file(3, 3, 3, i))).collect();
+    let dir = folder(&good);
+    let whole = dir.path().join("whole.h5");
+    import(dir.path(), &whole, import_config(false), false).unwrap();
+
+    // Images lie by split, so the last file is one of test.
+    let reader = DataSetReader::open(&whole).unwrap();
+    let last = reader.sources().last().unwrap().name.clone();
+    assert_eq!(shares.split_of(&last), Split::Test);
+    let content = fs::read(dir.path().join(&last)).unwrap();
+    fs::write(dir.path().join(&last), &content[..20]).unwrap();
+    let out = dir.path().join("set.h5");
+    expect(import(dir.path(), &out, import_config(false), false), &[&last, "PNG"]);
+    assert!(!out.exists());
+    let other = ImportConfig { size: 5, ..import_config(false) };
+    expect(import(dir.path(), &out, other, false), &["set.h5.part", "another import", "remove"]);
+
+    fs::write(dir.path().join(&last), &content).unwrap();
+    let report = import(dir.path(), &out, import_config(false), false).unwrap();
+    assert_eq!(report.resumed, 256);
+    assert_eq!(images(&out), images(&whole));
+}
+
+#[test]
+fn bad_files_are_named_or_left_out() {
+    let good = png_file(5, 5, 3, 1);
+    let deep = encode(2, 2, 3, png::BitDepth::Sixteen, &[7; 24]);
+    let cmyk = golden().cmyk;
+    let dir = tempfile::tempdir().unwrap();
+    let archive = dir.path().join("bad.zip");
+    let out = dir.path().join("set.h5");
+    let files: [(&str, &[u8]); 9] = [
+        ("good.png", &good),
+        ("good2.png", &good),
+        ("cut.png", &good[..40]),
+        ("deep.png", &deep),
+        ("cmyk.jpg", &cmyk),
+        ("empty.png", b""),
+        ("../../out.png", &good),
+        ("twice.png", &good),
+        ("twice.png", &good),
+    ];
+    zip_file(&archive, &files);
+    let report = import(&archive, &out, import_config(false), true).unwrap();
+    let skipped: HashMap<String, String> = report.skipped.into_iter().collect();
+    for (name, reason) in [
+        ("cut.png", "damaged"),
+        ("deep.png", "16 bits"),
+        ("cmyk.jpg", "CMYK"),
+        ("empty.png", "empty"),
+        ("../../out.png", "out of the archive"),
+        ("twice.png", "twice"),
+    ] {
+        assert!(skipped[name].contains(reason) && skipped[name].contains(name), "{skipped:?}");
+        let alone: Vec<(&str, &[u8])> =
+            files.into_iter().filter(|(n, _)| *n == name || *n == "good.png").collect();
+        zip_file(&archive, &alone);
+        let _ = fs::remove_dir_all(dir.path().join("set.h5.part"));
+        expect(import(&archive, &out, import_config(false), false), &["bad.zip", name, reason]);
+    }
+    assert_eq!(skipped.len(), 6);
+    let kept: BTreeSet<String> = images(&out).into_keys().collect();
+    assert_eq!(kept, ["good.png", "good2.png"].map(str::to_owned).into());
+}
+
+#[test]
+fn bad_sources_and_labels_are_named() {
+    let good = png_file(5, 5, 3, 1);
+    let dir = folder(&[("a.png", good.clone()), ("b/c.png", good.clone())]);
+    let out = dir.path().join("set.h5");
+    let labelled = || import(dir.path(), &out, import_config(true), false);
+    expect(labelled(), &["a.png", "no folder", "dataset.json"]);
+    for (text, problem) in [
+        ("{", "EOF"),
+        (r#"{"labels": null}"#, "null"),
+        (r#"{"labels": [["a.png", 0]]}"#, "b/c.png"),
+        (r#"{"labels": [["a.png", -1], ["b/c.png", 0]]}"#, "-1"),
+    ] {
+        fs::write(dir.path().join("dataset.json"), text).unwrap();
+        expect(labelled(), &["dataset.json", problem, "classes from 0 on"]);
+    }
+    let nowhere = Path::new("nowhere/set.zip");
+    expect(import(nowhere, &out, import_config(false), false), &["nowhere/set.zip", "check"]);
+    let text = dir.path().join("dataset.json");
+    expect(import(&text, &out, import_config(false), false), &["no readable ZIP", "folder"]);
+    let none = ImportConfig { size: 0, ..import_config(false) };
+    expect(import(dir.path(), &out, none, false), &["side", "at least 1"]);
+    assert!(!out.exists() && !dir.path().join("set.h5.part").exists());
+
+    let bad = folder(&[("a.png", b"nothing".to_vec())]);
+    expect(import(bad.path(), &out, import_config(false), true), &["every picture", "reasons"]);
+}
