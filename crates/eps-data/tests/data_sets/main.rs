@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
@@ -178,7 +178,7 @@ fn tiles_of_a_photograph_are_in_one_split() {
     let out = dir.path().join("tiles.h5");
     let report = write_tiles(dir.path(), &out, &tile_config(), provenance(), &|| ()).unwrap();
     let reader = DataSetReader::open(&out).unwrap();
-    let mut seen: HashMap<String, Split> = HashMap::new();
+    let mut seen: BTreeMap<String, Split> = BTreeMap::new();
     for (split, (photographs, tiles)) in Split::ALL.into_iter().zip(report.counts) {
         let set = reader.read(split).unwrap();
         assert_eq!(set.len(), tiles);
@@ -217,7 +217,7 @@ fn unfit_photographs_and_tiles_are_dropped_with_reasons() {
     ]);
     let out = dir.path().join("tiles.h5");
     let report = write_tiles(dir.path(), &out, &tile_config(), provenance(), &|| ()).unwrap();
-    let dropped: HashMap<String, String> = report.dropped.into_iter().collect();
+    let dropped: BTreeMap<String, String> = report.dropped.into_iter().collect();
     assert_eq!(dropped.len(), 3, "{dropped:?}");
     assert!(dropped["b/small copy.png"].contains("looks like a/large.png"));
     assert!(dropped["c/tiny.png"].contains("15 pixels"));
@@ -276,9 +276,9 @@ fn import(
 }
 
 /// Every image by its file's name, with its class.
-fn images(path: &Path) -> HashMap<String, (Split, Vec<u8>, Option<u32>)> {
+fn images(path: &Path) -> BTreeMap<String, (Split, Vec<u8>, Option<u32>)> {
     let reader = DataSetReader::open(path).unwrap();
-    let mut found = HashMap::new();
+    let mut found = BTreeMap::new();
     for split in reader.splits().unwrap() {
         let set = reader.read(split).unwrap();
         for (image, index) in reader.image_sources(split).unwrap().into_iter().enumerate() {
@@ -404,7 +404,7 @@ fn bad_files_are_named_or_left_out() {
     ];
     zip_file(&archive, &files);
     let report = import(&archive, &out, import_config(false), true).unwrap();
-    let skipped: HashMap<String, String> = report.skipped.into_iter().collect();
+    let skipped: BTreeMap<String, String> = report.skipped.into_iter().collect();
     for (name, reason) in [
         ("cut.png", "damaged"),
         ("deep.png", "16 bits"),
