@@ -34,7 +34,7 @@ impl Optimiser {
     /// As in EDM, gradients that are NaN count as 0 and infinite ones as ±1e5.
     pub(crate) fn step(&mut self, step: u64, learning_rate: f64, average_factor: f64) {
         let _guard = tch::no_grad_guard();
-        let gradient = flatten(self.parameters.iter().map(Tensor::grad)).nan_to_num(0.0, 1e5, -1e5);
+        let gradient = flatten(self.parameters.iter().map(gradient)).nan_to_num(0.0, 1e5, -1e5);
         let count = (step + 1) as f64;
         let _ = self.first_moment.lerp_(&gradient, 1.0 - BETA.0);
         let _ = self.second_moment.lerp_(&gradient.square(), 1.0 - BETA.1);
@@ -45,7 +45,9 @@ impl Optimiser {
         let _ = self.average.lerp_(&self.weights, 1.0 - average_factor);
         self.publish();
         for parameter in &mut self.parameters {
-            parameter.zero_grad();
+            if parameter.grad().defined() {
+                parameter.zero_grad();
+            }
         }
     }
 
@@ -58,6 +60,13 @@ impl Optimiser {
     pub(crate) fn publish_average(&mut self) {
         scatter(&self.average, &mut self.parameters);
     }
+}
+
+/// The gradient of a parameter: 0 where the loss does not depend on it, as on the embedding of
+/// augmentations, which no training here has.
+fn gradient(parameter: &Tensor) -> Tensor {
+    let gradient = parameter.grad();
+    if gradient.defined() { gradient } else { parameter.zeros_like() }
 }
 
 fn flatten(parts: impl Iterator<Item = Tensor>) -> Tensor {
