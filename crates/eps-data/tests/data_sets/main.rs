@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
@@ -276,9 +276,9 @@ fn import(
 }
 
 /// Every image by its file's name, with its class.
-fn images(path: &Path) -> HashMap<String, (Split, Vec<u8>, Option<u32>)> {
+fn images(path: &Path) -> BTreeMap<String, (Split, Vec<u8>, Option<u32>)> {
     let reader = DataSetReader::open(path).unwrap();
-    let mut found = HashMap::new();
+    let mut found = BTreeMap::new();
     for split in reader.splits().unwrap() {
         let set = reader.read(split).unwrap();
         for (image, index) in reader.image_sources(split).unwrap().into_iter().enumerate() {
