@@ -17,7 +17,7 @@ pub(crate) enum Item {
     FashionMnist,
     /// The networks of LPIPS, AlexNet and VGG16 (64 MB), which `eps evaluate` takes where they are.
     Lpips,
-    /// 270 photographs (60 MB) cut into tiles, the data sets photos-32 and photos-64; minutes of work.
+    /// 270 photographs (60 MB), cut into the data sets photos-32 and photos-64 in some minutes.
     Photos,
 }
 

@@ -234,3 +234,39 @@ fn by_hand() -> String {
         names.join(" and ")
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_package_is_named_with_a_remedy() {
+        let folder = std::env::temp_dir().join(format!("xtask-photos-{}", std::process::id()));
+        folder::create_empty(&folder).unwrap();
+        fs::write(folder.join("gcompris-qt-data_3.1-2_all.deb"), "").unwrap();
+        let found = PACKAGES.map(|package| find(&folder, &package).map_err(|e| e.to_string()));
+        folder::remove(&folder).unwrap();
+        let [first, second] = found;
+        assert!(first.unwrap().ends_with("gcompris-qt-data_3.1-2_all.deb"));
+        let error = second.unwrap_err();
+        assert!(error.contains("lomiri-wallpapers-16.04_") && error.contains("--from"), "{error}");
+    }
+
+    #[test]
+    fn data_sets_are_complete_when_their_stamp_matches() {
+        let folder = std::env::temp_dir().join(format!("xtask-tiles-{}", std::process::id()));
+        folder::create_empty(&folder).unwrap();
+        for (Package { name, .. }, file) in PACKAGES.iter().zip(["a.webp", "b.jpg"]) {
+            folder::create_empty(&folder.join(name)).unwrap();
+            fs::write(folder.join(name).join(file), name).unwrap();
+        }
+        FILES.iter().for_each(|file| fs::write(folder.join(file), file).unwrap());
+        assert!(!is_complete(&folder), "without a stamp");
+        fs::write(folder.join(STAMP), sums(&folder).unwrap()).unwrap();
+        let whole = is_complete(&folder);
+        fs::write(folder.join(PACKAGES[1].name).join("b.jpg"), "damaged").unwrap();
+        let damaged = is_complete(&folder);
+        folder::remove(&folder).unwrap();
+        assert!(whole && !damaged);
+    }
+}
