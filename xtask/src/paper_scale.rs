@@ -52,6 +52,12 @@ pub(crate) const PHOTOS_64: Scale =
 /// The side of the images.
 const SIZE: &str = "64";
 
+/// The training of the network for all tasks.
+const ALL_TASKS: &str = "all-tasks";
+
+/// The prior.
+const PRIOR: &str = "prior";
+
 /// Pictures of a check, each under a name of its own: some for every split.
 const CHECK_PICTURES: usize = 24;
 
@@ -68,6 +74,8 @@ pub(crate) struct Request<'a> {
     pub(crate) dry_run: bool,
     /// Two images and two steps of every stage.
     pub(crate) check: bool,
+    /// The tasks that are trained for and compared on; empty for all.
+    pub(crate) tasks: &'a [String],
     /// Where everything goes.
     pub(crate) out: PathBuf,
 }
@@ -148,6 +156,19 @@ impl Scale {
 
     /// The stages from what the user gives to the tables.
     fn plan(self, request: &Request<'_>, mut recipes: Vec<Recipe>) -> Result<Vec<Stage>> {
+        if !request.tasks.is_empty() {
+            let task = |name: &str| name.strip_prefix("palette-").unwrap_or(name).to_owned();
+            for wanted in request.tasks {
+                ensure!(
+                    recipes.iter().any(|recipe| recipe.name == *wanted),
+                    "--tasks {wanted}: the profile {} has no training of this name",
+                    self.name
+                );
+            }
+            recipes.retain(|Recipe { name, .. }| {
+                [ALL_TASKS, PRIOR].contains(&&*task(name)) || request.tasks.contains(&task(name))
+            });
+        }
         let networks = request.out.join("networks");
         let mut stages = Vec::new();
         let data = match self.source {
@@ -169,12 +190,12 @@ impl Scale {
                 ]);
                 let stage = if labels { stage.and(["--labels"]) } else { stage };
                 stages.push(stage.making(data.clone()));
-                recipes.push(Recipe { name: "prior".to_owned(), start: None });
+                recipes.push(Recipe { name: PRIOR.to_owned(), start: None });
                 data.into_os_string()
             }
         };
         for Recipe { name, start } in in_order(recipes, &networks)? {
-            if name == "prior" && self.source != Source::Photos {
+            if name == PRIOR && self.source != Source::Photos {
                 // It was imported.
                 continue;
             }
@@ -192,12 +213,14 @@ impl Scale {
             stages.push(if request.check { stage.and(["--check"]) } else { stage });
         }
         let profile = if request.check { "smoke" } else { "full" };
-        stages.push(
-            Stage::new("the comparison", ["experiment", "main", "--profile", profile])
-                .and([OsString::from("--dataset"), data, "--networks".into(), networks.into()])
-                .and([OsString::from("--out"), request.out.join("main").into()])
-                .and(["--device", request.device]),
-        );
+        let comparison = Stage::new("the comparison", ["experiment", "main", "--profile", profile])
+            .and([OsString::from("--dataset"), data, "--networks".into(), networks.into()])
+            .and([OsString::from("--out"), request.out.join("main").into()])
+            .and(["--device", request.device]);
+        stages.push(match request.tasks {
+            [] => comparison,
+            tasks => comparison.and(["--tasks".to_owned(), tasks.join(",")]),
+        });
         Ok(stages)
     }
 
@@ -253,7 +276,20 @@ mod tests {
 
     fn request(check: bool) -> Request<'static> {
         let out = PathBuf::from("out");
-        Request { weights: None, data: None, device: "cpu", dry_run: false, check, out }
+        Request { weights: None, data: None, device: "cpu", dry_run: false, check, tasks: &[], out }
+    }
+
+    #[test]
+    fn a_task_leaves_the_others_out() {
+        let recipes = || read_recipes(&root().join(FFHQ_64.recipes)).unwrap();
+        let tasks = ["motion-blur".to_owned()];
+        let stages = FFHQ_64.plan(&Request { tasks: &tasks, ..request(true) }, recipes()).unwrap();
+        let lines: Vec<String> = stages.iter().map(Stage::line).collect();
+        assert_eq!(lines.len(), 2 + 3 + 1, "{lines:?}");
+        assert!(lines[5].ends_with("--tasks motion-blur"), "{}", lines[5]);
+        let tasks = ["haze".to_owned()];
+        let error = FFHQ_64.plan(&Request { tasks: &tasks, ..request(true) }, recipes());
+        assert!(error.unwrap_err().to_string().contains("--tasks haze"));
     }
 
     #[test]

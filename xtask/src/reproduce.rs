@@ -71,6 +71,9 @@ pub(crate) struct Options {
     /// ffhq-64, imagenet-64 and photos-64).
     #[arg(long)]
     check: bool,
+    /// Tasks, separated by commas (profiles ffhq-64 and imagenet-64) [default: all].
+    #[arg(long, value_name = "TASKS", value_delimiter = ',')]
+    tasks: Vec<String>,
     /// Where the results go [default: target/reproduce/fashion for main, else
     /// target/reproduce/EXPERIMENT].
     #[arg(long, value_name = "FOLDER")]
@@ -132,12 +135,24 @@ impl Options {
             data: None,
             dry_run: false,
             check: false,
+            tasks: vec![],
             out: Some(root().join("target/reproduce/smoke")),
         }
     }
 }
 
 impl Options {
+    /// The full-size network for FFHQ in `cargo xtask test`, on one task.
+    pub(crate) fn paper_scale() -> Self {
+        Self {
+            profile: Profile::Ffhq64,
+            check: true,
+            tasks: vec!["random-inpainting".to_owned()],
+            out: Some(root().join("target/reproduce/ffhq-64-test")),
+            ..Self::smoke()
+        }
+    }
+
     /// Follows the plan of a profile of larger networks.
     fn at_scale(&self, scale: Scale) -> Result<()> {
         ensure!(
@@ -160,6 +175,7 @@ impl Options {
             device: &self.device,
             dry_run: self.dry_run,
             check: self.check,
+            tasks: &self.tasks,
             out: self.out.as_ref().map_or(Ok(default), absolute)?,
         })
     }
@@ -171,8 +187,12 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
         return options.at_scale(scale);
     }
     ensure!(
-        options.weights.is_none() && options.data.is_none() && !options.dry_run && !options.check,
-        "--weights, --data, --dry-run and --check belong to the profiles ffhq-64, imagenet-64 and photos-64"
+        options.weights.is_none()
+            && options.data.is_none()
+            && !options.dry_run
+            && !options.check
+            && options.tasks.is_empty(),
+        "--weights, --data, --dry-run, --check and --tasks belong to the profiles ffhq-64, imagenet-64 and photos-64"
     );
     let is_oracle = options.experiment == ORACLE;
     ensure!(

@@ -100,6 +100,8 @@ fn checks() -> Vec<Check> {
         }),
     );
     add("smoke run", Box::new(|| reproduce::reproduce(&reproduce::Options::smoke())));
+    let paper_scale = || reproduce::reproduce(&reproduce::Options::paper_scale());
+    add("the paper's network, two images and two steps", Box::new(paper_scale));
     add("benches compile", Box::new(compile_benches));
     checks
 }
