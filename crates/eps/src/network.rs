@@ -171,6 +171,52 @@ impl Network {
     }
 }
 
+/// A network that is asked about images whose classes may be known.
+#[derive(Debug)]
+pub(crate) enum Asked<'a> {
+    /// Without classes, or one that reads none.
+    Network(&'a Network),
+    /// With the class of each image.
+    Conditional(ClassConditional<'a>),
+}
+
+impl Network {
+    /// The network, asked about images of these classes where it reads any.
+    ///
+    /// # Errors
+    /// A class that it does not know.
+    pub(crate) fn about(&self, classes: Option<&[usize]>) -> Result<Asked<'_>> {
+        Ok(match (self, classes) {
+            (Self::Trained(checkpoint, _), Some(classes))
+                if checkpoint.config.network.label_dim() > 0 =>
+            {
+                Asked::Conditional(ClassConditional::new(&checkpoint.denoiser, classes)?)
+            }
+            _ => Asked::Network(self),
+        })
+    }
+}
+
+impl Denoiser for Asked<'_> {
+    fn denoise(&self, query: &Query<'_>) -> Tensor {
+        match self {
+            Self::Network(network) => network.denoise(query),
+            Self::Conditional(conditional) => conditional.denoise(query),
+        }
+    }
+
+    fn denoise_vjp(
+        &self,
+        query: &Query<'_>,
+        cotangent: &dyn Fn(&Tensor) -> Tensor,
+    ) -> (Tensor, Tensor) {
+        match self {
+            Self::Network(network) => network.denoise_vjp(query, cotangent),
+            Self::Conditional(conditional) => conditional.denoise_vjp(query, cotangent),
+        }
+    }
+}
+
 impl Denoiser for Network {
     fn denoise(&self, query: &Query<'_>) -> Tensor {
         self.ask(|denoiser| denoiser.denoise(query))

@@ -286,7 +286,7 @@ fn a_scripted_prior_restores_as_the_network_that_it_was_made_of() {
     folder.fails(
         &format!("{restore} --network prior.safetensors --class 1 --out new"),
         1,
-        &["reads no class"],
+        &["knows no classes"],
     );
     folder.npy("wide.npy", &[SIDE, 2 * SIDE], &values(2 * SIDE * SIDE));
     folder.succeeds("measure --image wide.npy --factor 2 --sigma-y 0.1 --out wide.h5");

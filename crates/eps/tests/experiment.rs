@@ -188,7 +188,7 @@ fn the_contenders_share_measurements_and_networks() {
     let run_of = |rest: &str| format!("experiment {rest} --networks networks --out no");
     folder.fails(&run_of("ood --calls 5"), 2, &["--calls", "ood"]);
     folder.fails(&run_of("calibration --samples 5"), 2, &["--samples 5", "calibration"]);
-    folder.fails(&run_of("steps --network all"), 2, &["--network", "steps"]);
+    folder.fails(&run_of("inputs --network all"), 2, &["--network", "inputs"]);
     folder.fails(&run_of("main --constants none.json"), 2, &["none.json"]);
     let without = run_of("main --methods eps --prior networks/prior.json");
     folder.fails(&without, 2, &["--prior", "none of the methods"]);

@@ -28,6 +28,8 @@ pub(crate) struct Problem {
     pub(crate) images: Vec<usize>,
     /// Operators, measurements and truths of the images.
     pub(crate) set: MeasurementSet,
+    /// The classes of the images, where the data set has them.
+    classes: Option<Vec<usize>>,
 }
 
 /// The first `count` of `total` images in a fixed random order.
@@ -66,28 +68,32 @@ impl Problem {
     /// Images that do not admit the task's operator.
     pub(crate) fn draw(
         setting: Setting,
-        set: &ImageSet,
+        images_set: &ImageSet,
         images: &[usize],
         seed: u64,
     ) -> Result<Self> {
         let Setting { task, sigma_y, .. } = setting;
-        let shape = set.shape();
+        let shape = images_set.shape();
         let drawn = images
             .par_iter()
             .map(|image| {
                 let stream = |what| stream(seed, what, task.name(), *image as u64);
                 let operator = operator(setting, shape, &stream("operator"))?;
-                let truth = set.to_unit_range(*image);
+                let truth = images_set.to_unit_range(*image);
                 Ok((operator.spec(), measure(&operator, &truth, sigma_y, &stream("noise"))))
             })
             .collect::<Result<Vec<_>, MathError>>()
             .with_context(|| format!("cannot draw the operators of {}", task.name()))?;
         let (specs, y): (Vec<_>, Vec<_>) = drawn.into_iter().unzip();
-        let truth = images.iter().flat_map(|image| set.to_unit_range(*image)).collect();
-        let set = MeasurementSet::new(shape, y.concat(), specs, sigma_y, set.provenance().clone())?
+        let truth = images.iter().flat_map(|image| images_set.to_unit_range(*image)).collect();
+        let provenance = images_set.provenance().clone();
+        let set = MeasurementSet::new(shape, y.concat(), specs, sigma_y, provenance)?
             .with_seed(seed)
             .with_truth(truth)?;
-        Ok(Self { setting, images: images.to_vec(), set })
+        let classes = images_set
+            .labels()
+            .map(|labels| images.iter().map(|image| labels[*image] as usize).collect());
+        Ok(Self { setting, images: images.to_vec(), set, classes })
     }
 
     /// The true images, `[N, C, H, W]`.
@@ -112,6 +118,12 @@ impl Problem {
         let sides = [range.channels, range.height, range.width].map(|side| side as i64);
         let y = Tensor::from_slice(&y).view([-1, sides[0], sides[1], sides[2]]);
         Ok(Measurement::new(operator, &y, self.set.sigma_y())?)
+    }
+
+    /// The classes of some images, each `samples` times in a row, where they are known.
+    pub(crate) fn classes(&self, images: Range<usize>, samples: usize) -> Option<Vec<usize>> {
+        let classes = &self.classes.as_ref()?[images];
+        Some(classes.iter().flat_map(|class| std::iter::repeat_n(*class, samples)).collect())
     }
 
     /// The measurement of an image as a picture of the images' shape.
@@ -149,6 +161,17 @@ mod tests {
         assert_eq!(sorted, (0..50).collect::<Vec<_>>());
         let error = test_images(51, 50).unwrap_err().to_string();
         assert!(error.contains("51 test images") && error.contains("1 to 50"), "{error}");
+    }
+
+    #[test]
+    fn classes_follow_their_images() {
+        let problem = |set: &ImageSet| {
+            Problem::draw(Setting::of(Task::SuperResolution), set, &[3, 1], 7).unwrap()
+        };
+        assert_eq!(problem(&images()).classes(0..2, 2), None);
+        let labelled = images().with_labels(vec![9, 8, 7, 6, 5]).unwrap();
+        assert_eq!(problem(&labelled).classes(0..2, 2), Some(vec![6, 6, 8, 8]));
+        assert_eq!(problem(&labelled).classes(1..2, 1), Some(vec![8]));
     }
 
     #[test]

@@ -96,7 +96,9 @@ impl Sampler<'_> {
     fn draw_batch(&self, problem: &Problem, images: Range<usize>) -> Result<Restoration> {
         let start = Instant::now();
         let measurement = problem.measurement(images.clone(), self.samples, self.device)?;
-        let denoiser = CountNfe::new(Watched::new(self.network, self.bar));
+        let classes = problem.classes(images.clone(), self.samples);
+        let network = self.network.about(classes.as_deref())?;
+        let denoiser = CountNfe::new(Watched::new(&network, self.bar));
         let items = problem.images[images]
             .iter()
             .flat_map(|image| (0..self.samples as u64).map(|sample| (*image as u64, sample)));
