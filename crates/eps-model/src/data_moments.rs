@@ -107,34 +107,25 @@ impl DataMoments {
             mean: Tensor::from_slice(&self.mean)
                 .view([1, sides[0], sides[1], sides[2]])
                 .to_device(device),
-            variance: plane(&self.variance),
-            spectrum: plane(&self.spectrum),
+            pixels: Field(plane(&self.variance).sqrt()),
+            frequencies: Field(plane(&self.spectrum).sqrt()),
         }
     }
 }
 
-/// [`DataMoments`] as tensors, variances of constant directions lifted to 1e-4 of the mean one.
+/// [`DataMoments`] as tensors: σ_d, where variances of constant directions are lifted to 1e-4 of the
+/// mean one.
 #[derive(Debug)]
 pub(crate) struct DataFields {
     /// `[1, C, H, W]`
     pub(crate) mean: Tensor,
-    /// `[1, 1, H, W]`
-    pub(crate) variance: Tensor,
-    /// `[1, 1, H, W]`
-    pub(crate) spectrum: Tensor,
+    /// Of each pixel, `[1, 1, H, W]`.
+    pub(crate) pixels: Field,
+    /// Of each frequency, `[1, 1, H, W]`.
+    pub(crate) frequencies: Field,
 }
 
 impl DataFields {
-    /// σ_d of each pixel.
-    pub(crate) fn pixels(&self) -> Field {
-        Field(self.variance.sqrt())
-    }
-
-    /// σ_d of each frequency.
-    pub(crate) fn frequencies(&self) -> Field {
-        Field(self.spectrum.sqrt())
-    }
-
     /// σ_d of the normalised mean of a k×k block, a mean over all places of the block, and of the
     /// directions across it, `[1, 2, 1, 1]`.
     ///
@@ -142,16 +133,21 @@ impl DataFields {
     /// v₀ = k² mean_f S(f) |B(f)|²    v₁ = (k² v̄ − v₀)/(k² − 1)
     /// ```
     pub(crate) fn blocks(&self, k: i64) -> Field {
-        let transfer = box_mean(&self.spectrum, k);
+        let spectrum = self.frequencies.0.square();
+        let transfer = box_mean(&spectrum, k);
         let area = (k * k) as f64;
-        let mean = (&self.spectrum * transfer.abs().square()).mean(Kind::Double) * area;
-        let rest = (self.variance.mean(Kind::Double) * area - &mean) / (area - 1.0).max(1.0);
+        let mean = (spectrum * transfer.abs().square()).mean(Kind::Double) * area;
+        let rest = (self.mean_variance() * area - &mean) / (area - 1.0).max(1.0);
         let rest = rest.clamp_min(0.0).maximum(&(&mean * FLOOR));
         Field(Tensor::stack(&[mean, rest], 0).view([1, 2, 1, 1]).sqrt())
     }
 
     /// One σ_d for every direction.
     pub(crate) fn single(&self) -> Field {
-        Field(self.variance.mean(Kind::Double).view([1, 1, 1, 1]).sqrt())
+        Field(self.mean_variance().view([1, 1, 1, 1]).sqrt())
+    }
+
+    fn mean_variance(&self) -> Tensor {
+        self.pixels.0.square().mean(Kind::Double)
     }
 }

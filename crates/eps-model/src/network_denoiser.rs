@@ -119,7 +119,9 @@ impl NetworkDenoiser {
                 Noise::Anisotropic { measurement, sigma_star } => {
                     factors_of(sigma_star.clone(), measurement.operator().data_deviation(data))
                 }
-                Noise::Isotropic | Noise::Observed(_) => factors_of(level_variance, data.pixels()),
+                Noise::Isotropic | Noise::Observed(_) => {
+                    factors_of(level_variance, data.pixels.clone())
+                }
             };
             return Factors { factors, noise: query.noise, mean: Some(&data.mean) };
         }

@@ -256,9 +256,9 @@ impl TensorOperator {
     /// one for all of them where the basis is neither of pixels, of blocks nor of frequencies.
     pub(crate) fn data_deviation(&self, data: &DataFields) -> Field {
         match &self.basis {
-            Basis::Pixels => data.pixels(),
+            Basis::Pixels => data.pixels.clone(),
             Basis::Blocks(k) => data.blocks(*k),
-            Basis::Fourier(_) => data.frequencies(),
+            Basis::Fourier(_) => data.frequencies.clone(),
             Basis::Sides { .. } | Basis::Matrix(_) => data.single(),
         }
     }
