@@ -30,8 +30,8 @@ pub(crate) fn load(path: &Path, device: Device, precision: Precision) -> Result<
 /// A network from a file, ready to be asked.
 #[derive(Debug)]
 pub(crate) enum Network {
-    /// One of this project's format, with the class of the images where that is given.
-    Trained(Box<Checkpoint>, Option<usize>),
+    /// One of this project's format.
+    Trained(Box<Checkpoint>),
     /// A prior of any origin.
     Scripted(Box<ScriptedPrior>),
 }
@@ -58,13 +58,13 @@ impl Network {
             ClassConditional::new(&checkpoint.denoiser, &[class])
                 .with_context(|| format!("{}: --class {class}", path.display()))?;
         }
-        Ok(Self::Trained(Box::new(checkpoint), class))
+        Ok(Self::Trained(Box::new(checkpoint)))
     }
 
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         match self {
-            Self::Trained(checkpoint, _) => &checkpoint.config.name,
+            Self::Trained(checkpoint) => &checkpoint.config.name,
             Self::Scripted(prior) => &prior.description.name,
         }
     }
@@ -72,7 +72,7 @@ impl Network {
     /// Where it comes from and under which licence, for one line.
     pub(crate) fn origin(&self) -> String {
         match self {
-            Self::Trained(checkpoint, _) => origin(&checkpoint.config.provenance),
+            Self::Trained(checkpoint) => origin(&checkpoint.config.provenance),
             Self::Scripted(prior) => {
                 format!("the module {}; licence: its owner's", prior.script.display())
             }
@@ -99,9 +99,7 @@ impl Network {
     /// The lowest and highest noise level that it was trained for.
     pub(crate) fn sigmas(&self) -> (f64, f64) {
         match self {
-            Self::Trained(checkpoint, _) => {
-                (checkpoint.config.sigma_min, checkpoint.config.sigma_max)
-            }
+            Self::Trained(checkpoint) => (checkpoint.config.sigma_min, checkpoint.config.sigma_max),
             Self::Scripted(prior) => prior.description.sigmas(),
         }
     }
@@ -115,7 +113,7 @@ impl Network {
     /// The shape of the images that it was trained on.
     pub(crate) fn image_shape(&self) -> Shape {
         match self {
-            Self::Trained(checkpoint, _) => image_shape(&checkpoint.config),
+            Self::Trained(checkpoint) => image_shape(&checkpoint.config),
             Self::Scripted(prior) => prior.description.images,
         }
     }
@@ -123,7 +121,7 @@ impl Network {
     /// How it is asked.
     pub(crate) fn method(&self) -> Method {
         match self {
-            Self::Trained(checkpoint, _) => method(&checkpoint.config),
+            Self::Trained(checkpoint) => method(&checkpoint.config),
             Self::Scripted(_) => Method::ZeroShot,
         }
     }
@@ -134,7 +132,7 @@ impl Network {
     /// Those of [`check_fit`]; for a module any shape but its own.
     pub(crate) fn check_fit(&self, shape: Shape) -> Result<()> {
         match self {
-            Self::Trained(checkpoint, _) => check_fit(&checkpoint.config, shape),
+            Self::Trained(checkpoint) => check_fit(&checkpoint.config, shape),
             Self::Scripted(prior) => {
                 let known = prior.description.images;
                 ensure!(
@@ -151,22 +149,8 @@ impl Network {
     /// In what a measurement differs from those that it was trained for.
     pub(crate) fn notes(&self, set: &MeasurementSet) -> Vec<String> {
         match self {
-            Self::Trained(checkpoint, _) => notes(&checkpoint.config, set),
+            Self::Trained(checkpoint) => notes(&checkpoint.config, set),
             Self::Scripted(prior) => vec![zero_shot_note(&prior.description.name)],
-        }
-    }
-}
-
-impl Network {
-    /// Lets the denoiser answer: the network, or it with the class of the images.
-    fn ask<T>(&self, question: impl Fn(&dyn Denoiser) -> T) -> T {
-        match self {
-            Self::Trained(checkpoint, None) => question(&checkpoint.denoiser),
-            Self::Trained(checkpoint, Some(class)) => {
-                let conditional = ClassConditional::new(&checkpoint.denoiser, &[*class]);
-                question(&conditional.expect("the class was checked when the network was read"))
-            }
-            Self::Scripted(prior) => question(prior.as_ref()),
         }
     }
 }
@@ -187,7 +171,7 @@ impl Network {
     /// A class that it does not know.
     pub(crate) fn about(&self, classes: Option<&[usize]>) -> Result<Asked<'_>> {
         Ok(match (self, classes) {
-            (Self::Trained(checkpoint, _), Some(classes))
+            (Self::Trained(checkpoint), Some(classes))
                 if checkpoint.config.network.label_dim() > 0 =>
             {
                 Asked::Conditional(ClassConditional::new(&checkpoint.denoiser, classes)?)
@@ -219,7 +203,10 @@ impl Denoiser for Asked<'_> {
 
 impl Denoiser for Network {
     fn denoise(&self, query: &Query<'_>) -> Tensor {
-        self.ask(|denoiser| denoiser.denoise(query))
+        match self {
+            Self::Trained(checkpoint) => checkpoint.denoiser.denoise(query),
+            Self::Scripted(prior) => prior.denoise(query),
+        }
     }
 
     fn denoise_vjp(
@@ -227,7 +214,10 @@ impl Denoiser for Network {
         query: &Query<'_>,
         cotangent: &dyn Fn(&Tensor) -> Tensor,
     ) -> (Tensor, Tensor) {
-        self.ask(|denoiser| denoiser.denoise_vjp(query, cotangent))
+        match self {
+            Self::Trained(checkpoint) => checkpoint.denoiser.denoise_vjp(query, cotangent),
+            Self::Scripted(prior) => prior.denoise_vjp(query, cotangent),
+        }
     }
 }
 

@@ -139,7 +139,7 @@ impl Arguments {
             images.shape()
         );
         let task = match network {
-            Network::Trained(checkpoint, _) => checkpoint.config.tasks.first().copied(),
+            Network::Trained(checkpoint) => checkpoint.config.tasks.first().copied(),
             Network::Scripted(_) => None,
         };
         let task = task.unwrap_or(Task::RandomInpainting);

@@ -123,7 +123,7 @@ fn run_show(path: &Path, class: Option<usize>) -> Result<()> {
     println!("{}", network.origin());
     println!("SHA-256 {}", digest::sha256_file(path)?);
     match &network {
-        Network::Trained(checkpoint, _) => {
+        Network::Trained(checkpoint) => {
             print_estimate(&checkpoint.config.network)?;
             let trained = &checkpoint.config.provenance.training["config"]["precision"];
             println!(

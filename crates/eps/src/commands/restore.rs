@@ -16,7 +16,7 @@ use tch::{Device, Kind};
 
 use super::measure::file_provenance;
 use crate::flags::{NetworkFlags, NoiseFlags, OperatorFlags, UsageError, count};
-use crate::network::{Method, Network};
+use crate::network::{Asked, Method, Network};
 use crate::output_folder::OutputFolder;
 use crate::progress::{self, Watched};
 use crate::{measuring, pictures, record};
@@ -127,7 +127,8 @@ impl Arguments {
             eprintln!("note: {note}");
         }
         let method = network.method();
-        let run = Run { set: &set, denoiser: &network, method, device, seed: self.seed };
+        let denoiser = network.about(self.class.as_ref().map(std::slice::from_ref))?;
+        let run = Run { set: &set, denoiser: &denoiser, method, device, seed: self.seed };
         let restored = self.sample(&run, &solver, &sigmas)?;
         let config = json!({
             "format_version": FORMAT_VERSION,
@@ -295,7 +296,7 @@ fn check_scale(operator: &Operator, y: &[f64], sigma_y: f64) -> Result<()> {
 /// What a restoration works on.
 struct Run<'a> {
     set: &'a MeasurementSet,
-    denoiser: &'a Network,
+    denoiser: &'a Asked<'a>,
     method: Method,
     device: Device,
     seed: u64,

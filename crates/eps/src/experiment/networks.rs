@@ -121,7 +121,7 @@ impl NetworkFile {
         precision: Precision,
     ) -> Result<Network> {
         let network = Network::load(&self.path, None, device, precision)?;
-        if let Network::Trained(checkpoint, _) = &network {
+        if let Network::Trained(checkpoint) = &network {
             self.check_use(&checkpoint.config, network_use, tasks)?;
         }
         let known = network.image_shape();
