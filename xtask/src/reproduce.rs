@@ -33,8 +33,11 @@ const EXPERIMENTS: [&str; 14] = [
     ORACLE,
 ];
 
-/// The folder of the training configurations of the experiments that train networks of their own.
+/// The training configurations of the networks that experiments have of their own.
 const OWN_RECIPES: &str = "data/experiments";
+
+/// The networks of these configurations: a folder for all experiments, which share some.
+const OWN_NETWORKS: &str = "target/reproduce/networks";
 
 /// The steps of a training in the profile `smoke`.
 const SMOKE_STEPS: &str = "2";
@@ -199,16 +202,16 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
         !(is_oracle && options.from_scratch),
         "--from-scratch trains networks, and the experiment {ORACLE} has none: leave it out"
     );
-    let own = root().join(OWN_RECIPES).join(&options.experiment);
+    setup::setup(options.device != "cpu")?;
+    println!("building `eps` in release");
+    run(cargo().args(["build", "--release", "--package", "eps"]))?;
+    let own = if is_oracle { vec![] } else { own_recipes(&options.experiment)? };
     ensure!(
-        !(own.is_dir() && options.from_scratch),
+        own.is_empty() || !options.from_scratch,
         "the experiment {} trains its networks in any case, from the committed prior: leave \
          --from-scratch out",
         options.experiment
     );
-    setup::setup(options.device != "cpu")?;
-    println!("building `eps` in release");
-    run(cargo().args(["build", "--release", "--package", "eps"]))?;
     if !is_oracle && let Err(error) = fetch::fetch(Item::Lpips, None) {
         // The experiment says what it leaves out.
         println!("note: there are no networks of LPIPS: {error:#}");
@@ -222,16 +225,21 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
             other => other,
         }),
     };
-    let smoke = matches!(options.profile, Profile::Smoke);
-    let networks = out.join(if smoke { "smoke-networks" } else { "networks" });
-    let recipes = match (own.is_dir(), options.from_scratch) {
-        (true, _) => Some(own),
-        (false, true) => Some(root().join(RECIPES)),
-        (false, false) => None,
+    let trainings = if own.is_empty() && options.from_scratch {
+        let committed = root().join(RECIPES);
+        Some((in_order(read_recipes(&committed)?, &committed)?, committed, out.join("networks")))
+    } else if own.is_empty() {
+        None
+    } else {
+        Some((own, root().join(OWN_RECIPES), root().join(OWN_NETWORKS)))
     };
-    if let Some(recipes) = &recipes {
+    let networks = trainings.as_ref().map(|(.., networks)| match options.profile {
+        Profile::Smoke => networks.with_file_name("smoke-networks"),
+        _ => networks.clone(),
+    });
+    if let (Some((recipes, folder, _)), Some(networks)) = (&trainings, &networks) {
         fetch::fetch(Item::FashionMnist, None)?;
-        train_all(recipes, &networks, options)?;
+        train_all(recipes, folder, networks, options)?;
     }
 
     let mut experiment = eps();
@@ -240,7 +248,7 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
         .args(["--profile", options.profile.name(), "--device", &options.device])
         .arg("--out")
         .arg(&out);
-    if recipes.is_some() {
+    if let Some(networks) = networks {
         experiment.arg("--networks").arg(networks);
     }
     run(&mut experiment)?;
@@ -260,10 +268,33 @@ pub(crate) struct Recipe {
     pub(crate) start: Option<String>,
 }
 
-/// Trains every network of a folder of configurations into `networks/NAME/NAME.safetensors`; a killed
-/// run resumes, and a finished one is only read.
-fn train_all(folder: &Path, networks: &Path, options: &Options) -> Result<()> {
-    let recipes = in_order(read_recipes(folder)?, &root().join(RECIPES))?;
+/// The trainings of an experiment's own networks and of those that they start from, in order.
+fn own_recipes(experiment: &str) -> Result<Vec<Recipe>> {
+    let listed = eps()
+        .args(["experiment", experiment, "--list-networks"])
+        .output()
+        .context("could not run eps")?;
+    ensure!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let listed = String::from_utf8(listed.stdout).context("names of networks")?;
+    let recipes = in_order(read_recipes(&root().join(OWN_RECIPES))?, &root().join(RECIPES))?;
+    Ok(with_starts(recipes, &listed.lines().collect::<Vec<_>>()))
+}
+
+/// The recipes, in their order, of some networks and of those that they start from.
+fn with_starts(recipes: Vec<Recipe>, names: &[&str]) -> Vec<Recipe> {
+    let mut needed: Vec<Recipe> = Vec::new();
+    for recipe in recipes.into_iter().rev() {
+        let is_start = |of: &Recipe| of.start.as_deref().map(stem) == Some(&recipe.name);
+        if names.contains(&&*recipe.name) || needed.iter().any(is_start) {
+            needed.insert(0, recipe);
+        }
+    }
+    needed
+}
+
+/// Trains networks of a folder of configurations into `networks/NAME/NAME.safetensors`; a killed run
+/// resumes, and a finished one is only read.
+fn train_all(recipes: &[Recipe], folder: &Path, networks: &Path, options: &Options) -> Result<()> {
     for (index, Recipe { name, start }) in recipes.iter().enumerate() {
         println!("training {name} ({} of {})", index + 1, recipes.len());
         let mut train = eps();
@@ -406,12 +437,24 @@ mod tests {
         let committed = root().join(RECIPES);
         let ordered = in_order(read_recipes(&committed).unwrap(), Path::new("nowhere")).unwrap();
         assert_eq!(ordered[0], recipe("prior", None));
-        for folder in fs::read_dir(root().join(OWN_RECIPES)).unwrap() {
-            let folder = folder.unwrap().path();
-            let name = folder.file_name().unwrap().to_str().unwrap();
-            assert!(EXPERIMENTS.contains(&name), "{name} is no experiment");
-            assert!(!in_order(read_recipes(&folder).unwrap(), &committed).unwrap().is_empty());
-        }
+        let own = in_order(read_recipes(&root().join(OWN_RECIPES)).unwrap(), &committed).unwrap();
+        assert!(
+            own.iter().all(|recipe| ordered.iter().all(|other| other.name != recipe.name)),
+            "an experiment's own network has the name of a committed one"
+        );
+    }
+
+    #[test]
+    fn an_experiment_trains_its_networks_and_their_starts() {
+        let recipes = vec![
+            recipe("other", None),
+            recipe("short-prior", Some("prior")),
+            recipe("eps", Some("short-prior")),
+            recipe("palette", Some("prior")),
+        ];
+        let needed = with_starts(recipes, &["prior", "eps"]);
+        let names: Vec<_> = needed.iter().map(|recipe| recipe.name.as_str()).collect();
+        assert_eq!(names, ["short-prior", "eps"]);
     }
 
     #[test]

@@ -40,6 +40,9 @@ use crate::{dataset, record, report};
 /// work on one cell.
 const CELL_IMAGES: usize = 20;
 
+/// Where `cargo xtask reproduce` trains the networks of the experiments that have their own.
+const OWN_NETWORKS: &str = "target/reproduce/networks";
+
 /// What the experiments on networks have in common.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -54,10 +57,13 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME", default_value = "fashion-mnist", value_parser = dataset::name)]
     dataset: String,
     /// Folder of the networks: TASK, all-tasks, palette-TASK and prior, each .safetensors [default:
-    /// that of the repository; for experiments that train networks of their own, networks in the
-    /// folder of the results]
+    /// that of the repository; target/reproduce/networks for experiments that train networks of their
+    /// own]
     #[arg(long, value_name = "FOLDER")]
     networks: Option<PathBuf>,
+    /// Print the names of the networks that are needed, one a line, and end
+    #[arg(long)]
+    list_networks: bool,
     /// The prior of the methods that ask one, in place of that of the networks' folder: a network, or
     /// the description of a TorchScript module (docs/priors.md)
     #[arg(long, value_name = "NET.safetensors|PRIOR.json")]
@@ -116,6 +122,12 @@ impl Arguments {
     /// Input that is missing or damaged, output that cannot be written, and in the profile `verify` a
     /// claim that fails.
     pub(crate) fn run(&self, experiment: Experiment) -> Result<()> {
+        if self.list_networks {
+            for (name, ..) in self.choice(experiment)?.plan.networks() {
+                println!("{name}");
+            }
+            return Ok(());
+        }
         let out = self.out.clone().unwrap_or_else(|| folder_of(experiment, &self.dataset));
         let run = Run::prepare(self, experiment, &out)?;
         let results = run.compute()?;
@@ -144,6 +156,41 @@ impl Arguments {
             bail!("{failed} claims about the networks fail, marked FAILS above: train them longer");
         }
         Ok(())
+    }
+
+    /// What is run where: the flags, checked, on the networks that there are.
+    fn choice(&self, experiment: Experiment) -> Result<Choice> {
+        let profile = self.sizes(experiment)?;
+        self.check_flags(experiment)?;
+        let wanted = |task: &Task| self.tasks.is_empty() || self.tasks.contains(task);
+        let tasks: Vec<Task> = experiment.tasks().into_iter().filter(wanted).collect();
+        if tasks.is_empty() {
+            let known: Vec<&str> = experiment.tasks().iter().map(|task| task.name()).collect();
+            let message = format!("--tasks: {} is about {}", experiment.name(), known.join(", "));
+            return Err(UsageError(message).into());
+        }
+        let folder = self.networks.clone().unwrap_or_else(|| {
+            if experiment.variants().is_empty() {
+                dataset::networks(&self.dataset)
+            } else {
+                PathBuf::from(OWN_NETWORKS)
+            }
+        });
+        // One network for all tasks stands in where no task has its own.
+        let own = |kind: &str| {
+            let has = |name: &str| NetworkFile::find(&folder, &format!("{kind}{name}")).is_ok();
+            tasks.iter().any(|task| has(task.name())) || !has(ALL_TASKS)
+        };
+        let scopes = Scopes {
+            eps: match self.network {
+                Some(scope) => vec![scope],
+                None if own("") => vec![Scope::PerTask, Scope::AllTasks],
+                None => vec![Scope::AllTasks],
+            },
+            palette: if own("palette-") { Scope::PerTask } else { Scope::AllTasks },
+        };
+        let plan = self.plan(experiment, &profile, &tasks, &scopes)?;
+        Ok(Choice { profile, folder, plan })
     }
 
     /// The plan of an experiment with the methods that are asked for.
@@ -240,6 +287,15 @@ fn folder_of(experiment: Experiment, dataset: &str) -> PathBuf {
     }
 }
 
+/// What is run where.
+#[derive(Debug)]
+struct Choice {
+    profile: Profile,
+    /// The folder of the networks.
+    folder: PathBuf,
+    plan: Plan,
+}
+
 /// A cell of the experiment: a method on some images of a problem.
 #[derive(Debug)]
 struct Cell {
@@ -274,35 +330,9 @@ struct Run {
 
 impl Run {
     fn prepare(arguments: &Arguments, experiment: Experiment, out: &Path) -> Result<Self> {
-        let profile = arguments.sizes(experiment)?;
-        arguments.check_flags(experiment)?;
+        let Choice { profile, folder, mut plan } = arguments.choice(experiment)?;
         let (device, precision) = arguments.network_flags.apply()?;
-        let wanted = |task: &Task| arguments.tasks.is_empty() || arguments.tasks.contains(task);
-        let tasks: Vec<Task> = experiment.tasks().into_iter().filter(wanted).collect();
-        if tasks.is_empty() {
-            let known: Vec<&str> = experiment.tasks().iter().map(|task| task.name()).collect();
-            let message = format!("--tasks: {} is about {}", experiment.name(), known.join(", "));
-            return Err(UsageError(message).into());
-        }
         let committed = dataset::networks(&arguments.dataset);
-        let folder = arguments.networks.clone().unwrap_or_else(|| {
-            if experiment.variants().is_empty() { committed.clone() } else { out.join("networks") }
-        });
-        // One network for all tasks stands in where no task has its own.
-        let own = |kind: &str| {
-            let has = |name: &str| NetworkFile::find(&folder, &format!("{kind}{name}")).is_ok();
-            tasks.iter().any(|task| has(task.name())) || !has(ALL_TASKS)
-        };
-        let scopes = Scopes {
-            eps: match arguments.network {
-                Some(scope) => vec![scope],
-                None if own("") => vec![Scope::PerTask, Scope::AllTasks],
-                None => vec![Scope::AllTasks],
-            },
-            palette: if own("palette-") { Scope::PerTask } else { Scope::AllTasks },
-        };
-        let mut plan = arguments.plan(experiment, &profile, &tasks, &scopes)?;
-
         let set = dataset::load(&arguments.dataset, arguments.split, arguments.data.as_deref())?;
         let prior = if set.shape().len() <= moments::LARGEST {
             let paths = dataset::moments(&arguments.dataset, arguments.data.as_deref());
@@ -335,7 +365,8 @@ impl Run {
             loaded.push((name, file.load(question, set.shape(), device, precision)?));
             files.push(file);
         }
-        let losses = networks::losses(&folder)?;
+        let mut losses = networks::losses(&folder)?;
+        losses.retain(|name, _| loaded.iter().any(|(used, _)| used == name));
         let constants_file =
             arguments.constants.clone().unwrap_or_else(|| dataset::constants(&arguments.dataset));
         let images = test_images(profile.images, set.len())?;

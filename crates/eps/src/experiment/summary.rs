@@ -36,10 +36,10 @@ fn section(record: &Record) -> String {
     let (config, environment) = (&record.value["config"], &record.value["environment"]);
     let revision = of(&environment["revision"]);
     let mut text = format!(
-        "\n## `{}`\n\n{} (images × samples), {}, precision {}, `{}` at revision {}.\n",
+        "\n## `{}`, {}\n\n{} (images × samples), precision {}, `{}` at revision {}.\n",
         record.experiment,
+        record.data(),
         record.size(),
-        config["dataset"]["name"].as_str().unwrap_or("exact denoisers"),
         config["precision"].as_str().unwrap_or("f64"),
         of(&environment["command"]),
         revision.get(..10).unwrap_or(&revision),
@@ -48,7 +48,8 @@ fn section(record: &Record) -> String {
         text += &tournament(record);
     }
     for setting in record.settings() {
-        text += &format!("\n### {}: {}\n\n", record.experiment, of(&setting["name"]));
+        let (experiment, data) = (&record.experiment, record.data());
+        text += &format!("\n### {experiment}, {data}: {}\n\n", of(&setting["name"]));
         let rows = || ["table", "curve"].into_iter().flat_map(|which| array(&setting[which]));
         if record.experiment == "calibration" {
             text += &calibration(setting);
@@ -190,7 +191,7 @@ mod tests {
             "settings": [{"label": "plane", "methods": [method], "claim": {"floor": 0.1}}]});
         let text = markdown(&[Record::new(value).unwrap()]);
         assert!(text.contains("| EPS | 0.123 ± 0.010 |\n| two exact sets | 0.100 |\n"), "{text}");
-        assert!(text.contains("2 × 5 (images × samples), exact denoisers"), "{text}");
+        assert!(text.contains("## `oracle`, exact denoisers\n\n2 × 5 (images"), "{text}");
         assert!(text.contains("at revision 0123456789."), "{text}");
     }
 }

@@ -1,8 +1,8 @@
 //! The experiments that train networks of their own: what differs between these.
 //!
-//! Their training configurations are `data/experiments/EXPERIMENT/VARIANT.json`; `cargo xtask
-//! reproduce --experiment EXPERIMENT` trains what is missing, on all five tasks or, where the name says
-//! so, on one.
+//! Their training configurations are `data/experiments/NAME.json`; `cargo xtask reproduce --experiment
+//! EXPERIMENT` trains what is missing, on all five tasks or, where the name says so, on one. A network
+//! that several experiments need is one file.
 
 use eps_math::Task;
 use serde::Serialize;
@@ -46,41 +46,41 @@ pub(crate) const INPUTS: [Variant; 10] = [
 
 /// The law of σ_t in training.
 pub(crate) const NOISE_LAW: [Variant; 4] = [
-    eps("edm", "ln σ ~ N(−1.2, 1.2²), EDM's"),
-    eps("wide", "ln σ ~ N(−0.6, 1.6²)"),
-    eps("tail-25", "the same, 25 % log-uniform on [1, 80]"),
-    eps("tail-60", "the same, 60 % log-uniform on [1, 80]"),
+    eps("law-edm", "ln σ ~ N(−1.2, 1.2²), EDM's"),
+    eps("law-wide", "ln σ ~ N(−0.6, 1.6²)"),
+    eps("law-tail-25", "the same, 25 % log-uniform on [1, 80]"),
+    eps("pivot-noise-y-guarded", "the same, 60 % log-uniform on [1, 80]"),
 ];
 
 /// One network for all tasks against one for each.
 pub(crate) const AMORTIZED: [Variant; 3] = [
-    eps("TASK-share", "one for each task, a fifth of the steps"),
-    eps("TASK", "one for each task, as many steps each"),
-    eps("all", "one for all tasks"),
+    eps("single-TASK-share", "one for each task, a fifth of the steps"),
+    eps("single-TASK", "one for each task, as many steps each"),
+    eps("pivot-noise-y-guarded", "one for all tasks"),
 ];
 
 /// The start and the number of training steps.
 pub(crate) const WARM_START: [Variant; 12] = [
     eps("eps-prior-100", "EPS from the prior, 100 steps"),
     eps("eps-prior-400", "EPS from the prior, 400 steps"),
-    eps("eps-prior-1600", "EPS from the prior, 1,600 steps"),
+    eps("pivot-noise-y-guarded", "EPS from the prior, 2,000 steps"),
     eps("eps-scratch-100", "EPS from scratch, 100 steps"),
     eps("eps-scratch-400", "EPS from scratch, 400 steps"),
-    eps("eps-scratch-1600", "EPS from scratch, 1,600 steps"),
+    eps("eps-scratch-2000", "EPS from scratch, 2,000 steps"),
     palette("palette-prior-100", "Palette from the prior, 100 steps"),
     palette("palette-prior-400", "Palette from the prior, 400 steps"),
-    palette("palette-prior-1600", "Palette from the prior, 1,600 steps"),
+    palette("state-y", "Palette from the prior, 2,000 steps"),
     palette("palette-scratch-100", "Palette from scratch, 100 steps"),
     palette("palette-scratch-400", "Palette from scratch, 400 steps"),
-    palette("palette-scratch-1600", "Palette from scratch, 1,600 steps"),
+    palette("palette-scratch-2000", "Palette from scratch, 2,000 steps"),
 ];
 
 /// Networks of the tasks that measure little.
 pub(crate) const EXTREME: [Variant; 2] = [palette("palette-TASK", "Palette"), eps("TASK", "EPS")];
 
-/// EPS on two interpolants, each from a prior of its own of equal training.
+/// EPS on two interpolants, each from a prior of equal training.
 pub(crate) const FLOW: [Variant; 2] = [
-    eps("eps-edm", "EPS on EDM's path"),
+    eps("short-guarded", "EPS on EDM's path"),
     Variant { flow: true, ..eps("eps-flow", "EPS velocity on a rectified flow") },
 ];
 

@@ -13,11 +13,11 @@ use super::summary;
 
 /// Write a table of claims with what results say about each.
 ///
-/// Every claim is one line: what it says, the experiment that tests it, whether it holds, and the
-/// figures. A claim whose experiment is not among the results is open.
+/// Every claim is one line for each data set with results: what it says, the experiment that tests it,
+/// whether it holds, and the figures. A claim whose experiment is not among the results is open.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The results.json of experiments, one of each at most
+    /// The results.json of experiments, one of each on a data set at most
     #[arg(value_name = "RESULTS.json", required = true)]
     results: Vec<PathBuf>,
     /// The Markdown file to write
@@ -40,10 +40,12 @@ impl Arguments {
             let text = std::fs::read_to_string(path).with_context(what)?;
             let record: Value = serde_json::from_str(&text).with_context(what)?;
             let record = Record::new(record).with_context(what)?;
-            if let Some(other) =
-                records.iter().find(|r: &&Record| r.experiment == record.experiment)
-            {
-                bail!("{}: results of {} are given twice", path.display(), other.experiment);
+            let same = |other: &Record| {
+                (&other.experiment, other.data()) == (&record.experiment, record.data())
+            };
+            if records.iter().any(same) {
+                let (path, data) = (path.display(), record.data());
+                bail!("{path}: results of {} on {data} are given twice", record.experiment);
             }
             records.push(record);
         }
@@ -55,7 +57,7 @@ impl Arguments {
         if let Some(tables) = &self.tables {
             write(tables, &summary::markdown(&records))?;
         }
-        write(&self.out, &markdown(&Records(records)))
+        write(&self.out, &markdown(&records))
     }
 }
 
@@ -75,7 +77,12 @@ impl Record {
         Ok(Self { experiment, value })
     }
 
-    /// What was computed: images, samples of each, device.
+    /// The data set.
+    pub(super) fn data(&self) -> &str {
+        self.value["config"]["dataset"]["name"].as_str().unwrap_or("exact denoisers")
+    }
+
+    /// What was computed: images and samples of each.
     pub(super) fn size(&self) -> String {
         let config = &self.value["config"];
         let images = match config["images"].as_array() {
@@ -92,12 +99,21 @@ impl Record {
     }
 }
 
-/// A row of a setting, in table or curve: samples, or their mean.
+/// A row of a setting, in table or curve: samples, or their mean. Where a task has no network of its
+/// own, the row is that of the one for all tasks.
 fn row<'a>(setting: &'a Value, cell: &str, mean: bool) -> Option<&'a Value> {
     let rows = |which: &str| setting[which].as_array().into_iter().flatten();
-    rows("table")
-        .chain(rows("curve"))
-        .find(|row| row["cell"] == cell && row["mean_of"].is_u64() == mean)
+    let find = |cell: &str| {
+        rows("table")
+            .chain(rows("curve"))
+            .find(|row| row["cell"] == cell && row["mean_of"].is_u64() == mean)
+    };
+    find(cell).or_else(|| {
+        let (family @ ("eps" | "palette"), calls) = cell.split_once('-')? else {
+            return None;
+        };
+        find(&format!("{family}-all-tasks-{calls}"))
+    })
 }
 
 /// Whether a method has no row as some of its chains left the finite numbers.
@@ -118,16 +134,6 @@ pub(super) fn score(row: &Value, metric: &str) -> Option<(f64, f64)> {
             spread.get("standard_deviation").and_then(Value::as_f64).unwrap_or(0.0),
         )),
         _ => Some((value.as_f64()?, 0.0)),
-    }
-}
-
-/// The results of all experiments that there are.
-#[derive(Debug)]
-struct Records(Vec<Record>);
-
-impl Records {
-    fn of(&self, experiment: &str) -> Option<&Record> {
-        self.0.iter().find(|record| record.experiment == experiment)
     }
 }
 
@@ -232,7 +238,13 @@ const CLAIMS: [Claim; 17] = [
         source: "Table 4",
         experiment: "amortized",
         test: |record| {
-            compare(record, "psnr_db", ("all-100", false), ("TASK-share-100", false), -0.1)
+            compare(
+                record,
+                "psnr_db",
+                ("pivot-noise-y-guarded-100", false),
+                ("single-TASK-share-100", false),
+                -0.1,
+            )
         },
     },
     Claim {
@@ -558,7 +570,7 @@ fn contenders_miss_the_posterior(record: &Record) -> Finding {
 }
 
 /// The whole file.
-fn markdown(records: &Records) -> String {
+fn markdown(records: &[Record]) -> String {
     let mut text = "# Claims\n\nWritten by `eps claims` from the committed results of the experiments; \
                     images × samples of each say how much was computed. *Fails* means that these results \
                     contradict the claim, *open* that no results are committed.\n\n\
@@ -566,17 +578,26 @@ fn markdown(records: &Records) -> String {
                     |---|---|---|---|---|---|\n"
         .to_owned();
     for claim in &CLAIMS {
-        let record = records.of(claim.experiment);
-        let found = record.and_then(|record| (claim.test)(record));
-        let (verdict, figures) =
-            found.map_or(("open", String::new()), |(verdict, figures)| (verdict.word(), figures));
-        let size = record.map_or("–".to_owned(), Record::size);
-        let line = writeln!(
-            text,
-            "| {} | {} | `{}` | {size} | {verdict} | {figures} |",
-            claim.text, claim.source, claim.experiment
-        );
-        debug_assert!(line.is_ok(), "writing to a string");
+        let Claim { text: claimed, source, experiment, test } = claim;
+        let mut write = |size: &str, verdict: &str, figures: &str| {
+            let line = writeln!(
+                text,
+                "| {claimed} | {source} | `{experiment}` | {size} | {verdict} | {figures} |"
+            );
+            debug_assert!(line.is_ok(), "writing to a string");
+        };
+        let tests: Vec<&Record> =
+            records.iter().filter(|record| record.experiment == *experiment).collect();
+        for record in &tests {
+            let size = format!("{}, {}", record.size(), record.data());
+            match test(record) {
+                Some((verdict, figures)) => write(&size, verdict.word(), &figures),
+                None => write(&size, "open", ""),
+            }
+        }
+        if tests.is_empty() {
+            write("–", "open", "");
+        }
     }
     text
 }
@@ -596,7 +617,8 @@ mod tests {
         let mut rows = vec![row_of("eps-20", eps.0, eps.1), row_of("palette-100", 20.0, 2.0)];
         rows.extend(CONTENDERS[..5].iter().map(|name| row_of(name, 18.0, 3.0)));
         let value = json!({
-            "config": {"experiment": "main", "images": [1, 2], "samples": 3},
+            "config": {"experiment": "main", "images": [1, 2], "samples": 3,
+                "dataset": {"name": "clothes"}},
             "tasks": [{"name": "motion-blur", "table": rows, "curve": [],
                 "diverged": [{"cell": "ddrm-20"}]}],
         });
@@ -633,6 +655,25 @@ mod tests {
     }
 
     #[test]
+    fn a_network_for_all_tasks_stands_in() {
+        let rows = [row_of("eps-all-tasks-20", 21.0, 1.0), row_of("palette-100", 20.0, 2.0)];
+        let setting = json!({"table": rows, "curve": []});
+        let psnr = |cell: &str| score(row(&setting, cell, false)?, "psnr_db");
+        assert_eq!(psnr("eps-20"), Some((21.0, 0.1)));
+        assert_eq!(psnr("palette-100"), Some((20.0, 0.1)));
+        assert_eq!((psnr("eps-100"), psnr("dps-20")), (None, None));
+    }
+
+    #[test]
+    fn each_data_set_has_its_line() {
+        let mut photos = main_record((19.0, 4.0));
+        photos.value["config"]["dataset"]["name"] = json!("photos");
+        let text = markdown(&[main_record((21.0, 1.0)), photos]);
+        assert!(text.contains("| 2 × 3, clothes | holds | 2 wins, 0 ties, 0 losses"), "{text}");
+        assert!(text.contains("| 2 × 3, photos | **fails** | 0 wins, 0 ties, 2 losses"), "{text}");
+    }
+
+    #[test]
     fn a_score_to_be_read_with_care_decides_nothing() {
         let row = json!({"features": {"fd_alex": 3.0}, "cautions": {"fd_alex": "few images"}});
         assert_eq!(score(&row, "fd_alex"), None);
@@ -642,8 +683,8 @@ mod tests {
 
     #[test]
     fn a_claim_without_results_is_open() {
-        let text = markdown(&Records(vec![main_record((21.0, 1.0))]));
-        assert!(text.contains("| `main` | 2 × 3 | holds | PSNR: 6 of 6 |"), "{text}");
+        let text = markdown(&[main_record((21.0, 1.0))]);
+        assert!(text.contains("| `main` | 2 × 3, clothes | holds | PSNR: 6 of 6 |"), "{text}");
         assert!(text.contains("| `calibration` | – | open |  |"), "{text}");
         assert_eq!(text.lines().filter(|line| line.starts_with("| ")).count(), CLAIMS.len() + 1);
     }
