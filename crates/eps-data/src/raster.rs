@@ -52,13 +52,13 @@ impl Raster {
     ///
     /// The content tells the format, whatever the name. A channel of transparency is dropped where the
     /// picture is opaque everywhere. Colour profiles and orientations are passed over, as EDM's
-    /// `dataset_tool.py` does.
+    /// `dataset_tool.py` does. JPEGs of four colours (ImageNet has some) become RGB as Pillow converts
+    /// them, ink by ink.
     ///
     /// # Errors
     ///
     /// [`DataError::Malformed`] where the content is of no such format, is truncated or damaged, has 16
-    /// bits a channel, is animated, or neither RGB nor grey (CMYK); [`DataError::Transparent`] where it
-    /// is transparent somewhere.
+    /// bits a channel or is animated; [`DataError::Transparent`] where it is transparent somewhere.
     pub fn decode(path: &Path, content: &[u8]) -> Result<Self, DataError> {
         let webp = content.starts_with(b"RIFF") && content.get(8..12) == Some(b"WEBP");
         let raster = match content {
@@ -205,7 +205,9 @@ fn decode_jpeg(path: &Path, content: &[u8]) -> Result<Raster, DataError> {
     decoder.decode_headers().map_err(|e| damaged(e.to_string()))?;
     let colours = match decoder.input_colorspace() {
         Some(ColorSpace::Luma) => ColorSpace::Luma,
-        Some(ColorSpace::YCbCr | ColorSpace::RGB) => ColorSpace::RGB,
+        Some(ColorSpace::YCbCr | ColorSpace::RGB | ColorSpace::CMYK | ColorSpace::YCCK) => {
+            ColorSpace::RGB
+        }
         other => {
             let problem = format!("the JPEG's colours are {other:?}");
             return Err(DataError::malformed(path, problem, TO_RGB));
