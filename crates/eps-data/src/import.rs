@@ -35,6 +35,9 @@ const STARTED: &str = "import.json";
 pub struct ImportConfig {
     /// The side of an image, in pixels.
     pub size: usize,
+    /// Whether images have one channel, of brightness, instead of red, green and blue.
+    #[serde(default)]
+    pub grey: bool,
     /// Whether the pictures' classes are imported too.
     pub labels: bool,
     /// How files are shared out to the splits.
@@ -157,7 +160,7 @@ impl Import {
 
     fn shape(&self) -> Shape {
         let side = self.record.import.size;
-        Shape { channels: 3, height: side, width: side }
+        Shape { channels: if self.record.import.grey { 1 } else { 3 }, height: side, width: side }
     }
 
     /// Makes the folder of the blocks, or takes that of an import that was killed.
@@ -188,7 +191,7 @@ impl Import {
         entries: std::ops::Range<usize>,
         skip_bad: bool,
     ) -> Result<Vec<Result<Vec<u8>, String>>, DataError> {
-        let size = self.record.import.size;
+        let ImportConfig { size, grey, .. } = self.record.import;
         let entries = &self.entries[entries];
         let contents: Vec<(PathBuf, Result<Vec<u8>, DataError>)> = entries
             .iter()
@@ -196,7 +199,8 @@ impl Import {
             .collect();
         let image = |(path, content): (PathBuf, Result<Vec<u8>, DataError>)| {
             let square = Raster::decode(&path, &content?)?.centre_square();
-            Ok(lanczos(&square.to_colour(), size, size).planes())
+            let square = if grey { square.to_grey() } else { square.to_colour() };
+            Ok(lanczos(&square, size, size).planes())
         };
         let images: Vec<Result<Vec<u8>, DataError>> = contents.into_par_iter().map(image).collect();
         let keep = |image: Result<Vec<u8>, DataError>| match image {

@@ -261,7 +261,7 @@ fn splits_that_overlap_are_not_read() {
 
 fn import_config(labels: bool) -> ImportConfig {
     let shares = Shares { train: 60.0, validation: 20.0, test: 20.0, seed: 5 };
-    ImportConfig { size: 4, labels, shares }
+    ImportConfig { size: 4, grey: false, labels, shares }
 }
 
 fn import(
@@ -379,6 +379,23 @@ fn a_stopped_import_goes_on() {
     let report = import(dir.path(), &out, import_config(false), false).unwrap();
     assert_eq!(report.resumed, 256);
     assert_eq!(images(&out), images(&whole));
+}
+
+#[test]
+fn images_can_be_grey() {
+    let dir = tempfile::tempdir().unwrap();
+    let pictures = dir.path().join("pictures");
+    fs::create_dir(&pictures).unwrap();
+    fs::write(pictures.join("grey.png"), png_file(6, 9, 1, 1)).unwrap();
+    let colour = png_file(9, 6, 3, 2);
+    fs::write(pictures.join("colour.png"), &colour).unwrap();
+    let out = dir.path().join("set.h5");
+    let config = ImportConfig { grey: true, ..import_config(false) };
+    import(&pictures, &out, config, false).unwrap();
+    let images = images(&out);
+    let square = Raster::decode(Path::new("colour.png"), &colour).unwrap().centre_square();
+    assert_eq!(images["colour.png"].1, lanczos(&square.to_grey(), 4, 4).bytes());
+    assert_eq!(images["grey.png"].1.len(), 4 * 4);
 }
 
 #[test]

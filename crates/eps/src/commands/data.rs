@@ -95,6 +95,9 @@ struct ImportFlags {
     /// The side of an image in pixels
     #[arg(long, value_name = "PIXELS", value_parser = count)]
     size: usize,
+    /// Make images of one channel, of brightness, instead of red, green and blue
+    #[arg(long)]
+    grey: bool,
     /// Import the pictures' classes: those of dataset.json ({"labels": [[name, class], ...]}) where there
     /// is one, otherwise every folder is a class
     #[arg(long)]
@@ -116,7 +119,7 @@ impl ImportFlags {
     fn run(&self) -> Result<()> {
         let shares = Shares::parse(&self.split, self.seed)
             .map_err(|e| UsageError(format!("--split: {e}")))?;
-        let config = ImportConfig { size: self.size, labels: self.labels, shares };
+        let config = ImportConfig { size: self.size, grey: self.grey, labels: self.labels, shares };
         let import = Import::open(&self.pictures, &self.out, config)
             .with_context(|| format!("cannot import {}", self.pictures.display()))?;
         let bar = bar(import.len() as u64, "importing", "pictures");
