@@ -134,12 +134,17 @@ impl DhariwalUNetConfig {
         for mult in &self.channel_mult {
             let channels = (self.model_channels * mult) as i64;
             let heads = style.heads(channels);
-            require(channels % heads == 0, "model_channels", self.model_channels, || {
-                format!(
-                    "a layer of {channels} channels would have {heads} attention heads; take a \
+            require(
+                heads == 0 || channels % heads == 0,
+                "model_channels",
+                self.model_channels,
+                || {
+                    format!(
+                        "a layer of {channels} channels would have {heads} attention heads; take a \
                      multiple of {CHANNELS_PER_HEAD}"
-                )
-            })?;
+                    )
+                },
+            )?;
         }
         Ok(())
     }

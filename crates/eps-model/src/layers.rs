@@ -406,9 +406,10 @@ pub(crate) struct BlockStyle {
 }
 
 impl BlockStyle {
-    /// The number of attention heads of a block of `channels` channels.
+    /// The number of attention heads of a block of `channels` channels; 0, and no attention, where
+    /// these are fewer than a head has (as in EDM's `UNetBlock`).
     pub(crate) fn heads(&self, channels: i64) -> i64 {
-        self.channels_per_head.map_or(1, |per_head| (channels / per_head).max(1))
+        self.channels_per_head.map_or(1, |per_head| channels / per_head)
     }
 
     /// The sum of a residual and its skip.
@@ -465,6 +466,7 @@ impl UNetBlock {
         let has_skip = cin != cout || (style.resample_proj && !matches!(resample, Resample::Keep));
         let affine_channels = if style.adaptive_scale { 2 * cout } else { cout };
         let init = style.init;
+        let heads = style.heads(cout);
         Self {
             name: path.path("dropout"),
             style: *style,
@@ -481,7 +483,7 @@ impl UNetBlock {
             norm1: GroupNorm::new(&(path / "norm1"), cout, style.eps),
             conv1: Conv2d::new(&(path / "conv1"), [cout, cout, 3], style.init_zero),
             skip: has_skip.then(|| Conv2d::new(&(path / "skip"), [cin, cout, 1], init)),
-            attention: attention.then(|| Attention::new(path, cout, style.heads(cout), style)),
+            attention: (attention && heads > 0).then(|| Attention::new(path, cout, heads, style)),
         }
     }
 
@@ -704,7 +706,8 @@ mod tests {
 
     #[test]
     fn attention_is_its_definition() {
-        for (channels_per_head, heads) in [(None, 1), (Some(4), 2), (Some(64), 1)] {
+        assert_eq!(BlockStyle { channels_per_head: Some(64), ..style() }.heads(8), 0);
+        for (channels_per_head, heads) in [(None, 1), (Some(4), 2), (Some(8), 1)] {
             let variables = VarStore::new(Device::Cpu);
             let style = BlockStyle { channels_per_head, ..style() };
             assert_eq!(style.heads(8), heads);
