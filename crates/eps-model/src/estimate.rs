@@ -48,13 +48,15 @@ struct Kept {
     cast: u64,
     /// In f32, but only where the precision is not f32.
     widened: u64,
+    /// Booleans, a byte each.
+    flags: u64,
 }
 
 impl Kept {
     fn bytes(self, precision: Precision) -> u64 {
         let size = size_of(precision);
         let low = if size < 4 { self.cast * size + self.widened * 4 } else { 0 };
-        self.same * size + self.wide * 4 + low
+        self.same * size + self.wide * 4 + low + self.flags
     }
 }
 
@@ -218,7 +220,7 @@ impl StepCost {
         // What norm1, SiLU and the second convolution read; the scaled activations; the mask.
         self.inside.same += 3 * h.elements();
         self.inside.same += if block.style.adaptive_scale { h.elements() } else { 0 };
-        self.inside.same += if block.style.dropout > 0.0 { h.elements() } else { 0 };
+        self.inside.flags += if block.style.dropout > 0.0 { h.elements() } else { 0 };
         self.convolve(&block.conv1, h.side);
         if let Some(skip) = &block.skip {
             if !matches!(block.resample, Resample::Keep) {
@@ -347,7 +349,7 @@ mod tests {
             let config = SongUNetConfig { dropout, ..tiny() };
             estimate(&config.into()).unwrap().activation_bytes(1, Precision::F32, false)
         };
-        assert_eq!(keeps(0.1) - keeps(0.0), 5 * 4 * 8 * 64);
+        assert_eq!(keeps(0.1) - keeps(0.0), 5 * 8 * 64);
     }
 
     #[test]

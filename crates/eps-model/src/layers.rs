@@ -16,6 +16,8 @@ use eps_math::rng::Stream;
 use tch::nn::Path;
 use tch::{Device, Kind, Tensor};
 
+use crate::draws::at_least;
+
 /// Whether a forward pass is part of a training step.
 #[derive(Debug, Clone, Copy)]
 pub enum Mode {
@@ -26,19 +28,24 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// A 0/1 mask of kept elements, each kept with probability 1 − `drop`; `None` where all are.
+    /// Which elements are kept, each with probability 1 − `drop`; `None` where all are.
     ///
     /// # Shapes
-    /// `[dims]`, f32
-    pub(crate) fn keep(self, name: &str, dims: &[i64], drop: f64) -> Option<Tensor> {
+    /// `[dims]`, boolean
+    pub(crate) fn keep(
+        self,
+        name: &str,
+        dims: &[i64],
+        drop: f64,
+        device: Device,
+    ) -> Option<Tensor> {
         let Self::Train(stream) = self else { return None };
         if drop == 0.0 {
             return None;
         }
         let stream = Stream::named(stream.key(), name);
-        let n = dims.iter().product::<i64>() as u64;
-        let mask: Vec<f32> = (0..n).map(|i| f32::from(stream.uniform(i) >= drop)).collect();
-        Some(Tensor::from_slice(&mask).view(dims))
+        let count = dims.iter().product::<i64>() as usize;
+        Some(at_least(stream, drop, count, device).view(dims))
     }
 }
 
@@ -502,8 +509,9 @@ impl UNetBlock {
             self.norm1.forward(&(h + params))
         };
         h = h.silu();
-        if let Some(keep) = mode.keep(&self.name, &h.size(), style.dropout) {
-            h *= (keep / (1.0 - style.dropout)).to_device(x.device()).to_kind(kind);
+        if let Some(keep) = mode.keep(&self.name, &h.size(), style.dropout, x.device()) {
+            h *= keep;
+            h *= 1.0 / (1.0 - style.dropout);
         }
         h = self.conv1.forward(&h);
         let mut skip = self.resample.forward(x);

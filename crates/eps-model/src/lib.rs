@@ -8,6 +8,7 @@ mod data_moments;
 mod denoiser;
 mod device;
 mod dhariwal_unet;
+pub mod draws;
 mod error;
 pub mod estimate;
 mod field;

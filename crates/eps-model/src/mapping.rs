@@ -79,8 +79,9 @@ impl Mapping {
         let classes = map.in_channels();
         let mut labels =
             labels.unwrap_or_else(|| Tensor::zeros([batch, classes], (Kind::Float, map.device())));
-        if let Some(keep) = mode.keep("model.map_label", &[batch, 1], self.label_dropout) {
-            labels = &labels * keep.to_device(labels.device());
+        let device = labels.device();
+        if let Some(keep) = mode.keep("model.map_label", &[batch, 1], self.label_dropout, device) {
+            labels = &labels * keep;
         }
         let factor = match self.label_entry {
             LabelEntry::Noise => (classes as f64).sqrt(),

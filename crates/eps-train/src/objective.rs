@@ -2,10 +2,11 @@
 
 use eps_math::rng::Stream;
 use eps_math::{Draw, Level, Shape, Task};
+use eps_model::draws::normals;
 use eps_model::{
     Factors, Field, Measurement, Mode, NetworkDenoiser, Noise, Query, TensorOperator, level_fields,
 };
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::{LossWeight, Objective, TrainConfig, TrainError};
 
@@ -50,11 +51,12 @@ impl BatchStreams {
         }
     }
 
-    fn normals(&self, purpose: Purpose, batch: usize, shape: Shape) -> Tensor {
-        let values: Vec<f64> =
-            (0..batch).flat_map(|i| self.stream(i, purpose).normals(shape.len())).collect();
-        let sides = [batch, shape.channels, shape.height, shape.width];
-        Tensor::from_slice(&values).view(sides.map(|side| side as i64).as_slice())
+    /// # Shapes
+    /// `[batch, C, H, W]` in f64
+    fn normals(&self, purpose: Purpose, batch: usize, shape: Shape, device: Device) -> Tensor {
+        let streams: Vec<Stream> = (0..batch).map(|i| self.stream(i, purpose)).collect();
+        let sides = [batch, shape.channels, shape.height, shape.width].map(|side| side as i64);
+        normals(&streams, shape.len(), device).view(sides.as_slice())
     }
 }
 
@@ -132,7 +134,7 @@ fn loss_of(
         })
         .collect();
     let level = level_fields(&levels, device);
-    let noise = streams.normals(Purpose::StateNoise, batch, shape).to_device(device);
+    let noise = streams.normals(Purpose::StateNoise, batch, shape, device);
     let x_t = x_0 * &level.alpha.0 + noise * &level.beta.0;
     match &config.objective {
         Objective::Denoise => {
@@ -172,8 +174,7 @@ fn measure(
         .map(|i| task.draw(Draw::Training, shape, &streams.stream(i, Purpose::Operator)))
         .collect::<Result<Vec<_>, _>>()?;
     let operator = TensorOperator::new(operators, x_0.device())?;
-    let noise =
-        streams.normals(Purpose::MeasurementNoise, batch, operator.range()).to_device(x_0.device());
+    let noise = streams.normals(Purpose::MeasurementNoise, batch, operator.range(), x_0.device());
     let y = operator.apply(x_0) + noise * sigma_y;
     Ok(Measurement::new(operator, &y, sigma_y)?)
 }

@@ -1,0 +1,84 @@
+//! Random numbers of [`Stream`]s by integer tensor operations, on the device where they are used.
+//!
+//! The random bits are the host's, so that a draw depends on the stream and the index alone, whatever
+//! the batch or device.
+
+use std::f64::consts::TAU;
+
+use eps_math::rng::{MIX_1, MIX_2, Stream, WEYL};
+use tch::{Device, Kind, Tensor};
+
+/// The bits of a uniform number.
+const BITS: i64 = 53;
+
+/// The first standard normals of each stream ([`Stream::normals`]).
+///
+/// Logarithm and cosine are the device's, so the values agree with the host's to a few ulps.
+///
+/// # Shapes
+/// `[S, count]` in f64 for S streams
+pub fn normals(streams: &[Stream], count: usize, device: Device) -> Tensor {
+    let uniform = integers(streams, 2 * count, device).to_kind(Kind::Double) / scale();
+    let pairs = uniform.view([-1, count as i64, 2]);
+    let radius = ((-pairs.select(2, 0)).log1p() * -2.0).sqrt();
+    radius * (pairs.select(2, 1) * TAU).cos()
+}
+
+/// Whether each of the first uniform numbers of a stream ([`Stream::uniform`]) is at least `bound`.
+///
+/// # Shapes
+/// `[count]`, boolean
+pub(crate) fn at_least(stream: Stream, bound: f64, count: usize, device: Device) -> Tensor {
+    integers(&[stream], count, device).view([-1]).ge((bound * scale()).ceil() as i64)
+}
+
+fn scale() -> f64 {
+    (1u64 << BITS) as f64
+}
+
+/// The first uniform numbers of each stream times 2⁵³.
+fn integers(streams: &[Stream], count: usize, device: Device) -> Tensor {
+    let keys: Vec<i64> = streams.iter().map(|stream| stream.key() as i64).collect();
+    let keys = Tensor::from_slice(&keys).view([-1, 1]).to_device(device);
+    let counter = Tensor::arange(count as i64, (Kind::Int64, device)) + 1;
+    shift_right(&mix(&(keys + counter * WEYL as i64)), 64 - BITS)
+}
+
+/// [`eps_math::rng::mix`] on 64-bit integers with wrap-around.
+fn mix(z: &Tensor) -> Tensor {
+    let z = z.bitwise_xor_tensor(&shift_right(z, 30)) * MIX_1 as i64;
+    let z = z.bitwise_xor_tensor(&shift_right(&z, 27)) * MIX_2 as i64;
+    z.bitwise_xor_tensor(&shift_right(&z, 31))
+}
+
+/// The logical shift: libtorch's is arithmetic, so the copies of the sign are masked away.
+fn shift_right(z: &Tensor, places: i64) -> Tensor {
+    z.bitwise_right_shift_tensor_scalar(places).bitwise_and((1i64 << (64 - places)) - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_draws_equal_host_draws() {
+        let streams = [Stream::new(7, 0, 0, 1), Stream::new(7, u64::MAX, 2, 99)];
+        let device: Vec<f64> =
+            Vec::try_from(normals(&streams, 30, Device::Cpu).flatten(0, -1)).unwrap();
+        let host: Vec<f64> = streams.iter().flat_map(|stream| stream.normals(30)).collect();
+        for (a, b) in device.iter().zip(&host) {
+            // Two transcendental functions and a product, each good to about an ulp; the cosine
+            // near its zeros has the absolute error of its argument, 2π · 2⁻⁵³.
+            assert!((a - b).abs() <= 8.0 * f64::EPSILON * (1.0 + a.abs()) * 3.0, "{a} {b}");
+        }
+        for stream in streams {
+            // The bounds 0 and 1, a number that is drawn, and one between two numbers.
+            for bound in [0.0, 0.1, stream.uniform(4), 0.3 + f64::EPSILON / 8.0, 1.0] {
+                let kept: Vec<bool> =
+                    Vec::try_from(at_least(stream, bound, 50, Device::Cpu)).unwrap();
+                let host: Vec<bool> = (0..50).map(|i| stream.uniform(i) >= bound).collect();
+                assert_eq!(kept, host, "{bound}");
+            }
+        }
+    }
+}
