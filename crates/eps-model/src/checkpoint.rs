@@ -153,7 +153,8 @@ pub struct Checkpoint {
 pub enum Storage {
     /// As they are.
     F32,
-    /// Rounded to half precision: half the size, relative rounding error 2⁻¹¹.
+    /// Rounded to half precision: half the size, relative rounding error 2⁻¹¹. Frequencies of noise
+    /// levels, whose cosines would notice, stay as they are.
     F16,
 }
 
@@ -168,23 +169,23 @@ pub fn save(
     config: &CheckpointConfig,
     storage: Storage,
 ) -> Result<(), ModelError> {
-    let (kind, dtype) = match storage {
-        Storage::F32 => (Kind::Float, Dtype::F32),
-        Storage::F16 => (Kind::Half, Dtype::F16),
-    };
-    let mut buffers: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
+    let mut buffers: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> = BTreeMap::new();
     for (name, tensor) in network.tensors() {
+        let (kind, dtype) = match storage {
+            Storage::F16 if !name.ends_with(".freqs") => (Kind::Half, Dtype::F16),
+            _ => (Kind::Float, Dtype::F32),
+        };
         let stored = tensor.detach().to_device(Device::Cpu).to_kind(kind).contiguous();
         check_finite(path, &name, &stored)?;
         let shape = stored.size().iter().map(|side| *side as usize).collect();
         let mut bytes = vec![0; stored.numel() * kind.elt_size_in_bytes()];
         stored.copy_data_u8(&mut bytes, stored.numel());
-        buffers.insert(name, (shape, bytes));
+        buffers.insert(name, (dtype, shape, bytes));
     }
     let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
     let mut views = Vec::with_capacity(buffers.len());
-    for (name, (shape, bytes)) in &buffers {
-        let view = TensorView::new(dtype, shape.clone(), bytes)
+    for (name, (dtype, shape, bytes)) in &buffers {
+        let view = TensorView::new(*dtype, shape.clone(), bytes)
             .map_err(|error| corrupt(error.to_string()))?;
         views.push((name, view));
     }

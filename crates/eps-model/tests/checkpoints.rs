@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, FORMAT_VERSION, Provenance, Storage};
-use eps_model::{Condition, DataMoments, EncoderType, Mode, Precision, SongUNetConfig, UNet};
+use eps_model::{
+    Condition, DataMoments, EmbeddingType, EncoderType, Mode, Precision, SongUNetConfig, UNet,
+};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
 
@@ -73,6 +75,19 @@ fn a_network_comes_back_as_it_was() {
         let within = (tensor - exact).abs().le_tensor(&bound).all().int64_value(&[]);
         assert_eq!(within, 1, "{name}");
     }
+}
+
+#[test]
+fn frequencies_are_not_rounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.safetensors");
+    let network = SongUNetConfig { embedding_type: EmbeddingType::Fourier, ..network_config(3) };
+    let config = CheckpointConfig { network: network.into(), ..config() };
+    let network = UNet::new(config.network.clone(), Device::Cpu, 5).unwrap();
+    checkpoint::save(&path, &network, &config, Storage::F16).unwrap();
+    let read = load(&path).unwrap();
+    let name = "model.map_noise.freqs";
+    assert!(read.denoiser.network().tensors()[name].equal(&network.tensors()[name]));
 }
 
 #[test]

@@ -31,6 +31,9 @@ pub enum TrainError {
         .0.display()
     )]
     OtherRun(PathBuf),
+    /// A run folder that another process works in.
+    #[error("another process trains in {}: wait for it, or name another folder", .0.display())]
+    Busy(PathBuf),
     /// A state file that does not belong to the network.
     #[error("{}: {reason}; remove the file to start the run again", path.display())]
     State {

@@ -1,7 +1,7 @@
 //! The training loop: a folder holds a run, and a run that was killed goes on from it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use eps_math::PreconditionMode;
@@ -89,7 +89,8 @@ pub struct Record {
 ///
 /// # Errors
 /// [`TrainError::Config`] for a number out of its range, [`TrainError::OtherRun`] if the folder holds
-/// another configuration, [`TrainError::State`] for a damaged state, [`TrainError::Diverged`] if the
+/// another configuration, [`TrainError::Busy`] if another process trains there, [`TrainError::State`]
+/// for a damaged state, [`TrainError::Diverged`] if the
 /// loss stops being a number, and those of reading and writing.
 pub fn train(
     config: &TrainConfig,
@@ -119,6 +120,7 @@ pub fn train_until(
     let label_dim = config.network.label_dim() as i64;
     let training = Examples { images: &images.train, classes: train_classes.as_ref(), label_dim };
     claim(config, folder)?;
+    let _lock = lock(folder)?;
     let mut denoiser = match start {
         Some(denoiser) => denoiser,
         None => NetworkDenoiser::new(
@@ -263,6 +265,20 @@ fn claim(config: &TrainConfig, folder: &Path) -> Result<(), TrainError> {
     replace(&path, &text)
 }
 
+/// Takes the folder for this process until the file is closed.
+fn lock(folder: &Path) -> Result<File, TrainError> {
+    let path = folder.join("lock");
+    let io = |source| TrainError::Io { path: path.clone(), source };
+    let file = File::create(&path).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(TrainError::Busy(folder.to_owned())),
+        // Not every file system has locks.
+        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(file),
+        Err(TryLockError::Error(error)) => Err(io(error)),
+    }
+}
+
 fn replace(path: &Path, text: &str) -> Result<(), TrainError> {
     write_atomically(path, text.as_bytes())
         .map_err(|source| TrainError::Io { path: path.to_owned(), source })
@@ -343,7 +359,9 @@ fn save_state(path: &Path, optimiser: &Optimiser, run: Run) -> Result<(), TrainE
     tensors.push(("progress", progress));
     let part: PathBuf = path.with_extension("part");
     Tensor::write_safetensors(&tensors, &part)?;
-    std::fs::rename(&part, path).map_err(|source| TrainError::Io { path: path.to_owned(), source })
+    // On disk before it replaces the last one.
+    let sync = || File::open(&part)?.sync_all().and_then(|()| std::fs::rename(&part, path));
+    sync().map_err(|source| TrainError::Io { path: path.to_owned(), source })
 }
 
 fn load_state(path: &Path, optimiser: &mut Optimiser, device: Device) -> Result<Run, TrainError> {

@@ -185,6 +185,17 @@ fn a_folder_belongs_to_one_configuration() {
 }
 
 #[test]
+fn a_folder_belongs_to_one_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let lock = std::fs::File::create(folder.path().join("lock")).unwrap();
+    lock.lock().unwrap();
+    let error = run(&config(), folder.path(), 1).unwrap_err();
+    assert!(matches!(error, TrainError::Busy(_)), "{error}");
+    drop(lock);
+    run(&config(), folder.path(), 1).unwrap();
+}
+
+#[test]
 fn a_damaged_state_is_named() {
     let folder = tempfile::tempdir().unwrap();
     run(&config(), folder.path(), 2).unwrap();

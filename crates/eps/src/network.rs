@@ -7,6 +7,7 @@ use eps_data::{MeasurementSet, digest};
 use eps_math::operator::Operator;
 use eps_math::{Schedule, Shape, Task};
 use eps_model::checkpoint::{self, AskedAt, Checkpoint, CheckpointConfig, Provenance};
+use eps_model::estimate::estimate;
 use eps_model::{ClassConditional, Denoiser, Measurement, Precision, Query, ScriptedPrior};
 use eps_sample::{Eps, Estimator, Palette, ZeroShot};
 use serde::Serialize;
@@ -146,14 +147,40 @@ impl Network {
         }
     }
 
-    /// In what a measurement differs from those that it was trained for.
-    pub(crate) fn notes(&self, set: &MeasurementSet) -> Vec<String> {
+    /// In what a measurement of images of a class differs from those that it was trained for.
+    pub(crate) fn notes(&self, set: &MeasurementSet, class: Option<usize>) -> Vec<String> {
         match self {
-            Self::Trained(checkpoint) => notes(&checkpoint.config, set),
+            Self::Trained(checkpoint) => {
+                let mut notes = notes(&checkpoint.config, set);
+                let classes = checkpoint.config.network.label_dim();
+                if classes > 0 && class.is_none() {
+                    notes.push(format!(
+                        "the network {:?} reads one of {classes} classes, and none is named (--class): it \
+                         may never have been trained without one",
+                        self.name()
+                    ));
+                }
+                notes
+            }
             Self::Scripted(prior) => vec![zero_shot_note(&prior.description.name)],
         }
     }
+
+    /// How many samples a GPU draws at once: the activations of a pass that is differentiated, as DPS
+    /// does, take [`ACTIVATIONS`] at most.
+    pub(crate) fn samples_at_once(&self, precision: Precision) -> usize {
+        match self {
+            Self::Trained(checkpoint) => estimate(&checkpoint.config.network).map_or(1, |found| {
+                let each = found.activation_bytes(1, precision, false);
+                (ACTIVATIONS / each.max(1)).clamp(1, 1000) as usize
+            }),
+            Self::Scripted(_) => 64,
+        }
+    }
 }
+
+/// In bytes: a fifth of a large GPU's memory, as what lives for a moment comes on top.
+const ACTIVATIONS: u64 = 16 << 30;
 
 /// A network that is asked about images whose classes may be known.
 #[derive(Debug)]

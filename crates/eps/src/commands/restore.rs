@@ -122,7 +122,7 @@ impl Arguments {
         }
 
         let origin = network.origin();
-        let notes = network.notes(&set);
+        let notes = network.notes(&set, self.class);
         for note in &notes {
             eprintln!("note: {note}");
         }

@@ -1,11 +1,12 @@
 //! `eps train`: a network from its configuration.
 
 use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::{BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
+use eps_data::atomic::write_atomically;
 use eps_data::{ImageSet, Split, digest};
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Provenance, Storage};
 use eps_model::estimate::{estimate, passes};
@@ -71,38 +72,44 @@ impl Arguments {
         let out = self.out.as_deref().context("--out is missing")?;
         let device = self.device.apply();
         let set = |split| dataset::load(&config.dataset, split, self.data.as_deref());
-        let (training, validation) = (set(Split::Train)?, set(Split::Validation)?);
+        let training = set(Split::Train)?;
+        let provenance = training.provenance().clone();
         let start_path = self.start_path(&config);
+        let start_sha256 = start_path.as_deref().map(digest::sha256_file).transpose()?;
+        claim_inputs(out, &json!({ "dataset": provenance.sha256, "start": start_sha256 }))?;
         let start =
             start_path.as_deref().map(|path| load_start(path, &config, device)).transpose()?;
         let (start, licence) = start.unzip();
-        let classes = classes(&training).zip(classes(&validation));
+        // One split after the other: each is in memory twice while it becomes a tensor.
+        let (train_images, train_classes) = (bytes(&training)?, classes(&training));
+        drop(training);
+        let validation = set(Split::Validation)?;
+        let classes = train_classes.zip(classes(&validation));
+        check_classes(&config, classes.as_ref().map(|(train, _)| train.as_slice()))?;
         let images = Images {
-            train: bytes(&training)?,
+            train: train_images,
             validation: bytes(&validation)?,
             classes: classes.map(|(train, validation)| Classes { train, validation }),
         };
+        drop(validation);
         let denoiser = train(&config, start, &images, out, device)
             .with_context(|| format!("the training of {:?} stopped", config.name))?;
 
         let losses = last_losses(&out.join("metrics.jsonl"))?;
         let start = start_path
-            .map(|path| -> Result<Value> {
-                let sha256 = digest::sha256_file(&path)?;
-                Ok(json!({ "file": path.display().to_string(), "sha256": sha256 }))
-            })
-            .transpose()?;
+            .zip(start_sha256)
+            .map(|(path, sha256)| json!({ "file": path.display().to_string(), "sha256": sha256 }));
         let record = json!({
             "config": config,
             "losses": losses,
-            "dataset": training.provenance(),
+            "dataset": provenance,
             "start": start,
             "environment": record::environment(device),
         });
         // Weights that started as others stay under their licence.
         let licence = licence.unwrap_or_else(|| env!("CARGO_PKG_LICENSE").to_owned());
         let data = denoiser.data().cloned();
-        let checkpoint = checkpoint_config(&config, &training, licence, record);
+        let checkpoint = checkpoint_config(&config, &provenance.name, licence, record);
         let checkpoint = CheckpointConfig { data, ..checkpoint };
         let path = out.join(format!("{}.safetensors", config.name));
         checkpoint::save(&path, denoiser.network(), &checkpoint, Storage::F16)?;
@@ -210,7 +217,7 @@ fn load_start(
 /// What the file of the network says of it.
 fn checkpoint_config(
     config: &TrainConfig,
-    set: &ImageSet,
+    dataset: &str,
     licence: String,
     training: Value,
 ) -> CheckpointConfig {
@@ -233,7 +240,7 @@ fn checkpoint_config(
         sigma_y: measurements.map(|(_, sigma_y)| sigma_y),
         data: None,
         provenance: Provenance {
-            source: format!("trained on {}", set.provenance().name),
+            source: format!("trained on {dataset}"),
             licence,
             command: record::command(),
             training,
@@ -248,6 +255,50 @@ fn last_losses(path: &Path) -> Result<Value> {
     let line = text.lines().last().unwrap_or_default();
     serde_json::from_str(line)
         .with_context(|| format!("{}: the last line is no record of losses", path.display()))
+}
+
+/// Keeps what the run in `out` reads, or checks that it is what an earlier leg has read.
+fn claim_inputs(out: &Path, inputs: &Value) -> Result<()> {
+    let path = out.join("inputs.json");
+    let cannot = |what: &str| format!("cannot {what} {}", path.display());
+    if path.is_file() {
+        let text = fs::read_to_string(&path).with_context(|| cannot("read"))?;
+        let found: Value = serde_json::from_str(&text).with_context(|| cannot("understand"))?;
+        ensure!(
+            found == *inputs,
+            "the run in {} has read other files (SHA-256 of data set and start {found}, now {inputs}): \
+             give it the same, or name another folder by --out",
+            out.display()
+        );
+        return Ok(());
+    }
+    fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    write_atomically(&path, |file| writeln!(file, "{inputs:#}"))?;
+    Ok(())
+}
+
+/// Whether the classes of a data set can be those that the network knows.
+fn check_classes(config: &TrainConfig, classes: Option<&[usize]>) -> Result<()> {
+    let known = config.network.label_dim();
+    if known == 0 {
+        return Ok(());
+    }
+    let classes = classes.with_context(|| {
+        format!(
+            "the network {:?} learns {known} classes and the images of {} have none: import them with \
+             --labels, or set label_dim to 0",
+            config.name, config.dataset
+        )
+    })?;
+    let found = classes.iter().max().map_or(0, |last| last + 1);
+    if found < known {
+        eprintln!(
+            "note: the images of {} are of {found} classes, the network {:?} knows {known}: their \
+             numbers may not mean the same",
+            config.dataset, config.name
+        );
+    }
+    Ok(())
 }
 
 /// The classes of a set's images, where it has any.
@@ -268,20 +319,24 @@ mod tests {
     use eps_model::UNet;
 
     #[test]
+    fn a_run_goes_on_with_the_files_that_it_has_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("run");
+        let inputs = json!({ "dataset": "ab", "start": null });
+        claim_inputs(&out, &inputs).unwrap();
+        claim_inputs(&out, &inputs).unwrap();
+        let other = json!({ "dataset": "cd", "start": null });
+        let error = claim_inputs(&out, &other).unwrap_err().to_string();
+        assert!(error.contains("ab") && error.contains("cd") && error.contains("--out"), "{error}");
+    }
+
+    #[test]
     fn a_network_stays_under_the_licence_of_its_start() {
         let folder = tempfile::tempdir().unwrap();
         let file = dataset::in_repository("data/networks/fashion/prior.json");
         let config: TrainConfig = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
-        let shape = eps_math::Shape::new(1, 28, 28).unwrap();
-        let provenance = eps_data::Provenance {
-            name: "n".to_owned(),
-            source: "s".to_owned(),
-            licence: "MIT".to_owned(),
-            sha256: "0".to_owned(),
-        };
-        let set = ImageSet::new(shape, vec![0; 784], provenance).unwrap();
         let licence = "CC BY-NC-SA 4.0".to_owned();
-        let start = checkpoint_config(&config, &set, licence.clone(), Value::Null);
+        let start = checkpoint_config(&config, "n", licence.clone(), Value::Null);
         let network = UNet::new(config.network.clone(), Device::Cpu, 0).unwrap();
         let path = folder.path().join("start.safetensors");
         checkpoint::save(&path, &network, &start, Storage::F16).unwrap();

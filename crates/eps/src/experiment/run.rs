@@ -101,7 +101,8 @@ pub(crate) struct Arguments {
     /// Network calls a sample, ascending and separated by commas, instead of the profile's
     #[arg(long, value_name = "CALLS", value_delimiter = ',', value_parser = count)]
     calls: Vec<usize>,
-    /// Samples that are drawn at once; more are faster on a GPU [default: 32, 1000 on a GPU]
+    /// Samples that are drawn at once; more are faster on a GPU, and take more memory [default: 32; on
+    /// a GPU as many as the networks' activations allow, 1000 at most]
     #[arg(long, value_name = "N", value_parser = count)]
     batch: Option<usize>,
     /// Seed of operators, measurement noise and samples
@@ -378,7 +379,10 @@ impl Run {
         let features = features(profile.report, device)?;
         let batch = arguments.batch.unwrap_or(match (experiment, device) {
             (Experiment::Runtime, _) => 1,
-            (_, Device::Cuda(_)) => 1000,
+            (_, Device::Cuda(_)) => {
+                let each = loaded.iter().map(|(_, network)| network.samples_at_once(precision));
+                each.min().unwrap_or(1000)
+            }
             _ => 32,
         });
         let config = Config {
