@@ -1,5 +1,7 @@
 //! The committed configurations of trainings are read and have no field out of its range.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::path::{Path, PathBuf};
 
 use eps::train::TrainConfig;

@@ -35,6 +35,13 @@ pub struct NetworkScores {
     pub mmd2: Option<f64>,
     /// Mean energy score of an image's features, pair term 1/(2J²).
     pub energy_score: Option<f64>,
+    /// The same with the pair term 1/(2J(J − 1)).
+    pub energy_score_fair: Option<f64>,
+    /// LPIPS and fair energy score of each image, `[N]`, for paired comparisons; empty where undefined.
+    pub of_images: BTreeMap<String, Vec<f64>>,
+    /// MMD² of the first, second, … samples of all images against the truths, `[J]`: independent of J,
+    /// unlike the value of all samples together; empty where undefined.
+    pub of_seeds: BTreeMap<String, Vec<f64>>,
     /// For every value that is `None`: the reason.
     pub undefined: BTreeMap<String, String>,
     /// For every value that is to be read with care: why.
@@ -45,7 +52,7 @@ pub struct NetworkScores {
 
 impl NetworkScores {
     /// All values by name: `lpips_alex`, `fd_alex`, `mmd2_alex`, `energy_score_alex`, for Inception
-    /// `fid`, `mmd2_inception` and `energy_score_inception`.
+    /// `fid`, `mmd2_inception` and so on.
     #[must_use]
     pub fn values(&self) -> Vec<(String, Option<f64>)> {
         let names = Names::of(self.network);
@@ -53,6 +60,7 @@ impl NetworkScores {
             (names.frechet, self.frechet),
             (names.mmd2, self.mmd2),
             (names.energy_score, self.energy_score),
+            (names.energy_score_fair, self.energy_score_fair),
         ];
         if let Some(lpips) = names.lpips {
             values.insert(0, (lpips, self.lpips));
@@ -67,6 +75,7 @@ struct Names {
     frechet: String,
     mmd2: String,
     energy_score: String,
+    energy_score_fair: String,
 }
 
 impl Names {
@@ -77,6 +86,7 @@ impl Names {
             frechet: if is_fid { "fid".to_owned() } else { format!("fd_{network}") },
             mmd2: format!("mmd2_{network}"),
             energy_score: format!("energy_score_{network}"),
+            energy_score_fair: format!("energy_score_fair_{network}"),
         }
     }
 }
@@ -126,13 +136,14 @@ pub fn evaluate_networks(
         .collect()
 }
 
-/// The features of all images, and the sum of LPIPS over all samples.
+/// The features of all images, and LPIPS of all samples.
 struct Features {
     /// [N, D]
     truth: Vec<f64>,
     /// [N, J, D]
     samples: Vec<f64>,
-    lpips: f64,
+    /// [N, J]; empty without LPIPS.
+    lpips: Vec<f64>,
 }
 
 impl Features {
@@ -147,7 +158,7 @@ impl Features {
         let dim = channels * height * width;
         let [rows, columns] = network.input_sides(height, width);
         let at_once = (PIXELS_AT_ONCE / (rows * columns)).max(1);
-        let mut features = Self { truth: Vec::new(), samples: Vec::new(), lpips: 0.0 };
+        let mut features = Self { truth: Vec::new(), samples: Vec::new(), lpips: Vec::new() };
         let embed = |pixels: &[f32]| {
             let dims = [-1, channels as i64, height as i64, width as i64];
             let images = Tensor::from_slice(pixels).view(dims).clamp(-1.0, 1.0);
@@ -168,8 +179,7 @@ impl Features {
                     let of = Tensor::from_slice(&of).f_to_device(network.device())?;
                     let truth: Vec<Tensor> =
                         truth.stages.iter().map(|stage| stage.index_select(0, &of)).collect();
-                    let distances = values(&network.distance(&truth, &samples.stages))?;
-                    features.lpips += distances.iter().sum::<f64>();
+                    features.lpips.extend(values(&network.distance(&truth, &samples.stages))?);
                 }
             }
         }
@@ -189,16 +199,28 @@ impl Features {
                 None
             }
         };
-        let energy_scores = self
-            .truth
-            .par_chunks_exact(dim)
-            .zip(self.samples.par_chunks_exact(shape.samples * dim))
-            .map(|(truth, samples)| energy_score(truth, samples, PairTerm::VStatistic))
-            .collect::<Result<Vec<f64>, MetricsError>>();
-        let mean = |scores: Vec<f64>| scores.iter().sum::<f64>() / shape.images as f64;
+        let energy_scores = |pair_term| {
+            self.truth
+                .par_chunks_exact(dim)
+                .zip(self.samples.par_chunks_exact(shape.samples * dim))
+                .map(|(truth, samples)| energy_score(truth, samples, pair_term))
+                .collect::<Result<Vec<f64>, MetricsError>>()
+        };
+        let fair = energy_scores(PairTerm::Fair);
+        let mmd_of_seed = |seed: usize| {
+            let rows = self.samples.chunks_exact(dim).skip(seed).step_by(shape.samples);
+            let of_seed: Vec<f64> = rows.flatten().copied().collect();
+            mmd2(&of_seed, &self.truth, dim).map(|mmd| mmd.mmd2)
+        };
+        let of_seeds = (0..shape.samples).map(mmd_of_seed).collect::<Result<Vec<f64>, _>>();
+        let mut of_images =
+            BTreeMap::from([(names.energy_score_fair.clone(), fair.clone().unwrap_or_default())]);
+        if let Some(lpips) = &names.lpips {
+            let means = self.lpips.chunks_exact(shape.samples).map(mean).collect();
+            of_images.insert(lpips.clone(), means);
+        }
         let distance = frechet_distance(&self.samples, &self.truth, dim);
         let mmd = mmd2(&self.samples, &self.truth, dim).map(|mmd| mmd.mmd2);
-        let pairs = (shape.images * shape.samples) as f64;
         let frechet = defined(&names.frechet, distance);
         let cautions = match (frechet, too_few(shape, dim)) {
             (Some(_), Some(caution)) => BTreeMap::from([(names.frechet.clone(), caution)]),
@@ -207,10 +229,16 @@ impl Features {
         Ok(NetworkScores {
             network: network.name(),
             input_sides: network.input_sides(shape.height, shape.width),
-            lpips: names.lpips.is_some().then_some(self.lpips / pairs),
+            lpips: names.lpips.is_some().then(|| mean(&self.lpips)),
             frechet,
             mmd2: defined(&names.mmd2, mmd),
-            energy_score: defined(&names.energy_score, energy_scores.map(mean)),
+            energy_score: defined(
+                &names.energy_score,
+                energy_scores(PairTerm::VStatistic).map(|scores| mean(&scores)),
+            ),
+            energy_score_fair: defined(&names.energy_score_fair, fair.map(|scores| mean(&scores))),
+            of_images,
+            of_seeds: BTreeMap::from([(names.mmd2.clone(), of_seeds.unwrap_or_default())]),
             undefined,
             cautions,
             conventions: conventions(&names, shape, network),
@@ -225,6 +253,10 @@ impl Network {
             Self::Inception(network) => network.embed(images),
         }
     }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// What is wrong with a Fréchet distance between so few images, if anything.
@@ -290,6 +322,10 @@ fn conventions(names: &Names, shape: SampleShape, network: &Network) -> BTreeMap
             ),
         ),
     ]);
+    conventions.insert(
+        names.energy_score_fair.clone(),
+        format!("as {} with the pair term / (2 J (J - 1))", names.energy_score),
+    );
     if let Some(lpips) = &names.lpips {
         let text =
             format!("LPIPS v0.1 of a sample and its truth; {images}; mean over images and samples");

@@ -30,7 +30,7 @@ pub enum Inner {
     Langevin {
         /// Steps at every annealing level; 100.
         steps: usize,
-        /// The step size at the first level, falling linearly to 1 % of it.
+        /// The step size at the first level, falling linearly to 1 % of it at the last.
         step_size: f64,
     },
     /// The exact draw: the target is Gaussian, N(P(Aᵀy/τ² + x̂₀/σ²), P) with
@@ -45,7 +45,9 @@ pub enum Inner {
 /// the 0, as on the grid of [`Schedule::Karras`] with that σ_min.
 ///
 /// Deviations from the published code: the likelihood has its ½ (there exp(−‖y − A x₀‖²/τ²) makes
-/// the standard deviation τ/√2); a chain that leaves the finite numbers is an error and not replaced
+/// the standard deviation τ/√2); the step size of Langevin's chain has fallen to 1 % at the last level
+/// (there two levels after it, which is no matter with 200 levels, but leaves 10 % with 20, whose noise
+/// would stay in the samples); a chain that leaves the finite numbers is an error and not replaced
 /// by zeros.
 ///
 /// # Errors
@@ -79,13 +81,20 @@ pub fn daps(
         let x_0 = match constants.inner {
             Inner::Exact => exact(measurement, tau, &end, sigma, &noise(1)),
             Inner::Langevin { steps, step_size } => {
-                let fall = 1.0 - 0.99 * step as f64 / (levels + 1) as f64;
-                let chain = Chain { measurement, tau, sigma, steps, step_size: step_size * fall };
+                let step_size = step_size * fall(step, levels);
+                let chain = Chain { measurement, tau, sigma, steps, step_size };
                 chain.run(&end, |draw| noise(draw + 1))
             }
         };
         if next == 0.0 { x_0 } else { x_0 + noise(0) * next }
     })
+}
+
+/// The share of the step size at an annealing level.
+fn fall(level: usize, levels: usize) -> f64 {
+    // The last level, also where it is the only one, leaves no more noise than the published one.
+    let way = if levels > 1 { level as f64 / (levels - 1) as f64 } else { 1.0 };
+    1.0 - 0.99 * way
 }
 
 impl Daps {
@@ -159,5 +168,16 @@ impl Chain<'_> {
             x_0 = x_0 + score * self.step_size + noise(step as u64) * (2.0 * self.step_size).sqrt();
         }
         x_0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fall;
+
+    #[test]
+    fn the_step_size_falls_to_a_hundredth() {
+        assert_eq!((fall(0, 20), fall(0, 1)), (1.0, 1.0 - 0.99));
+        assert!((fall(19, 20) - 0.01).abs() < 1e-15 && (fall(1, 3) - 0.505).abs() < 1e-15);
     }
 }

@@ -20,6 +20,10 @@ pub(crate) const ALL_TASKS: &str = "all-tasks";
 /// The network of images without a measurement.
 pub(crate) const PRIOR: &str = "prior";
 
+/// The prior with as many training steps as EPS has in all; the methods without training ask it where
+/// there is one.
+const LONG_PRIOR: &str = "long-prior";
+
 /// What a network is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -86,6 +90,14 @@ impl NetworkFile {
             );
         };
         Self::at(path, name)
+    }
+
+    /// Finds the prior of the methods without training: [`LONG_PRIOR`], or else [`PRIOR`].
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub(crate) fn find_prior(folder: &Path) -> Result<Self> {
+        Self::find(folder, LONG_PRIOR).or_else(|_| Self::find(folder, PRIOR))
     }
 
     /// A file that was named, in place of that of a folder.

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use anyhow::{Context as _, Result, ensure};
 use eps_data::png::Picture;
-use eps_data::{ImageSet, MeasurementSet};
+use eps_data::{ImageSet, MeasurementSet, Split};
 use eps_math::operator::{Mask, Operator};
 use eps_math::rng::Stream;
 use eps_math::{Draw, MathError, Shape};
@@ -49,6 +49,17 @@ pub(crate) fn test_images(count: usize, total: usize) -> Result<Vec<usize>> {
     order.sort_by_key(|image| stream.bits(*image as u64));
     order.truncate(count);
     Ok(order)
+}
+
+/// The seed of operators, noise and samples of a split.
+///
+/// That of the test images is the run's; images of the same number in other splits have streams of
+/// their own, so that nothing is chosen with the noise of the test.
+pub(crate) fn seed_of(split: Split, seed: u64) -> u64 {
+    match split {
+        Split::Test => seed,
+        Split::Train | Split::Validation => Stream::named(seed, &split.to_string()).key(),
+    }
 }
 
 /// The operator of one image.

@@ -24,7 +24,7 @@ use super::neighbours::Neighbours;
 use super::networks::{self, ALL_TASKS, Loss, NetworkFile, NetworkUse, Scope};
 use super::overhead::Overhead;
 use super::plan::{Experiment, Plan, Scopes, Setting};
-use super::problem::{Problem, test_images};
+use super::problem::{Problem, seed_of, test_images};
 use super::profile::Profile;
 use super::results::{Results, TaskResults, make_folder, write_json};
 use super::sampler::{SOLVER, Sampler, bar_steps, images_at_once};
@@ -324,6 +324,8 @@ struct Run {
     problems: Vec<Problem>,
     /// The data set, by name and folder.
     data: (String, Option<PathBuf>),
+    /// The seed of the split at hand.
+    seed: u64,
     /// The prior of the linear estimates, where images are small enough for them.
     prior: Option<GaussianPrior>,
     cells: Cells,
@@ -350,17 +352,17 @@ impl Run {
         }
         let (mut files, mut loaded) = (Vec::new(), Vec::new());
         for (name, network_use, tasks) in plan.networks() {
-            // Experiments that train networks of their own start from the committed prior.
-            let mut file = match (&arguments.prior, NetworkFile::find(&folder, &name)) {
-                (Some(path), _) if network_use == NetworkUse::Prior => {
-                    NetworkFile::at(path, &name)?
-                }
-                (_, Err(_))
-                    if network_use == NetworkUse::Prior && !experiment.variants().is_empty() =>
-                {
+            let mut file = match (network_use, &arguments.prior) {
+                (NetworkUse::Prior, Some(path)) => NetworkFile::at(path, &name)?,
+                // There it is the start of the trainings.
+                (NetworkUse::Prior, None) if experiment == Experiment::WarmStart => {
                     NetworkFile::find(&committed, &name)?
                 }
-                (_, found) => found?,
+                (NetworkUse::Prior, None) if !experiment.variants().is_empty() => {
+                    NetworkFile::find_prior(&committed)?
+                }
+                (NetworkUse::Prior, None) => NetworkFile::find_prior(&folder)?,
+                _ => NetworkFile::find(&folder, &name)?,
             };
             let question = (network_use, tasks.as_slice());
             loaded.push((name, file.load(question, set.shape(), device, precision)?));
@@ -371,10 +373,11 @@ impl Run {
         let constants_file =
             arguments.constants.clone().unwrap_or_else(|| dataset::constants(&arguments.dataset));
         let images = test_images(profile.images, set.len())?;
+        let seed = seed_of(arguments.split, arguments.seed);
         let problems = plan
             .settings
             .iter()
-            .map(|setting| Problem::draw(*setting, &set, &images, arguments.seed))
+            .map(|setting| Problem::draw(*setting, &set, &images, seed))
             .collect::<Result<Vec<_>>>()?;
         let features = features(profile.report, device)?;
         let batch = arguments.batch.unwrap_or(match (experiment, device) {
@@ -422,6 +425,7 @@ impl Run {
             losses,
             problems,
             data: (arguments.dataset.clone(), arguments.data.clone()),
+            seed,
             prior,
             cells,
         })
@@ -474,9 +478,9 @@ impl Run {
             "precision": self.config.precision,
             "device": self.environment["device"],
             "threads": self.environment["threads"],
-            "dataset": self.config.dataset.sha256,
+            "dataset": [&self.config.dataset.sha256, &self.config.dataset.name],
             "setting": problem.setting,
-            "seed": self.config.seed,
+            "seed": self.seed,
             "images": problem.images[images],
             "method": method,
             "constant": self.constant(method, task),
@@ -564,7 +568,7 @@ impl Run {
             constant: self.constant(cell.method, task).unwrap_or_default(),
             network,
             schedule: &self.config.schedule,
-            seed: self.config.seed,
+            seed: self.seed,
             samples: self.config.samples,
             batch: self.config.batch,
             device: self.device,

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use eps_math::Shape;
+use eps_metrics::energy::{PairTerm, energy_score};
+use eps_metrics::mmd::mmd2;
 use eps_metrics::networks::{Network, evaluate_networks};
 use eps_metrics::summary::Spread;
-use eps_metrics::{SampleShape, evaluate, fidelity};
+use eps_metrics::{MetricsError, SampleShape, evaluate, fidelity};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -40,6 +42,10 @@ pub(crate) struct Row {
     pub(crate) mmd2: Option<f64>,
     /// LPIPS and distances between features, by name.
     pub(crate) features: BTreeMap<String, Option<f64>>,
+    /// Scores of each image, by name, `[N]`: what a paired comparison of two methods needs.
+    pub(crate) of_images: BTreeMap<String, Vec<f64>>,
+    /// MMD² of each seed, by name, `[J]`.
+    pub(crate) of_seeds: BTreeMap<String, Vec<f64>>,
     /// For every score that is none, the reason.
     pub(crate) undefined: BTreeMap<String, String>,
     /// For every score that is to be read with care, why.
@@ -103,6 +109,14 @@ impl Row {
             };
             Spread::of(&(0..per_image).map(seed).collect::<Vec<_>>())
         };
+        let of_image = |score: fn(&(f64, f64)) -> f64| {
+            let mean = |of: &Vec<_>| of.iter().map(score).sum::<f64>() / per_image as f64;
+            fidelities.iter().map(mean).collect::<Vec<f64>>()
+        };
+        let of_images = BTreeMap::from([
+            ("psnr_db".to_owned(), of_image(|scores| scores.0)),
+            ("ssim".to_owned(), of_image(|scores| scores.1)),
+        ]);
         let mut row = Self {
             method,
             mean_of: None,
@@ -116,6 +130,8 @@ impl Row {
             crps_coordinate: None,
             mmd2: None,
             features: BTreeMap::new(),
+            of_images,
+            of_seeds: BTreeMap::new(),
             undefined: BTreeMap::new(),
             cautions: BTreeMap::new(),
         };
@@ -129,10 +145,15 @@ impl Row {
             row.mmd2 = scores.mmd2;
             row.undefined = scores.undefined;
             row.undefined.remove("mmd_median_squared_distance");
+            let (energies, mmds) = paired(truth, &samples, shape.len(), per_image);
+            row.of_images.insert("energy_score_fair".to_owned(), energies.unwrap_or_default());
+            row.of_seeds.insert("mmd2".to_owned(), mmds.unwrap_or_default());
         }
         let truth: Vec<f32> = truth.iter().map(|v| *v as f32).collect();
         for scores in evaluate_networks(&truth, &restoration.samples, sizes, &judge.networks)? {
             row.features.extend(scores.values());
+            row.of_images.extend(scores.of_images);
+            row.of_seeds.extend(scores.of_seeds);
             row.undefined.extend(scores.undefined);
             row.cautions.extend(scores.cautions);
         }
@@ -161,6 +182,27 @@ impl Row {
         let row = Self::new(method, truth, &means, shape, judge)?;
         Ok(Self { mean_of: Some(j), ..row })
     }
+}
+
+/// The fair energy score of each image, and MMD² of each seed, on [0, 1] pixels.
+fn paired(
+    truth: &[f64],
+    samples: &[f64],
+    dim: usize,
+    per_image: usize,
+) -> (Result<Vec<f64>, MetricsError>, Result<Vec<f64>, MetricsError>) {
+    let on_unit = |values: &[f64]| values.iter().map(|value| unit(*value)).collect::<Vec<_>>();
+    let (truth, samples) = (on_unit(truth), on_unit(samples));
+    let energies = truth
+        .par_chunks_exact(dim)
+        .zip(samples.par_chunks_exact(per_image * dim))
+        .map(|(truth, samples)| energy_score(truth, samples, PairTerm::Fair))
+        .collect();
+    let of_seed = |seed: usize| {
+        let images = samples.chunks_exact(dim).skip(seed).step_by(per_image);
+        mmd2(&images.flatten().copied().collect::<Vec<_>>(), &truth, dim).map(|mmd| mmd.mmd2)
+    };
+    (energies, (0..per_image).map(of_seed).collect())
 }
 
 /// A value of [-1, 1] on [0, 1].

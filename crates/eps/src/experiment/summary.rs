@@ -7,12 +7,13 @@ use serde_json::Value;
 use super::verdicts::{Record, score, settings_of_oracle};
 
 /// The scores that are shown, with the number of decimals.
-const SCORES: [(&str, &str, usize); 8] = [
+const SCORES: [(&str, &str, usize); 9] = [
     ("psnr_db", "PSNR (dB)", 2),
     ("ssim", "SSIM", 3),
     ("lpips_alex", "LPIPS", 3),
     ("fd_alex", "FD-AlexNet", 1),
     ("energy_score", "energy score", 3),
+    ("energy_score_fair", "fair", 3),
     ("mmd2", "MMD²", 4),
     ("energy_score_alex", "energy score (AlexNet)", 2),
     ("mmd2_alex", "MMD² (AlexNet)", 4),
@@ -23,7 +24,10 @@ pub(super) fn markdown(records: &[Record]) -> String {
     let mut text = "# Results\n\nWritten by `eps claims --tables` from the committed results; what a row \
                     is and how it was measured is in [experiments.md](experiments.md). Numbers are means \
                     over images ± the standard deviation over posterior seeds, all on the test split; a \
-                    score that needs more images than there are is left out. Reading of the results: \
+                    score that needs more images than there are is left out. The energy score of J samples is that of \
+                    the paper, with the pair term 1/(2J²), and in its fair form, which alone compares methods \
+                    without regard to J; MMD² is of all samples together and to be compared at equal J only. \
+                    Reading of the results: \
                     [claims.md](claims.md).\n"
         .to_owned();
     for record in records {

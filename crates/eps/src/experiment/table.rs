@@ -140,6 +140,8 @@ mod tests {
             mmd2: Some(-0.00123),
             features: BTreeMap::new(),
             undefined: BTreeMap::new(),
+            of_images: BTreeMap::new(),
+            of_seeds: BTreeMap::new(),
             cautions: BTreeMap::new(),
         }
     }

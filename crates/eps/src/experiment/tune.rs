@@ -14,7 +14,7 @@ use super::contender::Contender;
 use super::method::Method;
 use super::networks::{NetworkFile, NetworkUse, PRIOR};
 use super::plan::Setting;
-use super::problem::{Problem, test_images};
+use super::problem::{Problem, seed_of, test_images};
 use super::results::make_folder;
 use super::run::task;
 use super::sampler::{Sampler, bar_steps};
@@ -24,9 +24,9 @@ use crate::{dataset, progress};
 
 /// Choose the constant of a contender on validation images.
 ///
-/// Every value of a grid around the paper's is tried, and the one of the least fair energy score is
-/// kept; where that is at an end of the grid, the grid goes on. Value and trials are written into a
-/// file.
+/// Every value of a grid around the paper's is tried; where the best is at an end of the grid, the grid
+/// goes on, and the middles between the best and its neighbours are tried as well. The value of the
+/// least fair energy score is kept. Value and trials are written into a file.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The method
@@ -95,16 +95,17 @@ impl Arguments {
         let folder = self.networks.clone().unwrap_or_else(|| dataset::networks(&self.dataset));
         let mut file = match &self.prior {
             Some(path) => NetworkFile::at(path, PRIOR)?,
-            None => NetworkFile::find(&folder, PRIOR)?,
+            None => NetworkFile::find_prior(&folder)?,
         };
         let prior = file.load((NetworkUse::Prior, &[]), set.shape(), device, precision)?;
         println!("network: {}", file.origin);
         let images = test_images(self.images, set.len())?;
+        let seed = seed_of(Split::Validation, self.seed);
         let schedule = Schedule::karras();
         let calls = self.contender.calls();
         let method = Method::Contender { contender: self.contender, calls };
         for task in self.task.map_or_else(every_task, |task| vec![task]) {
-            let problem = Problem::draw(Setting::of(task), &set, &images, self.seed)?;
+            let problem = Problem::draw(Setting::of(task), &set, &images, seed)?;
             let tunable = self.contender.tunable(task);
             let steps = bar_steps(method, self.batch, images.len(), self.samples);
             let bar = progress::bar(steps * tunable.grid.len() as u64, task.name(), "passes");
@@ -114,7 +115,7 @@ impl Arguments {
                     constant: value,
                     network: &prior,
                     schedule: &schedule,
-                    seed: self.seed,
+                    seed,
                     samples: self.samples,
                     batch: self.batch,
                     device,
@@ -183,7 +184,7 @@ fn every_task() -> Vec<Task> {
 }
 
 /// Tries every value of a grid; while the best is at an end of a geometric grid, also the next value
-/// beyond it. Returns the trials by ascending value.
+/// beyond it; then the middles on both sides of the best. Returns the trials by ascending value.
 fn search(
     grid: &[f64],
     geometric: bool,
@@ -205,6 +206,17 @@ fn search(
         tried.push(attempt(next)?);
         tried.sort_by(|a, b| a.value.total_cmp(&b.value));
     }
+    let middles: Vec<f64> = tried
+        .windows(2)
+        .map(|pair| [pair[0].value, pair[1].value])
+        .filter(|ends| Tuned::best(&tried).is_some_and(|best| ends.contains(&best)))
+        .map(|[a, b]| if geometric { (a * b).sqrt() } else { 0.5 * (a + b) })
+        .collect();
+    for value in middles {
+        bar.inc_length(steps);
+        tried.push(attempt(value)?);
+    }
+    tried.sort_by(|a, b| a.value.total_cmp(&b.value));
     Ok(tried)
 }
 
@@ -235,9 +247,10 @@ mod tests {
         };
         let tried = search(&[1.0, 2.0, 4.0], true, &bar, attempt).unwrap();
         let values: Vec<f64> = tried.iter().map(|trial| trial.value).collect();
-        assert_eq!(values, [1.0 / 27.0, 1.0 / 9.0, 1.0 / 3.0, 1.0, 2.0, 4.0]);
-        assert_eq!(Tuned::best(&tried), Some(1.0 / 27.0));
-        assert_eq!(search(&[1.0, 2.0], false, &bar, attempt).unwrap().len(), 2);
+        let middle = (1.0f64 / 27.0 / 9.0).sqrt();
+        assert_eq!(values, [1.0 / 27.0, middle, 1.0 / 9.0, 1.0 / 3.0, 1.0, 2.0, 4.0]);
+        assert_eq!(Tuned::best(&tried), Some(middle));
+        assert_eq!(search(&[1.0, 2.0], false, &bar, attempt).unwrap().len(), 3);
         let diverge = |value| Ok(Trial { value, energy_score_fair: None, psnr_db: None });
         assert_eq!(search(&[1.0], true, &bar, diverge).unwrap().len(), 4);
     }

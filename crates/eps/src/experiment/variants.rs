@@ -59,11 +59,11 @@ pub(crate) const AMORTIZED: [Variant; 3] = [
     eps("pivot-noise-y-guarded", "one for all tasks"),
 ];
 
-/// The start and the number of training steps.
+/// The start and the number of training steps; EPS reads [μ⋆, y], scaled as Palette's [x_t, y].
 pub(crate) const WARM_START: [Variant; 12] = [
     eps("eps-prior-100", "EPS from the prior, 100 steps"),
     eps("eps-prior-400", "EPS from the prior, 400 steps"),
-    eps("pivot-noise-y-guarded", "EPS from the prior, 2,000 steps"),
+    eps("pivot-y-scalar", "EPS from the prior, 2,000 steps"),
     eps("eps-scratch-100", "EPS from scratch, 100 steps"),
     eps("eps-scratch-400", "EPS from scratch, 400 steps"),
     eps("eps-scratch-2000", "EPS from scratch, 2,000 steps"),

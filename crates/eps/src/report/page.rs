@@ -10,6 +10,7 @@ use super::chart::{self, Chart, escape};
 use super::paper::{self, DATASETS};
 use super::pictures::{COLOURS, Column, SD_LABEL, SD_MAX, data_uri};
 use crate::experiment::calibration;
+use crate::experiment::config::Constant;
 use crate::experiment::method::Method;
 use crate::experiment::plan::{Experiment, Setting};
 use crate::experiment::results::{Results, TaskResults};
@@ -113,6 +114,7 @@ pub(super) fn page(
     let mut body = introduction(results);
     body += &overview(results, grids)?;
     body += METHOD;
+    body += &untuned(&results.config.constants);
     body += &claims(results);
     body += READING;
     for (task, grid) in results.tasks.iter().zip(grids) {
@@ -204,6 +206,23 @@ fn grid(rows: &[(&str, &[Column], usize)], named: bool) -> Result<String> {
     Ok(html + "</tbody></table></div>")
 }
 
+/// The contenders whose constants are not tuned, in a paragraph; nothing where all are.
+fn untuned(constants: &[Constant]) -> String {
+    let names: Vec<String> = constants
+        .iter()
+        .filter(|constant| !constant.tuned)
+        .map(|constant| format!("{} for {}", constant.contender.label(), constant.task.name()))
+        .collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(
+        "<p><strong>Not tuned on this data set</strong>, with the constants of arXiv 2606.17048 or of the \
+         published code: {}. <code>eps tune</code> chooses them.</p>\n",
+        escape(&names.join(", "))
+    )
+}
+
 /// What was computed, and how.
 const METHOD: &str = "<h2 id=\"method\">Method</h2>\
     <p>An image <var>x</var><sub>0</sub> was measured as <var>y</var> = <var>A x</var><sub>0</sub> + \
@@ -227,9 +246,10 @@ const METHOD: &str = "<h2 id=\"method\">Method</h2>\
     question at σ<sub>t</sub> = 80, an estimate of E[<var>x</var><sub>0</sub> | <var>y</var>]. Beside \
     EPS stand: the pseudo-inverse <var>A</var>†<var>y</var>; the Wiener filter and the linear MMSE \
     estimate, exact for white images and for a Gaussian prior with the training set’s moments; Palette, a \
-    network of the same kind, start and training that is asked at the state and reads <var>y</var>; and \
-    methods that guide the frozen prior (DPS, DAPS, DDNM, ΠGDM, MPGD, DDRM), in the form of arXiv \
-    2606.17048, each with one constant tuned on validation images. Images, operators and noise are the \
+    network of the same architecture, start and number of steps that is asked at the state and reads \
+    <var>y</var>, with EDM’s preconditioning and loss weight and without <var>Σ</var>*; and methods that \
+    guide the frozen prior (DPS, DAPS, DDNM, ΠGDM, MPGD, DDRM), in the form of arXiv 2606.17048 unless \
+    called published, each with one constant, tuned on validation images unless said below. Images, operators and noise are the \
     same for all methods and seeds, and everything is clipped to [−1, 1].</p>\n";
 
 /// How tables and pictures are read.
