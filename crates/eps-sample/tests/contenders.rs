@@ -227,7 +227,8 @@ fn the_inner_chain_has_the_law_of_the_exact_draw() {
         let step_size = 5e-4;
         let (mean, variance) = moments(&run(Inner::Exact));
         let (chain_mean, chain_variance) =
-            moments(&run(Inner::Langevin { steps: 2400, step_size }));
+            // A hundredth of the step size is that of the last level.
+            moments(&run(Inner::Langevin { steps: 2400, step_size: 100.0 * step_size }));
         // Five standard errors of the difference of two means.
         let bound = (&variance * (2.0 / count as f64)).sqrt() * 5.0;
         let off = ((&mean - &chain_mean).abs() - bound).max().double_value(&[]);
