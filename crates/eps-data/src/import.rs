@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::atomic::write_atomically;
 use crate::data_set::{DataSetWriter, Source};
 use crate::digest::sha256;
-use crate::picture_source::PictureSource;
+use crate::picture_source::{LABELS_FILE, PictureSource};
 use crate::resize::lanczos;
 use crate::{DataError, Provenance, Raster, Shares, Split};
 
@@ -122,6 +122,29 @@ impl Import {
     #[expect(clippy::len_without_is_empty, reason = "a source without pictures is an error")]
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Refuses pictures of another number of classes than `needed`, that of a network.
+    ///
+    /// The number is one more than the largest class, and 0 where classes are not imported.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Invalid`] with both numbers.
+    pub fn require_classes(&self, needed: usize) -> Result<(), DataError> {
+        let largest = self.entries.iter().filter_map(|entry| entry.class).max();
+        let found = largest.map_or(0, |class| class as usize + 1);
+        if found == needed {
+            return Ok(());
+        }
+        Err(DataError::invalid(
+            format!("the number of classes in {}", self.source.path().display()),
+            found,
+            format!(
+                "needed are {needed}: give the folder in which every folder is a class, such as .../train, \
+                 or a {LABELS_FILE} with the network's classes"
+            ),
+        ))
     }
 
     /// Imports the pictures and writes the data set; `progress` is called with the number of pictures of

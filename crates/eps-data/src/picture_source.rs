@@ -56,8 +56,7 @@ impl PictureSource {
     ///
     /// # Errors
     ///
-    /// [`DataError::Io`] where the source cannot be read, [`DataError::Malformed`] where a file is no ZIP
-    /// archive, [`DataError::Missing`] where there is no picture.
+    /// Those of [`picture_names`]; [`DataError::Malformed`] where a file is no ZIP archive.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         if path.is_dir() {
             let (path, names) = (path.to_owned(), picture_names(path)?);
@@ -147,21 +146,31 @@ impl PictureSource {
         Ok(content)
     }
 
-    /// The classes of all pictures: those of `dataset.json` where there is one, otherwise the folders.
+    /// The path of the folder or the archive.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The classes of all pictures: those of `dataset.json` where it lists any, otherwise the folders at
+    /// the top of the source, in order of their names.
+    ///
+    /// These are the numbers that EDM's `dataset_tool.py` gives.
     ///
     /// # Errors
     ///
-    /// [`DataError::Malformed`] where `dataset.json` is not as it should be or has no class for a
-    /// picture, or where without it a picture lies in no folder.
+    /// [`DataError::Malformed`] where `dataset.json` is not as it should be or lists no class for a
+    /// picture, or where it lists none at all and a picture lies in no folder.
     pub fn labels(&mut self) -> Result<Labels, DataError> {
         let there = match &self.archive {
             None => self.path.join(LABELS_FILE).is_file(),
             Some(archive) => archive.places.contains_key(LABELS_FILE),
         };
-        if there { self.listed_labels() } else { self.folder_labels() }
+        let listed = if there { self.listed_labels()? } else { None };
+        listed.map_or_else(|| self.folder_labels(), Ok)
     }
 
-    fn listed_labels(&mut self) -> Result<Labels, DataError> {
+    /// The classes of `dataset.json`, whose `labels` are null where the pictures have none.
+    fn listed_labels(&mut self) -> Result<Option<Labels>, DataError> {
         const FORM: &str = "it must be {\"labels\": [[\"name of a picture\", class], …]} with classes \
                             from 0 on and one for every picture";
         #[derive(Deserialize)]
@@ -172,13 +181,13 @@ impl PictureSource {
         let content = self.read(LABELS_FILE)?;
         let listed: Listed = serde_json::from_slice(&content)
             .map_err(|e| DataError::malformed(&path, e.to_string(), FORM))?;
-        let listed = listed
-            .labels
-            .ok_or_else(|| DataError::malformed(&path, "its labels are null", FORM))?;
+        let Some(listed) = listed.labels.filter(|listed| !listed.is_empty()) else {
+            return Ok(None);
+        };
         let of: HashMap<String, u32> =
             listed.into_iter().map(|(name, class)| (name.replace('\\', "/"), class)).collect();
         match self.names.iter().find(|name| !of.contains_key(*name)) {
-            None => Ok(Labels { of, classes: None }),
+            None => Ok(Some(Labels { of, classes: None })),
             Some(name) => {
                 Err(DataError::malformed(&path, format!("it has no label of {name:?}"), FORM))
             }
@@ -188,7 +197,7 @@ impl PictureSource {
     fn folder_labels(&self) -> Result<Labels, DataError> {
         let mut folders = BTreeMap::new();
         for name in &self.names {
-            let Some((folder, _)) = name.rsplit_once('/') else {
+            let Some((folder, _)) = name.split_once('/') else {
                 return Err(DataError::malformed(
                     &self.path_of(name),
                     "it lies in no folder that would be its class",
@@ -211,8 +220,8 @@ impl PictureSource {
 ///
 /// # Errors
 ///
-/// [`DataError::Io`] where a folder cannot be read, [`DataError::Invalid`] where a name is no UTF-8,
-/// [`DataError::Missing`] where there is no picture.
+/// [`DataError::Io`] where a folder cannot be read, [`DataError::Malformed`] where a folder is a link,
+/// [`DataError::Invalid`] where a name is no UTF-8, [`DataError::Missing`] where there is no picture.
 pub fn picture_names(folder: &Path) -> Result<Vec<String>, DataError> {
     let mut names = Vec::new();
     let mut rest = vec![PathBuf::new()];
@@ -221,9 +230,16 @@ pub fn picture_names(folder: &Path) -> Result<Vec<String>, DataError> {
         for entry in fs::read_dir(&inside).map_err(DataError::io(&inside, "list"))? {
             let entry = entry.map_err(DataError::io(&inside, "list"))?;
             let path = below.join(entry.file_name());
-            // Follows links to files, but not to folders: these may lead in circles.
-            if entry.file_type().map_err(DataError::io(&inside, "list"))?.is_dir() {
+            let kind = entry.file_type().map_err(DataError::io(&inside, "list"))?;
+            if kind.is_dir() {
                 rest.push(path);
+            } else if kind.is_symlink() && entry.path().is_dir() {
+                // These may lead in circles; links to files are followed.
+                return Err(DataError::malformed(
+                    &entry.path(),
+                    "it is a link to a folder, and such links are not followed",
+                    "replace it by the folder, or remove it",
+                ));
             } else if is_picture(&path) && entry.path().is_file() {
                 let parts: Option<Vec<&str>> = path.iter().map(|part| part.to_str()).collect();
                 let parts = parts.ok_or_else(|| {

@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use eps_data::photos::{TileConfig, write_tiles};
+use eps_data::picture_source::{PictureSource, picture_names};
 use eps_data::resize::lanczos;
 use eps_data::{
     DataError, DataSetReader, Import, ImportConfig, ImportReport, Provenance, Raster, Shares, Split,
@@ -353,6 +354,45 @@ fn folders_and_archives_give_the_same_images() {
 }
 
 #[test]
+fn classes_are_the_folders_at_the_top() {
+    let good = png_file(5, 5, 3, 1);
+    let names = ["train/n01/a.png", "val/b.png", "train/n02/deep/c.png"];
+    let dir = folder(&names.map(|name| (name, good.clone())));
+    let labels = |source: &Path| PictureSource::open(source).unwrap().labels().unwrap();
+    let by_top = labels(dir.path());
+    assert_eq!(by_top.classes.unwrap(), ["train", "val"]);
+    assert_eq!(names.map(|name| by_top.of[name]), [0, 1, 0]);
+    // As for a folder, so for an archive whose labels are null.
+    let archive = dir.path().join("set.zip");
+    let mut packed = names.map(|name| (name, good.as_slice())).to_vec();
+    packed.push(("dataset.json", br#"{"labels": null}"#));
+    zip_file(&archive, &packed);
+    assert_eq!(labels(&archive).of, by_top.of);
+
+    let out = dir.path().join("set.h5");
+    let open = |source: &Path, labels| Import::open(source, &out, import_config(labels)).unwrap();
+    let remedy = [&*dir.path().to_string_lossy(), "is 2; needed are 3", ".../train"];
+    expect(open(dir.path(), true).require_classes(3), &remedy);
+    expect(open(dir.path(), false).require_classes(3), &["is 0; needed are 3"]);
+    open(dir.path(), true).require_classes(2).unwrap();
+    // Numbers from 1 on are not those of a network of so many classes.
+    packed[3].1 =
+        br#"{"labels": [["train/n01/a.png", 1], ["val/b.png", 2], ["train/n02/deep/c.png", 1]]}"#;
+    zip_file(&archive, &packed);
+    expect(open(&archive, true).require_classes(2), &["is 3; needed are 2"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_to_folders_are_named() {
+    let dir = folder(&[("a/b.png", png_file(5, 5, 3, 1))]);
+    std::os::unix::fs::symlink(dir.path().join("a/b.png"), dir.path().join("a/c.png")).unwrap();
+    assert_eq!(picture_names(dir.path()).unwrap(), ["a/b.png", "a/c.png"]);
+    std::os::unix::fs::symlink(dir.path().join("a"), dir.path().join("d")).unwrap();
+    expect(picture_names(dir.path()), &["/d: ", "link to a folder", "replace it"]);
+}
+
+#[test]
 fn a_stopped_import_goes_on() {
     // More than a block of pictures, of which the last is damaged.
     let shares = import_config(false).shares;
@@ -446,13 +486,15 @@ fn bad_sources_and_labels_are_named() {
     expect(labelled(), &["a.png", "no folder", "dataset.json"]);
     for (text, problem) in [
         ("{", "EOF"),
-        (r#"{"labels": null}"#, "null"),
         (r#"{"labels": [["a.png", 0]]}"#, "b/c.png"),
+        (r#"{"labels": [["a.png", null]]}"#, "null"),
         (r#"{"labels": [["a.png", -1], ["b/c.png", 0]]}"#, "-1"),
     ] {
         fs::write(dir.path().join("dataset.json"), text).unwrap();
         expect(labelled(), &["dataset.json", problem, "classes from 0 on"]);
     }
+    fs::write(dir.path().join("dataset.json"), r#"{"labels": null}"#).unwrap();
+    expect(labelled(), &["a.png", "no folder"]);
     let nowhere = Path::new("nowhere/set.zip");
     expect(import(nowhere, &out, import_config(false), false), &["nowhere/set.zip", "check"]);
     let text = dir.path().join("dataset.json");
