@@ -150,11 +150,12 @@ impl Import {
     /// Imports the pictures and writes the data set; `progress` is called with the number of pictures of
     /// each finished block.
     ///
-    /// Where `skip_bad`, pictures that cannot be taken are left out and reported.
+    /// Where `skip_bad`, pictures that are damaged or transparent are left out and reported.
     ///
     /// # Errors
     ///
-    /// Those of reading and decoding for the first picture that cannot be taken, unless `skip_bad`;
+    /// [`DataError::Malformed`] or [`DataError::Transparent`] for the first picture that cannot be taken,
+    /// unless `skip_bad`; [`DataError::Io`] where a picture cannot be read, be it damaged or not;
     /// [`DataError::Malformed`] where another import was started; [`DataError::Invalid`] where no picture
     /// is left; those of writing. What was done stays for the next call.
     pub fn run(
@@ -227,7 +228,12 @@ impl Import {
         };
         let images: Vec<Result<Vec<u8>, DataError>> = contents.into_par_iter().map(image).collect();
         let keep = |image: Result<Vec<u8>, DataError>| match image {
-            Err(error) if skip_bad => Ok(Err(error.to_string())),
+            // What the system failed to read may be there the next time.
+            Err(error @ (DataError::Malformed { .. } | DataError::Transparent { .. }))
+                if skip_bad =>
+            {
+                Ok(Err(error.to_string()))
+            }
             image => image.map(Ok),
         };
         images.into_iter().map(keep).collect()

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -28,7 +28,7 @@ const PACK_AGAIN: &str = "the archive is damaged: pack or fetch it again";
 pub struct PictureSource {
     path: PathBuf,
     names: Vec<String>,
-    /// What is wrong with names, for files that cannot be taken whatever they hold.
+    /// What is wrong with names, for pictures that cannot be taken whatever they hold.
     bad_names: HashMap<String, &'static str>,
     archive: Option<Archive>,
 }
@@ -59,20 +59,22 @@ impl PictureSource {
     /// Those of [`picture_names`]; [`DataError::Malformed`] where a file is no ZIP archive.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         if path.is_dir() {
-            let (path, names) = (path.to_owned(), picture_names(path)?);
-            return Ok(PictureSource { path, names, bad_names: HashMap::new(), archive: None });
+            let names = picture_names(path)?;
+            let (path, bad_names) = (path.to_owned(), names_of_several_lines(&names).collect());
+            return Ok(PictureSource { path, names, bad_names, archive: None });
         }
         let file = File::open(path).map_err(DataError::io(path, "open"))?;
-        let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|error| {
-            DataError::malformed(
+        let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|error| match error {
+            ZipError::Io(error) if is_systems(&error) => DataError::io(path, "read")(error),
+            error => DataError::malformed(
                 path,
                 format!("it is no readable ZIP archive ({error})"),
                 "give a folder of pictures or a ZIP archive of them",
-            )
+            ),
         })?;
         let (mut places, mut bad_names) = (HashMap::new(), HashMap::new());
         for index in 0..zip.len() {
-            let entry = zip.by_index_raw(index).map_err(|e| damaged(path, &e))?;
+            let entry = zip.by_index_raw(index).map_err(|e| not_unpacked(path, e))?;
             let name = entry.name().to_owned();
             if entry.is_dir() || !is_picture(Path::new(&name)) {
                 // The file of labels is read by its name.
@@ -98,6 +100,7 @@ impl PictureSource {
             return Err(no_pictures(path));
         }
         names.sort();
+        bad_names.extend(names_of_several_lines(&names));
         let archive = Some(Archive { zip, places });
         Ok(PictureSource { path: path.to_owned(), names, bad_names, archive })
     }
@@ -121,7 +124,7 @@ impl PictureSource {
     pub fn read(&mut self, name: &str) -> Result<Vec<u8>, DataError> {
         let path = self.path_of(name);
         if let Some(problem) = self.bad_names.get(name) {
-            return Err(DataError::malformed(&path, *problem, "rename it in the archive"));
+            return Err(DataError::malformed(&path, *problem, "rename it"));
         }
         let mut content = Vec::new();
         let read = match &mut self.archive {
@@ -131,13 +134,12 @@ impl PictureSource {
             }
             Some(Archive { zip, places }) => {
                 let index = places.get(name).copied().unwrap_or(usize::MAX);
-                let entry = zip.by_index(index).map_err(|e| damaged(&path, &e))?;
+                let entry = zip.by_index(index).map_err(|e| not_unpacked(&path, e))?;
                 entry.take(LARGEST + 1).read_to_end(&mut content)
             }
         };
         read.map_err(|error| match self.archive {
-            // A checksum that fails is an error of reading.
-            Some(_) => damaged(&path, &ZipError::Io(error)),
+            Some(_) => not_unpacked(&path, ZipError::Io(error)),
             None => DataError::io(&path, "read")(error),
         })?;
         if content.len() as u64 > LARGEST {
@@ -268,6 +270,12 @@ fn is_picture(path: &Path) -> bool {
     !hidden && known.iter().any(|known| known.eq_ignore_ascii_case(ending))
 }
 
+/// Names that a data set's list of files, a line each, cannot hold.
+fn names_of_several_lines(names: &[String]) -> impl Iterator<Item = (String, &'static str)> {
+    let bad = names.iter().filter(|name| name.contains(['\n', '\t']));
+    bad.map(|name| (name.clone(), "its name has a tab or an end of line"))
+}
+
 fn no_pictures(path: &Path) -> DataError {
     DataError::Missing {
         path: path.join("*.png"),
@@ -275,6 +283,35 @@ fn no_pictures(path: &Path) -> DataError {
     }
 }
 
-fn damaged(path: &Path, error: &ZipError) -> DataError {
-    DataError::malformed(path, format!("it cannot be unpacked ({error})"), PACK_AGAIN)
+/// Why a file of an archive was not unpacked: it is damaged, or the system failed.
+fn not_unpacked(path: &Path, error: ZipError) -> DataError {
+    match error {
+        ZipError::Io(error) if is_systems(&error) => DataError::io(path, "read")(error),
+        error => DataError::malformed(path, format!("it cannot be unpacked ({error})"), PACK_AGAIN),
+    }
+}
+
+/// Whether an error of reading is the system's, of the disk for example.
+///
+/// Checksums and decompression that fail, and ends that come early, are errors of reading without a number
+/// of the system; it refuses places that cannot be as invalid.
+fn is_systems(error: &io::Error) -> bool {
+    error.raw_os_error().is_some() && error.kind() != io::ErrorKind::InvalidInput
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_fails_is_no_damaged_picture() {
+        let not_unpacked = |error| not_unpacked(Path::new("a.zip/b.png"), ZipError::Io(error));
+        // EIO on every Unix.
+        let disk = not_unpacked(io::Error::from_raw_os_error(5));
+        assert!(matches!(disk, DataError::Io { .. }), "{disk}");
+        for error in [io::ErrorKind::UnexpectedEof.into(), io::Error::other("Invalid checksum")] {
+            let damage = not_unpacked(error);
+            assert!(matches!(damage, DataError::Malformed { .. }), "{damage}");
+        }
+    }
 }

@@ -422,6 +422,22 @@ fn a_stopped_import_goes_on() {
 }
 
 #[test]
+fn what_the_system_cannot_read_is_not_left_out() {
+    let good = png_file(3, 3, 3, 1);
+    let dir = folder(&[("a.png", good.clone()), ("b.png", good.clone()), ("c.png", vec![])]);
+    let out = dir.path().join("set.h5");
+    let open = || Import::open(dir.path(), &out, import_config(false)).unwrap();
+    let stopped = open();
+    fs::remove_file(dir.path().join("b.png")).unwrap();
+    let error = stopped.run(true, provenance(), &|_| ()).unwrap_err();
+    assert!(matches!(error, DataError::Io { .. }), "{error}");
+    fs::write(dir.path().join("b.png"), good).unwrap();
+    let report = open().run(true, provenance(), &|_| ()).unwrap();
+    assert_eq!(report.skipped.len(), 1, "{report:?}");
+    assert_eq!(images(&out).len(), 2);
+}
+
+#[test]
 fn images_can_be_grey() {
     let dir = tempfile::tempdir().unwrap();
     let pictures = dir.path().join("pictures");
@@ -445,13 +461,14 @@ fn bad_files_are_named_or_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let archive = dir.path().join("bad.zip");
     let out = dir.path().join("set.h5");
-    let files: [(&str, &[u8]); 8] = [
+    let files: [(&str, &[u8]); 9] = [
         ("good.png", &good),
         ("good2.png", &good),
         ("cut.png", &good[..40]),
         ("deep.png", &deep),
         ("empty.png", b""),
         ("../../out.png", &good),
+        ("tab\t.png", &good),
         ("twice.png", &good),
         ("twice.png", &good),
     ];
@@ -463,6 +480,7 @@ fn bad_files_are_named_or_left_out() {
         ("deep.png", "16 bits"),
         ("empty.png", "empty"),
         ("../../out.png", "out of the archive"),
+        ("tab\t.png", "tab"),
         ("twice.png", "twice"),
     ] {
         assert!(skipped[name].contains(reason) && skipped[name].contains(name), "{skipped:?}");
@@ -472,7 +490,7 @@ fn bad_files_are_named_or_left_out() {
         let _ = fs::remove_dir_all(dir.path().join("set.h5.part"));
         expect(import(&archive, &out, import_config(false), false), &["bad.zip", name, reason]);
     }
-    assert_eq!(skipped.len(), 5);
+    assert_eq!(skipped.len(), 6);
     let kept: BTreeSet<String> = images(&out).into_keys().collect();
     assert_eq!(kept, ["good.png", "good2.png"].map(str::to_owned).into());
 }

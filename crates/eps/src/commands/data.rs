@@ -111,7 +111,7 @@ struct ImportFlags {
     /// The seed by which pictures are shared out to the splits
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     seed: u64,
-    /// Leave out pictures that cannot be read, and list them in the end
+    /// Leave out pictures that are damaged or transparent, and list them in the end
     #[arg(long)]
     skip_bad: bool,
     #[command(flatten)]
@@ -131,7 +131,7 @@ impl ImportFlags {
         let bar = bar(import.len() as u64, "importing", "pictures");
         let report = import
             .run(self.skip_bad, self.origin.of(&self.out), &|count| bar.inc(count as u64))
-            .context("the import stopped (--skip-bad leaves out pictures that cannot be read)");
+            .context("the import stopped (--skip-bad leaves out damaged and transparent pictures)");
         bar.finish_and_clear();
         let report = report?;
         if report.resumed > 0 {
