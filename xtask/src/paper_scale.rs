@@ -69,6 +69,8 @@ pub(crate) struct Request<'a> {
     pub(crate) weights: Option<&'a Path>,
     /// The folder or zip of pictures.
     pub(crate) data: Option<&'a Path>,
+    /// Whether pictures that cannot be taken are left out.
+    pub(crate) skip_bad: bool,
     /// Where networks run.
     pub(crate) device: &'a str,
     /// Only print what would be done, and what it would cost.
@@ -195,6 +197,7 @@ impl Scale {
                     Some(_) if request.check => stage.and(["--labels"]),
                     Some(number) => stage.and(["--labels", "--classes", &number.to_string()]),
                 };
+                let stage = if request.skip_bad { stage.and(["--skip-bad"]) } else { stage };
                 stages.push(stage.making(data.clone()));
                 recipes.push(Recipe { name: PRIOR.to_owned(), start: None });
                 data.into_os_string()
@@ -282,7 +285,16 @@ mod tests {
 
     fn request(check: bool) -> Request<'static> {
         let out = PathBuf::from("out");
-        Request { weights: None, data: None, device: "cpu", dry_run: false, check, tasks: &[], out }
+        Request {
+            weights: None,
+            data: None,
+            skip_bad: false,
+            device: "cpu",
+            dry_run: false,
+            check,
+            tasks: &[],
+            out,
+        }
     }
 
     #[test]
@@ -317,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_must_have_the_classes_of_the_network() {
+    fn the_import_gets_its_flags() {
         let weights_and_data = |check| Request {
             weights: Some(Path::new("net.pkl")),
             data: Some(Path::new("pictures")),
@@ -328,6 +340,9 @@ mod tests {
         assert!(import(IMAGENET_64, false).ends_with("--labels --classes 1000"));
         assert!(import(IMAGENET_64, true).ends_with("--labels"));
         assert!(import(FFHQ_64, false).ends_with("--size 64"));
+        let skipping = Request { skip_bad: true, ..request(true) };
+        let stages = FFHQ_64.plan(&skipping, vec![]).unwrap();
+        assert!(stages[1].line().ends_with("--size 64 --skip-bad"));
     }
 
     #[test]

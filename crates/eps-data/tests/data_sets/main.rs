@@ -145,6 +145,26 @@ fn every_truncation_of_a_picture_is_noticed() {
 }
 
 #[test]
+fn no_subsampling_ends_the_program() {
+    let jpegs = golden().decoded.into_iter().filter(|decoded| decoded.name == "rgb.jpg");
+    for Decoded { file, .. } in jpegs {
+        let frame = file.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+        // Marker, length, precision, height, width, number of components; three bytes each.
+        let sampling = [0, 1, 2].map(|component| frame + 10 + 3 * component + 1);
+        for code in 0..5_usize.pow(4) {
+            let [luma_h, luma_v, other_h, other_v] =
+                [0, 1, 2, 3].map(|digit| (code / 5_usize.pow(digit) % 5) as u8);
+            let mut changed = file.clone();
+            changed[sampling[0]] = luma_h << 4 | luma_v;
+            changed[sampling[1]] = other_h << 4 | other_v;
+            let _ = Raster::decode(Path::new("a.jpg"), &changed);
+            changed[sampling[2]] = other_h << 4 | other_v;
+            let _ = Raster::decode(Path::new("a.jpg"), &changed);
+        }
+    }
+}
+
+#[test]
 fn pictures_of_other_kinds_are_refused_by_name() {
     let decode = |content: &[u8]| Raster::decode(Path::new("a.png"), content);
     let deep = encode(2, 2, 3, png::BitDepth::Sixteen, &[7; 24]);
