@@ -25,8 +25,9 @@ pub(crate) struct Scale {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
-    /// From the user: the weights of this published network, and pictures with or without classes.
-    User { architecture: &'static str, labels: bool },
+    /// From the user: the weights of this published network, and pictures, of its classes where it has
+    /// any.
+    User { architecture: &'static str, classes: Option<u32> },
     /// The photographs that `cargo xtask fetch` brings, and a prior that is trained on them.
     Photos,
 }
@@ -35,14 +36,14 @@ enum Source {
 pub(crate) const FFHQ_64: Scale = Scale {
     name: "ffhq-64",
     recipes: "data/paper/ffhq-64",
-    source: Source::User { architecture: "edm-ffhq-64x64-uncond-vp", labels: false },
+    source: Source::User { architecture: "edm-ffhq-64x64-uncond-vp", classes: None },
 };
 
 /// EDM's network for ImageNet at 64×64.
 pub(crate) const IMAGENET_64: Scale = Scale {
     name: "imagenet-64",
     recipes: "data/paper/imagenet-64",
-    source: Source::User { architecture: "edm-imagenet-64x64-cond-adm", labels: true },
+    source: Source::User { architecture: "edm-imagenet-64x64-cond-adm", classes: Some(1000) },
 };
 
 /// Photographs at 64×64.
@@ -68,6 +69,8 @@ pub(crate) struct Request<'a> {
     pub(crate) weights: Option<&'a Path>,
     /// The folder or zip of pictures.
     pub(crate) data: Option<&'a Path>,
+    /// Whether pictures that cannot be taken are left out.
+    pub(crate) skip_bad: bool,
     /// Where networks run.
     pub(crate) device: &'a str,
     /// Only print what would be done, and what it would cost.
@@ -173,7 +176,7 @@ impl Scale {
         let mut stages = Vec::new();
         let data = match self.source {
             Source::Photos => OsString::from(self.name),
-            Source::User { architecture, labels } => {
+            Source::User { architecture, classes } => {
                 stages.push(prior(architecture, request, &networks)?);
                 ensure!(
                     request.data.is_some() || request.check || request.dry_run,
@@ -188,7 +191,13 @@ impl Scale {
                     "--size".into(),
                     SIZE.into(),
                 ]);
-                let stage = if labels { stage.and(["--labels"]) } else { stage };
+                let stage = match classes {
+                    None => stage,
+                    // A check has pictures of any classes.
+                    Some(_) if request.check => stage.and(["--labels"]),
+                    Some(number) => stage.and(["--labels", "--classes", &number.to_string()]),
+                };
+                let stage = if request.skip_bad { stage.and(["--skip-bad"]) } else { stage };
                 stages.push(stage.making(data.clone()));
                 recipes.push(Recipe { name: PRIOR.to_owned(), start: None });
                 data.into_os_string()
@@ -259,7 +268,7 @@ fn prior(architecture: &str, request: &Request<'_>, networks: &Path) -> Result<S
 /// Pictures for a check: one picture of the repository under many names, in two classes.
 fn check_pictures(folder: &Path, source: Source) -> Result<()> {
     let picture = root().join("docs/restorations.png");
-    let labels = matches!(source, Source::User { labels: true, .. });
+    let labels = matches!(source, Source::User { classes: Some(_), .. });
     for index in 0..CHECK_PICTURES {
         let class = if labels { format!("class-{}", index % 2) } else { String::new() };
         let folder = folder.join(class);
@@ -276,7 +285,16 @@ mod tests {
 
     fn request(check: bool) -> Request<'static> {
         let out = PathBuf::from("out");
-        Request { weights: None, data: None, device: "cpu", dry_run: false, check, tasks: &[], out }
+        Request {
+            weights: None,
+            data: None,
+            skip_bad: false,
+            device: "cpu",
+            dry_run: false,
+            check,
+            tasks: &[],
+            out,
+        }
     }
 
     #[test]
@@ -308,6 +326,23 @@ mod tests {
             }
             assert!(lines[13].starts_with("eps experiment main --profile smoke --dataset out/"));
         }
+    }
+
+    #[test]
+    fn the_import_gets_its_flags() {
+        let weights_and_data = |check| Request {
+            weights: Some(Path::new("net.pkl")),
+            data: Some(Path::new("pictures")),
+            ..request(check)
+        };
+        let import =
+            |scale: Scale, check| scale.plan(&weights_and_data(check), vec![]).unwrap()[1].line();
+        assert!(import(IMAGENET_64, false).ends_with("--labels --classes 1000"));
+        assert!(import(IMAGENET_64, true).ends_with("--labels"));
+        assert!(import(FFHQ_64, false).ends_with("--size 64"));
+        let skipping = Request { skip_bad: true, ..request(true) };
+        let stages = FFHQ_64.plan(&skipping, vec![]).unwrap();
+        assert!(stages[1].line().ends_with("--size 64 --skip-bad"));
     }
 
     #[test]

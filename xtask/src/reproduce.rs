@@ -66,6 +66,9 @@ pub(crate) struct Options {
     /// A folder or zip of pictures (profiles ffhq-64 and imagenet-64).
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
+    /// Leave out pictures that are damaged or transparent (profiles ffhq-64 and imagenet-64).
+    #[arg(long)]
+    skip_bad: bool,
     /// Print the plan with its memory and time instead of following it (profiles ffhq-64, imagenet-64 and
     /// photos-64).
     #[arg(long)]
@@ -136,6 +139,7 @@ impl Options {
             from_scratch: false,
             weights: None,
             data: None,
+            skip_bad: false,
             dry_run: false,
             check: false,
             tasks: vec![],
@@ -175,6 +179,7 @@ impl Options {
         scale.reproduce(&Request {
             weights: weights.as_deref(),
             data: data.as_deref(),
+            skip_bad: self.skip_bad,
             device: &self.device,
             dry_run: self.dry_run,
             check: self.check,
@@ -192,10 +197,11 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
     ensure!(
         options.weights.is_none()
             && options.data.is_none()
+            && !options.skip_bad
             && !options.dry_run
             && !options.check
             && options.tasks.is_empty(),
-        "--weights, --data, --dry-run, --check and --tasks belong to the profiles ffhq-64, imagenet-64 and photos-64"
+        "--weights, --data, --skip-bad, --dry-run, --check and --tasks belong to the profiles ffhq-64, imagenet-64 and photos-64"
     );
     let is_oracle = options.experiment == ORACLE;
     ensure!(

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::atomic::write_atomically;
 use crate::data_set::{DataSetWriter, Source};
 use crate::digest::sha256;
-use crate::picture_source::PictureSource;
+use crate::picture_source::{LABELS_FILE, PictureSource};
 use crate::resize::lanczos;
 use crate::{DataError, Provenance, Raster, Shares, Split};
 
@@ -124,14 +124,38 @@ impl Import {
         self.entries.len()
     }
 
-    /// Imports the pictures and writes the data set; `progress` is called with the number of pictures of
-    /// each finished block.
+    /// Refuses pictures of another number of classes than `needed`, that of a network.
     ///
-    /// Where `skip_bad`, pictures that cannot be taken are left out and reported.
+    /// The number is one more than the largest class, and 0 where classes are not imported.
     ///
     /// # Errors
     ///
-    /// Those of reading and decoding for the first picture that cannot be taken, unless `skip_bad`;
+    /// [`DataError::Invalid`] with both numbers.
+    pub fn require_classes(&self, needed: usize) -> Result<(), DataError> {
+        let largest = self.entries.iter().filter_map(|entry| entry.class).max();
+        let found = largest.map_or(0, |class| class as usize + 1);
+        if found == needed {
+            return Ok(());
+        }
+        Err(DataError::invalid(
+            format!("the number of classes in {}", self.source.path().display()),
+            found,
+            format!(
+                "needed are {needed}: give the folder in which every folder is a class, such as .../train, \
+                 or a {LABELS_FILE} with the network's classes"
+            ),
+        ))
+    }
+
+    /// Imports the pictures and writes the data set; `progress` is called with the number of pictures of
+    /// each finished block.
+    ///
+    /// Where `skip_bad`, pictures that are damaged or transparent are left out and reported.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Malformed`] or [`DataError::Transparent`] for the first picture that cannot be taken,
+    /// unless `skip_bad`; [`DataError::Io`] where a picture cannot be read, be it damaged or not;
     /// [`DataError::Malformed`] where another import was started; [`DataError::Invalid`] where no picture
     /// is left; those of writing. What was done stays for the next call.
     pub fn run(
@@ -204,7 +228,12 @@ impl Import {
         };
         let images: Vec<Result<Vec<u8>, DataError>> = contents.into_par_iter().map(image).collect();
         let keep = |image: Result<Vec<u8>, DataError>| match image {
-            Err(error) if skip_bad => Ok(Err(error.to_string())),
+            // What the system failed to read may be there the next time.
+            Err(error @ (DataError::Malformed { .. } | DataError::Transparent { .. }))
+                if skip_bad =>
+            {
+                Ok(Err(error.to_string()))
+            }
             image => image.map(Ok),
         };
         images.into_iter().map(keep).collect()

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -28,7 +28,7 @@ const PACK_AGAIN: &str = "the archive is damaged: pack or fetch it again";
 pub struct PictureSource {
     path: PathBuf,
     names: Vec<String>,
-    /// What is wrong with names, for files that cannot be taken whatever they hold.
+    /// What is wrong with names, for pictures that cannot be taken whatever they hold.
     bad_names: HashMap<String, &'static str>,
     archive: Option<Archive>,
 }
@@ -56,24 +56,25 @@ impl PictureSource {
     ///
     /// # Errors
     ///
-    /// [`DataError::Io`] where the source cannot be read, [`DataError::Malformed`] where a file is no ZIP
-    /// archive, [`DataError::Missing`] where there is no picture.
+    /// Those of [`picture_names`]; [`DataError::Malformed`] where a file is no ZIP archive.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         if path.is_dir() {
-            let (path, names) = (path.to_owned(), picture_names(path)?);
-            return Ok(PictureSource { path, names, bad_names: HashMap::new(), archive: None });
+            let names = picture_names(path)?;
+            let (path, bad_names) = (path.to_owned(), names_of_several_lines(&names).collect());
+            return Ok(PictureSource { path, names, bad_names, archive: None });
         }
         let file = File::open(path).map_err(DataError::io(path, "open"))?;
-        let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|error| {
-            DataError::malformed(
+        let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|error| match error {
+            ZipError::Io(error) if is_systems(&error) => DataError::io(path, "read")(error),
+            error => DataError::malformed(
                 path,
                 format!("it is no readable ZIP archive ({error})"),
                 "give a folder of pictures or a ZIP archive of them",
-            )
+            ),
         })?;
         let (mut places, mut bad_names) = (HashMap::new(), HashMap::new());
         for index in 0..zip.len() {
-            let entry = zip.by_index_raw(index).map_err(|e| damaged(path, &e))?;
+            let entry = zip.by_index_raw(index).map_err(|e| not_unpacked(path, e))?;
             let name = entry.name().to_owned();
             if entry.is_dir() || !is_picture(Path::new(&name)) {
                 // The file of labels is read by its name.
@@ -99,6 +100,7 @@ impl PictureSource {
             return Err(no_pictures(path));
         }
         names.sort();
+        bad_names.extend(names_of_several_lines(&names));
         let archive = Some(Archive { zip, places });
         Ok(PictureSource { path: path.to_owned(), names, bad_names, archive })
     }
@@ -122,7 +124,7 @@ impl PictureSource {
     pub fn read(&mut self, name: &str) -> Result<Vec<u8>, DataError> {
         let path = self.path_of(name);
         if let Some(problem) = self.bad_names.get(name) {
-            return Err(DataError::malformed(&path, *problem, "rename it in the archive"));
+            return Err(DataError::malformed(&path, *problem, "rename it"));
         }
         let mut content = Vec::new();
         let read = match &mut self.archive {
@@ -132,13 +134,12 @@ impl PictureSource {
             }
             Some(Archive { zip, places }) => {
                 let index = places.get(name).copied().unwrap_or(usize::MAX);
-                let entry = zip.by_index(index).map_err(|e| damaged(&path, &e))?;
+                let entry = zip.by_index(index).map_err(|e| not_unpacked(&path, e))?;
                 entry.take(LARGEST + 1).read_to_end(&mut content)
             }
         };
         read.map_err(|error| match self.archive {
-            // A checksum that fails is an error of reading.
-            Some(_) => damaged(&path, &ZipError::Io(error)),
+            Some(_) => not_unpacked(&path, ZipError::Io(error)),
             None => DataError::io(&path, "read")(error),
         })?;
         if content.len() as u64 > LARGEST {
@@ -147,21 +148,31 @@ impl PictureSource {
         Ok(content)
     }
 
-    /// The classes of all pictures: those of `dataset.json` where there is one, otherwise the folders.
+    /// The path of the folder or the archive.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The classes of all pictures: those of `dataset.json` where it lists any, otherwise the folders at
+    /// the top of the source, in order of their names.
+    ///
+    /// These are the numbers that EDM's `dataset_tool.py` gives.
     ///
     /// # Errors
     ///
-    /// [`DataError::Malformed`] where `dataset.json` is not as it should be or has no class for a
-    /// picture, or where without it a picture lies in no folder.
+    /// [`DataError::Malformed`] where `dataset.json` is not as it should be or lists no class for a
+    /// picture, or where it lists none at all and a picture lies in no folder.
     pub fn labels(&mut self) -> Result<Labels, DataError> {
         let there = match &self.archive {
             None => self.path.join(LABELS_FILE).is_file(),
             Some(archive) => archive.places.contains_key(LABELS_FILE),
         };
-        if there { self.listed_labels() } else { self.folder_labels() }
+        let listed = if there { self.listed_labels()? } else { None };
+        listed.map_or_else(|| self.folder_labels(), Ok)
     }
 
-    fn listed_labels(&mut self) -> Result<Labels, DataError> {
+    /// The classes of `dataset.json`, whose `labels` are null where the pictures have none.
+    fn listed_labels(&mut self) -> Result<Option<Labels>, DataError> {
         const FORM: &str = "it must be {\"labels\": [[\"name of a picture\", class], …]} with classes \
                             from 0 on and one for every picture";
         #[derive(Deserialize)]
@@ -172,13 +183,13 @@ impl PictureSource {
         let content = self.read(LABELS_FILE)?;
         let listed: Listed = serde_json::from_slice(&content)
             .map_err(|e| DataError::malformed(&path, e.to_string(), FORM))?;
-        let listed = listed
-            .labels
-            .ok_or_else(|| DataError::malformed(&path, "its labels are null", FORM))?;
+        let Some(listed) = listed.labels.filter(|listed| !listed.is_empty()) else {
+            return Ok(None);
+        };
         let of: HashMap<String, u32> =
             listed.into_iter().map(|(name, class)| (name.replace('\\', "/"), class)).collect();
         match self.names.iter().find(|name| !of.contains_key(*name)) {
-            None => Ok(Labels { of, classes: None }),
+            None => Ok(Some(Labels { of, classes: None })),
             Some(name) => {
                 Err(DataError::malformed(&path, format!("it has no label of {name:?}"), FORM))
             }
@@ -188,7 +199,7 @@ impl PictureSource {
     fn folder_labels(&self) -> Result<Labels, DataError> {
         let mut folders = BTreeMap::new();
         for name in &self.names {
-            let Some((folder, _)) = name.rsplit_once('/') else {
+            let Some((folder, _)) = name.split_once('/') else {
                 return Err(DataError::malformed(
                     &self.path_of(name),
                     "it lies in no folder that would be its class",
@@ -211,8 +222,8 @@ impl PictureSource {
 ///
 /// # Errors
 ///
-/// [`DataError::Io`] where a folder cannot be read, [`DataError::Invalid`] where a name is no UTF-8,
-/// [`DataError::Missing`] where there is no picture.
+/// [`DataError::Io`] where a folder cannot be read, [`DataError::Malformed`] where a folder is a link,
+/// [`DataError::Invalid`] where a name is no UTF-8, [`DataError::Missing`] where there is no picture.
 pub fn picture_names(folder: &Path) -> Result<Vec<String>, DataError> {
     let mut names = Vec::new();
     let mut rest = vec![PathBuf::new()];
@@ -221,9 +232,16 @@ pub fn picture_names(folder: &Path) -> Result<Vec<String>, DataError> {
         for entry in fs::read_dir(&inside).map_err(DataError::io(&inside, "list"))? {
             let entry = entry.map_err(DataError::io(&inside, "list"))?;
             let path = below.join(entry.file_name());
-            // Follows links to files, but not to folders: these may lead in circles.
-            if entry.file_type().map_err(DataError::io(&inside, "list"))?.is_dir() {
+            let kind = entry.file_type().map_err(DataError::io(&inside, "list"))?;
+            if kind.is_dir() {
                 rest.push(path);
+            } else if kind.is_symlink() && entry.path().is_dir() {
+                // These may lead in circles; links to files are followed.
+                return Err(DataError::malformed(
+                    &entry.path(),
+                    "it is a link to a folder, and such links are not followed",
+                    "replace it by the folder, or remove it",
+                ));
             } else if is_picture(&path) && entry.path().is_file() {
                 let parts: Option<Vec<&str>> = path.iter().map(|part| part.to_str()).collect();
                 let parts = parts.ok_or_else(|| {
@@ -252,6 +270,12 @@ fn is_picture(path: &Path) -> bool {
     !hidden && known.iter().any(|known| known.eq_ignore_ascii_case(ending))
 }
 
+/// Names that a data set's list of files, a line each, cannot hold.
+fn names_of_several_lines(names: &[String]) -> impl Iterator<Item = (String, &'static str)> {
+    let bad = names.iter().filter(|name| name.contains(['\n', '\t']));
+    bad.map(|name| (name.clone(), "its name has a tab or an end of line"))
+}
+
 fn no_pictures(path: &Path) -> DataError {
     DataError::Missing {
         path: path.join("*.png"),
@@ -259,6 +283,35 @@ fn no_pictures(path: &Path) -> DataError {
     }
 }
 
-fn damaged(path: &Path, error: &ZipError) -> DataError {
-    DataError::malformed(path, format!("it cannot be unpacked ({error})"), PACK_AGAIN)
+/// Why a file of an archive was not unpacked: it is damaged, or the system failed.
+fn not_unpacked(path: &Path, error: ZipError) -> DataError {
+    match error {
+        ZipError::Io(error) if is_systems(&error) => DataError::io(path, "read")(error),
+        error => DataError::malformed(path, format!("it cannot be unpacked ({error})"), PACK_AGAIN),
+    }
+}
+
+/// Whether an error of reading is the system's, of the disk for example.
+///
+/// Checksums and decompression that fail, and ends that come early, are errors of reading without a number
+/// of the system; it refuses places that cannot be as invalid.
+fn is_systems(error: &io::Error) -> bool {
+    error.raw_os_error().is_some() && error.kind() != io::ErrorKind::InvalidInput
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_fails_is_no_damaged_picture() {
+        let not_unpacked = |error| not_unpacked(Path::new("a.zip/b.png"), ZipError::Io(error));
+        // EIO on every Unix.
+        let disk = not_unpacked(io::Error::from_raw_os_error(5));
+        assert!(matches!(disk, DataError::Io { .. }), "{disk}");
+        for error in [io::ErrorKind::UnexpectedEof.into(), io::Error::other("Invalid checksum")] {
+            let damage = not_unpacked(error);
+            assert!(matches!(damage, DataError::Malformed { .. }), "{damage}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Pictures of 8 bits as PNG, JPEG and WebP files hold them, of any size.
 
 use std::io::Cursor;
+use std::panic::catch_unwind;
 use std::path::Path;
 
 use eps_math::Shape;
@@ -61,7 +62,7 @@ impl Raster {
     /// bits a channel or is animated; [`DataError::Transparent`] where it is transparent somewhere.
     pub fn decode(path: &Path, content: &[u8]) -> Result<Self, DataError> {
         let webp = content.starts_with(b"RIFF") && content.get(8..12) == Some(b"WEBP");
-        let raster = match content {
+        let decode = || match content {
             [] => Err(DataError::malformed(path, "the file is empty", EXPORT_AGAIN)),
             _ if content.starts_with(PNG) => decode_png(path, content),
             _ if content.starts_with(JPEG) => decode_jpeg(path, content),
@@ -71,7 +72,16 @@ impl Raster {
                 format!("it starts with {:02x?}", &content[..content.len().min(8)]),
                 "give PNG, JPEG or WebP pictures",
             )),
-        }?;
+        };
+        // zune-jpeg asserts what rare or damaged files do not keep, of their subsampling for example. One
+        // picture of a million must not end an import, and nothing that a decoder changes is left.
+        let raster = catch_unwind(decode).unwrap_or_else(|_| {
+            Err(DataError::malformed(
+                path,
+                "its decoder panicked",
+                "the file is damaged or of a rare kind: export it again, as a PNG for example",
+            ))
+        })?;
         if raster.bytes.is_empty() {
             return Err(DataError::malformed(path, "the picture has no pixels", EXPORT_AGAIN));
         }

@@ -403,7 +403,9 @@ fn a_data_set_is_imported_shown_trained_on_and_measured() {
     std::fs::write(folder.path("pictures/bad.png"), "no picture").unwrap();
     let import = "data import pictures set.h5 --size 16 --labels --split 50:25:25 --licence CC0";
     std::fs::rename(folder.path("pictures/bad.png"), folder.path("pictures/bee/bad.png")).unwrap();
-    let output = folder.eps(import);
+    folder.fails(&format!("{import} --classes 3"), 1, &["is 2; needed are 3", "train"]);
+    assert!(!folder.path("set.h5.part").exists());
+    let output = folder.eps(&format!("{import} --classes 2"));
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(error.contains("bad.png") && error.contains("--skip-bad"), "{error}");
     let said = folder.succeeds(&format!("{import} --skip-bad"));

@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use eps_data::photos::{TileConfig, write_tiles};
+use eps_data::picture_source::{PictureSource, picture_names};
 use eps_data::resize::lanczos;
 use eps_data::{
     DataError, DataSetReader, Import, ImportConfig, ImportReport, Provenance, Raster, Shares, Split,
@@ -139,6 +140,26 @@ fn every_truncation_of_a_picture_is_noticed() {
             let result = Raster::decode(Path::new(&name), &whole[..length]);
             assert!(result.is_err(), "{name} cut to {length} of {} bytes", whole.len());
             expect(result, &[&name]);
+        }
+    }
+}
+
+#[test]
+fn no_subsampling_ends_the_program() {
+    let jpegs = golden().decoded.into_iter().filter(|decoded| decoded.name == "rgb.jpg");
+    for Decoded { file, .. } in jpegs {
+        let frame = file.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+        // Marker, length, precision, height, width, number of components; three bytes each.
+        let sampling = [0, 1, 2].map(|component| frame + 10 + 3 * component + 1);
+        for code in 0..5_usize.pow(4) {
+            let [luma_h, luma_v, other_h, other_v] =
+                [0, 1, 2, 3].map(|digit| (code / 5_usize.pow(digit) % 5) as u8);
+            let mut changed = file.clone();
+            changed[sampling[0]] = luma_h << 4 | luma_v;
+            changed[sampling[1]] = other_h << 4 | other_v;
+            let _ = Raster::decode(Path::new("a.jpg"), &changed);
+            changed[sampling[2]] = other_h << 4 | other_v;
+            let _ = Raster::decode(Path::new("a.jpg"), &changed);
         }
     }
 }
@@ -353,6 +374,45 @@ fn folders_and_archives_give_the_same_images() {
 }
 
 #[test]
+fn classes_are_the_folders_at_the_top() {
+    let good = png_file(5, 5, 3, 1);
+    let names = ["train/n01/a.png", "val/b.png", "train/n02/deep/c.png"];
+    let dir = folder(&names.map(|name| (name, good.clone())));
+    let labels = |source: &Path| PictureSource::open(source).unwrap().labels().unwrap();
+    let by_top = labels(dir.path());
+    assert_eq!(by_top.classes.unwrap(), ["train", "val"]);
+    assert_eq!(names.map(|name| by_top.of[name]), [0, 1, 0]);
+    // As for a folder, so for an archive whose labels are null.
+    let archive = dir.path().join("set.zip");
+    let mut packed = names.map(|name| (name, good.as_slice())).to_vec();
+    packed.push(("dataset.json", br#"{"labels": null}"#));
+    zip_file(&archive, &packed);
+    assert_eq!(labels(&archive).of, by_top.of);
+
+    let out = dir.path().join("set.h5");
+    let open = |source: &Path, labels| Import::open(source, &out, import_config(labels)).unwrap();
+    let remedy = [&*dir.path().to_string_lossy(), "is 2; needed are 3", ".../train"];
+    expect(open(dir.path(), true).require_classes(3), &remedy);
+    expect(open(dir.path(), false).require_classes(3), &["is 0; needed are 3"]);
+    open(dir.path(), true).require_classes(2).unwrap();
+    // Numbers from 1 on are not those of a network of so many classes.
+    packed[3].1 =
+        br#"{"labels": [["train/n01/a.png", 1], ["val/b.png", 2], ["train/n02/deep/c.png", 1]]}"#;
+    zip_file(&archive, &packed);
+    expect(open(&archive, true).require_classes(2), &["is 3; needed are 2"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_to_folders_are_named() {
+    let dir = folder(&[("a/b.png", png_file(5, 5, 3, 1))]);
+    std::os::unix::fs::symlink(dir.path().join("a/b.png"), dir.path().join("a/c.png")).unwrap();
+    assert_eq!(picture_names(dir.path()).unwrap(), ["a/b.png", "a/c.png"]);
+    std::os::unix::fs::symlink(dir.path().join("a"), dir.path().join("d")).unwrap();
+    expect(picture_names(dir.path()), &["/d: ", "link to a folder", "replace it"]);
+}
+
+#[test]
 fn a_stopped_import_goes_on() {
     // More than a block of pictures, of which the last is damaged.
     let shares = import_config(false).shares;
@@ -382,6 +442,22 @@ fn a_stopped_import_goes_on() {
 }
 
 #[test]
+fn what_the_system_cannot_read_is_not_left_out() {
+    let good = png_file(3, 3, 3, 1);
+    let dir = folder(&[("a.png", good.clone()), ("b.png", good.clone()), ("c.png", vec![])]);
+    let out = dir.path().join("set.h5");
+    let open = || Import::open(dir.path(), &out, import_config(false)).unwrap();
+    let stopped = open();
+    fs::remove_file(dir.path().join("b.png")).unwrap();
+    let error = stopped.run(true, provenance(), &|_| ()).unwrap_err();
+    assert!(matches!(error, DataError::Io { .. }), "{error}");
+    fs::write(dir.path().join("b.png"), good).unwrap();
+    let report = open().run(true, provenance(), &|_| ()).unwrap();
+    assert_eq!(report.skipped.len(), 1, "{report:?}");
+    assert_eq!(images(&out).len(), 2);
+}
+
+#[test]
 fn images_can_be_grey() {
     let dir = tempfile::tempdir().unwrap();
     let pictures = dir.path().join("pictures");
@@ -405,13 +481,14 @@ fn bad_files_are_named_or_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let archive = dir.path().join("bad.zip");
     let out = dir.path().join("set.h5");
-    let files: [(&str, &[u8]); 8] = [
+    let files: [(&str, &[u8]); 9] = [
         ("good.png", &good),
         ("good2.png", &good),
         ("cut.png", &good[..40]),
         ("deep.png", &deep),
         ("empty.png", b""),
         ("../../out.png", &good),
+        ("tab\t.png", &good),
         ("twice.png", &good),
         ("twice.png", &good),
     ];
@@ -423,6 +500,7 @@ fn bad_files_are_named_or_left_out() {
         ("deep.png", "16 bits"),
         ("empty.png", "empty"),
         ("../../out.png", "out of the archive"),
+        ("tab\t.png", "tab"),
         ("twice.png", "twice"),
     ] {
         assert!(skipped[name].contains(reason) && skipped[name].contains(name), "{skipped:?}");
@@ -432,7 +510,7 @@ fn bad_files_are_named_or_left_out() {
         let _ = fs::remove_dir_all(dir.path().join("set.h5.part"));
         expect(import(&archive, &out, import_config(false), false), &["bad.zip", name, reason]);
     }
-    assert_eq!(skipped.len(), 5);
+    assert_eq!(skipped.len(), 6);
     let kept: BTreeSet<String> = images(&out).into_keys().collect();
     assert_eq!(kept, ["good.png", "good2.png"].map(str::to_owned).into());
 }
@@ -446,13 +524,15 @@ fn bad_sources_and_labels_are_named() {
     expect(labelled(), &["a.png", "no folder", "dataset.json"]);
     for (text, problem) in [
         ("{", "EOF"),
-        (r#"{"labels": null}"#, "null"),
         (r#"{"labels": [["a.png", 0]]}"#, "b/c.png"),
+        (r#"{"labels": [["a.png", null]]}"#, "null"),
         (r#"{"labels": [["a.png", -1], ["b/c.png", 0]]}"#, "-1"),
     ] {
         fs::write(dir.path().join("dataset.json"), text).unwrap();
         expect(labelled(), &["dataset.json", problem, "classes from 0 on"]);
     }
+    fs::write(dir.path().join("dataset.json"), r#"{"labels": null}"#).unwrap();
+    expect(labelled(), &["a.png", "no folder"]);
     let nowhere = Path::new("nowhere/set.zip");
     expect(import(nowhere, &out, import_config(false), false), &["nowhere/set.zip", "check"]);
     let text = dir.path().join("dataset.json");

@@ -98,17 +98,20 @@ struct ImportFlags {
     /// Make images of one channel, of brightness, instead of red, green and blue
     #[arg(long)]
     grey: bool,
-    /// Import the pictures' classes: those of dataset.json ({"labels": [[name, class], ...]}) where there
-    /// is one, otherwise every folder is a class
+    /// Import the pictures' classes: those of dataset.json ({"labels": [[name, class], ...]}) where it
+    /// lists any, otherwise every folder at the top of SOURCE is a class, in order of their names
     #[arg(long)]
     labels: bool,
+    /// Refuse a source of another number of classes than N, that of the network
+    #[arg(long, value_name = "N", value_parser = count, requires = "labels")]
+    classes: Option<usize>,
     /// The shares of the splits, train:validation:test; a picture's split depends on its name alone
     #[arg(long, value_name = "SHARES", default_value = "80:10:10")]
     split: String,
     /// The seed by which pictures are shared out to the splits
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     seed: u64,
-    /// Leave out pictures that cannot be read, and list them in the end
+    /// Leave out pictures that are damaged or transparent, and list them in the end
     #[arg(long)]
     skip_bad: bool,
     #[command(flatten)]
@@ -120,12 +123,15 @@ impl ImportFlags {
         let shares = Shares::parse(&self.split, self.seed)
             .map_err(|e| UsageError(format!("--split: {e}")))?;
         let config = ImportConfig { size: self.size, grey: self.grey, labels: self.labels, shares };
-        let import = Import::open(&self.pictures, &self.out, config)
-            .with_context(|| format!("cannot import {}", self.pictures.display()))?;
+        let cannot = || format!("cannot import {}", self.pictures.display());
+        let import = Import::open(&self.pictures, &self.out, config).with_context(cannot)?;
+        if let Some(classes) = self.classes {
+            import.require_classes(classes).with_context(cannot)?;
+        }
         let bar = bar(import.len() as u64, "importing", "pictures");
         let report = import
             .run(self.skip_bad, self.origin.of(&self.out), &|count| bar.inc(count as u64))
-            .context("the import stopped (--skip-bad leaves out pictures that cannot be read)");
+            .context("the import stopped (--skip-bad leaves out damaged and transparent pictures)");
         bar.finish_and_clear();
         let report = report?;
         if report.resumed > 0 {
