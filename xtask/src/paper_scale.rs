@@ -128,6 +128,7 @@ impl Scale {
         if request.dry_run {
             return self.print(&stages);
         }
+        claim_inputs(request)?;
         if request.check && request.data.is_none() {
             check_pictures(&self.pictures(request), self.source)?;
         }
@@ -247,6 +248,39 @@ impl Scale {
     }
 }
 
+/// Keeps which files a run takes, or checks that they are those of the run which it goes on with.
+fn claim_inputs(request: &Request<'_>) -> Result<()> {
+    let describe = |path: Option<&Path>| -> Result<String> {
+        let Some(path) = path else {
+            return Ok("none".to_owned());
+        };
+        let file = fs::metadata(path).with_context(|| format!("cannot find {}", path.display()))?;
+        // A folder's length says nothing.
+        let length = if file.is_file() { format!(", {} bytes", file.len()) } else { String::new() };
+        Ok(format!("{}{length}", path.display()))
+    };
+    let (weights, data) = (describe(request.weights)?, describe(request.data)?);
+    let inputs = format!("weights: {weights}\ndata: {data}\n");
+    let path = request.out.join("inputs.txt");
+    match fs::read_to_string(&path) {
+        Ok(found) => ensure!(
+            found == inputs,
+            "{} was begun with other files\n{found}and would go on with\n{inputs}give the same, or another \
+             folder by --out",
+            request.out.display()
+        ),
+        Err(_) => {
+            fs::create_dir_all(&request.out)
+                .with_context(|| format!("could not make {}", request.out.display()))?;
+            let part = path.with_extension("part");
+            fs::write(&part, &inputs)
+                .and_then(|()| fs::rename(&part, &path))
+                .with_context(|| format!("could not write {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
 /// The prior: the published weights, or in a check random ones of the same architecture.
 fn prior(architecture: &str, request: &Request<'_>, networks: &Path) -> Result<Stage> {
     let file = networks.join("prior/prior.safetensors");
@@ -326,6 +360,20 @@ mod tests {
             }
             assert!(lines[13].starts_with("eps experiment main --profile smoke --dataset out/"));
         }
+    }
+
+    #[test]
+    fn a_run_goes_on_with_the_same_files() {
+        let out = std::env::temp_dir().join(format!("eps-inputs-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&out);
+        let given = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        let with = |weights| Request { weights, out: out.clone(), ..request(true) };
+        claim_inputs(&with(Some(&given))).unwrap();
+        claim_inputs(&with(Some(&given))).unwrap();
+        let error = claim_inputs(&with(None)).unwrap_err().to_string();
+        assert!(error.contains("Cargo.toml") && error.contains("none"), "{error}");
+        assert!(error.contains("--out"), "{error}");
+        fs::remove_dir_all(&out).unwrap();
     }
 
     #[test]

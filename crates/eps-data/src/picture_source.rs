@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 use zip::ZipArchive;
@@ -30,14 +30,10 @@ pub struct PictureSource {
     names: Vec<String>,
     /// What is wrong with names, for pictures that cannot be taken whatever they hold.
     bad_names: HashMap<String, &'static str>,
-    archive: Option<Archive>,
+    archive: Option<Zip>,
 }
 
-#[derive(Debug)]
-struct Archive {
-    zip: ZipArchive<BufReader<File>>,
-    places: HashMap<String, usize>,
-}
+type Zip = ZipArchive<BufReader<File>>;
 
 /// The classes of pictures.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,37 +68,25 @@ impl PictureSource {
                 "give a folder of pictures or a ZIP archive of them",
             ),
         })?;
-        let (mut places, mut bad_names) = (HashMap::new(), HashMap::new());
-        for index in 0..zip.len() {
-            let entry = zip.by_index_raw(index).map_err(|e| not_unpacked(path, e))?;
-            let name = entry.name().to_owned();
-            if entry.is_dir() || !is_picture(Path::new(&name)) {
-                // The file of labels is read by its name.
-                if name == LABELS_FILE && places.insert(name, index).is_some() {
-                    return Err(DataError::malformed(
-                        path,
-                        format!("{LABELS_FILE} is there twice"),
-                        "pack it again with one",
-                    ));
-                }
-                continue;
-            }
-            if entry.enclosed_name().is_none() || name.starts_with('/') {
-                bad_names.insert(name.clone(), "its name leads out of the archive");
-            }
-            if places.insert(name.clone(), index).is_some() {
-                bad_names.insert(name, "its name is in the archive twice");
-            }
-        }
+        // The archive's directory alone: the header of every file would be a place of its own on the disk.
+        let is_listed = |name: &&str| !name.ends_with('/') && is_picture(Path::new(name));
         let mut names: Vec<String> =
-            places.keys().filter(|name| *name != LABELS_FILE).cloned().collect();
+            zip.file_names().filter(is_listed).map(str::to_owned).collect();
         if names.is_empty() {
             return Err(no_pictures(path));
         }
         names.sort();
-        bad_names.extend(names_of_several_lines(&names));
-        let archive = Some(Archive { zip, places });
-        Ok(PictureSource { path: path.to_owned(), names, bad_names, archive })
+        let mut bad_names: HashMap<String, &'static str> = names_of_several_lines(&names).collect();
+        let out = names.iter().filter(|name| leads_out(name));
+        bad_names.extend(out.map(|name| (name.clone(), "its name leads out of the archive")));
+        for name in twice(path, &mut zip)? {
+            if name == LABELS_FILE {
+                let problem = format!("{LABELS_FILE} is there twice");
+                return Err(DataError::malformed(path, problem, "pack it again with one"));
+            }
+            bad_names.insert(name, "its name is in the archive twice");
+        }
+        Ok(PictureSource { path: path.to_owned(), names, bad_names, archive: Some(zip) })
     }
 
     /// The names of the pictures, with `/` between folders, sorted.
@@ -132,9 +116,8 @@ impl PictureSource {
                 let file = File::open(&path).map_err(DataError::io(&path, "open"))?;
                 file.take(LARGEST + 1).read_to_end(&mut content)
             }
-            Some(Archive { zip, places }) => {
-                let index = places.get(name).copied().unwrap_or(usize::MAX);
-                let entry = zip.by_index(index).map_err(|e| not_unpacked(&path, e))?;
+            Some(zip) => {
+                let entry = zip.by_name(name).map_err(|e| not_unpacked(&path, e))?;
                 entry.take(LARGEST + 1).read_to_end(&mut content)
             }
         };
@@ -165,7 +148,7 @@ impl PictureSource {
     pub fn labels(&mut self) -> Result<Labels, DataError> {
         let there = match &self.archive {
             None => self.path.join(LABELS_FILE).is_file(),
-            Some(archive) => archive.places.contains_key(LABELS_FILE),
+            Some(zip) => zip.file_names().any(|name| name == LABELS_FILE),
         };
         let listed = if there { self.listed_labels()? } else { None };
         listed.map_or_else(|| self.folder_labels(), Ok)
@@ -283,9 +266,36 @@ fn no_pictures(path: &Path) -> DataError {
     }
 }
 
-/// Why a file of an archive was not unpacked: it is damaged, or the system failed.
+/// The names that several files of an archive have.
+fn twice(path: &Path, zip: &mut Zip) -> Result<BTreeSet<String>, DataError> {
+    let mut twice = BTreeSet::new();
+    if zip.file_names().count() == zip.len() {
+        return Ok(twice);
+    }
+    let mut seen = BTreeSet::new();
+    for index in 0..zip.len() {
+        let entry = zip.by_index_raw(index).map_err(|e| not_unpacked(path, e))?;
+        if !seen.insert(entry.name().to_owned()) {
+            twice.insert(entry.name().to_owned());
+        }
+    }
+    Ok(twice)
+}
+
+/// Whether a name in an archive is none of a place below it.
+fn leads_out(name: &str) -> bool {
+    let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    name.contains('\0') || !Path::new(name).components().all(inside)
+}
+
+/// Why a file of an archive was not unpacked: it is damaged or packed in another way, or the system failed.
 fn not_unpacked(path: &Path, error: ZipError) -> DataError {
     match error {
+        ZipError::UnsupportedArchive(reason) => DataError::malformed(
+            path,
+            format!("it cannot be unpacked ({reason})"),
+            "pack it again, stored or deflated and without a password",
+        ),
         ZipError::Io(error) if is_systems(&error) => DataError::io(path, "read")(error),
         error => DataError::malformed(path, format!("it cannot be unpacked ({error})"), PACK_AGAIN),
     }

@@ -171,6 +171,7 @@ fn show(file: &Path) -> Result<()> {
     let reader = DataSetReader::open(file).context("cannot show the data set")?;
     println!("{}", file.display());
     println!("  files   {}", reader.sources().len());
+    let mut origin = None;
     for split in reader.splits()? {
         let set = reader.read(split)?;
         let files = reader.sources().iter().filter(|source| source.split == split).count();
@@ -186,12 +187,12 @@ fn show(file: &Path) -> Result<()> {
             set.shape(),
             set.provenance().sha256
         );
+        origin = Some(set.provenance().clone());
     }
-    let first = reader.splits()?.first().copied().unwrap_or(Split::Train);
-    let set = reader.read(first)?;
-    let Provenance { source, licence, .. } = set.provenance();
-    println!("  source  {source}");
-    println!("  licence {licence}");
+    if let Some(Provenance { source, licence, .. }) = origin {
+        println!("  source  {source}");
+        println!("  licence {licence}");
+    }
     println!("  made by {}", reader.config()?);
     Ok(())
 }
