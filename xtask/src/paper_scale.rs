@@ -59,6 +59,13 @@ const ALL_TASKS: &str = "all-tasks";
 /// The prior.
 const PRIOR: &str = "prior";
 
+/// The methods without training.
+const CONTENDERS: [&str; 6] = ["dps", "daps", "ddnm", "pigdm", "mpgd", "ddrm"];
+
+/// What is compared, unless fewer are asked for.
+const TASKS: [&str; 5] =
+    ["random-inpainting", "box-inpainting", "super-resolution", "gaussian-blur", "motion-blur"];
+
 /// Pictures of a check, each under a name of its own: some for every split.
 const CHECK_PICTURES: usize = 24;
 
@@ -222,11 +229,23 @@ impl Scale {
             }
             stages.push(if request.check { stage.and(["--check"]) } else { stage });
         }
+        let on = [OsString::from("--dataset"), data, "--networks".into(), networks.into()];
+        let device = ["--device", request.device];
+        let constants = [OsString::from("--constants"), request.out.join("constants.json").into()];
+        // A check compares with the paper's constants: tuning takes hundreds of calls.
+        for contender in CONTENDERS.iter().filter(|_| !request.check) {
+            let tasks =
+                if request.tasks.is_empty() { TASKS.join(",") } else { request.tasks.join(",") };
+            let stage = Stage::new(format!("the constants of {contender}"), ["tune", *contender]);
+            let stage = stage.and(["--task", tasks.as_str()]).and(on.clone());
+            stages.push(stage.and(constants.clone()).and(device));
+        }
         let profile = if request.check { "smoke" } else { "full" };
         let comparison = Stage::new("the comparison", ["experiment", "main", "--profile", profile])
-            .and([OsString::from("--dataset"), data, "--networks".into(), networks.into()])
+            .and(on)
             .and([OsString::from("--out"), request.out.join("main").into()])
-            .and(["--device", request.device]);
+            .and(device);
+        let comparison = if request.check { comparison } else { comparison.and(constants) };
         stages.push(match request.tasks {
             [] => comparison,
             tasks => comparison.and(["--tasks".to_owned(), tasks.join(",")]),
@@ -398,10 +417,12 @@ mod tests {
         let recipes = read_recipes(&root().join(PHOTOS_64.recipes)).unwrap();
         let stages = PHOTOS_64.plan(&request(false), recipes).unwrap();
         let lines: Vec<String> = stages.iter().map(Stage::line).collect();
-        assert_eq!(lines.len(), 4);
+        assert_eq!(lines.len(), 3 + 6 + 1);
         assert!(lines[0].contains("prior.json") && !lines[0].contains("--start"), "{}", lines[0]);
         assert!(lines[1].contains("--start out/networks/prior/prior.safetensors"), "{}", lines[1]);
-        assert!(lines[3].contains("--profile full --dataset photos-64"), "{}", lines[3]);
+        assert!(lines[3].starts_with("eps tune dps --task random-inpainting,box-"), "{}", lines[3]);
+        assert!(lines[9].contains("--profile full --dataset photos-64"), "{}", lines[9]);
+        assert!(lines.iter().skip(3).all(|line| line.contains("--constants out/constants.json")));
     }
 
     #[test]

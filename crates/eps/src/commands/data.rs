@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use eps_data::photos::{TileConfig, write_tiles};
 use eps_data::picture_source::picture_names;
-use eps_data::{DataSetReader, Import, ImportConfig, Provenance, Shares, Split};
+use eps_data::{DataSetReader, Import, ImportConfig, Provenance, Shares};
 
 use crate::flags::{UsageError, count};
 use crate::progress::bar;

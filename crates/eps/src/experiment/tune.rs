@@ -26,15 +26,16 @@ use crate::{dataset, progress};
 ///
 /// Every value of a grid around the paper's is tried; where the best is at an end of the grid, the grid
 /// goes on, and the middles between the best and its neighbours are tried as well. The value of the
-/// least fair energy score is kept. Value and trials are written into a file.
+/// least fair energy score is kept. Value and trials are written into a file; what it holds of the same
+/// search is not tried again.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The method
     #[arg(value_enum, value_name = "METHOD")]
     contender: Contender,
-    /// The task [default: all, one after the other]
-    #[arg(long, value_name = "TASK", value_parser = task)]
-    task: Option<Task>,
+    /// The task, or several separated by commas [default: all, one after the other]
+    #[arg(long, value_name = "TASKS", value_delimiter = ',', value_parser = task)]
+    task: Vec<Task>,
     /// Validation images
     #[arg(long, value_name = "N", default_value = "16", value_parser = count)]
     images: usize,
@@ -104,7 +105,16 @@ impl Arguments {
         let schedule = Schedule::karras();
         let calls = self.contender.calls();
         let method = Method::Contender { contender: self.contender, calls };
-        for task in self.task.map_or_else(every_task, |task| vec![task]) {
+        let every_task = every_task();
+        for task in if self.task.is_empty() { &every_task } else { &self.task } {
+            let (task, found) = (*task, Constants::read(&path)?);
+            if let Some(tuned) = found.find(self.contender, task)
+                && (tuned.calls, tuned.images, tuned.samples) == (calls, self.images, self.samples)
+                && (tuned.seed, &tuned.prior) == (self.seed, &file.sha256)
+            {
+                report(self.contender, task, &tuned.symbol, tuned.value, &tuned.tried);
+                continue;
+            }
             let problem = Problem::draw(Setting::of(task), &set, &images, seed)?;
             let tunable = self.contender.tunable(task);
             let steps = bar_steps(method, self.batch, images.len(), self.samples);
