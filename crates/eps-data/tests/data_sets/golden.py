@@ -16,7 +16,7 @@ def picture(width, height, channels):
 
 
 def smooth(width, height):
-    values = [(8 * x, 9 * y, 4 * x + 3 * y) for y in range(height) for x in range(width)]
+    values = [(8 * x % 256, 9 * y % 256, (4 * x + 3 * y) % 256) for y in range(height) for x in range(width)]
     return Image.frombytes("RGB", (width, height), bytes(v for pixel in values for v in pixel))
 
 
@@ -53,6 +53,9 @@ for name, content in [
     ("rgb.jpg", encoded(smooth(20, 17), "JPEG", quality=95, subsampling=0)),
     ("progressive.jpg", encoded(smooth(20, 17), "JPEG", quality=95, subsampling=0, progressive=True)),
     ("grey.jpg", encoded(smooth(20, 17).convert("L"), "JPEG", quality=95)),
+    ("420.jpg", encoded(smooth(43, 37), "JPEG", quality=90, subsampling=2)),
+    ("420-progressive.jpg", encoded(smooth(43, 37), "JPEG", quality=90, subsampling=2, progressive=True)),
+    ("422.jpg", encoded(smooth(43, 37), "JPEG", quality=90, subsampling=1)),
     ("cmyk.jpg", cmyk(0)),
     ("ycck.jpg", cmyk(2)),
     ("lossless.webp", encoded(smooth(20, 17), "WEBP", lossless=True)),
