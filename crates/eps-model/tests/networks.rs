@@ -93,6 +93,9 @@ fn edms_outputs_are_met() {
         ("ddpmpp_tiny.json", 188_913, 143),
         ("ncsnpp_tiny.json", 262_515, 196),
         ("adm_tiny.json", 3_295_939, 145),
+        ("adm_narrow.json", 828_771, 145),
+        ("ddpmpp_cond_tiny.json", 189_009, 145),
+        ("ncsnpp_cond_tiny.json", 190_145, 147),
     ] {
         let report = verify(&fixture(name)).unwrap();
         assert_eq!((report.parameters, report.tensors), (parameters, tensors));
