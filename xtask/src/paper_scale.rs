@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -288,13 +289,16 @@ fn claim_inputs(request: &Request<'_>) -> Result<()> {
              folder by --out",
             request.out.display()
         ),
-        Err(_) => {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
             fs::create_dir_all(&request.out)
                 .with_context(|| format!("could not make {}", request.out.display()))?;
             let part = path.with_extension("part");
             fs::write(&part, &inputs)
                 .and_then(|()| fs::rename(&part, &path))
                 .with_context(|| format!("could not write {}", path.display()))?;
+        }
+        Err(error) => {
+            return Err(error).with_context(|| format!("could not read {}", path.display()));
         }
     }
     Ok(())

@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::digest::hexadecimal;
 use crate::hdf5_file::{Input, Output};
-use crate::image_set::{FORMAT, VERSION};
+use crate::image_set::{Counts, FORMAT, VERSION};
 use crate::range::RANGE;
 use crate::{DataError, ImageSet, Provenance, Split};
 
@@ -180,6 +180,23 @@ impl DataSetWriter {
     }
 }
 
+/// What a split holds, without its pixels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SplitSummary {
+    /// The number of images.
+    pub images: usize,
+    /// The shape of one image.
+    pub shape: Shape,
+    /// One more than the largest class, where the images have any.
+    pub classes: Option<u32>,
+    /// The mean of all values, on the scale [-1, 1].
+    pub mean: f64,
+    /// Their standard deviation.
+    pub deviation: f64,
+    /// Where the images come from.
+    pub provenance: Provenance,
+}
+
 /// Reads the splits of a data set one by one.
 #[derive(Debug)]
 pub struct DataSetReader {
@@ -255,14 +272,52 @@ impl DataSetReader {
     /// missing, incomplete, or of another shape or type.
     pub fn read(&self, split: Split) -> Result<ImageSet, DataError> {
         let set = ImageSet::get(&self.input, &self.group(split)?)?;
-        let indices = self.image_sources(split)?;
-        if indices.len() != set.len() {
-            return Err(self.input.malformed(
-                format!("the split {split} has {} images of {} files", set.len(), indices.len()),
-                "write the file again",
-            ));
-        }
+        self.check_sources(split, set.len())?;
         Ok(set)
+    }
+
+    /// What a split holds; its images are read in blocks, so that it may be larger than the memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`DataSetReader::read`].
+    pub fn summary(&self, split: Split) -> Result<SplitSummary, DataError> {
+        let group = self.group(split)?;
+        let mut counts = Counts::default();
+        let dims = self.input.image_blocks(&group, "images", |pixels| counts.add(pixels))?;
+        self.check_sources(split, dims[0])?;
+        let mut classes = None;
+        if group.link_exists("labels") {
+            let (_, labels): (_, Vec<u32>) = self.input.array(&group, "labels", 1)?;
+            if labels.len() != dims[0] {
+                return Err(self.input.malformed(
+                    format!("the split {split} has {} images and {} labels", dims[0], labels.len()),
+                    "write the file again",
+                ));
+            }
+            classes = labels.iter().max().map(|largest| largest.saturating_add(1));
+        }
+        let (mean, deviation) = counts.mean_and_deviation();
+        Ok(SplitSummary {
+            images: dims[0],
+            shape: Shape { channels: dims[1], height: dims[2], width: dims[3] },
+            classes,
+            mean,
+            deviation,
+            provenance: self.input.provenance(&group)?,
+        })
+    }
+
+    /// Fails unless each of `images` images has its file.
+    fn check_sources(&self, split: Split, images: usize) -> Result<(), DataError> {
+        let files = self.image_sources(split)?.len();
+        if files == images {
+            return Ok(());
+        }
+        Err(self.input.malformed(
+            format!("the split {split} has {images} images of {files} files"),
+            "write the file again",
+        ))
     }
 
     /// The index of the file that each image of a split was made of.

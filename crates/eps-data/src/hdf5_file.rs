@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use hdf5::types::{FixedUnicode, TypeDescriptor, VarLenUnicode};
 use hdf5::{Attribute, Dataset, File, Group, H5Type};
-use ndarray::ArrayView4;
+use ndarray::{Array4, ArrayView4};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -24,6 +24,8 @@ const WRITE_AGAIN: &str = "the file is damaged or incomplete: write it again";
 const GZIP_LEVEL: u8 = 4;
 /// In values: a chunk of a list.
 const LIST_CHUNK: usize = 1 << 16;
+/// Images of a block that is read.
+const IMAGE_BLOCK: usize = 1024;
 /// In bytes: an attribute of 64 KiB with its name and type would not fit HDF5's object header.
 const LONGEST_TEXT: usize = 65_000;
 
@@ -375,6 +377,35 @@ impl Input {
         name: &str,
         rank: usize,
     ) -> Result<(Vec<usize>, Vec<T>), DataError> {
+        let (dataset, dims) = self.typed::<T>(at, name, rank)?;
+        Ok((dims, self.read(&dataset, name)?))
+    }
+
+    /// Hands the images `[N, C, H, W]` in bytes to `take` in blocks `[n, C, H, W]`; returns `[N, C, H, W]`.
+    pub(crate) fn image_blocks(
+        &self,
+        at: &Group,
+        name: &str,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<Vec<usize>, DataError> {
+        let (dataset, dims) = self.typed::<u8>(at, name, 4)?;
+        for first in (0..dims[0]).step_by(IMAGE_BLOCK) {
+            let last = (first + IMAGE_BLOCK).min(dims[0]);
+            let block: Array4<u8> = dataset
+                .read_slice((first..last, .., .., ..))
+                .map_err(self.failed(format!("read images {first} to {last} of {name:?}")))?;
+            take(block.as_slice().expect("rows in order, as they are read"));
+        }
+        Ok(dims)
+    }
+
+    /// A dataset of exactly the type `T` with `rank` dimensions, none of them 0.
+    fn typed<T: H5Type>(
+        &self,
+        at: &Group,
+        name: &str,
+        rank: usize,
+    ) -> Result<(Dataset, Vec<usize>), DataError> {
         let (dataset, dims) = self.dataset(at, name)?;
         if dims.len() != rank {
             return Err(self.malformed(
@@ -393,7 +424,7 @@ impl Input {
                 "convert it, or write the file again",
             ));
         }
-        Ok((dims, self.read(&dataset, name)?))
+        Ok((dataset, dims))
     }
 
     /// Reads a dataset of any type of numbers, each of them finite.

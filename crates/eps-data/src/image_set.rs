@@ -37,6 +37,33 @@ pub struct Provenance {
     pub sha256: String,
 }
 
+/// How often each of the 256 values of a pixel occurs.
+#[derive(Debug)]
+pub(crate) struct Counts([u64; 256]);
+
+impl Default for Counts {
+    fn default() -> Self {
+        Counts([0; 256])
+    }
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, pixels: &[u8]) {
+        pixels.iter().for_each(|&byte| self.0[usize::from(byte)] += 1);
+    }
+
+    /// Mean and standard deviation of all values, on the scale [-1, 1].
+    pub(crate) fn mean_and_deviation(&self) -> (f64, f64) {
+        let all = self.0.iter().sum::<u64>() as f64;
+        let average = |f: &dyn Fn(f64) -> f64| {
+            let weighed = (0..=u8::MAX).zip(self.0).map(|(v, n)| n as f64 * f(value_of_byte(v)));
+            weighed.sum::<f64>() / all
+        };
+        let mean = average(&|x| x);
+        (mean, average(&|x| (x - mean).powi(2)).sqrt())
+    }
+}
+
 /// N images of one shape, stored as 8-bit pixels, read as values in [-1, 1].
 ///
 /// # Shapes
@@ -150,14 +177,9 @@ impl ImageSet {
 
     /// Mean and standard deviation of all values, on the scale [-1, 1].
     pub fn mean_and_deviation(&self) -> (f64, f64) {
-        let mut counts = [0_u64; 256];
-        self.pixels.iter().for_each(|&byte| counts[usize::from(byte)] += 1);
-        let average = |f: &dyn Fn(f64) -> f64| {
-            let weighed = (0..=u8::MAX).zip(counts).map(|(v, n)| n as f64 * f(value_of_byte(v)));
-            weighed.sum::<f64>() / self.pixels.len() as f64
-        };
-        let mean = average(&|x| x);
-        (mean, average(&|x| (x - mean).powi(2)).sqrt())
+        let mut counts = Counts::default();
+        counts.add(&self.pixels);
+        counts.mean_and_deviation()
     }
 
     /// Writes the set as an HDF5 file.

@@ -32,7 +32,7 @@ pub mod split;
 
 pub use archive::{ArchiveReader, ArchiveWriter, SampleArchive};
 pub use array::Array;
-pub use data_set::{DataSetReader, DataSetWriter};
+pub use data_set::{DataSetReader, DataSetWriter, SplitSummary};
 pub use error::DataError;
 pub use image_set::{ImageSet, Provenance};
 pub use import::{Import, ImportConfig, ImportReport};

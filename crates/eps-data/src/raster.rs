@@ -56,6 +56,12 @@ impl Raster {
     /// `dataset_tool.py` does. JPEGs of four colours (ImageNet has some) become RGB as Pillow converts
     /// them, ink by ink.
     ///
+    /// PNG and WebP come out as Pillow decodes them, JPEG within 4 grey levels of it, but for one column:
+    /// where the chroma has half the width (4:2:0, 4:2:2), the width is even and no multiple of 16, the
+    /// last column's chroma is interpolated with what fills up the block, which libjpeg does not look at.
+    /// The largest difference there was 2 levels in the median of 60 photographs, 16 at most, and 30 in noise
+    /// (55 with four colours).
+    ///
     /// # Errors
     ///
     /// [`DataError::Malformed`] where the content is of no such format, is truncated or damaged, has 16

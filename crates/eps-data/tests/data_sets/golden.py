@@ -26,9 +26,9 @@ def encoded(image, form, **options):
     return file.getvalue()
 
 
-def cmyk(transform):
+def cmyk(transform, image=smooth(20, 17), subsampling=0):
     """A JPEG of four channels. Pillow writes transform 0 (CMYK); 2 makes the first three YCbCr (YCCK)."""
-    content = encoded(smooth(20, 17).convert("CMYK"), "JPEG", quality=95, subsampling=0)
+    content = encoded(image.convert("CMYK"), "JPEG", quality=95, subsampling=subsampling)
     marker = content.index(b"Adobe")
     return content[:marker + 11] + bytes([transform]) + content[marker + 12:]
 
@@ -56,8 +56,13 @@ for name, content in [
     ("420.jpg", encoded(smooth(43, 37), "JPEG", quality=90, subsampling=2)),
     ("420-progressive.jpg", encoded(smooth(43, 37), "JPEG", quality=90, subsampling=2, progressive=True)),
     ("422.jpg", encoded(smooth(43, 37), "JPEG", quality=90, subsampling=1)),
+    ("422-progressive.jpg", encoded(smooth(43, 37), "JPEG", quality=90, subsampling=1, progressive=True)),
+    # Without a pattern, of an even width that ends inside a block.
+    ("420-even.jpg", encoded(picture(40, 33, 3), "JPEG", quality=90, subsampling=2)),
+    ("422-even.jpg", encoded(picture(40, 17, 3), "JPEG", quality=90, subsampling=1)),
     ("cmyk.jpg", cmyk(0)),
     ("ycck.jpg", cmyk(2)),
+    ("420-ycck.jpg", cmyk(2, smooth(43, 37), 2)),
     ("lossless.webp", encoded(smooth(20, 17), "WEBP", lossless=True)),
     ("lossy.webp", encoded(smooth(20, 17), "WEBP", quality=90)),
 ]:

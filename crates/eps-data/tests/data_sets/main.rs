@@ -8,12 +8,15 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 
+use eps_data::data_set::Source;
 use eps_data::photos::{TileConfig, write_tiles};
 use eps_data::picture_source::{PictureSource, picture_names};
 use eps_data::resize::lanczos;
 use eps_data::{
-    DataError, DataSetReader, Import, ImportConfig, ImportReport, Provenance, Raster, Shares, Split,
+    DataError, DataSetReader, DataSetWriter, Import, ImportConfig, ImportReport, Provenance,
+    Raster, Shares, Split,
 };
+use eps_math::Shape;
 use serde::Deserialize;
 use tempfile::TempDir;
 use zip::ZipWriter;
@@ -121,10 +124,25 @@ fn pictures_are_decoded_as_pillow_does() {
     for Decoded { name, size: [width, height, channels], file, bytes } in golden().decoded {
         let raster = Raster::decode(Path::new(&name), &file).unwrap();
         assert_eq!((raster.width(), raster.height(), raster.channels()), (width, height, channels));
-        // Decoders may differ in the last bits of the inverse transform and of the colours.
-        let allowed = if name.starts_with("lossless") { 0 } else { 3 };
-        let largest = raster.bytes().iter().zip(&bytes).map(|(a, b)| a.abs_diff(*b)).max();
-        assert!(largest.unwrap() <= allowed, "{name}: {largest:?}");
+        let (mut largest, mut largest_in_last_column) = (0, 0);
+        for (index, (found, expected)) in raster.bytes().iter().zip(&bytes).enumerate() {
+            let is_last = index / channels % width == width - 1;
+            let of_column = if is_last { &mut largest_in_last_column } else { &mut largest };
+            *of_column = found.abs_diff(*expected).max(*of_column);
+        }
+        // Measured: 0 for WebP, 1 for JPEG, 3 where its chroma is subsampled (bits of the inverse transform
+        // and of upsampling); 29 in the last column of even width, see `Raster::decode`.
+        let allowed = match &*name {
+            _ if name.ends_with(".webp") => 0,
+            _ if name.starts_with("42") => 3,
+            _ => 2,
+        };
+        let allowed_in_last_column = if name.ends_with("-even.jpg") { 30 } else { allowed };
+        assert!(largest <= allowed, "{name}: {largest}");
+        assert!(
+            largest_in_last_column <= allowed_in_last_column,
+            "{name}: {largest_in_last_column} in the last column"
+        );
     }
 }
 
@@ -442,6 +460,33 @@ fn a_stopped_import_goes_on() {
 }
 
 #[test]
+fn a_summary_is_that_of_the_images() {
+    // The training split takes more than one block of reading.
+    let sources: Vec<Source> = [(Split::Train, "a"), (Split::Test, "b")]
+        .map(|(split, name)| Source { split, name: name.to_owned() })
+        .into();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("set.h5");
+    let shape = Shape { channels: 3, height: 2, width: 3 };
+    let mut writer = DataSetWriter::create(&path, shape, sources, &"a test", provenance()).unwrap();
+    let labels: Vec<u32> = (0..2500).map(|i| i % 7).collect();
+    writer.start_split(Split::Train, &[0; 2500], Some(&labels)).unwrap();
+    writer.start_split(Split::Test, &[1; 3], None).unwrap();
+    let pixels: Vec<u8> = (0..2500 * shape.len()).map(|i| (i * i / 5 % 256) as u8).collect();
+    writer.append(Split::Train, &pixels).unwrap();
+    writer.append(Split::Test, &pixels[..3 * shape.len()]).unwrap();
+    writer.finish().unwrap();
+    let reader = DataSetReader::open(&path).unwrap();
+    for (split, images, classes) in [(Split::Train, 2500, Some(7)), (Split::Test, 3, None)] {
+        let (summary, set) = (reader.summary(split).unwrap(), reader.read(split).unwrap());
+        assert_eq!((summary.images, summary.shape, summary.classes), (images, shape, classes));
+        assert_eq!((summary.mean, summary.deviation), set.mean_and_deviation());
+        assert_eq!(summary.provenance, *set.provenance());
+    }
+    expect(reader.summary(Split::Validation), &["set.h5", "no images"]);
+}
+
+#[test]
 fn what_the_system_cannot_read_is_not_left_out() {
     let good = png_file(3, 3, 3, 1);
     let dir = folder(&[("a.png", good.clone()), ("b.png", good.clone()), ("c.png", vec![])]);
@@ -513,6 +558,23 @@ fn bad_files_are_named_or_left_out() {
     assert_eq!(skipped.len(), 6);
     let kept: BTreeSet<String> = images(&out).into_keys().collect();
     assert_eq!(kept, ["good.png", "good2.png"].map(str::to_owned).into());
+}
+
+#[test]
+fn files_packed_in_other_ways_are_not_called_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = dir.path().join("set.zip");
+    zip_file(&archive, &[("a.png", &png_file(5, 5, 3, 1))]);
+    let packed = fs::read(&archive).unwrap();
+    let central = packed.windows(4).position(|four| four == b"PK\x01\x02").unwrap();
+    // Bit 0 of the flags is encryption; method 12 is bzip2.
+    for (at, value, why) in [(8, 1, "Password"), (10, 12, "method")] {
+        let mut other = packed.clone();
+        other[central + at] = value;
+        fs::write(&archive, other).unwrap();
+        let read = PictureSource::open(&archive).unwrap().read("a.png");
+        expect(read, &["set.zip/a.png", why, "stored or deflated and without a password"]);
+    }
 }
 
 #[test]

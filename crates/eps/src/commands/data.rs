@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use eps_data::photos::{TileConfig, write_tiles};
 use eps_data::picture_source::picture_names;
-use eps_data::{DataSetReader, Import, ImportConfig, Provenance, Shares};
+use eps_data::{DataSetReader, Import, ImportConfig, Provenance, Shares, SplitSummary};
 
 use crate::flags::{UsageError, count};
 use crate::progress::bar;
@@ -173,21 +173,17 @@ fn show(file: &Path) -> Result<()> {
     println!("  files   {}", reader.sources().len());
     let mut origin = None;
     for split in reader.splits()? {
-        let set = reader.read(split)?;
+        let SplitSummary { images, shape, classes, mean, deviation, provenance } =
+            reader.summary(split)?;
         let files = reader.sources().iter().filter(|source| source.split == split).count();
-        let labels = set.labels().map_or(String::new(), |labels| {
-            let classes = labels.iter().max().map_or(0, |largest| largest + 1);
-            format!(", labels of {classes} classes")
-        });
-        let (mean, deviation) = set.mean_and_deviation();
+        let labels =
+            classes.map_or(String::new(), |classes| format!(", labels of {classes} classes"));
         println!(
-            "  {split}: {} images of shape {} out of {files} files{labels}; mean {mean:.4}, standard \
+            "  {split}: {images} images of shape {shape} out of {files} files{labels}; mean {mean:.4}, standard \
              deviation {deviation:.4} on [-1, 1]; SHA-256 of the pixels {}",
-            set.len(),
-            set.shape(),
-            set.provenance().sha256
+            provenance.sha256
         );
-        origin = Some(set.provenance().clone());
+        origin = Some(provenance);
     }
     if let Some(Provenance { source, licence, .. }) = origin {
         println!("  source  {source}");
