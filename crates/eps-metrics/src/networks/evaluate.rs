@@ -35,7 +35,8 @@ pub struct NetworkScores {
     pub mmd2: Option<f64>,
     /// Mean energy score of an image's features, pair term 1/(2J²).
     pub energy_score: Option<f64>,
-    /// The same with the pair term 1/(2J(J − 1)).
+    /// The same with the pair term 1/(2J(J − 1)), which compares methods without regard to J; `None` for
+    /// J = 1. It is beside the named values, which are the paper's.
     pub energy_score_fair: Option<f64>,
     /// LPIPS and fair energy score of each image, `[N]`, for paired comparisons; empty where undefined.
     pub of_images: BTreeMap<String, Vec<f64>>,
@@ -52,7 +53,7 @@ pub struct NetworkScores {
 
 impl NetworkScores {
     /// All values by name: `lpips_alex`, `fd_alex`, `mmd2_alex`, `energy_score_alex`, for Inception
-    /// `fid`, `mmd2_inception` and so on.
+    /// `fid`, `mmd2_inception` and `energy_score_inception`.
     #[must_use]
     pub fn values(&self) -> Vec<(String, Option<f64>)> {
         let names = Names::of(self.network);
@@ -60,7 +61,6 @@ impl NetworkScores {
             (names.frechet, self.frechet),
             (names.mmd2, self.mmd2),
             (names.energy_score, self.energy_score),
-            (names.energy_score_fair, self.energy_score_fair),
         ];
         if let Some(lpips) = names.lpips {
             values.insert(0, (lpips, self.lpips));
@@ -236,7 +236,7 @@ impl Features {
                 &names.energy_score,
                 energy_scores(PairTerm::VStatistic).map(|scores| mean(&scores)),
             ),
-            energy_score_fair: defined(&names.energy_score_fair, fair.map(|scores| mean(&scores))),
+            energy_score_fair: fair.ok().map(|scores| mean(&scores)),
             of_images,
             of_seeds: BTreeMap::from([(names.mmd2.clone(), of_seeds.unwrap_or_default())]),
             undefined,
@@ -322,10 +322,6 @@ fn conventions(names: &Names, shape: SampleShape, network: &Network) -> BTreeMap
             ),
         ),
     ]);
-    conventions.insert(
-        names.energy_score_fair.clone(),
-        format!("as {} with the pair term / (2 J (J - 1))", names.energy_score),
-    );
     if let Some(lpips) = &names.lpips {
         let text =
             format!("LPIPS v0.1 of a sample and its truth; {images}; mean over images and samples");

@@ -152,6 +152,8 @@ impl Row {
         let truth: Vec<f32> = truth.iter().map(|v| *v as f32).collect();
         for scores in evaluate_networks(&truth, &restoration.samples, sizes, &judge.networks)? {
             row.features.extend(scores.values());
+            let fair = format!("energy_score_fair_{}", scores.network);
+            row.features.insert(fair, scores.energy_score_fair);
             row.of_images.extend(scores.of_images);
             row.of_seeds.extend(scores.of_seeds);
             row.undefined.extend(scores.undefined);
