@@ -17,6 +17,10 @@ use crate::{MetricsError, SampleShape};
 /// of truths and samples together, to some 500 MB.
 const PIXELS_AT_ONCE: usize = 1 << 18;
 
+/// The most features of which every seed has a Fréchet distance of its own: it costs an eigenvalue
+/// decomposition, minutes a row with the 2,048 of Inception.
+const SEEDWISE_FEATURES: usize = 512;
+
 /// The values of one network, their names and conventions.
 ///
 /// A value that is not defined for the input is `None`, and `undefined` says why. The maps are keyed
@@ -40,8 +44,9 @@ pub struct NetworkScores {
     pub energy_score_fair: Option<f64>,
     /// LPIPS and fair energy score of each image, `[N]`, for paired comparisons; empty where undefined.
     pub of_images: BTreeMap<String, Vec<f64>>,
-    /// MMD² of the first, second, … samples of all images against the truths, `[J]`: independent of J,
-    /// unlike the value of all samples together; empty where undefined.
+    /// LPIPS, and MMD² and Fréchet distance (of networks with up to 512 features) from the truths, of the
+    /// first, second, … samples of all images, `[J]`: independent of J, unlike the distances of all samples
+    /// together; empty where undefined.
     pub of_seeds: BTreeMap<String, Vec<f64>>,
     /// For every value that is `None`: the reason.
     pub undefined: BTreeMap<String, String>,
@@ -207,17 +212,31 @@ impl Features {
                 .collect::<Result<Vec<f64>, MetricsError>>()
         };
         let fair = energy_scores(PairTerm::Fair);
-        let mmd_of_seed = |seed: usize| {
+        let of_seed = |seed: usize| {
             let rows = self.samples.chunks_exact(dim).skip(seed).step_by(shape.samples);
-            let of_seed: Vec<f64> = rows.flatten().copied().collect();
-            mmd2(&of_seed, &self.truth, dim).map(|mmd| mmd.mmd2)
+            rows.flatten().copied().collect::<Vec<f64>>()
         };
-        let of_seeds = (0..shape.samples).map(mmd_of_seed).collect::<Result<Vec<f64>, _>>();
+        let mmds = (0..shape.samples)
+            .map(|seed| mmd2(&of_seed(seed), &self.truth, dim).map(|mmd| mmd.mmd2))
+            .collect::<Result<Vec<f64>, _>>();
+        let mut of_seeds = BTreeMap::from([(names.mmd2.clone(), mmds.unwrap_or_default())]);
+        if dim <= SEEDWISE_FEATURES {
+            let distances = (0..shape.samples)
+                .into_par_iter()
+                .map(|seed| frechet_distance(&of_seed(seed), &self.truth, dim))
+                .collect::<Result<Vec<f64>, _>>();
+            of_seeds.insert(names.frechet.clone(), distances.unwrap_or_default());
+        }
         let mut of_images =
             BTreeMap::from([(names.energy_score_fair.clone(), fair.clone().unwrap_or_default())]);
         if let Some(lpips) = &names.lpips {
             let means = self.lpips.chunks_exact(shape.samples).map(mean).collect();
             of_images.insert(lpips.clone(), means);
+            let of_seed = |seed: usize| {
+                let values = self.lpips.iter().skip(seed).step_by(shape.samples);
+                values.sum::<f64>() / shape.images as f64
+            };
+            of_seeds.insert(lpips.clone(), (0..shape.samples).map(of_seed).collect());
         }
         let distance = frechet_distance(&self.samples, &self.truth, dim);
         let mmd = mmd2(&self.samples, &self.truth, dim).map(|mmd| mmd.mmd2);
@@ -238,7 +257,7 @@ impl Features {
             ),
             energy_score_fair: fair.ok().map(|scores| mean(&scores)),
             of_images,
-            of_seeds: BTreeMap::from([(names.mmd2.clone(), of_seeds.unwrap_or_default())]),
+            of_seeds,
             undefined,
             cautions,
             conventions: conventions(&names, shape, network),

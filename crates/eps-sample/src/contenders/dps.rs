@@ -43,8 +43,10 @@ pub struct Dps {
 /// Draws samples with DPS: the step of the prior, less a step down the gradient of the residual
 /// through the network. One prior call and one backward pass a step.
 ///
-/// The norm is that of one image: the published code takes it over the batch, so that the samples of
-/// a batch change each other's steps.
+/// Deviations from the published code: the norm is that of one image (there it is over the batch, so that
+/// the samples of a batch change each other's steps); no variance is learnt; [`Form::Euler`] has no clipping
+/// and no VP root, as its step is EDM's own. As there, the residual of an inpainting measurement holds its
+/// noise on hidden pixels, which no step can lower: it shortens the steps, and ζ is tuned with it.
 ///
 /// # Errors
 /// Those of a [`Solver`](crate::Solver), and [`SampleError::OutOfRange`] for ζ.

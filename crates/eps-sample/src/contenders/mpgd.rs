@@ -27,7 +27,11 @@ pub struct Mpgd {
 /// ```
 ///
 /// D is clipped to [-1, 1] as in the published code. √(1 + σ'²) is 1/√ᾱ of the next level, which the
-/// step of the published VP form carries. The norm is that of one image, not of the batch.
+/// step of the published VP form carries; arXiv 2606.17048 calls its DDIM "VE" and does not say whether its
+/// MPGD keeps the root: here both forms do, and c is tuned.
+///
+/// Deviations from the published code: the norm is that of one image, not of the batch; no autoencoder
+/// projects D. As there, the residual of an inpainting measurement holds its noise on hidden pixels.
 ///
 /// # Errors
 /// Those of a [`Solver`](crate::Solver), and [`SampleError::OutOfRange`] for a constant.

@@ -35,7 +35,7 @@ pub(crate) struct Calibration {
     pub(crate) method: Method,
     /// The energy ratios of ten samples.
     pub(crate) ratios: EnergyRatios,
-    /// The ranks of the truths.
+    /// The ranks of the truths among the samples, both as grey levels.
     pub(crate) ranks: RankHistogram,
     /// The coverage of the central intervals of [`LEVELS`].
     pub(crate) coverage: Vec<f64>,
@@ -70,7 +70,9 @@ impl Calibration {
         let ties = Stream::named(0, "ties of ranks");
         let mut count = 0..;
         let uniform = || ties.uniform(count.next().unwrap_or(0));
-        let Ok(ranks) = rank_histogram(ensemble, MIN_SD, uniform) else {
+        let (grey_truth, grey_samples) = (grey_levels(&truth), grey_levels(&samples));
+        let grey = Ensemble::new(&grey_truth, &grey_samples, images)?;
+        let Ok(ranks) = rank_histogram(grey, MIN_SD, uniform) else {
             return Ok(None);
         };
         let coverage =
@@ -83,6 +85,14 @@ impl Calibration {
             spread: spread_against_error(ensemble, BINS)?,
         }))
     }
+}
+
+/// Pixels on [0, 1] rounded to the 256 grey levels that the truths have.
+///
+/// A truth on a grey level has no continuous rank: a black pixel lies below every sample that is black but
+/// for a thousandth, although nobody could tell them apart. As grey levels these are ties.
+fn grey_levels(pixels: &[f64]) -> Vec<f64> {
+    pixels.iter().map(|pixel| (255.0 * pixel).round() / 255.0).collect()
 }
 
 /// The table of a setting.
@@ -111,5 +121,16 @@ pub(crate) fn table(rows: &[Calibration]) -> Table {
         .map(str::to_owned)
         .to_vec(),
         rows: rows.iter().map(line).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_picture_shows_does_not_rank() {
+        // The second lies between grey levels, the third within half a level of black.
+        assert_eq!(grey_levels(&[1.0, 100.4 / 255.0, 0.001]), [1.0, 100.0 / 255.0, 0.0]);
     }
 }

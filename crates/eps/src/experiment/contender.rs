@@ -1,6 +1,8 @@
 //! The contenders of EPS on a frozen prior, as the experiments run them: their usual number of
 //! network calls, their grid, and the one constant of each that is tuned.
 
+use std::f64::consts::SQRT_2;
+
 use anyhow::Result;
 use clap::ValueEnum;
 use eps_math::operator::Operator;
@@ -28,6 +30,8 @@ pub(crate) enum Contender {
     DpsPublished,
     /// DAPS with its Langevin chain
     Daps,
+    /// DAPS with the levels and the likelihood of its own code
+    DapsPublished,
     /// DAPS with the exact draw in place of the Langevin chain
     DapsExact,
     /// DDNM
@@ -70,6 +74,13 @@ impl Tunable {
     }
 }
 
+/// The levels of DAPS's own code, from 80 where there it is 100: the networks end there.
+const DAPS_LEVELS: Schedule = Schedule::Karras { rho: 7.0, sigma_min: 0.1, sigma_max: 80.0 };
+
+/// τ of DAPS's own code, on [-1, 1] whatever σ_y; without the ½ in its exponent, which is what τ/√2 with it
+/// is.
+const DAPS_TAU: f64 = 0.01;
+
 /// Calls of the prior's flow at every annealing level of DAPS.
 const DAPS_FLOW: usize = 5;
 
@@ -96,6 +107,7 @@ impl Contender {
             Self::Dps => "DPS",
             Self::DpsPublished => "DPS, published",
             Self::Daps => "DAPS",
+            Self::DapsPublished => "DAPS, published",
             Self::DapsExact => "DAPS, exact draw",
             Self::Ddnm => "DDNM",
             Self::DdnmPublished => "DDNM+, published",
@@ -111,7 +123,7 @@ impl Contender {
     pub(crate) fn calls(self) -> usize {
         match self {
             Self::Dps => 250,
-            Self::DpsPublished => 1000,
+            Self::DpsPublished | Self::DapsPublished => 1000,
             Self::Ddrm => 20,
             _ => 100,
         }
@@ -120,7 +132,9 @@ impl Contender {
     /// The number of network calls at most `calls` that the method can make: DAPS makes five a level.
     pub(crate) fn nearest_calls(self, calls: usize) -> usize {
         match self {
-            Self::Daps | Self::DapsExact => (calls / DAPS_FLOW).max(1) * DAPS_FLOW,
+            Self::Daps | Self::DapsPublished | Self::DapsExact => {
+                (calls / DAPS_FLOW).max(1) * DAPS_FLOW
+            }
             _ => calls,
         }
     }
@@ -159,6 +173,14 @@ impl Contender {
                 match task {
                     RandomInpainting | BoxInpainting | ExtremeInpainting | MotionBlur => 5e-4,
                     SuperResolution | ExtremeSuperResolution | GaussianBlur => 9e-4,
+                },
+            ),
+            Self::DapsPublished => Tunable::length(
+                "h",
+                match task {
+                    BoxInpainting | MotionBlur => 5e-5,
+                    RandomInpainting | ExtremeInpainting | SuperResolution
+                    | ExtremeSuperResolution | GaussianBlur => 1e-4,
                 },
             ),
             Self::DapsExact => Tunable::length("τ/σ_y", 1.0),
@@ -202,9 +224,14 @@ impl Contender {
         let _guard = tch::no_grad_guard();
         let (schedule, steps) = match self {
             Self::Daps | Self::DapsExact => (annealing, calls.div_ceil(DAPS_FLOW)),
+            Self::DapsPublished => (DAPS_LEVELS, calls.div_ceil(DAPS_FLOW) + 1),
             _ => (Schedule::karras(), calls),
         };
-        let sigmas = schedule.sigmas(steps)?;
+        let mut sigmas = schedule.sigmas(steps)?;
+        if self == Self::DapsPublished {
+            // There the 0 stands in place of the last level.
+            sigmas.remove(steps - 1);
+        }
         let domain = measurement.operator().domain();
         let device = measurement.y().device();
         let x = keys.initial(domain, device) * sigmas[0];
@@ -214,6 +241,11 @@ impl Contender {
                 dps(prior, measurement, x, &sigmas, &Dps { scale: constant, form }, keys)
             }
             Self::Daps => daps(prior, measurement, x, &sigmas, &Daps::langevin(constant), keys),
+            Self::DapsPublished => {
+                let tau_over_sigma_y = DAPS_TAU / SQRT_2 / measurement.sigma_y();
+                let constants = Daps { tau_over_sigma_y, ..Daps::langevin(constant) };
+                daps(prior, measurement, x, &sigmas, &constants, keys)
+            }
             Self::DapsExact => {
                 let constants = Daps { tau_over_sigma_y: constant, ..Daps::exact() };
                 daps(prior, measurement, x, &sigmas, &constants, keys)
@@ -244,7 +276,8 @@ impl Contender {
     }
 }
 
-/// The annealing levels of DAPS for a task (Table 12 of arXiv 2606.17048).
+/// The annealing levels of DAPS for a task: Table 12 of arXiv 2606.17048, which names the 0.1 where it
+/// begins at 30; elsewhere the code's 0.1 is taken, as the flow inside a level ends at 0.01.
 pub(crate) fn annealing(task: Task) -> Schedule {
     let sigma_max = match task {
         Task::SuperResolution | Task::ExtremeSuperResolution | Task::GaussianBlur => 30.0,

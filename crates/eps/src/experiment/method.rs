@@ -240,6 +240,18 @@ impl Restoration {
         }
     }
 
+    /// The first `count` samples of each image, all where there are no more; `len` values are one sample.
+    pub(crate) fn first(&self, count: usize, len: usize) -> Self {
+        let per_image = count.min(self.per_image);
+        let images = self.samples.chunks_exact(self.per_image * len);
+        Self {
+            samples: images.flat_map(|samples| &samples[..per_image * len]).copied().collect(),
+            per_image,
+            seconds: self.seconds * per_image as f64 / self.per_image as f64,
+            ..*self
+        }
+    }
+
     /// Adds the restorations of further images.
     pub(crate) fn extend(&mut self, other: Self) {
         let kind = |of: &Self| (of.per_image, of.nfe, of.backward_passes);

@@ -7,6 +7,7 @@
 
 pub(crate) mod calibration;
 mod cells;
+mod comparison;
 pub(crate) mod config;
 mod constants;
 mod contender;

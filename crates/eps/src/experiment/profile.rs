@@ -11,6 +11,10 @@ pub(crate) struct Profile {
     pub(crate) images: usize,
     /// Posterior samples of each image: the seeds of the table.
     pub(crate) samples: usize,
+    /// The same of the experiments beside `main`, images and samples.
+    pub(crate) others: (usize, usize),
+    /// Samples of each image in the experiment `posterior-mean`.
+    pub(crate) mean_of: usize,
     /// Network calls a sample, in the order of the table's rows.
     pub(crate) calls: Vec<usize>,
     /// Network calls of the curve of quality against NFE.
@@ -48,6 +52,8 @@ impl FromStr for Profile {
                 name: "smoke",
                 images: 2,
                 samples: 1,
+                others: (2, 1),
+                mean_of: 2,
                 calls: vec![1, 4, 8],
                 curve: vec![1, 2, 4, 8],
                 steps: vec![1, 5],
@@ -61,6 +67,8 @@ impl FromStr for Profile {
                 name: "quick",
                 images: 6,
                 samples: 3,
+                others: (6, 3),
+                mean_of: 100,
                 calls: paper,
                 curve,
                 steps: vec![1, 5, 10, 20, 50],
@@ -74,6 +82,8 @@ impl FromStr for Profile {
                 name: "full",
                 images: 100,
                 samples: 10,
+                others: (32, 4),
+                mean_of: 100,
                 calls: paper,
                 curve,
                 steps: vec![1, 5, 10, 15, 20, 50, 100],
@@ -87,6 +97,8 @@ impl FromStr for Profile {
                 name: "verify",
                 images: 1000,
                 samples: 10,
+                others: (1000, 10),
+                mean_of: 10,
                 calls: vec![1, 5],
                 curve: vec![],
                 steps: vec![1, 5],
@@ -115,7 +127,7 @@ mod tests {
             assert_eq!(profile.calls[0], 1, "the one-call estimate is a row of every table");
         }
         let full: Profile = "full".parse().unwrap();
-        assert_eq!((full.images, full.samples), (100, 10));
+        assert_eq!((full.images, full.samples, full.others), (100, 10, (32, 4)));
         assert_eq!(full.calls, [1, 20, 100]);
     }
 

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::verdicts::{Record, score, settings_of_oracle};
+use super::comparison::score;
+use super::verdicts::{Record, settings_of_oracle};
 
 /// The scores that are shown, with the number of decimals.
 const SCORES: [(&str, &str, usize); 9] = [
@@ -115,7 +116,8 @@ fn calibration(setting: &Value) -> String {
         ["method", "ratio of the truth", "of an eleventh sample", "50 %", "80 %", "90 % covered"];
     let labels = |row: &Value| {
         let method = &row["method"];
-        format!("{}, {} calls", method["name"].as_str().unwrap_or("?"), method["calls"])
+        let by = method["by"].as_str().map_or(String::new(), |by| format!(" by {by}"));
+        format!("{}{by}, {} calls", method["name"].as_str().unwrap_or("?"), method["calls"])
     };
     let row = |row: &Value| {
         let mut cells = vec![labels(row)];

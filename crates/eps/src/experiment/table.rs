@@ -68,7 +68,11 @@ impl Table {
                 ]);
             }
             for (_, name) in &features {
-                line.push(score(row.features.get(*name).copied().flatten(), 4));
+                let seeds = row.of_seeds.get(*name).filter(|_| name.starts_with("lpips"));
+                line.push(match seeds.and_then(|seeds| Spread::of(seeds).ok()) {
+                    Some(found) => spread(&found, 4),
+                    None => score(row.features.get(*name).copied().flatten(), 4),
+                });
             }
             line.push(seconds(row.seconds));
             if let Some(bare) = bare {

@@ -1,16 +1,16 @@
 //! `eps claims`: what results say about each claim of the paper, and about ours.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use eps_data::atomic::write_atomically;
 use eps_math::Task;
-use eps_metrics::summary::Spread;
 use serde_json::Value;
 
 use super::calibration::LEVELS;
+use super::comparison::{Of, Outcome, Outcomes, difference, diverged, row, score};
 use super::summary;
 
 /// Write a table of claims with what results say about each.
@@ -122,44 +122,6 @@ impl Record {
     }
 }
 
-/// A row of a setting, in table or curve: samples, or their mean. Where a task has no network of its
-/// own, the row is that of the one for all tasks.
-fn row<'a>(setting: &'a Value, cell: &str, mean: bool) -> Option<&'a Value> {
-    let rows = |which: &str| setting[which].as_array().into_iter().flatten();
-    let find = |cell: &str| {
-        rows("table")
-            .chain(rows("curve"))
-            .find(|row| row["cell"] == cell && row["mean_of"].is_u64() == mean)
-    };
-    find(cell).or_else(|| {
-        let (family @ ("eps" | "palette"), calls) = cell.split_once('-')? else {
-            return None;
-        };
-        find(&format!("{family}-all-tasks-{calls}"))
-    })
-}
-
-/// Whether a method has no row as some of its chains left the finite numbers.
-fn diverged(setting: &Value, cell: &str) -> bool {
-    setting["diverged"].as_array().into_iter().flatten().any(|method| method["cell"] == cell)
-}
-
-/// A score of a row with its spread over seeds, where it has one; none where the row says that it is
-/// to be read with care.
-pub(super) fn score(row: &Value, metric: &str) -> Option<(f64, f64)> {
-    if row["cautions"].get(metric).is_some() {
-        return None;
-    }
-    let value = row.get(metric).or_else(|| row["features"].get(metric))?;
-    match value {
-        Value::Object(spread) => Some((
-            spread.get("mean")?.as_f64()?,
-            spread.get("standard_deviation").and_then(Value::as_f64).unwrap_or(0.0),
-        )),
-        _ => Some((value.as_f64()?, 0.0)),
-    }
-}
-
 /// Whether a claim holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -212,10 +174,12 @@ const METRICS: [(&str, &str, bool); 8] = [
 ];
 
 /// The methods without training, by their cells; the published forms count where they were run.
-const CONTENDERS: [&str; 10] = [
+const CONTENDERS: [&str; 12] = [
     "dps-250",
     "dps-published-1000",
     "daps-100",
+    "daps-published-1000",
+    "daps-exact-100",
     "ddnm-100",
     "ddnm-published-100",
     "pigdm-100",
@@ -225,7 +189,18 @@ const CONTENDERS: [&str; 10] = [
     "ddrm-20",
 ];
 
-const CLAIMS: [Claim; 17] = [
+/// A row of a claim: the cell, and what is read of it.
+type Cell = (&'static str, Of);
+
+const fn samples(cell: &'static str) -> Cell {
+    (cell, Of::Samples)
+}
+
+const fn means(cell: &'static str) -> Cell {
+    (cell, Of::Means)
+}
+
+const CLAIMS: [Claim; 27] = [
     Claim {
         text: "With the exact denoiser EPS samples the exact posterior: with 1,000 calls its sliced W2 is \
                within three deviations of that between two exact sets",
@@ -234,7 +209,8 @@ const CLAIMS: [Claim; 17] = [
         test: reaches_the_posterior,
     },
     Claim {
-        text: "No training-free method does so, with the most calls that were run",
+        text: "No training-free method comes as close, with the most calls that were run; beside them EPS \
+               with as many",
         source: "ours",
         experiment: "oracle",
         test: contenders_miss_the_posterior,
@@ -244,13 +220,33 @@ const CLAIMS: [Claim; 17] = [
                distance on every task",
         source: "Tables 1, 6",
         experiment: "main",
-        test: |record| against_contenders(record, &["energy_score_fair", "lpips_alex", "fd_alex"]),
+        test: |record| {
+            let metrics = ["energy_score_fair", "lpips_alex", "fd_alex"];
+            against_contenders(record, "eps-20", &metrics.map(|metric| (metric, Of::Samples)))
+        },
     },
     Claim {
-        text: "EPS with 20 calls beats every training-free method on the PSNR of a sample on every task",
+        text: "EPS with 100 calls beats every training-free method on energy score, LPIPS and Fréchet \
+               distance on every task",
         source: "Tables 1, 6",
         experiment: "main",
-        test: |record| against_contenders(record, &["psnr_db"]),
+        test: |record| {
+            let metrics = ["energy_score_fair", "lpips_alex", "fd_alex"];
+            against_contenders(record, "eps-100", &metrics.map(|metric| (metric, Of::Samples)))
+        },
+    },
+    Claim {
+        text: "EPS with 20 calls beats every training-free method on PSNR on every task, samples against \
+               samples and means against means",
+        source: "Tables 1, 6",
+        experiment: "main",
+        test: |record| {
+            against_contenders(
+                record,
+                "eps-20",
+                &[("psnr_db", Of::Samples), ("psnr_db", Of::Means)],
+            )
+        },
     },
     Claim {
         text: "EPS with 20 calls wins most metric-task cells against Palette with 100 (31 and 28 of 40 in \
@@ -267,18 +263,61 @@ const CLAIMS: [Claim; 17] = [
         test: |record| against_palette(record, "eps-100"),
     },
     Claim {
+        text: "A network that reads [μ⋆, y] is better than one that reads [x_t, y] (scalar \
+               preconditioning, PSNR of a sample of 100 calls)",
+        source: "Table 2",
+        experiment: "inputs",
+        test: |record| psnr(record, samples("pivot-y-scalar-100"), samples("state-y-100"), 0.0),
+    },
+    Claim {
+        text: "It is better than one that reads [μ⋆] alone",
+        source: "Table 2",
+        experiment: "inputs",
+        test: |record| {
+            psnr(record, samples("pivot-y-scalar-100"), samples("pivot-scalar-100"), 0.0)
+        },
+    },
+    Claim {
+        text: "It is no worse than one that reads [μ⋆, Σ⋆] (within 0.1 dB)",
+        source: "Table 2",
+        experiment: "inputs",
+        test: |record| {
+            psnr(record, samples("pivot-y-scalar-100"), samples("pivot-noise-scalar-100"), -0.1)
+        },
+    },
+    Claim {
+        text: "Preconditioning along the eigenvectors of AᵀA (guarded) is better than the scalar one, \
+               [μ⋆, Σ⋆, y], PSNR of a sample of 100 calls",
+        source: "ours",
+        experiment: "inputs",
+        test: |record| {
+            let guarded = samples("pivot-noise-y-guarded-100");
+            psnr(record, guarded, samples("pivot-noise-y-scalar-100"), 0.0)
+        },
+    },
+    Claim {
+        text: "A law of σ_t that reaches σ_max (60 % log-uniform) lifts the one-call estimate above that \
+               under EDM's law",
+        source: "ours",
+        experiment: "noise-law",
+        test: |record| psnr(record, samples("pivot-noise-y-guarded-1"), samples("law-edm-1"), 0.0),
+    },
+    Claim {
+        text: "It costs nothing at 100 calls (PSNR of a sample, within 0.1 dB)",
+        source: "ours",
+        experiment: "noise-law",
+        test: |record| {
+            psnr(record, samples("pivot-noise-y-guarded-100"), samples("law-edm-100"), -0.1)
+        },
+    },
+    Claim {
         text: "One network for all tasks is no worse than one for each at equal steps in all (PSNR of a \
                sample of 100 calls, within 0.1 dB)",
         source: "Table 4",
         experiment: "amortized",
         test: |record| {
-            compare(
-                record,
-                "psnr_db",
-                ("pivot-noise-y-guarded-100", false),
-                ("single-TASK-share-100", false),
-                -0.1,
-            )
+            let share = samples("single-TASK-share-100");
+            psnr(record, samples("pivot-noise-y-guarded-100"), share, -0.1)
         },
     },
     Claim {
@@ -288,26 +327,64 @@ const CLAIMS: [Claim; 17] = [
         test: saturation,
     },
     Claim {
-        text: "The frozen prior at the pivot is a useful sampler without training: the mean of its samples \
-               has a higher PSNR than the linear MMSE estimate",
+        text: "Training for the pivot beats the frozen prior there (PSNR of a sample of 100 calls)",
         source: "Table 3",
         experiment: "zero-shot",
+        test: |record| psnr(record, samples("eps-100"), samples("zero-shot-100"), 0.0),
+    },
+    Claim {
+        text: "The frozen prior at the pivot is a useful sampler without training: the mean of its samples \
+               has a higher PSNR than the linear MMSE estimate",
+        source: "ours",
+        experiment: "zero-shot",
+        test: |record| psnr(record, means("zero-shot-100"), samples("linear-mmse"), 0.0),
+    },
+    Claim {
+        text: "The one-call estimate is within 1 dB of the mean of 100 samples (up to 5 dB short of that of \
+               10 in the paper)",
+        source: "Tables 5, 10; aim ours",
+        experiment: "posterior-mean",
+        test: |record| psnr(record, samples("eps-1"), means("eps-20"), -1.0),
+    },
+    Claim {
+        text: "Palette's one-call estimate is as good as that of EPS (within 0.5 dB; by 0.4 and 1.1 dB \
+               better in the paper)",
+        source: "Table 10",
+        experiment: "posterior-mean",
+        test: |record| psnr(record, samples("palette-1"), samples("eps-1"), -0.5),
+    },
+    Claim {
+        text: "From the prior's weights EPS is better than Palette after few steps (400, PSNR of a sample \
+               of 100 calls)",
+        source: "Figure 4",
+        experiment: "warm-start",
         test: |record| {
-            compare(record, "psnr_db", ("zero-shot-100", true), ("linear-mmse", false), 0.0)
+            psnr(record, samples("eps-prior-400-100"), samples("palette-prior-400-100"), 0.0)
         },
     },
     Claim {
-        text: "The one-call estimate is within 1 dB of the mean of samples (up to 5 dB short in the paper)",
-        source: "Tables 5, 10; aim ours",
-        experiment: "posterior-mean",
-        test: |record| compare(record, "psnr_db", ("eps-1", false), ("eps-20", true), -1.0),
+        text: "EPS beats every training-free method where little is measured, with 20 calls: energy score \
+               and LPIPS",
+        source: "Table 7",
+        experiment: "extreme",
+        test: |record| {
+            let metrics = ["energy_score_fair", "lpips_alex"];
+            against_contenders(record, "TASK-20", &metrics.map(|metric| (metric, Of::Samples)))
+        },
     },
     Claim {
         text: "EPS has a higher PSNR than Palette on masks and noise levels, those beyond the training \
                among them",
         source: "Table 8",
         experiment: "ood",
-        test: |record| compare(record, "psnr_db", ("eps-100", false), ("palette-100", false), 0.0),
+        test: |record| psnr(record, samples("eps-100"), samples("palette-100"), 0.0),
+    },
+    Claim {
+        text: "Along the velocity of a rectified flow EPS is as good as on EDM's path (PSNR of a sample of \
+               100 calls, within 0.5 dB)",
+        source: "Proposition 2",
+        experiment: "flow",
+        test: |record| psnr(record, samples("eps-flow-100"), samples("short-guarded-100"), -0.5),
     },
     Claim {
         text: "The energy ratio of the truth and that of an eleventh sample agree within 0.01 (EPS, 100 \
@@ -336,102 +413,31 @@ const CLAIMS: [Claim; 17] = [
         experiment: "runtime",
         test: overhead,
     },
-    Claim {
-        text: "A network that reads [μ⋆, y] is better than one that reads [x_t, y] (scalar \
-               preconditioning, PSNR of a sample of 100 calls)",
-        source: "Table 2",
-        experiment: "inputs",
-        test: |record| {
-            compare(record, "psnr_db", ("pivot-y-scalar-100", false), ("state-y-100", false), 0.0)
-        },
-    },
-    Claim {
-        text: "From the prior's weights EPS is better than Palette after few steps (400, PSNR of a sample \
-               of 100 calls)",
-        source: "Figure 4",
-        experiment: "warm-start",
-        test: |record| {
-            let (eps, palette) = ("eps-prior-400-100", "palette-prior-400-100");
-            compare(record, "psnr_db", (eps, false), (palette, false), 0.0)
-        },
-    },
 ];
 
-/// How one method does against another in a score.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Win,
-    Tie,
-    Loss,
-}
-
-/// The outcome for a row against another: a tie where the mean of the paired differences is within two
-/// standard errors, over images where the score has a value for each, otherwise over seeds.
-fn outcome(row: &Value, other: &Value, metric: &str, more: bool) -> Option<Outcome> {
-    let (a, b) = (score(row, metric)?.0, score(other, metric)?.0);
-    let values = |row: &Value, of: &str| -> Vec<f64> {
-        row[of][metric].as_array().into_iter().flatten().filter_map(Value::as_f64).collect()
-    };
-    let paired = |of: &str| {
-        let (a, b) = (values(row, of), values(other, of));
-        let differences: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
-        let spread = Spread::of(&differences).ok().filter(|_| a.len() == b.len())?;
-        Some((spread.mean, spread.standard_deviation? / (spread.n as f64).sqrt()))
-    };
-    let (difference, error) =
-        paired("of_images").or_else(|| paired("of_seeds")).unwrap_or((a - b, 0.0));
-    Some(match difference {
-        _ if difference.abs() <= 2.0 * error => Outcome::Tie,
-        _ if (difference > 0.0) == more => Outcome::Win,
-        _ => Outcome::Loss,
-    })
-}
-
-/// Numbers of outcomes.
-#[derive(Debug, Clone, Copy, Default)]
-struct Outcomes {
-    wins: usize,
-    ties: usize,
-    losses: usize,
-}
-
-impl Outcomes {
-    fn add(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Win => self.wins += 1,
-            Outcome::Tie => self.ties += 1,
-            Outcome::Loss => self.losses += 1,
-        }
-    }
-
-    fn all(self) -> usize {
-        self.wins + self.ties + self.losses
-    }
-}
-
-impl fmt::Display for Outcomes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} wins, {} ties, {} losses", self.wins, self.ties, self.losses)
-    }
-}
-
-/// EPS with 20 calls against every contender in some scores.
-fn against_contenders(record: &Record, metrics: &[&str]) -> Finding {
-    let (mut figures, mut missing) = (Vec::new(), Vec::new());
+/// EPS against every contender in some scores.
+fn against_contenders(record: &Record, cell: &str, scores: &[(&str, Of)]) -> Finding {
+    let (mut figures, mut missing, mut not_run) = (Vec::new(), Vec::new(), Vec::new());
     let (mut held, mut all) = (0, 0);
-    for (metric, label, more) in METRICS.iter().filter(|(metric, ..)| metrics.contains(metric)) {
+    for (metric, of) in scores {
+        let (_, label, more) = *METRICS.iter().find(|(known, ..)| known == metric)?;
+        let label = if *of == Of::Means { format!("{label} of means") } else { label.to_owned() };
         let (mut found, mut lost_by) = (Outcomes::default(), Vec::new());
         for setting in record.settings() {
-            let Some(eps) = row(setting, "eps-20", false) else {
+            let Some(eps) = row(setting, cell, *of) else {
                 continue;
             };
             for contender in CONTENDERS {
-                let outcome = match row(setting, contender, false) {
-                    Some(row) => outcome(eps, row, metric, *more),
+                let gone = diverged(setting, contender);
+                let outcome = match row(setting, contender, *of) {
+                    Some(row) => Outcome::of(eps, row, metric, more),
                     // A method that diverged has lost; one that was not run has not.
-                    None => (diverged(setting, contender) && score(eps, metric).is_some())
-                        .then_some(Outcome::Win),
+                    None => (gone && score(eps, metric).is_some()).then_some(Outcome::Win),
                 };
+                let was_run = gone || row(setting, contender, Of::Samples).is_some();
+                if !was_run && !not_run.contains(&contender) {
+                    not_run.push(contender);
+                }
                 if let Some(outcome) = outcome {
                     found.add(outcome);
                 }
@@ -443,7 +449,7 @@ fn against_contenders(record: &Record, metrics: &[&str]) -> Finding {
         }
         (held, all) = (held + found.wins, all + found.all());
         if found.all() == 0 {
-            missing.push(*label);
+            missing.push(label);
         } else if lost_by.is_empty() {
             figures.push(format!("{label}: {found}"));
         } else {
@@ -456,6 +462,9 @@ fn against_contenders(record: &Record, metrics: &[&str]) -> Finding {
     if !missing.is_empty() {
         gaps.push(format!("not computed or of too few images: {}", missing.join(", ")));
     }
+    if !not_run.is_empty() {
+        gaps.push(format!("not run: {}", not_run.join(", ")));
+    }
     let verdict = match Verdict::of(held, all) {
         Verdict::Holds if !gaps.is_empty() => Verdict::InPart,
         verdict => verdict,
@@ -464,18 +473,20 @@ fn against_contenders(record: &Record, metrics: &[&str]) -> Finding {
     (all > 0).then(|| (verdict, figures.join("; ")))
 }
 
+/// Cells that EPS is to win against Palette, of all [`METRICS`] on the five tasks.
+const CELLS_TO_WIN: usize = 35;
+
 /// Wins, ties and losses against Palette over all metrics and tasks.
 fn against_palette(record: &Record, cell: &str) -> Finding {
     let (mut found, mut of_tasks) = (Outcomes::default(), Vec::new());
     for setting in record.settings() {
-        let (Some(eps), Some(palette)) =
-            (row(setting, cell, false), row(setting, "palette-100", false))
-        else {
+        let of = |cell| row(setting, cell, Of::Samples);
+        let (Some(eps), Some(palette)) = (of(cell), of("palette-100")) else {
             continue;
         };
         let mut of_task = Outcomes::default();
         for outcome in
-            METRICS.iter().filter_map(|(name, _, more)| outcome(eps, palette, name, *more))
+            METRICS.iter().filter_map(|(name, _, more)| Outcome::of(eps, palette, name, *more))
         {
             of_task.add(outcome);
             found.add(outcome);
@@ -484,35 +495,43 @@ fn against_palette(record: &Record, cell: &str) -> Finding {
         let task = setting["name"].as_str().unwrap_or("?");
         of_tasks.push(format!("{task} {wins}, {ties}, {losses}"));
     }
-    let all = found.all();
+    let (all, whole) = (found.all(), METRICS.len() * Task::ALL.len());
     let verdict = match found.wins {
-        // 35 of 40.
-        wins if 8 * wins >= 7 * all => Verdict::Holds,
+        wins if wins >= CELLS_TO_WIN => Verdict::Holds,
         wins if wins > found.losses => Verdict::InPart,
         _ => Verdict::Fails,
     };
-    (all > 0).then(|| (verdict, format!("{found} of {all} cells ({})", of_tasks.join("; "))))
+    let not_judged = match whole - all {
+        0 => String::new(),
+        some => format!(", {some} not judged"),
+    };
+    let figures = format!("{found} of {whole} cells{not_judged} ({})", of_tasks.join("; "));
+    (all > 0).then_some((verdict, figures))
 }
 
-/// Whether a score of one row is above that of another by a margin, in every setting.
-fn compare(
-    record: &Record,
-    metric: &str,
-    (cell, mean): (&str, bool),
-    (other, other_mean): (&str, bool),
-    margin: f64,
-) -> Finding {
-    let (mut held, mut figures) = (0, Vec::new());
+/// Whether the PSNR of one row is above that of another by a margin, in every setting: one where the 95 %
+/// interval of the difference has the margin in it is undecided, and does not count as held.
+fn psnr(record: &Record, (cell, of): Cell, (other, other_of): Cell, margin: f64) -> Finding {
+    let (mut held, mut undecided, mut figures) = (0, 0, Vec::new());
     for setting in record.settings() {
-        let of = |cell, mean| row(setting, cell, mean).and_then(|row| score(row, metric));
-        let (Some((a, _)), Some((b, _))) = (of(cell, mean), of(other, other_mean)) else {
+        let (Some(a), Some(b)) = (row(setting, cell, of), row(setting, other, other_of)) else {
             continue;
         };
-        held += usize::from(a - b >= margin);
-        figures.push(format!("{} {:+.2}", setting["name"].as_str().unwrap_or("?"), a - b));
+        let Some((difference, half_width)) = difference(a, b, "psnr_db") else {
+            continue;
+        };
+        match difference - margin {
+            above if above.abs() <= half_width => undecided += 1,
+            above => held += usize::from(above >= 0.0),
+        }
+        let name = setting["name"].as_str().unwrap_or("?");
+        figures.push(format!("{name} {difference:+.2} ± {half_width:.2}"));
     }
-    let all = figures.len();
-    (all > 0).then(|| (Verdict::of(held, all), format!("dB: {}", figures.join(", "))))
+    let verdict = match Verdict::of(held, figures.len()) {
+        Verdict::Fails if undecided > 0 => Verdict::InPart,
+        verdict => verdict,
+    };
+    (!figures.is_empty()).then(|| (verdict, format!("dB: {}", figures.join(", "))))
 }
 
 /// By how much the energy score of 20 calls is above the best of the curve.
@@ -520,7 +539,7 @@ fn saturation(record: &Record) -> Finding {
     let (mut held, mut figures) = (0, Vec::new());
     for setting in record.settings() {
         let at = |calls: u64| {
-            let row = row(setting, &format!("eps-{calls}"), false)?;
+            let row = row(setting, &format!("eps-{calls}"), Of::Samples)?;
             Some(score(row, "energy_score_fair")?.0)
         };
         let (Some(twenty), true) = (at(20), (50..=100).any(|calls| at(calls).is_some())) else {
@@ -580,7 +599,7 @@ fn coverage(record: &Record) -> Finding {
 fn runtime(record: &Record) -> Finding {
     let seconds = |cell: &str| -> Option<f64> {
         let rows: Vec<&Value> =
-            record.settings().filter_map(|setting| row(setting, cell, false)).collect();
+            record.settings().filter_map(|setting| row(setting, cell, Of::Samples)).collect();
         let all: Option<f64> =
             rows.iter().map(|row| Some(row["seconds"].as_f64()? / row["nfe"].as_f64()?)).sum();
         all.filter(|_| !rows.is_empty()).map(|sum| sum / rows.len() as f64)
@@ -636,21 +655,28 @@ fn reaches_the_posterior(record: &Record) -> Finding {
         .then(|| (Verdict::of(held, all), format!("W2 (two exact sets) {}", figures.join("; "))))
 }
 
-/// In how many settings each method but EPS stays above the bound that EPS meets.
+/// In how many settings each method stays above the bound that EPS meets with 1,000 calls: with the most
+/// calls of the methods without training, which EPS by Euler's method has as many of.
 fn contenders_miss_the_posterior(record: &Record) -> Finding {
     let (mut held, mut all, mut figures) = (0, 0, Vec::<(String, usize, usize)>::new());
+    let mut most = 0;
     for setting in settings_of_oracle(record) {
         let bound = setting["claim"]["bound"].as_f64()?;
         for method in setting["methods"].as_array()? {
-            if method["method"].as_str()?.starts_with("eps-") {
+            // It goes on to the 1,000 calls of the claim about it.
+            if method["method"] == "eps-heun" {
                 continue;
             }
+            let is_contender = method["method"] != "eps-euler";
             let label = method["label"].as_str()?.to_owned();
             // None where it diverged.
             let last = method["curve"].as_array()?.last()?;
+            most = most.max(last["nfe"].as_u64().unwrap_or(0));
             let misses = score(&last["over_measurements"], "sliced_w2")
                 .is_none_or(|(found, _)| found > bound);
-            (held, all) = (held + usize::from(misses), all + 1);
+            if is_contender {
+                (held, all) = (held + usize::from(misses), all + 1);
+            }
             match figures.iter_mut().find(|(known, ..)| *known == label) {
                 Some((_, missed, of)) => (*missed, *of) = (*missed + usize::from(misses), *of + 1),
                 None => figures.push((label, usize::from(misses), 1)),
@@ -661,7 +687,8 @@ fn contenders_miss_the_posterior(record: &Record) -> Finding {
         .iter()
         .map(|(label, missed, of)| format!("{label} misses it in {missed} of {of}"))
         .collect();
-    (all > 0).then(|| (Verdict::of(held, all), figures.join("; ")))
+    let figures = format!("{most} calls each: {}", figures.join("; "));
+    (all > 0).then(|| (Verdict::of(held, all), figures))
 }
 
 /// The whole file.
@@ -704,11 +731,16 @@ mod tests {
     use super::*;
 
     fn row_of(cell: &str, psnr: f64, energy: f64) -> Value {
-        // Differences between EPS and others vary by 0.46, so that 0.53 are two standard errors.
+        // Differences between EPS and others vary by 0.46: their mean is known to ±1.1.
         let of_images = if cell.starts_with("eps") { [-0.5, 0.9, -0.4] } else { [-1.0, 1.0, 0.0] };
         json!({"cell": cell, "mean_of": null, "energy_score_fair": energy,
             "psnr_db": {"mean": psnr, "standard_deviation": 0.1},
             "of_images": {"psnr_db": of_images.map(|of_image| psnr + of_image)}})
+    }
+
+    fn contenders(record: &Record, metrics: &[&str]) -> Finding {
+        let of = |metric| (metric, Of::Samples);
+        against_contenders(record, "eps-20", &metrics.iter().copied().map(of).collect::<Vec<_>>())
     }
 
     fn main_record(eps: (f64, f64)) -> Record {
@@ -725,33 +757,41 @@ mod tests {
 
     #[test]
     fn a_better_method_wins_and_a_worse_one_loses() {
-        let better = main_record((21.0, 1.0));
+        let better = main_record((21.5, 1.0));
         let (verdict, figures) = against_palette(&better, "eps-20").unwrap();
         assert_eq!(
             (verdict, figures.as_str()),
-            (Verdict::Holds, "2 wins, 0 ties, 0 losses of 2 cells (motion-blur 2, 0, 0)")
+            (
+                Verdict::InPart,
+                "2 wins, 0 ties, 0 losses of 40 cells, 38 not judged (motion-blur 2, 0, 0)"
+            )
         );
-        let (verdict, figures) =
-            against_contenders(&better, &["energy_score_fair", "fd_alex"]).unwrap();
+        let (verdict, figures) = contenders(&better, &["energy_score_fair", "fd_alex"]).unwrap();
         assert_eq!(verdict, Verdict::InPart);
         assert_eq!(
             figures,
             "energy score: 6 wins, 0 ties, 0 losses; 1 of 5 tasks; not computed or of too few images: \
-             FD-AlexNet"
+             FD-AlexNet; not run: ddnm-published-100, pigdm-100, pigdm-published-100, mpgd-100, \
+             mpgd-published-100"
         );
 
         let close = main_record((20.1, 3.5));
         let (verdict, figures) = against_palette(&close, "eps-20").unwrap();
         assert_eq!(
             (verdict, figures.as_str()),
-            (Verdict::Fails, "0 wins, 1 ties, 1 losses of 2 cells (motion-blur 0, 1, 1)")
+            (
+                Verdict::Fails,
+                "0 wins, 1 ties, 1 losses of 40 cells, 38 not judged (motion-blur 0, 1, 1)"
+            )
         );
         // The one that diverged is beaten all the same, one that was not run is not counted.
-        let mut few = main_record((21.0, 1.0));
+        let mut few = main_record((21.5, 1.0));
         few.value["tasks"][0]["diverged"] = json!([]);
-        let (_, figures) = against_contenders(&few, &["energy_score_fair"]).unwrap();
-        assert_eq!(figures, "energy score: 5 wins, 0 ties, 0 losses; 1 of 5 tasks");
-        let (verdict, figures) = against_contenders(&close, &["energy_score_fair"]).unwrap();
+        let (_, figures) = contenders(&few, &["energy_score_fair"]).unwrap();
+        assert!(
+            figures.starts_with("energy score: 5 wins, 0 ties, 0 losses; 1 of 5 tasks; not run")
+        );
+        let (verdict, figures) = contenders(&close, &["energy_score_fair"]).unwrap();
         assert_eq!(verdict, Verdict::InPart);
         assert!(
             figures.starts_with("energy score: 1 wins, 0 ties, 5 losses (dps-250 on motion-blur"),
@@ -763,7 +803,7 @@ mod tests {
     fn a_network_for_all_tasks_stands_in() {
         let rows = [row_of("eps-all-tasks-20", 21.0, 1.0), row_of("palette-100", 20.0, 2.0)];
         let setting = json!({"table": rows, "curve": []});
-        let psnr = |cell: &str| score(row(&setting, cell, false)?, "psnr_db");
+        let psnr = |cell: &str| score(row(&setting, cell, Of::Samples)?, "psnr_db");
         assert_eq!(psnr("eps-20"), Some((21.0, 0.1)));
         assert_eq!(psnr("palette-100"), Some((20.0, 0.1)));
         assert_eq!((psnr("eps-100"), psnr("dps-20")), (None, None));
@@ -773,22 +813,17 @@ mod tests {
     fn each_data_set_has_its_line() {
         let mut photos = main_record((19.0, 4.0));
         photos.value["config"]["dataset"]["name"] = json!("photos");
-        let text = markdown(&[main_record((21.0, 1.0)), photos]);
-        assert!(text.contains("| 2 × 3, clothes | holds | 2 wins, 0 ties, 0 losses"), "{text}");
+        let text = markdown(&[main_record((21.5, 1.0)), photos]);
+        assert!(
+            text.contains("| 2 × 3, clothes | holds in part | 2 wins, 0 ties, 0 losses"),
+            "{text}"
+        );
         assert!(text.contains("| 2 × 3, photos | **fails** | 0 wins, 0 ties, 2 losses"), "{text}");
     }
 
     #[test]
-    fn a_score_to_be_read_with_care_decides_nothing() {
-        let row = json!({"features": {"fd_alex": 3.0}, "cautions": {"fd_alex": "few images"}});
-        assert_eq!(score(&row, "fd_alex"), None);
-        let row = json!({"features": {"fd_alex": 3.0}, "cautions": {}});
-        assert_eq!(score(&row, "fd_alex"), Some((3.0, 0.0)));
-    }
-
-    #[test]
     fn a_claim_without_results_is_open() {
-        let text = markdown(&[main_record((21.0, 1.0))]);
+        let text = markdown(&[main_record((21.5, 1.0))]);
         assert!(
             text.contains("| `main` | 2 × 3, clothes | holds in part | PSNR: 6 wins, 0 ties"),
             "{text}"
@@ -799,16 +834,14 @@ mod tests {
 
     #[test]
     fn the_tournament_is_read() {
-        let at = |w2: f64| json!({"over_measurements": {"sliced_w2": {"mean": w2}}});
-        let method = |name: &str, w2: f64| {
-            json!({"method": name, "label": name,
-                "curve": [at(9.0), at(w2)]})
-        };
+        let at = |w2: f64| json!({"nfe": 200, "over_measurements": {"sliced_w2": {"mean": w2}}});
+        let method = |name: &str, w2: f64| json!({"method": name, "label": name, "curve": [at(9.0), at(w2)]});
         let value = json!({
             "config": {"experiment": "oracle", "measurements": 2, "samples": 500},
             "settings": [{"label": "plane",
                 "claim": {"holds": true, "sliced_w2": 0.14, "floor": 0.13, "bound": 0.3},
-                "methods": [method("eps-heun", 0.14), method("dps", 0.8), method("ddrm", 0.2)]}],
+                "methods": [method("eps-heun", 0.14), method("eps-euler", 0.2),
+                    method("dps", 0.8), method("ddrm", 0.2)]}],
         });
         let record = Record::new(value).unwrap();
         let (verdict, figures) = reaches_the_posterior(&record).unwrap();
@@ -816,7 +849,10 @@ mod tests {
         assert_eq!(figures, "W2 (two exact sets) plane: 0.140 (0.130)");
         let (verdict, figures) = contenders_miss_the_posterior(&record).unwrap();
         assert_eq!(verdict, Verdict::InPart);
-        assert_eq!(figures, "dps misses it in 1 of 1; ddrm misses it in 0 of 1");
+        assert_eq!(
+            figures,
+            "200 calls each: eps-euler misses it in 0 of 1; dps misses it in 1 of 1; ddrm misses it in 0 of 1"
+        );
         assert_eq!(record.size(), "2 × 500");
     }
 

@@ -386,7 +386,8 @@ fn spread(results: &TaskResults) -> String {
          <figcaption>Calibration. The energy ratio of ten samples is their energy score over the \
          distance of their mean from the truth; a calibrated sampler has it equal to the same ratio with \
          an eleventh sample in the truth’s place (a Gaussian posterior of many dimensions has 0.7416). \
-         Intervals: how often the truth of a pixel lies in the central interval of {} samples; pixels \
+         Intervals: how often the truth of a pixel lies in the central interval of {} samples, all \
+         rounded to the 256 grey levels of the images, ties split at random; pixels \
          are ranked whose samples have a standard deviation above 1/255.</figcaption></figure>\
          <figure><div class=\"charts\">{}</div></figure>",
         table(&calibration::table(&results.calibration)),

@@ -1,0 +1,172 @@
+//! Comparisons of two rows of an experiment's results.json.
+
+use std::fmt;
+
+use eps_metrics::summary::Spread;
+use serde_json::Value;
+
+/// What is read off a method's samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// The samples.
+    Samples,
+    /// The mean of the samples of an image, of the most that there are.
+    Means,
+}
+
+/// A row of a setting, in table or curve. Where a task has no network of its own, the row is that of the
+/// one for all tasks.
+pub(super) fn row<'a>(setting: &'a Value, cell: &str, of: Of) -> Option<&'a Value> {
+    let rows = |which: &str| setting[which].as_array().into_iter().flatten();
+    let find = |cell: &str| {
+        rows("table")
+            .chain(rows("curve"))
+            .filter(|row| row["cell"] == cell && row["mean_of"].is_u64() == (of == Of::Means))
+            .max_by_key(|row| row["mean_of"].as_u64())
+    };
+    find(cell).or_else(|| {
+        let (family @ ("eps" | "palette"), calls) = cell.split_once('-')? else {
+            return None;
+        };
+        find(&format!("{family}-all-tasks-{calls}"))
+    })
+}
+
+/// Whether a method has no row as some of its chains left the finite numbers.
+pub(super) fn diverged(setting: &Value, cell: &str) -> bool {
+    setting["diverged"].as_array().into_iter().flatten().any(|method| method["cell"] == cell)
+}
+
+/// A score of a row with its spread over seeds, where it has one; none where the row says that it is
+/// to be read with care.
+pub(super) fn score(row: &Value, metric: &str) -> Option<(f64, f64)> {
+    if row["cautions"].get(metric).is_some() { None } else { value(row, metric) }
+}
+
+/// A score of a row, whatever is said about it.
+fn value(row: &Value, metric: &str) -> Option<(f64, f64)> {
+    let value = row.get(metric).or_else(|| row["features"].get(metric))?;
+    match value {
+        Value::Object(spread) => Some((
+            spread.get("mean")?.as_f64()?,
+            spread.get("standard_deviation").and_then(Value::as_f64).unwrap_or(0.0),
+        )),
+        _ => {
+            // LPIPS is a mean over seeds; distances of all samples together are not.
+            let seeds = &row["of_seeds"][metric];
+            let seeds = seeds.as_array().filter(|_| metric.starts_with("lpips"));
+            let seeds: Vec<f64> = seeds.into_iter().flatten().filter_map(Value::as_f64).collect();
+            let spread = Spread::of(&seeds).ok().and_then(|spread| spread.standard_deviation);
+            Some((value.as_f64()?, spread.unwrap_or(0.0)))
+        }
+    }
+}
+
+/// Images from which on a Fréchet distance decides between two methods with as many samples each: the
+/// paper's number.
+const FRECHET_IMAGES: usize = 100;
+
+/// A score that two methods may be compared by: one to be read with care is, at equal counts of
+/// [`FRECHET_IMAGES`] images or more.
+fn comparable(row: &Value, metric: &str) -> Option<f64> {
+    let images = row["of_images"]["psnr_db"].as_array().map_or(0, Vec::len);
+    let found = if images < FRECHET_IMAGES { score(row, metric) } else { value(row, metric) };
+    found.map(|(mean, _)| mean)
+}
+
+/// By how much one row is above another in a score, with the half width of its 95 % interval: that of
+/// paired differences over images where the score has a value for each, otherwise over seeds, otherwise
+/// 0.
+pub(super) fn difference(row: &Value, other: &Value, metric: &str) -> Option<(f64, f64)> {
+    let (a, b) = (comparable(row, metric)?, comparable(other, metric)?);
+    let values = |row: &Value, of: &str| -> Vec<f64> {
+        row[of][metric].as_array().into_iter().flatten().filter_map(Value::as_f64).collect()
+    };
+    let paired = |of: &str| {
+        let (a, b) = (values(row, of), values(other, of));
+        let differences: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
+        let spread = Spread::of(&differences).ok().filter(|_| a.len() == b.len())?;
+        Some((spread.mean, spread.half_width_95()?))
+    };
+    Some(paired("of_images").or_else(|| paired("of_seeds")).unwrap_or((a - b, 0.0)))
+}
+
+/// How one method does against another in a score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Win,
+    Tie,
+    Loss,
+}
+
+impl Outcome {
+    /// The outcome for a row against another: a tie where the 95 % interval of the difference has 0 in
+    /// it.
+    pub(super) fn of(row: &Value, other: &Value, metric: &str, more: bool) -> Option<Self> {
+        let (difference, half_width) = difference(row, other, metric)?;
+        Some(match difference {
+            _ if difference.abs() <= half_width => Self::Tie,
+            _ if (difference > 0.0) == more => Self::Win,
+            _ => Self::Loss,
+        })
+    }
+}
+
+/// Numbers of outcomes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Outcomes {
+    pub(super) wins: usize,
+    pub(super) ties: usize,
+    pub(super) losses: usize,
+}
+
+impl Outcomes {
+    pub(super) fn add(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Win => self.wins += 1,
+            Outcome::Tie => self.ties += 1,
+            Outcome::Loss => self.losses += 1,
+        }
+    }
+
+    pub(super) fn all(self) -> usize {
+        self.wins + self.ties + self.losses
+    }
+}
+
+impl fmt::Display for Outcomes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} wins, {} ties, {} losses", self.wins, self.ties, self.losses)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_score_to_be_read_with_care_decides_nothing_but_at_the_paper_s_count() {
+        let row = json!({"features": {"fd_alex": 3.0}, "cautions": {"fd_alex": "few images"}});
+        assert_eq!(score(&row, "fd_alex"), None);
+        assert_eq!(difference(&row, &row, "fd_alex"), None);
+        let of_many = |distance: f64| {
+            json!({"features": {"fd_alex": distance}, "cautions": {"fd_alex": "few images"},
+                "of_images": {"psnr_db": vec![20.0; 100]},
+                "of_seeds": {"fd_alex": [distance - 0.1, distance + 0.1]}})
+        };
+        let (near, far) = (of_many(3.0), of_many(4.0));
+        assert_eq!(Outcome::of(&near, &far, "fd_alex", false), Some(Outcome::Win));
+        let row = json!({"features": {"fd_alex": 3.0}, "cautions": {}});
+        assert_eq!(score(&row, "fd_alex"), Some((3.0, 0.0)));
+    }
+
+    #[test]
+    fn the_mean_of_the_most_samples_stands_for_the_mean() {
+        let row_of = |mean_of: Option<u64>| json!({"cell": "eps-20", "mean_of": mean_of});
+        let setting = json!({"table": [row_of(Some(10)), row_of(None), row_of(Some(100))]});
+        assert_eq!(row(&setting, "eps-20", Of::Means).unwrap()["mean_of"], 100);
+        assert!(row(&setting, "eps-20", Of::Samples).unwrap()["mean_of"].is_null());
+    }
+}
