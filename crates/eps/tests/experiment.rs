@@ -86,8 +86,7 @@ fn a_run_writes_its_record_and_goes_on_where_it_was_cut_off() {
     let addresses = report.matches("http").count();
     assert_eq!(addresses, report.matches("http://www.w3.org/2000/svg").count());
     assert!(!report.contains("<script") && !report.contains("NaN"));
-    for figure in ["overview.png", "super-resolution.png", "super-resolution-psnr-against-nfe.svg"]
-    {
+    for figure in ["overview.png", "super-resolution.png", "super-resolution-curves.svg"] {
         assert!(folder.path("out/figures").join(figure).is_file(), "{figure}");
     }
 

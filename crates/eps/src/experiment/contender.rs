@@ -179,8 +179,11 @@ impl Contender {
                 "h",
                 match task {
                     BoxInpainting | MotionBlur => 5e-5,
-                    RandomInpainting | ExtremeInpainting | SuperResolution
-                    | ExtremeSuperResolution | GaussianBlur => 1e-4,
+                    RandomInpainting
+                    | ExtremeInpainting
+                    | SuperResolution
+                    | ExtremeSuperResolution
+                    | GaussianBlur => 1e-4,
                 },
             ),
             Self::DapsExact => Tunable::length("τ/σ_y", 1.0),

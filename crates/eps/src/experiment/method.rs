@@ -15,7 +15,7 @@ use super::contender::Contender;
 use super::moments::GaussianPrior;
 use super::networks::{NetworkUse, PRIOR, Scope};
 use super::problem::Problem;
-use super::variants::Variant;
+use super::variants::{Training, Variant};
 
 /// A method of restoration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -187,6 +187,16 @@ impl Method {
             | Self::Variant { calls, .. }
             | Self::ZeroShot { calls }
             | Self::Contender { calls, .. } => calls,
+        }
+    }
+
+    /// Where it stands in a curve against training steps, if anywhere.
+    pub(crate) fn training(self) -> Option<Training> {
+        match self {
+            Self::Variant { variant, .. } => variant.training,
+            Self::ZeroShot { .. } => Some(Training { line: Training::EPS, steps: 0 }),
+            Self::Unconditional { .. } => Some(Training { line: Training::PALETTE, steps: 0 }),
+            _ => None,
         }
     }
 

@@ -216,7 +216,9 @@ impl Plan {
             }
             Experiment::Runtime => (runtime(profile, scopes), vec![]),
             Experiment::WarmStart => {
-                let mut methods = vec![Method::ZeroShot { calls: profile.limit(PALETTE_CALLS) }];
+                // What both begin from.
+                let calls = profile.limit(PALETTE_CALLS);
+                let mut methods = vec![Method::ZeroShot { calls }, Method::Unconditional { calls }];
                 methods.extend(variants(experiment, profile));
                 (methods, vec![])
             }

@@ -20,14 +20,37 @@ pub(crate) struct Variant {
     pub(crate) network_use: NetworkUse,
     /// Whether it is sampled along the velocity of a rectified flow, instead of EDM's ODE.
     pub(crate) flow: bool,
+    /// Where it stands in a curve against training steps.
+    #[serde(skip)]
+    pub(crate) training: Option<Training>,
+}
+
+/// A point of a curve against training steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Training {
+    /// The name of the curve: what is trained, and from where.
+    pub(crate) line: &'static str,
+    /// Steps from there.
+    pub(crate) steps: usize,
+}
+
+impl Training {
+    /// The pivot, from the prior; without a step the frozen prior asked there.
+    pub(crate) const EPS: &'static str = "EPS from the prior";
+    /// The state beside y, from the prior; without a step the prior's own samples.
+    pub(crate) const PALETTE: &'static str = "Palette from the prior";
 }
 
 const fn eps(name: &'static str, label: &'static str) -> Variant {
-    Variant { name, label, network_use: NetworkUse::Eps, flow: false }
+    Variant { name, label, network_use: NetworkUse::Eps, flow: false, training: None }
 }
 
 const fn palette(name: &'static str, label: &'static str) -> Variant {
-    Variant { name, label, network_use: NetworkUse::Palette, flow: false }
+    Variant { name, label, network_use: NetworkUse::Palette, flow: false, training: None }
+}
+
+const fn after(line: &'static str, steps: usize, variant: Variant) -> Variant {
+    Variant { training: Some(Training { line, steps }), ..variant }
 }
 
 /// What the network reads, and how its input and output are scaled.
@@ -55,24 +78,42 @@ pub(crate) const NOISE_LAW: [Variant; 4] = [
 /// One network for all tasks against one for each.
 pub(crate) const AMORTIZED: [Variant; 3] = [
     eps("single-TASK-share", "one for each task, a fifth of the steps"),
-    eps("single-TASK", "one for each task, as many steps each"),
+    eps("single-TASK", "one for each task, as the paper: 900 steps each"),
     eps("pivot-noise-y-guarded", "one for all tasks"),
 ];
 
+/// EPS from random weights.
+const EPS_SCRATCH: &str = "EPS from scratch";
+
+/// Palette from random weights.
+const PALETTE_SCRATCH: &str = "Palette from scratch";
+
 /// The start and the number of training steps; EPS reads [μ⋆, y], scaled as Palette's [x_t, y].
 pub(crate) const WARM_START: [Variant; 12] = [
-    eps("eps-prior-100", "EPS from the prior, 100 steps"),
-    eps("eps-prior-400", "EPS from the prior, 400 steps"),
-    eps("pivot-y-scalar", "EPS from the prior, 2,000 steps"),
-    eps("eps-scratch-100", "EPS from scratch, 100 steps"),
-    eps("eps-scratch-400", "EPS from scratch, 400 steps"),
-    eps("eps-scratch-2000", "EPS from scratch, 2,000 steps"),
-    palette("palette-prior-100", "Palette from the prior, 100 steps"),
-    palette("palette-prior-400", "Palette from the prior, 400 steps"),
-    palette("state-y", "Palette from the prior, 2,000 steps"),
-    palette("palette-scratch-100", "Palette from scratch, 100 steps"),
-    palette("palette-scratch-400", "Palette from scratch, 400 steps"),
-    palette("palette-scratch-2000", "Palette from scratch, 2,000 steps"),
+    after(Training::EPS, 100, eps("eps-prior-100", "EPS from the prior, 100 steps")),
+    after(Training::EPS, 400, eps("eps-prior-400", "EPS from the prior, 400 steps")),
+    after(Training::EPS, 2000, eps("pivot-y-scalar", "EPS from the prior, 2,000 steps")),
+    after(EPS_SCRATCH, 100, eps("eps-scratch-100", "EPS from scratch, 100 steps")),
+    after(EPS_SCRATCH, 400, eps("eps-scratch-400", "EPS from scratch, 400 steps")),
+    after(EPS_SCRATCH, 2000, eps("eps-scratch-2000", "EPS from scratch, 2,000 steps")),
+    after(
+        Training::PALETTE,
+        100,
+        palette("palette-prior-100", "Palette from the prior, 100 steps"),
+    ),
+    after(
+        Training::PALETTE,
+        400,
+        palette("palette-prior-400", "Palette from the prior, 400 steps"),
+    ),
+    after(Training::PALETTE, 2000, palette("state-y", "Palette from the prior, 2,000 steps")),
+    after(PALETTE_SCRATCH, 100, palette("palette-scratch-100", "Palette from scratch, 100 steps")),
+    after(PALETTE_SCRATCH, 400, palette("palette-scratch-400", "Palette from scratch, 400 steps")),
+    after(
+        PALETTE_SCRATCH,
+        2000,
+        palette("palette-scratch-2000", "Palette from scratch, 2,000 steps"),
+    ),
 ];
 
 /// Networks of the tasks that measure little.

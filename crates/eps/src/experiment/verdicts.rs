@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::calibration::LEVELS;
 use super::comparison::{Of, Outcome, Outcomes, difference, diverged, row, score};
 use super::summary;
+use crate::report;
 
 /// Write a table of claims with what results say about each.
 ///
@@ -28,6 +29,9 @@ pub(crate) struct Arguments {
     /// A second Markdown file, for the tables of all results
     #[arg(long, value_name = "FILE")]
     tables: Option<PathBuf>,
+    /// An SVG file for the curves of the tournament with exact denoisers
+    #[arg(long, value_name = "FILE")]
+    tournament: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -64,6 +68,12 @@ impl Arguments {
         };
         if let Some(tables) = &self.tables {
             write(tables, &summary::markdown(&records))?;
+        }
+        if let Some(path) = &self.tournament {
+            let record = records.iter().find(|record| record.experiment == "oracle");
+            let record = record.context("--tournament: no results of `oracle` are given")?;
+            let settings: Vec<&Value> = settings_of_oracle(record).collect();
+            write(path, &report::oracle::figure(&settings))?;
         }
         write(&self.out, &markdown(&records))
     }

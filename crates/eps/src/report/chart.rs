@@ -286,6 +286,23 @@ impl Chart {
         self.svg().replacen('>', &format!("><style>{STYLE}</style>"), 1) + "\n"
     }
 
+    /// Several charts as one SVG file, side by side in rows of `columns`.
+    pub(crate) fn panels(charts: &[Self], columns: usize) -> String {
+        let (rows, columns) = (charts.len().div_ceil(columns), columns.min(charts.len()));
+        let (width, height) = (columns as f64 * WIDTH, rows as f64 * HEIGHT);
+        let panel = |(index, chart): (usize, &Self)| {
+            let x = (index % columns) as f64 * WIDTH;
+            let y = (index / columns) as f64 * HEIGHT;
+            let place = format!("<svg x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" height=\"{HEIGHT}\"");
+            chart.svg().replacen("<svg", &place, 1)
+        };
+        let panels: String = charts.iter().enumerate().map(panel).collect();
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\">\
+             <style>{STYLE}</style>{panels}</svg>\n"
+        )
+    }
+
     /// The chart in words, for readers who do not see it.
     fn description(&self) -> String {
         let lines = self.lines.iter().filter_map(|line| {
@@ -360,6 +377,14 @@ mod tests {
         assert!(svg.contains("one from 20 at 1 to 24 at 100"));
         assert_eq!(svg.matches("<circle").count(), 6);
         assert!(chart().file().contains("<style>"));
+    }
+
+    #[test]
+    fn panels_stand_in_rows() {
+        let file = Chart::panels(&[chart(), chart(), chart()], 2);
+        assert!(file.contains("viewBox=\"0 0 800 500\""), "{file}");
+        assert_eq!(file.matches("class=\"chart\"").count(), 3);
+        assert!(file.contains("<svg x=\"0\" y=\"250\""), "{file}");
     }
 
     #[test]

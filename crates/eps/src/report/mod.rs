@@ -43,12 +43,10 @@ pub(crate) fn write(results: &Results, folder: &Path) -> Result<PathBuf> {
     }
     pictures::write_mosaic(&figures.join("overview.png"), &overview)?;
 
-    let curves: Vec<Vec<Chart>> = results.tasks.iter().map(quality).collect();
+    let curves: Vec<Vec<Chart>> = results.tasks.iter().map(charts).collect();
     for (task, charts) in results.tasks.iter().zip(&curves) {
-        for (chart, what) in charts.iter().zip(["psnr", "energy-score"]) {
-            let name = format!("{}-{what}-against-nfe.svg", task.setting().name());
-            write_text(&figures.join(name), &chart.file())?;
-        }
+        let path = figures.join(format!("{}-curves.svg", task.setting().name()));
+        write_text(&path, &Chart::panels(charts, charts.len()))?;
     }
     let losses: Vec<Chart> =
         results.losses.iter().map(|(name, records)| loss(name, records)).collect();
@@ -86,7 +84,58 @@ fn loss(name: &str, records: &[Loss]) -> Chart {
     }
 }
 
-/// The curves of quality against network calls of one setting: PSNR, and energy score.
+/// The curves of one setting: quality against training steps where the networks are apart in these,
+/// otherwise against network calls.
+fn charts(results: &TaskResults) -> Vec<Chart> {
+    let by_steps = results.rows.iter().any(
+        |row| matches!(row.method, Method::Variant { variant, .. } if variant.training.is_some()),
+    );
+    if by_steps { training(results) } else { quality(results) }
+}
+
+/// The scores that curves show, with their names.
+const SCORES: [(&str, fn(&Row) -> Option<f64>); 3] = [
+    ("PSNR (dB)", |row| Some(row.psnr_db.mean)),
+    ("energy score [0,1]", |row| row.energy_score),
+    ("LPIPS (AlexNet)", |row| *row.features.get("lpips_alex")?),
+];
+
+/// Quality against training steps, at the most network calls: the paper's Figure 4.
+fn training(results: &TaskResults) -> Vec<Chart> {
+    let rows = || results.rows.iter().filter(|row| row.mean_of.is_none());
+    let trained = || rows().filter_map(|row| Some((row.method.training()?, row)));
+    let most = trained().map(|(_, row)| row.method.calls()).max().unwrap_or(0);
+    let mut families: Vec<&str> = Vec::new();
+    for (training, _) in trained() {
+        if !families.contains(&training.line) {
+            families.push(training.line);
+        }
+    }
+    SCORES
+        .into_iter()
+        .map(|(label, value)| {
+            let line = |(colour, family): (usize, &&str)| {
+                let of = trained().filter(|(training, row)| {
+                    training.line == *family && row.method.calls() == most
+                });
+                let mut points: Vec<(f64, f64)> = of
+                    .filter_map(|(training, row)| Some((training.steps as f64, value(row)?)))
+                    .collect();
+                points.sort_by(|a, b| a.0.total_cmp(&b.0));
+                Line { label: (*family).to_owned(), points, colour, style: Style::Solid }
+            };
+            Chart {
+                title: results.setting().title(),
+                x: Axis { label: "training steps".to_owned(), logarithmic: false },
+                y: Axis { label: format!("{label}, {most} calls"), logarithmic: false },
+                lines: families.iter().enumerate().map(line).collect(),
+                band: None,
+            }
+        })
+        .collect()
+}
+
+/// The curves of quality against network calls of one setting.
 fn quality(results: &TaskResults) -> Vec<Chart> {
     let sampled = || results.rows.iter().chain(&results.curve).filter(|row| row.method.calls() > 0);
     let mut families: Vec<String> = Vec::new();
@@ -116,8 +165,8 @@ fn quality(results: &TaskResults) -> Vec<Chart> {
         }
         lines
     };
-    let mut psnr = lines(|row| Some(row.psnr_db.mean));
-    let energy = lines(|row| row.energy_score);
+    let mut charts = SCORES.map(|(label, value)| (label, lines(value)));
+    let psnr = &mut charts[0].1;
     if let Some(row) = sampled().find(|row| matches!(row.method, Method::Eps { .. })) {
         let family = row.method.family();
         let points = line(&family, true, |row| Some(row.psnr_db.mean));
@@ -125,8 +174,8 @@ fn quality(results: &TaskResults) -> Vec<Chart> {
         psnr.push(Line { label, points, colour: families.len(), style: Style::Solid });
     }
     psnr.retain(|line| !line.points.is_empty());
-    let calls = || psnr.iter().flat_map(|line| &line.points).map(|point| point.0);
-    let ends = [calls().fold(f64::INFINITY, f64::min), calls().fold(0.0, f64::max)];
+    let calls = psnr.iter().flat_map(|line| &line.points).map(|point| point.0);
+    let ends = calls.fold([f64::INFINITY, 0.0f64], |[a, b], x| [a.min(x), b.max(x)]);
     if let Some(linear) = results.row(Method::LinearMmse, false)
         && ends[1] > 0.0
     {
@@ -138,8 +187,9 @@ fn quality(results: &TaskResults) -> Vec<Chart> {
         });
     }
     let x = Axis { label: "network calls a sample (NFE)".to_owned(), logarithmic: true };
-    [("PSNR (dB)", psnr), ("energy score [0,1]", energy)]
+    charts
         .into_iter()
+        .filter(|(_, lines)| lines.iter().any(|line| !line.points.is_empty()))
         .map(|(label, lines)| Chart {
             title: results.setting().title(),
             x: x.clone(),

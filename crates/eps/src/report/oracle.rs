@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::chart::{self, Axis, Band, Chart, Line, Style, escape};
 use super::page::{STYLE, environment, facts_table, table};
@@ -39,6 +40,30 @@ pub(crate) fn write(results: &Results, folder: &Path) -> Result<PathBuf> {
     let path = folder.join("report.html");
     write_text(&path, &page(results)?)?;
     Ok(path)
+}
+
+/// The curves of every setting of a results.json, as one SVG file.
+pub(crate) fn figure(settings: &[&Value]) -> String {
+    let charts: Vec<Chart> = settings.iter().copied().map(recorded_curves).collect();
+    Chart::panels(&charts, 2)
+}
+
+/// Sliced W2 of every method in one setting of a results.json.
+fn recorded_curves(setting: &Value) -> Chart {
+    let metric = Metric::SlicedW2;
+    let of = |scores: &Value, what: &str| scores["sliced_w2"][what].as_f64();
+    let line = |method: Method| {
+        let methods = setting["methods"].as_array()?;
+        let found = methods.iter().find(|found| found["method"] == method.name())?;
+        let point = |point: &Value| {
+            Some((point["nfe"].as_f64()?, of(&point["over_measurements"], "mean")?))
+        };
+        Some(found["curve"].as_array()?.iter().filter_map(point).collect())
+    };
+    let floor = &setting["floor"];
+    let band = of(floor, "mean").zip(of(floor, "standard_deviation"));
+    let band = band.map(|(mean, deviation)| (mean - deviation, mean + deviation));
+    chart(setting["label"].as_str().unwrap_or_default().to_owned(), metric, &line, band)
 }
 
 fn page(results: &Results) -> Result<String> {

@@ -101,7 +101,7 @@ fn description(setting: Setting, shape: Shape) -> String {
     format!("{task} Noise: σ<sub>y</sub> = {} on the scale [−1, 1].", setting.sigma_y)
 }
 
-/// The whole page: one grid of pictures and two charts a task, and the loss curves.
+/// The whole page: one grid of pictures and a chart a score for each task, and the loss curves.
 ///
 /// # Errors
 /// None but those of encoding pictures.
@@ -264,6 +264,9 @@ const READING: &str = "<h2 id=\"reading\">How to read what follows</h2>\
     form (1/(2J(J − 1)), comparable between different J) and <em>CRPS</em> of a pixel (fair): on \
     pixels in [0, 1], lower is better. <em>MMD²</em> is unbiased and may be negative. Each of them \
     judges all samples together and so has no spread over seeds.</li>\
+    <li><em>LPIPS</em> (v0.1) and, on AlexNet’s features, the squared Fréchet distance <em>FD</em> (no FID: \
+    that has another network), MMD² and energy score: lower is better. Images smaller than 64 pixels are \
+    upsampled to that for the network, grey ones repeated to three channels.</li>\
     <li><em>NFE</em>, network evaluations as counted, and <em>time</em>, wall clock in batches: for \
     each sample; for all of its samples where the row is a mean.</li></ul>\n";
 
@@ -445,21 +448,24 @@ pub(super) fn table(table: &Table) -> String {
 }
 
 fn quality(curves: &[Vec<Chart>]) -> String {
-    let charts = |what: usize| -> String {
-        curves.iter().filter_map(|charts| charts.get(what)).map(Chart::svg).collect()
+    let figure = |what: usize| {
+        let charts = || curves.iter().filter_map(|charts| charts.get(what));
+        let axes = charts().next()?;
+        let svg: String = charts().map(Chart::svg).collect();
+        Some(format!(
+            "<figure><div class=\"charts\">{svg}</div><figcaption>{} against {}, the mean over images and \
+             samples.</figcaption></figure>\n",
+            escape(&axes.y.label),
+            escape(&axes.x.label)
+        ))
     };
-    let (psnr, energy) = (charts(0), charts(1));
+    let most = curves.iter().map(Vec::len).max().unwrap_or(0);
+    let figures: String = (0..most).filter_map(figure).collect();
     format!(
-        "<h2 id=\"quality\">Quality and network calls</h2>\
+        "<h2 id=\"quality\">Quality</h2>\
          <p>Few calls lead towards the posterior mean, whose PSNR is high and which shows no spread: \
-         an exact sample of the posterior has twice the squared error of its mean. The energy score \
-         judges closeness and spread together.</p>\
-         <figure><div class=\"charts\">{psnr}</div><figcaption>PSNR of a sample and of the mean of \
-         all samples, higher is better, against the number of network calls a sample. “All tasks” is \
-         the one network of all tasks.</figcaption></figure>\
-         <figure><div class=\"charts\">{energy}</div><figcaption>Energy score of the samples on \
-         pixels in [0, 1], lower is better, against the number of network calls a \
-         sample.</figcaption></figure>\n"
+         an exact sample of the posterior has twice the squared error of its mean. The energy score and \
+         LPIPS, of which less is better, judge closeness and spread, and what an eye sees.</p>{figures}"
     )
 }
 
