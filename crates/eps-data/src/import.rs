@@ -4,8 +4,11 @@
 //! `dataset_tool.py --transform=center-crop` does. Images are made in blocks, each a file in the folder
 //! `OUT.h5.part`, so that an import that was killed goes on where it was; in the end the blocks become one
 //! file.
+//!
+//! The test split may have a source of its own. A file that is in both, by its SHA-256, is a test picture:
+//! training and validation go without it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
@@ -19,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::atomic::write_atomically;
 use crate::data_set::{DataSetWriter, Source};
 use crate::digest::sha256;
-use crate::picture_source::{LABELS_FILE, PictureSource};
+use crate::picture_source::{LABELS_FILE, Labels, PictureSource};
 use crate::resize::lanczos;
 use crate::{DataError, Provenance, Raster, Shares, Split};
 
@@ -28,6 +31,9 @@ const BLOCK: usize = 256;
 
 /// The file of a started import's configuration.
 const STARTED: &str = "import.json";
+
+/// The file of the digests of test pictures that have a source of their own.
+const DIGESTS: &str = "test.sha256.json";
 
 /// How pictures become images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +48,9 @@ pub struct ImportConfig {
     pub labels: bool,
     /// How files are shared out to the splits.
     pub shares: Shares,
+    /// The most pictures of a split, its first ones in the shuffled order; none for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
 }
 
 /// What a file says of the import that made it.
@@ -53,6 +62,19 @@ struct Record {
     listing_sha256: String,
     /// The names of the classes where they are folders.
     classes: Option<Vec<String>>,
+    /// The source of the test split where it has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    test_source: Option<TestSource>,
+}
+
+/// What a file says of a source of test pictures alone.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TestSource {
+    /// The name of the folder or the archive.
+    name: String,
+    /// The number of its pictures.
+    pictures: usize,
 }
 
 /// A picture that is to be imported.
@@ -67,10 +89,24 @@ struct Entry {
 #[derive(Debug)]
 pub struct Import {
     source: PictureSource,
+    /// That of the test split where it has its own.
+    test: Option<PictureSource>,
     output: PathBuf,
     record: Record,
+    /// One more than the largest class of all pictures, within the limit or not.
+    class_count: usize,
     /// By split, shuffled inside it.
     entries: Vec<Entry>,
+}
+
+/// Why a picture is left out.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum LeftOut {
+    /// It is damaged or transparent, as the text says.
+    Bad(String),
+    /// The same file is a test picture.
+    IsTestPicture,
 }
 
 /// What became of the pictures.
@@ -83,39 +119,84 @@ pub struct ImportReport {
 }
 
 impl Import {
-    /// Lists the pictures of a folder or a ZIP archive, which are to become the data set `output`.
+    /// Lists the pictures of a folder or a ZIP archive, which are to become the data set `output`; with
+    /// `test`, another folder or archive, its pictures are the test split, and those of `path` the others.
     ///
     /// A picture's split, and its place in it, depend on its name and the seed of the shares alone.
     ///
     /// # Errors
     ///
-    /// [`DataError::Invalid`] where the size is 0, and those of [`PictureSource`].
-    pub fn open(path: &Path, output: &Path, config: ImportConfig) -> Result<Self, DataError> {
+    /// [`DataError::Invalid`] where the size is 0, where `test` is given and the shares leave a part of
+    /// `path` to the test split, and where the classes of both sources are not the same; those of
+    /// [`PictureSource`].
+    pub fn open(
+        path: &Path,
+        test: Option<&Path>,
+        output: &Path,
+        config: ImportConfig,
+    ) -> Result<Self, DataError> {
         if config.size == 0 {
             return Err(DataError::invalid("the side of an image", 0, "give at least 1 pixel"));
         }
+        if test.is_some() && config.shares.test > 0.0 {
+            return Err(DataError::invalid(
+                "the test share of pictures beside test pictures",
+                config.shares.test,
+                "give it as 0, such as 90:10:0",
+            ));
+        }
         let mut source = PictureSource::open(path)?;
         let labels = config.labels.then(|| source.labels()).transpose()?;
-        let mut entries: Vec<(Split, u64, String)> = source
+        let mut test = test.map(PictureSource::open).transpose()?;
+        let test_labels = match &mut test {
+            Some(test) if config.labels => Some(test.labels()?),
+            _ => None,
+        };
+        if let (Some(test), Some(of_test), Some(labels)) = (&test, &test_labels, &labels) {
+            same_classes(labels, of_test, test.path())?;
+        }
+        // Index 0 is the split's.
+        let place = |name: &str| Stream::named(config.shares.seed, name).bits(1);
+        let mut places: Vec<(Split, u64, &String)> = source
             .names()
             .iter()
-            .map(|name| {
-                // Index 0 is the split's.
-                let place = Stream::named(config.shares.seed, name).bits(1);
-                (config.shares.split_of(name), place, name.clone())
-            })
+            .map(|name| (config.shares.split_of(name), place(name), name))
+            .chain(
+                test.iter()
+                    .flat_map(PictureSource::names)
+                    .map(|name| (Split::Test, place(name), name)),
+            )
             .collect();
-        entries.sort();
-        let class = |name: &str| labels.as_ref().and_then(|labels| labels.of.get(name).copied());
-        let entries: Vec<Entry> = entries
-            .into_iter()
-            .map(|(split, _, name)| Entry { split, class: class(&name), name })
-            .collect();
+        places.sort();
+        let entry = |&(split, _, name): &(Split, u64, &String)| {
+            let is_test = test.is_some() && split == Split::Test;
+            let labels = if is_test { &test_labels } else { &labels };
+            let class = labels.as_ref().and_then(|labels| labels.of.get(name).copied());
+            Entry { split, class, name: name.clone() }
+        };
+        let mut entries: Vec<Entry> = places.iter().map(entry).collect();
         let line = |entry: &Entry| format!("{}\t{:?}\n", entry.name, entry.class);
         let listing_sha256 = sha256(entries.iter().map(line).collect::<String>().as_bytes());
+        let test_source = test.as_ref().map(|test| TestSource {
+            name: test.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            pictures: test.names().len(),
+        });
+        let class_count = entries
+            .iter()
+            .filter_map(|entry| entry.class)
+            .max()
+            .map_or(0, |class| class as usize + 1);
+        if let Some(limit) = config.limit {
+            let mut taken: BTreeMap<Split, usize> = BTreeMap::new();
+            entries.retain(|entry| {
+                let count = taken.entry(entry.split).or_default();
+                *count += 1;
+                *count <= limit
+            });
+        }
         let classes = labels.and_then(|labels| labels.classes);
-        let record = Record { import: config, listing_sha256, classes };
-        Ok(Import { source, output: output.to_owned(), record, entries })
+        let record = Record { import: config, listing_sha256, classes, test_source };
+        Ok(Import { source, test, output: output.to_owned(), record, class_count, entries })
     }
 
     /// The number of pictures.
@@ -132,8 +213,7 @@ impl Import {
     ///
     /// [`DataError::Invalid`] with both numbers.
     pub fn require_classes(&self, needed: usize) -> Result<(), DataError> {
-        let largest = self.entries.iter().filter_map(|entry| entry.class).max();
-        let found = largest.map_or(0, |class| class as usize + 1);
+        let found = self.class_count;
         if found == needed {
             return Ok(());
         }
@@ -150,14 +230,15 @@ impl Import {
     /// Imports the pictures and writes the data set; `progress` is called with the number of pictures of
     /// each finished block.
     ///
-    /// Where `skip_bad`, pictures that are damaged or transparent are left out and reported.
+    /// Where `skip_bad`, pictures that are damaged or transparent are left out and reported. So is in any
+    /// case a file that is also a test picture, where test pictures have a source of their own.
     ///
     /// # Errors
     ///
     /// [`DataError::Malformed`] or [`DataError::Transparent`] for the first picture that cannot be taken,
     /// unless `skip_bad`; [`DataError::Io`] where a picture cannot be read, be it damaged or not;
     /// [`DataError::Malformed`] where another import was started; [`DataError::Invalid`] where no picture
-    /// is left; those of writing. What was done stays for the next call.
+    /// is left, or none but test pictures that have a source of their own; those of writing. What was done stays for the next call.
     pub fn run(
         mut self,
         skip_bad: bool,
@@ -165,6 +246,7 @@ impl Import {
         progress: &dyn Fn(usize),
     ) -> Result<ImportReport, DataError> {
         let folder = self.start()?;
+        let test_digests = self.test_digests(&folder)?;
         let mut report = ImportReport::default();
         for block in 0..self.entries.len().div_ceil(BLOCK) {
             let entries = block * BLOCK..((block + 1) * BLOCK).min(self.entries.len());
@@ -172,7 +254,7 @@ impl Import {
             if pixels_file(&folder, block).is_file() {
                 report.resumed += count;
             } else {
-                let images = self.images(entries, skip_bad)?;
+                let images = self.images(entries, skip_bad, &test_digests)?;
                 self.write_block(&folder, block, &images)?;
             }
             progress(count);
@@ -209,32 +291,76 @@ impl Import {
         Ok(folder)
     }
 
+    /// The digests of the test pictures that have a source of their own.
+    fn test_digests(&mut self, folder: &Path) -> Result<HashSet<String>, DataError> {
+        let Some(test) = &mut self.test else {
+            return Ok(HashSet::new());
+        };
+        let path = folder.join(DIGESTS);
+        if let Ok(text) = fs::read(&path) {
+            return serde_json::from_slice(&text)
+                .map_err(|e| DataError::malformed(&path, e.to_string(), "remove it"));
+        }
+        let mut digests = BTreeSet::new();
+        for Entry { name, .. } in self.entries.iter().filter(|entry| entry.split == Split::Test) {
+            match test.read(name) {
+                Ok(content) => digests.insert(sha256(&content)),
+                // Whether it may be left out is decided where its image is made.
+                Err(DataError::Malformed { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+        }
+        let text = serde_json::to_vec(&digests).expect("digests are JSON");
+        write_atomically(&path, |file| file.write_all(&text))?;
+        Ok(digests.into_iter().collect())
+    }
+
+    /// The source of an entry.
+    fn source_of(&self, entry: &Entry) -> &PictureSource {
+        match &self.test {
+            Some(test) if entry.split == Split::Test => test,
+            _ => &self.source,
+        }
+    }
+
     /// The images of some pictures, or why there is none.
     fn images(
         &mut self,
         entries: std::ops::Range<usize>,
         skip_bad: bool,
-    ) -> Result<Vec<Result<Vec<u8>, String>>, DataError> {
+        test_digests: &HashSet<String>,
+    ) -> Result<Vec<Result<Vec<u8>, LeftOut>>, DataError> {
         let ImportConfig { size, grey, .. } = self.record.import;
-        let entries = &self.entries[entries];
-        let contents: Vec<(PathBuf, Result<Vec<u8>, DataError>)> = entries
+        let has_test = self.test.is_some();
+        let contents: Vec<(Split, PathBuf, Result<Vec<u8>, DataError>)> = self.entries[entries]
             .iter()
-            .map(|entry| (self.source.path_of(&entry.name), self.source.read(&entry.name)))
+            .map(|Entry { split, name, .. }| {
+                let source = match &mut self.test {
+                    Some(test) if *split == Split::Test => test,
+                    _ => &mut self.source,
+                };
+                (*split, source.path_of(name), source.read(name))
+            })
             .collect();
-        let image = |(path, content): (PathBuf, Result<Vec<u8>, DataError>)| {
-            let square = Raster::decode(&path, &content?)?.centre_square();
+        let image = |(split, path, content): (Split, PathBuf, Result<Vec<u8>, DataError>)| {
+            let content = content?;
+            if has_test && split != Split::Test && test_digests.contains(&sha256(&content)) {
+                return Ok(Err(LeftOut::IsTestPicture));
+            }
+            let square = Raster::decode(&path, &content)?.centre_square();
             let square = if grey { square.to_grey() } else { square.to_colour() };
-            Ok(lanczos(&square, size, size).planes())
+            Ok(Ok(lanczos(&square, size, size).planes()))
         };
-        let images: Vec<Result<Vec<u8>, DataError>> = contents.into_par_iter().map(image).collect();
-        let keep = |image: Result<Vec<u8>, DataError>| match image {
+        let images: Vec<Result<Result<Vec<u8>, LeftOut>, DataError>> =
+            contents.into_par_iter().map(image).collect();
+        let keep = |image: Result<Result<Vec<u8>, LeftOut>, DataError>| match image {
             // What the system failed to read may be there the next time.
             Err(error @ (DataError::Malformed { .. } | DataError::Transparent { .. }))
                 if skip_bad =>
             {
-                Ok(Err(error.to_string()))
+                Ok(Err(LeftOut::Bad(error.to_string())))
             }
-            image => image.map(Ok),
+            image => image,
         };
         images.into_iter().map(keep).collect()
     }
@@ -243,18 +369,15 @@ impl Import {
         &self,
         folder: &Path,
         block: usize,
-        images: &[Result<Vec<u8>, String>],
+        images: &[Result<Vec<u8>, LeftOut>],
     ) -> Result<(), DataError> {
-        let first = block * BLOCK;
-        let skipped: HashMap<&str, &str> = images
-            .iter()
-            .enumerate()
-            .filter_map(|(i, image)| {
-                Some((&*self.entries[first + i].name, image.as_ref().err()?.as_str()))
-            })
+        // By the number of the picture: two sources may have a name in common.
+        let left_out: BTreeMap<usize, &LeftOut> = (block * BLOCK..)
+            .zip(images)
+            .filter_map(|(index, image)| Some((index, image.as_ref().err()?)))
             .collect();
-        let text = serde_json::to_vec(&skipped).expect("names and reasons are JSON");
-        write_atomically(&skipped_file(folder, block), |file| file.write_all(&text))?;
+        let text = serde_json::to_vec(&left_out).expect("numbers and reasons are JSON");
+        write_atomically(&left_out_file(folder, block), |file| file.write_all(&text))?;
         // The last of both: where it is, the block is done.
         write_atomically(&pixels_file(folder, block), |file| {
             images.iter().flatten().try_for_each(|pixels| file.write_all(pixels))
@@ -270,28 +393,40 @@ impl Import {
     ) -> Result<Vec<(String, String)>, DataError> {
         const START_ANEW: &str = "the file is damaged: remove it, and the import makes it again";
         let blocks = self.entries.len().div_ceil(BLOCK);
-        let mut skipped: HashMap<String, String> = HashMap::new();
+        let mut left_out: BTreeMap<usize, LeftOut> = BTreeMap::new();
         for block in 0..blocks {
-            let path = skipped_file(folder, block);
+            let path = left_out_file(folder, block);
             let text = fs::read(&path).map_err(DataError::io(&path, "read"))?;
-            let bad: HashMap<String, String> = serde_json::from_slice(&text)
+            let of_block: BTreeMap<usize, LeftOut> = serde_json::from_slice(&text)
                 .map_err(|e| DataError::malformed(&path, e.to_string(), START_ANEW))?;
-            skipped.extend(bad);
+            left_out.extend(of_block);
         }
-        if let (false, Some((name, reason))) = (skip_bad, skipped.iter().min()) {
-            return Err(DataError::malformed(
-                folder,
-                format!("an earlier call left out {name} ({reason})"),
-                "allow that again, or remove the folder to start anew",
-            ));
+        for (&index, why) in &left_out {
+            if let (false, LeftOut::Bad(reason)) = (skip_bad, why) {
+                return Err(DataError::malformed(
+                    folder,
+                    format!("an earlier call left out {} ({reason})", self.entries[index].name),
+                    "allow that again, or remove the folder to start anew",
+                ));
+            }
         }
-        let kept = |entry: &&Entry| !skipped.contains_key(&entry.name);
-        let entries: Vec<&Entry> = self.entries.iter().filter(kept).collect();
+        let entries: Vec<&Entry> = (0..)
+            .zip(&self.entries)
+            .filter(|(index, _)| !left_out.contains_key(index))
+            .map(|(_, entry)| entry)
+            .collect();
         if entries.is_empty() {
             return Err(DataError::invalid(
                 "the number of pictures that can be taken",
                 0,
                 "every picture was left out: see the reasons by importing without leaving out",
+            ));
+        }
+        if self.test.is_some() && entries.iter().all(|entry| entry.split == Split::Test) {
+            return Err(DataError::invalid(
+                format!("the number of pictures of {} for training", self.source.path().display()),
+                0,
+                "every one was left out or is a test picture too: give other pictures",
             ));
         }
         let sources = entries
@@ -301,7 +436,7 @@ impl Import {
         let mut writer =
             DataSetWriter::create(&self.output, self.shape(), sources, &self.record, provenance)?;
         for split in Split::ALL {
-            let of_split = |&(_, entry): &(u32, &&Entry)| entry.split == split;
+            let of_split = |(_, entry): &(u32, &&Entry)| entry.split == split;
             let (indices, classes): (Vec<u32>, Vec<Option<u32>>) = (0..)
                 .zip(&entries)
                 .filter(of_split)
@@ -317,8 +452,8 @@ impl Import {
         for block in 0..blocks {
             let path = pixels_file(folder, block);
             let pixels = fs::read(&path).map_err(DataError::io(&path, "read"))?;
-            let of_block = &self.entries[block * BLOCK..((block + 1) * BLOCK).min(self.len())];
-            let count = of_block.iter().filter(kept).count();
+            let of_block = block * BLOCK..((block + 1) * BLOCK).min(self.len());
+            let count = of_block.len() - left_out.range(of_block).count();
             if pixels.len() != count * self.shape().len() {
                 let problem = format!("it has {} bytes of {count} images", pixels.len());
                 return Err(DataError::malformed(&path, problem, START_ANEW));
@@ -330,16 +465,60 @@ impl Import {
             }
         }
         writer.finish()?;
-        let mut skipped: Vec<(String, String)> = skipped.into_iter().collect();
+        let mut skipped: Vec<(String, String)> = left_out
+            .into_iter()
+            .map(|(index, why)| {
+                let entry = &self.entries[index];
+                let reason = match why {
+                    LeftOut::Bad(reason) => reason,
+                    LeftOut::IsTestPicture => {
+                        let path = self.source_of(entry).path_of(&entry.name);
+                        format!("{}: the same file is a test picture", path.display())
+                    }
+                };
+                (entry.name.clone(), reason)
+            })
+            .collect();
         skipped.sort();
         Ok(skipped)
     }
+}
+
+/// Whether the classes of test pictures, in `path`, are numbered as those of the others.
+///
+/// Folders are the same where their names are. Numbers of a `dataset.json` are taken as they are, and must
+/// be among those of the others.
+fn same_classes(labels: &Labels, of_test: &Labels, path: &Path) -> Result<(), DataError> {
+    if let (Some(classes), Some(of_test)) = (&labels.classes, &of_test.classes) {
+        if classes == of_test {
+            return Ok(());
+        }
+        let without = |names: &[String], others: &[String]| {
+            names.iter().find(|name| !others.contains(name)).cloned()
+        };
+        let only =
+            without(of_test, classes).or_else(|| without(classes, of_test)).unwrap_or_default();
+        return Err(DataError::invalid(
+            format!("the list of classes of the test pictures in {}", path.display()),
+            format!("not that of the other pictures: only one of both has {only:?}"),
+            "give both sources the same folders of classes, or number the classes in dataset.json",
+        ));
+    }
+    let largest = |labels: &Labels| labels.of.values().max().copied().unwrap_or(0);
+    if largest(of_test) > largest(labels) {
+        return Err(DataError::invalid(
+            format!("the largest class of the test pictures in {}", path.display()),
+            largest(of_test),
+            format!("that of the other pictures is {}: number both alike", largest(labels)),
+        ));
+    }
+    Ok(())
 }
 
 fn pixels_file(folder: &Path, block: usize) -> PathBuf {
     folder.join(format!("{block:06}.pixels"))
 }
 
-fn skipped_file(folder: &Path, block: usize) -> PathBuf {
-    folder.join(format!("{block:06}.skipped.json"))
+fn left_out_file(folder: &Path, block: usize) -> PathBuf {
+    folder.join(format!("{block:06}.left-out.json"))
 }

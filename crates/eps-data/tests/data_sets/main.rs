@@ -300,7 +300,7 @@ fn splits_that_overlap_are_not_read() {
 
 fn import_config(labels: bool) -> ImportConfig {
     let shares = Shares { train: 60.0, validation: 20.0, test: 20.0, seed: 5 };
-    ImportConfig { size: 4, grey: false, labels, shares }
+    ImportConfig { size: 4, grey: false, labels, shares, limit: None }
 }
 
 fn import(
@@ -309,7 +309,7 @@ fn import(
     config: ImportConfig,
     skip_bad: bool,
 ) -> Result<ImportReport, DataError> {
-    Import::open(source, out, config)?.run(skip_bad, provenance(), &|_| ())
+    Import::open(source, None, out, config)?.run(skip_bad, provenance(), &|_| ())
 }
 
 /// Every image by its file's name, with its class.
@@ -408,7 +408,8 @@ fn classes_are_the_folders_at_the_top() {
     assert_eq!(labels(&archive).of, by_top.of);
 
     let out = dir.path().join("set.h5");
-    let open = |source: &Path, labels| Import::open(source, &out, import_config(labels)).unwrap();
+    let open =
+        |source: &Path, labels| Import::open(source, None, &out, import_config(labels)).unwrap();
     let remedy = [&*dir.path().to_string_lossy(), "is 2; needed are 3", ".../train"];
     expect(open(dir.path(), true).require_classes(3), &remedy);
     expect(open(dir.path(), false).require_classes(3), &["is 0; needed are 3"]);
@@ -459,6 +460,127 @@ fn a_stopped_import_goes_on() {
     assert_eq!(images(&out), images(&whole));
 }
 
+/// A configuration that leaves the test split to test pictures, and two folders of pictures: twelve for
+/// training and validation, the last of which is also one of the three for test.
+fn beside_test_pictures() -> (ImportConfig, TempDir, TempDir) {
+    let shares = Shares { train: 60.0, validation: 40.0, test: 0.0, seed: 5 };
+    let pictures = pictures();
+    let files: Vec<(&str, Vec<u8>)> =
+        pictures.iter().map(|(name, content)| (name.as_str(), content.clone())).collect();
+    let test = [
+        // A name of the others with another content.
+        ("cat/0.png", png_file(7, 7, 3, 100)),
+        ("dog/other.png", png_file(7, 7, 3, 101)),
+        ("eel/copy.png", pictures[11].1.clone()),
+    ];
+    (ImportConfig { shares, ..import_config(true) }, folder(&files), folder(&test))
+}
+
+#[test]
+fn test_pictures_can_have_a_source_of_their_own() {
+    let (config, others, test) = beside_test_pictures();
+    let out = others.path().join("set.h5");
+    let import = |path: &Path| Import::open(path, Some(test.path()), &out, config.clone()).unwrap();
+    let report = import(others.path()).run(false, provenance(), &|_| ()).unwrap();
+    let [(name, reason)] = &report.skipped[..] else { panic!("{report:?}") };
+    assert!(name == "eel/11.png" && reason.contains("the same file is a test picture"), "{reason}");
+
+    let reader = DataSetReader::open(&out).unwrap();
+    let of = |split: Split| {
+        let set = reader.read(split).unwrap();
+        let images = reader.image_sources(split).unwrap().into_iter().enumerate();
+        let image = |(image, index): (usize, u32)| {
+            let name = reader.sources()[index as usize].name.clone();
+            (name, (set.image(image).to_vec(), set.labels().unwrap()[image]))
+        };
+        images.map(image).collect::<BTreeMap<String, (Vec<u8>, u32)>>()
+    };
+    let (train, validation) = (of(Split::Train), of(Split::Validation));
+    assert_eq!(train.len() + validation.len(), 11);
+    let mut expected_test = BTreeMap::new();
+    for (name, class) in [("cat/0.png", 0), ("dog/other.png", 1), ("eel/copy.png", 2)] {
+        let content = fs::read(test.path().join(name)).unwrap();
+        expected_test.insert(name.to_owned(), (expected(&content), class));
+    }
+    assert_eq!(of(Split::Test), expected_test);
+    let first = train.get("cat/0.png").or(validation.get("cat/0.png")).unwrap();
+    assert_eq!(*first, (expected(&pictures()[0].1), 0));
+    let record = reader.config().unwrap();
+    assert_eq!(record["test_source"]["pictures"], 3);
+    let name = test.path().file_name().unwrap().to_str().unwrap();
+    assert_eq!(record["test_source"]["name"], name);
+
+    // Nothing would be left to train on.
+    let all = import(test.path()).run(false, provenance(), &|_| ());
+    expect(all, &["for training is 0", "test picture"]);
+}
+
+#[test]
+fn an_import_with_test_pictures_goes_on() {
+    let (config, others, test) = beside_test_pictures();
+    let out = others.path().join("set.h5");
+    let import = |config: &ImportConfig, test: Option<&Path>| {
+        Import::open(others.path(), test, &out, config.clone())?.run(false, provenance(), &|_| ())
+    };
+    let damaged = test.path().join("dog/other.png");
+    let content = fs::read(&damaged).unwrap();
+    fs::write(&damaged, &content[..20]).unwrap();
+    expect(import(&config, Some(test.path())), &["dog/other.png", "PNG"]);
+    let alone = ImportConfig { shares: import_config(true).shares, ..config.clone() };
+    expect(import(&alone, None), &["set.h5.part", "another import"]);
+    fs::write(&damaged, &content).unwrap();
+    let report = import(&config, Some(test.path())).unwrap();
+    assert_eq!((report.skipped.len(), images_of(&out, Split::Test)), (1, 3));
+}
+
+fn images_of(path: &Path, split: Split) -> usize {
+    DataSetReader::open(path).unwrap().summary(split).unwrap().images
+}
+
+#[test]
+fn test_pictures_have_the_classes_of_the_others() {
+    let (config, others, test) = beside_test_pictures();
+    let out = others.path().join("set.h5");
+    let open = |config: &ImportConfig| {
+        Import::open(others.path(), Some(test.path()), &out, config.clone()).map(drop)
+    };
+    let with_test_share = ImportConfig { shares: import_config(true).shares, ..config.clone() };
+    expect(open(&with_test_share), &["test share", "is 20", "90:10:0"]);
+    fs::rename(test.path().join("eel"), test.path().join("emu")).unwrap();
+    expect(open(&config), &[&*test.path().to_string_lossy(), "\"emu\"", "same folders"]);
+    fs::remove_dir_all(test.path().join("emu")).unwrap();
+    expect(open(&config), &["\"eel\"", "same folders"]);
+    open(&ImportConfig { labels: false, ..config.clone() }).unwrap();
+    for (dog, fits) in [(2, true), (3, false)] {
+        let labels = format!(r#"{{"labels": [["cat/0.png", 0], ["dog/other.png", {dog}]]}}"#);
+        fs::write(test.path().join("dataset.json"), labels).unwrap();
+        match open(&config) {
+            Ok(()) => assert!(fits, "class {dog}"),
+            error => expect(error, &["largest class", "is 3", "is 2"]),
+        }
+    }
+}
+
+#[test]
+fn a_limit_takes_the_first_of_each_split() {
+    let (config, others, test) = beside_test_pictures();
+    let [all, few] = ["all.h5", "few.h5"].map(|name| others.path().join(name));
+    for (out, limit) in [(&all, None), (&few, Some(2))] {
+        let config = ImportConfig { limit, ..config.clone() };
+        let import = Import::open(others.path(), Some(test.path()), out, config).unwrap();
+        // That of all pictures.
+        import.require_classes(3).unwrap();
+        import.run(false, provenance(), &|_| ()).unwrap();
+    }
+    let [all, few] = [all, few].map(|path| DataSetReader::open(&path).unwrap());
+    for split in Split::ALL {
+        let (all, few) = (all.read(split).unwrap(), few.read(split).unwrap());
+        // The copy of a test picture may be among the first.
+        assert!((1..=2).contains(&few.len()), "{split}");
+        assert_eq!(few.image(0), all.image(0), "{split}");
+    }
+}
+
 #[test]
 fn a_summary_is_that_of_the_images() {
     // The training split takes more than one block of reading.
@@ -491,7 +613,7 @@ fn what_the_system_cannot_read_is_not_left_out() {
     let good = png_file(3, 3, 3, 1);
     let dir = folder(&[("a.png", good.clone()), ("b.png", good.clone()), ("c.png", vec![])]);
     let out = dir.path().join("set.h5");
-    let open = || Import::open(dir.path(), &out, import_config(false)).unwrap();
+    let open = || Import::open(dir.path(), None, &out, import_config(false)).unwrap();
     let stopped = open();
     fs::remove_file(dir.path().join("b.png")).unwrap();
     let error = stopped.run(true, provenance(), &|_| ()).unwrap_err();

@@ -105,9 +105,18 @@ struct ImportFlags {
     /// Refuse a source of another number of classes than N, that of the network
     #[arg(long, value_name = "N", value_parser = count, requires = "labels")]
     classes: Option<usize>,
+    /// The test pictures, a folder or ZIP archive of their own with the same classes: SOURCE is shared out
+    /// to training and validation alone, without the files that are also here, by their SHA-256
+    #[arg(long, value_name = "PATH")]
+    test_data: Option<PathBuf>,
     /// The shares of the splits, train:validation:test; a picture's split depends on its name alone
-    #[arg(long, value_name = "SHARES", default_value = "80:10:10")]
-    split: String,
+    /// [default: 80:10:10, with --test-data 90:10:0]
+    #[arg(long, value_name = "SHARES")]
+    split: Option<String>,
+    /// The most pictures of each split, to see that everything works; which ones depends on their names
+    /// [default: all]
+    #[arg(long, value_name = "N", value_parser = count)]
+    limit: Option<usize>,
     /// The seed by which pictures are shared out to the splits
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     seed: u64,
@@ -120,11 +129,14 @@ struct ImportFlags {
 
 impl ImportFlags {
     fn run(&self) -> Result<()> {
-        let shares = Shares::parse(&self.split, self.seed)
+        let default = if self.test_data.is_some() { "90:10:0" } else { "80:10:10" };
+        let shares = Shares::parse(self.split.as_deref().unwrap_or(default), self.seed)
             .map_err(|e| UsageError(format!("--split: {e}")))?;
-        let config = ImportConfig { size: self.size, grey: self.grey, labels: self.labels, shares };
+        let Self { size, grey, labels, limit, .. } = *self;
+        let config = ImportConfig { size, grey, labels, shares, limit };
         let cannot = || format!("cannot import {}", self.pictures.display());
-        let import = Import::open(&self.pictures, &self.out, config).with_context(cannot)?;
+        let import = Import::open(&self.pictures, self.test_data.as_deref(), &self.out, config)
+            .with_context(cannot)?;
         if let Some(classes) = self.classes {
             import.require_classes(classes).with_context(cannot)?;
         }
