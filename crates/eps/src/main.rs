@@ -9,6 +9,7 @@
 )]
 
 mod commands;
+mod cost;
 mod dataset;
 mod experiment;
 mod feature_networks;

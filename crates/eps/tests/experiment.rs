@@ -5,14 +5,17 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use common::{Folder, SIDE};
 use eps::data::ArchiveReader;
-use eps::math::Task;
+use eps::data::png::write_png;
+use eps::math::{Shape, Task};
 use eps::model::checkpoint::AskedAt;
 use serde_json::Value;
+use zip::write::FileOptions;
 
 const TASKS: [Task; 2] = [Task::RandomInpainting, Task::SuperResolution];
 
@@ -222,6 +225,109 @@ fn a_tuned_constant_is_used_and_told() {
     let constants = config["config"]["constants"].as_array().unwrap();
     assert_eq!((&constants[0]["value"], &constants[0]["tuned"]), (&2.5.into(), &true.into()));
     assert_eq!((&constants[1]["value"], &constants[1]["tuned"]), (&0.85.into(), &false.into()));
+}
+
+#[test]
+fn a_check_of_tuning_takes_the_starting_value() {
+    let folder = Folder::new();
+    for i in 0..8 {
+        let shape = Shape { channels: 1, height: 28, width: 28 };
+        let values: Vec<f64> =
+            (0..shape.len()).map(|at| ((at * (i + 3)) as f64 / 40.0).sin()).collect();
+        write_png(&folder.path(&format!("{i}.png")), shape, &values).unwrap();
+    }
+    folder.succeeds("data import . set.h5 --size 28 --grey --split 0:1:0");
+    std::fs::create_dir(folder.path("networks")).unwrap();
+    folder.network_asked_at("networks/prior.safetensors", 28, &[], AskedAt::Pivot);
+    folder.fails("tune dps --check", 2, &["--constants"]);
+    for contender in ["dps", "daps"] {
+        folder.succeeds(&format!(
+            "tune {contender} --check --task super-resolution --dataset set.h5 --networks networks \
+             --constants constants.json"
+        ));
+    }
+    let constants = std::fs::read_to_string(folder.path("constants.json")).unwrap();
+    let constants: Value = serde_json::from_str(&constants).unwrap();
+    for (tuned, (value, calls)) in
+        constants["tuned"].as_array().unwrap().iter().zip([(10.0, 2), (9e-4, 5)])
+    {
+        assert_eq!((&tuned["value"], &tuned["calls"]), (&value.into(), &calls.into()));
+        assert_eq!((&tuned["images"], &tuned["samples"]), (&2.into(), &2.into()));
+        assert_eq!(tuned["tried"].as_array().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn a_dry_run_tells_passes_and_hours() {
+    let folder = Folder::new();
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/paper/ffhq-64/all-tasks.json");
+    let flags = format!("--dataset none.h5 --constants none.json --dry-run {config} --tflops 50");
+    // A grid of five values, three beyond an end and two middles; 16 images, 2 samples, 250 calls with
+    // backward passes.
+    let told = folder.succeeds(&format!("tune dps --task motion-blur {flags}"));
+    let passes = 10 * 16 * 2 * 250 * 3;
+    assert!(told.contains(&format!("at most: {passes} forward passes")), "{told}");
+    // Four values of η and two middles; 20 calls.
+    let told = folder.succeeds(&format!("tune ddrm --task motion-blur,gaussian-blur {flags}"));
+    assert!(told.contains(&format!("at most: {} forward", 2 * 6 * 16 * 2 * 20)), "{told}");
+    // DDRM, and EPS by the networks of tasks and by that for all at 1 and 20 calls.
+    let told = folder.succeeds(&format!(
+        "experiment main --profile full --methods ddrm,eps --calls 1,20 --tasks motion-blur {flags}"
+    ));
+    let passes = 100 * 10 * (20 + 2 * 21);
+    assert!(
+        told.contains(&format!(
+            "1 kind of measurements, 100 images, 10 samples of each: {passes} "
+        ))
+    );
+    assert!(told.contains("hours at 50 TFLOP/s"), "{told}");
+    folder.fails("tune dps --tflops 50", 2, &["--dry-run"]);
+}
+
+/// Writes a TorchScript module with the interface of the FID network, whose features all are the mean of
+/// the red channel.
+fn write_inception(path: &Path) {
+    let code = "class Net(Module):\n  __parameters__ = []\n  __buffers__ = []\n  training : bool\n  \
+                def forward(self: __torch__.Net,\n    img: Tensor,\n    return_features: bool=False) \
+                -> Tensor:\n    mean = torch.mean(torch.to(img, 6), [2, 3])\n    \
+                red = torch.slice(mean, 1, 0, 1)\n    return torch.repeat(red, [1, 2048])\n";
+    let object = b"\x80\x02c__torch__\nNet\n)\x81}X\x08\0\0\0training\x89sb.";
+    let mut archive = zip::ZipWriter::new(std::fs::File::create(path).expect("a file"));
+    // libtorch wants members that are not compressed.
+    let options = FileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for (name, contents) in [
+        ("net/data.pkl", &object[..]),
+        ("net/code/__torch__.py", code.as_bytes()),
+        ("net/constants.pkl", b"\x80\x02)."),
+        ("net/version", b"3\n"),
+    ] {
+        archive.start_file(name, options).expect("a member");
+        archive.write_all(contents).expect("its contents");
+    }
+    archive.finish().expect("an archive");
+}
+
+#[test]
+fn the_fid_network_is_named_and_recorded() {
+    let folder = folder();
+    write_inception(&folder.path("fid.pt"));
+    let run = "experiment main --profile smoke --samples 1 --calls 1 --networks networks --network all \
+               --methods pseudo-inverse,eps --tasks super-resolution";
+    let printed = folder.succeeds(&format!("{run} --out out"));
+    assert!(!printed.contains("FID") && !printed.contains("Inception"), "{printed}");
+    let printed = folder.succeeds(&format!("{run} --out out --inception fid.pt"));
+    assert!(printed.contains("  FID  MMD² (Inception)  energy score (Inception)"), "{printed}");
+    assert!(printed.contains("fid: "), "few images are to be cautioned about: {printed}");
+    for row in scores(&folder) {
+        assert!(row["features"]["fid"].as_f64().unwrap() >= 0.0, "{row}");
+    }
+    let config = std::fs::read_to_string(folder.path("out/config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    let files = config["config"]["features"].as_array().unwrap();
+    let digest = eps::data::digest::sha256_file(&folder.path("fid.pt")).unwrap();
+    assert_eq!(files[files.len() - 1]["sha256"], digest);
+    let verify = run.replace("smoke", "verify");
+    folder.fails(&format!("{verify} --inception fid.pt"), 2, &["--inception", "pixels alone"]);
 }
 
 #[test]

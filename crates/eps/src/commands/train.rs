@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
 use crate::flags::{DeviceFlags, count, positive};
-use crate::{dataset, network, record};
+use crate::{cost, dataset, network, record};
 
 /// Train a network, or go on with a training that was stopped.
 ///
@@ -125,10 +125,7 @@ impl Arguments {
 
     fn config(&self) -> Result<TrainConfig> {
         let path = self.config.display();
-        let file = File::open(&self.config)
-            .with_context(|| format!("cannot open {path}: check the path of the configuration"))?;
-        let config: TrainConfig = serde_json::from_reader(BufReader::new(file))
-            .with_context(|| format!("{path} is no training configuration: correct it there"))?;
+        let config = read_config(&self.config)?;
         let steps = self.steps.map_or(config.steps, |steps| steps as u64);
         let mut config = TrainConfig { steps, ..config };
         if self.check {
@@ -159,6 +156,18 @@ impl Arguments {
     }
 }
 
+/// Reads a training configuration.
+///
+/// # Errors
+/// A file that cannot be read or is none.
+pub(crate) fn read_config(path: &Path) -> Result<TrainConfig> {
+    let shown = path.display();
+    let file = File::open(path)
+        .with_context(|| format!("cannot open {shown}: check the path of the configuration"))?;
+    serde_json::from_reader(BufReader::new(file))
+        .with_context(|| format!("{shown} is no training configuration: correct it there"))
+}
+
 /// f32 vectors of all weights: the network's and the optimiser's, gradients, Adam's two moments and the
 /// moving average.
 const VECTORS: u64 = 6;
@@ -185,7 +194,7 @@ fn dry_run(config: &TrainConfig, tflops: f64) -> Result<()> {
         if gradient_checkpointing { ", recomputed inside blocks" } else { "" }
     );
     println!("work {work:.3e} FLOP forward and backward, {a_pass:.3e} a forward pass of one image");
-    println!("time {:.1} hours at {tflops} TFLOP/s", work / (tflops * 1e12) / 3600.0);
+    println!("{}", cost::time(work, tflops));
     Ok(())
 }
 

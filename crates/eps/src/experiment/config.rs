@@ -48,7 +48,8 @@ pub(crate) struct Config {
     pub(crate) precision: Precision,
     /// The SHA-256 of the file of the linear estimate's prior, where that is computed.
     pub(crate) moments: Option<String>,
-    /// The network of LPIPS and of distances between features, where it has been fetched.
+    /// The network of LPIPS and of distances between features, where it has been fetched, and the FID
+    /// network, where it was named.
     pub(crate) features: Vec<feature_networks::NetworkFile>,
     /// The networks.
     pub(crate) networks: Vec<NetworkFile>,

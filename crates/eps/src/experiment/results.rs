@@ -230,7 +230,8 @@ fn conventions() -> Value {
             standard deviation above 1/255, ties split at random; central intervals end at ranks",
         "features": "grey images repeated to three channels, small ones upsampled bilinearly to 64x64, as \
             `eps evaluate` says: mean LPIPS v0.1 of samples and their truths; Frechet distance, MMD^2 and \
-            energy score of AlexNet's pooled last stage, which is not FID's network",
+            energy score of AlexNet's pooled last stage, which is not FID's network; FID and the values named \
+            inception are those of the FID network, where --inception names its file",
         "nfe": "network evaluations a sample, as counted; of all J samples in a row of means",
         "backward_passes": "backward passes through the network a sample, as counted",
         "seconds": "wall-clock seconds for each sample, or for each mean, in batches",

@@ -27,9 +27,10 @@ use super::plan::{Experiment, Plan, Scopes, Setting};
 use super::problem::{Problem, seed_of, test_images};
 use super::profile::Profile;
 use super::results::{Results, TaskResults, make_folder, write_json};
-use super::sampler::{SOLVER, Sampler, bar_steps, images_at_once};
+use super::sampler::{SOLVER, Sampler, bar_steps, images_at_once, passes_a_call};
 use super::scores::{Judge, Row, Verdict, claims};
 use super::table::Table;
+use crate::cost::CostFlags;
 use crate::feature_networks::{self, FeatureNetworks};
 use crate::flags::{NetworkFlags, UsageError, count};
 use crate::network::Network;
@@ -111,6 +112,12 @@ pub(crate) struct Arguments {
     /// Seed of operators, measurement noise and samples
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     seed: u64,
+    /// The FID network, NVIDIA's inception-2015-12-05.pt, for FID and the distances between its features;
+    /// it is a program: name only a file that you trust
+    #[arg(long, value_name = "FILE.pt")]
+    inception: Option<PathBuf>,
+    #[command(flatten)]
+    cost: CostFlags,
 }
 
 /// The task of a flag.
@@ -131,6 +138,9 @@ impl Arguments {
                 println!("{name}");
             }
             return Ok(());
+        }
+        if self.cost.is_dry_run() {
+            return self.print_cost(experiment);
         }
         let out = self.out.clone().unwrap_or_else(|| folder_of(experiment, &self.dataset));
         let run = Run::prepare(self, experiment, &out)?;
@@ -160,6 +170,25 @@ impl Arguments {
             bail!("{failed} claims about the networks fail, marked FAILS above: train them longer");
         }
         Ok(())
+    }
+
+    /// Prints what the samples of all methods cost; scores are left out.
+    fn print_cost(&self, experiment: Experiment) -> Result<()> {
+        let Choice { profile, plan, .. } = self.choice(experiment)?;
+        let calls = |method: &Method| method.calls() as u64 * passes_a_call(*method);
+        let samples = plan.settings.len() * profile.images * profile.samples;
+        let passes = samples as u64 * plan.methods.iter().map(calls).sum::<u64>();
+        let what = format!(
+            "{}, {} of measurements, {} images, {} samples of each",
+            experiment.name(),
+            match plan.settings.len() {
+                1 => "1 kind".to_owned(),
+                kinds => format!("{kinds} kinds"),
+            },
+            profile.images,
+            profile.samples
+        );
+        self.cost.print(&what, passes)
     }
 
     /// What is run where: the flags, checked, on the networks that there are.
@@ -225,7 +254,8 @@ impl Arguments {
 
     /// Refuses flags that the experiment has no use for.
     fn check_flags(&self, experiment: Experiment) -> Result<()> {
-        if let Some(path) = self.constants.as_ref().filter(|path| !path.is_file()) {
+        let is_missing = |path: &&PathBuf| !self.cost.is_dry_run() && !path.is_file();
+        if let Some(path) = self.constants.as_ref().filter(is_missing) {
             let message = format!("--constants {}: there is no such file", path.display());
             return Err(UsageError(message).into());
         }
@@ -248,6 +278,9 @@ impl Arguments {
             }
             _ if !experiment.variants().is_empty() && self.network.is_some() => {
                 "--network: its networks are given".to_owned()
+            }
+            _ if self.inception.is_some() && !self.profile.report => {
+                format!("--inception: the profile {} scores pixels alone", self.profile.name)
             }
             Some(samples) if wrong_samples(samples) => {
                 format!("--samples {samples}: its number of samples is given")
@@ -386,7 +419,7 @@ impl Run {
             .iter()
             .map(|setting| Problem::draw(*setting, &set, &images, seed))
             .collect::<Result<Vec<_>>>()?;
-        let features = features(profile.report, device)?;
+        let features = features(profile.report, arguments.inception.as_deref(), device)?;
         let batch = arguments.batch.unwrap_or(match (experiment, device) {
             (Experiment::Runtime, _) => 1,
             (_, Device::Cuda(_)) => {
@@ -701,14 +734,18 @@ fn calibrations(
     restorations.iter().filter_map(of).collect()
 }
 
-/// AlexNet, for LPIPS and distances between features, where it has been fetched.
-fn features(wanted: bool, device: Device) -> Result<FeatureNetworks> {
+/// AlexNet, for LPIPS and distances between features, where it has been fetched, and the FID network where
+/// a file is named.
+fn features(wanted: bool, inception: Option<&Path>, device: Device) -> Result<FeatureNetworks> {
     if !wanted {
         return Ok(FeatureNetworks::none("the profile scores pixels alone"));
     }
-    let networks = feature_networks::load(None, &[Backbone::Alex], device)?;
+    let mut networks = feature_networks::load(None, &[Backbone::Alex], device)?;
     if let Some(reason) = &networks.left_out {
         eprintln!("note: {reason}");
+    }
+    if let Some(path) = inception {
+        networks.add_inception(path, device)?;
     }
     Ok(networks)
 }

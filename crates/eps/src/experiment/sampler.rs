@@ -47,15 +47,20 @@ pub(crate) fn images_at_once(batch: usize, samples: usize) -> usize {
     (batch / samples).max(1)
 }
 
-/// How many steps of the progress bar a method takes for `samples` samples of each of some images.
-pub(crate) fn bar_steps(method: Method, batch: usize, images: usize, samples: usize) -> u64 {
-    let passes = match method {
+/// The forward passes in whose time a method makes a network call.
+pub(crate) fn passes_a_call(method: Method) -> u64 {
+    match method {
         Method::Contender { contender, .. } if contender.differentiates() => {
             progress::WITH_BACKWARD
         }
         _ => 1,
-    };
-    (images.div_ceil(images_at_once(batch, samples)) * method.calls()) as u64 * passes
+    }
+}
+
+/// How many steps of the progress bar a method takes for `samples` samples of each of some images.
+pub(crate) fn bar_steps(method: Method, batch: usize, images: usize, samples: usize) -> u64 {
+    let batches = images.div_ceil(images_at_once(batch, samples));
+    (batches * method.calls()) as u64 * passes_a_call(method)
 }
 
 impl Sampler<'_> {

@@ -8,7 +8,7 @@ use super::comparison::score;
 use super::verdicts::{Record, settings_of_oracle};
 
 /// The scores that are shown, with the number of decimals.
-const SCORES: [(&str, &str, usize); 9] = [
+const SCORES: [(&str, &str, usize); 12] = [
     ("psnr_db", "PSNR (dB)", 2),
     ("ssim", "SSIM", 3),
     ("lpips_alex", "LPIPS", 3),
@@ -18,6 +18,9 @@ const SCORES: [(&str, &str, usize); 9] = [
     ("mmd2", "MMD²", 4),
     ("energy_score_alex", "energy score (AlexNet)", 2),
     ("mmd2_alex", "MMD² (AlexNet)", 4),
+    ("fid", "FID", 1),
+    ("energy_score_inception", "energy score (Inception)", 2),
+    ("mmd2_inception", "MMD² (Inception)", 4),
 ];
 
 /// The whole file.

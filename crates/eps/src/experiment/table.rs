@@ -14,12 +14,15 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<Vec<String>>,
 }
 
-/// The scores on AlexNet's features, with their names in files.
-const FEATURES: [(&str, &str); 4] = [
+/// The scores on features of AlexNet and of the FID network, with their names in files.
+const FEATURES: [(&str, &str); 7] = [
     ("LPIPS (AlexNet)", "lpips_alex"),
     ("FD-AlexNet", "fd_alex"),
     ("MMD² (AlexNet)", "mmd2_alex"),
     ("energy score (AlexNet)", "energy_score_alex"),
+    ("FID", "fid"),
+    ("MMD² (Inception)", "mmd2_inception"),
+    ("energy score (Inception)", "energy_score_inception"),
 ];
 
 /// What stands in place of a score that needs more samples.

@@ -10,15 +10,16 @@ use eps_sample::SampleError;
 use indicatif::ProgressBar;
 
 use super::constants::{Constants, Trial, Tuned};
-use super::contender::Contender;
+use super::contender::{Contender, Tunable};
 use super::method::Method;
 use super::networks::{NetworkFile, NetworkUse, PRIOR};
 use super::plan::Setting;
 use super::problem::{Problem, seed_of, test_images};
 use super::results::make_folder;
 use super::run::task;
-use super::sampler::{Sampler, bar_steps};
+use super::sampler::{Sampler, bar_steps, passes_a_call};
 use super::scores::{Judge, Row};
+use crate::cost::CostFlags;
 use crate::flags::{NetworkFlags, count};
 use crate::{dataset, progress};
 
@@ -36,6 +37,10 @@ pub(crate) struct Arguments {
     /// The task, or several separated by commas [default: all, one after the other]
     #[arg(long, value_name = "TASKS", value_delimiter = ',', value_parser = task)]
     task: Vec<Task>,
+    /// Try the starting value alone, with two network calls (DAPS five) on two images, two samples of
+    /// each, to see that everything works; it goes into the file even where it diverges
+    #[arg(long, requires = "constants", conflicts_with_all = ["images", "samples"])]
+    check: bool,
     /// Validation images
     #[arg(long, value_name = "N", default_value = "16", value_parser = count)]
     images: usize,
@@ -63,13 +68,26 @@ pub(crate) struct Arguments {
     data: Option<PathBuf>,
     #[command(flatten)]
     network_flags: NetworkFlags,
+    #[command(flatten)]
+    cost: CostFlags,
     /// Samples that are drawn at once
     #[arg(long, value_name = "N", default_value = "32", value_parser = count)]
     batch: usize,
 }
 
+/// Images, samples and network calls of a check.
+const CHECK: usize = 2;
+
 /// The most values that are tried beyond an end of the grid.
 const BEYOND: usize = 3;
+
+/// The most middles between the best value and its neighbours.
+const MIDDLES: usize = 2;
+
+/// Whether the values of a grid stand in ratios; those of η go from 0 to 1.
+fn is_geometric(tunable: &Tunable) -> bool {
+    tunable.symbol != "η"
+}
 
 fn samples(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -85,6 +103,10 @@ impl Arguments {
     /// Input that is missing or damaged, a file that cannot be written, and a method all of whose
     /// trials diverge.
     pub(crate) fn run(&self) -> Result<()> {
+        if self.cost.is_dry_run() {
+            let what = format!("the constants of {}, at most", self.contender.label());
+            return self.cost.print(&what, self.most_passes());
+        }
         let path = self.constants.clone().unwrap_or_else(|| dataset::constants(&self.dataset));
         if let Some(folder) = path.parent() {
             make_folder(folder)?;
@@ -100,16 +122,15 @@ impl Arguments {
         };
         let prior = file.load((NetworkUse::Prior, &[]), set.shape(), device, precision)?;
         println!("network: {}", file.origin);
-        let images = test_images(self.images, set.len())?;
+        let (image_count, samples, calls) = self.sizes();
+        let images = test_images(image_count, set.len())?;
         let seed = seed_of(Split::Validation, self.seed);
         let schedule = Schedule::karras();
-        let calls = self.contender.calls();
         let method = Method::Contender { contender: self.contender, calls };
-        let every_task = every_task();
-        for task in if self.task.is_empty() { &every_task } else { &self.task } {
-            let (task, found) = (*task, Constants::read(&path)?);
+        for task in self.tasks() {
+            let found = Constants::read(&path)?;
             if let Some(tuned) = found.find(self.contender, task)
-                && (tuned.calls, tuned.images, tuned.samples) == (calls, self.images, self.samples)
+                && (tuned.calls, tuned.images, tuned.samples) == (calls, image_count, samples)
                 && (tuned.seed, &tuned.prior) == (self.seed, &file.sha256)
             {
                 report(self.contender, task, &tuned.symbol, tuned.value, &tuned.tried);
@@ -117,7 +138,7 @@ impl Arguments {
             }
             let problem = Problem::draw(Setting::of(task), &set, &images, seed)?;
             let tunable = self.contender.tunable(task);
-            let steps = bar_steps(method, self.batch, images.len(), self.samples);
+            let steps = bar_steps(method, self.batch, images.len(), samples);
             let bar = progress::bar(steps * tunable.grid.len() as u64, task.name(), "passes");
             let attempt = |value: f64| {
                 let sampler = Sampler {
@@ -126,16 +147,21 @@ impl Arguments {
                     network: &prior,
                     schedule: &schedule,
                     seed,
-                    samples: self.samples,
+                    samples,
                     batch: self.batch,
                     device,
                     bar: &bar,
                 };
                 self.attempt(&sampler, &problem)
             };
-            let tried = search(&tunable.grid, tunable.symbol != "η", &bar, attempt)?;
+            let tried = if self.check {
+                vec![attempt(tunable.start)?]
+            } else {
+                search(&tunable.grid, is_geometric(&tunable), &bar, attempt)?
+            };
             bar.finish_and_clear();
-            let value = Tuned::best(&tried).with_context(|| {
+            let best = Tuned::best(&tried).or(self.check.then_some(tunable.start));
+            let value = best.with_context(|| {
                 format!(
                     "{} for {}: every value of {} from {} to {} diverges",
                     self.contender.label(),
@@ -155,14 +181,41 @@ impl Arguments {
                 value,
                 tried,
                 calls,
-                images: self.images,
-                samples: self.samples,
+                images: image_count,
+                samples,
                 seed: self.seed,
                 prior: file.sha256.clone(),
             });
             constants.write(&path)?;
         }
         Ok(())
+    }
+
+    /// The tasks, which by default are all.
+    fn tasks(&self) -> Vec<Task> {
+        if self.task.is_empty() { every_task() } else { self.task.clone() }
+    }
+
+    /// The forward passes of a search that tries as many values as one can.
+    fn most_passes(&self) -> u64 {
+        let (images, samples, calls) = self.sizes();
+        let trials = |task: Task| match self.contender.tunable(task) {
+            _ if self.check => 1,
+            tunable if is_geometric(&tunable) => tunable.grid.len() + BEYOND + MIDDLES,
+            tunable => tunable.grid.len() + MIDDLES,
+        };
+        let trials: usize = self.tasks().into_iter().map(trials).sum();
+        let method = Method::Contender { contender: self.contender, calls };
+        (trials * images * samples * calls) as u64 * passes_a_call(method)
+    }
+
+    /// Validation images, samples of each, network calls a sample.
+    fn sizes(&self) -> (usize, usize, usize) {
+        if self.check {
+            (CHECK, CHECK, self.contender.nearest_calls(CHECK))
+        } else {
+            (self.images, self.samples, self.contender.calls())
+        }
     }
 
     fn attempt(&self, sampler: &Sampler<'_>, problem: &Problem) -> Result<Trial> {
