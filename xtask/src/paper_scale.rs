@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::fetch::{self, Item};
-use crate::process::{cargo, eps, root, run};
+use crate::folder;
+use crate::process::{cargo, eps, output, root, run};
 use crate::reproduce::{Recipe, in_order, read_recipes, stem};
 use crate::setup;
 
@@ -70,6 +71,9 @@ const TASKS: [&str; 5] =
 /// Pictures of a check, each under a name of its own: some for every split.
 const CHECK_PICTURES: usize = 24;
 
+/// The most pictures of a split in a check.
+const CHECK_LIMIT: &str = "8";
+
 /// What the user says.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
@@ -77,14 +81,22 @@ pub(crate) struct Request<'a> {
     pub(crate) weights: Option<&'a Path>,
     /// The folder or zip of pictures.
     pub(crate) data: Option<&'a Path>,
+    /// The folder or zip of test pictures alone.
+    pub(crate) test_data: Option<&'a Path>,
     /// Whether pictures that cannot be taken are left out.
     pub(crate) skip_bad: bool,
     /// Where networks run.
     pub(crate) device: &'a str,
+    /// The file of the FID network.
+    pub(crate) inception: Option<&'a Path>,
     /// Only print what would be done, and what it would cost.
     pub(crate) dry_run: bool,
+    /// The rate by which hours are judged, where it is not that of `eps`, in 10^12 operations a second.
+    pub(crate) tflops: Option<f64>,
     /// Two images and two steps of every stage.
     pub(crate) check: bool,
+    /// Whether the folder is emptied first, so that every stage runs.
+    pub(crate) fresh: bool,
     /// The tasks that are trained for and compared on; empty for all.
     pub(crate) tasks: &'a [String],
     /// Where everything goes.
@@ -118,6 +130,14 @@ impl Stage {
         self
     }
 
+    /// The arguments without the device, which need not be there to say what a stage costs.
+    fn anywhere(&self) -> Vec<&OsString> {
+        let is_device = |at: usize| self.arguments.get(at).is_some_and(|word| word == "--device");
+        let kept = (0..self.arguments.len())
+            .filter(|&at| !is_device(at) && !at.checked_sub(1).is_some_and(is_device));
+        kept.map(|at| &self.arguments[at]).collect()
+    }
+
     /// The command as one types it.
     fn line(&self) -> String {
         let words = self.arguments.iter().map(|word| word.to_string_lossy().into_owned());
@@ -128,13 +148,21 @@ impl Stage {
 impl Scale {
     /// Runs, checks or prints the plan.
     pub(crate) fn reproduce(self, request: &Request<'_>) -> Result<()> {
+        ensure!(
+            self.source != Source::Photos || (request.weights.is_none() && request.data.is_none()),
+            "the profile {} trains its prior on photographs that it fetches: leave --weights and --data out",
+            self.name
+        );
         let recipes = read_recipes(&root().join(self.recipes))?;
         let stages = self.plan(request, recipes)?;
         setup::setup(request.device != "cpu" && !request.dry_run)?;
         println!("building `eps` in release");
         run(cargo().args(["build", "--release", "--package", "eps"]))?;
         if request.dry_run {
-            return self.print(&stages);
+            return self.print(&stages, request.tflops);
+        }
+        if request.fresh {
+            folder::create_empty(&request.out)?;
         }
         claim_inputs(request)?;
         if request.check && request.data.is_none() {
@@ -182,6 +210,8 @@ impl Scale {
             });
         }
         let networks = request.out.join("networks");
+        // The network for all tasks stands in where no task has its own.
+        let one_for_all = !recipes.iter().any(|recipe| TASKS.contains(&&*recipe.name));
         let mut stages = Vec::new();
         let data = match self.source {
             Source::Photos => OsString::from(self.name),
@@ -200,6 +230,10 @@ impl Scale {
                     "--size".into(),
                     SIZE.into(),
                 ]);
+                let stage = match request.test_data {
+                    None => stage,
+                    Some(path) => stage.and([OsString::from("--test-data"), path.into()]),
+                };
                 let stage = match classes {
                     None => stage,
                     // A check has pictures of any classes.
@@ -207,6 +241,7 @@ impl Scale {
                     Some(number) => stage.and(["--labels", "--classes", &number.to_string()]),
                 };
                 let stage = if request.skip_bad { stage.and(["--skip-bad"]) } else { stage };
+                let stage = if request.check { stage.and(["--limit", CHECK_LIMIT]) } else { stage };
                 stages.push(stage.making(data.clone()));
                 recipes.push(Recipe { name: PRIOR.to_owned(), start: None });
                 data.into_os_string()
@@ -233,20 +268,25 @@ impl Scale {
         let on = [OsString::from("--dataset"), data, "--networks".into(), networks.into()];
         let device = ["--device", request.device];
         let constants = [OsString::from("--constants"), request.out.join("constants.json").into()];
-        // A check compares with the paper's constants: tuning takes hundreds of calls.
-        for contender in CONTENDERS.iter().filter(|_| !request.check) {
+        for contender in CONTENDERS {
             let tasks =
                 if request.tasks.is_empty() { TASKS.join(",") } else { request.tasks.join(",") };
-            let stage = Stage::new(format!("the constants of {contender}"), ["tune", *contender]);
+            let stage = Stage::new(format!("the constants of {contender}"), ["tune", contender]);
             let stage = stage.and(["--task", tasks.as_str()]).and(on.clone());
-            stages.push(stage.and(constants.clone()).and(device));
+            let stage = stage.and(constants.clone()).and(device);
+            stages.push(if request.check { stage.and(["--check"]) } else { stage });
         }
         let profile = if request.check { "smoke" } else { "full" };
         let comparison = Stage::new("the comparison", ["experiment", "main", "--profile", profile])
             .and(on)
             .and([OsString::from("--out"), request.out.join("main").into()])
-            .and(device);
-        let comparison = if request.check { comparison } else { comparison.and(constants) };
+            .and(device)
+            .and(constants)
+            .and(one_for_all.then_some(["--network", "all"]).into_iter().flatten());
+        let comparison = match request.inception {
+            None => comparison,
+            Some(path) => comparison.and([OsString::from("--inception"), path.into()]),
+        };
         stages.push(match request.tasks {
             [] => comparison,
             tasks => comparison.and(["--tasks".to_owned(), tasks.join(",")]),
@@ -254,18 +294,39 @@ impl Scale {
         Ok(stages)
     }
 
-    /// Prints the commands, and what each training costs.
-    fn print(self, stages: &[Stage]) -> Result<()> {
+    /// Prints the commands, what each training, search and comparison costs, and the hours of all.
+    fn print(self, stages: &[Stage], tflops: Option<f64>) -> Result<()> {
         println!("\nthe plan of {}, {} stages:", self.name, stages.len());
         for (index, stage) in stages.iter().enumerate() {
             println!("{:3}. {}", index + 1, stage.line());
         }
         println!();
-        for stage in stages.iter().filter(|stage| stage.arguments[0] == "train") {
-            run(eps().args(&stage.arguments[..2]).arg("--dry-run"))?;
+        let config = root().join(self.recipes).join(ALL_TASKS).with_extension("json");
+        let mut hours = 0.0;
+        for stage in stages {
+            let mut command = eps();
+            command.args(stage.anywhere()).arg("--dry-run");
+            match stage.arguments[0].to_str() {
+                Some("train") => &mut command,
+                Some("tune" | "experiment") => command.arg(&config),
+                _ => continue,
+            };
+            if let Some(rate) = tflops {
+                command.arg("--tflops").arg(rate.to_string());
+            }
+            let said = output(&mut command)?;
+            print!("{said}");
+            hours += hours_in(&said).with_context(|| format!("no hours in: {said}"))?;
         }
+        println!("\nall stages: {hours:.1} hours at this rate, without import and scores");
         Ok(())
     }
+}
+
+/// The hours that a dry run tells, in its line `time HOURS hours at …`.
+fn hours_in(said: &str) -> Option<f64> {
+    let line = said.lines().find_map(|line| line.strip_prefix("time "))?;
+    line.split(' ').next()?.parse().ok()
 }
 
 /// Keeps which files a run takes, or checks that they are those of the run which it goes on with.
@@ -280,7 +341,10 @@ fn claim_inputs(request: &Request<'_>) -> Result<()> {
         Ok(format!("{}{length}", path.display()))
     };
     let (weights, data) = (describe(request.weights)?, describe(request.data)?);
-    let inputs = format!("weights: {weights}\ndata: {data}\n");
+    let mut inputs = format!("weights: {weights}\ndata: {data}\n");
+    if request.test_data.is_some() {
+        inputs += &format!("test data: {}\n", describe(request.test_data)?);
+    }
     let path = request.out.join("inputs.txt");
     match fs::read_to_string(&path) {
         Ok(found) => ensure!(
@@ -345,10 +409,14 @@ mod tests {
         Request {
             weights: None,
             data: None,
+            test_data: None,
             skip_bad: false,
             device: "cpu",
+            inception: None,
             dry_run: false,
+            tflops: None,
             check,
+            fresh: false,
             tasks: &[],
             out,
         }
@@ -360,8 +428,9 @@ mod tests {
         let tasks = ["motion-blur".to_owned()];
         let stages = FFHQ_64.plan(&Request { tasks: &tasks, ..request(true) }, recipes()).unwrap();
         let lines: Vec<String> = stages.iter().map(Stage::line).collect();
-        assert_eq!(lines.len(), 2 + 3 + 1, "{lines:?}");
-        assert!(lines[5].ends_with("--tasks motion-blur"), "{}", lines[5]);
+        assert_eq!(lines.len(), 2 + 3 + 6 + 1, "{lines:?}");
+        assert!(lines[5].starts_with("eps tune dps --task motion-blur --"), "{}", lines[5]);
+        assert!(lines[11].ends_with("--tasks motion-blur"), "{}", lines[11]);
         let tasks = ["haze".to_owned()];
         let error = FFHQ_64.plan(&Request { tasks: &tasks, ..request(true) }, recipes());
         assert!(error.unwrap_err().to_string().contains("--tasks haze"));
@@ -374,14 +443,18 @@ mod tests {
             assert_eq!(recipes.len(), 11);
             let stages = scale.plan(&request(true), recipes).unwrap();
             let lines: Vec<String> = stages.iter().map(Stage::line).collect();
-            assert_eq!(lines.len(), 2 + 11 + 1);
+            assert_eq!(lines.len(), 2 + 11 + 6 + 1);
             assert!(lines[0].starts_with("eps model init edm-"), "{}", lines[0]);
             assert!(lines[1].starts_with("eps data import out/check-pictures"), "{}", lines[1]);
             for line in &lines[2..13] {
                 assert!(line.contains("--start out/networks/prior/prior.safetensors"), "{line}");
                 assert!(line.contains("--data out/") && line.ends_with("--check"), "{line}");
             }
-            assert!(lines[13].starts_with("eps experiment main --profile smoke --dataset out/"));
+            for line in &lines[13..19] {
+                assert!(line.starts_with("eps tune ") && line.ends_with("--check"), "{line}");
+            }
+            assert!(lines[19].starts_with("eps experiment main --profile smoke --dataset out/"));
+            assert!(lines[13..].iter().all(|line| line.contains("--constants out/constants.json")));
         }
     }
 
@@ -396,6 +469,9 @@ mod tests {
         let error = claim_inputs(&with(None)).unwrap_err().to_string();
         assert!(error.contains("Cargo.toml") && error.contains("none"), "{error}");
         assert!(error.contains("--out"), "{error}");
+        let tested = Request { test_data: Some(&given), ..with(Some(&given)) };
+        let error = claim_inputs(&tested).unwrap_err().to_string();
+        assert!(error.contains("test data: ") && error.contains("--out"), "{error}");
         fs::remove_dir_all(&out).unwrap();
     }
 
@@ -409,11 +485,26 @@ mod tests {
         let import =
             |scale: Scale, check| scale.plan(&weights_and_data(check), vec![]).unwrap()[1].line();
         assert!(import(IMAGENET_64, false).ends_with("--labels --classes 1000"));
-        assert!(import(IMAGENET_64, true).ends_with("--labels"));
+        assert!(import(IMAGENET_64, true).ends_with("--labels --limit 8"));
         assert!(import(FFHQ_64, false).ends_with("--size 64"));
-        let skipping = Request { skip_bad: true, ..request(true) };
-        let stages = FFHQ_64.plan(&skipping, vec![]).unwrap();
-        assert!(stages[1].line().ends_with("--size 64 --skip-bad"));
+        let others = Request {
+            skip_bad: true,
+            test_data: Some(Path::new("val")),
+            ..weights_and_data(false)
+        };
+        let recipes = read_recipes(&root().join(FFHQ_64.recipes)).unwrap();
+        let others = Request { inception: Some(Path::new("fid.pt")), ..others };
+        let stages = FFHQ_64.plan(&others, recipes).unwrap();
+        assert!(stages[stages.len() - 1].line().ends_with("constants.json --inception fid.pt"));
+        assert!(stages[1].line().ends_with("--size 64 --test-data val --skip-bad"));
+    }
+
+    #[test]
+    fn what_a_stage_costs_is_asked_without_its_device() {
+        let stage = Stage::new("a training", ["train", "a.json", "--device", "cuda:0", "--check"]);
+        assert_eq!(stage.anywhere(), ["train", "a.json", "--check"]);
+        assert_eq!(hours_in("work 3 FLOP\ntime 12.25 hours at 100 TFLOP/s\n"), Some(12.25));
+        assert_eq!(hours_in("no network"), None);
     }
 
     #[test]
@@ -426,6 +517,7 @@ mod tests {
         assert!(lines[1].contains("--start out/networks/prior/prior.safetensors"), "{}", lines[1]);
         assert!(lines[3].starts_with("eps tune dps --task random-inpainting,box-"), "{}", lines[3]);
         assert!(lines[9].contains("--profile full --dataset photos-64"), "{}", lines[9]);
+        assert!(lines[9].ends_with("--network all"), "{}", lines[9]);
         assert!(lines.iter().skip(3).all(|line| line.contains("--constants out/constants.json")));
     }
 

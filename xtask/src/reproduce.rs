@@ -66,6 +66,10 @@ pub(crate) struct Options {
     /// A folder or zip of pictures (profiles ffhq-64 and imagenet-64).
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
+    /// The test pictures, a folder or zip of their own, such as ImageNet's validation pictures (profiles
+    /// ffhq-64 and imagenet-64) [default: a tenth of --data].
+    #[arg(long, value_name = "PATH", requires = "data")]
+    test_data: Option<PathBuf>,
     /// Leave out pictures that are damaged or transparent (profiles ffhq-64 and imagenet-64).
     #[arg(long)]
     skip_bad: bool,
@@ -73,13 +77,20 @@ pub(crate) struct Options {
     /// photos-64).
     #[arg(long)]
     dry_run: bool,
-    /// Run every stage on two images and for two steps, with random weights where none are given (profiles
-    /// ffhq-64, imagenet-64 and photos-64).
+    /// The rate that --dry-run divides the work by, sustained, in 10^12 operations a second [default: 100].
+    #[arg(long, value_name = "X", requires = "dry_run")]
+    tflops: Option<f64>,
+    /// Run every stage on two images and for two steps, with random weights where none are given, in a
+    /// folder that is emptied before, unless --out names one (profiles ffhq-64, imagenet-64 and photos-64).
     #[arg(long)]
     check: bool,
     /// Tasks, separated by commas (profiles ffhq-64 and imagenet-64) [default: all].
     #[arg(long, value_name = "TASKS", value_delimiter = ',')]
     tasks: Vec<String>,
+    /// The FID network, NVIDIA's inception-2015-12-05.pt, for FID and the distances between its features
+    /// (all experiments but oracle); it is a program: name only a file that you trust.
+    #[arg(long, value_name = "FILE.pt")]
+    inception: Option<PathBuf>,
     /// Where the results go [default: target/reproduce/fashion for main, else
     /// target/reproduce/EXPERIMENT].
     #[arg(long, value_name = "FOLDER")]
@@ -139,10 +150,13 @@ impl Options {
             from_scratch: false,
             weights: None,
             data: None,
+            test_data: None,
             skip_bad: false,
             dry_run: false,
+            tflops: None,
             check: false,
             tasks: vec![],
+            inception: None,
             out: Some(root().join("target/reproduce/smoke")),
         }
     }
@@ -155,7 +169,8 @@ impl Options {
             profile: Profile::Ffhq64,
             check: true,
             tasks: vec!["random-inpainting".to_owned()],
-            out: Some(root().join("target/reproduce/ffhq-64-test")),
+            // That of every check, which is emptied before.
+            out: None,
             ..Self::smoke()
         }
     }
@@ -168,25 +183,34 @@ impl Options {
              --from-scratch out",
             scale.name
         );
-        let absolute = |path: &PathBuf| {
-            std::path::absolute(path).with_context(|| format!("no path {}", path.display()))
-        };
-        let (weights, data) =
-            (self.weights.as_ref().map(absolute), self.data.as_ref().map(absolute));
-        let (weights, data) = (weights.transpose()?, data.transpose()?);
+        let (weights, data) = (absolute(&self.weights)?, absolute(&self.data)?);
+        let (test_data, inception) = (absolute(&self.test_data)?, absolute(&self.inception)?);
         let name = if self.check { format!("{}-check", scale.name) } else { scale.name.to_owned() };
         let default = root().join("target/reproduce").join(name);
         scale.reproduce(&Request {
             weights: weights.as_deref(),
             data: data.as_deref(),
+            test_data: test_data.as_deref(),
             skip_bad: self.skip_bad,
             device: &self.device,
+            inception: inception.as_deref(),
             dry_run: self.dry_run,
+            tflops: self.tflops,
             check: self.check,
             tasks: &self.tasks,
-            out: self.out.as_ref().map_or(Ok(default), absolute)?,
+            // What the user named is the user's.
+            fresh: self.check && self.out.is_none(),
+            out: absolute(&self.out)?.unwrap_or(default),
         })
     }
+}
+
+/// The path of a flag from the root of the file system: programs run in that of the repository.
+fn absolute(path: &Option<PathBuf>) -> Result<Option<PathBuf>> {
+    let resolve = |path: &PathBuf| {
+        std::path::absolute(path).with_context(|| format!("no path {}", path.display()))
+    };
+    path.as_ref().map(resolve).transpose()
 }
 
 /// Sets up, builds, trains where asked to, runs the experiment and prints the report's path.
@@ -197,13 +221,19 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
     ensure!(
         options.weights.is_none()
             && options.data.is_none()
+            && options.test_data.is_none()
             && !options.skip_bad
             && !options.dry_run
             && !options.check
             && options.tasks.is_empty(),
-        "--weights, --data, --skip-bad, --dry-run, --check and --tasks belong to the profiles ffhq-64, imagenet-64 and photos-64"
+        "--weights, --data, --test-data, --skip-bad, --dry-run, --check and --tasks belong to the profiles \
+         ffhq-64, imagenet-64 and photos-64"
     );
     let is_oracle = options.experiment == ORACLE;
+    ensure!(
+        !(is_oracle && options.inception.is_some()),
+        "--inception scores images, and the experiment {ORACLE} has none: leave it out"
+    );
     ensure!(
         !(is_oracle && options.from_scratch),
         "--from-scratch trains networks, and the experiment {ORACLE} has none: leave it out"
@@ -223,9 +253,8 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
         println!("note: there are no networks of LPIPS: {error:#}");
     }
 
-    let out = match &options.out {
-        Some(out) => std::path::absolute(out)
-            .with_context(|| format!("could not resolve --out {}", out.display()))?,
+    let out = match absolute(&options.out)? {
+        Some(out) => out,
         None => root().join("target/reproduce").join(match options.experiment.as_str() {
             "main" => "fashion",
             other => other,
@@ -256,6 +285,9 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
         .arg(&out);
     if let Some(networks) = networks {
         experiment.arg("--networks").arg(networks);
+    }
+    if let Some(inception) = absolute(&options.inception)? {
+        experiment.arg("--inception").arg(inception);
     }
     run(&mut experiment)?;
 
@@ -411,6 +443,10 @@ mod tests {
         let options = Command::try_parse_from(line).unwrap().options;
         let error = reproduce(&options).unwrap_err().to_string();
         assert!(error.contains("--from-scratch") && error.contains("leave it out"), "{error}");
+        let line = ["reproduce", "--experiment", "oracle", "--inception", "fid.pt"];
+        let options = Command::try_parse_from(line).unwrap().options;
+        let error = reproduce(&options).unwrap_err().to_string();
+        assert!(error.contains("--inception") && error.contains("leave it out"), "{error}");
     }
 
     fn recipe(name: &str, start: Option<&str>) -> Recipe {
