@@ -124,9 +124,45 @@ pub struct Provenance {
     /// The record of the training: its configuration, its losses, versions and device; of an imported
     /// network the SHA-256 of the file.
     pub training: serde_json::Value,
+    /// The network that the training started from. Files of before this was recorded lack it, as do
+    /// networks that started from random weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Box<Origin>>,
+}
+
+/// What a network keeps of the one that it was trained from, and that of its own start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// The data, or the file that the weights were imported from.
+    pub source: String,
+    /// The SHA-256 of the file that was imported; of a network that was trained, of its file.
+    pub sha256: String,
+    /// The licence of the weights.
+    pub licence: String,
+    /// The network that this one was trained from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Box<Self>>,
 }
 
 impl Provenance {
+    /// The SHA-256 of the file that the weights were imported from, where they were.
+    #[must_use]
+    pub fn imported_sha256(&self) -> Option<&str> {
+        self.training["imported"]["sha256"].as_str()
+    }
+
+    /// What a network that is trained from this one keeps; `sha256` is that of this one's file.
+    #[must_use]
+    pub fn origin(&self, sha256: String) -> Origin {
+        Origin {
+            source: self.source.clone(),
+            sha256: self.imported_sha256().map_or(sha256, str::to_owned),
+            licence: self.licence.clone(),
+            start: self.start.clone(),
+        }
+    }
+
     /// Whether the licence forbids commercial use: it says "non-commercial" or has the NC of Creative
     /// Commons.
     #[must_use]

@@ -43,6 +43,7 @@ fn config() -> CheckpointConfig {
             licence: "MIT".into(),
             command: "cargo test".into(),
             training: serde_json::json!({"steps": 0}),
+            start: None,
         },
     }
 }
@@ -112,6 +113,31 @@ fn data_moments_come_back_and_are_checked() {
     assert!(error.contains("1 values in \"mean\"") && error.contains("need 256"), "{error}");
     let error = save(Some(DataMoments { variance: vec![-1.0; 256], ..moments })).unwrap_err();
     assert!(error.contains("the value -1 in \"variance\""), "{error}");
+}
+
+#[test]
+fn the_start_of_a_training_is_kept_with_its_own() {
+    let imported = Provenance {
+        source: "edm.pkl".into(),
+        training: serde_json::json!({"imported": {"sha256": "ab"}}),
+        ..config().provenance
+    };
+    // Of an imported network the file that its publisher knows, of another its own.
+    let first = imported.origin("cd".into());
+    assert_eq!((&*first.source, &*first.sha256, &*first.licence), ("edm.pkl", "ab", "MIT"));
+    let trained = Provenance { start: Some(Box::new(first.clone())), ..config().provenance };
+    let second = trained.origin("cd".into());
+    assert_eq!((&*second.sha256, second.start.as_deref()), ("cd", Some(&first)));
+
+    let (_folder, path, network) = saved(Storage::F16);
+    let load = || checkpoint::load(&path, Device::Cpu, Precision::F32).unwrap().config.provenance;
+    // A file of before starts were recorded.
+    assert!(!serde_json::to_string(&config()).unwrap().contains("start"));
+    assert_eq!(load().start, None);
+    let last = Provenance { start: Some(Box::new(second)), ..config().provenance };
+    let with_start = CheckpointConfig { provenance: last.clone(), ..config() };
+    checkpoint::save(&path, &network, &with_start, Storage::F16).unwrap();
+    assert_eq!(load(), last);
 }
 
 #[test]

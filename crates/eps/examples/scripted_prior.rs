@@ -112,3 +112,11 @@ fn write_module(folder: &std::path::Path) -> Result<std::path::PathBuf, Error> {
     std::fs::write(&path, serde_json::to_string_pretty(&description)?)?;
     Ok(path)
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn it_runs_to_the_end() -> Result<(), super::Error> {
+        super::main()
+    }
+}

@@ -268,9 +268,16 @@ pub(crate) fn image_shape(config: &CheckpointConfig) -> Shape {
 
 /// Where a network comes from and under which licence, for one line.
 pub(crate) fn origin(provenance: &Provenance) -> String {
-    let Provenance { source, licence, .. } = provenance;
+    let mut line = provenance.source.clone();
+    let sha256 = |sha256: &str| format!(" (SHA-256 {sha256})");
+    line += &provenance.imported_sha256().map_or_else(String::new, sha256);
+    let mut start = provenance.start.as_deref();
+    while let Some(origin) = start {
+        line += &format!(", from {}{}", origin.source, sha256(&origin.sha256));
+        start = origin.start.as_deref();
+    }
     let limit = if provenance.is_non_commercial() { " (non-commercial use only)" } else { "" };
-    format!("{source}; licence: {licence}{limit}")
+    format!("{line}; licence: {}{limit}", provenance.licence)
 }
 
 /// How a network is asked about a measurement.

@@ -104,6 +104,7 @@ impl Arguments {
             network.name(),
             device_name(device)
         );
+        println!("{}", network.origin());
         println!("rms of the difference from D in f32 over the rms of D:");
         let names = computed.iter().map(|precision| format!("{precision:>10}"));
         println!("{:>10}{}", "sigma_t", names.collect::<String>());

@@ -335,7 +335,8 @@ fn what_bf16_does_is_bounded_by_its_rounding() {
     folder.npy("clean.npy", &[3, 1, SIDE, SIDE], &values(3 * SIDE * SIDE));
     folder.succeeds("measure --image clean.npy --factor 2 --sigma-y 0.1 --out y.h5");
     let batches = "model precision prior.safetensors --measurement y.h5 --batch 2";
-    assert!(folder.succeeds(batches).contains("y.h5"));
+    let printed = folder.succeeds(batches);
+    assert!(printed.contains("y.h5") && printed.contains("licence: MIT"), "{printed}");
 }
 
 #[test]
@@ -444,6 +445,17 @@ fn a_data_set_is_imported_shown_trained_on_and_measured() {
     config["dataset"] = "set.h5".into();
     std::fs::write(folder.path("net.json"), config.to_string()).unwrap();
     folder.succeeds("train net.json --check --out again --threads 1");
+
+    // The precision of the command line is that of the run.
+    let f32 = "train net.json --check --out f32 --threads 1 --precision f32";
+    assert_eq!(config["precision"], "bf16");
+    folder.succeeds(f32);
+    let resolved = std::fs::read_to_string(folder.path("f32/config.json")).unwrap();
+    assert_eq!(json(&resolved)["precision"], "f32");
+    folder.succeeds(f32);
+    let other = f32.replace(" --precision f32", "");
+    folder.fails(&other, 1, &["f32", "another", "--out"]);
+    folder.fails(&f32.replace("precision f32", "precision f16"), 1, &["is f16", "use bf16"]);
 
     folder.succeeds("experiment moments --dataset set.h5");
     assert!(folder.path("set.moments.h5").is_file());

@@ -104,6 +104,7 @@ fn run_init(name: &str, out: &Path, seed: u64) -> Result<()> {
         licence: env!("CARGO_PKG_LICENSE").to_owned(),
         command: record::command(),
         training: json!({ "seed": seed, "steps": 0 }),
+        start: None,
     };
     let config = CheckpointConfig::edm_prior(name.to_owned(), network.clone(), provenance);
     if let Some(folder) = out.parent() {

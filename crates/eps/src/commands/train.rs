@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use eps_data::atomic::write_atomically;
 use eps_data::{ImageSet, Split, digest};
-use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Provenance, Storage};
+use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Origin, Provenance, Storage};
 use eps_model::estimate::{estimate, passes};
 use eps_model::{NetworkDenoiser, Precision};
 use eps_train::{Classes, Images, Objective, TrainConfig, train};
@@ -42,6 +42,10 @@ pub(crate) struct Arguments {
     /// Steps, instead of the configuration's: fewer, to see that everything works
     #[arg(long, value_name = "N", value_parser = count)]
     steps: Option<usize>,
+    /// The precision of the passes, f32 or bf16, instead of the configuration's; weights and optimiser
+    /// are f32. A run goes on only in the one that its config.json tells
+    #[arg(long, value_name = "f32|bf16")]
+    precision: Option<Precision>,
     /// Two steps on two images, each in a part of its own, to see that everything works
     #[arg(long, conflicts_with = "steps")]
     check: bool,
@@ -79,7 +83,7 @@ impl Arguments {
         claim_inputs(out, &json!({ "dataset": provenance.sha256, "start": start_sha256 }))?;
         let start =
             start_path.as_deref().map(|path| load_start(path, &config, device)).transpose()?;
-        let (start, licence) = start.unzip();
+        let (start, origin) = start.unzip();
         // One split after the other: each is in memory twice while it becomes a tensor.
         let (train_images, train_classes) = (bytes(&training)?, classes(&training));
         drop(training);
@@ -106,10 +110,8 @@ impl Arguments {
             "start": start,
             "environment": record::environment(device),
         });
-        // Weights that started as others stay under their licence.
-        let licence = licence.unwrap_or_else(|| env!("CARGO_PKG_LICENSE").to_owned());
         let data = denoiser.data().cloned();
-        let checkpoint = checkpoint_config(&config, &provenance.name, licence, record);
+        let checkpoint = checkpoint_config(&config, &provenance.name, origin, record);
         let checkpoint = CheckpointConfig { data, ..checkpoint };
         let path = out.join(format!("{}.safetensors", config.name));
         checkpoint::save(&path, denoiser.network(), &checkpoint, Storage::F16)?;
@@ -127,7 +129,8 @@ impl Arguments {
         let path = self.config.display();
         let config = read_config(&self.config)?;
         let steps = self.steps.map_or(config.steps, |steps| steps as u64);
-        let mut config = TrainConfig { steps, ..config };
+        let precision = self.precision.unwrap_or(config.precision);
+        let mut config = TrainConfig { steps, precision, ..config };
         if self.check {
             config = TrainConfig {
                 batch: 2,
@@ -204,12 +207,12 @@ fn gigabytes(bytes: u64) -> f64 {
 }
 
 /// The network to start from, with input channels of zero weights for conditions that it lacks, and
-/// its licence.
+/// its origin.
 fn load_start(
     path: &Path,
     config: &TrainConfig,
     device: Device,
-) -> Result<(NetworkDenoiser, String)> {
+) -> Result<(NetworkDenoiser, Origin)> {
     let start = network::load(path, device, Precision::F32)
         .context("no network to start from: train it first, or name another one by --start")?;
     let network = checkpoint::widen(start.denoiser.network(), &config.network, device)
@@ -220,16 +223,17 @@ fn load_start(
         Some(data) => denoiser.with_data(data),
         None => denoiser,
     };
-    Ok((denoiser, start.config.provenance.licence))
+    Ok((denoiser, start.config.provenance.origin(digest::sha256_file(path)?)))
 }
 
-/// What the file of the network says of it.
+/// What the file of the network says of it; weights that started as others stay under their licence.
 fn checkpoint_config(
     config: &TrainConfig,
     dataset: &str,
-    licence: String,
+    start: Option<Origin>,
     training: Value,
 ) -> CheckpointConfig {
+    let licence = start.as_ref().map_or(env!("CARGO_PKG_LICENSE"), |start| &start.licence);
     let measurements = config.objective.measurements();
     let asked_at = match config.objective {
         Objective::Denoise | Objective::Eps { .. } => AskedAt::Pivot,
@@ -250,9 +254,10 @@ fn checkpoint_config(
         data: None,
         provenance: Provenance {
             source: format!("trained on {dataset}"),
-            licence,
+            licence: licence.to_owned(),
             command: record::command(),
             training,
+            start: start.map(Box::new),
         },
     }
 }
@@ -339,16 +344,41 @@ mod tests {
         assert!(error.contains("ab") && error.contains("cd") && error.contains("--out"), "{error}");
     }
 
-    #[test]
-    fn a_network_stays_under_the_licence_of_its_start() {
-        let folder = tempfile::tempdir().unwrap();
+    /// A configuration, and the folder's file of a network with this licence and start.
+    fn start(folder: &Path, licence: &str, start: Option<Origin>) -> (TrainConfig, PathBuf) {
         let file = dataset::in_repository("data/networks/fashion/prior.json");
         let config: TrainConfig = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
-        let licence = "CC BY-NC-SA 4.0".to_owned();
-        let start = checkpoint_config(&config, "n", licence.clone(), Value::Null);
+        let mut checkpoint = checkpoint_config(&config, "n", start, Value::Null);
+        licence.clone_into(&mut checkpoint.provenance.licence);
         let network = UNet::new(config.network.clone(), Device::Cpu, 0).unwrap();
-        let path = folder.path().join("start.safetensors");
-        checkpoint::save(&path, &network, &start, Storage::F16).unwrap();
-        assert_eq!(load_start(&path, &config, Device::Cpu).unwrap().1, licence);
+        let path = folder.join("start.safetensors");
+        checkpoint::save(&path, &network, &checkpoint, Storage::F16).unwrap();
+        (config, path)
+    }
+
+    #[test]
+    fn a_network_keeps_origin_and_licence_of_its_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let licence = "CC BY-NC-SA 4.0".to_owned();
+        let imported = Origin {
+            source: "edm.pkl".to_owned(),
+            sha256: "ab".repeat(32),
+            licence: licence.clone(),
+            start: None,
+        };
+        let (config, path) = start(folder.path(), &licence, Some(imported.clone()));
+        let (_, origin) = load_start(&path, &config, Device::Cpu).unwrap();
+        assert_eq!(origin.sha256, digest::sha256_file(&path).unwrap());
+        assert_eq!((&*origin.source, &origin.licence), ("trained on n", &licence));
+        assert_eq!(origin.start.as_deref(), Some(&imported));
+
+        let next = checkpoint_config(&config, "m", Some(origin), Value::Null).provenance;
+        assert_eq!(next.licence, licence);
+        let line = network::origin(&next);
+        for words in ["trained on m", "trained on n", "edm.pkl (SHA-256 abab", "non-commercial"] {
+            assert!(line.contains(words), "{words:?} is not in: {line}");
+        }
+        let ours = checkpoint_config(&config, "m", None, Value::Null).provenance;
+        assert_eq!((&*ours.licence, ours.start), (env!("CARGO_PKG_LICENSE"), None));
     }
 }

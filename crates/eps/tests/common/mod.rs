@@ -146,6 +146,7 @@ impl Folder {
                 licence: "MIT".to_owned(),
                 command: "none".to_owned(),
                 training: serde_json::Value::Null,
+                start: None,
             },
             network: network.into(),
         };

@@ -11,7 +11,9 @@ use eps_data::digest;
 use eps_data::pickle::Item;
 use eps_data::pickle::torch::{self, Tensor, TorchFile};
 use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
-use eps_model::{PUBLISHED, UNet, UNetConfig, published, set_values};
+use eps_model::{
+    DhariwalUNetConfig, PUBLISHED, SongUNetConfig, UNet, UNetConfig, published, set_values,
+};
 use serde_json::json;
 use tch::Device;
 
@@ -23,6 +25,10 @@ const EDM_LICENCE: &str = "CC BY-NC-SA 4.0";
 
 /// What is recorded where nobody says under which licence the weights are.
 const UNKNOWN_LICENCE: &str = "unknown";
+
+/// The same for weights of an architecture that NVIDIA published weights of.
+const LIKELY_LICENCE: &str = "not stated; EDM's published weights of this architecture are under \
+                              CC BY-NC-SA 4.0";
 
 /// How EDM names the network in its preconditioning; some state dicts leave it out.
 const PREFIX: &str = "model.";
@@ -41,8 +47,8 @@ pub(super) struct Flags {
     /// published one that has these tensors]
     #[arg(long, value_name = "NAME|FILE.json")]
     architecture: Option<String>,
-    /// The licence of the weights [default: CC BY-NC-SA 4.0 for pickles of EDM's code, otherwise
-    /// unknown]
+    /// The licence of the weights [default: CC BY-NC-SA 4.0 for pickles of EDM's code, taken to hold
+    /// for state dicts of the architectures that NVIDIA published too; otherwise unknown]
     #[arg(long, value_name = "TEXT")]
     licence: Option<String>,
     /// Store the weights in half precision
@@ -96,11 +102,12 @@ pub(super) fn convert(path: &Path, bytes: &[u8], flags: &Flags) -> Result<Conver
 
     let provenance = Provenance {
         source: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        licence: flags.licence.clone().unwrap_or_else(|| source.licence().to_owned()),
+        licence: flags.licence.clone().unwrap_or_else(|| source.licence(&config).to_owned()),
         command: record::command(),
         training: json!({
             "imported": { "sha256": digest::sha256(bytes), "bytes": bytes.len() }
         }),
+        start: None,
     };
     let mut config = CheckpointConfig::edm_prior(stem(path), config, provenance);
     if let Source::Object(wrapped) = &source {
@@ -197,12 +204,28 @@ impl<'s, 'a> Source<'s, 'a> {
         }
     }
 
-    fn licence(&self) -> &'static str {
+    /// The licence of the weights where nobody names it.
+    fn licence(&self, config: &UNetConfig) -> &'static str {
+        let is_published = |name| published(name).is_some_and(|known| same_tensors(&known, config));
         match self {
             Self::Object(_) => EDM_LICENCE,
+            Self::StateDict(_) if PUBLISHED.into_iter().any(is_published) => LIKELY_LICENCE,
             Self::StateDict(_) => UNKNOWN_LICENCE,
         }
     }
+}
+
+/// Whether two configurations differ in what only a training sees, at most.
+fn same_tensors(a: &UNetConfig, b: &UNetConfig) -> bool {
+    let [a, b] = [a, b].map(|config| match config.clone() {
+        UNetConfig::SongUNet(c) => {
+            UNetConfig::from(SongUNetConfig { dropout: 0.0, label_dropout: 0.0, ..c })
+        }
+        UNetConfig::DhariwalUNet(c) => {
+            DhariwalUNetConfig { dropout: 0.0, label_dropout: 0.0, ..c }.into()
+        }
+    });
+    a == b
 }
 
 /// The architecture that a flag names.
@@ -379,4 +402,35 @@ fn check_filter(name: &str, tensor: &Tensor<'_>, taps: &[f64]) -> Result<()> {
         "{name} is not the filter {taps:?} of its configuration"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_of_a_published_architecture_are_taken_for_edms() {
+        let source = Source::StateDict(vec![]);
+        for name in PUBLISHED {
+            let config = published(name).unwrap();
+            let provenance = Provenance {
+                source: "net.pt".to_owned(),
+                licence: source.licence(&config).to_owned(),
+                command: String::new(),
+                training: json!({ "imported": { "sha256": "ab" } }),
+                start: None,
+            };
+            assert!(provenance.is_non_commercial(), "{name}");
+            let line = network::origin(&provenance);
+            assert_eq!(
+                line,
+                "net.pt (SHA-256 ab); licence: not stated; EDM's published weights of this \
+                 architecture are under CC BY-NC-SA 4.0 (non-commercial use only)"
+            );
+        }
+        let song = SongUNetConfig::ddpmpp(64, 3, 3);
+        let with_dropout = SongUNetConfig { augment_dim: 9, dropout: 0.5, ..song.clone() };
+        assert_eq!(source.licence(&with_dropout.into()), LIKELY_LICENCE);
+        assert_eq!(source.licence(&SongUNetConfig { num_blocks: 2, ..song }.into()), "unknown");
+    }
 }
