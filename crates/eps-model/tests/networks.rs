@@ -96,12 +96,16 @@ fn edms_outputs_are_met() {
         ("adm_narrow.json", 828_771, 145),
         ("ddpmpp_cond_tiny.json", 189_009, 145),
         ("ncsnpp_cond_tiny.json", 190_145, 147),
+        ("ffhq64_ddpmpp.json", 61_805_571, 541),
+        ("ffhq64_ncsnpp.json", 62_761_091, 548),
+        ("cifar10_cond_ddpmpp.json", 55_735_299, 419),
+        ("imagenet64_adm.json", 295_899_267, 541),
     ] {
         let report = verify(&fixture(name)).unwrap();
         assert_eq!((report.parameters, report.tensors), (parameters, tensors));
         assert_eq!(report.cases.len(), 3);
-        // Two f32 computations of some 60 layers, each rounding sums of hundreds of products: 170
-        // units of 6e-8 are enough; a wrong order of channels or a wrong filter gives 0.1.
+        // Two f32 computations of some 60 to 250 layers, each rounding sums of up to thousands of
+        // products: 170 units of 6e-8 are enough; a wrong order of channels or a wrong filter gives 0.1.
         assert!(report.deviation() <= 1e-5, "{report:?}");
         assert!(report.passed());
     }

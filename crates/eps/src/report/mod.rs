@@ -93,8 +93,11 @@ fn charts(results: &TaskResults) -> Vec<Chart> {
     if by_steps { training(results) } else { quality(results) }
 }
 
+/// A score of a row, where it has one.
+type Score = fn(&Row) -> Option<f64>;
+
 /// The scores that curves show, with their names.
-const SCORES: [(&str, fn(&Row) -> Option<f64>); 3] = [
+const SCORES: [(&str, Score); 3] = [
     ("PSNR (dB)", |row| Some(row.psnr_db.mean)),
     ("energy score [0,1]", |row| row.energy_score),
     ("LPIPS (AlexNet)", |row| *row.features.get("lpips_alex")?),
