@@ -388,6 +388,45 @@ fn bytes_of_protocol_2_are_read_once() {
 }
 
 #[test]
+fn globals_that_are_no_data_are_found() {
+    for bytes in files() {
+        let file = TorchFile::read(&bytes).unwrap();
+        assert_eq!(file.foreign_global(|_, _| false), None);
+    }
+    let root = dict([("t", embedded(&[1], &[1.0])), ("f", Py::Global("os", "system"))]);
+    let bytes = dumps(&root, 4);
+    let file = TorchFile::read(&bytes).unwrap();
+    assert_eq!(file.foreign_global(|_, _| false).as_deref(), Some("os.system"));
+    assert_eq!(file.foreign_global(|module, _| module == "os"), None);
+    // In the pickle of a storage within the pickle.
+    let storage = Storage::new("0", &[1.0]);
+    let inner =
+        Py::Tuple(vec![storage.reference("FloatStorage", true), Py::Global("os", "system")]);
+    let bytes = legacy(&inner, std::slice::from_ref(&storage));
+    let storage = call("torch.storage", "_load_from_bytes", vec![Py::Bytes(bytes)]);
+    let error = read(&dumps(&dict([("t", tensor(storage, 0, &[1], &[1]))]), 4)).unwrap_err();
+    assert_eq!(error, "t has a storage whose pickle names os.system");
+    for (module, name) in [
+        ("torch", "load"),
+        ("torch", "classes"),
+        ("torch.storage", "_open"),
+        ("builtins", "eval"),
+        ("collections", "namedtuple"),
+        ("numpy", "load"),
+    ] {
+        assert!(!torch::is_plain(module, name), "{module}.{name}");
+    }
+    for (module, name) in [
+        ("torch", "BFloat16Storage"),
+        ("torch", "float16"),
+        ("torch._utils", "_rebuild_tensor_v2"),
+        ("numpy.core.multiarray", "scalar"),
+    ] {
+        assert!(torch::is_plain(module, name), "{module}.{name}");
+    }
+}
+
+#[test]
 fn every_truncation_is_an_error() {
     for whole in files() {
         for length in (0..whole.len()).step_by(7).chain([whole.len() - 1]) {
@@ -412,6 +451,27 @@ proptest! {
         for (at, byte) in changes {
             let at = at.index(bytes.len());
             bytes[at] = byte;
+        }
+        let _ = read(&bytes);
+    }
+
+    /// So is any file with a piece of another one, or of itself, in the place of a piece.
+    #[test]
+    fn any_splice_is_read_or_refused(
+        forms in (0..4_usize, 0..4_usize),
+        splices in prop::collection::vec(
+            (any::<prop::sample::Index>(), 0..40_usize, any::<prop::sample::Index>(), 0..40_usize),
+            1..5,
+        ),
+    ) {
+        let files = files();
+        let (mut bytes, other) = (files[forms.0].clone(), &files[forms.1]);
+        for (at, removed, from, taken) in splices {
+            let at = at.index(bytes.len() + 1);
+            let end = bytes.len().min(at + removed);
+            let from = from.index(other.len());
+            let piece = other[from..other.len().min(from + taken)].iter().copied();
+            bytes.splice(at..end, piece);
         }
         let _ = read(&bytes);
     }

@@ -136,6 +136,11 @@ impl<'a> Pickle<'a> {
         self.values.iter().map(|value| Item { pickle: self, value })
     }
 
+    /// Module and name of every global that the pickle names, in the order of the file.
+    pub fn globals(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.items().filter_map(Item::global)
+    }
+
     /// How many values there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -107,6 +107,17 @@ impl<'a> TorchFile<'a> {
         self.pickle.len()
     }
 
+    /// The first global of the pickle, as `module.name`, that stands neither for plain data, as
+    /// [`is_plain`] tells, nor for what the caller knows.
+    ///
+    /// Nothing that a pickle names is ever imported or called; but what no network needs shows that a
+    /// file is not what it is taken for.
+    pub fn foreign_global(&self, is_known: impl Fn(&str, &str) -> bool) -> Option<String> {
+        let is_foreign =
+            |(module, name): &(&str, &str)| !is_plain(module, name) && !is_known(module, name);
+        self.pickle.globals().find(is_foreign).map(|(module, name)| format!("{module}.{name}"))
+    }
+
     /// The tensor or parameter that a value of this file stands for; `what` names it in errors.
     ///
     /// # Errors
@@ -151,10 +162,45 @@ impl<'a> TorchFile<'a> {
             let bytes = arguments.first().and_then(|item| item.bytes());
             let bytes = bytes.ok_or_else(|| unexpected(what, item, "a storage"))?;
             let file = read_legacy(bytes, EMBEDDED_PICKLES)?;
+            if let Some(global) = file.foreign_global(|_, _| false) {
+                return Err(TorchError::Tensor {
+                    what: what.to_owned(),
+                    problem: format!("has a storage whose pickle names {global}"),
+                });
+            }
             let reference = Reference::of(file.pickle.root(), what)?;
             return reference.find(&file.storages);
         }
         Reference::of(item, what)?.find(&self.storages)
+    }
+}
+
+/// Whether a global stands for plain data in files of PyTorch: tensors and their types, dictionaries,
+/// NumPy's arrays and numbers.
+#[must_use]
+pub fn is_plain(module: &str, name: &str) -> bool {
+    match module {
+        "torch._utils" => name.starts_with("_rebuild_"),
+        "torch.storage" => ["_load_from_bytes", "TypedStorage", "UntypedStorage"].contains(&name),
+        "torch.nn.parameter" => name == "Parameter",
+        "torch.serialization" => name == "_get_layout",
+        "torch" => {
+            name.ends_with("Storage")
+                || name.trim_end_matches(|digit: char| digit.is_ascii_digit()) == "float"
+                || ["Tensor", "Size", "device", "bool", "uint8", "int8", "int16", "int32", "int64"]
+                    .contains(&name)
+                || ["bfloat16", "strided"].contains(&name)
+        }
+        "collections" => ["OrderedDict", "defaultdict", "Counter"].contains(&name),
+        "builtins" | "__builtin__" => {
+            ["set", "frozenset", "bytearray", "complex", "dict", "list", "int"].contains(&name)
+        }
+        "_codecs" => name == "encode",
+        "numpy" => ["ndarray", "dtype"].contains(&name),
+        "numpy.core.multiarray" | "numpy._core.multiarray" => {
+            ["_reconstruct", "scalar"].contains(&name)
+        }
+        _ => false,
     }
 }
 

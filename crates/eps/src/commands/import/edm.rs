@@ -116,6 +116,12 @@ pub(super) fn convert(path: &Path, bytes: &[u8], flags: &Flags) -> Result<Conver
         config.sigma_min = config.sigma_min.max(lowest);
         config.sigma_max = config.sigma_max.min(highest);
     }
+    if let Some(global) = file.foreign_global(persistent::is_known) {
+        bail!(
+            "the file names {global}, which is no part of a network: fetch it again from its publisher, or \
+             save the network's state_dict alone"
+        );
+    }
     Ok(Converted { network, config, architecture })
 }
 

@@ -31,6 +31,19 @@ const CLASSES: [&str; 8] = [
 /// The class around a network of which EDM's samplers and ours are.
 const WRAPPER: &str = "EDMPrecond";
 
+/// How Python makes a persistent object.
+const RECONSTRUCT: (&str, &str) = ("torch_utils.persistence", "_reconstruct_persistent_obj");
+
+/// The module of PyTorch's classes that hold modules.
+const CONTAINERS: &str = "torch.nn.modules.container";
+
+/// Whether a global stands for an object of EDM's files.
+pub(super) fn is_known(module: &str, name: &str) -> bool {
+    (module, name) == RECONSTRUCT
+        || module == CONTAINERS
+        || (module, name) == ("dnnlib.util", "EasyDict")
+}
+
 /// Modules in modules: EDM's networks have four levels.
 const DEEPEST: usize = 16;
 
@@ -39,7 +52,7 @@ const DEEPEST_ARGUMENT: usize = 4;
 
 /// Whether a value is a persistent object.
 pub(super) fn is_persistent(item: Item<'_, '_>) -> bool {
-    item.callee() == Some(("torch_utils.persistence", "_reconstruct_persistent_obj"))
+    item.callee() == Some(RECONSTRUCT)
 }
 
 /// What a pickle says of an `EDMPrecond`.
@@ -166,7 +179,7 @@ impl Walk {
     }
 
     fn module<'s, 'a>(&mut self, item: Item<'s, 'a>, what: &str) -> Result<Module<'s, 'a>> {
-        if let Some(("torch.nn.modules.container", class)) = item.callee() {
+        if let Some((CONTAINERS, class)) = item.callee() {
             let state = item.call().and_then(|call| call.state);
             let state = state.with_context(|| format!("{what} is a {class} without a state"))?;
             let state = self.entries(item.at(state), what)?;

@@ -444,6 +444,32 @@ fn objects_that_are_not_edms_are_named() {
 }
 
 #[test]
+fn globals_that_nothing_needs_are_refused_by_name() {
+    let folder = Folder::new();
+    let [config, ..] = configs();
+    let named = tensors(&network(&config));
+    let fails = |file: &[u8], options: &[&str], name: &str| {
+        let error = folder.imported(file, options).err().unwrap();
+        assert!(error.contains(&format!("names {name}, which is no part")), "{error}");
+    };
+    // Beside a network that is whole: called, and only named.
+    for extra in [call("posix", "system", vec![text("touch x")]), Py::Global("os", "system")] {
+        let name = if matches!(extra, Py::Global(..)) { "os.system" } else { "posix.system" };
+        let file = pickle(&config, &named, 4, |attributes| {
+            attributes.insert("hook", extra.clone());
+        });
+        fails(&file, &[], name);
+    }
+    folder.write("network.json", serde_json::to_string(&config).unwrap().as_bytes());
+    let (entries, storages) = state_dict(&named, false);
+    let entries = ordered_dict(entries);
+    let root = dict([("ema", entries), ("arguments", Py::Global("argparse", "Namespace"))]);
+    let file = zipped(&root, &storages, Stored);
+    fails(&file, &["--architecture", "network.json"], "argparse.Namespace");
+    assert!(!folder.path("out.safetensors").exists());
+}
+
+#[test]
 fn tensors_that_share_values_or_names_are_refused() {
     let folder = Folder::new();
     let shared = torch_writer::Storage::new("0", &[0.5; 4096]);
