@@ -263,6 +263,12 @@ impl Scale {
                 let file = networks.join(stem(&start)).join(&start);
                 stage = stage.and([OsString::from("--start"), file.into()]);
             }
+            // Few processors compute bf16 as fast as f32, some a hundred times slower.
+            let stage = if request.check && request.device == "cpu" {
+                stage.and(["--precision", "f32"])
+            } else {
+                stage
+            };
             stages.push(if request.check { stage.and(["--check"]) } else { stage });
         }
         let on = [OsString::from("--dataset"), data, "--networks".into(), networks.into()];

@@ -105,7 +105,17 @@ impl NetworkFlags {
     pub(crate) fn apply(&self) -> Result<(Device, Precision)> {
         let device = self.device.apply();
         self.precision.check(device).map_err(|error| UsageError(error.to_string()))?;
+        note_if_emulated(self.precision, device);
         Ok((device, self.precision))
+    }
+}
+
+/// Says so where a precision saves no time.
+pub(crate) fn note_if_emulated(precision: Precision, device: Device) {
+    if precision.is_emulated(device) {
+        eprintln!(
+            "note: this processor has no instructions for {precision}: --precision f32 is many times faster"
+        );
     }
 }
 

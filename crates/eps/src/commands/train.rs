@@ -15,7 +15,7 @@ use eps_train::{Classes, Images, Objective, TrainConfig, train};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
-use crate::flags::{DeviceFlags, count, positive};
+use crate::flags::{DeviceFlags, count, note_if_emulated, positive};
 use crate::{cost, dataset, network, record};
 
 /// Train a network, or go on with a training that was stopped.
@@ -75,6 +75,7 @@ impl Arguments {
         }
         let out = self.out.as_deref().context("--out is missing")?;
         let device = self.device.apply();
+        note_if_emulated(config.precision, device);
         let set = |split| dataset::load(&config.dataset, split, self.data.as_deref());
         let training = set(Split::Train)?;
         let provenance = training.provenance().clone();
