@@ -78,7 +78,7 @@ pub(crate) const NOISE_LAW: [Variant; 4] = [
 /// One network for all tasks against one for each.
 pub(crate) const AMORTIZED: [Variant; 3] = [
     eps("single-TASK-share", "one for each task, a fifth of the steps"),
-    eps("single-TASK", "one for each task, as the paper: 900 steps each"),
+    eps("single-TASK", "one for each task, as the paper: 450 steps each"),
     eps("pivot-noise-y-guarded", "one for all tasks"),
 ];
 
@@ -92,10 +92,10 @@ const PALETTE_SCRATCH: &str = "Palette from scratch";
 pub(crate) const WARM_START: [Variant; 12] = [
     after(Training::EPS, 100, eps("eps-prior-100", "EPS from the prior, 100 steps")),
     after(Training::EPS, 400, eps("eps-prior-400", "EPS from the prior, 400 steps")),
-    after(Training::EPS, 2000, eps("pivot-y-scalar", "EPS from the prior, 2,000 steps")),
+    after(Training::EPS, 1000, eps("pivot-y-scalar", "EPS from the prior, 1,000 steps")),
     after(EPS_SCRATCH, 100, eps("eps-scratch-100", "EPS from scratch, 100 steps")),
     after(EPS_SCRATCH, 400, eps("eps-scratch-400", "EPS from scratch, 400 steps")),
-    after(EPS_SCRATCH, 2000, eps("eps-scratch-2000", "EPS from scratch, 2,000 steps")),
+    after(EPS_SCRATCH, 1000, eps("eps-scratch-1000", "EPS from scratch, 1,000 steps")),
     after(
         Training::PALETTE,
         100,
@@ -106,13 +106,13 @@ pub(crate) const WARM_START: [Variant; 12] = [
         400,
         palette("palette-prior-400", "Palette from the prior, 400 steps"),
     ),
-    after(Training::PALETTE, 2000, palette("state-y", "Palette from the prior, 2,000 steps")),
+    after(Training::PALETTE, 1000, palette("state-y", "Palette from the prior, 1,000 steps")),
     after(PALETTE_SCRATCH, 100, palette("palette-scratch-100", "Palette from scratch, 100 steps")),
     after(PALETTE_SCRATCH, 400, palette("palette-scratch-400", "Palette from scratch, 400 steps")),
     after(
         PALETTE_SCRATCH,
-        2000,
-        palette("palette-scratch-2000", "Palette from scratch, 2,000 steps"),
+        1000,
+        palette("palette-scratch-1000", "Palette from scratch, 1,000 steps"),
     ),
 ];
 
