@@ -454,7 +454,7 @@ fn a_data_set_is_imported_shown_trained_on_and_measured() {
     assert_eq!(json(&resolved)["precision"], "f32");
     folder.succeeds(f32);
     let other = f32.replace(" --precision f32", "");
-    folder.fails(&other, 1, &["f32", "another", "--out"]);
+    folder.fails(&other, 1, &["f32 holds", "another", "empty folder"]);
     folder.fails(&f32.replace("precision f32", "precision f16"), 1, &["is f16", "use bf16"]);
 
     folder.succeeds("experiment moments --dataset set.h5");
