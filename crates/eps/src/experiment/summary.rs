@@ -117,13 +117,13 @@ fn table(rows: &[&Value]) -> String {
 fn calibration(setting: &Value) -> String {
     let headings =
         ["method", "ratio of the truth", "of an eleventh sample", "50 %", "80 %", "90 % covered"];
-    let labels = |row: &Value| {
-        let method = &row["method"];
-        let by = method["by"].as_str().map_or(String::new(), |by| format!(" by {by}"));
-        format!("{}{by}, {} calls", method["name"].as_str().unwrap_or("?"), method["calls"])
+    // The first row of a method is that of its samples.
+    let label = |found: &Value| {
+        let row = array(&setting["table"]).find(|row| row["method"] == found["method"]);
+        row.map_or(String::new(), |row| of(&row["label"]))
     };
     let row = |row: &Value| {
-        let mut cells = vec![labels(row)];
+        let mut cells = vec![label(row)];
         cells.extend(["truth", "held_out"].map(|which| {
             row["ratios"][which].as_f64().map_or(String::new(), |value| format!("{value:.4}"))
         }));
