@@ -58,14 +58,17 @@ impl Neighbours {
 
     /// The finding in words.
     pub(crate) fn sentence(&self) -> String {
-        format!(
-            "Nearest training images, by root-mean-square difference on [0, 1]: {:.3} from a sample of \
-             {}, {:.3} from a truth.",
-            self.sample_distance,
-            self.method.label(),
-            self.truth_distance
-        )
+        in_words(&self.method.label(), self.sample_distance, self.truth_distance)
     }
+}
+
+/// What the distances from the samples of a method and from the truths to their nearest training images
+/// say.
+pub(super) fn in_words(method: &str, of_samples: f64, of_truths: f64) -> String {
+    format!(
+        "Nearest training images, by root-mean-square difference on [0, 1]: {of_samples:.3} from a sample of \
+         {method}, {of_truths:.3} from a truth."
+    )
 }
 
 /// The number of the nearest image of a set and the root-mean-square difference to it, for each of some

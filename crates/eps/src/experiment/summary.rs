@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::comparison::score;
+use super::neighbours::in_words;
 use super::verdicts::{Record, settings_of_oracle};
 
 /// The scores that are shown, with the number of decimals.
@@ -63,6 +64,12 @@ fn section(record: &Record) -> String {
             text += &calibration(setting);
         }
         text += &table(&rows().collect::<Vec<_>>());
+        let found = &setting["neighbours"];
+        let distances = ["sample_distance", "truth_distance"].map(|which| found[which].as_f64());
+        if let [Some(of_samples), Some(of_truths)] = distances {
+            let said = in_words(&label(setting, &found["method"]), of_samples, of_truths);
+            text += &format!("\n{said}\n");
+        }
         for method in array(&setting["diverged"]) {
             let line = writeln!(text, "\n{} diverged.", of(&method["cell"]));
             debug_assert!(line.is_ok(), "writing to a string");
@@ -113,17 +120,18 @@ fn table(rows: &[&Value]) -> String {
     lines(&headings, rows.iter().map(row))
 }
 
+/// The label of a method: its first row is that of its samples.
+fn label(setting: &Value, method: &Value) -> String {
+    let row = array(&setting["table"]).find(|row| row["method"] == *method);
+    row.map_or(String::new(), |row| of(&row["label"]))
+}
+
 /// Energy ratios and coverage of every method.
 fn calibration(setting: &Value) -> String {
     let headings =
         ["method", "ratio of the truth", "of an eleventh sample", "50 %", "80 %", "90 % covered"];
-    // The first row of a method is that of its samples.
-    let label = |found: &Value| {
-        let row = array(&setting["table"]).find(|row| row["method"] == found["method"]);
-        row.map_or(String::new(), |row| of(&row["label"]))
-    };
     let row = |row: &Value| {
-        let mut cells = vec![label(row)];
+        let mut cells = vec![label(setting, &row["method"])];
         cells.extend(["truth", "held_out"].map(|which| {
             row["ratios"][which].as_f64().map_or(String::new(), |value| format!("{value:.4}"))
         }));
