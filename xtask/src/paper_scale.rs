@@ -149,8 +149,10 @@ impl Scale {
     /// Runs, checks or prints the plan.
     pub(crate) fn reproduce(self, request: &Request<'_>) -> Result<()> {
         ensure!(
-            self.source != Source::Photos || (request.weights.is_none() && request.data.is_none()),
-            "the profile {} trains its prior on photographs that it fetches: leave --weights and --data out",
+            self.source != Source::Photos
+                || (request.weights.is_none() && request.data.is_none() && !request.skip_bad),
+            "the profile {} trains its prior on photographs that it fetches: leave --weights, --data and \
+             --skip-bad out",
             self.name
         );
         let recipes = read_recipes(&root().join(self.recipes))?;
@@ -272,7 +274,9 @@ impl Scale {
             stages.push(if request.check { stage.and(["--check"]) } else { stage });
         }
         let on = [OsString::from("--dataset"), data, "--networks".into(), networks.into()];
-        let device = ["--device", request.device];
+        // bf16 changes a sample far less than two samples differ (docs/priors.md).
+        let precision = if request.device == "cpu" { "f32" } else { "bf16" };
+        let device = ["--device", request.device, "--precision", precision];
         let constants = [OsString::from("--constants"), request.out.join("constants.json").into()];
         for contender in CONTENDERS {
             let tasks =
@@ -351,12 +355,15 @@ fn claim_inputs(request: &Request<'_>) -> Result<()> {
     if request.test_data.is_some() {
         inputs += &format!("test data: {}\n", describe(request.test_data)?);
     }
+    if request.check {
+        inputs += "a check: two images and two steps of every stage\n";
+    }
     let path = request.out.join("inputs.txt");
     match fs::read_to_string(&path) {
         Ok(found) => ensure!(
             found == inputs,
-            "{} was begun with other files\n{found}and would go on with\n{inputs}give the same, or another \
-             folder by --out",
+            "{0} was begun with other files\n{found}and would go on with\n{inputs}give the same, or another \
+             folder by --out, or remove {0} with all that was made of them",
             request.out.display()
         ),
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -392,7 +399,8 @@ fn prior(architecture: &str, request: &Request<'_>, networks: &Path) -> Result<S
     Ok(stage.making(file))
 }
 
-/// Pictures for a check: one picture of the repository under many names, in two classes.
+/// Pictures for a check: one picture of the repository under many names, in two classes. A byte after the
+/// picture's end makes different files, as a file is in one split alone.
 fn check_pictures(folder: &Path, source: Source) -> Result<()> {
     let picture = root().join("docs/restorations.png");
     let labels = matches!(source, Source::User { classes: Some(_), .. });
@@ -400,7 +408,11 @@ fn check_pictures(folder: &Path, source: Source) -> Result<()> {
         let class = if labels { format!("class-{}", index % 2) } else { String::new() };
         let folder = folder.join(class);
         fs::create_dir_all(&folder)
-            .and_then(|()| fs::copy(&picture, folder.join(format!("{index:02}.png"))))
+            .and_then(|()| fs::read(&picture))
+            .and_then(|mut content| {
+                content.push(index as u8);
+                fs::write(folder.join(format!("{index:02}.png")), content)
+            })
             .with_context(|| format!("could not put pictures into {}", folder.display()))?;
     }
     Ok(())
@@ -475,6 +487,8 @@ mod tests {
         let error = claim_inputs(&with(None)).unwrap_err().to_string();
         assert!(error.contains("Cargo.toml") && error.contains("none"), "{error}");
         assert!(error.contains("--out"), "{error}");
+        let checked = Request { check: false, ..with(Some(&given)) };
+        assert!(claim_inputs(&checked).unwrap_err().to_string().contains("a check"));
         let tested = Request { test_data: Some(&given), ..with(Some(&given)) };
         let error = claim_inputs(&tested).unwrap_err().to_string();
         assert!(error.contains("test data: ") && error.contains("--out"), "{error}");

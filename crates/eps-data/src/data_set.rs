@@ -59,6 +59,8 @@ struct Filling {
     dataset: Dataset,
     /// Of the pixels so far.
     digest: Sha256,
+    /// One an image, or none at all.
+    classes: Vec<u32>,
     written: usize,
     count: usize,
 }
@@ -66,7 +68,8 @@ struct Filling {
 impl DataSetWriter {
     /// Starts a file of images of one shape, made of `sources` as `config` says.
     ///
-    /// `provenance` is that of the whole: each split adds its name and the digest of its pixels.
+    /// `provenance` is that of the whole: each split adds its name and the digest of its pixels, with
+    /// its classes after them where it has any.
     ///
     /// # Errors
     ///
@@ -116,6 +119,7 @@ impl DataSetWriter {
         let group = self.output.group(&split.to_string())?;
         self.output.put_text(&group, "range", RANGE)?;
         self.output.put_list(&group, "sources", sources)?;
+        let classes = labels.unwrap_or_default().to_vec();
         if let Some(labels) = labels {
             assert_eq!(labels.len(), sources.len(), "labels of the images of {split}");
             self.output.put_list(&group, "labels", labels)?;
@@ -125,7 +129,7 @@ impl DataSetWriter {
         let dataset =
             self.output.create_images(&group, "images", [count, channels, height, width])?;
         let digest = Sha256::new();
-        self.splits.insert(split, Filling { group, dataset, digest, written: 0, count });
+        self.splits.insert(split, Filling { group, dataset, digest, classes, written: 0, count });
         Ok(())
     }
 
@@ -167,8 +171,9 @@ impl DataSetWriter {
     ///
     /// Where images are missing.
     pub fn finish(self) -> Result<(), DataError> {
-        for (split, Filling { group, digest, written, count, .. }) in self.splits {
+        for (split, Filling { group, mut digest, classes, written, count, .. }) in self.splits {
             assert_eq!(written, count, "images of {split}");
+            digest.update(classes.into_iter().flat_map(u32::to_le_bytes).collect::<Vec<u8>>());
             let provenance = Provenance {
                 name: format!("{}, {split}", self.provenance.name),
                 sha256: hexadecimal(&digest.finalize()),

@@ -5,10 +5,11 @@
 //! `OUT.h5.part`, so that an import that was killed goes on where it was; in the end the blocks become one
 //! file.
 //!
-//! The test split may have a source of its own. A file that is in both, by its SHA-256, is a test picture:
-//! training and validation go without it.
+//! The test split may have a source of its own. The same file under several names, by its SHA-256, is in one
+//! split alone: what is a test picture is left out of validation and training, and what is a validation
+//! picture out of training.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
@@ -32,8 +33,8 @@ const BLOCK: usize = 256;
 /// The file of a started import's configuration.
 const STARTED: &str = "import.json";
 
-/// The file of the digests of test pictures that have a source of their own.
-const DIGESTS: &str = "test.sha256.json";
+/// The file of the digests of the pictures that no network is trained on.
+const DIGESTS: &str = "held-out.sha256.json";
 
 /// How pictures become images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,8 +106,8 @@ pub struct Import {
 enum LeftOut {
     /// It is damaged or transparent, as the text says.
     Bad(String),
-    /// The same file is a test picture.
-    IsTestPicture,
+    /// The same file is a picture of this split.
+    IsIn(Split),
 }
 
 /// What became of the pictures.
@@ -231,7 +232,7 @@ impl Import {
     /// each finished block.
     ///
     /// Where `skip_bad`, pictures that are damaged or transparent are left out and reported. So is in any
-    /// case a file that is also a test picture, where test pictures have a source of their own.
+    /// case a file that is also a picture of a split further from the training.
     ///
     /// # Errors
     ///
@@ -246,7 +247,7 @@ impl Import {
         progress: &dyn Fn(usize),
     ) -> Result<ImportReport, DataError> {
         let folder = self.start()?;
-        let test_digests = self.test_digests(&folder)?;
+        let held_out = self.held_out(&folder)?;
         let mut report = ImportReport::default();
         for block in 0..self.entries.len().div_ceil(BLOCK) {
             let entries = block * BLOCK..((block + 1) * BLOCK).min(self.entries.len());
@@ -254,7 +255,7 @@ impl Import {
             if pixels_file(&folder, block).is_file() {
                 report.resumed += count;
             } else {
-                let images = self.images(entries, skip_bad, &test_digests)?;
+                let images = self.images(entries, skip_bad, &held_out)?;
                 self.write_block(&folder, block, &images)?;
             }
             progress(count);
@@ -291,28 +292,42 @@ impl Import {
         Ok(folder)
     }
 
-    /// The digests of the test pictures that have a source of their own.
-    fn test_digests(&mut self, folder: &Path) -> Result<HashSet<String>, DataError> {
-        let Some(test) = &mut self.test else {
-            return Ok(HashSet::new());
-        };
+    /// The digests of validation and test pictures, each with the split that the picture belongs to.
+    fn held_out(&mut self, folder: &Path) -> Result<BTreeMap<String, Split>, DataError> {
         let path = folder.join(DIGESTS);
         if let Ok(text) = fs::read(&path) {
             return serde_json::from_slice(&text)
                 .map_err(|e| DataError::malformed(&path, e.to_string(), "remove it"));
         }
-        let mut digests = BTreeSet::new();
-        for Entry { name, .. } in self.entries.iter().filter(|entry| entry.split == Split::Test) {
-            match test.read(name) {
-                Ok(content) => digests.insert(sha256(&content)),
+        let mut digests = BTreeMap::new();
+        for at in 0..self.entries.len() {
+            let split = self.entries[at].split;
+            if split == Split::Train {
+                continue;
+            }
+            match self.read(at) {
+                // The later split takes it.
+                Ok(content) => {
+                    let taken = digests.entry(sha256(&content)).or_insert(split);
+                    *taken = split.max(*taken);
+                }
                 // Whether it may be left out is decided where its image is made.
-                Err(DataError::Malformed { .. }) => continue,
+                Err(DataError::Malformed { .. }) => {}
                 Err(error) => return Err(error),
-            };
+            }
         }
         let text = serde_json::to_vec(&digests).expect("digests are JSON");
         write_atomically(&path, |file| file.write_all(&text))?;
-        Ok(digests.into_iter().collect())
+        Ok(digests)
+    }
+
+    /// Reads the file of an entry.
+    fn read(&mut self, at: usize) -> Result<Vec<u8>, DataError> {
+        let Entry { split, name, .. } = &self.entries[at];
+        match &mut self.test {
+            Some(test) if *split == Split::Test => test.read(name),
+            _ => self.source.read(name),
+        }
     }
 
     /// The source of an entry.
@@ -328,24 +343,20 @@ impl Import {
         &mut self,
         entries: std::ops::Range<usize>,
         skip_bad: bool,
-        test_digests: &HashSet<String>,
+        held_out: &BTreeMap<String, Split>,
     ) -> Result<Vec<Result<Vec<u8>, LeftOut>>, DataError> {
         let ImportConfig { size, grey, .. } = self.record.import;
-        let has_test = self.test.is_some();
-        let contents: Vec<(Split, PathBuf, Result<Vec<u8>, DataError>)> = self.entries[entries]
-            .iter()
-            .map(|Entry { split, name, .. }| {
-                let source = match &mut self.test {
-                    Some(test) if *split == Split::Test => test,
-                    _ => &mut self.source,
-                };
-                (*split, source.path_of(name), source.read(name))
+        let contents: Vec<(Split, PathBuf, Result<Vec<u8>, DataError>)> = entries
+            .map(|at| {
+                let Entry { split, ref name, .. } = self.entries[at];
+                (split, self.source_of(&self.entries[at]).path_of(name), self.read(at))
             })
             .collect();
         let image = |(split, path, content): (Split, PathBuf, Result<Vec<u8>, DataError>)| {
             let content = content?;
-            if has_test && split != Split::Test && test_digests.contains(&sha256(&content)) {
-                return Ok(Err(LeftOut::IsTestPicture));
+            let digest = sha256(&content);
+            if let Some(&other) = held_out.get(&digest).filter(|other| **other != split) {
+                return Ok(Err(LeftOut::IsIn(other)));
             }
             let square = Raster::decode(&path, &content)?.centre_square();
             let square = if grey { square.to_grey() } else { square.to_colour() };
@@ -471,9 +482,9 @@ impl Import {
                 let entry = &self.entries[index];
                 let reason = match why {
                     LeftOut::Bad(reason) => reason,
-                    LeftOut::IsTestPicture => {
+                    LeftOut::IsIn(split) => {
                         let path = self.source_of(entry).path_of(&entry.name);
-                        format!("{}: the same file is a test picture", path.display())
+                        format!("{}: the same file is a {split} picture", path.display())
                     }
                 };
                 (entry.name.clone(), reason)
@@ -505,7 +516,9 @@ fn same_classes(labels: &Labels, of_test: &Labels, path: &Path) -> Result<(), Da
         ));
     }
     let largest = |labels: &Labels| labels.of.values().max().copied().unwrap_or(0);
-    if largest(of_test) > largest(labels) {
+    // One of both has folders: of as many classes they are taken to be numbered alike, as by EDM's tool.
+    let is_mixed = labels.classes.is_some() != of_test.classes.is_some();
+    if largest(of_test) > largest(labels) || (is_mixed && largest(of_test) != largest(labels)) {
         return Err(DataError::invalid(
             format!("the largest class of the test pictures in {}", path.display()),
             largest(of_test),

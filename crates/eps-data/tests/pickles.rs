@@ -253,9 +253,14 @@ fn bombs_cost_no_more_than_their_size() {
 
     let many = b"N".repeat(5_000_000);
     assert!(matches!(Pickle::read(&many), Err(PickleError::TooMany { limit: 4_194_304 })));
-    // Marks and copies of one value make no values.
+    // Marks, copies and memos of one value make no values.
     let pickle = [&b"N"[..], &b"2".repeat(1_000_000), b"("].concat();
     assert!(matches!(Pickle::read(&pickle), Err(PickleError::Truncated { .. })));
+    for repeated in [b"2", b"(", b"\x94"] {
+        let many = [&b"N"[..], &repeated.repeat(5_000_000)].concat();
+        let found = Pickle::read(&many);
+        assert!(matches!(found, Err(PickleError::TooMany { limit: 4_194_304 })), "{repeated:?}");
+    }
 }
 
 #[test]

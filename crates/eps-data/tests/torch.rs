@@ -406,6 +406,16 @@ fn globals_that_are_no_data_are_found() {
     let storage = call("torch.storage", "_load_from_bytes", vec![Py::Bytes(bytes)]);
     let error = read(&dumps(&dict([("t", tensor(storage, 0, &[1], &[1]))]), 4)).unwrap_err();
     assert_eq!(error, "t has a storage whose pickle names os.system");
+    // In the pickles around that of the value.
+    let whole = legacy(&dict::<&str>([]), &[]);
+    for place in [&b"l\xfc\x9cF\xf9 j\xa8P\x19"[..], b"little_endian"] {
+        let at = position(&whole, place);
+        let before = whole[..at].iter().rposition(|byte| *byte == 0x80).unwrap() + 2;
+        let mut changed = whole.clone();
+        changed.splice(before..before, *b"cos\nsystem\n0");
+        let error = TorchFile::read(&changed).unwrap_err().to_string();
+        assert!(error.contains("a pickle beside the saved value names os.system"), "{error}");
+    }
     for (module, name) in [
         ("torch", "load"),
         ("torch", "classes"),
@@ -413,6 +423,8 @@ fn globals_that_are_no_data_are_found() {
         ("builtins", "eval"),
         ("collections", "namedtuple"),
         ("numpy", "load"),
+        ("torch._utils", "_rebuild_tensor.__globals__.get"),
+        ("torch", "hub.download_url_to_fileStorage"),
     ] {
         assert!(!torch::is_plain(module, name), "{module}.{name}");
     }

@@ -414,6 +414,8 @@ fn a_data_set_is_imported_shown_trained_on_and_measured() {
     assert!(said.contains("bad.png"), "{said}");
     let shown = folder.succeeds("data show set.h5");
     assert!(said.ends_with(&shown), "{said}");
+    folder.fails(&format!("{import} --skip-bad"), 1, &["set.h5 exists already", "--force"]);
+    folder.succeeds(&format!("{import} --skip-bad --force"));
     for words in ["files   40", "train: ", "[3, 16, 16]", "2 classes", "CC0", "\"size\":16"] {
         assert!(shown.contains(words), "{words:?} is not in: {shown}");
     }

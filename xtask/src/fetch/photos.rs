@@ -153,6 +153,7 @@ fn arrive(arriving: &Path, packages: Option<&Path>) -> Result<PathBuf> {
             SOURCE,
             "--licence",
             LICENCE,
+            "--force",
         ]))?;
     }
     run(eps().args(["experiment", "moments", "--dataset", "photos-32", "--data"]).arg(&photos))?;

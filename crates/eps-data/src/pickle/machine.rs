@@ -7,7 +7,8 @@ use super::input::Input;
 use super::opcode::name;
 use super::{Call, Id, Pickle, PickleError, Value};
 
-/// Far above any file of weights, and less than 200 MB of values.
+/// The most values, and the most entries of stack, marks and memo: far above any file of weights, and less
+/// than 200 MB each.
 const MOST_VALUES: usize = 1 << 22;
 
 /// The newest protocol there is.
@@ -30,6 +31,10 @@ pub(super) fn run(bytes: &[u8]) -> Result<(Pickle<'_>, usize), PickleError> {
         let opcode = machine.input.take("an instruction", 1)?[0];
         machine.name =
             name(opcode).ok_or(PickleError::UnknownOpcode { offset: machine.start, opcode })?;
+        let held = machine.stack.len().max(machine.marks.len()).max(machine.memo.len());
+        if held > MOST_VALUES {
+            return Err(PickleError::TooMany { limit: MOST_VALUES });
+        }
         if machine.step(opcode)? {
             let root = machine.pop()?;
             return Ok((Pickle { values: machine.values, root }, machine.input.at));

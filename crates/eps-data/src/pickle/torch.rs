@@ -179,29 +179,30 @@ impl<'a> TorchFile<'a> {
 /// NumPy's arrays and numbers.
 #[must_use]
 pub fn is_plain(module: &str, name: &str) -> bool {
-    match module {
-        "torch._utils" => name.starts_with("_rebuild_"),
-        "torch.storage" => ["_load_from_bytes", "TypedStorage", "UntypedStorage"].contains(&name),
-        "torch.nn.parameter" => name == "Parameter",
-        "torch.serialization" => name == "_get_layout",
-        "torch" => {
-            name.ends_with("Storage")
-                || name.trim_end_matches(|digit: char| digit.is_ascii_digit()) == "float"
-                || ["Tensor", "Size", "device", "bool", "uint8", "int8", "int16", "int32", "int64"]
-                    .contains(&name)
-                || ["bfloat16", "strided"].contains(&name)
-        }
-        "collections" => ["OrderedDict", "defaultdict", "Counter"].contains(&name),
+    let names: &[&str] = match module {
+        "torch._utils" => &[
+            "_rebuild_tensor",
+            "_rebuild_tensor_v2",
+            "_rebuild_parameter",
+            "_rebuild_parameter_with_state",
+        ],
+        "torch.storage" => &["_load_from_bytes", "TypedStorage", "UntypedStorage"],
+        "torch.nn.parameter" => &["Parameter"],
+        "torch" if Kind::of_class(name).is_some() => return true,
+        "torch" => &[
+            "Tensor", "Size", "device", "strided", "bool", "uint8", "int8", "int16", "int32",
+            "int64", "float16", "bfloat16", "float32", "float64",
+        ],
+        "collections" => &["OrderedDict", "defaultdict", "Counter"],
         "builtins" | "__builtin__" => {
-            ["set", "frozenset", "bytearray", "complex", "dict", "list", "int"].contains(&name)
+            &["set", "frozenset", "bytearray", "complex", "dict", "list", "int"]
         }
-        "_codecs" => name == "encode",
-        "numpy" => ["ndarray", "dtype"].contains(&name),
-        "numpy.core.multiarray" | "numpy._core.multiarray" => {
-            ["_reconstruct", "scalar"].contains(&name)
-        }
-        _ => false,
-    }
+        "_codecs" => &["encode"],
+        "numpy" => &["ndarray", "dtype"],
+        "numpy.core.multiarray" | "numpy._core.multiarray" => &["_reconstruct", "scalar"],
+        _ => &[],
+    };
+    names.contains(&name)
 }
 
 /// The entries of a dictionary or `OrderedDict` whose keys are texts, in the order of the file.
@@ -501,6 +502,11 @@ fn read_legacy(bytes: &[u8], most: usize) -> Result<TorchFile<'_>, TorchError> {
         )));
     }
     let (pickle, keys) = (next()?, next()?);
+    for plain in [&magic, &protocol, &system, &keys] {
+        if let Some((module, name)) = plain.globals().next() {
+            return Err(file(format!("a pickle beside the saved value names {module}.{name}")));
+        }
+    }
 
     // What follows has no kinds: they are in the pickle.
     let mut references: BTreeMap<&str, Reference<'_>> = BTreeMap::new();

@@ -642,15 +642,46 @@ fn images_can_be_grey() {
 }
 
 #[test]
+fn a_file_of_many_names_is_in_one_split() {
+    let (many, once) = (png_file(5, 5, 3, 1), png_file(5, 5, 3, 2));
+    let mut files: Vec<(String, Vec<u8>)> =
+        (0..60).map(|i| (format!("{i}.png"), many.clone())).collect();
+    files.extend((60..90).map(|i| {
+        let mut content = once.clone();
+        content.push(i);
+        (format!("{i}.png"), content)
+    }));
+    let named: Vec<(&str, Vec<u8>)> =
+        files.iter().map(|(name, content)| (&**name, content.clone())).collect();
+    let dir = folder(&named);
+    let out = dir.path().join("set.h5");
+    let report = import(dir.path(), &out, import_config(false), false).unwrap();
+    let reader = DataSetReader::open(&out).unwrap();
+    let is_copy = |name: &str| name.strip_suffix(".png").unwrap().parse::<u8>().unwrap() < 60;
+    let splits: BTreeSet<Split> = reader
+        .sources()
+        .iter()
+        .filter(|source| is_copy(&source.name))
+        .map(|source| source.split)
+        .collect();
+    assert_eq!(splits, [Split::Test].into());
+    assert_eq!(reader.sources().len() + report.skipped.len(), 90);
+    assert!(report.skipped.iter().all(|(name, reason)| {
+        is_copy(name) && reason.contains("the same file is a test picture")
+    }));
+}
+
+#[test]
 fn bad_files_are_named_or_left_out() {
     let good = png_file(5, 5, 3, 1);
+    let other = png_file(5, 5, 3, 2);
     let deep = encode(2, 2, 3, png::BitDepth::Sixteen, &[7; 24]);
     let dir = tempfile::tempdir().unwrap();
     let archive = dir.path().join("bad.zip");
     let out = dir.path().join("set.h5");
     let files: [(&str, &[u8]); 9] = [
         ("good.png", &good),
-        ("good2.png", &good),
+        ("good2.png", &other),
         ("cut.png", &good[..40]),
         ("deep.png", &deep),
         ("empty.png", b""),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand};
 use eps_data::photos::{TileConfig, write_tiles};
 use eps_data::picture_source::picture_names;
@@ -64,6 +64,7 @@ struct Photos {
 
 impl Photos {
     fn run(&self) -> Result<()> {
+        self.origin.check(&self.out)?;
         let config = TileConfig::of_size(self.size);
         let count = picture_names(&self.folder)?.len() as u64;
         let bar = bar(count, "cutting", "photographs");
@@ -129,6 +130,7 @@ struct ImportFlags {
 
 impl ImportFlags {
     fn run(&self) -> Result<()> {
+        self.origin.check(&self.out)?;
         let default = if self.test_data.is_some() { "90:10:0" } else { "80:10:10" };
         let shares = Shares::parse(self.split.as_deref().unwrap_or(default), self.seed)
             .map_err(|e| UsageError(format!("--split: {e}")))?;
@@ -156,9 +158,12 @@ impl ImportFlags {
     }
 }
 
-/// Where pictures come from.
+/// Where pictures come from, and whether their data set may replace a file.
 #[derive(Debug, Args)]
 struct OriginFlags {
+    /// Replace the file if it is there
+    #[arg(long)]
+    force: bool,
     /// Where the pictures come from, to be kept in the file
     #[arg(long, value_name = "TEXT", default_value = "unknown")]
     source: String,
@@ -168,6 +173,16 @@ struct OriginFlags {
 }
 
 impl OriginFlags {
+    /// Refuses to replace a file unasked.
+    fn check(&self, out: &Path) -> Result<()> {
+        ensure!(
+            self.force || !out.exists(),
+            "{} exists already: name another file, or add --force",
+            out.display()
+        );
+        Ok(())
+    }
+
     /// The origin of a data set that is named as its file; the digest is that of each split.
     fn of(&self, out: &Path) -> Provenance {
         Provenance {
@@ -188,11 +203,13 @@ fn show(file: &Path) -> Result<()> {
         let SplitSummary { images, shape, classes, mean, deviation, provenance } =
             reader.summary(split)?;
         let files = reader.sources().iter().filter(|source| source.split == split).count();
-        let labels =
-            classes.map_or(String::new(), |classes| format!(", labels of {classes} classes"));
+        let labels = classes
+            .as_ref()
+            .map_or(String::new(), |classes| format!(", labels of {classes} classes"));
         println!(
             "  {split}: {images} images of shape {shape} out of {files} files{labels}; mean {mean:.4}, standard \
-             deviation {deviation:.4} on [-1, 1]; SHA-256 of the pixels {}",
+             deviation {deviation:.4} on [-1, 1]; SHA-256 of the pixels{} {}",
+            if classes.is_some() { " and classes" } else { "" },
             provenance.sha256
         );
         origin = Some(provenance);

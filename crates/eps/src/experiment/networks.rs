@@ -106,7 +106,14 @@ impl NetworkFile {
     /// A file that cannot be read.
     pub(crate) fn at(path: &Path, name: &str) -> Result<Self> {
         let script_sha256 = if is_description(path) {
-            Some(sha256_file(&PriorDescription::read(path)?.script_path(path))?)
+            let description = PriorDescription::read(path)?;
+            ensure!(
+                description.classes.is_none(),
+                "{}: the module reads classes, which experiments give to networks of ours alone: import its \
+                 weights (`eps import`), or script it with one class for all images",
+                path.display()
+            );
+            Some(sha256_file(&description.script_path(path))?)
         } else {
             None
         };

@@ -36,6 +36,9 @@ const PREFIX: &str = "model.";
 /// A buffer that the configuration determines.
 const FILTER: &str = "resample_filter";
 
+/// The most tensors of a file: ImageNet's network has 541, and each is looked up by itself.
+const MOST_TENSORS: usize = 4096;
+
 /// How many tensors of a kind an error lists.
 const LISTED: usize = 3;
 
@@ -171,6 +174,11 @@ impl<'s, 'a> Source<'s, 'a> {
         most: usize,
     ) -> Result<BTreeMap<String, Tensor<'s>>> {
         let (Self::Object(Wrapped { tensors, .. }) | Self::StateDict(tensors)) = self;
+        ensure!(
+            tensors.len() <= MOST_TENSORS,
+            "the file has {} tensors, EDM's networks have less than {MOST_TENSORS}",
+            tensors.len()
+        );
         let mut found = BTreeMap::new();
         let mut size = 0_usize;
         for (name, item) in tensors {

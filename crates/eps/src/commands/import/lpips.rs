@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use eps_data::atomic::write_atomically;
+use eps_data::pickle::torch::is_plain;
 use eps_data::pickle::{Item, Pickle, numpy};
 use eps_data::{Array, digest};
 use eps_metrics::networks::{Backbone, Origin, WeightArray, serialize};
@@ -95,6 +96,9 @@ fn members<const N: usize>(archive: &Path, names: &[&str; N]) -> Result<[Vec<u8>
 /// ```
 fn weights(backbone: Backbone, bytes: &[u8]) -> Result<Vec<WeightArray>> {
     let pickle = Pickle::read(bytes)?;
+    if let Some((module, name)) = pickle.globals().find(|(module, name)| !is_plain(module, name)) {
+        bail!("it names {module}.{name}, which is no part of a network: fetch the archive again");
+    }
     let (_, convolutions) = member(backbone);
     let shapes = backbone.weight_shapes();
     let mut weights: Vec<WeightArray> = Vec::new();
@@ -239,6 +243,6 @@ mod tests {
         // {"AlexNet_0": os.system("touch x")}
         let bytes = b"\x80\x03}X\x09\0\0\0AlexNet_0cposix\nsystem\nX\x07\0\0\0touch x\x85Rs.";
         let error = weights(Backbone::Alex, bytes).unwrap_err().to_string();
-        assert!(error.contains("AlexNet_0 is a call of posix.system"), "{error}");
+        assert!(error.contains("names posix.system, which is no part"), "{error}");
     }
 }

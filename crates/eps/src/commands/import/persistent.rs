@@ -34,13 +34,14 @@ const WRAPPER: &str = "EDMPrecond";
 /// How Python makes a persistent object.
 const RECONSTRUCT: (&str, &str) = ("torch_utils.persistence", "_reconstruct_persistent_obj");
 
-/// The module of PyTorch's classes that hold modules.
+/// The module of PyTorch's classes that hold modules, and these.
 const CONTAINERS: &str = "torch.nn.modules.container";
+const CONTAINER_CLASSES: [&str; 3] = ["ModuleDict", "ModuleList", "Sequential"];
 
 /// Whether a global stands for an object of EDM's files.
 pub(super) fn is_known(module: &str, name: &str) -> bool {
     (module, name) == RECONSTRUCT
-        || module == CONTAINERS
+        || (module == CONTAINERS && CONTAINER_CLASSES.contains(&name))
         || (module, name) == ("dnnlib.util", "EasyDict")
 }
 
