@@ -63,7 +63,7 @@ pub(crate) const INPUTS: [Variant; 10] = [
     eps("pivot-y-spectral", "[μ⋆, y], spectral"),
     eps("pivot-noise-y-spectral", "[μ⋆, Σ⋆, y], spectral"),
     eps("pivot-noise-y-guarded", "[μ⋆, Σ⋆, y], guarded"),
-    eps("short-guarded", "the same, from a prior of 1,200 steps"),
+    eps("short-guarded", "the same, a shorter training from a prior as short"),
     eps("short-wiener", "[μ⋆, Σ⋆, y], Wiener, from such a prior"),
 ];
 
