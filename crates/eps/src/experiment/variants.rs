@@ -63,8 +63,8 @@ pub(crate) const INPUTS: [Variant; 10] = [
     eps("pivot-y-spectral", "[μ⋆, y], spectral"),
     eps("pivot-noise-y-spectral", "[μ⋆, Σ⋆, y], spectral"),
     eps("pivot-noise-y-guarded", "[μ⋆, Σ⋆, y], guarded"),
-    eps("short-guarded", "the same, a shorter training from a prior as short"),
-    eps("short-wiener", "[μ⋆, Σ⋆, y], Wiener, from such a prior"),
+    eps("short-guarded", "the same, 600 steps after a prior of 800"),
+    eps("short-wiener", "[μ⋆, Σ⋆, y], Wiener, as short, from such a prior"),
 ];
 
 /// The law of σ_t in training.
