@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::MetricsError;
 use crate::energy::{PairTerm, energy_score};
 use crate::input::{check_rows, squared_distance};
+use crate::summary::Estimate;
 
 /// Truths and their samples, with checked shapes.
 ///
@@ -100,6 +101,8 @@ pub struct EnergyRatios {
     pub truth: f64,
     /// The same with the last sample of each image in the truth's place.
     pub held_out: f64,
+    /// The first less the second, 0 for a calibrated sampler.
+    pub difference: Estimate,
 }
 
 /// Energy score of the samples over the distance of their mean from the truth, beside the same
@@ -125,7 +128,7 @@ pub struct EnergyRatios {
 pub fn energy_ratios(ensemble: Ensemble<'_>) -> Result<EnergyRatios, MetricsError> {
     ensemble.at_least(2, "the held-out energy ratio")?;
     let dim = ensemble.dim;
-    // Score and distance of every image, for the truth and for the held-out sample.
+    // Score and distance of every image, for the truth and then for the held-out sample.
     let terms = ensemble
         .images()
         .map(|(truth, samples)| {
@@ -133,28 +136,31 @@ pub fn energy_ratios(ensemble: Ensemble<'_>) -> Result<EnergyRatios, MetricsErro
             let n = (scored.len() / dim) as f64;
             let mean: Vec<f64> =
                 (0..dim).map(|i| scored[i..].iter().step_by(dim).sum::<f64>() / n).collect();
-            let mut term = [[0.0; 2]; 2];
-            for (term, target) in term.iter_mut().zip([truth, held_out]) {
-                let score = energy_score(target, scored, PairTerm::VStatistic)?;
-                *term = [score, squared_distance(&mean, target).sqrt()];
-            }
-            Ok(term)
+            let score = |target| energy_score(target, scored, PairTerm::VStatistic);
+            let distance = |target| squared_distance(&mean, target).sqrt();
+            Ok([score(truth)?, distance(truth), score(held_out)?, distance(held_out)])
         })
         .collect::<Result<Vec<_>, MetricsError>>()?;
-    let ratio = |target: usize| {
-        let [score, distance] =
-            [0, 1].map(|part| terms.iter().map(|term| term[target][part]).sum::<f64>());
-        if distance == 0.0 { Err(MetricsError::ZeroDistance) } else { Ok(score / distance) }
+    let sum = |term: usize| terms.iter().map(|terms| terms[term]).sum::<f64>();
+    if sum(1) == 0.0 || sum(3) == 0.0 {
+        return Err(MetricsError::ZeroDistance);
+    }
+    let difference = |[score, distance, held_out_score, held_out_distance]: [f64; 4]| {
+        score / distance - held_out_score / held_out_distance
     };
-    Ok(EnergyRatios { truth: ratio(0)?, held_out: ratio(1)? })
+    Ok(EnergyRatios {
+        truth: sum(0) / sum(1),
+        held_out: sum(2) / sum(3),
+        difference: Estimate::of_sums(&terms, difference)?,
+    })
 }
 
 /// How often the truth has each rank among the samples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RankHistogram {
-    /// `counts[r]`: pixels whose truth lies above r of the J samples, r = 0…J.
-    pub counts: Vec<u64>,
+    /// For every image, at r = 0…J: pixels whose truth lies above r of the J samples.
+    pub of_images: Vec<Vec<u64>>,
     /// Share of all pixels that were counted, those above the threshold. A sampler that is too
     /// sure of itself shows here, as its pixels are left out.
     pub share: f64,
@@ -176,7 +182,7 @@ pub struct RankHistogram {
 /// the histogram reproducible.
 ///
 /// # Shapes
-/// N images with J ≥ 2 samples; the result has J + 1 counts.
+/// N images with J ≥ 2 samples; the result has J + 1 counts for each.
 ///
 /// # Units
 /// `min_sd` in those of the ensemble; 1/255 is a grey level on [0, 1] pixels.
@@ -195,7 +201,7 @@ pub fn rank_histogram(
     ensemble.at_least(2, "a rank histogram")?;
     let Ensemble { samples, dim, per_image, .. } = ensemble;
     let pixels = ensemble.pixels();
-    let mut counts = vec![0_u64; per_image + 1];
+    let mut of_images = vec![vec![0_u64; per_image + 1]; pixels.len() / dim];
     for (at, pixel) in pixels.iter().enumerate() {
         if pixel.variance.sqrt() <= min_sd {
             continue;
@@ -212,16 +218,26 @@ pub fn rank_histogram(
             // (ties + 1) u can round up to ties + 1 for u just below 1.
             ((u * (ties + 1) as f64) as usize).min(ties)
         };
-        counts[below + among_ties] += 1;
+        of_images[image][below + among_ties] += 1;
     }
-    let counted: u64 = counts.iter().sum();
+    let counted: u64 = of_images.iter().flatten().sum();
     if counted == 0 {
         return Err(MetricsError::NothingSelected { min_sd });
     }
-    Ok(RankHistogram { counts, share: counted as f64 / pixels.len() as f64 })
+    Ok(RankHistogram { of_images, share: counted as f64 / pixels.len() as f64 })
 }
 
 impl RankHistogram {
+    /// The counts of all images together, J + 1.
+    ///
+    /// # Panics
+    /// If an image has fewer counts than the first.
+    #[must_use]
+    pub fn counts(&self) -> Vec<u64> {
+        let bins = self.of_images.first().map_or(0, Vec::len);
+        (0..bins).map(|rank| self.of_images.iter().map(|counts| counts[rank]).sum()).collect()
+    }
+
     /// Share of counted truths inside the central interval of a level.
     ///
     /// ```text
@@ -234,13 +250,12 @@ impl RankHistogram {
     ///
     /// # Errors
     /// [`MetricsError::Level`] where k is not a whole number or the interval is empty,
-    /// [`MetricsError::Empty`] where nothing was counted.
-    pub fn coverage(&self, level: f64) -> Result<f64, MetricsError> {
-        let counted: u64 = self.counts.iter().sum();
-        if counted == 0 {
-            return Err(MetricsError::Empty { what: "rank histogram" });
-        }
-        let bins = self.counts.len();
+    /// [`MetricsError::NotFinite`] where nothing was counted.
+    ///
+    /// # Panics
+    /// As [`Self::counts`].
+    pub fn coverage(&self, level: f64) -> Result<Estimate, MetricsError> {
+        let bins = self.counts().len();
         let outside = bins as f64 * (1.0 - level) / 2.0;
         let k = outside.round();
         // Decimal levels such as 0.9 carry a rounding error far below 1e-9 of the bins.
@@ -251,8 +266,12 @@ impl RankHistogram {
             return Err(MetricsError::Level { level, samples: bins.saturating_sub(1) });
         }
         let k = k as usize;
-        let inside: u64 = self.counts[k..bins - k].iter().sum();
-        Ok(inside as f64 / counted as f64)
+        let terms = |counts: &Vec<u64>| {
+            let sum = |counts: &[u64]| counts.iter().sum::<u64>() as f64;
+            [sum(&counts[k..bins - k]), sum(counts)]
+        };
+        let terms: Vec<[f64; 2]> = self.of_images.iter().map(terms).collect();
+        Estimate::of_sums(&terms, |[inside, counted]| inside / counted)
     }
 }
 

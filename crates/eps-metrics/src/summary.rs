@@ -1,4 +1,4 @@
-//! Mean and spread of a number over seeds.
+//! Mean and spread of a number over seeds, and how well images determine a number.
 
 use std::fmt;
 
@@ -59,6 +59,56 @@ impl Spread {
     }
 }
 
+/// A number that images determine together, with its uncertainty.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Estimate {
+    /// The number, of all images.
+    pub value: f64,
+    /// Half of the width of its 95 % confidence interval over images; none for a single image, and where
+    /// the number is undefined without one of them.
+    pub half_width_95: Option<f64>,
+}
+
+impl Estimate {
+    /// A statistic of the sums of `K` terms over images, with the interval of the delete-one jackknife
+    /// (Efron and Stein, 1981).
+    ///
+    /// ```text
+    /// θ = f(Σ terms),   θ_i = f(Σ terms − terms_i),   s² = (n − 1)/n Σ_i (θ_i − θ̄)²,   t_{0.975, n−1} s
+    /// ```
+    ///
+    /// For the mean of one term it is [`Spread::half_width_95`].
+    ///
+    /// # Errors
+    /// No images, or a statistic of all of them that is not finite.
+    pub fn of_sums<const K: usize>(
+        terms: &[[f64; K]],
+        statistic: impl Fn([f64; K]) -> f64,
+    ) -> Result<Self, MetricsError> {
+        if terms.is_empty() {
+            return Err(MetricsError::Empty { what: "terms of images" });
+        }
+        let sum_without = |left_out: Option<usize>| {
+            let kept = terms.iter().enumerate().filter(|(i, _)| Some(*i) != left_out);
+            kept.fold([0.0; K], |mut sum, (_, term)| {
+                sum.iter_mut().zip(term).for_each(|(sum, term)| *sum += term);
+                sum
+            })
+        };
+        let value = statistic(sum_without(None));
+        check_finite("a statistic of images", &[value])?;
+        let without: Vec<f64> =
+            (0..terms.len()).map(|image| statistic(sum_without(Some(image)))).collect();
+        // The mean of n values has s/√n: (n − 1) times as much is the jackknife's.
+        let half_width_95 = Spread::of(&without)
+            .ok()
+            .and_then(|spread| spread.half_width_95())
+            .map(|half_width| half_width * (terms.len() - 1) as f64);
+        Ok(Self { value, half_width_95 })
+    }
+}
+
 /// The 97.5 % quantile of Student's t.
 fn student_975(freedom: f64) -> f64 {
     if freedom == 1.0 {
@@ -112,5 +162,23 @@ mod tests {
         let spread = Spread::of(&[1.0, 2.0, 3.0]).unwrap();
         assert!((spread.half_width_95().unwrap() - 4.30265 / 3f64.sqrt()).abs() < 1e-4);
         assert_eq!(Spread::of(&[1.0]).unwrap().half_width_95(), None);
+    }
+
+    #[test]
+    fn the_jackknife_of_a_mean_is_its_interval() {
+        let values = [1.0, 4.0, 2.0, 7.0];
+        let mean = |[sum, n]: [f64; 2]| sum / n;
+        let estimate = Estimate::of_sums(&values.map(|value| [value, 1.0]), mean).unwrap();
+        let spread = Spread::of(&values).unwrap();
+        assert!((estimate.value - spread.mean).abs() < 1e-15);
+        let (found, expected) = (estimate.half_width_95.unwrap(), spread.half_width_95().unwrap());
+        assert!((found / expected - 1.0).abs() < 1e-14, "{found} {expected}");
+        let one = Estimate::of_sums(&[[3.0, 1.0]], mean).unwrap();
+        assert_eq!((one.value, one.half_width_95), (3.0, None));
+        // Without the first image nothing is left to divide by.
+        let some = Estimate::of_sums(&[[3.0, 1.0], [0.0, 0.0]], mean).unwrap();
+        assert_eq!((some.value, some.half_width_95), (3.0, None));
+        assert!(Estimate::of_sums(&[], mean).is_err());
+        assert!(Estimate::of_sums(&[[0.0, 0.0]], mean).is_err());
     }
 }

@@ -117,6 +117,9 @@ pub enum LossWeight {
     /// alike in a batch. Where `preconditioned` asks for the same relative accuracy in directions
     /// that are measured to within σ_y, this asks for accuracy where the error of an image is.
     Trace,
+    /// ‖v − v₀‖² of the velocity of the interpolant, v = … + (α' − α β'/β) D (Proposition 2 of arXiv
+    /// 2606.17048): ‖D − x₀‖²/t² for a rectified flow.
+    Velocity,
 }
 
 /// The learning rate after the warm-up.

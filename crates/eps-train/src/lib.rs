@@ -9,6 +9,6 @@ mod trainer;
 
 pub use config::{Decay, Ema, FORMAT_VERSION, LossWeight, Objective, TrainConfig};
 pub use error::TrainError;
-pub use noise_law::{NoiseLaw, Tail};
+pub use noise_law::{Family, NoiseLaw, Tail};
 pub use objective::{BatchStreams, loss};
 pub use trainer::{Classes, Images, Record, train, train_until};

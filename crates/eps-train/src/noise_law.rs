@@ -7,14 +7,20 @@ use crate::TrainError;
 
 /// ln σ_t ~ N(mean, deviation²), but for a share of draws that is log-uniform on a tail.
 ///
+/// With [`Family::Logistic`] ln σ_t is logistic instead: with mean 0 and deviation 1 that is σ_t = t/(1 − t)
+/// of a t uniform on [0, 1], the law of rectified flows (Liu et al. 2023).
+///
 /// EDM's law (Karras et al. 2022, Table 1) has mean −1.2, deviation 1.2 and no tail: it puts σ = 80
 /// at 4.7 deviations, so that a network never sees the place where the one-call estimate is read.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoiseLaw {
+    /// The family of ln σ_t.
+    #[serde(default, skip_serializing_if = "Family::is_normal")]
+    pub family: Family,
     /// The mean of ln σ_t.
     pub mean: f64,
-    /// The standard deviation of ln σ_t.
+    /// The standard deviation of ln σ_t where it is normal, its scale where it is logistic.
     pub deviation: f64,
     /// The log-uniform share.
     #[serde(default)]
@@ -23,6 +29,23 @@ pub struct NoiseLaw {
     pub sigma_min: f64,
     /// The largest σ_t a network is asked for.
     pub sigma_max: f64,
+}
+
+/// A family of laws of ln σ_t.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// Normal.
+    #[default]
+    Normal,
+    /// Logistic: mean + deviation · ln(t/(1 − t)) with t uniform on [0, 1].
+    Logistic,
+}
+
+impl Family {
+    fn is_normal(&self) -> bool {
+        *self == Self::Normal
+    }
 }
 
 /// A log-uniform share of the draws on [from, σ_max].
@@ -39,7 +62,14 @@ impl NoiseLaw {
     /// EDM's own law.
     #[must_use]
     pub fn edm() -> Self {
-        Self { mean: -1.2, deviation: 1.2, tail: None, sigma_min: 0.002, sigma_max: 80.0 }
+        Self {
+            family: Family::Normal,
+            mean: -1.2,
+            deviation: 1.2,
+            tail: None,
+            sigma_min: 0.002,
+            sigma_max: 80.0,
+        }
     }
 
     /// Draws σ_t from the first values of a stream.
@@ -50,7 +80,16 @@ impl NoiseLaw {
                 from.ln() + stream.uniform(1) * (self.sigma_max / from).ln()
             }
             // Index 1 of the normals uses the uniforms 2 and 3.
-            _ => self.mean + self.deviation * stream.normal(1),
+            _ => {
+                let standard = match self.family {
+                    Family::Normal => stream.normal(1),
+                    Family::Logistic => {
+                        let t = stream.uniform(2);
+                        t.ln() - (-t).ln_1p()
+                    }
+                };
+                self.mean + self.deviation * standard
+            }
         };
         log_sigma.exp().clamp(self.sigma_min, self.sigma_max)
     }
@@ -106,5 +145,22 @@ mod tests {
         let expected = 0.125 + 0.75 * 0.0024;
         let share = far as f64 / n as f64;
         assert!((share - expected).abs() < 5.0 * (expected / n as f64).sqrt(), "{share}");
+    }
+
+    #[test]
+    fn the_logistic_law_is_uniform_in_the_time_of_a_rectified_flow() {
+        let n = 100_000;
+        let law =
+            NoiseLaw { family: Family::Logistic, mean: 0.0, deviation: 1.0, ..NoiseLaw::edm() };
+        for t in [0.1, 0.5, 0.9] {
+            let time = |sigma: f64| sigma / (1.0 + sigma);
+            let below = (0..n).filter(|i| time(law.draw(&Stream::new(0, *i, 0, 0))) < t).count();
+            let share = below as f64 / n as f64;
+            // Five standard errors.
+            assert!((share - t).abs() < 5.0 * (t * (1.0 - t) / n as f64).sqrt(), "{t}: {share}");
+        }
+        let text = serde_json::to_string(&law).unwrap();
+        assert_eq!(serde_json::from_str::<NoiseLaw>(&text).unwrap(), law);
+        assert!(!serde_json::to_string(&NoiseLaw::edm()).unwrap().contains("family"));
     }
 }

@@ -1,5 +1,6 @@
 //! The training losses: EDM's denoising loss, the EPS loss at the pivot, and Palette's at the state.
 
+use eps_math::pivot::velocity_factors;
 use eps_math::rng::Stream;
 use eps_math::{Draw, Level, Shape, Task};
 use eps_model::draws::normals;
@@ -127,12 +128,19 @@ fn loss_of(
     let shape = Shape::new(channels as usize, height as usize, width as usize)?;
     let batch = batch as usize;
     let device = x_0.device();
-    let levels: Vec<Level> = (0..batch)
+    let times: Vec<f64> = (0..batch)
         .map(|i| {
             let sigma_t = config.noise_law.draw(&streams.stream(i, Purpose::NoiseLevel));
-            config.interpolant.level(config.interpolant.time_of_sigma(sigma_t))
+            config.interpolant.time_of_sigma(sigma_t)
         })
         .collect();
+    let levels: Vec<Level> = times.iter().map(|t| config.interpolant.level(*t)).collect();
+    let of_estimate: Vec<f64> = times
+        .iter()
+        .zip(&levels)
+        .map(|(t, level)| velocity_factors(level, &config.interpolant.rate(*t)).1)
+        .collect();
+    let weight = (config.loss_weight, &Field::per_image(&of_estimate, device));
     let level = level_fields(&levels, device);
     let noise = streams.normals(Purpose::StateNoise, batch, shape, device);
     let x_t = x_0 * &level.alpha.0 + noise * &level.beta.0;
@@ -140,7 +148,7 @@ fn loss_of(
         Objective::Denoise => {
             let mu = x_t / &level.alpha.0;
             let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
-            Ok(weighted_error(denoiser, config.loss_weight, &query, x_0, raw))
+            Ok(weighted_error(denoiser, weight, &query, x_0, raw))
         }
         Objective::Eps { tasks, sigma_y } => {
             let task = tasks[streams.shared().below(0, tasks.len())];
@@ -149,14 +157,14 @@ fn loss_of(
             let noise =
                 Noise::Anisotropic { measurement: &measurement, sigma_star: &pivot.sigma_star };
             let query = Query { mu: &pivot.mu_star, level: &level, noise };
-            Ok(weighted_error(denoiser, config.loss_weight, &query, x_0, raw))
+            Ok(weighted_error(denoiser, weight, &query, x_0, raw))
         }
         Objective::Palette { tasks, sigma_y } => {
             let task = tasks[streams.shared().below(0, tasks.len())];
             let measurement = measure(task, *sigma_y, x_0, shape, streams)?;
             let mu = x_t / &level.alpha.0;
             let query = Query { mu: &mu, level: &level, noise: Noise::Observed(&measurement) };
-            Ok(weighted_error(denoiser, config.loss_weight, &query, x_0, raw))
+            Ok(weighted_error(denoiser, weight, &query, x_0, raw))
         }
     }
 }
@@ -179,9 +187,10 @@ fn measure(
     Ok(Measurement::new(operator, &y, sigma_y)?)
 }
 
+/// The loss under a weight, and under that of the velocity by the factor of D in it.
 fn weighted_error(
     denoiser: &NetworkDenoiser,
-    weight: LossWeight,
+    (weight, Field(of_estimate)): (LossWeight, &Field),
     query: &Query<'_>,
     x_0: &Tensor,
     raw: &mut Raw<'_>,
@@ -199,6 +208,7 @@ fn weighted_error(
             let Field(c_out) = scalar.output;
             (error(&residual) / c_out).square()
         }
+        LossWeight::Velocity => (error(&residual) * of_estimate).square(),
     };
     weighted.mean(Kind::Double).to_kind(Kind::Float)
 }

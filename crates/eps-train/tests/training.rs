@@ -268,6 +268,27 @@ fn the_weights_agree_for_scalar_preconditioning() {
     assert!((trace / preconditioned - 1.0).abs() < 1e-5, "{trace} {preconditioned}");
 }
 
+/// At t = ½ of a rectified flow the velocity has twice the error of the denoiser.
+#[test]
+fn the_weight_of_the_velocity_is_that_of_its_error() {
+    let precondition = Precondition { mode: PreconditionMode::Scalar, sigma_data: 0.5 };
+    let noise_law = NoiseLaw { mean: 0.0, deviation: 0.0, ..NoiseLaw::edm() };
+    let interpolant = Interpolant::RectifiedFlow;
+    let config = TrainConfig { precondition, noise_law, interpolant, ..config() };
+    let network = UNet::new(config.network.clone(), Device::Cpu, 0).unwrap();
+    let denoiser =
+        NetworkDenoiser::new(network, precondition, config.conditions.clone(), Precision::F32);
+    let x_0 = images().train.narrow(0, 0, 4).to_kind(Kind::Double) / 127.5 - 1.0;
+    let value = |loss_weight| {
+        let config = TrainConfig { loss_weight, ..config.clone() };
+        let streams = BatchStreams { seed: 1, batch: 2, first: 0 };
+        loss(&denoiser, &config, &x_0, None, streams, Mode::Eval).unwrap().double_value(&[])
+    };
+    // λ(1) = (1 + ¼)/¼ = 5 against 1/t² = 4; means of 1024 squares in f32.
+    let ratio = value(LossWeight::Velocity) / value(LossWeight::Edm);
+    assert!((ratio / 0.8 - 1.0).abs() < 1e-5, "{ratio}");
+}
+
 /// An untrained network returns about 0, so that the loss of its target is about 1 an axis: the
 /// preconditioning makes it so in every mode, wherever the noise and whatever the operator.
 #[test]

@@ -49,7 +49,7 @@ enum Command {
     Data(commands::data::Arguments),
     Experiment(experiment::Arguments),
     Tune(experiment::tune::Arguments),
-    Claims(experiment::verdicts::Arguments),
+    Claims(experiment::claims::Arguments),
 }
 
 fn main() -> ExitCode {

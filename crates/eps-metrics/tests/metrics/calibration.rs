@@ -3,6 +3,7 @@ use eps_metrics::MetricsError;
 use eps_metrics::calibration::{
     Ensemble, RankHistogram, energy_ratios, rank_histogram, spread_against_error,
 };
+use eps_metrics::summary::Estimate;
 
 use crate::inputs::{normal, stream};
 
@@ -37,6 +38,11 @@ fn ratio_by_hand() {
     let error = energy_ratios(ensemble.unwrap()).unwrap();
     assert_relative_eq!(error.truth, (0.5 + 1.5) / (0.5 + 2.0), max_relative = 1e-15);
     assert_relative_eq!(error.held_out, (2.5 + 0.5) / 3.0, max_relative = 1e-15);
+    assert_relative_eq!(error.difference.value, error.truth - error.held_out, max_relative = 1e-14);
+    // One image has a distance of 0: without the other its ratio is undefined, and so is the interval.
+    assert_eq!(error.difference.half_width_95, None);
+    let double = Ensemble::new(&[0.5; 2], &[-1.0, 1.0, 3.0, -1.0, 1.0, 3.0], 2).unwrap();
+    assert_relative_eq!(energy_ratios(double).unwrap().difference.half_width_95.unwrap(), 0.0);
 }
 
 #[test]
@@ -57,7 +63,7 @@ fn ranks_by_hand() {
     ];
     let ensemble = Ensemble::new(&truth, &samples, 2).unwrap();
     let ranks = rank_histogram(ensemble, 1.0 / 255.0, || unreachable!("no ties")).unwrap();
-    assert_eq!(ranks.counts, [0, 1, 0, 1]);
+    assert_eq!(ranks.counts(), [0, 1, 0, 1]);
     assert_eq!(ranks.share, 0.5);
 }
 
@@ -67,7 +73,7 @@ fn ties_are_split_evenly() {
     for (u, rank) in [(0.0, 1), (0.33, 1), (0.34, 2), (0.67, 3), (0.999_999, 3)] {
         let ensemble = Ensemble::new(&[1.0], &[1.0, 0.0, 1.0], 1).unwrap();
         let ranks = rank_histogram(ensemble, 0.0, || u).unwrap();
-        assert_eq!(ranks.counts[rank], 1, "u = {u}");
+        assert_eq!(ranks.counts()[rank], 1, "u = {u}");
     }
     // Every value is 0 or 1 with equal odds; only the split of ties makes ranks uniform.
     let bits = |name: &str, n: usize| -> Vec<f64> {
@@ -83,10 +89,11 @@ fn ties_are_split_evenly() {
 
 /// χ² of J degrees of freedom within five standard deviations √(2J) of its mean J.
 fn assert_flat(ranks: &RankHistogram) {
-    let total: u64 = ranks.counts.iter().sum();
-    let expected = total as f64 / ranks.counts.len() as f64;
-    let chi2: f64 = ranks.counts.iter().map(|&c| (c as f64 - expected).powi(2) / expected).sum();
-    let freedom = ranks.counts.len() as f64 - 1.0;
+    let counts = ranks.counts();
+    let total: u64 = counts.iter().sum();
+    let expected = total as f64 / counts.len() as f64;
+    let chi2: f64 = counts.iter().map(|&c| (c as f64 - expected).powi(2) / expected).sum();
+    let freedom = counts.len() as f64 - 1.0;
     assert!(chi2 < freedom + 5.0 * (2.0 * freedom).sqrt(), "χ² = {chi2}: {ranks:?}");
 }
 
@@ -102,26 +109,38 @@ fn calibrated_samples_have_flat_ranks_and_cover() {
     for level in [0.5, 0.8, 0.9] {
         // Binomial over 20,000 pixels: four standard deviations.
         let error = (level * (1.0 - level) / 20_000.0_f64).sqrt();
-        let coverage = ranks.coverage(level).unwrap();
+        let coverage = ranks.coverage(level).unwrap().value;
         assert!((coverage - level).abs() < 4.0 * error, "{level}: {coverage}");
     }
     // Half the width: a normal truth inside the 90 % interval of N(0, ¼) has probability 0.59.
     let narrow: Vec<f64> = samples.iter().map(|x| 0.5 * x).collect();
     let ensemble = Ensemble::new(&truth, &narrow, images).unwrap();
     let ranks = rank_histogram(ensemble, 1.0 / 255.0, || unreachable!("no ties")).unwrap();
-    assert!(ranks.coverage(0.9).unwrap() < 0.65);
-    assert!(ranks.counts[0] > 3 * ranks.counts[10]);
+    assert!(ranks.coverage(0.9).unwrap().value < 0.65);
+    assert!(ranks.counts()[0] > 3 * ranks.counts()[10]);
 }
 
 #[test]
 fn coverage_counts_central_ranks() {
-    let ranks = RankHistogram { counts: (1..=20).collect(), share: 1.0 };
+    // The ranks 1 to 20 as often, in two images.
+    let of_images = vec![vec![1; 20], (0..20).collect()];
+    let ranks = RankHistogram { of_images, share: 1.0 };
+    let covered = |level| ranks.coverage(level).unwrap().value;
     let total = 210.0;
-    assert_eq!(ranks.coverage(0.9).unwrap(), (total - 1.0 - 20.0) / total);
-    assert_eq!(ranks.coverage(0.8).unwrap(), (total - 1.0 - 2.0 - 20.0 - 19.0) / total);
+    assert_eq!(covered(0.9), (total - 1.0 - 20.0) / total);
+    assert_eq!(covered(0.8), (total - 1.0 - 2.0 - 20.0 - 19.0) / total);
     let inner: u64 = (6..=15).sum();
-    assert_eq!(ranks.coverage(0.5).unwrap(), inner as f64 / total);
-    assert_eq!(ranks.coverage(1.0).unwrap(), 1.0);
+    assert_eq!(covered(0.5), inner as f64 / total);
+    assert_eq!(covered(1.0), 1.0);
+    // Each image alone has the coverage of both: 18 of 20, 171 of 190.
+    assert!(ranks.coverage(0.9).unwrap().half_width_95.unwrap() < 1e-12);
+    // 1/2 and 1 alone: t_{0.975, 1} s/√2 = 12.706 · 0.25 for equal counts.
+    let unequal = RankHistogram { of_images: vec![vec![1, 1, 1, 1], vec![0, 2, 2, 0]], share: 1.0 };
+    let Estimate { value, half_width_95 } = unequal.coverage(0.5).unwrap();
+    assert_eq!(value, 0.75);
+    assert_relative_eq!(half_width_95.unwrap(), 12.7062 * 0.25, max_relative = 1e-5);
+    let nothing = RankHistogram { of_images: vec![vec![0; 20]], share: 0.0 };
+    assert!(matches!(nothing.coverage(0.5), Err(MetricsError::NotFinite { .. })));
     for level in [0.95, 0.0, -0.1, 1.1, f64::NAN] {
         assert!(
             matches!(ranks.coverage(level), Err(MetricsError::Level { samples: 19, .. })),

@@ -6,6 +6,7 @@ use eps_metrics::calibration::{
     EnergyRatios, Ensemble, RankHistogram, SpreadError, energy_ratios, rank_histogram,
     spread_against_error,
 };
+use eps_metrics::summary::Estimate;
 use serde::Serialize;
 
 use super::method::{Method, Restoration};
@@ -38,7 +39,7 @@ pub(crate) struct Calibration {
     /// The ranks of the truths among the samples, both as grey levels.
     pub(crate) ranks: RankHistogram,
     /// The coverage of the central intervals of [`LEVELS`].
-    pub(crate) coverage: Vec<f64>,
+    pub(crate) coverage: Vec<Estimate>,
     /// Spread and error in bins.
     pub(crate) spread: Vec<SpreadError>,
 }
@@ -95,17 +96,26 @@ fn grey_levels(pixels: &[f64]) -> Vec<f64> {
     pixels.iter().map(|pixel| (255.0 * pixel).round() / 255.0).collect()
 }
 
-/// The table of a setting.
+/// A number times `scale` with the half width of its 95 % interval over images.
+fn with_interval(estimate: &Estimate, scale: f64, decimals: usize) -> String {
+    let value = scale * estimate.value;
+    match estimate.half_width_95 {
+        Some(half_width) => format!("{value:.decimals$} ± {:.decimals$}", scale * half_width),
+        None => format!("{value:.decimals$}"),
+    }
+}
+
+/// The table of a setting; ± is the half width of a 95 % interval over images.
 pub(crate) fn table(rows: &[Calibration]) -> Table {
-    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let line = |row: &Calibration| {
         let mut line = vec![
             row.method.label(),
             format!("{:.4}", row.ratios.truth),
             format!("{:.4}", row.ratios.held_out),
+            with_interval(&row.ratios.difference, 1.0, 4),
         ];
-        line.extend(row.coverage.iter().map(|share| percent(*share)));
-        line.push(percent(row.ranks.share));
+        line.extend(row.coverage.iter().map(|covered| with_interval(covered, 100.0, 1)));
+        line.push(format!("{:.1}", 100.0 * row.ranks.share));
         line
     };
     Table {
@@ -113,10 +123,11 @@ pub(crate) fn table(rows: &[Calibration]) -> Table {
             "method",
             "energy ratio",
             "with an 11th sample",
-            "50 % interval",
-            "80 % interval",
-            "90 % interval",
-            "pixels ranked",
+            "difference",
+            "in 50 % interval (%)",
+            "in 80 % interval (%)",
+            "in 90 % interval (%)",
+            "pixels ranked (%)",
         ]
         .map(str::to_owned)
         .to_vec(),

@@ -1,6 +1,7 @@
 //! Comparisons of two rows of an experiment's results.json.
 
 use std::fmt;
+use std::ops::AddAssign;
 
 use eps_metrics::summary::Spread;
 use serde_json::Value;
@@ -104,11 +105,28 @@ impl Outcome {
     /// it.
     pub(super) fn of(row: &Value, other: &Value, metric: &str, more: bool) -> Option<Self> {
         let (difference, half_width) = difference(row, other, metric)?;
-        Some(match difference {
-            _ if difference.abs() <= half_width => Self::Tie,
-            _ if (difference > 0.0) == more => Self::Win,
-            _ => Self::Loss,
+        Some(if more {
+            Self::at_least(difference, half_width, 0.0)
+        } else {
+            Self::at_most(difference, half_width, 0.0)
         })
+    }
+
+    /// Whether a value known to within a half width is at least `least`: a tie where that lies within.
+    pub(super) fn at_least(value: f64, half_width: f64, least: f64) -> Self {
+        match value - least {
+            above if above.abs() <= half_width => Self::Tie,
+            above => Self::decided(above > 0.0),
+        }
+    }
+
+    /// Whether it is at most `most`.
+    pub(super) fn at_most(value: f64, half_width: f64, most: f64) -> Self {
+        Self::at_least(-value, half_width, -most)
+    }
+
+    pub(super) fn decided(holds: bool) -> Self {
+        if holds { Self::Win } else { Self::Loss }
     }
 }
 
@@ -120,15 +138,27 @@ pub(super) struct Outcomes {
     pub(super) losses: usize,
 }
 
-impl Outcomes {
-    pub(super) fn add(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Win => self.wins += 1,
-            Outcome::Tie => self.ties += 1,
-            Outcome::Loss => self.losses += 1,
+impl Extend<Outcome> for Outcomes {
+    fn extend<T: IntoIterator<Item = Outcome>>(&mut self, outcomes: T) {
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Win => self.wins += 1,
+                Outcome::Tie => self.ties += 1,
+                Outcome::Loss => self.losses += 1,
+            }
         }
     }
+}
 
+impl AddAssign for Outcomes {
+    fn add_assign(&mut self, other: Self) {
+        self.wins += other.wins;
+        self.ties += other.ties;
+        self.losses += other.losses;
+    }
+}
+
+impl Outcomes {
     pub(super) fn all(self) -> usize {
         self.wins + self.ties + self.losses
     }

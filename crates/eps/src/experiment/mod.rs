@@ -7,6 +7,7 @@
 
 pub(crate) mod calibration;
 mod cells;
+pub(crate) mod claims;
 mod comparison;
 pub(crate) mod config;
 mod constants;
@@ -28,7 +29,7 @@ mod summary;
 pub(crate) mod table;
 pub(crate) mod tune;
 mod variants;
-pub(crate) mod verdicts;
+mod verdicts;
 
 use anyhow::Result;
 use clap::Subcommand;

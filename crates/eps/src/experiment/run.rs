@@ -478,8 +478,9 @@ impl Run {
         let mut cells = Vec::new();
         for (index, problem) in self.problems.iter().enumerate() {
             for method in &self.plan.methods {
-                let block = match method.calls() {
-                    0 => problem.images.len(),
+                let block = match (method.calls(), self.config.experiment) {
+                    (0, _) => problem.images.len(),
+                    (_, Experiment::Runtime) => 1,
                     _ => images_at_once(self.config.batch, self.config.samples).max(CELL_IMAGES),
                 };
                 for start in (0..problem.images.len()).step_by(block) {
@@ -498,6 +499,10 @@ impl Run {
                     });
                 }
             }
+        }
+        if self.config.experiment == Experiment::Runtime {
+            // Every method on one image before the next image: what else the machine does meets all alike.
+            cells.sort_by_key(|cell| (cell.problem, cell.images.start));
         }
         Ok(cells)
     }
@@ -640,6 +645,10 @@ impl Run {
             self.problems.iter().map(|_| Vec::new()).collect();
         let mut diverged: Vec<Vec<(Method, String)>> =
             self.problems.iter().map(|_| Vec::new()).collect();
+        let times = match self.config.experiment {
+            Experiment::Runtime => self.seconds_a_call(&cells),
+            _ => vec![],
+        };
         for cell in cells {
             if let Some(reason) = cell.diverged {
                 diverged[cell.problem].push((cell.method, reason));
@@ -659,7 +668,13 @@ impl Run {
         {
             // A method some of whose chains diverged has no scores: those of the others mislead.
             restorations.retain(|(method, _)| !diverged.iter().any(|(other, _)| other == method));
-            let (rows, curve) = self.rows(problem, &restorations)?;
+            let (mut rows, mut curve) = self.rows(problem, &restorations)?;
+            for (of, method, seconds) in &times {
+                let row = rows.iter_mut().chain(&mut curve).find(|row| row.method == *method);
+                if let Some(row) = row.filter(|_| *of == problem.setting) {
+                    row.of_images.insert("seconds_a_call".to_owned(), seconds.clone());
+                }
+            }
             // The claims are about the tasks as the networks were trained for them.
             let usual = problem.setting == Setting::of(problem.setting.task);
             let claims = if usual { claims(&rows) } else { vec![] };
@@ -686,6 +701,24 @@ impl Run {
             });
         }
         Ok(tasks)
+    }
+
+    /// Seconds a call of every setting and method, one a cell.
+    fn seconds_a_call(&self, cells: &[Cell]) -> Vec<(Setting, Method, Vec<f64>)> {
+        let mut times: Vec<(Setting, Method, Vec<f64>)> = Vec::new();
+        for cell in cells {
+            let (setting, method) = (self.problems[cell.problem].setting, cell.method);
+            let Some(restoration) = cell.restoration.as_ref().filter(|cell| cell.nfe > 0) else {
+                continue;
+            };
+            let calls = restoration.nfe * restoration.per_image * cell.images.len();
+            let seconds = restoration.seconds / calls as f64;
+            match times.iter_mut().find(|(of, known, _)| (*of, *known) == (setting, method)) {
+                Some((.., of_cells)) => of_cells.push(seconds),
+                None => times.push((setting, method, vec![seconds])),
+            }
+        }
+        times
     }
 
     /// The rows of the table and those of the curve alone.

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::claims::{Record, settings_of_oracle};
 use super::comparison::score;
 use super::neighbours::in_words;
-use super::verdicts::{Record, settings_of_oracle};
 
 /// The scores that are shown, with the number of decimals.
 const SCORES: [(&str, &str, usize); 12] = [
@@ -51,7 +51,7 @@ fn section(record: &Record) -> String {
         record.size(),
         config["precision"].as_str().unwrap_or("f64"),
         of(&environment["command"]),
-        revision.get(..10).unwrap_or(&revision),
+        short(&revision),
     );
     if record.experiment == "oracle" {
         text += &tournament(record);
@@ -120,26 +120,46 @@ fn table(rows: &[&Value]) -> String {
     lines(&headings, rows.iter().map(row))
 }
 
+/// The first ten digits of a revision, and whether the program differed from it.
+fn short(revision: &str) -> String {
+    let (commit, dirty) = revision.split_at(revision.find('-').unwrap_or(revision.len()));
+    format!("{}{dirty}", commit.get(..10).unwrap_or(commit))
+}
+
 /// The label of a method: its first row is that of its samples.
 fn label(setting: &Value, method: &Value) -> String {
     let row = array(&setting["table"]).find(|row| row["method"] == *method);
     row.map_or(String::new(), |row| of(&row["label"]))
 }
 
-/// Energy ratios and coverage of every method.
+/// Energy ratios and coverage of every method; ± is the half width of a 95 % interval over images.
 fn calibration(setting: &Value) -> String {
-    let headings =
-        ["method", "ratio of the truth", "of an eleventh sample", "50 %", "80 %", "90 % covered"];
+    let headings = [
+        "method",
+        "ratio of the truth",
+        "of an eleventh sample",
+        "difference",
+        "in 50 % intervals (%)",
+        "in 80 %",
+        "in 90 %",
+    ];
+    let estimate = |estimate: &Value, scale: f64, decimals: usize| {
+        let of = |which: &str| estimate[which].as_f64().map(|value| scale * value);
+        match (of("value"), of("half_width_95")) {
+            (Some(value), Some(half_width)) => {
+                format!("{value:.decimals$} ± {half_width:.decimals$}")
+            }
+            (Some(value), None) => format!("{value:.decimals$}"),
+            _ => String::new(),
+        }
+    };
     let row = |row: &Value| {
         let mut cells = vec![label(setting, &row["method"])];
         cells.extend(["truth", "held_out"].map(|which| {
             row["ratios"][which].as_f64().map_or(String::new(), |value| format!("{value:.4}"))
         }));
-        cells.extend(
-            array(&row["coverage"])
-                .filter_map(Value::as_f64)
-                .map(|covered| format!("{:.1} %", 100.0 * covered)),
-        );
+        cells.push(estimate(&row["ratios"]["difference"], 1.0, 4));
+        cells.extend(array(&row["coverage"]).map(|covered| estimate(covered, 100.0, 1)));
         cells
     };
     lines(&headings, array(&setting["calibration"]).map(row)) + "\n"

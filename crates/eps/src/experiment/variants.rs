@@ -54,12 +54,14 @@ const fn after(line: &'static str, steps: usize, variant: Variant) -> Variant {
 }
 
 /// What the network reads, and how its input and output are scaled.
-pub(crate) const INPUTS: [Variant; 10] = [
+pub(crate) const INPUTS: [Variant; 12] = [
     palette("state-y", "[x_t, y]"),
     eps("pivot-scalar", "[μ⋆], scalar"),
     eps("pivot-noise-scalar", "[μ⋆, Σ⋆], scalar"),
     eps("pivot-y-scalar", "[μ⋆, y], scalar"),
     eps("pivot-noise-y-scalar", "[μ⋆, Σ⋆, y], scalar"),
+    eps("pivot-spectral", "[μ⋆], spectral"),
+    eps("pivot-noise-spectral", "[μ⋆, Σ⋆], spectral"),
     eps("pivot-y-spectral", "[μ⋆, y], spectral"),
     eps("pivot-noise-y-spectral", "[μ⋆, Σ⋆, y], spectral"),
     eps("pivot-noise-y-guarded", "[μ⋆, Σ⋆, y], guarded"),
@@ -119,7 +121,8 @@ pub(crate) const WARM_START: [Variant; 12] = [
 /// Networks of the tasks that measure little.
 pub(crate) const EXTREME: [Variant; 2] = [palette("palette-TASK", "Palette"), eps("TASK", "EPS")];
 
-/// EPS on two interpolants, each from a prior of equal training.
+/// EPS on two interpolants, each from a prior trained on its own: EDM's, and a rectified flow with t uniform
+/// and the loss on the velocity.
 pub(crate) const FLOW: [Variant; 2] = [
     eps("short-guarded", "EPS on EDM's path"),
     Variant { flow: true, ..eps("eps-flow", "EPS velocity on a rectified flow") },

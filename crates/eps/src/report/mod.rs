@@ -214,10 +214,11 @@ fn spread(results: &TaskResults) -> Vec<Chart> {
     let rows = || results.calibration.iter().enumerate();
     let mut ranks: Vec<Line> = rows()
         .map(|(colour, row)| {
-            let total = row.ranks.counts.iter().sum::<u64>() as f64;
-            let bins = row.ranks.counts.len() as f64;
+            let counts = row.ranks.counts();
+            let total = counts.iter().sum::<u64>() as f64;
+            let bins = counts.len() as f64;
             let share = |(rank, count): (usize, &u64)| (rank as f64, *count as f64 * bins / total);
-            line(colour, row, row.ranks.counts.iter().enumerate().map(share).collect())
+            line(colour, row, counts.iter().enumerate().map(share).collect())
         })
         .collect();
     let reference = |label: &str, points| Line {
