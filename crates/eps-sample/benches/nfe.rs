@@ -1,15 +1,24 @@
-//! The cost of one network call: the bare denoiser, and EPS's step around it for every operator.
+//! The cost of network calls: the bare denoiser, EPS's step around it for every operator, and every method
+//! with ten calls.
 //!
 //! Read the numbers as ratios within one run. The network is the one of the Fashion-MNIST
 //! experiments with random weights; set `EPS_BENCH_DEVICE=cuda` for a GPU.
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use eps_math::rng::Stream;
-use eps_math::{Draw, Level, Precondition, PreconditionMode, Shape, Task};
+use eps_math::{Draw, Level, Precondition, PreconditionMode, Schedule, Shape, Task};
 use eps_model::{
     Condition, Measurement, NetworkDenoiser, Precision, SongUNetConfig, TensorOperator, UNet, batch,
 };
-use eps_sample::{Eps, Estimator, NoiseKeys, Prior};
+use eps_sample::contenders::daps::{Daps, daps};
+use eps_sample::contenders::ddnm::{Ddnm, ddnm};
+use eps_sample::contenders::ddrm::{Ddrm, ddrm};
+use eps_sample::contenders::dps::{Dps, Form, dps};
+use eps_sample::contenders::mpgd::{Mpgd, mpgd};
+use eps_sample::contenders::pigdm::PiGdm;
+use eps_sample::{
+    Eps, Estimator, NoiseKeys, Palette, Prior, SampleError, ZeroShot, ddim, edm_euler,
+};
 use tch::{Cuda, Device, Tensor};
 
 const BATCH: usize = 8;
@@ -39,6 +48,18 @@ fn step(estimator: &dyn Estimator, x: &Tensor) -> Tensor {
     estimate
 }
 
+/// A measurement of noise by a task's operators.
+fn measure(task: Task, shape: Shape, device: Device) -> Measurement {
+    let operators = (0..BATCH as u64)
+        .map(|image| task.draw(Draw::Test, shape, &Stream::new(0, image, 0, 0)))
+        .collect::<Result<Vec<_>, _>>()
+        .expect("28×28 images admit every task");
+    let operator = TensorOperator::new(operators, device).expect("one family");
+    let noise = Stream::named(0, "y").normals(BATCH * operator.range().len());
+    let y = batch(&noise, operator.range(), device);
+    Measurement::new(operator, &y, 0.05).expect("a finite measurement")
+}
+
 fn nfe(c: &mut Criterion) {
     let name = std::env::var("EPS_BENCH_DEVICE").unwrap_or_else(|_| "cpu".to_owned());
     let device = eps_model::device(&name).expect("EPS_BENCH_DEVICE names a device");
@@ -52,14 +73,7 @@ fn nfe(c: &mut Criterion) {
 
     let network = denoiser(vec![Condition::Observation, Condition::NoiseDiagonal], device);
     for task in Task::ALL {
-        let operators = (0..BATCH as u64)
-            .map(|image| task.draw(Draw::Test, shape, &Stream::new(0, image, 0, 0)))
-            .collect::<Result<Vec<_>, _>>()
-            .expect("28×28 images admit every task");
-        let operator = TensorOperator::new(operators, device).expect("one family");
-        let noise = Stream::named(0, "y").normals(BATCH * operator.range().len());
-        let y = batch(&noise, operator.range(), device);
-        let measurement = Measurement::new(operator, &y, 0.05).expect("a finite measurement");
+        let measurement = measure(task, shape, device);
         let eps = Eps { denoiser: &network, measurement: &measurement };
         group.bench_function(BenchmarkId::new("EPS", task.name()), |b| b.iter(|| step(&eps, &x)));
         let level = eps_model::level_fields(&[Level::edm(1.0)], device);
@@ -70,5 +84,58 @@ fn nfe(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, nfe);
+/// Every method with ten calls; DAPS makes five at each of two levels.
+fn methods(c: &mut Criterion) {
+    let name = std::env::var("EPS_BENCH_DEVICE").unwrap_or_else(|_| "cpu".to_owned());
+    let device = eps_model::device(&name).expect("EPS_BENCH_DEVICE names a device");
+    let shape = Shape::new(1, 28, 28).expect("a shape with pixels");
+    let keys = NoiseKeys::image_major(0, 0..BATCH as u64, 1);
+    let frozen = denoiser(vec![], device);
+    let trained = denoiser(vec![Condition::Observation, Condition::NoiseDiagonal], device);
+    let beside = denoiser(vec![Condition::Observation], device);
+    let prior = Prior { denoiser: &frozen };
+    let grid = Schedule::karras().sigmas(10).expect("ten steps");
+    // The flow inside a level of DAPS ends at 0.01.
+    let annealing = Schedule::Karras { rho: 7.0, sigma_min: 0.1, sigma_max: 80.0 };
+    let levels = annealing.sigmas(2).expect("two levels");
+    let mut group = c.benchmark_group("ten calls, batch 8");
+    group.sample_size(10);
+    for task in [Task::RandomInpainting, Task::MotionBlur] {
+        let measurement = &measure(task, shape, device);
+        let x = || keys.initial(shape, device) * grid[0];
+        let mut bench = |method: &str, run: &dyn Fn() -> Result<Tensor, SampleError>| {
+            let _guard = tch::no_grad_guard();
+            group.bench_function(BenchmarkId::new(method, task.name()), |b| {
+                b.iter(|| {
+                    let samples = run().expect("finite chains");
+                    if let Device::Cuda(index) = samples.device() {
+                        Cuda::synchronize(index as i64);
+                    }
+                });
+            });
+        };
+        let walk = |estimator: &dyn Estimator| edm_euler(estimator, x(), &grid);
+        bench("bare denoiser", &|| walk(&prior));
+        bench("EPS", &|| walk(&Eps { denoiser: &trained, measurement }));
+        bench("Palette", &|| walk(&Palette { denoiser: &beside, measurement }));
+        bench("zero-shot EPS", &|| walk(&ZeroShot { denoiser: &frozen, measurement }));
+        let constants = Dps { scale: 1.0, form: Form::Euler };
+        bench("DPS", &|| dps(&prior, measurement, x(), &grid, &constants, &keys));
+        let constants = Daps::langevin(1e-4);
+        bench("DAPS", &|| daps(&prior, measurement, x(), &levels, &constants, &keys));
+        let constants = Ddnm { eta: 0.85, regularisation: 1e-3 };
+        bench("DDNM", &|| ddnm(&prior, measurement, x(), &grid, &constants, &keys));
+        bench("ΠGDM", &|| {
+            let estimator = PiGdm { prior: Prior { denoiser: &frozen }, measurement, scale: 1.0 };
+            ddim(&estimator, x(), &grid, 1.0, &keys)
+        });
+        let constants = Mpgd { scale: 1.0, eta: 0.85 };
+        bench("MPGD", &|| mpgd(&prior, measurement, x(), &grid, &constants, &keys));
+        let constants = Ddrm { eta: 0.85, eta_b: 1.0 };
+        bench("DDRM", &|| ddrm(&prior, measurement, x(), &grid, &constants, &keys));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, nfe, methods);
 criterion_main!(benches);

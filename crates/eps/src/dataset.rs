@@ -89,6 +89,11 @@ pub(crate) fn networks(name: &str) -> PathBuf {
     kept(&format!("data/networks/{}", short_name(name)))
 }
 
+/// The folders of the configurations that networks of a data set were trained by.
+pub(crate) fn training_configurations(name: &str) -> [PathBuf; 2] {
+    [networks(name), kept("data/experiments")]
+}
+
 /// The committed file of the contenders' constants on a data set.
 pub(crate) fn constants(name: &str) -> PathBuf {
     let file = name.rsplit('/').next().unwrap_or(name);

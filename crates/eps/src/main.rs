@@ -53,6 +53,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    leave_quietly_when_nobody_reads();
     let outcome = match Arguments::parse().command {
         Command::Restore(arguments) => arguments.run(),
         Command::Measure(arguments) => arguments.run(),
@@ -73,6 +74,18 @@ fn main() -> ExitCode {
             ExitCode::from(if usage { 2 } else { 1 })
         }
     }
+}
+
+/// Makes printing to a pipe that was closed, as by `| head`, end the program without a message.
+fn leave_quietly_when_nobody_reads() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.payload_as_str().is_some_and(|text| text.contains("Broken pipe")) {
+            // What a shell reports of a program that SIGPIPE ended.
+            std::process::exit(141);
+        }
+        usual(panic);
+    }));
 }
 
 /// An error and its causes on one line, without causes that the message before repeats.

@@ -1,6 +1,7 @@
 //! The networks of the experiment: where they lie and what trained them.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -10,8 +11,10 @@ use eps_math::{Shape, Task};
 use eps_model::checkpoint::{AskedAt, CheckpointConfig};
 use eps_model::{Precision, PriorDescription};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tch::Device;
 
+use crate::dataset;
 use crate::network::{Network, is_description};
 
 /// The network that restores every task.
@@ -57,6 +60,43 @@ impl Scope {
     }
 }
 
+/// A training, of a network or of what it started from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Leg {
+    /// The name of the network that came out.
+    pub(crate) name: String,
+    /// Its steps.
+    pub(crate) steps: u64,
+    /// Images of a step.
+    pub(crate) batch: u64,
+}
+
+/// The legs that ended in a configuration: its own, then those of its starts, whose `NAME.json` lies in one
+/// of some folders.
+fn legs(config: &Value, folders: &[PathBuf]) -> Vec<Leg> {
+    let (mut legs, mut next) = (Vec::<Leg>::new(), Some(config.clone()));
+    while let Some(config) = next {
+        let (Some(name), Some(steps), Some(batch)) =
+            (config["name"].as_str(), config["steps"].as_u64(), config["batch"].as_u64())
+        else {
+            break;
+        };
+        // A configuration that starts from itself would never end.
+        if legs.iter().any(|leg| leg.name == name) {
+            break;
+        }
+        legs.push(Leg { name: name.to_owned(), steps, batch });
+        next = config["start"].as_str().and_then(|start| {
+            let file = Path::new(start).with_extension("json");
+            let file = file.file_name()?;
+            let text =
+                folders.iter().find_map(|folder| fs::read_to_string(folder.join(file)).ok())?;
+            serde_json::from_str(&text).ok()
+        });
+    }
+    legs
+}
+
 /// A network's file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct NetworkFile {
@@ -68,6 +108,10 @@ pub(crate) struct NetworkFile {
     pub(crate) sha256: String,
     /// Where its weights come from and their licence, once it has been loaded.
     pub(crate) origin: String,
+    /// Its training, once it has been loaded: the last leg first, then those of what it started from, as
+    /// far as their configurations are found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) training: Vec<Leg>,
     /// That of the module which it describes, where it is the description of a prior.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) script_sha256: Option<String>,
@@ -119,7 +163,13 @@ impl NetworkFile {
         };
         let (name, path) = (name.to_owned(), path.to_owned());
         let sha256 = sha256_file(&path)?;
-        Ok(Self { name, path, sha256, origin: String::new(), script_sha256 })
+        Ok(Self { name, path, sha256, origin: String::new(), training: vec![], script_sha256 })
+    }
+
+    /// The legs of its training in words, the last first.
+    pub(crate) fn legs(&self) -> String {
+        let leg = |leg: &Leg| format!("{} steps of {} ({})", leg.steps, leg.batch, leg.name);
+        self.training.iter().map(leg).collect::<Vec<_>>().join(" after ")
     }
 
     /// The digests of all that its answers depend on.
@@ -128,20 +178,22 @@ impl NetworkFile {
     }
 
     /// Loads the network and checks that it was trained for this use, these tasks and images of
-    /// `shape`.
+    /// `shape`; its training is looked up beside the networks of `dataset`.
     ///
     /// # Errors
     /// A damaged file, and a network of another use, other tasks or images.
     pub(crate) fn load(
         &mut self,
         (network_use, tasks): (NetworkUse, &[Task]),
-        shape: Shape,
+        (dataset, shape): (&str, Shape),
         device: Device,
         precision: Precision,
     ) -> Result<Network> {
         let network = Network::load(&self.path, None, device, precision)?;
         if let Network::Trained(checkpoint) = &network {
             self.check_use(&checkpoint.config, network_use, tasks)?;
+            let training = &checkpoint.config.provenance.training["config"];
+            self.training = legs(training, &dataset::training_configurations(dataset));
         }
         let known = network.image_shape();
         ensure!(
@@ -198,7 +250,7 @@ impl NetworkFile {
 /// A file that cannot be read.
 pub(crate) fn losses(folder: &Path) -> Result<BTreeMap<String, Vec<Loss>>> {
     let mut losses = BTreeMap::new();
-    let entries = std::fs::read_dir(folder)
+    let entries = fs::read_dir(folder)
         .with_context(|| format!("cannot read the folder {} (--networks)", folder.display()))?;
     for entry in entries {
         let path = entry?.path();
@@ -218,7 +270,7 @@ pub(crate) fn losses(folder: &Path) -> Result<BTreeMap<String, Vec<Loss>>> {
 
 fn read_losses(path: &Path) -> Result<Vec<Loss>> {
     let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let read = |(number, line)| {
         serde_json::from_str(line).with_context(|| {
             format!("{}: line {number} is no record of losses: delete the file", path.display())
@@ -240,7 +292,28 @@ pub(crate) struct Loss {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_training_is_followed_to_its_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, start: &str| {
+            let text = json!({"name": name, "steps": 10, "batch": 4, "start": start}).to_string();
+            fs::write(dir.path().join(format!("{name}.json")), text).unwrap();
+        };
+        write("first", "../elsewhere/prior.safetensors");
+        write("circle", "circle.safetensors");
+        let folders = [dir.path().to_owned()];
+        let of = |start: &str| {
+            let config = json!({"name": "last", "steps": 5, "batch": 4, "start": start});
+            legs(&config, &folders).into_iter().map(|leg| (leg.name, leg.steps)).collect::<Vec<_>>()
+        };
+        assert_eq!(of("a/first.safetensors"), [("last".to_owned(), 5), ("first".to_owned(), 10)]);
+        assert_eq!(of("circle.safetensors").len(), 2);
+        assert_eq!(legs(&Value::Null, &folders), []);
+    }
 
     #[test]
     fn a_network_is_found_beside_or_in_its_folder() {
@@ -249,19 +322,19 @@ mod tests {
         assert!(error.contains("box-inpainting.safetensors is missing"), "{error}");
         assert!(error.contains("--networks"), "{error}");
         let folder = dir.path().join(ALL_TASKS);
-        std::fs::create_dir(&folder).unwrap();
-        std::fs::write(folder.join("all-tasks.safetensors"), "abc").unwrap();
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("all-tasks.safetensors"), "abc").unwrap();
         let network = NetworkFile::find(dir.path(), ALL_TASKS).unwrap();
         assert!(network.sha256.starts_with("ba7816bf"));
         assert!(losses(dir.path()).unwrap().is_empty());
         let record =
             r#"{"step":1,"images":32,"train_loss":0.5,"validation_loss":0.25,"seconds":1}"#;
-        std::fs::write(folder.join("metrics.jsonl"), record).unwrap();
+        fs::write(folder.join("metrics.jsonl"), record).unwrap();
         let loss = Loss { step: 1, train_loss: 0.5, validation_loss: 0.25 };
-        std::fs::write(dir.path().join("prior.metrics.jsonl"), "").unwrap();
+        fs::write(dir.path().join("prior.metrics.jsonl"), "").unwrap();
         let expected = [(ALL_TASKS.to_owned(), vec![loss]), ("prior".to_owned(), vec![])];
         assert_eq!(losses(dir.path()).unwrap(), expected.into());
-        std::fs::write(folder.join("metrics.jsonl"), format!("{record}\nhalf of a l")).unwrap();
+        fs::write(folder.join("metrics.jsonl"), format!("{record}\nhalf of a l")).unwrap();
         let error = losses(dir.path()).unwrap_err().to_string();
         assert!(error.contains("metrics.jsonl: line 2"), "{error}");
     }

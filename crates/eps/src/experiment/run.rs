@@ -405,7 +405,8 @@ impl Run {
                 _ => NetworkFile::find(&folder, &name)?,
             };
             let question = (network_use, tasks.as_slice());
-            loaded.push((name, file.load(question, set.shape(), device, precision)?));
+            let images = (&*arguments.dataset, set.shape());
+            loaded.push((name, file.load(question, images, device, precision)?));
             files.push(file);
         }
         let mut losses = networks::losses(&folder)?;

@@ -56,6 +56,10 @@ fn section(record: &Record) -> String {
     if record.experiment == "oracle" {
         text += &tournament(record);
     }
+    let networks: Vec<String> = array(&config["networks"]).filter_map(training).collect();
+    if !networks.is_empty() {
+        text += &format!("\nSteps of training in all: {}.\n", networks.join(", "));
+    }
     for setting in record.settings() {
         let (experiment, data) = (&record.experiment, record.data());
         text += &format!("\n### {experiment}, {data}: {}\n\n", of(&setting["name"]));
@@ -118,6 +122,14 @@ fn table(rows: &[&Value]) -> String {
         cells
     };
     lines(&headings, rows.iter().map(row))
+}
+
+/// How long a network was trained, its starts included.
+fn training(network: &Value) -> Option<String> {
+    let legs = network["training"].as_array()?;
+    let steps: u64 = legs.iter().filter_map(|leg| leg["steps"].as_u64()).sum();
+    let batch = legs.first()?["batch"].as_u64()?;
+    Some(format!("`{}` {steps} of {batch} images", network["name"].as_str()?))
 }
 
 /// The first ten digits of a revision, and whether the program differed from it.

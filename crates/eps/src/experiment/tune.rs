@@ -120,7 +120,8 @@ impl Arguments {
             Some(path) => NetworkFile::at(path, PRIOR)?,
             None => NetworkFile::find_prior(&folder)?,
         };
-        let prior = file.load((NetworkUse::Prior, &[]), set.shape(), device, precision)?;
+        let prior =
+            file.load((NetworkUse::Prior, &[]), (&self.dataset, set.shape()), device, precision)?;
         println!("network: {}", file.origin);
         let (image_count, samples, calls) = self.sizes();
         let images = test_images(image_count, set.len())?;

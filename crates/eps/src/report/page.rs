@@ -558,10 +558,11 @@ fn record(results: &Results) -> Result<String> {
         .iter()
         .map(|network| {
             format!(
-                "<tr><th scope=\"row\">{}</th><td><code>{}</code></td><td>{}</td></tr>",
+                "<tr><th scope=\"row\">{}</th><td><code>{}</code></td><td>{}</td><td>{}</td></tr>",
                 escape(&network.name),
                 network.sha256,
-                escape(&network.origin)
+                escape(&network.origin),
+                escape(&network.legs())
             )
         })
         .collect();
@@ -569,7 +570,7 @@ fn record(results: &Results) -> Result<String> {
         "<h2 id=\"record\">Record</h2>\
          {facts}<h3>Networks</h3><figure><div class=\"scroll\"><table class=\"data\"><thead><tr>\
          <th scope=\"col\">network</th><th scope=\"col\">SHA-256 of its file</th>\
-         <th scope=\"col\">origin</th></tr></thead><tbody>{networks}</tbody></table></div></figure><h3>Resolved configuration</h3><details><summary>\
+         <th scope=\"col\">origin</th><th scope=\"col\">training</th></tr></thead><tbody>{networks}</tbody></table></div></figure><h3>Resolved configuration</h3><details><summary>\
          As it is in <code>config.json</code></summary><pre>{}</pre></details>\n",
         escape(&serde_json::to_string_pretty(config)?)
     ))
