@@ -2,7 +2,8 @@
 //!
 //! The form here is the one of arXiv 2606.17048. DDNM+ as published (its SVD form with η = 0.85, 100
 //! steps and no time travel) is, in EDM's variable, the step of [DDRM](super::ddrm) at η_b = 1: λ_i,
-//! d1 and d2 of its Appendix I are that method's three cases.
+//! d1 and d2 of its Appendix I are that method's three cases. Both walk EDM's levels in place of those of the
+//! published VP grid.
 
 use eps_math::{Level, Real};
 use eps_model::Measurement;
@@ -31,8 +32,8 @@ impl Ddnm {
     /// ε > 0:    D̂ = D + Aᵀ(AAᵀ + σ_y²/σ² + ε)⁻¹ (y − A D)
     /// ```
     ///
-    /// The second is the paper's "per-frequency Wiener" as it is read here: at λ = 1 it is the first,
-    /// and the noise that it lets through stays below σ/2 in every direction. A scalar trust in a
+    /// The second is the paper's "per-frequency Wiener" as it is read here: at λ = 1 and small ε it is the
+    /// first, with ε of 1 it is half of it and less where σ is small, a damped step; the noise that it lets through stays below σ/2 in every direction. A scalar trust in a
     /// regularised inverse would let through σ_y/(2√ε), 16 times σ_y, down to σ = σ_y.
     #[must_use]
     pub fn gain<T: Real>(&self, lambda: T, sigma_y: f64, sigma: f64) -> T {

@@ -1,4 +1,5 @@
-//! DDRM: denoising diffusion restoration models (Kawar, Elad, Ermon and Song 2022, Section 4).
+//! DDRM: denoising diffusion restoration models (Kawar, Elad, Ermon and Song 2022, Section 4), on EDM's
+//! levels in place of the published VP grid.
 
 use eps_math::Real;
 use eps_model::{Field, Measurement};

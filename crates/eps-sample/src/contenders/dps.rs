@@ -44,7 +44,7 @@ pub struct Dps {
 /// through the network. One prior call and one backward pass a step.
 ///
 /// Deviations from the published code: the norm is that of one image (there it is over the batch, so that
-/// the samples of a batch change each other's steps); no variance is learnt; [`Form::Euler`] has no clipping
+/// the samples of a batch change each other's steps); no variance is learnt; the levels are EDM's in place of the published VP grid; [`Form::Euler`] has no clipping
 /// and no VP root, as its step is EDM's own. As there, the residual of an inpainting measurement holds its
 /// noise on hidden pixels, which no step can lower: it shortens the steps, and ζ is tuned with it.
 ///

@@ -30,7 +30,8 @@ pub struct Mpgd {
 /// step of the published VP form carries; arXiv 2606.17048 calls its DDIM "VE" and does not say whether its
 /// MPGD keeps the root: here both forms do, and c is tuned.
 ///
-/// Deviations from the published code: the norm is that of one image, not of the batch; no autoencoder
+/// Deviations from the published code: the levels are EDM's in place of its VP grid; the norm is that of one
+/// image, not of the batch; no autoencoder
 /// projects D. As there, the residual of an inpainting measurement holds its noise on hidden pixels.
 ///
 /// # Errors

@@ -1,7 +1,8 @@
 //! ΠGDM: pseudoinverse-guided diffusion (Song, Vahdat, Mardani and Kautz 2023), as two samplers.
 //!
 //! Both model p(x₀ | x) as N(D, r² I) with r² = σ²/(1 + σ²), which is exact for data of unit variance,
-//! so that the likelihood of x is N(y; A D, r² AAᵀ + σ_y² I).
+//! so that the likelihood of x is N(y; A D, r² AAᵀ + σ_y² I). Both walk EDM's levels in place of those of the
+//! published VP grid.
 
 use eps_math::{Level, Real};
 use eps_model::{Denoiser, Measurement};
