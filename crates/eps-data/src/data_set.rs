@@ -12,6 +12,7 @@
 //! split holds an image of another's file, it is not read. A split without images has no group.
 
 use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
 use std::path::Path;
 
 use eps_math::Shape;
@@ -56,7 +57,8 @@ pub struct DataSetWriter {
 #[derive(Debug)]
 struct Filling {
     group: Group,
-    dataset: Dataset,
+    /// Closed with the file.
+    dataset: ManuallyDrop<Dataset>,
     /// Of the pixels so far.
     digest: Sha256,
     /// One an image, or none at all.

@@ -68,6 +68,10 @@ pub enum DataError {
         column: usize,
     },
 
+    /// A picture of a source cannot be taken: it is damaged, of another kind, or transparent.
+    #[error("{0}")]
+    Picture(Box<DataError>),
+
     /// A file is not the one whose digest is known.
     #[error("{}: its SHA-256 is {found}, not {expected}; {remedy}", path.display())]
     Digest {
@@ -155,7 +159,10 @@ fn io_remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => "check the path and that its directory exists",
         io::ErrorKind::PermissionDenied => "check its permissions",
-        io::ErrorKind::StorageFull => "free some disk space",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some disk space",
+        io::ErrorKind::FileTooLarge => {
+            "write to a disk that holds larger files, or raise the limit (`ulimit -f`)"
+        }
         io::ErrorKind::IsADirectory => "name a file, not a directory",
         _ => "check the path, the permissions and the free disk space",
     }

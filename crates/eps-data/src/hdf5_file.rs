@@ -7,8 +7,11 @@
 //! variable length, which are read too, lie in a heap without checksums, and the HDF5 library may
 //! never return from a damaged one.
 
+use std::io;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
+use hdf5::plist::file_access::{FileCloseDegree, LibraryVersion};
 use hdf5::types::{FixedUnicode, TypeDescriptor, VarLenUnicode};
 use hdf5::{Attribute, Dataset, File, Group, H5Type};
 use ndarray::{Array4, ArrayView4};
@@ -53,19 +56,49 @@ pub fn read_hdf5_array(path: &Path, name: &str) -> Result<Array, DataError> {
 #[derive(Debug)]
 pub(crate) struct Output {
     // The file is closed before the temporary file goes.
-    file: File,
+    file: OpenFile,
     part: PartFile,
+}
+
+/// A file whose content may not reach the disk.
+///
+/// HDF5 keeps chunks and metadata in memory until an object is closed. Where it cannot write them then, it
+/// frees the object, leaves it in its list, and ends the program when it comes back to it. So nothing is
+/// closed before it is flushed, and what cannot be flushed stays open until the program ends.
+#[derive(Debug)]
+struct OpenFile(Option<File>);
+
+impl OpenFile {
+    fn get(&self) -> &File {
+        self.0.as_ref().expect("a file that is not closed")
+    }
+
+    /// Closes the file with all that is open in it.
+    fn close(&mut self) -> hdf5::Result<()> {
+        let Some(file) = self.0.take().map(ManuallyDrop::new) else { return Ok(()) };
+        file.flush()?;
+        ManuallyDrop::into_inner(file).close()
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        // The file is not wanted any more.
+        let _ = self.close();
+    }
 }
 
 impl Output {
     pub(crate) fn create(target: &Path, format: &str, version: u64) -> Result<Self, DataError> {
         let part = PartFile::create(target)?;
-        let version_10 = hdf5::plist::file_access::LibraryVersion::V110;
+        let version_10 = LibraryVersion::V110;
         let file = hdf5::FileBuilder::new()
-            .with_fapl(|p| p.libver_bounds(version_10, version_10))
+            .with_fapl(|p| {
+                p.libver_bounds(version_10, version_10).fclose_degree(FileCloseDegree::Strong)
+            })
             .create(part.path())
             .map_err(|error| write_error(target, "create the file", error))?;
-        let output = Output { file, part };
+        let output = Output { file: OpenFile(Some(file)), part };
         let root = output.root()?;
         output.put_text(&root, "format", format)?;
         output.put_number(&root, "format_version", version)?;
@@ -74,12 +107,13 @@ impl Output {
     }
 
     pub(crate) fn root(&self) -> Result<Group, DataError> {
-        self.file.group("/").map_err(self.failed("open the root group"))
+        self.file.get().group("/").map_err(self.failed("open the root group"))
     }
 
     /// A new group, with the groups above it.
     pub(crate) fn group(&self, name: &str) -> Result<Group, DataError> {
         self.file
+            .get()
             .create_group(name)
             .map_err(self.failed(format!("create the group {name:?} (is it there already?)")))
     }
@@ -160,9 +194,7 @@ impl Output {
         assert_eq!(checked_product(dims), Some(values.len()), "{name} with dimensions {dims:?}");
         let mut chunk = dims.to_vec();
         chunk[0] = 1;
-        self.create_array::<T>(at, name, dims, &chunk)?
-            .write_raw(values)
-            .map_err(self.failed(format!("write the dataset {name:?}")))
+        self.fill(self.create_array::<T>(at, name, dims, &chunk)?, name, values)
     }
 
     /// Writes a long array of one dimension, many values a chunk.
@@ -173,18 +205,33 @@ impl Output {
         values: &[T],
     ) -> Result<(), DataError> {
         let chunk = values.len().clamp(1, LIST_CHUNK);
-        self.create_array::<T>(at, name, &[values.len()], &[chunk])?
+        self.fill(self.create_array::<T>(at, name, &[values.len()], &[chunk])?, name, values)
+    }
+
+    /// Writes all values of a dataset and closes it.
+    fn fill<T: H5Type>(
+        &self,
+        dataset: ManuallyDrop<Dataset>,
+        name: &str,
+        values: &[T],
+    ) -> Result<(), DataError> {
+        dataset
             .write_raw(values)
-            .map_err(self.failed(format!("write the dataset {name:?}")))
+            .and_then(|()| self.file.get().flush())
+            .map_err(self.failed(format!("write the dataset {name:?}")))?;
+        drop(ManuallyDrop::into_inner(dataset));
+        Ok(())
     }
 
     /// Creates the array of images `[N, C, H, W]` in bytes, to be filled by [`Output::put_images`].
+    ///
+    /// It is closed with the file.
     pub(crate) fn create_images(
         &self,
         at: &Group,
         name: &str,
         dims: [usize; 4],
-    ) -> Result<Dataset, DataError> {
+    ) -> Result<ManuallyDrop<Dataset>, DataError> {
         let [_, channels, height, width] = dims;
         self.create_array::<u8>(at, name, &dims, &[1, channels, height, width])
     }
@@ -210,7 +257,7 @@ impl Output {
         name: &str,
         dims: &[usize],
         chunk: &[usize],
-    ) -> Result<Dataset, DataError> {
+    ) -> Result<ManuallyDrop<Dataset>, DataError> {
         at.new_dataset::<T>()
             .chunk(chunk.to_vec())
             .shuffle()
@@ -218,12 +265,13 @@ impl Output {
             .fletcher32()
             .shape(dims)
             .create(name)
+            .map(ManuallyDrop::new)
             .map_err(self.failed(format!("create the dataset {name:?}")))
     }
 
     /// Closes the file and gives it its name.
     pub(crate) fn finish(self) -> Result<(), DataError> {
-        let Output { file, part } = self;
+        let Output { mut file, part } = self;
         file.close().map_err(|error| write_error(part.target(), "close the file", error))?;
         part.finish()
     }
@@ -239,12 +287,25 @@ fn fixed<const N: usize>(attribute: &Attribute) -> hdf5::Result<Vec<u8>> {
 }
 
 fn write_error(target: &Path, action: impl Into<String>, error: hdf5::Error) -> DataError {
-    DataError::Hdf5 {
-        path: target.to_owned(),
-        action: action.into(),
-        error,
-        remedy: "check the free disk space and the permissions",
+    match system_error(&error) {
+        Some(error) => DataError::io(target, "write")(error),
+        None => DataError::Hdf5 {
+            path: target.to_owned(),
+            action: action.into(),
+            error,
+            remedy: "check the free disk space and the permissions",
+        },
     }
+}
+
+/// What the system answered, which HDF5 tells in the text of its innermost error alone.
+fn system_error(error: &hdf5::Error) -> Option<io::Error> {
+    let stack = error.stack()?;
+    let number = |text: &str| {
+        let (_, rest) = text.split_once("errno = ")?;
+        rest.split(',').next()?.trim().parse().ok()
+    };
+    stack.iter().rev().find_map(|frame| number(frame.desc())).map(io::Error::from_raw_os_error)
 }
 
 /// An HDF5 file that is being read.

@@ -7,16 +7,13 @@
 //! Only the type 0x08 (unsigned byte), the one of images and labels, is read.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use flate2::Compression;
 use flate2::read::MultiGzDecoder;
-use flate2::write::GzEncoder;
 
 use crate::DataError;
 use crate::array::checked_product;
-use crate::atomic::write_atomically;
 
 const UNSIGNED_BYTE: u8 = 0x08;
 const FETCH_AGAIN: &str = "the file is damaged or of another format: fetch it again";
@@ -46,46 +43,6 @@ pub fn read_idx(path: &Path) -> Result<IdxArray, DataError> {
     } else {
         parse(path, whole)
     }
-}
-
-/// Writes an IDX file of unsigned bytes, gzip where the name ends in `.gz`.
-///
-/// # Errors
-///
-/// [`DataError::Io`] where the file cannot be written, [`DataError::Invalid`] where the
-/// dimensions do not fit the format (at most 255 of at most 2³² − 1) or the data.
-pub fn write_idx(path: &Path, array: &IdxArray) -> Result<(), DataError> {
-    let dims: Option<Vec<u32>> = array.dims.iter().map(|&d| d.try_into().ok()).collect();
-    let (Some(dims), Ok(rank)) = (dims, u8::try_from(array.dims.len())) else {
-        return Err(DataError::invalid(
-            "the shape of the IDX array",
-            format!("{:?}", array.dims),
-            "IDX holds at most 255 dimensions of at most 4294967295",
-        ));
-    };
-    if checked_product(&array.dims) != Some(array.data.len()) {
-        return Err(DataError::invalid(
-            "the number of IDX values",
-            array.data.len(),
-            format!("it must be the product of the dimensions {:?}", array.dims),
-        ));
-    }
-    let write = |writer: &mut dyn Write| -> io::Result<()> {
-        writer.write_all(&[0, 0, UNSIGNED_BYTE, rank])?;
-        for dim in &dims {
-            writer.write_all(&dim.to_be_bytes())?;
-        }
-        writer.write_all(&array.data)
-    };
-    write_atomically(path, |file| {
-        if path.extension().is_some_and(|extension| extension == "gz") {
-            let mut encoder = GzEncoder::new(file, Compression::best());
-            write(&mut encoder)?;
-            encoder.finish().map(drop)
-        } else {
-            write(file)
-        }
-    })
 }
 
 fn parse(path: &Path, mut reader: impl Read) -> Result<IdxArray, DataError> {

@@ -162,17 +162,8 @@ impl ImageSet {
     /// # Panics
     ///
     /// Where `index ≥ len()`.
-    pub fn to_unit_range(&self, index: usize) -> Vec<f64> {
+    pub fn to_signed(&self, index: usize) -> Vec<f64> {
         self.image(index).iter().map(|&v| value_of_byte(v)).collect()
-    }
-
-    /// [`ImageSet::to_unit_range`] rounded to f32.
-    ///
-    /// # Panics
-    ///
-    /// Where `index ≥ len()`.
-    pub fn to_unit_range_f32(&self, index: usize) -> Vec<f32> {
-        self.image(index).iter().map(|&v| value_of_byte(v) as f32).collect()
     }
 
     /// Mean and standard deviation of all values, on the scale [-1, 1].

@@ -3,27 +3,30 @@
 //! Every picture becomes one image: the largest square in its middle, resized by Lanczos' filter as EDM's
 //! `dataset_tool.py --transform=center-crop` does. Images are made in blocks, each a file in the folder
 //! `OUT.h5.part`, so that an import that was killed goes on where it was; in the end the blocks become one
-//! file.
+//! file. It goes on with the same settings and pictures alone: a block says of each picture how large and how
+//! old its file was, or its checksum in an archive.
 //!
 //! The test split may have a source of its own. The same file under several names, by its SHA-256, is in one
 //! split alone: what is a test picture is left out of validation and training, and what is a validation
 //! picture out of training.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use eps_math::Shape;
 use eps_math::rng::Stream;
 use rayon::prelude::*;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::atomic::write_atomically;
 use crate::data_set::{DataSetWriter, Source};
 use crate::digest::sha256;
-use crate::picture_source::{LABELS_FILE, Labels, PictureSource};
+use crate::picture_source::{LABELS_FILE, Labels, PictureSource, Stamp};
 use crate::resize::lanczos;
 use crate::{DataError, Provenance, Raster, Shares, Split};
 
@@ -33,8 +36,13 @@ const BLOCK: usize = 256;
 /// The file of a started import's configuration.
 const STARTED: &str = "import.json";
 
+/// The file of the pictures' names and classes, a line each.
+const LISTING: &str = "pictures.txt";
+
 /// The file of the digests of the pictures that no network is trained on.
-const DIGESTS: &str = "held-out.sha256.json";
+const HELD_OUT: &str = "held-out.json";
+
+const START_ANEW: &str = "the file is damaged: remove it, and the import makes it again";
 
 /// How pictures become images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -94,14 +102,36 @@ pub struct Import {
     test: Option<PictureSource>,
     output: PathBuf,
     record: Record,
+    /// The pictures' names and classes, a line each.
+    listing: String,
     /// One more than the largest class of all pictures, within the limit or not.
     class_count: usize,
     /// By split, shuffled inside it.
     entries: Vec<Entry>,
 }
 
-/// Why a picture is left out.
+/// What became of a picture.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Taken {
+    /// None where it cannot be read.
+    stamp: Option<Stamp>,
+    /// Of its file; none where it cannot be read.
+    sha256: Option<String>,
+    left_out: Option<LeftOut>,
+}
+
+/// The digest of a picture that no network is trained on.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeldOut {
+    /// None where it cannot be read.
+    stamp: Option<Stamp>,
+    sha256: Option<String>,
+}
+
+/// Why a picture is left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum LeftOut {
     /// It is damaged or transparent, as the text says.
@@ -177,7 +207,8 @@ impl Import {
         };
         let mut entries: Vec<Entry> = places.iter().map(entry).collect();
         let line = |entry: &Entry| format!("{}\t{:?}\n", entry.name, entry.class);
-        let listing_sha256 = sha256(entries.iter().map(line).collect::<String>().as_bytes());
+        let listing: String = entries.iter().map(line).collect();
+        let listing_sha256 = sha256(listing.as_bytes());
         let test_source = test.as_ref().map(|test| TestSource {
             name: test.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
             pictures: test.names().len(),
@@ -197,7 +228,8 @@ impl Import {
         }
         let classes = labels.and_then(|labels| labels.classes);
         let record = Record { import: config, listing_sha256, classes, test_source };
-        Ok(Import { source, test, output: output.to_owned(), record, class_count, entries })
+        let output = output.to_owned();
+        Ok(Import { source, test, output, record, listing, class_count, entries })
     }
 
     /// The number of pictures.
@@ -236,10 +268,12 @@ impl Import {
     ///
     /// # Errors
     ///
-    /// [`DataError::Malformed`] or [`DataError::Transparent`] for the first picture that cannot be taken,
-    /// unless `skip_bad`; [`DataError::Io`] where a picture cannot be read, be it damaged or not;
-    /// [`DataError::Malformed`] where another import was started; [`DataError::Invalid`] where no picture
-    /// is left, or none but test pictures that have a source of their own; those of writing. What was done stays for the next call.
+    /// [`DataError::Picture`] for the first picture that cannot be taken, unless `skip_bad`;
+    /// [`DataError::Io`] where a picture cannot be read, be it damaged or not; [`DataError::Malformed`] where
+    /// an import of other pictures or with other settings was started, a picture was changed after it was
+    /// imported, or the folder `OUT.h5.part` is somebody else's; [`DataError::Invalid`] where no picture is
+    /// left, or none but test pictures that have a source of their own; those of writing. What was done stays
+    /// for the next call.
     pub fn run(
         mut self,
         skip_bad: bool,
@@ -252,16 +286,16 @@ impl Import {
         for block in 0..self.entries.len().div_ceil(BLOCK) {
             let entries = block * BLOCK..((block + 1) * BLOCK).min(self.entries.len());
             let count = entries.len();
-            if pixels_file(&folder, block).is_file() {
+            if self.is_done(&folder, block, &held_out)? {
                 report.resumed += count;
             } else {
-                let images = self.images(entries, skip_bad, &held_out)?;
-                self.write_block(&folder, block, &images)?;
+                let (taken, images) = self.images(entries, skip_bad, &held_out)?;
+                write_block(&folder, block, &taken, &images)?;
             }
             progress(count);
         }
         report.skipped = self.assemble(&folder, skip_bad, provenance)?;
-        fs::remove_dir_all(&folder).map_err(DataError::io(&folder, "remove"))?;
+        remove(&folder)?;
         Ok(report)
     }
 
@@ -275,50 +309,160 @@ impl Import {
         let mut name = OsString::from(&self.output);
         name.push(".part");
         let folder = PathBuf::from(name);
-        let path = folder.join(STARTED);
-        if let Ok(text) = fs::read(&path) {
-            return match serde_json::from_slice::<Record>(&text) {
-                Ok(started) if started == self.record => Ok(folder),
-                _ => Err(DataError::malformed(
-                    &path,
-                    "another import was started there, of other pictures or with other settings",
-                    "finish that one, or remove the folder to start anew",
-                )),
-            };
+        if folder.symlink_metadata().is_err() {
+            fs::create_dir(&folder).map_err(DataError::io(&folder, "create"))?;
         }
-        fs::create_dir_all(&folder).map_err(DataError::io(&folder, "create"))?;
-        let text = serde_json::to_vec_pretty(&self.record).expect("a record is JSON");
-        write_atomically(&path, |file| file.write_all(&text))?;
+        let names = names(&folder)?;
+        if names.iter().any(|name| name == STARTED) {
+            self.check_started(&folder)?;
+        } else if let Some(name) = names.iter().find(|name| !is_temporary(name)) {
+            return Err(DataError::malformed(
+                &folder,
+                format!(
+                    "the import needs this folder, which holds {name:?} and no {STARTED} of an import"
+                ),
+                "move it away, or name another file to write",
+            ));
+        } else {
+            write_json(&folder.join(STARTED), &self.record)?;
+        }
+        let listing = folder.join(LISTING);
+        if !listing.is_file() {
+            write_atomically(&listing, |file| file.write_all(self.listing.as_bytes()))?;
+        }
         Ok(folder)
+    }
+
+    /// Fails unless the import that was started in a folder is this one.
+    fn check_started(&self, folder: &Path) -> Result<(), DataError> {
+        let path = folder.join(STARTED);
+        let started: Record =
+            read_json(&path, "move the folder away, or name another file to write")?;
+        let settings = |record: &Record| {
+            let test_pictures = record.test_source.as_ref().map(|test| &test.name);
+            let mut settings = serde_json::to_value(&record.import).expect("settings are JSON");
+            settings["test_pictures"] =
+                serde_json::to_value(test_pictures).expect("a name is JSON");
+            settings
+        };
+        if let Some((name, there, here)) = difference(&settings(&started), &settings(&self.record))
+        {
+            return Err(DataError::malformed(
+                folder,
+                format!(
+                    "another import was started there: its setting {name:?} is {there}, here {here}"
+                ),
+                "finish that one with its settings, or remove the folder to start anew",
+            ));
+        }
+        if started == self.record {
+            return Ok(());
+        }
+        let there = fs::read_to_string(folder.join(LISTING)).unwrap_or_default();
+        let (there, here): (BTreeSet<&str>, BTreeSet<&str>) =
+            (there.lines().collect(), self.listing.lines().collect());
+        let shown = |line: &str| {
+            let (name, class) = line.split_once("\tSome(").unwrap_or((line, ""));
+            let class = class.strip_suffix(')').map(|class| format!(" of class {class}"));
+            format!("{:?}{}", name.trim_end_matches("\tNone"), class.unwrap_or_default())
+        };
+        let problem = match (there.difference(&here).next(), here.difference(&there).next()) {
+            (Some(gone), _) => format!("{} was there then, and is not now", shown(gone)),
+            (None, Some(new)) if !there.is_empty() => format!("{} was not there then", shown(new)),
+            _ => "their names or classes have changed since".to_owned(),
+        };
+        Err(DataError::malformed(
+            folder,
+            format!("an import of other pictures was started there: {problem}"),
+            "give the same pictures as then, or remove the folder to start anew",
+        ))
+    }
+
+    /// Whether a block was made by an earlier call, of the pictures that are there now.
+    fn is_done(
+        &mut self,
+        folder: &Path,
+        block: usize,
+        held_out: &BTreeMap<String, Split>,
+    ) -> Result<bool, DataError> {
+        let (pixels, taken) = (pixels_file(folder, block), taken_file(folder, block));
+        if !(pixels.is_file() && taken.is_file()) {
+            return Ok(false);
+        }
+        let taken: Vec<Taken> = read_json(&taken, START_ANEW)?;
+        for (at, taken) in (block * BLOCK..).zip(&taken) {
+            let now = self.stamp(at);
+            if now != taken.stamp {
+                let shown = |stamp: Option<Stamp>| {
+                    stamp.map_or_else(|| "unreadable".to_owned(), |stamp| stamp.to_string())
+                };
+                let Entry { name, .. } = &self.entries[at];
+                return Err(DataError::malformed(
+                    &self.source_of(&self.entries[at]).path_of(name),
+                    format!(
+                        "the picture was changed after it was imported into {} ({}; now {})",
+                        folder.display(),
+                        shown(taken.stamp),
+                        shown(now)
+                    ),
+                    "put the former picture back, or remove that folder to start anew",
+                ));
+            }
+        }
+        // A picture that was held out may have been changed before its own block was made.
+        let is_as_now = |(entry, taken): (&Entry, &Taken)| {
+            let now = is_in(held_out, taken.sha256.as_deref(), entry.split);
+            let is_in = |left_out: &&LeftOut| matches!(left_out, LeftOut::IsIn(_));
+            taken.left_out.as_ref().filter(is_in) == now.as_ref()
+        };
+        if self.entries[block * BLOCK..].iter().zip(&taken).all(is_as_now) {
+            return Ok(true);
+        }
+        fs::remove_file(&pixels).map_err(DataError::io(&pixels, "remove"))?;
+        Ok(false)
     }
 
     /// The digests of validation and test pictures, each with the split that the picture belongs to.
     fn held_out(&mut self, folder: &Path) -> Result<BTreeMap<String, Split>, DataError> {
-        let path = folder.join(DIGESTS);
-        if let Ok(text) = fs::read(&path) {
-            return serde_json::from_slice(&text)
-                .map_err(|e| DataError::malformed(&path, e.to_string(), "remove it"));
-        }
+        let path = folder.join(HELD_OUT);
+        let former: Vec<HeldOut> =
+            if path.is_file() { read_json(&path, START_ANEW)? } else { Vec::new() };
+        let mut former = former.into_iter();
+        let mut found = Vec::new();
         let mut digests = BTreeMap::new();
         for at in 0..self.entries.len() {
             let split = self.entries[at].split;
             if split == Split::Train {
                 continue;
             }
-            match self.read(at) {
+            let stamp = self.stamp(at);
+            let picture = match former.next() {
+                Some(known) if known.stamp == stamp => known,
+                _ => match self.read(at) {
+                    Ok(content) => HeldOut { stamp, sha256: Some(sha256(&content)) },
+                    // Whether it may be left out is decided where its image is made.
+                    Err(DataError::Malformed { .. }) => HeldOut { stamp, sha256: None },
+                    Err(error) => return Err(error),
+                },
+            };
+            if let Some(digest) = &picture.sha256 {
                 // The later split takes it.
-                Ok(content) => {
-                    let taken = digests.entry(sha256(&content)).or_insert(split);
-                    *taken = split.max(*taken);
-                }
-                // Whether it may be left out is decided where its image is made.
-                Err(DataError::Malformed { .. }) => {}
-                Err(error) => return Err(error),
+                let taken = digests.entry(digest.clone()).or_insert(split);
+                *taken = split.max(*taken);
             }
+            found.push(picture);
         }
-        let text = serde_json::to_vec(&digests).expect("digests are JSON");
-        write_atomically(&path, |file| file.write_all(&text))?;
+        write_json(&path, &found)?;
         Ok(digests)
+    }
+
+    /// The stamp of an entry's file; none where it cannot be read.
+    fn stamp(&mut self, at: usize) -> Option<Stamp> {
+        let Entry { split, name, .. } = &self.entries[at];
+        match &mut self.test {
+            Some(test) if *split == Split::Test => test.stamp(name).ok(),
+            _ => self.source.stamp(name).ok(),
+        }
     }
 
     /// Reads the file of an entry.
@@ -338,61 +482,53 @@ impl Import {
         }
     }
 
-    /// The images of some pictures, or why there is none.
+    /// What becomes of some pictures, and the images of those that are taken.
     fn images(
         &mut self,
         entries: std::ops::Range<usize>,
         skip_bad: bool,
         held_out: &BTreeMap<String, Split>,
-    ) -> Result<Vec<Result<Vec<u8>, LeftOut>>, DataError> {
+    ) -> Result<(Vec<Taken>, Vec<Vec<u8>>), DataError> {
         let ImportConfig { size, grey, .. } = self.record.import;
-        let contents: Vec<(Split, PathBuf, Result<Vec<u8>, DataError>)> = entries
+        type Image = (Taken, Option<Vec<u8>>);
+        type Read = (Split, PathBuf, Option<Stamp>, Result<Vec<u8>, DataError>);
+        let contents: Vec<Read> = entries
             .map(|at| {
                 let Entry { split, ref name, .. } = self.entries[at];
-                (split, self.source_of(&self.entries[at]).path_of(name), self.read(at))
+                let path = self.source_of(&self.entries[at]).path_of(name);
+                // The stamp first: a file that is replaced in between is found out.
+                (split, path, self.stamp(at), self.read(at))
             })
             .collect();
-        let image = |(split, path, content): (Split, PathBuf, Result<Vec<u8>, DataError>)| {
-            let content = content?;
-            let digest = sha256(&content);
-            if let Some(&other) = held_out.get(&digest).filter(|other| **other != split) {
-                return Ok(Err(LeftOut::IsIn(other)));
-            }
-            let square = Raster::decode(&path, &content)?.centre_square();
+        let image = |path: &Path, content: &[u8]| {
+            let square = Raster::decode(path, content)?.centre_square();
             let square = if grey { square.to_grey() } else { square.to_colour() };
-            Ok(Ok(lanczos(&square, size, size).planes()))
+            Ok(lanczos(&square, size, size).planes())
         };
-        let images: Vec<Result<Result<Vec<u8>, LeftOut>, DataError>> =
-            contents.into_par_iter().map(image).collect();
-        let keep = |image: Result<Result<Vec<u8>, LeftOut>, DataError>| match image {
-            // What the system failed to read may be there the next time.
-            Err(error @ (DataError::Malformed { .. } | DataError::Transparent { .. }))
-                if skip_bad =>
-            {
-                Ok(Err(LeftOut::Bad(error.to_string())))
+        let take = |(split, path, stamp, content): Read| {
+            let sha256 = content.as_ref().ok().map(|content| sha256(content));
+            let left_out = is_in(held_out, sha256.as_deref(), split);
+            if left_out.is_some() {
+                return Ok((Taken { stamp, sha256, left_out }, None));
             }
-            image => image,
+            match content.and_then(|content| image(&path, &content)) {
+                Ok(image) => Ok((Taken { stamp, sha256, left_out: None }, Some(image))),
+                // What the system failed to read may be there the next time.
+                Err(error @ (DataError::Malformed { .. } | DataError::Transparent { .. })) => {
+                    if !skip_bad {
+                        return Err(DataError::Picture(Box::new(error)));
+                    }
+                    let left_out = Some(LeftOut::Bad(error.to_string()));
+                    Ok((Taken { stamp, sha256, left_out }, None))
+                }
+                Err(error) => Err(error),
+            }
         };
-        images.into_iter().map(keep).collect()
-    }
-
-    fn write_block(
-        &self,
-        folder: &Path,
-        block: usize,
-        images: &[Result<Vec<u8>, LeftOut>],
-    ) -> Result<(), DataError> {
-        // By the number of the picture: two sources may have a name in common.
-        let left_out: BTreeMap<usize, &LeftOut> = (block * BLOCK..)
-            .zip(images)
-            .filter_map(|(index, image)| Some((index, image.as_ref().err()?)))
-            .collect();
-        let text = serde_json::to_vec(&left_out).expect("numbers and reasons are JSON");
-        write_atomically(&left_out_file(folder, block), |file| file.write_all(&text))?;
-        // The last of both: where it is, the block is done.
-        write_atomically(&pixels_file(folder, block), |file| {
-            images.iter().flatten().try_for_each(|pixels| file.write_all(pixels))
-        })
+        // All of them, so that the first picture that fails is always the same.
+        let all: Vec<Result<Image, DataError>> = contents.into_par_iter().map(take).collect();
+        let all: Vec<Image> = all.into_iter().collect::<Result<_, _>>()?;
+        let (taken, images): (Vec<Taken>, Vec<Option<Vec<u8>>>) = all.into_iter().unzip();
+        Ok((taken, images.into_iter().flatten().collect()))
     }
 
     /// Writes the blocks as one file; returns the pictures that were left out.
@@ -402,15 +538,12 @@ impl Import {
         skip_bad: bool,
         provenance: Provenance,
     ) -> Result<Vec<(String, String)>, DataError> {
-        const START_ANEW: &str = "the file is damaged: remove it, and the import makes it again";
         let blocks = self.entries.len().div_ceil(BLOCK);
         let mut left_out: BTreeMap<usize, LeftOut> = BTreeMap::new();
         for block in 0..blocks {
-            let path = left_out_file(folder, block);
-            let text = fs::read(&path).map_err(DataError::io(&path, "read"))?;
-            let of_block: BTreeMap<usize, LeftOut> = serde_json::from_slice(&text)
-                .map_err(|e| DataError::malformed(&path, e.to_string(), START_ANEW))?;
-            left_out.extend(of_block);
+            let taken: Vec<Taken> = read_json(&taken_file(folder, block), START_ANEW)?;
+            let of_block = (block * BLOCK..).zip(taken);
+            left_out.extend(of_block.filter_map(|(at, taken)| Some((at, taken.left_out?))));
         }
         for (&index, why) in &left_out {
             if let (false, LeftOut::Bad(reason)) = (skip_bad, why) {
@@ -532,6 +665,92 @@ fn pixels_file(folder: &Path, block: usize) -> PathBuf {
     folder.join(format!("{block:06}.pixels"))
 }
 
-fn left_out_file(folder: &Path, block: usize) -> PathBuf {
-    folder.join(format!("{block:06}.left-out.json"))
+fn taken_file(folder: &Path, block: usize) -> PathBuf {
+    folder.join(format!("{block:06}.pictures.json"))
+}
+
+fn write_block(
+    folder: &Path,
+    block: usize,
+    taken: &[Taken],
+    images: &[Vec<u8>],
+) -> Result<(), DataError> {
+    write_json(&taken_file(folder, block), taken)?;
+    // The last of both: where it is, the block is done.
+    write_atomically(&pixels_file(folder, block), |file| {
+        images.iter().try_for_each(|pixels| file.write_all(pixels))
+    })
+}
+
+/// Why a picture of `split` is left out if a split further from the training holds the same file.
+fn is_in(
+    held_out: &BTreeMap<String, Split>,
+    sha256: Option<&str>,
+    split: Split,
+) -> Option<LeftOut> {
+    let other = *held_out.get(sha256?)?;
+    (other != split).then_some(LeftOut::IsIn(other))
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path, remedy: &'static str) -> Result<T, DataError> {
+    let text = fs::read(path).map_err(DataError::io(path, "read"))?;
+    serde_json::from_slice(&text).map_err(|e| DataError::malformed(path, e.to_string(), remedy))
+}
+
+fn write_json(path: &Path, value: &(impl Serialize + ?Sized)) -> Result<(), DataError> {
+    let text = serde_json::to_vec(value).expect("a record is JSON");
+    write_atomically(path, |file| file.write_all(&text))
+}
+
+/// The first setting that two configurations have not in common, with its value in both.
+fn difference(there: &Value, here: &Value) -> Option<(String, String, String)> {
+    let (Value::Object(a), Value::Object(b)) = (there, here) else {
+        let shown =
+            |value: &Value| if value.is_null() { "none".to_owned() } else { value.to_string() };
+        return (there != here).then(|| (String::new(), shown(there), shown(here)));
+    };
+    let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    names.into_iter().find_map(|name| {
+        let (below, there, here) = difference(&there[name], &here[name])?;
+        let name = if below.is_empty() { name.clone() } else { format!("{name}.{below}") };
+        Some((name, there, here))
+    })
+}
+
+/// The names of all that is in a folder.
+fn names(folder: &Path) -> Result<Vec<String>, DataError> {
+    let list = || fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect();
+    let names: io::Result<Vec<OsString>> = list();
+    let names = names.map_err(DataError::io(folder, "list"))?;
+    Ok(names.into_iter().map(|name| name.to_string_lossy().into_owned()).collect())
+}
+
+/// Whether a file in the folder of the blocks is one that an import writes there.
+fn is_own(name: &str) -> bool {
+    let of_block = |number: &str| number.len() >= 6 && number.bytes().all(|c| c.is_ascii_digit());
+    [STARTED, LISTING, HELD_OUT].contains(&name)
+        || name.strip_suffix(".pixels").is_some_and(of_block)
+        || name.strip_suffix(".pictures.json").is_some_and(of_block)
+        || is_temporary(name)
+}
+
+/// Whether a file is one that an import was writing when it was killed: `.NAME.RANDOM.part`.
+fn is_temporary(name: &str) -> bool {
+    let part = name.strip_prefix('.').and_then(|name| name.strip_suffix(".part"));
+    part.and_then(|name| name.rsplit_once('.')).is_some_and(|(name, _)| is_own(name))
+}
+
+/// Removes what an import has written in the folder of the blocks, and the folder where that was all.
+fn remove(folder: &Path) -> Result<(), DataError> {
+    let mut own: Vec<String> = names(folder)?.into_iter().filter(|name| is_own(name)).collect();
+    // The mark of an import goes last.
+    own.sort_by_key(|name| name == STARTED);
+    for name in own {
+        let path = folder.join(name);
+        fs::remove_file(&path).map_err(DataError::io(&path, "remove"))?;
+    }
+    match fs::remove_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        removed => removed.map_err(DataError::io(folder, "remove")),
+    }
 }

@@ -228,11 +228,6 @@ impl MeasurementSet {
         if self.operators.len() == 1 { &self.operators[0] } else { &self.operators[index] }
     }
 
-    /// The operators as they are written down: one for all measurements, or one for each.
-    pub fn operator_specs(&self) -> &[OperatorSpec] {
-        &self.specs
-    }
-
     /// σ_y, the standard deviation of the measurement noise.
     pub fn sigma_y(&self) -> f64 {
         self.sigma_y

@@ -72,8 +72,8 @@ pub struct TileReport {
 ///
 /// # Errors
 ///
-/// [`DataError::Missing`] where the folder holds no picture, [`DataError::Invalid`] where nothing is
-/// left of them or the configuration makes no sense, and those of decoding and writing.
+/// Those of [`picture_names`]; [`DataError::Invalid`] where nothing is left of the pictures or the
+/// configuration makes no sense, and those of decoding and writing.
 pub fn write_tiles(
     folder: &Path,
     output: &Path,

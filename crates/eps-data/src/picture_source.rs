@@ -1,11 +1,13 @@
 //! Where pictures are imported from: a folder, or a ZIP archive as EDM's `dataset_tool.py` writes it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
@@ -17,6 +19,9 @@ use crate::DataError;
 /// {"labels": [["00000/img00000000.png", 6], …]}
 /// ```
 pub const LABELS_FILE: &str = "dataset.json";
+
+/// The endings of pictures' names, small or capital.
+const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
 
 /// In bytes: a damaged or hostile archive must not fill the memory.
 const LARGEST: u64 = 1 << 30;
@@ -34,6 +39,32 @@ pub struct PictureSource {
 }
 
 type Zip = ZipArchive<BufReader<File>>;
+
+/// What changes where a file is replaced, known without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Stamp {
+    /// Of a file in a folder.
+    File {
+        bytes: u64,
+        /// When it was modified last, in nanoseconds since 1970.
+        modified: u64,
+    },
+    /// Of a file in an archive.
+    Packed { bytes: u64, crc32: u32 },
+}
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Stamp::File { bytes, modified } => {
+                let seconds = modified as f64 / 1e9;
+                write!(f, "{bytes} bytes, modified {seconds:.3} seconds after 1970")
+            }
+            Stamp::Packed { bytes, crc32 } => write!(f, "{bytes} bytes, CRC-32 {crc32:08x}"),
+        }
+    }
+}
 
 /// The classes of pictures.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,6 +162,27 @@ impl PictureSource {
         Ok(content)
     }
 
+    /// Size and age of a file, or size and checksum in an archive.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PictureSource::read`].
+    pub(crate) fn stamp(&mut self, name: &str) -> Result<Stamp, DataError> {
+        let path = self.path_of(name);
+        match &mut self.archive {
+            None => {
+                let about = fs::metadata(&path).map_err(DataError::io(&path, "read"))?;
+                let modified = about.modified().map_err(DataError::io(&path, "read"))?;
+                let age = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                Ok(Stamp::File { bytes: about.len(), modified: age.as_nanos() as u64 })
+            }
+            Some(zip) => {
+                let entry = zip.by_name(name).map_err(|e| not_unpacked(&path, e))?;
+                Ok(Stamp::Packed { bytes: entry.size(), crc32: entry.crc32() })
+            }
+        }
+    }
+
     /// The path of the folder or the archive.
     pub fn path(&self) -> &Path {
         &self.path
@@ -205,8 +257,8 @@ impl PictureSource {
 ///
 /// # Errors
 ///
-/// [`DataError::Io`] where a folder cannot be read, [`DataError::Malformed`] where a folder is a link,
-/// [`DataError::Invalid`] where a name is no UTF-8, [`DataError::Missing`] where there is no picture.
+/// [`DataError::Io`] where a folder cannot be read, [`DataError::Malformed`] where a folder is a link or no
+/// picture is found, [`DataError::Invalid`] where a name is no UTF-8.
 pub fn picture_names(folder: &Path) -> Result<Vec<String>, DataError> {
     let mut names = Vec::new();
     let mut rest = vec![PathBuf::new()];
@@ -249,8 +301,7 @@ pub fn picture_names(folder: &Path) -> Result<Vec<String>, DataError> {
 fn is_picture(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or("");
-    let known = ["png", "jpg", "jpeg", "webp"];
-    !hidden && known.iter().any(|known| known.eq_ignore_ascii_case(ending))
+    !hidden && ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
 }
 
 /// Names that a data set's list of files, a line each, cannot hold.
@@ -260,10 +311,14 @@ fn names_of_several_lines(names: &[String]) -> impl Iterator<Item = (String, &'s
 }
 
 fn no_pictures(path: &Path) -> DataError {
-    DataError::Missing {
-        path: path.join("*.png"),
-        remedy: "the source must hold PNG, JPEG or WebP pictures".to_owned(),
-    }
+    let endings = ENDINGS.map(|ending| format!(".{ending}")).join(", ");
+    let problem =
+        format!("no pictures were found there or in the folders below, by the endings {endings}");
+    DataError::malformed(
+        path,
+        problem,
+        "give a folder or a ZIP archive of PNG, JPEG or WebP pictures",
+    )
 }
 
 /// The names that several files of an archive have.

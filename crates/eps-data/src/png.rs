@@ -37,7 +37,8 @@ pub struct Picture {
 /// # Errors
 ///
 /// [`DataError::Io`] where the file cannot be opened, [`DataError::Malformed`] where it is no PNG,
-/// is damaged, has no pixels to give (animation frames apart), or is transparent somewhere.
+/// is damaged, or has no pixels to give (animation frames apart), [`DataError::Transparent`] where it
+/// is transparent somewhere.
 pub fn read_png(path: &Path) -> Result<Picture, DataError> {
     let file = File::open(path).map_err(DataError::io(path, "open"))?;
     let Decoded { width, height, channels, samples, largest } = decode(path, BufReader::new(file))?;
@@ -45,11 +46,8 @@ pub fn read_png(path: &Path) -> Result<Picture, DataError> {
     let colours = channels - usize::from(transparency);
     let opaque = |pixel: &[u16]| !transparency || pixel[colours] == largest;
     if let Some(pixel) = samples.chunks_exact(channels).position(|pixel| !opaque(pixel)) {
-        return Err(DataError::malformed(
-            path,
-            format!("the pixel in row {}, column {} is transparent", pixel / width, pixel % width),
-            "flatten the picture onto a background first",
-        ));
+        let (row, column) = (pixel / width, pixel % width);
+        return Err(DataError::Transparent { path: path.to_owned(), row, column });
     }
     let value = |v: u16| match u8::try_from(v) {
         Ok(byte) if largest == 255 => value_of_byte(byte),

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use eps_data::idx::{IdxArray, read_idx, write_idx};
+use eps_data::idx::{IdxArray, read_idx};
 use eps_data::npy::{NpyValues, read_npy, read_npz, write_npy};
 use eps_data::png::{Picture, encode_png, magnify, mosaic, read_mask, read_png, write_png};
 use eps_data::range::value_of_byte;
@@ -56,21 +56,34 @@ fn an_image_set_comes_back() {
     assert_eq!(ImageSet::read(&path).unwrap(), set);
     assert_eq!(set.len(), 3);
     assert_eq!(set.image(1), &set.pixels()[40..80]);
-    assert_eq!(set.to_unit_range(2)[0], f64::from(set.pixels()[80]) / 127.5 - 1.0);
-    assert_eq!(set.to_unit_range_f32(2)[0], set.to_unit_range(2)[0] as f32);
+    assert_eq!(set.to_signed(2)[0], f64::from(set.pixels()[80]) / 127.5 - 1.0);
 }
 
 // ------------------------------------------------------------------------------------------- IDX
 
+/// An IDX file, gzip or not.
+fn idx_file(array: &IdxArray, gzip: bool) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut file = vec![0, 0, 8, array.dims.len() as u8];
+    file.extend(array.dims.iter().flat_map(|&dim| (dim as u32).to_be_bytes()));
+    file.extend(&array.data);
+    if !gzip {
+        return file;
+    }
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(&file).unwrap();
+    encoder.finish().unwrap()
+}
+
 proptest! {
     #[test]
-    fn idx_comes_back(dims in prop::collection::vec(0_usize..5, 0..4), gzip: bool, seed: u8) {
+    fn idx_is_read(dims in prop::collection::vec(0_usize..5, 0..4), gzip: bool, seed: u8) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(if gzip { "a.gz" } else { "a.idx" });
         let n: usize = dims.iter().product();
         let data = (0..n).map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed)).collect();
         let array = IdxArray { dims, data };
-        write_idx(&path, &array).unwrap();
+        std::fs::write(&path, idx_file(&array, gzip)).unwrap();
         prop_assert_eq!(read_idx(&path).unwrap(), array);
     }
 
@@ -461,7 +474,6 @@ fn measurements_of_every_family_come_back_bit_for_bit() {
         assert_eq!(read.range(), range);
         assert_eq!(bits(read.y()), bits(set.y()));
         assert_eq!(bits(read.truth().unwrap()), bits(set.truth().unwrap()));
-        assert_eq!(read.operator_specs(), set.operator_specs());
         assert_eq!(read.sigma_y().to_bits(), 0.05_f64.to_bits());
         assert_eq!(read.seed(), Some(u64::MAX));
         assert_eq!(read.provenance(), set.provenance());
@@ -471,6 +483,7 @@ fn measurements_of_every_family_come_back_bit_for_bit() {
             let given = &operators[index % operators.len()].build(shape).unwrap();
             let x = &set.truth().unwrap()[..shape.len()];
             assert_eq!(bits(&read.operator(index).apply(x)), bits(&given.apply(x)));
+            assert_eq!(read.operator(index).spec(), set.operator(index).spec());
             assert_eq!(read.measurement(index).len(), range.len());
         }
     }

@@ -9,6 +9,13 @@ pub enum MathError {
     /// A shape with a zero side.
     #[error("image shape {0} has no pixels: every side must be at least 1")]
     EmptyShape(Shape),
+    /// A shape of more values than are taken.
+    #[error(
+        "image shape {0} has more than {max} values, the most that an image may have: check its sides, \
+         or cut the image into tiles",
+        max = Shape::MAX_LEN
+    )]
+    LargeShape(Shape),
     /// A buffer of the wrong length.
     #[error("{what} has {found} values where {expected} are needed")]
     Length {
@@ -43,7 +50,10 @@ pub enum MathError {
     #[error("the mask hides all {0} pixels: at least one must be observed")]
     EmptyMask(usize),
     /// A pooling factor that does not divide the image.
-    #[error("a pooling factor of {factor} does not divide an image of {height}×{width} pixels")]
+    #[error(
+        "a pooling factor of {factor} does not divide an image of {height}×{width} pixels: crop the \
+         image, or take a factor that divides both sides"
+    )]
     PoolingFactor {
         /// The factor.
         factor: usize,
@@ -55,7 +65,7 @@ pub enum MathError {
     /// A kernel larger than the image.
     #[error(
         "a kernel of {rows}×{columns} taps is larger than the image of {height}×{width} pixels: \
-         crop it"
+         crop it, or take fewer taps"
     )]
     KernelSize {
         /// Rows of the kernel.
@@ -66,6 +76,24 @@ pub enum MathError {
         height: usize,
         /// Width of the image.
         width: usize,
+    },
+    /// A matrix that measures nothing.
+    #[error("all entries of {0} are 0: give one that measures something")]
+    ZeroMatrix(&'static str),
+    /// A matrix too large to be decomposed.
+    #[error(
+        "{what} has {rows}×{columns} entries: at most {limit} rows and columns are decomposed; describe \
+         the operator as separable, a blur, a mask or a pooling, if it is one"
+    )]
+    LargeMatrix {
+        /// The matrix.
+        what: &'static str,
+        /// Its rows.
+        rows: usize,
+        /// Its columns.
+        columns: usize,
+        /// The most of either.
+        limit: usize,
     },
     /// A matrix that should be symmetric and is not.
     #[error(
@@ -89,7 +117,7 @@ pub enum MathError {
     )]
     NotPositiveDefinite(&'static str),
     /// An empty list.
-    #[error("{0} is empty: at least one is needed")]
+    #[error("{0} is empty: at least one entry is needed")]
     Empty(&'static str),
     /// A factorisation that did not converge.
     #[error("the {0} did not converge: look for entries of extreme size and rescale them")]

@@ -34,13 +34,22 @@ impl TryFrom<Sides> for Shape {
 }
 
 impl Shape {
-    /// A shape with no empty side.
+    /// The most values that an image may have, 2²⁸: 2 GiB in f64, 9000×9000 pixels of three channels.
+    pub const MAX_LEN: usize = 1 << 28;
+
+    /// A shape with no empty side, of at most [`Shape::MAX_LEN`] values.
     ///
     /// # Errors
-    /// [`MathError::EmptyShape`] if a side is zero.
+    /// [`MathError::EmptyShape`] if a side is zero, [`MathError::LargeShape`] if there are more values.
     pub fn new(channels: usize, height: usize, width: usize) -> Result<Self, MathError> {
         let shape = Self { channels, height, width };
-        if shape.len() == 0 { Err(MathError::EmptyShape(shape)) } else { Ok(shape) }
+        if [channels, height, width].contains(&0) {
+            return Err(MathError::EmptyShape(shape));
+        }
+        match height.checked_mul(width).and_then(|plane| plane.checked_mul(channels)) {
+            Some(length) if length <= Self::MAX_LEN => Ok(shape),
+            _ => Err(MathError::LargeShape(shape)),
+        }
     }
 
     /// Number of values, channels · height · width.

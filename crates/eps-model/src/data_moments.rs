@@ -30,6 +30,14 @@ pub struct DataMoments {
     pub spectrum: Vec<f64>,
 }
 
+/// 8-bit pixels as values in [-1, 1], in f64 on their device: v ↦ v/127.5 − 1.
+///
+/// # Shapes
+/// Any, which it keeps.
+pub fn values_of_bytes(pixels: &Tensor) -> Tensor {
+    pixels.to_kind(Kind::Double) / 127.5 - 1.0
+}
+
 impl DataMoments {
     /// The moments of images in bytes, v ↦ v/127.5 − 1.
     ///
@@ -44,7 +52,7 @@ impl DataMoments {
         let shape = Shape { channels: sides[0], height: sides[1], width: sides[2] };
         let unit = |start: i64| {
             let length = CHUNK.min(count - start);
-            images.narrow(0, start, length).to_kind(Kind::Double) / 127.5 - 1.0
+            values_of_bytes(&images.narrow(0, start, length))
         };
         let starts = || (0..count).step_by(CHUNK as usize);
         let sum = |of: &dyn Fn(i64) -> Tensor| {

@@ -87,6 +87,9 @@ impl Measurement {
     ///
     /// # Shapes
     /// x_t: `[B, C, H, W]` in f64; `level`: `[B, 1, 1, 1]` or `[1, 1, 1, 1]`
+    ///
+    /// # Panics
+    /// If x_t has another number of images than the measurement and neither has 1.
     #[must_use]
     pub fn pivot(&self, x_t: &Tensor, level: &Level<Field>) -> Pivot {
         self.pivot_under(x_t, level, self.sigma_y)
@@ -104,6 +107,9 @@ impl Measurement {
     /// The pivot under another standard deviation of the measurement's noise.
     ///
     /// # Shapes
+    /// As [`Measurement::pivot`].
+    ///
+    /// # Panics
     /// As [`Measurement::pivot`].
     #[must_use]
     pub fn pivot_under(&self, x_t: &Tensor, level: &Level<Field>, sigma_y: f64) -> Pivot {

@@ -27,7 +27,7 @@ pub mod verify;
 
 pub use adapted_denoiser::{AdaptedDenoiser, RawNetwork};
 pub use class_conditional::{ClassConditional, one_hot};
-pub use data_moments::DataMoments;
+pub use data_moments::{DataMoments, values_of_bytes};
 pub use denoiser::{Denoiser, Measurement, Noise, Pivot, Query};
 pub use device::{Precision, device, device_name};
 pub use dhariwal_unet::DhariwalUNetConfig;

@@ -167,7 +167,11 @@ impl TensorOperator {
     ///
     /// # Shapes
     /// x: `[B, C, H, W]` in f64 → `[B, ..range]`
+    ///
+    /// # Panics
+    /// If x has another number of images than there are operators and neither is 1.
     pub fn apply(&self, x: &Tensor) -> Tensor {
+        self.assert_batch(x);
         match &self.basis {
             Basis::Pixels => x * &self.eigenvalues.0,
             Basis::Blocks(k) => block_mean(x, *k),
@@ -183,7 +187,11 @@ impl TensorOperator {
     ///
     /// # Shapes
     /// y: `[B, ..range]` in f64 → `[B, C, H, W]`
+    ///
+    /// # Panics
+    /// As [`TensorOperator::apply`].
     pub fn adjoint(&self, y: &Tensor) -> Tensor {
+        self.assert_batch(y);
         match &self.basis {
             Basis::Pixels => y * &self.eigenvalues.0,
             Basis::Blocks(k) => spread(y, *k) / (k * k) as f64,
@@ -199,7 +207,11 @@ impl TensorOperator {
     ///
     /// # Shapes
     /// x: `[B, C, H, W]` in f64 → `[B, C, H, W]`
+    ///
+    /// # Panics
+    /// As [`TensorOperator::apply`].
     pub fn spectral_map(&self, x: &Tensor, gains: &Field) -> Tensor {
+        self.assert_batch(x);
         match &self.basis {
             Basis::Pixels => x * &gains.0,
             Basis::Blocks(k) => {
@@ -270,7 +282,11 @@ impl TensorOperator {
     ///
     /// # Shapes
     /// y: `[B, ..range]` → `[B, C, H, W]`
+    ///
+    /// # Panics
+    /// As [`TensorOperator::apply`].
     pub fn lift(&self, y: &Tensor) -> Tensor {
+        self.assert_batch(y);
         match &self.basis {
             Basis::Blocks(k) => spread(y, *k),
             Basis::Fourier(_) => y.shallow_clone(),
@@ -286,6 +302,15 @@ impl TensorOperator {
         let operators =
             self.operators.iter().flat_map(|o| std::iter::repeat_n(o.clone(), times)).collect();
         Self::new(operators, self.eigenvalues.0.device())
+    }
+
+    /// One image or one operator goes with any number of the others.
+    fn assert_batch(&self, x: &Tensor) {
+        let (images, operators) = (x.size()[0], self.operators.len() as i64);
+        assert!(
+            images == operators || images == 1 || operators == 1,
+            "a batch of {images} images for {operators} operators"
+        );
     }
 
     fn as_image(&self, columns: &Tensor) -> Tensor {

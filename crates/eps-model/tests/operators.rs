@@ -172,3 +172,15 @@ fn bad_measurements_are_refused() {
     assert!(matches!(TensorOperator::new(mixed, Device::Cpu), Err(ModelError::MixedOperators(_))));
     assert!(matches!(TensorOperator::new(vec![], Device::Cpu), Err(ModelError::MixedOperators(_))));
 }
+
+#[test]
+#[should_panic(expected = "a batch of 3 images for 2 operators")]
+fn a_batch_of_another_size_is_named() {
+    let shape = Shape::new(1, 2, 2).unwrap();
+    let mask = Operator::Mask(Mask::new(shape, vec![true; 4]).unwrap());
+    let operator = TensorOperator::new(vec![mask.clone(), mask], Device::Cpu).unwrap();
+    let image = |count: i64| Tensor::zeros([count, 1, 2, 2], (Kind::Double, Device::Cpu));
+    // One image goes with all operators.
+    assert_eq!(operator.apply(&image(1)).size(), [2, 1, 2, 2]);
+    let _ = operator.apply(&image(3));
+}

@@ -1,7 +1,6 @@
 //! What can go wrong while sampling.
 
 use eps_math::MathError;
-use eps_model::ModelError;
 
 /// An error of `eps-sample`; each variant carries the value that caused it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -48,16 +47,7 @@ pub enum SampleError {
         /// The number of steps.
         steps: usize,
     },
-    /// An error of the operators or networks.
-    #[error("{0}")]
-    Model(String),
     /// An error of a schedule.
     #[error(transparent)]
     Math(#[from] MathError),
-}
-
-impl From<ModelError> for SampleError {
-    fn from(error: ModelError) -> Self {
-        Self::Model(error.to_string())
-    }
 }

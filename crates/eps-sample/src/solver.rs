@@ -48,12 +48,12 @@ pub struct Churn {
 }
 
 impl Solver {
-    /// The number of denoiser evaluations of a run of `steps` steps.
+    /// The number of denoiser evaluations of a run of `steps` steps; 0 for none.
     #[must_use]
     pub fn nfe(&self, steps: usize) -> usize {
         match self {
             Self::Euler | Self::Ddim { .. } | Self::Flow { .. } => steps,
-            Self::Heun | Self::Churn(_) => 2 * steps - 1,
+            Self::Heun | Self::Churn(_) => (2 * steps).saturating_sub(1),
         }
     }
 
@@ -84,6 +84,10 @@ impl Solver {
     /// # Errors
     /// [`SampleError::Grid`] for the grid, [`SampleError::OutOfRange`] for a constant of the solver,
     /// [`SampleError::Diverged`] if the state leaves the finite numbers.
+    ///
+    /// # Panics
+    /// If the estimator does not take a batch of `keys.len()` images of `shape`: that of a measurement
+    /// takes one image for each of its operators.
     pub fn sample(
         &self,
         estimator: &dyn Estimator,

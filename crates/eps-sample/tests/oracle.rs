@@ -262,6 +262,10 @@ fn calls_are_counted_as_stated() {
     }
     assert!(Solver::Heun.steps(20).unwrap_err().to_string().contains("odd"));
     assert!(Solver::Euler.steps(0).is_err());
+    let churn = Churn { s_churn: 0.0, s_min: 0.0, s_max: 1.0, s_noise: 1.0 };
+    for solver in [Solver::Euler, Solver::Heun, Solver::Churn(churn)] {
+        assert_eq!(solver.nfe(0), 0, "{solver:?}");
+    }
 }
 
 #[test]

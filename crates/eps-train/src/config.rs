@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use eps_math::{Interpolant, Precondition, Task};
+use eps_math::{Interpolant, Precondition, Shape, Task};
 use eps_model::{Condition, Precision, UNetConfig};
 use serde::{Deserialize, Serialize};
 
@@ -167,11 +167,27 @@ impl TrainConfig {
         self.learning_rate * rise * fall
     }
 
+    /// The shape of the network's images.
+    #[must_use]
+    pub fn image_shape(&self) -> Shape {
+        let side = self.network.img_resolution();
+        Shape { channels: self.network.out_channels(), height: side, width: side }
+    }
+
+    /// Checks that images of `shape` are those of the network.
+    ///
+    /// # Errors
+    /// [`TrainError::Images`] for another number of channels, height or width.
+    pub fn check_images(&self, shape: Shape) -> Result<(), TrainError> {
+        let (expected, found) = (self.image_shape(), shape);
+        if found == expected { Ok(()) } else { Err(TrainError::Images { expected, found }) }
+    }
+
     /// Checks every number.
     ///
     /// # Errors
     /// [`TrainError::Config`] names the first field out of its range, [`TrainError::HalfTraining`]
-    /// refuses f16.
+    /// refuses f16; what the network, the noise law and the interpolant say of theirs.
     pub fn validate(&self) -> Result<(), TrainError> {
         let (tasks, sigma_y) = self
             .objective
@@ -186,6 +202,7 @@ impl TrainConfig {
             ("learning_rate", self.learning_rate),
             ("precondition.sigma_data", self.precondition.sigma_data),
             ("ema.half_life", self.ema.half_life),
+            ("ema.ramp", self.ema.ramp.unwrap_or(1.0)),
             ("objective.sigma_y", sigma_y),
             ("the number of objective.tasks", tasks as f64),
         ];
@@ -202,6 +219,13 @@ impl TrainConfig {
             return Err(TrainError::HalfTraining);
         }
         self.noise_law.validate()?;
+        self.interpolant.validate()?;
+        let (sigma_max, path) = (self.noise_law.sigma_max, self.interpolant);
+        if path.time_of_sigma(sigma_max) > path.end() {
+            let (field, range) =
+                ("noise_law.sigma_max", "a noise level that the interpolant reaches");
+            return Err(TrainError::Config { field, value: sigma_max, range });
+        }
         self.network.validate()?;
         let (reads, channels) = (self.network.in_channels(), self.network.out_channels());
         let conditions: usize = self.conditions.iter().map(|c| c.channels(channels)).sum();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use eps_math::MathError;
+use eps_math::{MathError, Shape};
 use eps_model::ModelError;
 
 /// An error of `eps-train`; each variant carries the value that caused it.
@@ -18,6 +18,18 @@ pub enum TrainError {
         value: f64,
         /// The admissible range in words.
         range: &'static str,
+    },
+    /// Images that are not those of the configuration's network.
+    #[error(
+        "the images have shape {found} (channels, height, width), those of the network {expected} \
+         (out_channels, img_resolution twice): give images of that shape, or correct the network in the \
+         training configuration"
+    )]
+    Images {
+        /// The shape of the network's images.
+        expected: Shape,
+        /// The shape that was found.
+        found: Shape,
     },
     /// A training in half precision.
     #[error(

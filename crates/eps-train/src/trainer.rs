@@ -4,9 +4,9 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use eps_math::PreconditionMode;
+use eps_math::{PreconditionMode, Shape};
 use eps_model::atomic::write_atomically;
-use eps_model::{DataMoments, Mode, NetworkDenoiser, UNet, one_hot};
+use eps_model::{DataMoments, Mode, NetworkDenoiser, UNet, one_hot, values_of_bytes};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
@@ -88,10 +88,11 @@ pub struct Record {
 /// for bit on the same machine, device and number of threads.
 ///
 /// # Errors
-/// [`TrainError::Config`] for a number out of its range, [`TrainError::OtherRun`] if the folder holds
-/// another configuration, [`TrainError::Busy`] if another process trains there, [`TrainError::State`]
-/// for a damaged state, [`TrainError::Diverged`] if the
-/// loss stops being a number, and those of reading and writing.
+/// [`TrainError::Config`] for a number out of its range and [`TrainError::Images`] for images of another
+/// shape than the network's, both before the folder is touched; [`TrainError::OtherRun`] if the folder
+/// holds another configuration, [`TrainError::Busy`] if another process trains there,
+/// [`TrainError::State`] for a damaged state, [`TrainError::Diverged`] if the loss stops being a number,
+/// and those of reading and writing.
 pub fn train(
     config: &TrainConfig,
     start: Option<NetworkDenoiser>,
@@ -115,6 +116,9 @@ pub fn train_until(
     last_step: u64,
 ) -> Result<NetworkDenoiser, TrainError> {
     config.validate()?;
+    for split in [&images.train, &images.validation] {
+        config.check_images(shape_of(split)?)?;
+    }
     let classes = images.known_classes(config)?;
     let [train_classes, validation_classes] = classes.map_or([None, None], |both| both.map(Some));
     let label_dim = config.network.label_dim() as i64;
@@ -186,6 +190,13 @@ pub fn train_until(
     Ok(denoiser)
 }
 
+/// The shape of one image of `[N, C, H, W]`.
+fn shape_of(images: &Tensor) -> Result<Shape, TrainError> {
+    let (_, channels, height, width) = images.size4()?;
+    let [channels, height, width] = [channels, height, width].map(|side| side as usize);
+    Ok(Shape::new(channels, height, width)?)
+}
+
 /// One split of a run's images, with the classes that a conditional network learns.
 #[derive(Debug, Clone, Copy)]
 struct Examples<'a> {
@@ -199,12 +210,12 @@ impl Examples<'_> {
     /// The chosen images as f64 in [-1, 1], and their one-hot labels in f32.
     fn select(&self, indices: &[i64], device: Device) -> (Tensor, Option<Tensor>) {
         let indices = Tensor::from_slice(indices);
-        let images = self.images.index_select(0, &indices).to_device(device).to_kind(Kind::Double);
+        let images = self.images.index_select(0, &indices).to_device(device);
         let labels = self.classes.map(|classes| {
             let chosen = classes.index_select(0, &indices).to_device(device);
             chosen.one_hot(self.label_dim).to_kind(Kind::Float)
         });
-        (images / 127.5 - 1.0, labels)
+        (values_of_bytes(&images), labels)
     }
 
     fn len(&self) -> usize {

@@ -227,6 +227,21 @@ fn numbers_out_of_range_are_named() {
             TrainConfig { objective: Objective::Eps { tasks: vec![], sigma_y: 0.05 }, ..config() },
         ),
         ("in_channels", TrainConfig { conditions: vec![], ..config() }),
+        ("ema.ramp", TrainConfig { ema: Ema { half_life: 100.0, ramp: Some(-5.0) }, ..config() }),
+        (
+            "rate_min",
+            TrainConfig {
+                interpolant: Interpolant::VpLinear { rate_min: -1.0, rate_max: 20.0 },
+                ..config()
+            },
+        ),
+        (
+            "noise_law.sigma_max",
+            TrainConfig {
+                interpolant: Interpolant::VpLinear { rate_min: 0.1, rate_max: 1.0 },
+                ..config()
+            },
+        ),
         (
             "tail.share",
             TrainConfig {
@@ -240,6 +255,19 @@ fn numbers_out_of_range_are_named() {
     ] {
         let error = run(&bad, folder.path(), 1).unwrap_err().to_string();
         assert!(error.contains(field), "{field}: {error}");
+        assert!(!folder.path().join("config.json").exists());
+    }
+    for network in [
+        SongUNetConfig { out_channels: 3, in_channels: 7, ..network() },
+        SongUNetConfig { img_resolution: 32, ..network() },
+    ] {
+        let other = TrainConfig { network: network.into(), ..config() };
+        let error = run(&other, folder.path(), 1).unwrap_err();
+        let words = error.to_string();
+        assert!(
+            matches!(error, TrainError::Images { .. }) && words.contains("[1, 16, 16]"),
+            "{words}"
+        );
         assert!(!folder.path().join("config.json").exists());
     }
     let half = TrainConfig { precision: Precision::F16, ..config() };

@@ -35,7 +35,7 @@ fn main() -> Result<(), Error> {
 
     // A test image with 70 % of its pixels missing.
     let images = fashion_mnist::load(Split::Test, &[format!("{REPOSITORY}/data/fashion-mnist")])?;
-    let (shape, truth) = (images.shape(), images.to_unit_range(0));
+    let (shape, truth) = (images.shape(), images.to_signed(0));
     let sigma_y = 0.05;
     let operator = Task::RandomInpainting.draw(Draw::Test, shape, &Stream::named(0, "mask"))?;
     let noise = Stream::named(0, "noise").normals(operator.range().len());

@@ -41,6 +41,11 @@ fn is_named(file: &Path) -> bool {
     file.file_stem().is_some_and(|stem| NAMES.iter().any(|name| stem == *name))
 }
 
+/// Whether a data set is one of this project's, and no file of the user's in its place.
+pub(crate) fn is_own(name: &str, data: Option<&Path>) -> bool {
+    NAMES.contains(&name) && !data.is_some_and(is_file_name)
+}
+
 /// What `--dataset` accepts: a name or the path of a file.
 pub(crate) fn name(text: &str) -> Result<String, String> {
     if NAMES.contains(&text) || is_file_name(Path::new(text)) {
@@ -139,6 +144,14 @@ mod tests {
         assert_eq!(path("photos-32", Some("a/b.h5")), Path::new("a/b.moments.h5"));
         assert_eq!(path("faces.h5", None), Path::new("faces.moments.h5"));
         assert_eq!(path("fashion-mnist", Some("here")), Path::new("here/moments.h5"));
+    }
+
+    #[test]
+    fn files_are_the_users_own() {
+        let own = |name, data: Option<&str>| is_own(name, data.map(Path::new));
+        assert!(own("photos-32", None) && own("fashion-mnist", Some("folder")));
+        assert!(!own("photos-32", Some("photos-32.h5")) && !own("faces.h5", None));
+        assert!(!own("ffhq-64", None));
     }
 
     #[test]

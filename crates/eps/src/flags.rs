@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::BufReader;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -12,6 +13,8 @@ use eps_math::Shape;
 use eps_math::operator::{Operator, OperatorSpec};
 use eps_model::Precision;
 use tch::Device;
+
+use crate::measuring;
 
 /// Flags that do not fit together; the command ends with the exit code of clap's own errors.
 #[derive(Debug)]
@@ -25,20 +28,24 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
+/// σ_y on the scale [-1, 1]. Below, the rounding of images in f32, 1e-7, is no longer small beside the
+/// noise; above, the noise is a thousand times the images.
+const SIGMA_Y: RangeInclusive<f64> = 1e-6..=1e3;
+
 /// σ_y, on either of two scales.
 #[derive(Debug, Args)]
 pub(crate) struct NoiseFlags {
-    /// Standard deviation of the measurement noise for values in [-1, 1]; positive, e.g. 0.05
+    /// Standard deviation of the measurement noise for values in [-1, 1]; from 1e-6 to 1000, e.g. 0.05
     #[arg(
         long,
         value_name = "SIGMA",
-        value_parser = positive,
+        value_parser = sigma_y,
         allow_negative_numbers = true,
         conflicts_with = "sigma_y_255"
     )]
     sigma_y: Option<f64>,
     /// The same in grey levels of 0..255, that is 127.5 times --sigma-y, e.g. 6.375
-    #[arg(long, value_name = "SIGMA", value_parser = positive, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SIGMA", value_parser = sigma_y_255, allow_negative_numbers = true)]
     sigma_y_255: Option<f64>,
 }
 
@@ -49,21 +56,65 @@ impl NoiseFlags {
     }
 }
 
+fn sigma_y(text: &str) -> Result<f64, String> {
+    let value = positive(text)?;
+    check_sigma_y(value).map(|()| value)
+}
+
+fn sigma_y_255(text: &str) -> Result<f64, String> {
+    let value = positive(text)?;
+    check_sigma_y(value / 127.5).map(|()| value)
+}
+
+/// Checks that σ_y, on the scale [-1, 1], is of a size that images admit.
+///
+/// # Errors
+/// What is wrong with it and why.
+pub(crate) fn check_sigma_y(value: f64) -> Result<(), String> {
+    if SIGMA_Y.contains(&value) {
+        return Ok(());
+    }
+    Err(format!(
+        "sigma_y is {} on the scale [-1, 1], but must be from 1e-6 to 1000: images are rounded by 1e-7, \
+         and nothing is left of them in noise a thousand times as large",
+        number(value)
+    ))
+}
+
+/// A number for a message, with an exponent where it has many digits.
+pub(crate) fn number(value: f64) -> String {
+    if value == 0.0 || (1e-4..1e7).contains(&value.abs()) {
+        value.to_string()
+    } else {
+        format!("{value:e}")
+    }
+}
+
 /// A positive finite number.
 pub(crate) fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
-        Ok(value) => Err(format!("it is {value}, but must be positive and finite")),
+        Ok(value) => Err(format!("it is {}, but must be positive and finite", number(value))),
         Err(_) => Err("it must be a positive number, such as 0.05".to_owned()),
     }
 }
 
-/// A count of at least 1.
+/// A count from 1 to 10 million.
 pub(crate) fn count(text: &str) -> Result<usize, String> {
+    count_to::<10_000_000>(text)
+}
+
+/// A count from 1 to `MAX`: what is far above any use is refused before memory is taken for it.
+pub(crate) fn count_to<const MAX: usize>(text: &str) -> Result<usize, String> {
     match text.parse::<usize>() {
-        Ok(value) if value > 0 => Ok(value),
-        _ => Err("it must be a whole number from 1 on".to_owned()),
+        Ok(value) if (1..=MAX).contains(&value) => Ok(value),
+        _ => Err(format!("it must be a whole number from 1 to {MAX}")),
     }
+}
+
+/// A number of pixels along one side of an image, from 1 to 8192.
+pub(crate) fn side(text: &str) -> Result<usize, String> {
+    count_to::<8192>(text)
 }
 
 /// Where networks run.
@@ -72,8 +123,8 @@ pub(crate) struct DeviceFlags {
     /// Where the network runs: `cpu`, `cuda` (the first GPU) or `cuda:N` (GPU number N, from 0)
     #[arg(long, default_value = "cpu", value_parser = eps_model::device)]
     device: Device,
-    /// CPU threads that libtorch uses [default: one a core]
-    #[arg(long, value_name = "N", value_parser = count)]
+    /// CPU threads that libtorch uses, from 1 to 1024 [default: one a core]
+    #[arg(long, value_name = "N", value_parser = count_to::<1024>)]
     threads: Option<usize>,
 }
 
@@ -127,7 +178,7 @@ pub(crate) struct OperatorFlags {
     #[arg(long, value_name = "MASK.png")]
     mask: Option<PathBuf>,
     /// Super-resolution: every measured value is the mean of K×K pixels; K ≥ 1 divides both sides
-    #[arg(long, value_name = "K", value_parser = count)]
+    #[arg(long, value_name = "K", value_parser = side)]
     factor: Option<usize>,
     /// Deblurring (wrap-around borders): the kernel, its centre at (rows/2, columns/2), as an NPY or
     /// HDF5 array [rows, columns], taken as it is, or as a grey PNG, scaled to sum 1
@@ -181,7 +232,8 @@ impl GivenOperator {
     /// Prepares the operator for images of `shape`.
     ///
     /// # Errors
-    /// An operator that the images do not admit, with the flag and its value.
+    /// An operator that the images do not admit, or a kernel of extreme weight, with the flag and its
+    /// value.
     pub(crate) fn build(&self, shape: Shape) -> Result<Operator> {
         if let Some((height, width)) = self.mask_size {
             ensure!(
@@ -193,12 +245,14 @@ impl GivenOperator {
                 shape.width
             );
         }
-        self.spec.build(shape).with_context(|| {
+        let operator = self.spec.build(shape).with_context(|| {
             format!(
                 "{} does not fit images of shape {shape} (channels, height, width)",
                 self.source
             )
-        })
+        })?;
+        measuring::check_gain(&operator).with_context(|| self.source.clone())?;
+        Ok(operator)
     }
 
     /// The shape of the image behind a measurement of shape `y`.
@@ -206,12 +260,12 @@ impl GivenOperator {
     /// A dense matrix does not tell it: it is taken to act on images of the shape `network`.
     ///
     /// # Errors
-    /// A separable operator without rows.
+    /// A separable operator without rows, and an image too large.
     pub(crate) fn image_shape(&self, y: Shape, network: Shape) -> Result<Shape> {
         let columns = |matrix: &[Vec<f64>]| matrix.first().map_or(0, Vec::len);
         let (channels, height, width) = match &self.spec {
             OperatorSpec::AveragePool { factor } => {
-                (y.channels, y.height * factor, y.width * factor)
+                (y.channels, y.height.saturating_mul(*factor), y.width.saturating_mul(*factor))
             }
             OperatorSpec::Separable { vertical, horizontal } => {
                 (y.channels, columns(vertical), columns(horizontal))
@@ -238,6 +292,22 @@ fn read_spec(path: &Path) -> Result<OperatorSpec> {
             path.display()
         )
     })
+}
+
+/// Refuses an array [.., H, W, C], whose channels are not where they are read.
+///
+/// # Errors
+/// A last side of 1, 3 or 4 where the one before the last two is none of these.
+pub(crate) fn check_channels_first(path: &Path, dims: &[usize]) -> Result<()> {
+    let counts_channels = |side: usize| matches!(side, 1 | 3 | 4);
+    match *dims {
+        [.., channels, _, last] if counts_channels(last) && !counts_channels(channels) => bail!(
+            "{}: the array has dimensions {dims:?}, which would be {channels} channels: it looks like \
+             [H, W, C]; transpose it to [C, H, W]",
+            path.display()
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// The taps of a kernel, row by row.
@@ -320,6 +390,44 @@ mod tests {
         assert_eq!(positive("0.05"), Ok(0.05));
         for text in ["0", "-1", "NaN", "inf", "loud"] {
             assert!(positive(text).is_err(), "{text}");
+        }
+        assert_eq!((sigma_y("1e-6"), sigma_y_255("6.375")), (Ok(1e-6), Ok(6.375)));
+        for text in ["1e-20", "1e30", "1e300"] {
+            for parse in [sigma_y, sigma_y_255] {
+                let error = parse(text).unwrap_err();
+                assert!(error.contains("from 1e-6 to 1000") && error.len() < 200, "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn counts_have_a_bound_that_is_told() {
+        assert_eq!((count("1"), count_to::<5>("5")), (Ok(1), Ok(5)));
+        for text in ["0", "6", "-1", "1e3", "99999999999999999999999"] {
+            assert_eq!(
+                count_to::<5>(text),
+                Err("it must be a whole number from 1 to 5".to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        for (value, text) in [(0.05, "0.05"), (255.0, "255"), (1e300, "1e300"), (-1e-20, "-1e-20")]
+        {
+            assert_eq!(number(value), text);
+        }
+    }
+
+    #[test]
+    fn channels_come_first() {
+        let check = |dims: &[usize]| check_channels_first(Path::new("a.npy"), dims);
+        for dims in [&[28, 28][..], &[3, 28, 28], &[1, 1, 3], &[3, 4, 4], &[9, 1, 28, 28]] {
+            assert!(check(dims).is_ok(), "{dims:?}");
+        }
+        for dims in [&[28, 28, 3][..], &[5, 28, 28, 1]] {
+            let error = check(dims).unwrap_err().to_string();
+            assert!(error.contains("a.npy") && error.contains("transpose"), "{error}");
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Measurements of clean images: y = A x₀ + σ_y η, drawn once for an image; measurements on a device.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use eps_data::MeasurementSet;
 use eps_math::Shape;
 use eps_math::operator::{LinearOperator as _, Operator};
 use eps_math::rng::Stream;
 use eps_model::{Measurement, TensorOperator};
 use tch::{Device, Tensor};
+
+use crate::flags::number;
 
 /// The stream of one quantity of one image's measurement, such as the "noise" of a "motion-blur".
 ///
@@ -23,6 +25,72 @@ pub(crate) fn stream(seed: u64, what: &str, of: &str, image: u64) -> Stream {
 pub(crate) fn measure(operator: &Operator, x_0: &[f64], sigma_y: f64, noise: &Stream) -> Vec<f64> {
     let noise = noise.normals(operator.range().len());
     operator.apply(x_0).iter().zip(noise).map(|(clean, z)| clean + sigma_y * z).collect()
+}
+
+/// Fails where a blur makes images so small or large that its kernel cannot be meant.
+///
+/// # Errors
+/// A kernel whose absolute taps do not sum to 1e-6 to 1e6.
+pub(crate) fn check_gain(operator: &Operator) -> Result<()> {
+    if let Operator::CircularBlur(blur) = operator {
+        let gain: f64 = blur.kernel().taps().iter().map(|tap| tap.abs()).sum();
+        ensure!(
+            (1e-6..=1e6).contains(&gain),
+            "the absolute taps of the kernel sum to {}, but must sum to 1e-6 to 1e6: divide the kernel by \
+             its sum",
+            number(gain)
+        );
+    }
+    Ok(())
+}
+
+/// Says so where a kernel changes the brightness of images.
+///
+/// One whose taps sum to nearly 0 compared with their size is meant to, as a derivative does.
+pub(crate) fn brightness_note(operator: &Operator) -> Option<String> {
+    let Operator::CircularBlur(blur) = operator else { return None };
+    let taps = blur.kernel().taps();
+    let (sum, gain) =
+        taps.iter().fold((0.0, 0.0), |(sum, gain), tap| (sum + tap, gain + tap.abs()));
+    // Taps in f32, or with three digits, sum to 1 within 1e-3.
+    (sum.abs() > 1e-3 * gain && (sum - 1.0f64).abs() > 1e-3).then(|| {
+        format!(
+            "the kernel sums to {} and is used as it is: divide it by its sum if it is meant to keep \
+             brightness",
+            number((sum * 1e6).round() / 1e6)
+        )
+    })
+}
+
+/// Says so where measurements look like those of images in [0, 1]: no value is below 0, but for noise.
+pub(crate) fn range_note(set: &MeasurementSet) -> Option<String> {
+    let keeps_sign = |operator: &Operator| match operator {
+        Operator::Mask(_) | Operator::AveragePool(_) => true,
+        Operator::CircularBlur(blur) => blur.kernel().taps().iter().all(|tap| *tap >= 0.0),
+        Operator::Separable(_) | Operator::Dense(_) => false,
+    };
+    // Four standard deviations, but never so much that dark pixels of [-1, 1] pass.
+    let noise = (4.0 * set.sigma_y()).min(0.2);
+    let (mut lowest, mut highest) = (f64::INFINITY, f64::NEG_INFINITY);
+    for image in 0..set.len() {
+        let (operator, y) = (set.operator(image), set.measurement(image));
+        if !keeps_sign(operator) {
+            return None;
+        }
+        let seen = match operator {
+            Operator::Mask(mask) => mask.apply(y),
+            _ => y.to_vec(),
+        };
+        lowest = seen.iter().copied().fold(lowest, f64::min);
+        highest = seen.iter().copied().fold(highest, f64::max);
+    }
+    (lowest >= -noise && highest > noise).then(|| {
+        format!(
+            "the values of y are from {lowest:.3} to {highest:.3}, as of images in [0, 1]: images are taken \
+             to be in [-1, 1]; if they are not, give 2 y - 1 (for a kernel that does not sum to 1: 2 y - \
+             its sum)"
+        )
+    })
 }
 
 /// The measurements of some images of a set, each as often as it is named.
@@ -44,9 +112,51 @@ pub(crate) fn on_device(
 
 #[cfg(test)]
 mod tests {
+    use eps_data::Provenance;
+    use eps_math::operator::OperatorSpec;
     use eps_math::{Draw, Task};
 
     use super::*;
+
+    fn blur(tap: f64) -> Operator {
+        let kernel = vec![vec![tap; 3]; 3];
+        OperatorSpec::CircularBlur { kernel }.build(Shape::new(1, 4, 4).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn kernels_that_change_the_brightness_are_told() {
+        for tap in [1.0 / 9.0, f64::from(1.0f32 / 9.0)] {
+            assert_eq!(brightness_note(&blur(tap)), None);
+        }
+        let note = brightness_note(&blur(100.0)).unwrap();
+        assert!(note.contains("sums to 900 ") && note.contains("divide"), "{note}");
+        assert!(check_gain(&blur(100.0)).is_ok());
+        for tap in [1e-200, -1e200] {
+            let error = check_gain(&blur(tap)).unwrap_err().to_string();
+            assert!(error.contains("kernel") && error.len() < 200, "{error}");
+        }
+    }
+
+    #[test]
+    fn measurements_without_negative_values_are_told() {
+        let shape = Shape::new(1, 2, 2).unwrap();
+        let note = |y: [f64; 4], observed: [u8; 4]| {
+            let provenance = Provenance {
+                name: "y".to_owned(),
+                source: "test".to_owned(),
+                licence: "not stated".to_owned(),
+                sha256: String::new(),
+            };
+            let specs = vec![OperatorSpec::Mask { observed: observed.to_vec() }];
+            range_note(&MeasurementSet::new(shape, y.to_vec(), specs, 0.01, provenance).unwrap())
+        };
+        let words = note([0.0, 0.5, 1.02, -0.03], [1; 4]).unwrap();
+        assert!(words.contains("from -0.030 to 1.020") && words.contains("2 y - 1"), "{words}");
+        // A hidden pixel may hold anything.
+        assert!(note([0.1, 0.5, 1.0, -1.0], [1, 1, 1, 0]).is_some());
+        assert_eq!(note([0.1, 0.5, 1.0, -1.0], [1; 4]), None);
+        assert_eq!(note([0.0; 4], [1; 4]), None);
+    }
 
     #[test]
     fn noise_has_the_standard_deviation_that_was_asked_for() {

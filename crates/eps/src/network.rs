@@ -1,5 +1,6 @@
 //! Networks from files, and what a file says of its use: noise levels, image shapes, tasks.
 
+use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -14,11 +15,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
+use crate::flags::number;
+
 /// Reads a network.
 ///
 /// # Errors
 /// Those of [`checkpoint::load`], with what to do.
 pub(crate) fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpoint> {
+    check_exists(path)?;
     checkpoint::load(path, device, precision).with_context(|| {
         format!(
             "cannot load the network {}, which should be a file of `eps train` or `eps import`, or the \
@@ -26,6 +30,15 @@ pub(crate) fn load(path: &Path, device: Device, precision: Precision) -> Result<
             path.display()
         )
     })
+}
+
+fn check_exists(path: &Path) -> Result<()> {
+    ensure!(
+        path.exists(),
+        "the network {} does not exist: check its path, or make it by `eps train` or `eps import`",
+        path.display()
+    );
+    Ok(())
 }
 
 /// A network from a file, ready to be asked.
@@ -50,6 +63,7 @@ impl Network {
         precision: Precision,
     ) -> Result<Self> {
         if is_description(path) {
+            check_exists(path)?;
             let prior = ScriptedPrior::load(path, class, device, precision)
                 .with_context(|| format!("cannot load the prior {}", path.display()))?;
             return Ok(Self::Scripted(Box::new(prior)));
@@ -301,6 +315,16 @@ pub(crate) fn method(config: &CheckpointConfig) -> Method {
     }
 }
 
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Eps => "EPS, the network asked at the pivot as it was trained",
+            Self::Palette => "Palette, the network asked at the state beside y as it was trained",
+            Self::ZeroShot => "EPS zero-shot, a prior asked at the pivot without training for it",
+        })
+    }
+}
+
 impl Method {
     /// E[x₀ | x_t, y] by a denoiser.
     pub(crate) fn estimator<'a, D: Denoiser>(
@@ -370,7 +394,7 @@ pub(crate) fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<Stri
     if let Some(trained) = config.sigma_y.filter(|s| (s / set.sigma_y()).ln().abs() > 0.1) {
         notes.push(format!(
             "the network {name:?} was trained for sigma_y = {trained}, the measurement has {}",
-            set.sigma_y()
+            number(set.sigma_y())
         ));
     }
     let trained = image_shape(config);

@@ -8,6 +8,36 @@ use common::{Folder, SIDE, values};
 /// The flags of a restoration that lacks its measurement.
 const RESTORE: &str = "restore --network net.safetensors --samples 2 --calls 1 --out out";
 
+/// `f["y"] = np.full((8, 8), 0.25)` by h5py, gzip and base64.
+const PLAIN_H5: &str = "\
+H4sIAAAAAAACA+v0cHHj5ZLiYgABDg4GFgYBBmTwHwoq2FH5MPkEKM0IpTug9AommDgjWE4CKi4INR9dXUiQqytI\
+9X80ALPHgA1CczCMgpEIPFwdA0B0BJQPS6UnmFDVVaKlRw8K7WVkYIWYxQjja0BoJkaU9IiLZgamfJBKQQV7qJgD\
+gwk3g8l/Zog8K1AUJM/EBDGQA5pTmBkNWKBGoPmwYhDExgX7UXpk0sF+/i6gEh2WvhWYR8smcgAA26w8y3gHAAA=";
+
+/// The same for a measurement by a circular blur of an image [1, 2^40, 8], with y of zeros [1, 1, 8, 8].
+const LARGE_H5: &str = "\
+H4sIAAAAAAACA+1WS0/bQBBe2yHZPBBE7QFVHKKcciASIIIQl7QSQTkVBD0gVShdzBJb+BGtHVCEkHqkPwF+Af0n\
+/TkcuQXvejZ+5EGFhHpoxofR7H7fzHr87ci/2nv7i4VPBcQNY5RByyhuQ7C7YjKW+z/AK+DvwD+qcn1J7K3A+jLk\
+r2hh/Ay4b0etFkcPUybr1PKhx2hu/6O1W18OuT+BWOrpj5rEDcBfUuZQK9Ll5zfWLYNe07ouoXXQdy7QJEYXLrOJ\
+j9CHMhIMWZf2vLpNiddn1KaO75VQG3h5wXN7lBHfZbIe56/G+DdViajuVnWT6X2LsPqZ1WfV2/AcNciXFfkYcboU\
+8uRieb7XN9YqG6cx/ILAO8Smsq4SwztIvmct8Z6e22c6Hcd7Y3gsHsvUqRMQ0nhrWn6DbDa2x/MTlO57UeB1RolP\
+zztng6h/mRjPaPQGIW9nNI9Ko+/VuaLMM10n/GY4phQlNdciPkYf+TnNrk06A1SuNEe8rSLaGmpJ3sM9t9/NiJ8X\
+9XWDOIFAZdv+on6kN843qNk1/Ok8GUS8rOBdm+e+MaMeHlEXwjVFxqDbjDLxfHiMP3tfC24w35vWP65Ovq+qqhLy\
+whuvKbUcpEjd/JP5kJzbu9nx14M9JZCc/DvqFWbjpc5XsvPeJUdSeq7AXNQmz5XX/NvnyM/i5D9K4x905an5Am4h\
+K/SICwAA";
+
+/// The bytes of such a file.
+fn unpacked(text: &str) -> Vec<u8> {
+    use std::io::Read as _;
+
+    use base64::Engine as _;
+
+    let packed = base64::engine::general_purpose::STANDARD.decode(text).expect("base64");
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut bytes).expect("gzip");
+    bytes
+}
+
 /// A folder with a good network and good measurements in every format.
 fn folder() -> Folder {
     let folder = Folder::new();
@@ -148,7 +178,7 @@ fn wrong_shapes() {
     folder.fails(
         "measure --image y.npy --factor 3 --sigma-y 0.1 --out new.h5",
         1,
-        &["--factor 3", "does not divide"],
+        &["--factor 3", "does not divide", "crop the image"],
     );
     folder.fails(
         "measure --image y.npy --index 3..5 --factor 2 --sigma-y 0.1 --out new.h5",
@@ -166,6 +196,85 @@ fn wrong_shapes() {
         "evaluate --truth y.npy --samples samples.npy",
         1,
         &["y.npy", "[8, 8]", "[N, C, H, W]"],
+    );
+    folder.fails(
+        "evaluate --truth y.png --samples samples.npy",
+        1,
+        &["y.png", "a picture is one image", "[N, C, H, W]", ".npy"],
+    );
+    folder.npy("last.npy", &[SIDE, SIDE, 3], &values(3 * SIDE * SIDE));
+    folder.fails(
+        "measure --image last.npy --factor 2 --sigma-y 0.1 --out new.h5",
+        1,
+        &["last.npy", "[8, 8, 3]", "transpose it to [C, H, W]"],
+    );
+    folder.fails(
+        &format!("{RESTORE} --measurement last.npy --factor 2 --sigma-y 0.1"),
+        1,
+        &["last.npy", "[8, 8, 3]", "transpose it to [C, H, W]"],
+    );
+    for (matrix, words) in
+        [("[]", "the matrix is empty"), ("[[0, 0, 0, 0]]", "of the matrix are 0")]
+    {
+        let text = format!(r#"{{"operator": "dense", "matrix": {matrix}}}"#);
+        std::fs::write(folder.path("dense.json"), text).unwrap();
+        folder.npy("four.npy", &[2, 2], &values(4));
+        folder.fails(
+            "measure --image four.npy --operator dense.json --sigma-y 0.1 --out new.h5",
+            1,
+            &["--operator dense.json", words],
+        );
+    }
+}
+
+#[test]
+fn sizes_that_no_memory_holds() {
+    let folder = folder();
+    for (operator, words) in [
+        (r#"{"operator": "gaussian-blur", "sigma_blur": 1.0, "taps": 1000000001}"#, "1000000001×"),
+        (
+            r#"{"operator": "motion-blur", "length": 18446744073709551615, "angle_degrees": 0.0}"#,
+            "18446744073709551615×",
+        ),
+        (
+            r#"{"operator": "motion-blur", "length": 4294967297, "angle_degrees": 0.0}"#,
+            "4294967297×",
+        ),
+    ] {
+        std::fs::write(folder.path("operator.json"), operator).unwrap();
+        folder.fails(
+            "measure --image y.npy --operator operator.json --sigma-y 0.1 --out new.h5",
+            1,
+            &["--operator operator.json", words, "8×8", "crop it"],
+        );
+    }
+    let restore = |flags: &str| format!("{RESTORE} --measurement y.npy {flags}");
+    folder.fails(
+        &restore("--factor 8192 --sigma-y 0.1"),
+        1,
+        &["--factor 8192", "[1, 65536, 65536]", "268435456"],
+    );
+    for (flags, bound) in [
+        ("--factor 100000 --sigma-y 0.1", "8192"),
+        ("--mask mask.png --sigma-y 0.1 --threads 100000", "1024"),
+        ("--mask mask.png --sigma-y 0.1 --batch 1000000000000", "65536"),
+    ] {
+        folder.fails(&restore(flags), 2, &["a whole number from 1 to", bound]);
+    }
+    for flag in ["--calls", "--samples"] {
+        folder.fails(
+            &format!(
+                "restore --network net.safetensors --measurement y.h5 --out out {flag} 1000000000000"
+            ),
+            2,
+            &[flag, "a whole number from 1 to 100000"],
+        );
+    }
+    std::fs::write(folder.path("large.h5"), unpacked(LARGE_H5)).unwrap();
+    folder.fails(
+        &format!("{RESTORE} --measurement large.h5"),
+        1,
+        &["large.h5", "[1, 1099511627776, 8]", "268435456"],
     );
 }
 
@@ -246,6 +355,57 @@ fn noise_levels_that_are_not_positive() {
             &words,
         );
     }
+}
+
+#[test]
+fn scales_that_cannot_be_meant() {
+    let folder = folder();
+    for (flag, value) in [("--sigma-y", "1e-20"), ("--sigma-y", "1e300"), ("--sigma-y-255", "1e30")]
+    {
+        let words = [flag, "from 1e-6 to 1000"];
+        folder.fails(
+            &format!("{RESTORE} --measurement y.png --mask mask.png {flag} {value}"),
+            2,
+            &words,
+        );
+        folder.fails(
+            &format!("measure --image y.png --factor 2 {flag} {value} --out new.h5"),
+            2,
+            &words,
+        );
+    }
+    folder.npy("samples.npy", &[1, 2, 1, SIDE, SIDE], &[128.0; 2 * SIDE * SIDE]);
+    folder.npy("truth.npy", &[1, 1, SIDE, SIDE], &values(SIDE * SIDE));
+    folder.fails(
+        "evaluate --truth truth.npy --samples samples.npy --json",
+        1,
+        &["samples.npy", "such as 128", "index 0", "[-1, 1]", "v / 127.5 - 1"],
+    );
+    folder.npy("faint.npy", &[3, 3], &[1e-200; 9]);
+    let flags = "--kernel faint.npy --sigma-y 0.1";
+    folder.fails(
+        &format!("{RESTORE} --measurement y.npy {flags}"),
+        1,
+        &["--kernel faint.npy", "sum to 9e-200", "divide the kernel by its sum"],
+    );
+    folder.fails(
+        &format!("measure --image y.npy {flags} --out new.h5"),
+        1,
+        &["--kernel faint.npy"],
+    );
+}
+
+#[test]
+fn an_array_that_does_not_tell_how_it_was_measured() {
+    let folder = folder();
+    std::fs::write(folder.path("plain.h5"), unpacked(PLAIN_H5)).unwrap();
+    let restore = format!("{RESTORE} --measurement plain.h5");
+    folder.fails(&restore, 2, &["plain.h5", "--kernel", "--mask", "--sigma-y"]);
+    folder.fails(&format!("{restore} --factor 1"), 2, &["plain.h5", "--sigma-y"]);
+    let output = folder.eps(&format!("{restore} --factor 1 --sigma-y 0.05"));
+    let notes = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{notes}");
+    assert!(notes.contains("from 0.250 to 0.250, as of images in [0, 1]"), "{notes}");
 }
 
 #[test]
@@ -388,7 +548,7 @@ fn outputs_that_are_there_already_or_have_no_place() {
     folder.fails(
         "restore --network gone.safetensors --measurement y.h5 --out out2",
         1,
-        &["gone.safetensors", "eps train"],
+        &["gone.safetensors", "check its path", "eps train"],
     );
     folder.fails(
         "measure --image y.png --factor 2 --sigma-y 0.1 --out no/y.h5",

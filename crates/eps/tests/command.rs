@@ -81,12 +81,14 @@ fn measure_restore_evaluate() {
     folder.network_asked_at("palette.safetensors", SIDE, &[Task::RandomInpainting], AskedAt::State);
     folder.network_asked_at("prior.safetensors", SIDE, &[], AskedAt::Pivot);
     for (network, method) in [("palette", "palette"), ("prior", "zero-shot")] {
-        folder.succeeds(&format!(
+        let printed = folder.succeeds(&format!(
             "restore --measurement y.h5 --network {network}.safetensors --samples 4 --calls 3 --seed 1 \
              --out {network}"
         ));
         let other = SampleArchive::read(&folder.path(&format!("{network}/samples.h5"))).unwrap();
         assert_eq!(other.config()["method"], method);
+        let told = if method == "palette" { "method: Palette" } else { "method: EPS zero-shot" };
+        assert!(printed.contains(told), "{printed}");
         assert_ne!(other.samples(), archive.samples());
     }
     // Another seed, other samples; the folder is replaced.
@@ -203,6 +205,10 @@ fn a_kernel_in_any_format_is_one_operator() {
     };
     folder.png("kernel.png", 1, 3, &on(1.0, -1.0));
     folder.npy("kernel.npy", &[3, 3], &on(1.0 / 3.0, 0.0));
+    folder.npy("sum.npy", &[3, 3], &[100.0; 9]);
+    let output = folder.eps("measure --image y.npy --kernel sum.npy --sigma-y 0.1 --out y.h5");
+    let note = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && note.contains("the kernel sums to 900 "), "{note}");
     for (name, kernel) in [("a", "kernel.png"), ("b", "kernel.npy")] {
         folder.succeeds(&format!(
             "restore --network net.safetensors --samples 1 --calls 2 --measurement y.npy \
@@ -440,11 +446,24 @@ fn a_data_set_is_imported_shown_trained_on_and_measured() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/networks/photos-32/all-tasks.json");
     let mut config = json(&std::fs::read_to_string(path).unwrap());
     config["network"]["img_resolution"] = 16.into();
+    let grey = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/networks/fashion/prior.json");
+    std::fs::copy(grey, folder.path("grey.json")).unwrap();
     config.as_object_mut().unwrap().remove("start");
     std::fs::write(folder.path("net.json"), config.to_string()).unwrap();
+    let mut other = config.clone();
+    other["network"]["img_resolution"] = 32.into();
+    std::fs::write(folder.path("large.json"), other.to_string()).unwrap();
+    // What is refused leaves no folder that would go on with the refused images alone.
+    for (file, takes) in [("large.json", "[3, 32, 32]"), ("grey.json", "[1, 28, 28]")] {
+        folder.fails(
+            &format!("train {file} --data set.h5 --check --out run"),
+            1,
+            &["--data set.h5", "[3, 16, 16]", takes, "img_resolution"],
+        );
+    }
     folder.succeeds("train net.json --data set.h5 --check --out run --threads 1");
     let shown = folder.succeeds("model show run/all-tasks.safetensors");
-    assert!(shown.contains("trained on set, train"), "{shown}");
+    assert!(shown.contains("trained on set, train; licence: CC0"), "{shown}");
     config["dataset"] = "set.h5".into();
     std::fs::write(folder.path("net.json"), config.to_string()).unwrap();
     folder.succeeds("train net.json --check --out again --threads 1");
@@ -468,7 +487,7 @@ fn a_data_set_is_imported_shown_trained_on_and_measured() {
 fn help_states_units_and_ranges() {
     let folder = Folder::new();
     let help = folder.succeeds("restore --help");
-    for words in ["[-1, 1]", "0..255", "from 1 on", "from 0 (none", "cuda:N"] {
+    for words in ["[-1, 1]", "0..255", "from 1 to 100000", "from 0 (none", "cuda:N"] {
         assert!(help.contains(words), "{words}: {help}");
     }
     let version = folder.succeeds("--version");

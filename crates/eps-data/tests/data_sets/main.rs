@@ -452,12 +452,171 @@ fn a_stopped_import_goes_on() {
     expect(import(dir.path(), &out, import_config(false), false), &[&last, "PNG"]);
     assert!(!out.exists());
     let other = ImportConfig { size: 5, ..import_config(false) };
-    expect(import(dir.path(), &out, other, false), &["set.h5.part", "another import", "remove"]);
+    expect(
+        import(dir.path(), &out, other, false),
+        &["set.h5.part", "another import", "\"size\" is 4, here 5", "remove"],
+    );
 
     fs::write(dir.path().join(&last), &content).unwrap();
     let report = import(dir.path(), &out, import_config(false), false).unwrap();
     assert_eq!(report.resumed, 256);
     assert_eq!(images(&out), images(&whole));
+}
+
+/// Starts an import of `source` that stops at its last picture, of 300, when a block is done.
+///
+/// Returns the name of that picture, which is whole again, and those of the first block.
+fn stopped_import(source: &Path, out: &Path) -> (String, Vec<String>) {
+    let config = || import_config(false);
+    let whole = source.with_file_name("whole.h5");
+    import(source, &whole, config(), false).unwrap();
+    let names: Vec<String> =
+        DataSetReader::open(&whole).unwrap().sources().iter().map(|s| s.name.clone()).collect();
+    let last = source.join(names.last().unwrap());
+    let content = fs::read(&last).unwrap();
+    fs::write(&last, &content[..20]).unwrap();
+    let error = import(source, out, config(), false).unwrap_err();
+    assert!(matches!(error, DataError::Picture(_)), "{error}");
+    fs::write(&last, content).unwrap();
+    (names.last().unwrap().clone(), names[..256].to_vec())
+}
+
+/// A picture whose file is like that of no other seed.
+fn unlike(seed: usize) -> Vec<u8> {
+    let mut content = png_file(3, 3, 3, seed);
+    content.extend(seed.to_le_bytes());
+    content
+}
+
+/// A folder of 300 pictures in another one.
+fn many_pictures() -> TempDir {
+    let names: Vec<String> = (0..300).map(|i| format!("pictures/{i:03}.png")).collect();
+    let files: Vec<(&str, Vec<u8>)> =
+        names.iter().zip(0..).map(|(name, i)| (name.as_str(), unlike(i))).collect();
+    folder(&files)
+}
+
+#[test]
+fn pictures_that_change_under_an_import_are_noticed() {
+    let dir = many_pictures();
+    let source = dir.path().join("pictures");
+    let out = dir.path().join("set.h5");
+    let go_on = || import(&source, &out, import_config(false), false);
+    let (_, first) = stopped_import(&source, &out);
+
+    let one = source.join(&first[3]);
+    let former = fs::read(&one).unwrap();
+    let modified = fs::metadata(&one).unwrap().modified().unwrap();
+    fs::write(&one, unlike(1000)).unwrap();
+    expect(go_on(), &[&first[3], "changed after it was imported", "set.h5.part", "remove"]);
+    // The same bytes at the same time are the same file.
+    fs::write(&one, former).unwrap();
+    File::options().write(true).open(&one).unwrap().set_modified(modified).unwrap();
+
+    fs::write(source.join("new.png"), unlike(1000)).unwrap();
+    expect(go_on(), &["set.h5.part", "other pictures", "\"new.png\" was not there then", "remove"]);
+    fs::rename(source.join("new.png"), dir.path().join("new.png")).unwrap();
+    fs::rename(&one, dir.path().join("gone.png")).unwrap();
+    expect(go_on(), &[&format!("{:?} was there then", first[3])]);
+    fs::rename(dir.path().join("gone.png"), &one).unwrap();
+    assert_eq!(go_on().unwrap().resumed, 256);
+    assert_eq!(images(&out), images(&dir.path().join("whole.h5")));
+    assert!(!dir.path().join("set.h5.part").exists());
+}
+
+#[test]
+fn an_archive_that_is_packed_anew_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (archive, out) = (dir.path().join("set.zip"), dir.path().join("set.h5"));
+    let shares = import_config(false).shares;
+    let pack = |changed: Option<usize>, last: &[u8]| {
+        let content = |i| unlike(if changed == Some(i) { 1000 } else { i });
+        let mut files: Vec<(String, Vec<u8>)> =
+            (0..300).map(|i| (format!("{i:03}.png"), content(i))).collect();
+        let mut names = (0..).map(|i| format!("last-{i}.png"));
+        let name = names.find(|name| shares.split_of(name) == Split::Test).unwrap();
+        files.push((name, last.to_vec()));
+        let files: Vec<(&str, &[u8])> = files.iter().map(|(n, c)| (&**n, &**c)).collect();
+        zip_file(&archive, &files);
+    };
+    let go_on = || import(&archive, &out, import_config(false), false);
+    // Pictures of test come last: the damaged one is not in the first block.
+    let bad = unlike(2000);
+    pack(None, &bad[..20]);
+    let error = go_on().unwrap_err();
+    assert!(matches!(error, DataError::Picture(_)), "{error}");
+    let record = dir.path().join("set.h5.part/000000.pictures.json");
+    assert!(record.is_file());
+    let trained = |i: &usize| shares.split_of(&format!("{i:03}.png")) == Split::Train;
+    let one = (0..300).find(trained).unwrap();
+    pack(Some(one), &bad);
+    expect(go_on(), &["set.zip", &format!("{one:03}.png"), "changed", "CRC-32"]);
+    pack(None, &bad);
+    assert_eq!(go_on().unwrap().resumed, 256);
+    assert_eq!(images(&out).len(), 301);
+}
+
+#[test]
+fn a_test_picture_that_is_mended_is_still_kept_from_training() {
+    let dir = many_pictures();
+    let source = dir.path().join("pictures");
+    let out = dir.path().join("set.h5");
+    let (last, first) = stopped_import(&source, &out);
+    // What was damaged becomes a picture that training has taken in the meantime.
+    fs::copy(source.join(&first[0]), source.join(&last)).unwrap();
+    let report = import(&source, &out, import_config(false), false).unwrap();
+    assert_eq!(report.resumed, 0);
+    let [(name, reason)] = &report.skipped[..] else { panic!("{report:?}") };
+    assert!(*name == first[0] && reason.contains("the same file is a test picture"), "{reason}");
+    assert!(images(&out).contains_key(&last));
+}
+
+#[test]
+fn files_of_others_stay() {
+    let dir = folder(&[
+        ("pictures/a.png", png_file(3, 3, 3, 1)),
+        ("set.h5.part/letter.txt", b"dear".to_vec()),
+    ]);
+    let (source, out) = (dir.path().join("pictures"), dir.path().join("set.h5"));
+    let import = |out: &Path| import(&source, out, import_config(false), false);
+    let letter = dir.path().join("set.h5.part/letter.txt");
+    expect(import(&out), &["set.h5.part", "\"letter.txt\"", "no import.json", "move it away"]);
+    assert_eq!(fs::read(&letter).unwrap(), b"dear");
+    fs::write(dir.path().join("set.h5.part/import.json"), r#"{"name": "mine"}"#).unwrap();
+    expect(import(&out), &["import.json", "unknown field `name`", "move the folder away"]);
+    assert!(!out.exists());
+
+    // Put there after the import has started.
+    fs::remove_file(&letter).unwrap();
+    fs::remove_file(dir.path().join("set.h5.part/import.json")).unwrap();
+    let damaged = source.join("b.png");
+    fs::write(&damaged, "no picture").unwrap();
+    expect(import(&out), &["b.png"]);
+    fs::write(&letter, "dear").unwrap();
+    fs::write(dir.path().join("set.h5.part/.000000.pixels.a1.part"), "half").unwrap();
+    fs::write(&damaged, png_file(3, 3, 3, 2)).unwrap();
+    import(&out).unwrap();
+    let left: Vec<_> = fs::read_dir(dir.path().join("set.h5.part")).unwrap().collect();
+    assert_eq!(left.len(), 1);
+    assert_eq!(fs::read(&letter).unwrap(), b"dear");
+
+    let nowhere = dir.path().join("no/set.h5");
+    expect(import(&nowhere), &["no/set.h5.part", "its directory exists"]);
+    assert!(!dir.path().join("no").exists());
+}
+
+#[test]
+fn a_source_without_pictures_is_named_with_the_endings() {
+    let dir = folder(&[("a/notes.txt", b"no picture".to_vec()), ("a/.hidden.png", vec![])]);
+    let archive = dir.path().join("set.zip");
+    zip_file(&archive, &[("notes.txt", b"no picture")]);
+    for source in [dir.path(), &archive] {
+        let shown = source.to_string_lossy();
+        let out = dir.path().join("set.h5");
+        let words =
+            [&*shown, "no pictures were found", ".png, .jpg, .jpeg, .webp", "folders below"];
+        expect(import(source, &out, import_config(false), false), &words);
+    }
 }
 
 /// A configuration that leaves the test split to test pictures, and two folders of pictures: twelve for
@@ -527,7 +686,10 @@ fn an_import_with_test_pictures_goes_on() {
     fs::write(&damaged, &content[..20]).unwrap();
     expect(import(&config, Some(test.path())), &["dog/other.png", "PNG"]);
     let alone = ImportConfig { shares: import_config(true).shares, ..config.clone() };
-    expect(import(&alone, None), &["set.h5.part", "another import"]);
+    expect(
+        import(&alone, None),
+        &["set.h5.part", "another import", "\"shares.test\" is 0.0, here 20.0"],
+    );
     fs::write(&damaged, &content).unwrap();
     let report = import(&config, Some(test.path())).unwrap();
     assert_eq!((report.skipped.len(), images_of(&out, Split::Test)), (1, 3));

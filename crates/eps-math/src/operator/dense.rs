@@ -19,6 +19,9 @@ pub struct Dense {
     eigenvalues: Vec<f64>,
 }
 
+/// The most rows and columns of a matrix: V of 16384 columns takes 2 GiB.
+const MAX_SIDE: usize = 1 << 14;
+
 impl Dense {
     /// The operator of an m×n matrix in row-major order on images of `shape`, n = `shape.len()`.
     ///
@@ -26,22 +29,35 @@ impl Dense {
     /// defined without them, A ← U_r S_r V_rᵀ, so that its null space is exact.
     ///
     /// # Errors
-    /// [`MathError::Length`] or [`MathError::NotFinite`] for the matrix,
-    /// [`MathError::OutOfRange`] if it is 0, [`MathError::NotConverged`] from the decomposition.
+    /// [`MathError::Length`] or [`MathError::NotFinite`] for the matrix, [`MathError::Empty`] if it has
+    /// no rows, [`MathError::ZeroMatrix`] if it is 0, [`MathError::LargeMatrix`] if m or n is above 16384,
+    /// [`MathError::NotConverged`] from the decomposition.
     pub fn new(shape: Shape, rows: usize, matrix: &[f64]) -> Result<Self, MathError> {
+        Self::named("the matrix", shape, rows, matrix)
+    }
+
+    /// [`Dense::new`] of a matrix that errors call `what`.
+    pub(super) fn named(
+        what: &'static str,
+        shape: Shape,
+        rows: usize,
+        matrix: &[f64],
+    ) -> Result<Self, MathError> {
         let n = shape.len();
-        check_values("the matrix", matrix, rows * n)?;
+        check_values(what, matrix, rows.saturating_mul(n))?;
+        if rows == 0 {
+            return Err(MathError::Empty(what));
+        }
+        if rows.max(n) > MAX_SIDE {
+            return Err(MathError::LargeMatrix { what, rows, columns: n, limit: MAX_SIDE });
+        }
         let given = MatRef::from_row_major_slice(matrix, rows, n);
         let svd =
             given.svd().map_err(|_| MathError::NotConverged("singular value decomposition"))?;
         let s: Vec<f64> = svd.S().column_vector().iter().copied().collect();
         let largest = s.iter().copied().fold(0.0, f64::max);
         if largest == 0.0 {
-            return Err(MathError::OutOfRange {
-                what: "the largest singular value of the matrix",
-                value: 0.0,
-                range: "positive",
-            });
+            return Err(MathError::ZeroMatrix(what));
         }
         let threshold = rows.max(n) as f64 * f64::EPSILON * largest;
         let rank = s.iter().filter(|value| **value > threshold).count();

@@ -11,13 +11,19 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// The largest side of a kernel that is computed from parameters, in pixels.
+    pub const MAX_SIDE: usize = 4095;
+
     /// A kernel of given taps in row-major order, as they are: not normalised.
     ///
     /// # Errors
-    /// [`MathError::Length`] or [`MathError::NotFinite`] for the taps, [`MathError::OutOfRange`] if
-    /// all of them are 0.
+    /// [`MathError::Length`] or [`MathError::NotFinite`] for the taps, [`MathError::Empty`] if there
+    /// are none, [`MathError::OutOfRange`] if all of them are 0.
     pub fn new(rows: usize, columns: usize, taps: Vec<f64>) -> Result<Self, MathError> {
-        check_values("the kernel", &taps, rows * columns)?;
+        check_values("the kernel", &taps, rows.saturating_mul(columns))?;
+        if taps.is_empty() {
+            return Err(MathError::Empty("the kernel"));
+        }
         if taps.iter().all(|tap| *tap == 0.0) {
             return Err(MathError::OutOfRange {
                 what: "the largest tap of the kernel",
@@ -34,7 +40,8 @@ impl Kernel {
     /// `sigma_blur` in pixels, positive; `taps` is the side of the kernel.
     ///
     /// # Errors
-    /// [`MathError::OutOfRange`] for a width that is not positive and finite or an even side.
+    /// [`MathError::OutOfRange`] for a width that is not positive and finite, or a side that is even or
+    /// above [`Kernel::MAX_SIDE`].
     pub fn gaussian(sigma_blur: f64, taps: usize) -> Result<Self, MathError> {
         if !(sigma_blur > 0.0 && sigma_blur.is_finite()) {
             return Err(MathError::OutOfRange {
@@ -43,13 +50,7 @@ impl Kernel {
                 range: "positive and finite",
             });
         }
-        if taps.is_multiple_of(2) {
-            return Err(MathError::OutOfRange {
-                what: "the side of the Gaussian kernel",
-                value: taps as f64,
-                range: "odd",
-            });
-        }
+        check_side("the side of the Gaussian kernel", taps)?;
         let centre = (taps / 2) as f64;
         let profile: Vec<f64> =
             (0..taps).map(|i| (-0.5 * ((i as f64 - centre) / sigma_blur).powi(2)).exp()).collect();
@@ -66,15 +67,10 @@ impl Kernel {
     /// (rows grow downwards).
     ///
     /// # Errors
-    /// [`MathError::OutOfRange`] for an even length or an angle that is not finite.
+    /// [`MathError::OutOfRange`] for a length that is even or above [`Kernel::MAX_SIDE`], or an angle
+    /// that is not finite.
     pub fn motion(length: usize, angle: f64) -> Result<Self, MathError> {
-        if length.is_multiple_of(2) {
-            return Err(MathError::OutOfRange {
-                what: "the length of the motion",
-                value: length as f64,
-                range: "odd",
-            });
-        }
+        check_side("the length of the motion", length)?;
         if !angle.is_finite() {
             return Err(MathError::OutOfRange {
                 what: "the angle of the motion",
@@ -121,6 +117,18 @@ impl Kernel {
     }
 }
 
+/// Checks a side of a kernel that is to be computed, before memory is taken for it.
+fn check_side(what: &'static str, side: usize) -> Result<(), MathError> {
+    if side.is_multiple_of(2) || side > Kernel::MAX_SIDE {
+        return Err(MathError::OutOfRange {
+            what,
+            value: side as f64,
+            range: "odd and at most 4095",
+        });
+    }
+    Ok(())
+}
+
 /// The two integer neighbours of a coordinate ≥ 0 and their linear weights.
 fn bilinear(position: f64) -> [(usize, f64); 2] {
     // sin and cos of exact angles miss integers by an ulp: snap, so that no weight of 1e-16 is lost.
@@ -141,6 +149,18 @@ mod tests {
         let kernel = Kernel::gaussian(0.75, 11).unwrap();
         assert!((kernel.taps()[5 * 11 + 5] - 0.283).abs() < 5e-4);
         assert!((kernel.taps().iter().sum::<f64>() - 1.0).abs() < 1e-14);
+    }
+
+    #[test]
+    fn sides_are_bounded_before_memory_is_taken() {
+        for side in [0, 4, Kernel::MAX_SIDE + 2, 4_294_967_297, usize::MAX] {
+            for error in [Kernel::gaussian(1.0, side), Kernel::motion(side, 0.3)] {
+                let message = error.unwrap_err().to_string();
+                assert!(message.ends_with("odd and at most 4095"), "{message}");
+            }
+        }
+        let empty = Kernel::new(0, usize::MAX, vec![]).unwrap_err();
+        assert_eq!(empty, MathError::Empty("the kernel"));
     }
 
     #[test]

@@ -37,8 +37,12 @@ impl Mask {
     /// `missing` is the share, in [0, 1).
     ///
     /// # Errors
-    /// As [`Mask::new`].
+    /// [`MathError::OutOfRange`] for a share outside [0, 1).
     pub fn random(shape: Shape, missing: f64, stream: &Stream) -> Result<Self, MathError> {
+        if !(0.0..1.0).contains(&missing) {
+            let what = "the share of missing pixels";
+            return Err(MathError::OutOfRange { what, value: missing, range: "in [0, 1)" });
+        }
         let n = shape.plane();
         let mut order: Vec<usize> = (0..n).collect();
         order.sort_by_key(|i| stream.bits(*i as u64));

@@ -17,15 +17,15 @@ impl Separable {
     /// The operator of R [p, height] and C [q, width], both in row-major order.
     ///
     /// # Errors
-    /// What [`Dense::new`] says of either matrix.
+    /// What [`Dense::new`] says of either matrix, called vertical and horizontal.
     pub fn new(shape: Shape, vertical: &[f64], horizontal: &[f64]) -> Result<Self, MathError> {
-        let side = |matrix: &[f64], length: usize| {
-            Dense::new(Shape::new(1, 1, length)?, matrix.len() / length, matrix)
+        let side = |what, matrix: &[f64], length: usize| {
+            Dense::named(what, Shape::new(1, 1, length)?, matrix.len() / length, matrix)
         };
         Ok(Self {
             shape,
-            vertical: side(vertical, shape.height)?,
-            horizontal: side(horizontal, shape.width)?,
+            vertical: side("the vertical matrix", vertical, shape.height)?,
+            horizontal: side("the horizontal matrix", horizontal, shape.width)?,
         })
     }
 

@@ -56,8 +56,10 @@ impl OperatorSpec {
     /// Prepares the operator for images of `shape`.
     ///
     /// # Errors
-    /// What the constructor of the family says.
+    /// What [`Shape::new`] and the constructor of the family say.
     pub fn build(&self, shape: Shape) -> Result<Operator, MathError> {
+        // Fields of a shape are public: one may not have been checked.
+        let shape = Shape::new(shape.channels, shape.height, shape.width)?;
         Ok(match self {
             Self::Mask { observed } => {
                 if let Some(index) = observed.iter().position(|v| *v > 1) {
@@ -77,13 +79,16 @@ impl OperatorSpec {
                     Kernel::new(kernel.len(), columns(kernel), flat("the kernel", kernel)?)?;
                 Operator::CircularBlur(CircularBlur::new(shape, kernel)?)
             }
-            Self::GaussianBlur { sigma_blur, taps } => Operator::CircularBlur(CircularBlur::new(
-                shape,
-                Kernel::gaussian(*sigma_blur, *taps)?,
-            )?),
-            Self::MotionBlur { length, angle_degrees } => Operator::CircularBlur(
-                CircularBlur::new(shape, Kernel::motion(*length, angle_degrees.to_radians())?)?,
-            ),
+            Self::GaussianBlur { sigma_blur, taps } => {
+                check_fits(shape, *taps)?;
+                let kernel = Kernel::gaussian(*sigma_blur, *taps)?;
+                Operator::CircularBlur(CircularBlur::new(shape, kernel)?)
+            }
+            Self::MotionBlur { length, angle_degrees } => {
+                check_fits(shape, *length)?;
+                let kernel = Kernel::motion(*length, angle_degrees.to_radians())?;
+                Operator::CircularBlur(CircularBlur::new(shape, kernel)?)
+            }
             Self::Separable { vertical, horizontal } => Operator::Separable(Separable::new(
                 shape,
                 &flat("the vertical matrix", vertical)?,
@@ -94,6 +99,15 @@ impl OperatorSpec {
             }
         })
     }
+}
+
+/// Whether a kernel of this side fits into the image, before memory is taken for it.
+fn check_fits(shape: Shape, side: usize) -> Result<(), MathError> {
+    let Shape { height, width, .. } = shape;
+    if side > height.min(width) {
+        return Err(MathError::KernelSize { rows: side, columns: side, height, width });
+    }
+    Ok(())
 }
 
 fn columns(rows: &[Vec<f64>]) -> usize {

@@ -175,11 +175,40 @@ fn bad_operators_are_named() {
     }
     assert!(Kernel::gaussian(0.0, 5).is_err() && Kernel::gaussian(1.0, 4).is_err());
     assert!(Kernel::motion(6, 0.0).is_err() && Kernel::motion(7, f64::INFINITY).is_err());
-    for (rows, matrix) in [(1, vec![0.0; 24]), (0, vec![]), (2, vec![1.0; 24])] {
-        assert!(Dense::new(shape, rows, &matrix).is_err());
+    for (rows, matrix, words) in [
+        (1, vec![0.0; 24], "all entries of the matrix are 0"),
+        (0, vec![], "the matrix is empty"),
+        (2, vec![1.0; 24], "the matrix has 24 values where 48"),
+    ] {
+        let message = message(Dense::new(shape, rows, &matrix).unwrap_err());
+        assert!(message.contains(words), "{message}");
+    }
+    let wide = Shape::new(1, 1, 1 << 17).unwrap();
+    let error = Dense::new(wide, 1, &vec![1.0; 1 << 17]).unwrap_err();
+    assert!(message(error).contains("1×131072 entries: at most 16384"));
+    for missing in [-0.1, 1.0, f64::NAN] {
+        let error = Mask::random(shape, missing, &Stream::named(0, "mask")).unwrap_err();
+        assert!(message(error).contains("in [0, 1)"), "{missing}");
     }
     assert!(Separable::new(shape, &[1.0; 8], &[1.0; 13]).is_err());
-    assert!(Separable::new(shape, &[], &[1.0; 6]).is_err());
+    let error = Separable::new(shape, &[], &[1.0; 6]).unwrap_err();
+    assert!(message(error).starts_with("the vertical matrix is empty"));
+
+    // Too large for memory: refused before any is taken.
+    for (channels, height, width) in [(1, 1 << 40, 8), (usize::MAX, 2, 2), (3, 1 << 14, 1 << 14)] {
+        let unchecked = Shape { channels, height, width };
+        let error = Shape::new(channels, height, width).unwrap_err();
+        assert_eq!(error, MathError::LargeShape(unchecked));
+        assert!(message(error).contains("268435456"));
+        let blur = OperatorSpec::CircularBlur { kernel: vec![vec![1.0]] };
+        assert!(matches!(blur.build(unchecked), Err(MathError::LargeShape(_))));
+    }
+    for spec in [
+        OperatorSpec::GaussianBlur { sigma_blur: 1.0, taps: 1_000_000_001 },
+        OperatorSpec::MotionBlur { length: usize::MAX, angle_degrees: 0.0 },
+    ] {
+        assert!(matches!(spec.build(shape), Err(MathError::KernelSize { height: 4, .. })));
+    }
 
     let spec = |text: &str| serde_json::from_str::<OperatorSpec>(text);
     let grey = r#"{"operator": "mask", "observed": [0, 2]}"#;

@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand};
 use eps_data::photos::{TileConfig, write_tiles};
 use eps_data::picture_source::picture_names;
-use eps_data::{DataSetReader, Import, ImportConfig, Provenance, Shares, SplitSummary};
+use eps_data::{DataError, DataSetReader, Import, ImportConfig, Provenance, Shares, SplitSummary};
 
-use crate::flags::{UsageError, count};
+use crate::flags::{UsageError, count, side};
 use crate::progress::bar;
 
 /// Make data sets of pictures, and show what they hold.
@@ -56,7 +56,7 @@ struct Photos {
     #[arg(value_name = "OUT.h5")]
     out: PathBuf,
     /// The side of a tile in pixels
-    #[arg(long, value_name = "PIXELS", value_parser = count)]
+    #[arg(long, value_name = "PIXELS", value_parser = side)]
     size: usize,
     #[command(flatten)]
     origin: OriginFlags,
@@ -94,7 +94,7 @@ struct ImportFlags {
     #[arg(value_name = "OUT.h5")]
     out: PathBuf,
     /// The side of an image in pixels
-    #[arg(long, value_name = "PIXELS", value_parser = count)]
+    #[arg(long, value_name = "PIXELS", value_parser = side)]
     size: usize,
     /// Make images of one channel, of brightness, instead of red, green and blue
     #[arg(long)]
@@ -143,11 +143,18 @@ impl ImportFlags {
             import.require_classes(classes).with_context(cannot)?;
         }
         let bar = bar(import.len() as u64, "importing", "pictures");
-        let report = import
-            .run(self.skip_bad, self.origin.of(&self.out), &|count| bar.inc(count as u64))
-            .context("the import stopped (--skip-bad leaves out damaged and transparent pictures)");
+        let report =
+            import.run(self.skip_bad, self.origin.of(&self.out), &|count| bar.inc(count as u64));
         bar.finish_and_clear();
-        let report = report?;
+        let report = report.map_err(|error| {
+            let hint = match error {
+                DataError::Picture(_) => {
+                    " (--skip-bad leaves out damaged and transparent pictures)"
+                }
+                _ => "",
+            };
+            anyhow::Error::new(error).context(format!("the import stopped{hint}"))
+        })?;
         if report.resumed > 0 {
             println!("{} pictures were there from an earlier call", report.resumed);
         }
@@ -161,7 +168,7 @@ impl ImportFlags {
 /// Where pictures come from, and whether their data set may replace a file.
 #[derive(Debug, Args)]
 struct OriginFlags {
-    /// Replace the file if it is there
+    /// Replace the file if it is there and a data set
     #[arg(long)]
     force: bool,
     /// Where the pictures come from, to be kept in the file
@@ -173,13 +180,28 @@ struct OriginFlags {
 }
 
 impl OriginFlags {
-    /// Refuses to replace a file unasked.
+    /// Refuses, before any work, what cannot be written or must not be replaced.
     fn check(&self, out: &Path) -> Result<()> {
+        let shown = out.display();
+        let ending = out.extension().and_then(|ending| ending.to_str());
         ensure!(
-            self.force || !out.exists(),
-            "{} exists already: name another file, or add --force",
-            out.display()
+            matches!(ending, Some("h5" | "hdf5")),
+            "{shown}: the data set is an HDF5 file, so let the name end in .h5"
         );
+        let folder = out.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if let Some(folder) = folder {
+            let there = folder.is_dir();
+            ensure!(there, "cannot write {shown}: make the folder {} first", folder.display());
+        }
+        if out.symlink_metadata().is_ok() {
+            ensure!(self.force, "{shown} exists already: name another file, or add --force");
+            DataSetReader::open(out).with_context(|| {
+                format!(
+                    "{shown} exists and is no data set of `eps data`: --force does not replace it, name \
+                     another file"
+                )
+            })?;
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use eps_data::Array;
 use eps_metrics::networks::{Backbone, NetworkScores, evaluate_networks};
@@ -11,14 +11,18 @@ use eps_metrics::{Evaluation, SampleShape, evaluate};
 use serde::Serialize;
 
 use crate::feature_networks::{self, FeatureNetworks, NetworkFile};
-use crate::flags::DeviceFlags;
+use crate::flags::{DeviceFlags, number};
+
+/// The largest absolute value of a sample: those of a sampler leave [-1, 1] by less, values on another
+/// scale by more.
+const LARGEST: f64 = 2.0;
 
 /// Score posterior samples against the true images.
 ///
 /// Prints PSNR, SSIM, energy score (the paper's CRPS) in both estimators, mean CRPS of a pixel and
 /// MMD²; and, where the networks are there (`cargo xtask fetch lpips`), LPIPS and distances between
 /// features: lpips_alex, fd_alex, mmd2_alex, energy_score_alex, and the same of VGG16. Samples outside
-/// [-1, 1] are clipped and counted.
+/// [-1, 1] are clipped and counted; more than a tenth of them beyond 2 is another scale, and an error.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// True images [N, C, H, W] in [-1, 1]: .npy, or .h5 with the dataset `truth`
@@ -64,6 +68,19 @@ impl Arguments {
             t[2],
             t[3]
         );
+        let is_far = |v: &f64| v.abs() > LARGEST;
+        let far = samples.values.iter().filter(|v| is_far(v)).count();
+        if let Some(index) = samples.values.iter().position(is_far)
+            && 10 * far > samples.values.len()
+        {
+            bail!(
+                "{}: {far} of {} values lie beyond {LARGEST}, such as {} at flat index {index}, but samples \
+                 are in [-1, 1]: scale them by v / 127.5 - 1 if they are 0..255",
+                self.samples.display(),
+                samples.values.len(),
+                number(samples.values[index])
+            );
+        }
         let shape =
             SampleShape { images: s[0], samples: s[1], channels: s[2], height: s[3], width: s[4] };
         let failed =
@@ -112,12 +129,18 @@ impl Arguments {
             None => name.to_owned(),
         };
         let array = Array::read(path, &name)?;
+        let axes_text = axes.join(", ");
+        let picture = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
+        ensure!(
+            !picture,
+            "{}: a picture is one image, needed is an array [{axes_text}]: give it as .npy, .npz or .h5",
+            path.display()
+        );
         ensure!(
             array.dims.len() == axes.len() && !array.dims.contains(&0),
-            "{}: the array has dimensions {:?}, needed are [{}], none of them 0: reshape it",
+            "{}: the array has dimensions {:?}, needed are [{axes_text}], none of them 0: reshape it",
             path.display(),
-            array.dims,
-            axes.join(", ")
+            array.dims
         );
         Ok(array)
     }

@@ -13,7 +13,8 @@ use eps_data::{Array, DataError, ImageSet, MeasurementSet, Provenance, Split, di
 use eps_math::operator::{Operator, OperatorSpec};
 use eps_math::{Draw, Shape, Task};
 
-use crate::flags::{NoiseFlags, OperatorFlags, UsageError};
+use crate::flags::{NoiseFlags, OperatorFlags, UsageError, check_channels_first, number};
+use crate::measuring::brightness_note;
 use crate::{dataset, measuring, pictures};
 
 /// How many images of a data set are measured unless `--index` says otherwise.
@@ -140,6 +141,9 @@ impl Arguments {
         } else {
             None
         };
+        if let Some(note) = (0..set.len()).find_map(|index| brightness_note(set.operator(index))) {
+            eprintln!("note: {note}");
+        }
         set.write(&self.out)?;
         println!("{} measurements of images {shape}: {}", set.len(), self.out.display());
         if let Some(bytes) = preview {
@@ -191,7 +195,7 @@ impl Images {
         check_indices(&indices, set.len(), &set.provenance().name)?;
         Ok(Self {
             shape: set.shape(),
-            values: indices.clone().flat_map(|index| set.to_unit_range(index)).collect(),
+            values: indices.clone().flat_map(|index| set.to_signed(index)).collect(),
             provenance: Provenance {
                 name: format!(
                     "{}, images {}..{}",
@@ -238,6 +242,7 @@ fn read_images(path: &Path) -> Result<Images> {
         return Images::of_set(&set, 0..set.len());
     }
     let Array { dims, values } = Array::read(path, "images")?;
+    check_channels_first(path, &dims)?;
     let (count, shape) = match dims[..] {
         [h, w] => (1, Shape::new(1, h, w)),
         [c, h, w] => (1, Shape::new(c, h, w)),
@@ -254,7 +259,7 @@ fn read_images(path: &Path) -> Result<Images> {
             "{}: the value at flat index {index} is {}, outside [-1, 1]: scale pixels by v / 127.5 - 1 \
              (from 0..255) or 2 v - 1 (from 0..1)",
             path.display(),
-            values[index]
+            number(values[index])
         );
     }
     Ok(Images {

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 use eps_data::atomic::write_atomically;
 use eps_data::png::{Picture, write_png};
-use eps_data::{Array, MeasurementSet, SampleArchive, digest};
+use eps_data::{Array, DataError, MeasurementSet, SampleArchive, digest};
 use eps_math::Shape;
 use eps_math::operator::{LinearOperator as _, Operator};
 use eps_model::{Denoiser, device_name};
@@ -15,7 +15,11 @@ use serde_json::{Value, json};
 use tch::{Device, Kind};
 
 use super::measure::file_provenance;
-use crate::flags::{NetworkFlags, NoiseFlags, OperatorFlags, UsageError, count};
+use crate::flags::{
+    NetworkFlags, NoiseFlags, OperatorFlags, UsageError, check_channels_first, check_sigma_y,
+    count_to, number,
+};
+use crate::measuring::{brightness_note, check_gain, range_note};
 use crate::network::{Asked, Method, Network};
 use crate::output_folder::OutputFolder;
 use crate::progress::{self, Watched};
@@ -23,6 +27,9 @@ use crate::{measuring, pictures, record};
 
 /// The version of the configuration that is written with the results.
 const FORMAT_VERSION: u32 = 1;
+
+/// The most values of all samples together, 8 GiB in f32.
+const MOST_VALUES: usize = 1 << 31;
 
 /// How many samples of an image a mosaic shows.
 const MOSAIC_SAMPLES: usize = 8;
@@ -54,11 +61,11 @@ pub(crate) struct Arguments {
     /// The class of the images, from 0 on, for a network that knows classes [default: none]
     #[arg(long, value_name = "K")]
     class: Option<usize>,
-    /// Samples of each image, from 1 on
-    #[arg(long, value_name = "J", default_value = "8", value_parser = count)]
+    /// Samples of each image, from 1 to 100000
+    #[arg(long, value_name = "J", default_value = "8", value_parser = count_to::<100_000>)]
     samples: usize,
-    /// Network calls for a sample (NFE), from 1 on; odd for heun [default: 20, for heun 19]
-    #[arg(long, value_name = "NFE", value_parser = count)]
+    /// Network calls for a sample (NFE), from 1 to 100000; odd for heun [default: 20, for heun 19]
+    #[arg(long, value_name = "NFE", value_parser = count_to::<100_000>)]
     calls: Option<usize>,
     /// The solver
     #[arg(long, value_enum, default_value = "euler")]
@@ -71,8 +78,8 @@ pub(crate) struct Arguments {
     seed: u64,
     #[command(flatten)]
     network_flags: NetworkFlags,
-    /// Samples in one network call, from 1 on; fewer take less memory
-    #[arg(long, value_name = "B", default_value = "64", value_parser = count)]
+    /// Samples in one network call, from 1 to 65536; fewer take less memory
+    #[arg(long, value_name = "B", default_value = "64", value_parser = count_to::<65_536>)]
     batch: usize,
     /// The folder to be made
     #[arg(long, value_name = "FOLDER")]
@@ -116,13 +123,26 @@ impl Arguments {
         network
             .check_fit(set.shape())
             .with_context(|| format!("{} cannot be restored", self.measurement.display()))?;
+        check_sigma_y(set.sigma_y())
+            .map_err(|problem| anyhow!("{}: {problem}", self.measurement.display()))?;
+        let values = set.len().saturating_mul(self.samples).saturating_mul(set.shape().len());
+        ensure!(
+            values <= MOST_VALUES,
+            "--samples {}: {} images of shape {} make {values} values, more than {MOST_VALUES}: take fewer \
+             samples, or restore fewer images at once",
+            self.samples,
+            set.len(),
+            set.shape()
+        );
         for index in 0..set.len() {
             check_scale(set.operator(index), set.measurement(index), set.sigma_y())
                 .with_context(|| format!("{}, image {index}", self.measurement.display()))?;
         }
 
         let origin = network.origin();
-        let notes = network.notes(&set, self.class);
+        let mut notes = network.notes(&set, self.class);
+        notes.extend((0..set.len()).find_map(|index| brightness_note(set.operator(index))));
+        notes.extend(range_note(&set));
         for note in &notes {
             eprintln!("note: {note}");
         }
@@ -160,6 +180,7 @@ impl Arguments {
         });
         folder.write(|path| restored.write(path, &set, config))?;
         println!("network {:?}: {origin}", network.name());
+        println!("method: {method}");
         println!(
             "{} images, {} samples of each, {calls} network calls a sample in {precision} on {}: {}",
             set.len(),
@@ -187,7 +208,16 @@ impl Arguments {
         let (given, sigma_y) = (self.operator.read()?, self.noise.sigma_y());
         if is_hdf5(path) {
             match (MeasurementSet::read(path), given.is_some() || sigma_y.is_some()) {
-                (read, false) => return Ok(read?),
+                (Ok(set), false) => return Ok(set),
+                (Err(error), false) if is_plain(&error) && read_measurement(path).is_ok() => {
+                    return Err(UsageError(format!(
+                        "{} is an array that does not tell how it was measured: give --mask, --factor, \
+                         --kernel or --operator, and --sigma-y or --sigma-y-255",
+                        path.display()
+                    ))
+                    .into());
+                }
+                (Err(error), false) => return Err(error.into()),
                 (Ok(_), true) => {
                     return Err(UsageError(format!(
                         "{} brings its own operator and sigma_y: leave the flags for both out",
@@ -252,9 +282,17 @@ fn is_hdf5(path: &Path) -> bool {
     matches!(ending.to_ascii_lowercase().as_str(), "h5" | "hdf5")
 }
 
+/// Whether a file of HDF5 is none of this project's: it does not tell its format.
+fn is_plain(error: &DataError) -> bool {
+    let is_missing =
+        |problem: &str| problem.contains("\"format\"") && problem.contains("is missing");
+    matches!(error, DataError::Malformed { problem, .. } if is_missing(problem))
+}
+
 /// The measurements of an array or picture, `[N, C, h, w]`, and the shape of one.
 fn read_measurement(path: &Path) -> Result<(Shape, Vec<f64>)> {
     let Array { dims, values } = Array::read(path, "y")?;
+    check_channels_first(path, &dims)?;
     let shape = match dims[..] {
         // What a dense matrix gives.
         [m] => Shape::new(1, 1, m),
@@ -273,6 +311,7 @@ fn read_measurement(path: &Path) -> Result<(Shape, Vec<f64>)> {
 ///
 /// Noise beyond ten standard deviations does not occur. Masked pixels may hold anything.
 fn check_scale(operator: &Operator, y: &[f64], sigma_y: f64) -> Result<()> {
+    check_gain(operator)?;
     let (gain, seen) = match operator {
         Operator::Mask(mask) => (1.0, mask.apply(y)),
         Operator::AveragePool(_) => (1.0, y.to_vec()),
@@ -287,7 +326,7 @@ fn check_scale(operator: &Operator, y: &[f64], sigma_y: f64) -> Result<()> {
             "the value at flat index {index} is {}, but images in [-1, 1] give at most {bound:.3} \
              with sigma_y = {sigma_y}: scale values by v / 127.5 - 1 (from 0..255) or 2 v - 1 \
              (from 0..1)",
-            seen[index]
+            number(seen[index])
         ),
         None => Ok(()),
     }

@@ -15,7 +15,7 @@ use eps_train::{Classes, Images, Objective, TrainConfig, train};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
-use crate::flags::{DeviceFlags, count, note_if_emulated, positive};
+use crate::flags::{DeviceFlags, count_to, note_if_emulated, positive};
 use crate::{cost, dataset, network, record};
 
 /// Train a network, or go on with a training that was stopped.
@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NET.safetensors")]
     start: Option<PathBuf>,
     /// Steps, instead of the configuration's: fewer, to see that everything works
-    #[arg(long, value_name = "N", value_parser = count)]
+    #[arg(long, value_name = "N", value_parser = count_to::<1_000_000_000>)]
     steps: Option<usize>,
     /// The precision of the passes, f32 or bf16, instead of the configuration's; weights and optimiser
     /// are f32. A run goes on only in the one that its config.json tells
@@ -78,10 +78,11 @@ impl Arguments {
         note_if_emulated(config.precision, device);
         let set = |split| dataset::load(&config.dataset, split, self.data.as_deref());
         let training = set(Split::Train)?;
+        let images_of = || format!("the images of {}", self.shown_data(&config));
+        config.check_images(training.shape()).with_context(images_of)?;
         let provenance = training.provenance().clone();
         let start_path = self.start_path(&config);
         let start_sha256 = start_path.as_deref().map(digest::sha256_file).transpose()?;
-        claim_inputs(out, &json!({ "dataset": provenance.sha256, "start": start_sha256 }))?;
         let start =
             start_path.as_deref().map(|path| load_start(path, &config, device)).transpose()?;
         let (start, origin) = start.unzip();
@@ -89,6 +90,7 @@ impl Arguments {
         let (train_images, train_classes) = (bytes(&training)?, classes(&training));
         drop(training);
         let validation = set(Split::Validation)?;
+        config.check_images(validation.shape()).with_context(images_of)?;
         let classes = train_classes.zip(classes(&validation));
         check_classes(&config, classes.as_ref().map(|(train, _)| train.as_slice()))?;
         let images = Images {
@@ -97,6 +99,8 @@ impl Arguments {
             classes: classes.map(|(train, validation)| Classes { train, validation }),
         };
         drop(validation);
+        // After all checks: a folder that was claimed goes on with these files alone.
+        claim_inputs(out, &json!({ "dataset": provenance.sha256, "start": start_sha256 }))?;
         let denoiser = train(&config, start, &images, out, device)
             .with_context(|| format!("the training of {:?} stopped", config.name))?;
 
@@ -112,7 +116,9 @@ impl Arguments {
             "environment": record::environment(device),
         });
         let data = denoiser.data().cloned();
-        let checkpoint = checkpoint_config(&config, &provenance.name, origin, record);
+        let own = dataset::is_own(&config.dataset, self.data.as_deref());
+        let licence = licence(origin.as_ref(), (!own).then_some(&provenance.licence));
+        let checkpoint = checkpoint_config(&config, &provenance.name, licence, origin, record);
         let checkpoint = CheckpointConfig { data, ..checkpoint };
         let path = out.join(format!("{}.safetensors", config.name));
         checkpoint::save(&path, denoiser.network(), &checkpoint, Storage::F16)?;
@@ -152,6 +158,12 @@ impl Arguments {
             config.name
         );
         Ok(config)
+    }
+
+    /// The data set, for messages.
+    fn shown_data(&self, config: &TrainConfig) -> String {
+        let named = |data: &PathBuf| format!("--data {}", data.display());
+        self.data.as_ref().map_or_else(|| config.dataset.clone(), named)
     }
 
     fn start_path(&self, config: &TrainConfig) -> Option<PathBuf> {
@@ -227,14 +239,30 @@ fn load_start(
     Ok((denoiser, start.config.provenance.origin(digest::sha256_file(path)?)))
 }
 
-/// What the file of the network says of it; weights that started as others stay under their licence.
+/// The licence of weights: that of those they started as, and that of the images where these are a
+/// user's; this project's own where there is neither.
+fn licence(start: Option<&Origin>, images: Option<&String>) -> String {
+    let stated = images.map(|licence| licence.trim());
+    let stated = stated.filter(|licence| !matches!(*licence, "" | "unknown" | "not stated"));
+    match (start.map(|start| start.licence.as_str()), stated) {
+        (Some(start), Some(images)) if !start.contains(images) => {
+            format!("{start} (start) and {images} (images)")
+        }
+        (Some(start), _) => start.to_owned(),
+        (None, Some(images)) => images.to_owned(),
+        (None, None) if images.is_some() => "not stated".to_owned(),
+        (None, None) => env!("CARGO_PKG_LICENSE").to_owned(),
+    }
+}
+
+/// What the file of the network says of it.
 fn checkpoint_config(
     config: &TrainConfig,
     dataset: &str,
+    licence: String,
     start: Option<Origin>,
     training: Value,
 ) -> CheckpointConfig {
-    let licence = start.as_ref().map_or(env!("CARGO_PKG_LICENSE"), |start| &start.licence);
     let measurements = config.objective.measurements();
     let asked_at = match config.objective {
         Objective::Denoise | Objective::Eps { .. } => AskedAt::Pivot,
@@ -255,7 +283,7 @@ fn checkpoint_config(
         data: None,
         provenance: Provenance {
             source: format!("trained on {dataset}"),
-            licence: licence.to_owned(),
+            licence,
             command: record::command(),
             training,
             start: start.map(Box::new),
@@ -306,6 +334,13 @@ fn check_classes(config: &TrainConfig, classes: Option<&[usize]>) -> Result<()> 
         )
     })?;
     let found = classes.iter().max().map_or(0, |last| last + 1);
+    ensure!(
+        found <= known,
+        "the images of {} are of {found} classes, the network {:?} knows {known}: set label_dim to {found}, \
+         or import fewer classes",
+        config.dataset,
+        config.name
+    );
     if found < known {
         eprintln!(
             "note: the images of {} are of {found} classes, the network {:?} knows {known}: their \
@@ -349,8 +384,7 @@ mod tests {
     fn start(folder: &Path, licence: &str, start: Option<Origin>) -> (TrainConfig, PathBuf) {
         let file = dataset::in_repository("data/networks/fashion/prior.json");
         let config: TrainConfig = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
-        let mut checkpoint = checkpoint_config(&config, "n", start, Value::Null);
-        licence.clone_into(&mut checkpoint.provenance.licence);
+        let checkpoint = checkpoint_config(&config, "n", licence.to_owned(), start, Value::Null);
         let network = UNet::new(config.network.clone(), Device::Cpu, 0).unwrap();
         let path = folder.join("start.safetensors");
         checkpoint::save(&path, &network, &checkpoint, Storage::F16).unwrap();
@@ -373,13 +407,32 @@ mod tests {
         assert_eq!((&*origin.source, &origin.licence), ("trained on n", &licence));
         assert_eq!(origin.start.as_deref(), Some(&imported));
 
-        let next = checkpoint_config(&config, "m", Some(origin), Value::Null).provenance;
+        let next = super::licence(Some(&origin), None);
+        let next = checkpoint_config(&config, "m", next, Some(origin), Value::Null).provenance;
         assert_eq!(next.licence, licence);
         let line = network::origin(&next);
         for words in ["trained on m", "trained on n", "edm.pkl (SHA-256 abab", "non-commercial"] {
             assert!(line.contains(words), "{words:?} is not in: {line}");
         }
-        let ours = checkpoint_config(&config, "m", None, Value::Null).provenance;
-        assert_eq!((&*ours.licence, ours.start), (env!("CARGO_PKG_LICENSE"), None));
+    }
+
+    #[test]
+    fn weights_are_under_the_licence_of_what_they_learnt_from() {
+        let start = |licence: &str| Origin {
+            source: "a".to_owned(),
+            sha256: "ab".repeat(32),
+            licence: licence.to_owned(),
+            start: None,
+        };
+        let (ours, theirs) = (env!("CARGO_PKG_LICENSE"), "CC BY-NC 4.0".to_owned());
+        assert_eq!(licence(None, None), ours);
+        assert_eq!(licence(None, Some(&theirs)), theirs);
+        for unstated in ["unknown", "", "not stated"] {
+            assert_eq!(licence(None, Some(&unstated.to_owned())), "not stated");
+            assert_eq!(licence(Some(&start(ours)), Some(&unstated.to_owned())), ours);
+        }
+        let both = licence(Some(&start(ours)), Some(&theirs));
+        assert_eq!(both, format!("{ours} (start) and {theirs} (images)"));
+        assert_eq!(licence(Some(&start(&both)), Some(&theirs)), both);
     }
 }

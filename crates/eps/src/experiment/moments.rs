@@ -48,7 +48,7 @@ impl Arguments {
             Some(out) => out.clone(),
             None => dataset::moments(&self.dataset, self.data.as_deref()).swap_remove(0),
         };
-        let images = (0..set.len()).map(|image| set.to_unit_range(image));
+        let images = (0..set.len()).map(|image| set.to_signed(image));
         let (mean, covariance) = sample_moments(shape.len(), images)?;
         let rows = (0..shape.len()).flat_map(|i| (0..shape.len()).map(move |j| (i, j)));
         let covariance = rows.map(|(i, j)| covariance[(i, j)]).collect();

@@ -51,7 +51,7 @@ impl Neighbours {
             method,
             sample_distance: mean(&of_samples),
             truth_distance: mean(&of_truths),
-            images: of_samples.iter().map(|(index, _)| training.to_unit_range(*index)).collect(),
+            images: of_samples.iter().map(|(index, _)| training.to_signed(*index)).collect(),
             of_samples: of_samples.into_iter().map(|(index, _)| index).collect(),
         }
     }

@@ -90,13 +90,13 @@ impl Problem {
             .map(|image| {
                 let stream = |what| stream(seed, what, task.name(), *image as u64);
                 let operator = operator(setting, shape, &stream("operator"))?;
-                let truth = images_set.to_unit_range(*image);
+                let truth = images_set.to_signed(*image);
                 Ok((operator.spec(), measure(&operator, &truth, sigma_y, &stream("noise"))))
             })
             .collect::<Result<Vec<_>, MathError>>()
             .with_context(|| format!("cannot draw the operators of {}", task.name()))?;
         let (specs, y): (Vec<_>, Vec<_>) = drawn.into_iter().unzip();
-        let truth = images.iter().flat_map(|image| images_set.to_unit_range(*image)).collect();
+        let truth = images.iter().flat_map(|image| images_set.to_signed(*image)).collect();
         let provenance = images_set.provenance().clone();
         let set = MeasurementSet::new(shape, y.concat(), specs, sigma_y, provenance)?
             .with_seed(seed)

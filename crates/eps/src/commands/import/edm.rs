@@ -96,7 +96,10 @@ pub(super) struct Converted {
 /// Reads the network in the bytes of a file and checks it.
 pub(super) fn convert(path: &Path, bytes: &[u8], flags: &Flags) -> Result<Converted> {
     let file = TorchFile::read(bytes)
-        .context("the file is no pickle and none of PyTorch's, or it is damaged")?;
+        .context(
+            "the file is no pickle and none of PyTorch's, or it is damaged: give the .pkl, .pt or .pth of a \
+             network, fetched again if it was one",
+        )?;
     let source = Source::of(&file)?;
     let tensors = source.tensors(&file, bytes.len())?;
     let given = flags.architecture.as_deref().map(given_architecture).transpose()?;
