@@ -275,20 +275,22 @@ fn numbers_out_of_range_are_named() {
     assert!(error.contains("f16") && error.contains("bf16"), "{error}");
 }
 
-/// With scalar preconditioning all weights are one loss, and EDM's formula gives it.
-#[test]
-fn the_weights_agree_for_scalar_preconditioning() {
+/// The loss of an untrained network with scalar preconditioning under a weight.
+fn scalar_loss(config: &TrainConfig, loss_weight: LossWeight) -> f64 {
     let precondition = Precondition { mode: PreconditionMode::Scalar, sigma_data: 0.5 };
-    let config = TrainConfig { precondition, ..config() };
+    let config = TrainConfig { precondition, loss_weight, ..config.clone() };
     let network = UNet::new(config.network.clone(), Device::Cpu, 0).unwrap();
     let denoiser =
         NetworkDenoiser::new(network, precondition, config.conditions.clone(), Precision::F32);
     let x_0 = images().train.narrow(0, 0, 4).to_kind(Kind::Double) / 127.5 - 1.0;
-    let value = |loss_weight| {
-        let config = TrainConfig { loss_weight, ..config.clone() };
-        let streams = BatchStreams { seed: 1, batch: 2, first: 0 };
-        loss(&denoiser, &config, &x_0, None, streams, Mode::Eval).unwrap().double_value(&[])
-    };
+    let streams = BatchStreams { seed: 1, batch: 2, first: 0 };
+    loss(&denoiser, &config, &x_0, None, streams, Mode::Eval).unwrap().double_value(&[])
+}
+
+/// With scalar preconditioning all weights are one loss, and EDM's formula gives it.
+#[test]
+fn the_weights_agree_for_scalar_preconditioning() {
+    let value = |loss_weight| scalar_loss(&config(), loss_weight);
     let (edm, preconditioned) = (value(LossWeight::Edm), value(LossWeight::Preconditioned));
     // Means of 1024 squares, one in f32.
     assert!((edm / preconditioned - 1.0).abs() < 1e-5, "{edm} {preconditioned}");
@@ -299,19 +301,9 @@ fn the_weights_agree_for_scalar_preconditioning() {
 /// At t = ½ of a rectified flow the velocity has twice the error of the denoiser.
 #[test]
 fn the_weight_of_the_velocity_is_that_of_its_error() {
-    let precondition = Precondition { mode: PreconditionMode::Scalar, sigma_data: 0.5 };
     let noise_law = NoiseLaw { mean: 0.0, deviation: 0.0, ..NoiseLaw::edm() };
-    let interpolant = Interpolant::RectifiedFlow;
-    let config = TrainConfig { precondition, noise_law, interpolant, ..config() };
-    let network = UNet::new(config.network.clone(), Device::Cpu, 0).unwrap();
-    let denoiser =
-        NetworkDenoiser::new(network, precondition, config.conditions.clone(), Precision::F32);
-    let x_0 = images().train.narrow(0, 0, 4).to_kind(Kind::Double) / 127.5 - 1.0;
-    let value = |loss_weight| {
-        let config = TrainConfig { loss_weight, ..config.clone() };
-        let streams = BatchStreams { seed: 1, batch: 2, first: 0 };
-        loss(&denoiser, &config, &x_0, None, streams, Mode::Eval).unwrap().double_value(&[])
-    };
+    let config = TrainConfig { noise_law, interpolant: Interpolant::RectifiedFlow, ..config() };
+    let value = |loss_weight| scalar_loss(&config, loss_weight);
     // λ(1) = (1 + ¼)/¼ = 5 against 1/t² = 4; means of 1024 squares in f32.
     let ratio = value(LossWeight::Velocity) / value(LossWeight::Edm);
     assert!((ratio / 0.8 - 1.0).abs() < 1e-5, "{ratio}");
