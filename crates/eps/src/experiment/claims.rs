@@ -271,7 +271,8 @@ const CLAIMS: [Claim; 30] = [
         },
     },
     Claim {
-        text: "Quality is reached within 20 calls: the fair energy score of 20 is at most 2 % above the best",
+        text: "Quality is reached within 20 calls: the fair energy score of 20 is at most 2 % above the best \
+               of the others",
         source: "Figure 3, D.4",
         experiment: "steps",
         test: saturation,
