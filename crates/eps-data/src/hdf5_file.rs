@@ -52,6 +52,20 @@ pub fn read_hdf5_array(path: &Path, name: &str) -> Result<Array, DataError> {
     input.numbers(&root, &names[choose(path, &names, name)?])
 }
 
+/// The format of this project that an HDF5 file tells, such as `eps-measurements`; none for a file from
+/// elsewhere.
+///
+/// # Errors
+///
+/// [`DataError::Io`] where the file cannot be opened, [`DataError::Malformed`] where it is no HDF5 file or
+/// its attribute `format` is no text.
+pub fn hdf5_format(path: &Path) -> Result<Option<String>, DataError> {
+    let input = Input::open_any(path)?;
+    let root = input.root()?;
+    let names = root.attr_names().map_err(input.failed("list the attributes"))?;
+    names.iter().any(|name| name == "format").then(|| input.text(&root, "format")).transpose()
+}
+
 /// An HDF5 file that is being written under its temporary name.
 #[derive(Debug)]
 pub(crate) struct Output {

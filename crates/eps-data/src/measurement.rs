@@ -36,7 +36,6 @@ use crate::hdf5_file::{Input, Output};
 use crate::range::RANGE;
 use crate::{DataError, Provenance};
 
-const FORMAT: &str = "eps-measurements";
 const VERSION: u64 = 1;
 
 /// The content of the attribute `operator`.
@@ -69,6 +68,9 @@ pub struct MeasurementSet {
 }
 
 impl MeasurementSet {
+    /// The format that a file of measurements tells.
+    pub const FORMAT: &str = "eps-measurements";
+
     /// Measurements of images of `shape`.
     ///
     /// `operators` holds one operator for all images or one for each, all of one family. Blurs are
@@ -254,7 +256,7 @@ impl MeasurementSet {
     ///
     /// [`DataError::Io`] or [`DataError::Hdf5`] where the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), DataError> {
-        let output = Output::create(path, FORMAT, VERSION)?;
+        let output = Output::create(path, Self::FORMAT, VERSION)?;
         let root = output.root()?;
         let images = |shape: Shape| [self.len(), shape.channels, shape.height, shape.width];
         output.put_number(&root, "channels", self.shape.channels as u64)?;
@@ -284,7 +286,7 @@ impl MeasurementSet {
     /// dataset or an attribute is missing or of another shape or type; [`DataError::NonFinite`];
     /// [`DataError::Unusable`] with what [`MeasurementSet::new`] says of the content.
     pub fn read(path: &Path) -> Result<Self, DataError> {
-        let input = Input::open(path, FORMAT, VERSION)?;
+        let input = Input::open(path, Self::FORMAT, VERSION)?;
         let root = input.root()?;
         let unusable = |error: DataError| error.in_file(path);
 

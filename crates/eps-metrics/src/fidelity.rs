@@ -1,11 +1,11 @@
-//! How close one image is to another: PSNR and SSIM.
+//! How close one image is to another: PSNR and SSIM, and how close samples are on average.
 //!
-//! Both score a single image. The paper's tables hold means over all images and samples, which
+//! PSNR and SSIM score a single image. The paper's tables hold means over all images and samples, which
 //! is the mean of the decibels, not the decibels of the mean error (that would be larger for the
 //! same samples).
 
 use crate::MetricsError;
-use crate::input::{check_finite, check_length};
+use crate::input::{check_finite, check_length, check_rows};
 
 /// Side of the Gaussian window of [`ssim`].
 pub const SSIM_WINDOW: usize = 11;
@@ -30,11 +30,59 @@ pub const SSIM_WINDOW: usize = 11;
 /// If `data_range` is not positive.
 pub fn psnr(truth: &[f64], image: &[f64], data_range: f64) -> Result<f64, MetricsError> {
     assert!(data_range > 0.0, "data_range is {data_range}, not positive");
+    Ok(10.0 * (data_range * data_range / mse(truth, image)?).log10())
+}
+
+/// Mean squared error of one image, the mean over pixels of (x − x₀)².
+///
+/// # Shapes
+/// `truth`, `image`: any, the same.
+///
+/// # Units
+/// Squared units of the input.
+///
+/// # Errors
+/// Lengths that differ, empty images, values that are not finite.
+pub fn mse(truth: &[f64], image: &[f64]) -> Result<f64, MetricsError> {
     check_finite("truth", truth)?;
     check_length("image", image, truth.len())?;
     let squares: f64 = truth.iter().zip(image).map(|(x0, x)| (x - x0) * (x - x0)).sum();
-    let mse = squares / truth.len() as f64;
-    Ok(10.0 * (data_range * data_range / mse).log10())
+    Ok(squares / truth.len() as f64)
+}
+
+/// The mean squared error that the mean of infinitely many samples would have, estimated without bias from J
+/// of them.
+///
+/// ```text
+/// MSE = mean over pixels of (x̄ − x₀)² − s²/J,   s² with J − 1
+/// ```
+///
+/// The mean of J samples has s²/J more: with few samples that is the larger the more they spread, so that
+/// errors of means of J do not compare methods. Of one image it may be negative.
+///
+/// # Shapes
+/// `truth`: `[D]`; `samples`: `[J, D]`.
+///
+/// # Units
+/// Squared units of the input.
+///
+/// # Errors
+/// [`MetricsError::TooFewSamples`] with one sample, `samples` that are no multiple of `truth`, empty input,
+/// values that are not finite.
+pub fn mse_of_mean(truth: &[f64], samples: &[f64]) -> Result<f64, MetricsError> {
+    check_finite("truth", truth)?;
+    let got = check_rows("samples", samples, truth.len())?;
+    if got < 2 {
+        return Err(MetricsError::TooFewSamples { what: "the error of a mean", needed: 2, got });
+    }
+    let j = got as f64;
+    let of_pixel = |(i, x0): (usize, &f64)| {
+        let values = || samples[i..].iter().step_by(truth.len());
+        let mean = values().sum::<f64>() / j;
+        let variance = values().map(|x| (x - mean) * (x - mean)).sum::<f64>() / (j - 1.0);
+        (mean - x0) * (mean - x0) - variance / j
+    };
+    Ok(truth.iter().enumerate().map(of_pixel).sum::<f64>() / truth.len() as f64)
 }
 
 /// Structural similarity of one image (Wang, Bovik, Sheikh, Simoncelli, *Image quality

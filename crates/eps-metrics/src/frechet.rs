@@ -50,6 +50,33 @@ pub fn frechet_distance(a: &[f64], b: &[f64], dim: usize) -> Result<f64, Metrics
     Ok(means + factor_a.squared_norm_l2() + factor_b.squared_norm_l2() - 2.0 * trace_root)
 }
 
+/// [`frechet_distance`] of the samples from the truths without each image: its truth and all of its samples
+/// left out. [`Estimate::of_left_out`](crate::summary::Estimate::of_left_out) takes these.
+///
+/// # Shapes
+/// `samples`: [N, J, D]; `truths`: [N, D]; N ≥ 3.
+///
+/// # Errors
+/// As [`frechet_distance`].
+pub fn frechet_left_out(
+    samples: &[f64],
+    truths: &[f64],
+    dim: usize,
+) -> Result<Vec<f64>, MetricsError> {
+    let per_image = check_rows("samples", samples, truths.len())?;
+    let images = check_rows("truths", truths, dim)?;
+    let without = |values: &[f64], rows: usize, image: usize| {
+        [&values[..image * rows * dim], &values[(image + 1) * rows * dim..]].concat()
+    };
+    (0..images)
+        .into_par_iter()
+        .map(|image| {
+            let samples = without(samples, per_image, image);
+            frechet_distance(&samples, &without(truths, 1, image), dim)
+        })
+        .collect()
+}
+
 /// The mean, and F with FᵀF = S.
 fn gaussian(
     what: &'static str,

@@ -43,39 +43,113 @@ pub struct Mmd {
 /// where at least half of all pairs coincide, lengths that are no multiple of `dim`, values that
 /// are not finite.
 pub fn mmd2(samples: &[f64], truths: &[f64], dim: usize) -> Result<Mmd, MetricsError> {
-    let m = check_rows("samples", samples, dim)?;
-    let n = check_rows("truths", truths, dim)?;
-    for (what, got) in [("mmd2 between samples", m), ("mmd2 between truths", n)] {
-        if got < 2 {
-            return Err(MetricsError::TooFewSamples { what, needed: 2, got });
+    Ok(Kernel::new(samples, truths, dim)?.mmd())
+}
+
+/// [`mmd2`], and what it would be without each image: its truth and all of its samples left out, the width
+/// of the kernel kept. [`Estimate::of_left_out`](crate::summary::Estimate::of_left_out) takes these.
+///
+/// # Shapes
+/// `samples`: [N, J, D]; `truths`: [N, D]; N ≥ 3.
+///
+/// # Errors
+/// As [`mmd2`], and `samples` that are no multiple of `truths`.
+pub fn mmd2_left_out(
+    samples: &[f64],
+    truths: &[f64],
+    dim: usize,
+) -> Result<(Mmd, Vec<f64>), MetricsError> {
+    let per_image = check_rows("samples", samples, truths.len())?;
+    let kernel = Kernel::new(samples, truths, dim)?;
+    let needed = 3;
+    if kernel.truths < needed {
+        let what = "mmd2 without an image, truths";
+        return Err(MetricsError::TooFewSamples { what, needed, got: kernel.truths });
+    }
+    Ok((kernel.mmd(), kernel.left_out(per_image)))
+}
+
+/// The kernel between all pairs of the pooled points, samples before truths.
+struct Kernel {
+    /// M.
+    samples: usize,
+    /// N.
+    truths: usize,
+    /// k of all pairs, row by row above the diagonal.
+    pairs: Vec<f64>,
+    /// m.
+    median: f64,
+}
+
+impl Kernel {
+    fn new(samples: &[f64], truths: &[f64], dim: usize) -> Result<Self, MetricsError> {
+        let m = check_rows("samples", samples, dim)?;
+        let n = check_rows("truths", truths, dim)?;
+        for (what, got) in [("mmd2 between samples", m), ("mmd2 between truths", n)] {
+            if got < 2 {
+                return Err(MetricsError::TooFewSamples { what, needed: 2, got });
+            }
         }
+        let mut pairs = squared_distances(&centred(samples, truths, dim), dim);
+        let median = median(pairs.clone());
+        if median == 0.0 {
+            return Err(MetricsError::ZeroMedian);
+        }
+        pairs.par_iter_mut().for_each(|pair| *pair = (-*pair / median).exp());
+        Ok(Self { samples: m, truths: n, pairs, median })
     }
 
-    let total = m + n;
-    let d2 = squared_distances(&centred(samples, truths, dim), dim);
-    let median = median(d2.clone());
-    if median == 0.0 {
-        return Err(MetricsError::ZeroMedian);
+    /// Sums over pairs of samples, of a sample and a truth, and of truths.
+    fn sums(&self) -> [f64; 3] {
+        let total = self.samples + self.truths;
+        // Rows are added in order, whatever thread they come from.
+        let rows: Vec<[f64; 3]> = (0..total)
+            .into_par_iter()
+            .map(|i| {
+                let row = &self.pairs[row_start(i, total)..row_start(i + 1, total)];
+                let (left, right) = row.split_at(self.samples.saturating_sub(i + 1));
+                let sum = |part: &[f64]| part.iter().sum::<f64>();
+                if i < self.samples { [sum(left), sum(right), 0.0] } else { [0.0, 0.0, sum(right)] }
+            })
+            .collect();
+        [0, 1, 2].map(|part| rows.iter().map(|row| row[part]).sum())
     }
 
-    // Sums of the kernel over pairs of samples, of a sample and a truth, and of truths. Rows are
-    // added in order, whatever thread they come from.
-    let rows: Vec<[f64; 3]> = (0..total)
-        .into_par_iter()
-        .map(|i| {
-            let row = &d2[row_start(i, total)..row_start(i + 1, total)];
-            let (left, right) = row.split_at(m.saturating_sub(i + 1));
-            let sum = |part: &[f64]| part.iter().map(|d2| (-d2 / median).exp()).sum::<f64>();
-            if i < m { [sum(left), sum(right), 0.0] } else { [0.0, 0.0, sum(right)] }
-        })
-        .collect();
-    let [xx, xy, yy] = [0, 1, 2].map(|part| rows.iter().map(|row| row[part]).sum::<f64>());
+    fn mmd(&self) -> Mmd {
+        let mmd2 = unbiased(self.sums(), self.samples, self.truths);
+        Mmd { mmd2, median_squared_distance: self.median }
+    }
 
+    /// MMD² without each of the images.
+    fn left_out(&self, per_image: usize) -> Vec<f64> {
+        let (m, n, all) = (self.samples, self.truths, self.sums());
+        let of = |i: usize, j: usize| {
+            let (first, second) = (i.min(j), i.max(j));
+            self.pairs[row_start(first, m + n) + second - first - 1]
+        };
+        let without = |image: usize| {
+            let own = image * per_image..(image + 1) * per_image;
+            let truth = m + image;
+            // Every pair that one of the image's points is in, once.
+            let mut touched = [0.0; 3];
+            for i in own.clone() {
+                let others = (0..m).filter(|j| !own.contains(j) || *j > i);
+                touched[0] += others.map(|j| of(i, j)).sum::<f64>();
+                touched[1] += (m..m + n).map(|j| of(i, j)).sum::<f64>();
+            }
+            let others = (0..m).filter(|i| !own.contains(i));
+            touched[1] += others.map(|i| of(i, truth)).sum::<f64>();
+            touched[2] += (m..m + n).filter(|j| *j != truth).map(|j| of(truth, j)).sum::<f64>();
+            unbiased([0, 1, 2].map(|part| all[part] - touched[part]), m - per_image, n - 1)
+        };
+        (0..n).into_par_iter().map(without).collect()
+    }
+}
+
+/// MMD² of M samples and N truths from the sums of the kernel over distinct pairs.
+fn unbiased([xx, xy, yy]: [f64; 3], m: usize, n: usize) -> f64 {
     let (m, n) = (m as f64, n as f64);
-    Ok(Mmd {
-        mmd2: 2.0 * xx / (m * (m - 1.0)) + 2.0 * yy / (n * (n - 1.0)) - 2.0 * xy / (m * n),
-        median_squared_distance: median,
-    })
+    2.0 * xx / (m * (m - 1.0)) + 2.0 * yy / (n * (n - 1.0)) - 2.0 * xy / (m * n)
 }
 
 /// Both sets, one after the other, less their common mean.

@@ -100,12 +100,25 @@ impl Estimate {
         check_finite("a statistic of images", &[value])?;
         let without: Vec<f64> =
             (0..terms.len()).map(|image| statistic(sum_without(Some(image)))).collect();
+        Ok(Self::of_left_out(value, &without))
+    }
+
+    /// A number of all images, with the interval of the delete-one jackknife from the numbers of all images
+    /// but one: `without[i]` is that without image i.
+    ///
+    /// ```text
+    /// s² = (n − 1)/n Σ_i (θ_i − θ̄)²,   half width t_{0.975, n−1} s
+    /// ```
+    ///
+    /// It has no interval with fewer than two images, or where a number is not finite.
+    #[must_use]
+    pub fn of_left_out(value: f64, without: &[f64]) -> Self {
         // The mean of n values has s/√n: (n − 1) times as much is the jackknife's.
-        let half_width_95 = Spread::of(&without)
+        let half_width_95 = Spread::of(without)
             .ok()
             .and_then(|spread| spread.half_width_95())
-            .map(|half_width| half_width * (terms.len() - 1) as f64);
-        Ok(Self { value, half_width_95 })
+            .map(|half_width| half_width * (without.len() - 1) as f64);
+        Self { value, half_width_95 }
     }
 }
 

@@ -8,18 +8,18 @@ use tch::{Kind, Tensor};
 use super::backbone::Embedding;
 use super::{Network, NetworkError};
 use crate::energy::{PairTerm, energy_score};
-use crate::frechet::frechet_distance;
+use crate::frechet::{frechet_distance, frechet_left_out};
 use crate::input::{check_finite, check_length};
-use crate::mmd::mmd2;
+use crate::mmd::{mmd2, mmd2_left_out};
 use crate::{MetricsError, SampleShape};
 
 /// How many pixels a network sees at once: 64 images of 64×64. Bounds the memory of VGG16's stages, those
 /// of truths and samples together, to some 500 MB.
 const PIXELS_AT_ONCE: usize = 1 << 18;
 
-/// The most features of which every seed has a Fréchet distance of its own: it costs an eigenvalue
-/// decomposition, minutes a row with the 2,048 of Inception.
-const SEEDWISE_FEATURES: usize = 512;
+/// The most features of which there is a Fréchet distance without each image: it costs a decomposition an
+/// image, which takes minutes a row with the 2,048 of Inception.
+const LEFT_OUT_FEATURES: usize = 512;
 
 /// The values of one network, their names and conventions.
 ///
@@ -44,10 +44,11 @@ pub struct NetworkScores {
     pub energy_score_fair: Option<f64>,
     /// LPIPS and fair energy score of each image, `[N]`, for paired comparisons; empty where undefined.
     pub of_images: BTreeMap<String, Vec<f64>>,
-    /// LPIPS, and MMD² and Fréchet distance (of networks with up to 512 features) from the truths, of the
-    /// first, second, … samples of all images, `[J]`: independent of J, unlike the distances of all samples
-    /// together; empty where undefined.
+    /// LPIPS of the first, second, … samples of all images, `[J]`.
     pub of_seeds: BTreeMap<String, Vec<f64>>,
+    /// MMD², and the Fréchet distance of networks with up to 512 features, without each image, `[N]`: their
+    /// uncertainty; empty where undefined.
+    pub left_out: BTreeMap<String, Vec<f64>>,
     /// For every value that is `None`: the reason.
     pub undefined: BTreeMap<String, String>,
     /// For every value that is to be read with care: why.
@@ -212,21 +213,16 @@ impl Features {
                 .collect::<Result<Vec<f64>, MetricsError>>()
         };
         let fair = energy_scores(PairTerm::Fair);
-        let of_seed = |seed: usize| {
-            let rows = self.samples.chunks_exact(dim).skip(seed).step_by(shape.samples);
-            rows.flatten().copied().collect::<Vec<f64>>()
-        };
-        let mmds = (0..shape.samples)
-            .map(|seed| mmd2(&of_seed(seed), &self.truth, dim).map(|mmd| mmd.mmd2))
-            .collect::<Result<Vec<f64>, _>>();
-        let mut of_seeds = BTreeMap::from([(names.mmd2.clone(), mmds.unwrap_or_default())]);
-        if dim <= SEEDWISE_FEATURES {
-            let distances = (0..shape.samples)
-                .into_par_iter()
-                .map(|seed| frechet_distance(&of_seed(seed), &self.truth, dim))
-                .collect::<Result<Vec<f64>, _>>();
-            of_seeds.insert(names.frechet.clone(), distances.unwrap_or_default());
+        let (mmd, mmds) = mmd2_left_out(&self.samples, &self.truth, dim).map_or_else(
+            |_| (mmd2(&self.samples, &self.truth, dim), vec![]),
+            |(mmd, left_out)| (Ok(mmd), left_out),
+        );
+        let mut left_out = BTreeMap::from([(names.mmd2.clone(), mmds)]);
+        if dim <= LEFT_OUT_FEATURES {
+            let distances = frechet_left_out(&self.samples, &self.truth, dim);
+            left_out.insert(names.frechet.clone(), distances.unwrap_or_default());
         }
+        let mut of_seeds = BTreeMap::new();
         let mut of_images =
             BTreeMap::from([(names.energy_score_fair.clone(), fair.clone().unwrap_or_default())]);
         if let Some(lpips) = &names.lpips {
@@ -239,7 +235,6 @@ impl Features {
             of_seeds.insert(lpips.clone(), (0..shape.samples).map(of_seed).collect());
         }
         let distance = frechet_distance(&self.samples, &self.truth, dim);
-        let mmd = mmd2(&self.samples, &self.truth, dim).map(|mmd| mmd.mmd2);
         let frechet = defined(&names.frechet, distance);
         let cautions = match (frechet, too_few(shape, dim)) {
             (Some(_), Some(caution)) => BTreeMap::from([(names.frechet.clone(), caution)]),
@@ -250,7 +245,7 @@ impl Features {
             input_sides: network.input_sides(shape.height, shape.width),
             lpips: names.lpips.is_some().then(|| mean(&self.lpips)),
             frechet,
-            mmd2: defined(&names.mmd2, mmd),
+            mmd2: defined(&names.mmd2, mmd.map(|mmd| mmd.mmd2)),
             energy_score: defined(
                 &names.energy_score,
                 energy_scores(PairTerm::VStatistic).map(|scores| mean(&scores)),
@@ -258,6 +253,7 @@ impl Features {
             energy_score_fair: fair.ok().map(|scores| mean(&scores)),
             of_images,
             of_seeds,
+            left_out,
             undefined,
             cautions,
             conventions: conventions(&names, shape, network),

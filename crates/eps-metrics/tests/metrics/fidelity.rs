@@ -1,6 +1,6 @@
 use approx::assert_relative_eq;
 use eps_metrics::MetricsError;
-use eps_metrics::fidelity::{SSIM_WINDOW, psnr, ssim};
+use eps_metrics::fidelity::{SSIM_WINDOW, mse, mse_of_mean, psnr, ssim};
 use proptest::prelude::*;
 
 use crate::inputs::u01;
@@ -21,6 +21,25 @@ fn psnr_does_not_depend_on_the_scale() {
     let signed = psnr(&scale(&a), &scale(&b), 2.0).unwrap();
     // 2x − 1 rounds by ε/2 of a difference of order 1.
     assert_relative_eq!(unit, signed, max_relative = 1e-14);
+}
+
+#[test]
+fn the_error_of_a_mean_does_not_count_its_noise() {
+    // Mean 0 and variance 2 of two samples: 0.25 − 2/2 and 1 − 0.
+    let error = mse_of_mean(&[0.5, 1.0], &[1.0, 0.0, -1.0, 0.0]).unwrap();
+    assert_eq!(error, 0.5 * (0.25 - 1.0 + 1.0));
+    // Over pairs of four samples the mean of the estimate is that of all four: both are unbiased.
+    let (truth, samples) = (u01("truth", 9), u01("samples", 4 * 9));
+    let sample = |j: usize| &samples[j * 9..(j + 1) * 9];
+    let pairs: Vec<f64> = (0..4)
+        .flat_map(|j| (0..j).map(move |k| (j, k)))
+        .map(|(j, k)| mse_of_mean(&truth, &[sample(j), sample(k)].concat()).unwrap())
+        .collect();
+    let all = mse_of_mean(&truth, &samples).unwrap();
+    assert_relative_eq!(pairs.iter().sum::<f64>() / 6.0, all, max_relative = 1e-13);
+    assert_eq!(mse(&[0.0, 1.0], &[1.0, 3.0]).unwrap(), 2.5);
+    let error = mse_of_mean(&truth, &samples[..9]).unwrap_err();
+    assert!(matches!(error, MetricsError::TooFewSamples { needed: 2, got: 1, .. }));
 }
 
 #[test]

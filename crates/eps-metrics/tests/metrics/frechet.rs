@@ -1,6 +1,6 @@
 use approx::{assert_abs_diff_eq, assert_relative_eq};
 use eps_metrics::MetricsError;
-use eps_metrics::frechet::frechet_distance;
+use eps_metrics::frechet::{frechet_distance, frechet_left_out};
 use faer::{Mat, Side};
 
 use crate::inputs::normal;
@@ -29,6 +29,17 @@ fn zero_to_itself_and_shift() {
         let value = frechet_distance(&x, &wide, dim).unwrap();
         assert_relative_eq!(value, 4.0 * zero, max_relative = 1e-12);
     }
+}
+
+#[test]
+fn an_image_is_left_out_with_its_samples() {
+    let dim = 3;
+    let (samples, truths) = (normal("left samples", 6 * 2 * dim), normal("left truths", 6 * dim));
+    let left_out = frechet_left_out(&samples, &truths, dim).unwrap();
+    assert_eq!(left_out.len(), 6);
+    let of_others = frechet_distance(&samples[2 * dim..], &truths[dim..], dim).unwrap();
+    assert_eq!(left_out[0], of_others);
+    assert!(frechet_left_out(&samples[..2], &truths[..2], 1).is_err());
 }
 
 /// tr (S₁^½ S₂ S₁^½)^½ by two symmetric eigendecompositions.

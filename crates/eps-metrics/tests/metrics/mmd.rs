@@ -1,6 +1,6 @@
 use approx::assert_relative_eq;
 use eps_metrics::MetricsError;
-use eps_metrics::mmd::mmd2;
+use eps_metrics::mmd::{mmd2, mmd2_left_out};
 use proptest::prelude::*;
 
 use crate::inputs::{normal, u01};
@@ -11,9 +11,7 @@ fn d2(a: &[f64], b: &[f64]) -> f64 {
 
 /// The definition, every pair from its difference.
 fn naive(samples: &[f64], truths: &[f64], dim: usize) -> (f64, f64) {
-    let (x, y): (Vec<&[f64]>, Vec<&[f64]>) =
-        (samples.chunks(dim).collect(), truths.chunks(dim).collect());
-    let pooled = [x.clone(), y.clone()].concat();
+    let pooled: Vec<&[f64]> = samples.chunks(dim).chain(truths.chunks(dim)).collect();
     let mut all = Vec::new();
     for i in 0..pooled.len() {
         for j in 0..i {
@@ -23,6 +21,13 @@ fn naive(samples: &[f64], truths: &[f64], dim: usize) -> (f64, f64) {
     all.sort_by(f64::total_cmp);
     let n = all.len();
     let median = (all[(n - 1) / 2] + all[n / 2]) / 2.0;
+    (with_width(samples, truths, dim, median), median)
+}
+
+/// MMD² by a kernel of a given width.
+fn with_width(samples: &[f64], truths: &[f64], dim: usize, median: f64) -> f64 {
+    let (x, y): (Vec<&[f64]>, Vec<&[f64]>) =
+        (samples.chunks(dim).collect(), truths.chunks(dim).collect());
     let mean = |a: &[&[f64]], b: &[&[f64]], same: bool| {
         let mut sum = 0.0;
         for (i, u) in a.iter().enumerate() {
@@ -34,7 +39,28 @@ fn naive(samples: &[f64], truths: &[f64], dim: usize) -> (f64, f64) {
         }
         sum / (a.len() * if same { b.len() - 1 } else { b.len() }) as f64
     };
-    (mean(&x, &x, true) + mean(&y, &y, true) - 2.0 * mean(&x, &y, false), median)
+    mean(&x, &x, true) + mean(&y, &y, true) - 2.0 * mean(&x, &y, false)
+}
+
+#[test]
+fn an_image_is_left_out_with_its_samples() {
+    let (images, per_image, dim) = (7, 3, 5);
+    let (x, y) = (u01("left x", images * per_image * dim), u01("left y", images * dim));
+    let (mmd, left_out) = mmd2_left_out(&x, &y, dim).unwrap();
+    assert_eq!(mmd, mmd2(&x, &y, dim).unwrap());
+    assert_eq!(left_out.len(), images);
+    for (image, found) in left_out.iter().enumerate() {
+        let without = |values: &[f64], rows: usize| {
+            [&values[..image * rows * dim], &values[(image + 1) * rows * dim..]].concat()
+        };
+        let (x, y) = (without(&x, per_image), without(&y, 1));
+        let expected = with_width(&x, &y, dim, mmd.median_squared_distance);
+        // Differences of sums of a few hundred values of order 1.
+        assert!((found - expected).abs() < 1e-14, "{image}: {found} {expected}");
+    }
+    let few =
+        MetricsError::TooFewSamples { what: "mmd2 without an image, truths", needed: 3, got: 2 };
+    assert_eq!(mmd2_left_out(&[0.0, 1.0], &[0.5, 2.0], 1), Err(few));
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 use eps_data::atomic::write_atomically;
+use eps_data::hdf5_file::hdf5_format;
 use eps_data::png::{Picture, write_png};
-use eps_data::{Array, DataError, MeasurementSet, SampleArchive, digest};
+use eps_data::{Array, MeasurementSet, SampleArchive, digest};
 use eps_math::Shape;
 use eps_math::operator::{LinearOperator as _, Operator};
 use eps_model::{Denoiser, device_name};
@@ -207,9 +208,10 @@ impl Arguments {
         let path = &self.measurement;
         let (given, sigma_y) = (self.operator.read()?, self.noise.sigma_y());
         if is_hdf5(path) {
-            match (MeasurementSet::read(path), given.is_some() || sigma_y.is_some()) {
-                (Ok(set), false) => return Ok(set),
-                (Err(error), false) if is_plain(&error) && read_measurement(path).is_ok() => {
+            let format = hdf5_format(path)?;
+            match (format.as_deref(), given.is_some() || sigma_y.is_some()) {
+                (None, false) => {
+                    read_measurement(path)?;
                     return Err(UsageError(format!(
                         "{} is an array that does not tell how it was measured: give --mask, --factor, \
                          --kernel or --operator, and --sigma-y or --sigma-y-255",
@@ -217,8 +219,8 @@ impl Arguments {
                     ))
                     .into());
                 }
-                (Err(error), false) => return Err(error.into()),
-                (Ok(_), true) => {
+                (Some(_), false) => return Ok(MeasurementSet::read(path)?),
+                (Some(MeasurementSet::FORMAT), true) => {
                     return Err(UsageError(format!(
                         "{} brings its own operator and sigma_y: leave the flags for both out",
                         path.display()
@@ -226,7 +228,7 @@ impl Arguments {
                     .into());
                 }
                 // An array of the user's own.
-                (Err(_), true) => {}
+                (_, true) => {}
             }
         }
         let missing = |what: &str| UsageError(format!("{} does not tell {what}", path.display()));
@@ -280,13 +282,6 @@ impl Arguments {
 fn is_hdf5(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     matches!(ending.to_ascii_lowercase().as_str(), "h5" | "hdf5")
-}
-
-/// Whether a file of HDF5 is none of this project's: it does not tell its format.
-fn is_plain(error: &DataError) -> bool {
-    let is_missing =
-        |problem: &str| problem.contains("\"format\"") && problem.contains("is missing");
-    matches!(error, DataError::Malformed { problem, .. } if is_missing(problem))
 }
 
 /// The measurements of an array or picture, `[N, C, h, w]`, and the shape of one.

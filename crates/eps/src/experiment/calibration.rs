@@ -40,6 +40,9 @@ pub(crate) struct Calibration {
     pub(crate) ranks: RankHistogram,
     /// The coverage of the central intervals of [`LEVELS`].
     pub(crate) coverage: Vec<Estimate>,
+    /// The same over all pixels, those that do not spread among them: where samples agree on what is wrong, it
+    /// is too low.
+    pub(crate) coverage_of_all: Vec<Estimate>,
     /// Spread and error in bins.
     pub(crate) spread: Vec<SpreadError>,
 }
@@ -70,19 +73,22 @@ impl Calibration {
             .collect();
         let ties = Stream::named(0, "ties of ranks");
         let mut count = 0..;
-        let uniform = || ties.uniform(count.next().unwrap_or(0));
+        let mut uniform = || ties.uniform(count.next().unwrap_or(0));
         let (grey_truth, grey_samples) = (grey_levels(&truth), grey_levels(&samples));
         let grey = Ensemble::new(&grey_truth, &grey_samples, images)?;
-        let Ok(ranks) = rank_histogram(grey, MIN_SD, uniform) else {
+        let Ok(ranks) = rank_histogram(grey, MIN_SD, &mut uniform) else {
             return Ok(None);
         };
-        let coverage =
-            LEVELS.iter().map(|level| ranks.coverage(*level)).collect::<Result<Vec<_>, _>>()?;
+        let of_all = rank_histogram(grey, f64::NEG_INFINITY, &mut uniform)?;
+        let coverage = |ranks: &RankHistogram| {
+            LEVELS.iter().map(|level| ranks.coverage(*level)).collect::<Result<Vec<_>, _>>()
+        };
         Ok(Some(Self {
             method,
             ratios: energy_ratios(Ensemble::new(&truth, &first, images)?)?,
+            coverage: coverage(&ranks)?,
+            coverage_of_all: coverage(&of_all)?,
             ranks,
-            coverage,
             spread: spread_against_error(ensemble, BINS)?,
         }))
     }
@@ -116,6 +122,8 @@ pub(crate) fn table(rows: &[Calibration]) -> Table {
         ];
         line.extend(row.coverage.iter().map(|covered| with_interval(covered, 100.0, 1)));
         line.push(format!("{:.1}", 100.0 * row.ranks.share));
+        let of_all = row.coverage_of_all.last();
+        line.push(of_all.map_or(String::new(), |covered| with_interval(covered, 100.0, 1)));
         line
     };
     Table {
@@ -128,6 +136,7 @@ pub(crate) fn table(rows: &[Calibration]) -> Table {
             "in 80 % interval (%)",
             "in 90 % interval (%)",
             "pixels ranked (%)",
+            "in 90 % interval of all pixels (%)",
         ]
         .map(str::to_owned)
         .to_vec(),

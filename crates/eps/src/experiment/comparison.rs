@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::AddAssign;
 
-use eps_metrics::summary::Spread;
+use eps_metrics::summary::{Estimate, Spread};
 use serde_json::Value;
 
 /// What is read off a method's samples.
@@ -54,13 +54,17 @@ fn value(row: &Value, metric: &str) -> Option<(f64, f64)> {
         )),
         _ => {
             // LPIPS is a mean over seeds; distances of all samples together are not.
-            let seeds = &row["of_seeds"][metric];
-            let seeds = seeds.as_array().filter(|_| metric.starts_with("lpips"));
-            let seeds: Vec<f64> = seeds.into_iter().flatten().filter_map(Value::as_f64).collect();
+            let seeds =
+                if metric.starts_with("lpips") { numbers(row, "of_seeds", metric) } else { vec![] };
             let spread = Spread::of(&seeds).ok().and_then(|spread| spread.standard_deviation);
             Some((value.as_f64()?, spread.unwrap_or(0.0)))
         }
     }
+}
+
+/// The numbers of a score under one of a row's lists, none where there are none.
+fn numbers(row: &Value, list: &str, metric: &str) -> Vec<f64> {
+    row[list][metric].as_array().into_iter().flatten().filter_map(Value::as_f64).collect()
 }
 
 /// Images from which on a Fréchet distance decides between two methods with as many samples each: the
@@ -69,27 +73,37 @@ const FRECHET_IMAGES: usize = 100;
 
 /// A score that two methods may be compared by: one to be read with care is, at equal counts of
 /// [`FRECHET_IMAGES`] images or more.
-fn comparable(row: &Value, metric: &str) -> Option<f64> {
+pub(super) fn comparable(row: &Value, metric: &str) -> Option<(f64, f64)> {
     let images = row["of_images"]["psnr_db"].as_array().map_or(0, Vec::len);
-    let found = if images < FRECHET_IMAGES { score(row, metric) } else { value(row, metric) };
-    found.map(|(mean, _)| mean)
+    if images < FRECHET_IMAGES { score(row, metric) } else { value(row, metric) }
 }
 
-/// By how much one row is above another in a score, with the half width of its 95 % interval: that of
-/// paired differences over images where the score has a value for each, otherwise over seeds, otherwise
-/// 0.
+/// By how much one row is above another in a score, with the half width of its 95 % interval over images:
+/// that of paired differences where the score has a value for each image, that of the jackknife where it
+/// has values without each; without either nothing is known.
 pub(super) fn difference(row: &Value, other: &Value, metric: &str) -> Option<(f64, f64)> {
-    let (a, b) = (comparable(row, metric)?, comparable(other, metric)?);
-    let values = |row: &Value, of: &str| -> Vec<f64> {
-        row[of][metric].as_array().into_iter().flatten().filter_map(Value::as_f64).collect()
+    let ((a, _), (b, _)) = (comparable(row, metric)?, comparable(other, metric)?);
+    let paired = |list: &str| -> Option<Vec<f64>> {
+        let (a, b) = (numbers(row, list, metric), numbers(other, list, metric));
+        let has_both = !a.is_empty() && a.len() == b.len();
+        has_both.then(|| a.iter().zip(&b).map(|(a, b)| a - b).collect())
     };
-    let paired = |of: &str| {
-        let (a, b) = (values(row, of), values(other, of));
-        let differences: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
-        let spread = Spread::of(&differences).ok().filter(|_| a.len() == b.len())?;
-        Some((spread.mean, spread.half_width_95()?))
-    };
-    Some(paired("of_images").or_else(|| paired("of_seeds")).unwrap_or((a - b, 0.0)))
+    if let Some(spread) = paired("of_images").and_then(|of_images| Spread::of(&of_images).ok()) {
+        return Some((spread.mean, spread.half_width_95().unwrap_or(f64::INFINITY)));
+    }
+    let left_out = paired("left_out").unwrap_or_default();
+    let estimate = Estimate::of_left_out(a - b, &left_out);
+    Some((estimate.value, estimate.half_width_95.unwrap_or(f64::INFINITY)))
+}
+
+/// By how many dB the mean of a method's samples is nearer to the truth than another's, with the half width
+/// of its 95 % interval over images: the ratio of their mean squared errors in the limit of many samples.
+pub(super) fn mean_gain(row: &Value, other: &Value) -> Option<Estimate> {
+    let of = |row| numbers(row, "of_images", "mse_of_mean");
+    let (a, b) = (of(row), of(other));
+    let terms: Vec<[f64; 2]> = a.iter().zip(&b).map(|(a, b)| [*a, *b]).collect();
+    let is_whole = a.len() == b.len();
+    Estimate::of_sums(&terms, |[a, b]| 10.0 * (b / a).log10()).ok().filter(|_| is_whole)
 }
 
 /// How one method does against another in a score.
@@ -184,12 +198,25 @@ mod tests {
         let of_many = |distance: f64| {
             json!({"features": {"fd_alex": distance}, "cautions": {"fd_alex": "few images"},
                 "of_images": {"psnr_db": vec![20.0; 100]},
-                "of_seeds": {"fd_alex": [distance - 0.1, distance + 0.1]}})
+                "left_out": {"fd_alex": (0..100).map(|i| distance + 1e-3 * f64::from(i)).collect::<Vec<_>>()}})
         };
         let (near, far) = (of_many(3.0), of_many(4.0));
         assert_eq!(Outcome::of(&near, &far, "fd_alex", false), Some(Outcome::Win));
+        // What has no interval decides nothing.
+        let mut unknown = of_many(4.0);
+        unknown["left_out"] = json!({});
+        assert_eq!(Outcome::of(&near, &unknown, "fd_alex", false), Some(Outcome::Tie));
         let row = json!({"features": {"fd_alex": 3.0}, "cautions": {}});
         assert_eq!(score(&row, "fd_alex"), Some((3.0, 0.0)));
+    }
+
+    #[test]
+    fn means_are_compared_by_their_squared_errors() {
+        let row = |errors: [f64; 3]| json!({"of_images": {"mse_of_mean": errors}});
+        let (near, far) = (row([0.1, 0.2, 0.3]), row([1.0, 2.0, 3.0]));
+        let gain = mean_gain(&near, &far).unwrap();
+        assert!((gain.value - 10.0).abs() < 1e-12 && gain.half_width_95.unwrap() < 1e-9);
+        assert_eq!(mean_gain(&near, &json!({})), None);
     }
 
     #[test]

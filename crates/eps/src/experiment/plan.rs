@@ -310,8 +310,11 @@ fn main_table(profile: &Profile, scopes: &Scopes) -> Vec<Method> {
     let mut methods = estimates();
     if profile.contenders {
         methods.extend(contenders(profile));
-        let calls = profile.limit(PALETTE_CALLS);
-        methods.push(Method::Palette { network: scopes.palette, calls });
+        // Its calls in the paper, and as few as EPS has.
+        let mut calls = [profile.limit(20), profile.limit(PALETTE_CALLS)].to_vec();
+        calls.dedup();
+        let network = scopes.palette;
+        methods.extend(calls.into_iter().map(|calls| Method::Palette { network, calls }));
     }
     for network in &scopes.eps {
         methods.extend(
@@ -453,6 +456,7 @@ mod tests {
                 "ΠGDM, 100 calls",
                 "MPGD, 100 calls",
                 "DDRM, 20 calls",
+                "Palette, 20 calls",
                 "Palette, 100 calls",
                 "EPS, 1 call",
                 "EPS, 20 calls",

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tch::Device;
 
 use super::calibration::{self, Calibration};
-use super::cells::Cells;
+use super::cells::{Cells, PROGRAM};
 use super::config::{Config, Constant};
 use super::constants::Constants;
 use super::method::{Method, Restoration, linear_mmse, pseudo_inverse, wiener};
@@ -28,7 +28,7 @@ use super::problem::{Problem, seed_of, test_images};
 use super::profile::Profile;
 use super::results::{Results, TaskResults, make_folder, write_json};
 use super::sampler::{SOLVER, Sampler, bar_steps, images_at_once, passes_a_call};
-use super::scores::{Judge, Row, Verdict, claims};
+use super::scores::{Judge, Row, SECONDS_A_CALL, Verdict, claims};
 use super::table::Table;
 use crate::cost::CostFlags;
 use crate::feature_networks::{self, FeatureNetworks};
@@ -112,6 +112,10 @@ pub(crate) struct Arguments {
     /// Seed of operators, measurement noise and samples
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     seed: u64,
+    /// Take the samples in --out whichever build of the program drew them, and score them anew: only where
+    /// nothing that samples depend on has changed
+    #[arg(long)]
+    keep_samples: bool,
     /// The FID network, NVIDIA's inception-2015-12-05.pt, for FID and the distances between its features;
     /// it is a program: name only a file that you trust
     #[arg(long, value_name = "FILE.pt")]
@@ -454,7 +458,12 @@ impl Run {
         make_folder(out)?;
         let resolved = json!({"config": config, "environment": environment});
         write_json(&out.join("config.json"), &resolved)?;
-        let cells = Cells::open(out.join("cells"), set.shape(), set.provenance().clone())?;
+        let cells = Cells::open(
+            out.join("cells"),
+            set.shape(),
+            set.provenance().clone(),
+            arguments.keep_samples,
+        )?;
         Ok(Self {
             profile,
             config,
@@ -502,8 +511,14 @@ impl Run {
             }
         }
         if self.config.experiment == Experiment::Runtime {
-            // Every method on one image before the next image: what else the machine does meets all alike.
-            cells.sort_by_key(|cell| (cell.problem, cell.images.start));
+            // Every method on one image before the next image, each image beginning with another: what else the
+            // machine does, and what was asked before, meet all alike.
+            let methods = &self.plan.methods;
+            let place = |method| methods.iter().position(|known| *known == method).unwrap_or(0);
+            cells.sort_by_key(|cell| {
+                let image = cell.images.start;
+                (cell.problem, image, (place(cell.method) + image) % methods.len())
+            });
         }
         Ok(cells)
     }
@@ -520,7 +535,7 @@ impl Run {
             (_, None) => vec![],
         };
         json!({
-            "program": program,
+            PROGRAM: program,
             "precision": self.config.precision,
             "device": self.environment["device"],
             "threads": self.environment["threads"],
@@ -673,7 +688,7 @@ impl Run {
             for (of, method, seconds) in &times {
                 let row = rows.iter_mut().chain(&mut curve).find(|row| row.method == *method);
                 if let Some(row) = row.filter(|_| *of == problem.setting) {
-                    row.of_images.insert("seconds_a_call".to_owned(), seconds.clone());
+                    row.of_images.insert(SECONDS_A_CALL.to_owned(), seconds.clone());
                 }
             }
             // The claims are about the tasks as the networks were trained for them.

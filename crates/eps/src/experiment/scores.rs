@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use eps_math::Shape;
 use eps_metrics::energy::{PairTerm, energy_score};
-use eps_metrics::mmd::mmd2;
+use eps_metrics::mmd::mmd2_left_out;
 use eps_metrics::networks::{Network, evaluate_networks};
 use eps_metrics::summary::Spread;
 use eps_metrics::{MetricsError, SampleShape, evaluate, fidelity};
@@ -44,13 +44,19 @@ pub(crate) struct Row {
     pub(crate) features: BTreeMap<String, Option<f64>>,
     /// Scores of each image, by name, `[N]`: what a paired comparison of two methods needs.
     pub(crate) of_images: BTreeMap<String, Vec<f64>>,
-    /// MMD² of each seed, by name, `[J]`.
+    /// LPIPS of each seed, by name, `[J]`.
     pub(crate) of_seeds: BTreeMap<String, Vec<f64>>,
+    /// Distances between all samples and all truths without each image, by name, `[N]`: what the interval of
+    /// their difference between two methods needs.
+    pub(crate) left_out: BTreeMap<String, Vec<f64>>,
     /// For every score that is none, the reason.
     pub(crate) undefined: BTreeMap<String, String>,
     /// For every score that is to be read with care, why.
     pub(crate) cautions: BTreeMap<String, String>,
 }
+
+/// The name under which a row has the seconds of a network call on each image.
+pub(crate) const SECONDS_A_CALL: &str = "seconds_a_call";
 
 /// How restorations are scored.
 #[derive(Debug)]
@@ -132,6 +138,7 @@ impl Row {
             features: BTreeMap::new(),
             of_images,
             of_seeds: BTreeMap::new(),
+            left_out: BTreeMap::new(),
             undefined: BTreeMap::new(),
             cautions: BTreeMap::new(),
         };
@@ -145,9 +152,25 @@ impl Row {
             row.mmd2 = scores.mmd2;
             row.undefined = scores.undefined;
             row.undefined.remove("mmd_median_squared_distance");
-            let (energies, mmds) = paired(truth, &samples, shape.len(), per_image);
-            row.of_images.insert("energy_score_fair".to_owned(), energies.unwrap_or_default());
-            row.of_seeds.insert("mmd2".to_owned(), mmds.unwrap_or_default());
+            let on_unit = |values: &[f64]| values.iter().map(|v| unit(*v)).collect::<Vec<_>>();
+            let (truth, samples) = (on_unit(truth), on_unit(&samples));
+            let of_images = |score: fn(&[f64], &[f64]) -> Result<f64, MetricsError>| {
+                let truths = truth.par_chunks_exact(shape.len());
+                truths
+                    .zip(samples.par_chunks_exact(per_image * shape.len()))
+                    .map(|(truth, samples)| score(truth, samples))
+                    .collect::<Result<Vec<f64>, _>>()
+                    .unwrap_or_default()
+            };
+            let energies = of_images(|truth, samples| energy_score(truth, samples, PairTerm::Fair));
+            row.of_images.insert("energy_score_fair".to_owned(), energies);
+            // What has no samples is its own mean.
+            let is_estimate = method.calls() == 0;
+            let errors = if is_estimate { fidelity::mse } else { fidelity::mse_of_mean };
+            let errors = of_images(errors);
+            row.of_images.insert("mse_of_mean".to_owned(), errors);
+            let mmds = mmd2_left_out(&samples, &truth, shape.len()).map(|(_, left_out)| left_out);
+            row.left_out.insert("mmd2".to_owned(), mmds.unwrap_or_default());
         }
         let truth: Vec<f32> = truth.iter().map(|v| *v as f32).collect();
         for scores in evaluate_networks(&truth, &restoration.samples, sizes, &judge.networks)? {
@@ -156,6 +179,7 @@ impl Row {
             row.features.insert(fair, scores.energy_score_fair);
             row.of_images.extend(scores.of_images);
             row.of_seeds.extend(scores.of_seeds);
+            row.left_out.extend(scores.left_out);
             row.undefined.extend(scores.undefined);
             row.cautions.extend(scores.cautions);
         }
@@ -184,27 +208,6 @@ impl Row {
         let row = Self::new(method, truth, &means, shape, judge)?;
         Ok(Self { mean_of: Some(j), ..row })
     }
-}
-
-/// The fair energy score of each image, and MMD² of each seed, on [0, 1] pixels.
-fn paired(
-    truth: &[f64],
-    samples: &[f64],
-    dim: usize,
-    per_image: usize,
-) -> (Result<Vec<f64>, MetricsError>, Result<Vec<f64>, MetricsError>) {
-    let on_unit = |values: &[f64]| values.iter().map(|value| unit(*value)).collect::<Vec<_>>();
-    let (truth, samples) = (on_unit(truth), on_unit(samples));
-    let energies = truth
-        .par_chunks_exact(dim)
-        .zip(samples.par_chunks_exact(per_image * dim))
-        .map(|(truth, samples)| energy_score(truth, samples, PairTerm::Fair))
-        .collect();
-    let of_seed = |seed: usize| {
-        let images = samples.chunks_exact(dim).skip(seed).step_by(per_image);
-        mmd2(&images.flatten().copied().collect::<Vec<_>>(), &truth, dim).map(|mmd| mmd.mmd2)
-    };
-    (energies, (0..per_image).map(of_seed).collect())
 }
 
 /// A value of [-1, 1] on [0, 1].

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::claims::{Record, settings_of_oracle};
-use super::comparison::score;
+use super::comparison::{comparable, score};
 use super::neighbours::in_words;
 
 /// The scores that are shown, with the number of decimals.
@@ -28,8 +28,10 @@ const SCORES: [(&str, &str, usize); 12] = [
 pub(super) fn markdown(records: &[Record]) -> String {
     let mut text = "# Results\n\nWritten by `eps claims --tables` from the committed results; what a row \
                     is and how it was measured is in [experiments.md](experiments.md). Numbers are means \
-                    over images ± the standard deviation over posterior seeds, all on the test split; a \
-                    score that needs more images than there are is left out. The energy score of J samples is that of \
+                    over images ± the standard deviation over posterior seeds (of the tournament over measurements), all \
+                    on the test split; a score that needs more images than there are is left out, and a \
+                    Fréchet distance of fewer than twice as many images as features compares methods at equal \
+                    counts alone. The energy score of J samples is that of \
                     the paper, with the pair term 1/(2J²), and in its fair form, which alone compares methods \
                     without regard to J; MMD² is of all samples together and to be compared at equal J only. \
                     Reading of the results: \
@@ -67,7 +69,8 @@ fn section(record: &Record) -> String {
         if record.experiment == "calibration" {
             text += &calibration(setting);
         }
-        text += &table(&rows().collect::<Vec<_>>());
+        // Elsewhere other work ran on the machine.
+        text += &table(&rows().collect::<Vec<_>>(), record.experiment == "runtime");
         let found = &setting["neighbours"];
         let distances = ["sample_distance", "truth_distance"].map(|which| found[which].as_f64());
         if let [Some(of_samples), Some(of_truths)] = distances {
@@ -101,24 +104,29 @@ fn lines(headings: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
 }
 
 /// The rows of a setting with the scores that any of them has.
-fn table(rows: &[&Value]) -> String {
+fn table(rows: &[&Value], is_timed: bool) -> String {
     let shown: Vec<_> = SCORES
         .into_iter()
-        .filter(|(name, ..)| rows.iter().any(|row| score(row, name).is_some()))
+        .filter(|(name, ..)| rows.iter().any(|row| comparable(row, name).is_some()))
         .collect();
     let mut headings = vec!["method", "NFE"];
     headings.extend(shown.iter().map(|(_, heading, _)| heading));
-    headings.push("ms a sample");
+    if is_timed {
+        headings.push("ms a sample");
+    }
     let row = |row: &&Value| {
         let mut cells = vec![of(&row["label"]), row["nfe"].to_string()];
         for (name, _, decimals) in &shown {
-            cells.push(match score(row, name) {
+            cells.push(match comparable(row, name) {
                 Some((value, 0.0)) => format!("{value:.decimals$}"),
                 Some((value, spread)) => format!("{value:.decimals$} ± {spread:.decimals$}"),
                 None => String::new(),
             });
         }
-        cells.push(row["seconds"].as_f64().map_or(String::new(), |s| format!("{:.1}", 1e3 * s)));
+        if is_timed {
+            let seconds = row["seconds"].as_f64();
+            cells.push(seconds.map_or(String::new(), |seconds| format!("{:.1}", 1e3 * seconds)));
+        }
         cells
     };
     lines(&headings, rows.iter().map(row))
@@ -154,6 +162,8 @@ fn calibration(setting: &Value) -> String {
         "in 50 % intervals (%)",
         "in 80 %",
         "in 90 %",
+        "pixels ranked (%)",
+        "in 90 % of all pixels",
     ];
     let estimate = |estimate: &Value, scale: f64, decimals: usize| {
         let of = |which: &str| estimate[which].as_f64().map(|value| scale * value);
@@ -172,6 +182,10 @@ fn calibration(setting: &Value) -> String {
         }));
         cells.push(estimate(&row["ratios"]["difference"], 1.0, 4));
         cells.extend(array(&row["coverage"]).map(|covered| estimate(covered, 100.0, 1)));
+        let share = row["ranks"]["share"].as_f64();
+        cells.push(share.map_or(String::new(), |share| format!("{:.1}", 100.0 * share)));
+        let of_all = array(&row["coverage_of_all"]).last();
+        cells.push(of_all.map_or(String::new(), |covered| estimate(covered, 100.0, 1)));
         cells
     };
     lines(&headings, array(&setting["calibration"]).map(row)) + "\n"
@@ -224,7 +238,7 @@ mod tests {
             "features": {"fd_alex": 2.0}, "cautions": {"fd_alex": "few images"}});
         let without = json!({"label": "A†y", "nfe": 0, "mean_of": null, "psnr_db": 9.0});
         assert_eq!(
-            table(&[&with, &without]),
+            table(&[&with, &without], true),
             "| method | NFE | PSNR (dB) | SSIM | ms a sample |\n| --- | ---: | ---: | ---: | ---: |\n\
              | EPS, 20 calls, mean of 3 | 20 | 21.34 ± 0.25 | 0.800 | 82.1 |\n\
              | A†y | 0 | 9.00 |  |  |\n"

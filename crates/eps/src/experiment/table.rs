@@ -3,7 +3,8 @@
 use eps_metrics::summary::Spread;
 
 use super::method::Method;
-use super::scores::Row;
+use super::scores::{Row, SECONDS_A_CALL};
+use super::verdicts::median;
 
 /// A table of text; the first column is flush left, the others are flush right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,10 +47,12 @@ impl Table {
             .collect();
         headings.extend(features.iter().map(|(heading, _)| *heading));
         headings.push("time (s)");
-        let bare = rows.iter().find(|row| matches!(row.method, Method::Unconditional { .. }));
-        let bare = bare.map(|row| row.seconds / row.nfe as f64);
+        let bare = rows
+            .iter()
+            .find(|row| matches!(row.method, Method::Unconditional { .. }))
+            .and_then(|row| row.of_images.get(SECONDS_A_CALL));
         if bare.is_some() {
-            headings.extend(["backward passes", "× bare call"]);
+            headings.extend(["backward passes", "× bare call on the same image"]);
         }
         let score = |value: Option<f64>, digits| match value {
             Some(value) => format!("{value:.digits$}"),
@@ -71,7 +74,7 @@ impl Table {
                 ]);
             }
             for (_, name) in &features {
-                let seeds = row.of_seeds.get(*name).filter(|_| name.starts_with("lpips"));
+                let seeds = row.of_seeds.get(*name);
                 line.push(match seeds.and_then(|seeds| Spread::of(seeds).ok()) {
                     Some(found) => spread(&found, 4),
                     None => score(row.features.get(*name).copied().flatten(), 4),
@@ -80,10 +83,10 @@ impl Table {
             line.push(seconds(row.seconds));
             if let Some(bare) = bare {
                 line.push(row.backward_passes.to_string());
-                line.push(match row.nfe {
-                    0 => "–".to_owned(),
-                    nfe => format!("{:.2}", row.seconds / nfe as f64 / bare),
+                let ratio = row.of_images.get(SECONDS_A_CALL).and_then(|own| {
+                    median(own.iter().zip(bare).map(|(own, bare)| own / bare).collect())
                 });
+                line.push(ratio.map_or("–".to_owned(), |[_, ratio, _]| format!("{ratio:.3}")));
             }
             line
         };
@@ -149,6 +152,7 @@ mod tests {
             undefined: BTreeMap::new(),
             of_images: BTreeMap::new(),
             of_seeds: BTreeMap::new(),
+            left_out: BTreeMap::new(),
             cautions: BTreeMap::new(),
         }
     }
@@ -178,13 +182,16 @@ mod tests {
 
     #[test]
     fn times_stand_beside_that_of_a_bare_call() {
-        let bare = row(Method::Unconditional { calls: 4 }, &[10.0], None);
-        let eps = Method::Eps { network: Scope::PerTask, calls: 2 };
-        let slow = Row { seconds: 3.0 * bare.seconds, ..row(eps, &[20.0], None) };
-        let table = Table::new(&[bare, slow], false);
-        assert_eq!(table.headings[5..], ["backward passes", "× bare call"]);
-        // Three times the time for half of the calls.
-        assert_eq!(table.rows[1][5..], ["0", "6.00"]);
+        let timed = |method: Method, seconds: [f64; 3]| {
+            let of_images = BTreeMap::from([(SECONDS_A_CALL.to_owned(), seconds.to_vec())]);
+            Row { of_images, ..row(method, &[10.0], None) }
+        };
+        let bare = timed(Method::Unconditional { calls: 4 }, [1.0, 2.0, 4.0]);
+        let eps = timed(Method::Eps { network: Scope::PerTask, calls: 2 }, [2.0, 4.0, 40.0]);
+        let table = Table::new(&[bare, eps, row(Method::LinearMmse, &[9.0], None)], false);
+        assert_eq!(table.headings[5..], ["backward passes", "× bare call on the same image"]);
+        assert_eq!(table.rows[1][5..], ["0", "2.000"]);
+        assert_eq!(table.rows[2][6], "–");
     }
 
     #[test]

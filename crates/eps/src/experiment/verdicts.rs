@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::calibration::LEVELS;
 use super::claims::{Record, settings_of_oracle};
-use super::comparison::{Of, Outcome, Outcomes, difference, diverged, row, score};
+use super::comparison::{Of, Outcome, Outcomes, difference, diverged, mean_gain, row, score};
+use super::scores::SECONDS_A_CALL;
 
 /// Whether a claim holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +74,10 @@ pub(super) const METRICS: [(&str, &str, bool); 8] = [
     ("energy_score_fair_alex", "energy score (AlexNet)", false),
 ];
 
+/// The proper score of samples: that of a sampler which narrows its samples is not better for it, as its PSNR
+/// is.
+const ENERGY: &str = "energy_score_fair";
+
 /// The methods without training, by their cells; the published forms count where they were run.
 pub(super) const CONTENDERS: [&str; 12] = [
     "dps-250",
@@ -100,27 +105,45 @@ pub(super) const fn means(cell: &'static str) -> Cell {
     (cell, Of::Means)
 }
 
+/// The error of the mean of infinitely many samples, which claims name beside [`METRICS`].
+pub(super) const ERROR_OF_MEAN: &str = "mse_of_mean";
+
+/// The outcome for a row against another in one of [`METRICS`] or [`ERROR_OF_MEAN`].
+fn outcome(row: &Value, other: &Value, metric: &str) -> Option<Outcome> {
+    if metric == ERROR_OF_MEAN {
+        let gain = mean_gain(row, other)?;
+        return Some(Outcome::at_least(gain.value, half_width(gain.half_width_95), 0.0));
+    }
+    let (.., more) = METRICS.iter().find(|(known, ..)| *known == metric)?;
+    Outcome::of(row, other, metric, *more)
+}
+
+/// A half width; where there is none nothing is decided.
+fn half_width(found: Option<f64>) -> f64 {
+    found.unwrap_or(f64::INFINITY)
+}
+
 /// EPS against every contender in some scores.
-pub(super) fn against_contenders(record: &Record, cell: &str, scores: &[(&str, Of)]) -> Finding {
+pub(super) fn against_contenders(record: &Record, cell: &str, metrics: &[&str]) -> Finding {
     let (mut figures, mut missing, mut not_run) = (Vec::new(), Vec::new(), Vec::new());
     let mut of_all = Outcomes::default();
-    for (metric, of) in scores {
-        let (_, label, more) = *METRICS.iter().find(|(known, ..)| known == metric)?;
-        let label = if *of == Of::Means { format!("{label} of means") } else { label.to_owned() };
+    for metric in metrics {
+        let known = METRICS.iter().find(|(known, ..)| known == metric);
+        let label = known.map_or("error of the mean", |(_, label, _)| *label).to_owned();
         let (mut found, mut lost_by) = (Outcomes::default(), Vec::new());
         for setting in record.settings() {
-            let Some(eps) = row(setting, cell, *of) else {
+            let Some(eps) = row(setting, cell, Of::Samples) else {
                 continue;
             };
             for contender in CONTENDERS {
                 let gone = diverged(setting, contender);
-                let outcome = match row(setting, contender, *of) {
-                    Some(row) => Outcome::of(eps, row, metric, more),
+                let other = row(setting, contender, Of::Samples);
+                let outcome = match other {
+                    Some(other) => outcome(eps, other, metric),
                     // A method that diverged has lost; one that was not run has not.
-                    None => (gone && score(eps, metric).is_some()).then_some(Outcome::Win),
+                    None => (gone && outcome(eps, eps, metric).is_some()).then_some(Outcome::Win),
                 };
-                let was_run = gone || row(setting, contender, Of::Samples).is_some();
-                if !was_run && !not_run.contains(&contender) {
+                if other.is_none() && !gone && !not_run.contains(&contender) {
                     not_run.push(contender);
                 }
                 found.extend(outcome);
@@ -158,19 +181,18 @@ pub(super) fn against_contenders(record: &Record, cell: &str, scores: &[(&str, O
 /// Cells that EPS is to win against Palette, of all [`METRICS`] on the five tasks.
 const CELLS_TO_WIN: usize = 35;
 
-/// Wins, ties and losses against Palette over all metrics and tasks: the claim holds with
+/// Wins, ties and losses against Palette by some calls over all metrics and tasks: the claim holds with
 /// [`CELLS_TO_WIN`], in part with more than half of all cells, and fails where even the ties would not
 /// make half.
-pub(super) fn against_palette(record: &Record, cell: &str) -> Finding {
+pub(super) fn against_palette(record: &Record, cell: &str, palette: &str) -> Finding {
     let (mut found, mut of_tasks) = (Outcomes::default(), Vec::new());
     for setting in record.settings() {
         let of = |cell| row(setting, cell, Of::Samples);
-        let (Some(eps), Some(palette)) = (of(cell), of("palette-100")) else {
+        let (Some(eps), Some(palette)) = (of(cell), of(palette)) else {
             continue;
         };
         let mut of_task = Outcomes::default();
-        let outcomes =
-            METRICS.iter().map(|(metric, _, more)| Outcome::of(eps, palette, metric, *more));
+        let outcomes = METRICS.iter().map(|(metric, ..)| outcome(eps, palette, metric));
         of_task.extend(outcomes.flatten());
         found += of_task;
         let Outcomes { wins, ties, losses } = of_task;
@@ -216,14 +238,53 @@ pub(super) fn psnr(
     finding(found, &format!("{means_of}dB: "), &figures)
 }
 
+/// Whether the fair energy score of one row's samples is below that of another's by more than −`within`
+/// percent, in every setting.
+pub(super) fn energy(record: &Record, cell: &str, other: &str, within: f64) -> Finding {
+    let (mut found, mut figures) = (Outcomes::default(), Vec::new());
+    for setting in record.settings() {
+        let (Some(a), Some(b)) =
+            (row(setting, cell, Of::Samples), row(setting, other, Of::Samples))
+        else {
+            continue;
+        };
+        let Some(((difference, half_width), (of_b, _))) =
+            difference(a, b, ENERGY).zip(score(b, ENERGY))
+        else {
+            continue;
+        };
+        let [gain, half_width] = [-difference, half_width].map(|energy| 100.0 * energy / of_b);
+        found.extend([Outcome::at_least(gain, half_width, -within)]);
+        figures.push(format!("{} {gain:+.1} ± {half_width:.1} %", name(setting)));
+    }
+    finding(found, "energy score lower by ", &figures)
+}
+
+/// Whether the mean of one row's samples is nearer to the truth than that of another's, in every setting.
+pub(super) fn error_of_mean(record: &Record, cell: &str, other: &str) -> Finding {
+    let (mut found, mut figures) = (Outcomes::default(), Vec::new());
+    for setting in record.settings() {
+        let rows = (row(setting, cell, Of::Samples), row(setting, other, Of::Samples));
+        let (Some(a), Some(b)) = rows else {
+            continue;
+        };
+        let Some(gain) = mean_gain(a, b) else {
+            continue;
+        };
+        let half_width = half_width(gain.half_width_95);
+        found.extend([Outcome::at_least(gain.value, half_width, 0.0)]);
+        figures.push(format!("{} {:+.2} ± {half_width:.2}", name(setting), gain.value));
+    }
+    finding(found, "dB: ", &figures)
+}
+
 /// By how much the energy score of 20 calls is above the best of the others in the curve.
 pub(super) fn saturation(record: &Record) -> Finding {
-    const METRIC: &str = "energy_score_fair";
     let (mut found, mut figures) = (Outcomes::default(), Vec::new());
     for setting in record.settings() {
         let at = |calls: u64| {
             let row = row(setting, &format!("eps-{calls}"), Of::Samples)?;
-            Some((row, score(row, METRIC)?.0))
+            Some((row, score(row, ENERGY)?.0))
         };
         let (Some((twenty, of_twenty)), true) =
             (at(20), (50..=100).any(|calls| at(calls).is_some()))
@@ -236,7 +297,7 @@ pub(super) fn saturation(record: &Record) -> Finding {
         let Some((best, of_best)) = best else {
             continue;
         };
-        let Some((_, half_width)) = difference(twenty, best, METRIC) else {
+        let Some((_, half_width)) = difference(twenty, best, ENERGY) else {
             continue;
         };
         let [above, half_width] =
@@ -276,8 +337,7 @@ fn calibrated(
         let Some(value) = estimate["value"].as_f64() else {
             continue;
         };
-        // Without an interval nothing is decided.
-        let half_width = estimate["half_width_95"].as_f64().unwrap_or(f64::INFINITY);
+        let half_width = half_width(estimate["half_width_95"].as_f64());
         let outcomes = [
             Outcome::at_least(value, half_width, least),
             Outcome::at_most(value, half_width, most),
@@ -312,7 +372,7 @@ pub(super) fn coverage(record: &Record, solver: Solver) -> Finding {
 pub(super) fn runtime(record: &Record) -> Finding {
     let seconds = |setting: &Value, cell: &str| -> Option<Vec<f64>> {
         let row = row(setting, cell, Of::Samples)?;
-        let of_images = row["of_images"]["seconds_a_call"].as_array()?;
+        let of_images = row["of_images"][SECONDS_A_CALL].as_array()?;
         of_images.iter().map(Value::as_f64).collect()
     };
     let ratio = |cell: &str| -> Option<[f64; 3]> {
@@ -341,7 +401,7 @@ pub(super) fn runtime(record: &Record) -> Finding {
 }
 
 /// The median of some values between the ends of its 95 % interval, the order statistics n/2 ∓ 0.98 √n.
-fn median(mut values: Vec<f64>) -> Option<[f64; 3]> {
+pub(super) fn median(mut values: Vec<f64>) -> Option<[f64; 3]> {
     values.sort_by(f64::total_cmp);
     let n = values.len();
     let last = n.checked_sub(1)?;
@@ -427,12 +487,12 @@ pub(super) mod tests {
         let of_images = if cell.starts_with("eps") { [-0.5, 0.9, -0.4] } else { [-1.0, 1.0, 0.0] };
         json!({"cell": cell, "mean_of": null, "energy_score_fair": energy,
             "psnr_db": {"mean": psnr, "standard_deviation": 0.1},
-            "of_images": {"psnr_db": of_images.map(|of_image| psnr + of_image)}})
+            "of_images": {"psnr_db": of_images.map(|of_image| psnr + of_image),
+                "energy_score_fair": of_images.map(|of_image| energy + 0.1 * of_image)}})
     }
 
     fn contenders(record: &Record, metrics: &[&str]) -> Finding {
-        let of = |metric| (metric, Of::Samples);
-        against_contenders(record, "eps-20", &metrics.iter().copied().map(of).collect::<Vec<_>>())
+        against_contenders(record, "eps-20", metrics)
     }
 
     pub(in crate::experiment) fn main_record(eps: (f64, f64)) -> Record {
@@ -450,7 +510,7 @@ pub(super) mod tests {
     #[test]
     fn a_better_method_wins_and_a_worse_one_loses() {
         let better = main_record((21.5, 1.0));
-        let (verdict, figures) = against_palette(&better, "eps-20").unwrap();
+        let (verdict, figures) = against_palette(&better, "eps-20", "palette-100").unwrap();
         assert_eq!(
             (verdict, figures.as_str()),
             (
@@ -468,7 +528,7 @@ pub(super) mod tests {
         );
 
         let close = main_record((20.1, 3.5));
-        let (verdict, figures) = against_palette(&close, "eps-20").unwrap();
+        let (verdict, figures) = against_palette(&close, "eps-20", "palette-100").unwrap();
         assert_eq!(
             (verdict, figures.as_str()),
             (

@@ -126,8 +126,10 @@ const METHOD: &str = "<h2 id=\"method\">Method</h2>\
     the samples and in the posterior.</li>\
     <li><em>Two exact sets</em>: the same numbers of independent exact samples, the floor that no \
     method can be below on average.</li></ul>\
-    <p>DPS (ζ), MPGD (c) and DAPS (step size) have a constant that was chosen in every setting by the \
-    least sliced W2 on measurements of their own, for DPS and MPGD at every number of calls; \
+    <p>Every method but EPS has a constant that was chosen in every setting by the least sliced W2 on \
+    measurements of their own: ζ of DPS and ΠGDM, c of MPGD, ε of DDNM on blurs, η of DDNM elsewhere, of DDRM \
+    and of ΠGDM as published, τ/σ<sub>y</sub> of DAPS with exact draws, at every number of calls; the step \
+    size of DAPS up to 100 calls. \
     <code>results.json</code> has all that was tried. DPS (ancestral) and MPGD clip the denoiser’s \
     answer to [−1, 1] by definition; the priors leave nearly all of their mass there. A call of DPS \
     and ΠGDM is a forward and a backward pass. DAPS makes 5 calls at every annealing level.</p>\n";

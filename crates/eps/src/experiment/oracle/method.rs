@@ -29,13 +29,13 @@ pub(crate) enum Method {
     Daps,
     /// DAPS with the exact inner draw.
     DapsExact,
-    /// ΠGDM's estimate on DDIM with η = 1.
+    /// ΠGDM's estimate on DDIM with η = 1; ζ is tuned.
     Pigdm,
-    /// ΠGDM's published step.
+    /// ΠGDM's published step; η is tuned.
     PigdmPublished,
-    /// DDNM on DDIM with η = 0.85; on blurs with a tuned ε.
+    /// DDNM on DDIM with a tuned η; on blurs with η = 0.85 and a tuned ε.
     Ddnm,
-    /// DDRM with η = 0.85, η_b = 1.
+    /// DDRM with a tuned η, η_b = 1.
     Ddrm,
     /// MPGD without projection, η = 0.85.
     Mpgd,
@@ -108,20 +108,25 @@ impl Method {
     /// The constant that is chosen for a setting, if the method has one there.
     pub(crate) fn tuned(self, setting: &Setting) -> Option<Tuned> {
         let blurs = matches!(setting.task, Some(Task::GaussianBlur | Task::MotionBlur));
-        const LENGTHS: &[f64] = &[3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0];
-        const STEPS: &[f64] = &[1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1];
+        const LENGTHS: &[f64] = &[3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+        const STEPS: &[f64] =
+            &[1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3];
+        const SHARES: &[f64] = &[0.0, 0.25, 0.5, 0.7, 0.85, 0.925, 1.0];
+        const WEIGHTS: &[f64] = &[0.1, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 10.0];
         let any = usize::MAX;
-        match self {
-            Self::Dps | Self::DpsPublished => {
-                Some(Tuned { symbol: "ζ", grid: LENGTHS, up_to: any })
-            }
-            Self::Mpgd => Some(Tuned { symbol: "c", grid: LENGTHS, up_to: any }),
+        let (symbol, grid, up_to) = match self {
+            Self::EpsHeun | Self::EpsEuler | Self::ZeroShot => return None,
+            Self::Dps | Self::DpsPublished => ("ζ", LENGTHS, any),
+            Self::Mpgd => ("c", LENGTHS, any),
+            Self::Pigdm => ("ζ", WEIGHTS, any),
             // Of blurs alone it filters what is next to nothing.
-            Self::Ddnm if blurs => Some(Tuned { symbol: "ε", grid: LENGTHS, up_to: any }),
+            Self::Ddnm if blurs => ("ε", LENGTHS, any),
+            Self::Ddnm | Self::Ddrm | Self::PigdmPublished => ("η", SHARES, any),
+            Self::DapsExact => ("τ/σ_y", WEIGHTS, any),
             // The step size belongs to the chain at one level, whatever the number of levels.
-            Self::Daps => Some(Tuned { symbol: "step size", grid: STEPS, up_to: 100 }),
-            _ => None,
-        }
+            Self::Daps => ("step size", STEPS, 100),
+        };
+        Some(Tuned { symbol, grid, up_to })
     }
 
     /// The denoiser evaluations of a run that is asked for `calls` ≥ 1 of them: an odd number, one
@@ -171,7 +176,7 @@ impl<'a> Question<'a> {
         })
     }
 
-    /// Draws the samples of a method; `constant` is that of [`Method::tuned`].
+    /// Draws the samples of a method; `constant` is that of [`Method::tuned`] where there is one.
     ///
     /// # Errors
     /// Those of the samplers, except that a state which leaves the finite numbers gives no samples.
@@ -205,26 +210,25 @@ impl<'a> Question<'a> {
             solver.sample(estimator, &sigmas, keys, self.shape, Device::Cpu)
         };
         let eps = Eps { denoiser: oracle, measurement };
-        let (contender, untuned) = match method {
+        let contender = match method {
             Method::EpsHeun => return walk(Solver::Heun, &eps),
             Method::EpsEuler => return walk(Solver::Euler, &eps),
             Method::ZeroShot => {
                 return walk(Solver::Euler, &ZeroShot { denoiser: oracle, measurement });
             }
-            Method::Dps => (Contender::Dps, f64::NAN),
-            Method::DpsPublished => (Contender::DpsPublished, f64::NAN),
-            Method::Daps => (Contender::Daps, f64::NAN),
-            Method::Mpgd => (Contender::Mpgd, f64::NAN),
-            Method::DapsExact => (Contender::DapsExact, 1.0),
-            Method::Pigdm => (Contender::Pigdm, 1.0),
-            Method::PigdmPublished => (Contender::PigdmPublished, 1.0),
-            // η; on blurs the constant is ε, which is tuned.
-            Method::Ddnm => (Contender::Ddnm, 0.85),
-            Method::Ddrm => (Contender::Ddrm, 0.85),
+            Method::Dps => Contender::Dps,
+            Method::DpsPublished => Contender::DpsPublished,
+            Method::Daps => Contender::Daps,
+            Method::DapsExact => Contender::DapsExact,
+            Method::Pigdm => Contender::Pigdm,
+            Method::PigdmPublished => Contender::PigdmPublished,
+            Method::Ddnm => Contender::Ddnm,
+            Method::Ddrm => Contender::Ddrm,
+            Method::Mpgd => Contender::Mpgd,
         };
         let sigma_max = schedule.sigma_max();
         let annealing = Schedule::Karras { rho: 7.0, sigma_min: 0.1, sigma_max };
-        let run = Run { calls, constant: constant.unwrap_or(untuned), annealing };
+        let run = Run { calls, constant: constant.unwrap_or(f64::NAN), annealing };
         contender.sample(&Prior { denoiser: oracle }, measurement, run, keys)
     }
 }

@@ -141,13 +141,27 @@ impl SettingResults {
     /// The claim about EPS in this setting.
     pub(crate) fn claim(&self) -> Option<Claim> {
         let curve = self.curves.iter().find(|curve| curve.method == Method::EpsHeun)?;
-        let floor = self.floor(Metric::SlicedW2)?;
-        let bound = floor.mean + FLOOR_DEVIATIONS * floor.standard_deviation.unwrap_or(0.0);
+        let of_measurements = self
+            .floor
+            .chunks(self.floor.len() / curve.points.len().max(1))
+            .map(|pairs| {
+                let values: Option<Vec<f64>> =
+                    pairs.iter().map(|score| Metric::SlicedW2.of(score)).collect();
+                Spread::of(&values?).ok()
+            })
+            .collect::<Option<Vec<_>>>()?;
+        let count = of_measurements.len() as f64;
+        let floor = of_measurements.iter().map(|spread| spread.mean).sum::<f64>() / count;
+        let variance: f64 = of_measurements
+            .iter()
+            .map(|spread| spread.standard_deviation.unwrap_or(0.0).powi(2))
+            .sum();
+        let bound = floor + FLOOR_DEVIATIONS * variance.sqrt() / count;
         let found = curve.spread(CLAIM_CALLS, Metric::SlicedW2);
         Some(Claim {
             nfe: curve.nfe(CLAIM_CALLS),
             sliced_w2: found.map(|spread| spread.mean),
-            floor: floor.mean,
+            floor,
             bound,
             holds: found.is_some_and(|spread| spread.mean <= bound),
         })
@@ -157,7 +171,7 @@ impl SettingResults {
 /// The calls that the claim about EPS grants, the most that a run of Heun's method makes of them.
 pub(crate) const CLAIM_CALLS: usize = 1000;
 
-/// Standard deviations above the floor's mean that the claim grants.
+/// Standard deviations that the claim grants above the mean between exact sets.
 pub(crate) const FLOOR_DEVIATIONS: f64 = 3.0;
 
 /// The claim: samples of EPS with Heun's method and [`CLAIM_CALLS`] are as close to exact samples as
@@ -168,9 +182,10 @@ pub(crate) struct Claim {
     pub(crate) nfe: usize,
     /// Sliced W2 of EPS, the mean over measurements.
     pub(crate) sliced_w2: Option<f64>,
-    /// The mean of the floor.
+    /// The mean over measurements between two exact sets.
     pub(crate) floor: f64,
-    /// The mean of the floor plus [`FLOOR_DEVIATIONS`] of its standard deviations.
+    /// The floor plus [`FLOOR_DEVIATIONS`] standard deviations of a mean over the measurements of one pair of
+    /// exact sets each, which is what sliced W2 is a mean of.
     pub(crate) bound: f64,
     /// Whether sliced W2 is at most the bound.
     pub(crate) holds: bool,
@@ -335,7 +350,8 @@ mod tests {
         let (space, law) = (Space::Plane, Law::Gaussian);
         SettingResults {
             setting: Setting { space, law, task: None, sigma_y: 0.2 },
-            floor: [0.1, 0.2, 0.3].map(score).to_vec(),
+            // Three pairs on each measurement.
+            floor: [0.1, 0.2, 0.3].map(score).repeat(of_eps.len()),
             curves: vec![curve],
             exact: None,
         }
@@ -343,12 +359,13 @@ mod tests {
 
     #[test]
     fn a_claim_compares_with_the_floor() {
-        // The floor is 0.2 ± 0.1: up to 0.5 holds.
+        // The floor of each is 0.2 ± 0.1, that of a mean of two 0.2 ± 0.1/√2: up to 0.412 holds.
         let claim = |of_eps: &[Option<f64>]| results(of_eps).claim().unwrap();
-        let holds = claim(&[Some(0.4), Some(0.5)]);
-        assert!(holds.holds && (holds.bound - 0.5).abs() < 1e-12 && holds.nfe == 999);
-        assert!(holds.sentence().ends_with("claimed ≤ 0.5000: holds"), "{}", holds.sentence());
-        assert!(!claim(&[Some(0.4), Some(0.7)]).holds);
+        let holds = claim(&[Some(0.4), Some(0.42)]);
+        assert!(holds.holds && (holds.bound - 0.2 - 0.3 / 2f64.sqrt()).abs() < 1e-12);
+        assert_eq!(holds.nfe, 999);
+        assert!(holds.sentence().ends_with("claimed ≤ 0.4121: holds"), "{}", holds.sentence());
+        assert!(!claim(&[Some(0.4), Some(0.44)]).holds);
         let diverged = claim(&[Some(0.4), None]);
         assert!(!diverged.holds && diverged.sentence().contains("sliced W2 diverged"));
     }
@@ -358,7 +375,7 @@ mod tests {
         let value = setting_json(&results(&[Some(0.4), None]));
         assert_eq!(value["methods"][0]["curve"][0]["diverged"], 1);
         assert!(value["methods"][0]["curve"][0]["over_measurements"]["sliced_w2"].is_null());
-        assert_eq!(value["floor"]["sliced_w2"]["n"], 3);
+        assert_eq!(value["floor"]["sliced_w2"]["n"], 6);
         assert!(value["floor"]["mode_error"].is_null());
     }
 }
