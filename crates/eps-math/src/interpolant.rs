@@ -189,11 +189,13 @@ impl Interpolant {
         Rate { alpha, beta }
     }
 
-    /// The time at which β/α = σ, for σ > 0; the inverse of `level(t).sigma()`.
+    /// The time at which β/α = σ, for σ ≥ 0; the inverse of `level(t).sigma()`.
     #[must_use]
     pub fn time_of_sigma(&self, sigma: f64) -> f64 {
         match *self {
             Self::Edm => sigma,
+            // The root below is 0/0 there where b₀ = 0.
+            Self::VpLinear { .. } if sigma == 0.0 => 0.0,
             Self::VpLinear { rate_min, rate_max } => {
                 // (b₁ − b₀) t²/2 + b₀ t = ln(1 + σ²), by the root without cancellation.
                 let target = (sigma * sigma).ln_1p();
@@ -264,7 +266,9 @@ mod tests {
 
     #[test]
     fn time_inverts_sigma() {
-        for path in ALL {
+        for path in ALL.into_iter().chain([Interpolant::VpLinear { rate_min: 0.0, rate_max: 20.0 }])
+        {
+            assert_eq!(path.time_of_sigma(0.0), 0.0, "{path:?}");
             for sigma in [2e-3, 0.05, 0.5, 1.0, 7.0, 80.0] {
                 let t = path.time_of_sigma(sigma);
                 let back = path.level(t).sigma();

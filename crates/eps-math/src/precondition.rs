@@ -140,7 +140,8 @@ impl Precondition {
     /// scalar:   c_in μ⋆ = (α σ_y² x_t + β² Aᵀy) α / (q √(σ_d² α² + β²))
     /// ```
     ///
-    /// At λ = 0 both are x_t/√(σ_d² α² + β²), EDM's c_in x_t/α.
+    /// At λ = 0 both are x_t/√(σ_d² α² + β²), EDM's c_in x_t/α. The mode `wiener` has these gains where its data
+    /// have one σ_d and the mean 0.
     #[must_use]
     pub fn input_gains<T: Real>(&self, lambda: T, level: &Level<T>, sigma_y: f64) -> InputGains<T> {
         let (noise, data) = (sigma_y * sigma_y, self.sigma_data * self.sigma_data);

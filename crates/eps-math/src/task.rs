@@ -73,15 +73,15 @@ impl Task {
     /// | task | test | training |
     /// |---|---|---|
     /// | random inpainting | 70 % of the pixels missing, exactly | each missing with a probability uniform in [50 %, 70 %] |
-    /// | box | half of each side missing, corner uniform in [s/14, s/2 − s/14] | sides uniform in [s/4, s/2], inside the same margin |
+    /// | box | half of each side s missing, corner uniform in [m, s/2 − m] | sides uniform in [s/4, s/2], inside the same margin m |
     /// | super-resolution | 4×4 means | the same |
     /// | Gaussian blur | width 0.75 px, 11 taps | the same |
     /// | motion blur | length from {7, 9, 11, 13, 15}, angle uniform in [0°, 180°) | the same |
     /// | extreme inpainting | 95 % of the pixels missing, exactly | the same |
     /// | extreme super-resolution | 7×7 means | the same |
     ///
-    /// For 28×28 images the box is 14×14 with its corner in [2, 12], as this project defines it; at
-    /// other sizes the margin is s/16 as in the paper.
+    /// The margin m of a box is s/16 as in the paper, but 2 along a side of 28: there the box is 14×14 with its
+    /// corner in [2, 12].
     ///
     /// # Errors
     /// [`MathError`] if an image of `shape` does not admit the operator.

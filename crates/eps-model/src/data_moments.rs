@@ -56,7 +56,8 @@ impl DataMoments {
         };
         let starts = || (0..count).step_by(CHUNK as usize);
         let sum = |of: &dyn Fn(i64) -> Tensor| {
-            starts().map(of).fold(Tensor::zeros([1], (Kind::Double, Device::Cpu)), |a, b| a + b)
+            let nothing = Tensor::zeros([1], (Kind::Double, images.device()));
+            starts().map(of).fold(nothing, |a, b| a + b)
         };
         let first = [0i64];
         let over_images = |x: Tensor| x.sum_dim_intlist(first.as_slice(), false, Kind::Double);

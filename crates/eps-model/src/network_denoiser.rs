@@ -194,7 +194,7 @@ fn condition_tensor(condition: Condition, query: &Query<'_>) -> Tensor {
         (
             Condition::Observation,
             Noise::Anisotropic { measurement, .. } | Noise::Observed(measurement),
-        ) => measurement.lifted_y().shallow_clone(),
+        ) => measurement.lifted_y().expand([query.mu.size()[0], -1, -1, -1], false),
         (Condition::Observation, Noise::Isotropic) => query.mu.zeros_like(),
         (Condition::NoiseDiagonal, noise) => {
             let size = query.mu.size();

@@ -1,13 +1,13 @@
 //! The exact denoiser of a Gaussian mixture, for any noise covariance: every sampler's reference.
 
-use eps_math::operator::OperatorSpec;
+use eps_math::operator::{Operator, OperatorSpec};
 use eps_math::pivot;
 use eps_math::prior::{Mixture, Smoothed};
 use eps_math::{Level, Real as _, Shape};
 use rayon::prelude::*;
 use tch::{Device, Tensor};
 
-use crate::{Denoiser, Field, Noise, Query};
+use crate::{Denoiser, Field, Measurement, Noise, Query};
 
 /// D_Σ(μ) of a mixture prior in closed form, on the host in f64.
 #[derive(Debug)]
@@ -21,6 +21,12 @@ impl<'a> Oracle<'a> {
     pub fn new(prior: &'a Mixture) -> Self {
         Self { prior }
     }
+}
+
+/// The operator of a batch item: that of its own, or one that all share.
+fn operator_of(measurement: &Measurement, item: usize) -> &Operator {
+    let operators = measurement.operator().operators();
+    &operators[item % operators.len()]
 }
 
 /// What the factorisation of a batch item's noise covariance depends on.
@@ -52,7 +58,7 @@ impl Oracle<'_> {
             operator: match query.noise {
                 Noise::Isotropic => None,
                 Noise::Anisotropic { measurement, .. } | Noise::Observed(measurement) => {
-                    Some(measurement.operator().operators()[i].spec())
+                    Some(operator_of(measurement, i).spec())
                 }
             },
         };
@@ -81,7 +87,7 @@ impl Oracle<'_> {
         let smoothed = match query.noise {
             Noise::Isotropic => self.prior.smoothed_isotropic(level.sigma()),
             Noise::Anisotropic { measurement, .. } | Noise::Observed(measurement) => {
-                let operator = &measurement.operator().operators()[item];
+                let operator = operator_of(measurement, item);
                 let sigma_star = pivot::sigma_star(operator, measurement.sigma_y(), &level);
                 self.prior.smoothed(sigma_star.as_ref())
             }

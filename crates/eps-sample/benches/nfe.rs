@@ -125,10 +125,7 @@ fn methods(c: &mut Criterion) {
         bench("DAPS", &|| daps(&prior, measurement, x(), &levels, &constants, &keys));
         let constants = Ddnm { eta: 0.85, regularisation: 1e-3 };
         bench("DDNM", &|| ddnm(&prior, measurement, x(), &grid, &constants, &keys));
-        bench("ΠGDM", &|| {
-            let estimator = PiGdm { prior: Prior { denoiser: &frozen }, measurement, scale: 1.0 };
-            ddim(&estimator, x(), &grid, 1.0, &keys)
-        });
+        bench("ΠGDM", &|| ddim(&PiGdm::new(prior, measurement, 1.0)?, x(), &grid, 1.0, &keys));
         let constants = Mpgd { scale: 1.0, eta: 0.85 };
         bench("MPGD", &|| mpgd(&prior, measurement, x(), &grid, &constants, &keys));
         let constants = Ddrm { eta: 0.85, eta_b: 1.0 };

@@ -16,6 +16,9 @@ pub enum SampleError {
         /// Its value.
         value: f64,
     },
+    /// A grid without a step.
+    #[error("the grid has {0} entries: a level and the 0 that it ends at are the fewest")]
+    ShortGrid(usize),
     /// A number of network calls that a solver cannot make.
     #[error("{solver} cannot make {calls} network calls: {remedy}")]
     Calls {
@@ -39,7 +42,7 @@ pub enum SampleError {
     /// A chain that left the finite numbers.
     #[error(
         "the state holds NaN or infinity after step {step} of {steps}: check the network and the \
-         measurement, or take more steps"
+         measurement, take more steps, or give the method a smaller step size or scale"
     )]
     Diverged {
         /// The step, counted from 1.

@@ -22,6 +22,15 @@ pub struct Prior<'a, D> {
     pub denoiser: &'a D,
 }
 
+// Derived, they would ask the same of D.
+impl<D> Clone for Prior<'_, D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D> Copy for Prior<'_, D> {}
+
 impl<D: Denoiser> Estimator for Prior<'_, D> {
     fn estimate(&self, x_t: &Tensor, level: Level) -> Tensor {
         let mu = x_t / level.alpha;
@@ -77,6 +86,10 @@ impl<D: Denoiser> Estimator for Eps<'_, D> {
 
 /// A conditional denoiser: asked at the state itself, the measurement being a condition that the
 /// network reads (Palette, Saharia et al. 2022, on EDM's backbone and solvers).
+///
+/// Deviations from the published method, all of them arXiv 2606.17048's: the network is EDM's with its
+/// preconditioning, trained for x₀ and not for the noise; levels and solver are EDM's; the measurement is read in
+/// the image's shape for every operator, and no known pixel is put back into a state, as measurements here are noisy.
 #[derive(Debug)]
 pub struct Palette<'a, D> {
     /// The denoiser, trained for the question at the state.
@@ -146,11 +159,6 @@ impl<D> CountNfe<D> {
     pub fn reset(&self) -> usize {
         self.backward_passes.set(0);
         self.calls.replace(0)
-    }
-
-    /// The denoiser that is counted.
-    pub fn inner(&self) -> &D {
-        &self.denoiser
     }
 }
 

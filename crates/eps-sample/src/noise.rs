@@ -5,6 +5,8 @@ use eps_math::rng::Stream;
 use eps_model::draws::normals;
 use tch::{Device, Tensor};
 
+use crate::solver::shape_of;
+
 /// Which sample of which image each batch item is, under one seed.
 #[derive(Debug, Clone)]
 pub struct NoiseKeys {
@@ -64,6 +66,21 @@ impl NoiseKeys {
         normals(&streams, shape.len(), device).view(self.sides(shape).as_slice())
     }
 
+    /// The noise of a solver's step, counted from 0, for the states of a batch.
+    ///
+    /// # Panics
+    /// If the numbers of states and keys differ: every sample has noise of its own.
+    pub(crate) fn of_step(&self, step: usize, states: &Tensor) -> Tensor {
+        self.of_draw(step as u64 + 1, states)
+    }
+
+    /// The same by the number of the draw, 1 and more: 0 is the initial noise.
+    pub(crate) fn of_draw(&self, draw: u64, states: &Tensor) -> Tensor {
+        let (count, keys) = (states.size()[0], self.len());
+        assert!(count == keys as i64, "{count} states for {keys} keys of noise: give one a state");
+        self.step(draw, shape_of(states), states.device())
+    }
+
     fn sides(&self, shape: Shape) -> [i64; 4] {
         [self.len(), shape.channels, shape.height, shape.width].map(|side| side as i64)
     }
@@ -86,6 +103,13 @@ mod tests {
         let initial: Vec<f64> =
             Vec::try_from(keys.initial(shape, Device::Cpu).flatten(0, -1)).unwrap();
         assert_eq!(initial, keys.streams(0).flat_map(|s| s.normals(30)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    #[should_panic(expected = "4 states for 1 keys")]
+    fn states_do_not_share_noise() {
+        let states = Tensor::zeros([4, 1, 2, 2], (tch::Kind::Double, Device::Cpu));
+        let _ = NoiseKeys::new(0, vec![(0, 0)]).of_step(0, &states);
     }
 
     #[test]

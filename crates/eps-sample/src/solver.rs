@@ -13,7 +13,7 @@ use crate::{Estimator, NoiseKeys, SampleError};
 
 /// A solver and its constants.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "name", rename_all = "kebab-case", from = "Written")]
 pub enum Solver {
     /// [`edm_euler`]
     Euler,
@@ -31,6 +31,29 @@ pub enum Solver {
         /// The path, whose times are those of the grid's noise levels.
         interpolant: Interpolant,
     },
+}
+
+/// A solver as it is written: a variant without braces would let unknown fields pass.
+#[derive(Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
+enum Written {
+    Euler {},
+    Heun {},
+    Churn(Churn),
+    Ddim { eta: f64 },
+    Flow { interpolant: Interpolant },
+}
+
+impl From<Written> for Solver {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Euler {} => Self::Euler,
+            Written::Heun {} => Self::Heun,
+            Written::Churn(churn) => Self::Churn(churn),
+            Written::Ddim { eta } => Self::Ddim { eta },
+            Written::Flow { interpolant } => Self::Flow { interpolant },
+        }
+    }
 }
 
 /// EDM's stochastic churn (Karras et al. 2022, Algorithm 2).
@@ -86,8 +109,8 @@ impl Solver {
     /// [`SampleError::Diverged`] if the state leaves the finite numbers.
     ///
     /// # Panics
-    /// If the estimator does not take a batch of `keys.len()` images of `shape`: that of a measurement
-    /// takes one image for each of its operators.
+    /// If the estimator does not take a batch of `keys.len()` images of `shape`: a measurement is of one image
+    /// for each of them, or of one image that all of them are samples of.
     pub fn sample(
         &self,
         estimator: &dyn Estimator,
@@ -124,6 +147,10 @@ impl Solver {
 /// Reference: Karras et al. 2022, Algorithm 1 without correction. N steps are N calls; one step from
 /// σ_max to 0 is the one-call estimate D.
 ///
+/// # Shapes
+/// x: `[B, C, H, W]` in f64, states at the grid's first level: standard normals times `sigmas[0]` for samples
+/// from pure noise, as [`Solver::sample`] draws them.
+///
 /// # Errors
 /// [`SampleError::Grid`], [`SampleError::Diverged`]
 pub fn edm_euler(
@@ -140,8 +167,12 @@ pub(crate) fn euler_step(
     x: &Tensor,
     (sigma, next): (f64, f64),
 ) -> Tensor {
-    let d = estimator.estimate(x, Level::edm(sigma));
-    (x - &d) * (next / sigma) + d
+    euler_move(&estimator.estimate(x, Level::edm(sigma)), x, (sigma, next))
+}
+
+/// Euler's step from a state x and D there.
+pub(crate) fn euler_move(d: &Tensor, x: &Tensor, (sigma, next): (f64, f64)) -> Tensor {
+    (x - d) * (next / sigma) + d
 }
 
 /// EDM's sampler of second order: Heun steps, with churn where it is given.
@@ -150,9 +181,15 @@ pub(crate) fn euler_step(
 /// end of the step, so an exact posterior sampler computes its pivot at both levels; there is none in
 /// the step to σ = 0. N steps are 2N − 1 calls. Step i draws its churn from stream i + 1 of the keys.
 ///
+/// # Shapes
+/// x: as for [`edm_euler`]
+///
 /// # Errors
 /// [`SampleError::Grid`], [`SampleError::OutOfRange`] for a negative churn constant,
 /// [`SampleError::Diverged`]
+///
+/// # Panics
+/// With churn, if there are not as many keys as states.
 pub fn edm_heun(
     estimator: &dyn Estimator,
     x: Tensor,
@@ -176,7 +213,7 @@ pub fn edm_heun(
             let gamma = (churn.s_churn / steps).min(2f64.sqrt() - 1.0);
             let raised = sigma * (1.0 + gamma);
             let added = (raised * raised - sigma * sigma).sqrt() * churn.s_noise;
-            x = &x + keys.step(step as u64 + 1, shape_of(&x), x.device()) * added;
+            x = &x + keys.of_step(step, &x) * added;
             sigma = raised;
         }
         let slope = (&x - estimator.estimate(&x, Level::edm(sigma))) / sigma;
@@ -198,9 +235,15 @@ pub fn edm_heun(
 /// Reference: Song, Meng and Ermon 2021, equation 12, with x/√ᾱ for x. N steps are N calls; step i
 /// draws z from stream i + 1 of the keys.
 ///
+/// # Shapes
+/// x: as for [`edm_euler`]
+///
 /// # Errors
 /// [`SampleError::Grid`], [`SampleError::OutOfRange`] for η outside [0, 1],
 /// [`SampleError::Diverged`]
+///
+/// # Panics
+/// With η > 0, if there are not as many keys as states.
 pub fn ddim(
     estimator: &dyn Estimator,
     x: Tensor,
@@ -211,20 +254,31 @@ pub fn ddim(
     check_unit("η", eta)?;
     walk(x, sigmas, |x, step, sigma, next| {
         let d = estimator.estimate(x, Level::edm(sigma));
-        ddim_step(&d, &((x - &d) / sigma), (sigma, next), eta, || {
-            keys.step(step as u64 + 1, shape_of(x), x.device())
-        })
+        ddim_step(&d, x, (sigma, next), eta, || keys.of_step(step, x))
     })
 }
 
-/// One step of [`ddim`] from a clean estimate and a direction ε̂, from level σ to σ'.
+/// One step of [`ddim`] from level σ to σ', from a state x and D there.
 pub(crate) fn ddim_step(
+    d: &Tensor,
+    x: &Tensor,
+    levels: (f64, f64),
+    eta: f64,
+    noise: impl FnOnce() -> Tensor,
+) -> Tensor {
+    guided_ddim_step(d, d, x, levels, eta, noise)
+}
+
+/// The same where another estimate than D takes its place, along the direction (x − D)/σ.
+pub(crate) fn guided_ddim_step(
     estimate: &Tensor,
-    direction: &Tensor,
+    d: &Tensor,
+    x: &Tensor,
     (sigma, next): (f64, f64),
     eta: f64,
     noise: impl FnOnce() -> Tensor,
 ) -> Tensor {
+    let direction = (x - d) / sigma;
     let sigma_eta = eta * next * (1.0 - (next / sigma).powi(2)).sqrt();
     let kept = (next * next - sigma_eta * sigma_eta).max(0.0).sqrt();
     let moved = direction * kept + estimate;
@@ -243,17 +297,27 @@ pub(crate) fn check_unit(what: &'static str, value: f64) -> Result<(), SampleErr
 /// x' = x + (t' − t) v      v = (β̇/β) x + (α̇ − α β̇/β) D
 /// ```
 ///
-/// Reference: arXiv 2606.17048, Proposition 2. `times` falls strictly to 0; its first entry must have
-/// α > 0. N steps are N calls.
+/// Reference: arXiv 2606.17048, Proposition 2. `times` falls strictly to 0. Where α is 0, as at t = 1 of a
+/// rectified flow, there is no pivot: start at the time of σ_max, [`Interpolant::time_of_sigma`]. N steps are N
+/// calls.
+///
+/// # Shapes
+/// x: `[B, C, H, W]` in f64, states at the first time: standard normals times its β for samples from
+/// pure noise
 ///
 /// # Errors
-/// [`SampleError::Grid`], [`SampleError::Diverged`]
+/// [`SampleError::Grid`], [`SampleError::OutOfRange`] for a first time where α is not positive,
+/// [`SampleError::Diverged`]
 pub fn flow_euler(
     estimator: &dyn Estimator,
     x: Tensor,
     interpolant: &Interpolant,
     times: &[f64],
 ) -> Result<Tensor, SampleError> {
+    if let Some(first) = times.first().filter(|first| !(interpolant.level(**first).alpha > 0.0)) {
+        let range = "one where α > 0: start at the time of σ_max";
+        return Err(SampleError::OutOfRange { what: "the first time", value: *first, range });
+    }
     walk(x, times, |x, _, t, next| {
         let level = interpolant.level(t);
         let (of_state, of_estimate) = velocity_factors(&level, &interpolant.rate(t));
@@ -279,11 +343,13 @@ pub(crate) fn walk(
     Ok(x)
 }
 
-fn check_grid(grid: &[f64]) -> Result<(), SampleError> {
-    let error = |index: usize| {
-        Err(SampleError::Grid { index, value: grid.get(index).copied().unwrap_or(f64::NAN) })
-    };
-    if grid.len() < 2 || !(grid[0] > 0.0 && grid[0].is_finite()) {
+/// Checks a grid of levels or times.
+pub(crate) fn check_grid(grid: &[f64]) -> Result<(), SampleError> {
+    let error = |index: usize| Err(SampleError::Grid { index, value: grid[index] });
+    if grid.len() < 2 {
+        return Err(SampleError::ShortGrid(grid.len()));
+    }
+    if !(grid[0] > 0.0 && grid[0].is_finite()) {
         return error(0);
     }
     if let Some(i) = grid.windows(2).position(|ends| !(ends[1] < ends[0])) {
@@ -295,4 +361,25 @@ fn check_grid(grid: &[f64]) -> Result<(), SampleError> {
 pub(crate) fn shape_of(x: &Tensor) -> Shape {
     let side = |axis: usize| x.size()[axis] as usize;
     Shape { channels: side(1), height: side(2), width: side(3) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configurations_have_no_unknown_fields() {
+        for solver in [
+            Solver::Euler,
+            Solver::Heun,
+            Solver::Churn(Churn { s_churn: 4.0, s_min: 0.05, s_max: 50.0, s_noise: 1.003 }),
+            Solver::Ddim { eta: 0.5 },
+            Solver::Flow { interpolant: Interpolant::RectifiedFlow },
+        ] {
+            let text = serde_json::to_string(&solver).unwrap();
+            assert_eq!(serde_json::from_str::<Solver>(&text).unwrap(), solver);
+            let surplus = text.replacen('{', r#"{"steps":1,"#, 1);
+            assert!(serde_json::from_str::<Solver>(&surplus).is_err(), "{surplus}");
+        }
+    }
 }

@@ -69,8 +69,7 @@ fn contenders(check: &mut dyn FnMut(&'static str, [usize; 2], &Run<'_>)) {
         });
     }
     check("pigdm", [20, 20], &|prior, measurement, keys| {
-        let prior = Prior { denoiser: prior.denoiser };
-        let guided = PiGdm { prior, measurement, scale: 1.0 };
+        let guided = PiGdm::new(*prior, measurement, 1.0)?;
         Solver::Ddim { eta: 1.0 }.sample(&guided, &sigmas, keys, shape(), CPU)
     });
     check("pigdm-published", [20, 20], &|prior, measurement, keys| {
@@ -93,6 +92,11 @@ fn samples_depend_on_their_keys_alone_and_calls_are_counted() {
             let all = sample((0..4).map(|sample| (7, sample)).collect());
             let backward_passes = oracle.backward_passes();
             assert_eq!([oracle.reset(), backward_passes], calls, "{method}, {name}");
+            // One measurement serves all of its samples.
+            let keys = NoiseKeys::new(1, (0..4).map(|sample| (7, sample)).collect());
+            let shared = run(&alone, &measurement(&operator, 0.1, 1), &keys).unwrap();
+            let difference = (shared - &all).abs().max().double_value(&[]);
+            assert!(difference < 1e-10, "{method}, {name}: {difference}");
             let one = sample(vec![(7, 2)]);
             assert!(all.narrow(0, 2, 1).equal(&one), "{method}, {name}");
             assert!(!all.narrow(0, 1, 1).equal(&one), "{method}, {name}");
@@ -110,8 +114,7 @@ fn pigdm_is_exact_for_unit_variance() {
         for sigma_y in [0.05, 1.0] {
             let measurement = measurement(&operator, sigma_y, 3);
             let eps = Eps { denoiser: &oracle, measurement: &measurement };
-            let guided =
-                PiGdm { prior: Prior { denoiser: &oracle }, measurement: &measurement, scale: 1.0 };
+            let guided = PiGdm::new(Prior { denoiser: &oracle }, &measurement, 1.0).unwrap();
             let noise = NoiseKeys::image_major(3, 0..1, 3).initial(shape(), CPU);
             let edm = [0.02, 1.0, 40.0].map(eps_math::Level::edm);
             for level in edm.into_iter().chain([eps_math::Level { alpha: 0.6, beta: 0.8 }]) {
@@ -263,6 +266,14 @@ fn bad_constants_are_named() {
     assert!(error.contains("c is 0"), "{error}");
     let error = text(daps(&alone, &measurement, x(), &grid, &Daps::langevin(f64::NAN), &keys));
     assert!(error.contains("step size is NaN"), "{error}");
+    let error = PiGdm::new(alone, &measurement, -1.0).unwrap_err().to_string();
+    assert!(error.contains("ζ is -1"), "{error}");
+    let error = text(daps(&alone, &measurement, x(), &[1.0, 0.002, 0.0], &Daps::exact(), &keys));
+    assert!(error.contains("the last level of the flow is 0.01: it must be below"), "{error}");
+    for (grid, said) in [(vec![80.0], "has 1 entries"), (vec![1.0, 0.0, 0.0], "entry 2 is 0")] {
+        let error = text(daps(&alone, &measurement, x(), &grid, &Daps::exact(), &keys));
+        assert!(error.contains(said), "{error}");
+    }
     // Far beyond the stability limit: an error, not an image.
     let error = text(daps(&alone, &measurement, x(), &grid, &Daps::langevin(1e9), &keys));
     assert!(error.contains("NaN or infinity"), "{error}");

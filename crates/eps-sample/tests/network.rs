@@ -70,6 +70,29 @@ fn samples_do_not_depend_on_the_batch() {
     }
 }
 
+/// One measurement serves all samples of its image.
+#[test]
+fn samples_share_a_measurement() {
+    let denoiser = denoiser();
+    let shape = Shape::new(1, 16, 16).unwrap();
+    let keys = NoiseKeys::image_major(2, 0..1, 3);
+    let sigmas = Schedule::karras().sigmas(3).unwrap();
+    for task in Task::ALL {
+        let run = |times: usize| {
+            let operator = task.draw(Draw::Test, shape, &Stream::new(0, 0, 0, 0)).unwrap();
+            let operator = TensorOperator::new(vec![operator; times], CPU).unwrap();
+            let range = operator.range();
+            let y = Stream::new(1, 0, 0, 0).normals(range.len()).repeat(times);
+            let measurement = Measurement::new(operator, &batch(&y, range, CPU), 0.05).unwrap();
+            let eps = Eps { denoiser: &denoiser, measurement: &measurement };
+            Solver::Euler.sample(&eps, &sigmas, &keys, shape, CPU).unwrap()
+        };
+        let difference = (run(1) - run(3)).abs().max().double_value(&[]);
+        // f64 roundings before an f32 network.
+        assert!(difference < 1e-3, "{task:?}: {difference}");
+    }
+}
+
 #[test]
 fn the_vjp_is_the_derivative() {
     let denoiser = denoiser();

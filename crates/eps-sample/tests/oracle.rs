@@ -227,13 +227,19 @@ fn samples_do_not_depend_on_the_batch() {
     {
         for (name, operator) in operators() {
             let y = measure(&prior, &operator, 0.1);
-            let run = |items: Vec<(u64, u64)>| {
-                let measurement = measurement(&operator, &y, 0.1, items.len());
+            let run_with = |times: usize, items: Vec<(u64, u64)>| {
+                let measurement = measurement(&operator, &y, 0.1, times);
                 let eps = Eps { denoiser: &oracle, measurement: &measurement };
                 let keys = NoiseKeys::new(1, items);
                 solver.sample(&eps, &sigmas, &keys, shape(), CPU).unwrap()
             };
-            let all = vectors(&run((0..5).map(|sample| (7, sample)).collect()));
+            let run = |items: Vec<(u64, u64)>| run_with(items.len(), items);
+            let keys = || (0..5).map(|sample| (7, sample)).collect();
+            let all = run(keys());
+            // One measurement serves all of its samples.
+            let difference = (run_with(1, keys()) - &all).abs().max().double_value(&[]);
+            assert!(difference < 1e-10, "{solver:?}, {name}: {difference}");
+            let all = vectors(&all);
             let reversed = vectors(&run((0..5).rev().map(|sample| (7, sample)).collect()));
             for (sample, x) in all.iter().enumerate() {
                 let alone = vectors(&run(vec![(7, sample as u64)]));

@@ -73,7 +73,11 @@ type Raw<'a> = dyn FnMut(&Query<'_>, &Factors<'_>) -> Tensor + 'a;
 /// x_0: `[B, C, H, W]` in f64, in [-1, 1], on the network's device; labels: `[B, label_dim]`
 ///
 /// # Errors
-/// [`TrainError::Math`] if a task's operator does not fit the images.
+/// [`TrainError::Math`] if a task's operator does not fit the images, those of a measurement for σ_y, and those
+/// of libtorch for a tensor that is no batch of images.
+///
+/// # Panics
+/// If the configuration names no task: [`TrainConfig::validate`] refuses it.
 pub fn loss(
     denoiser: &NetworkDenoiser,
     config: &TrainConfig,

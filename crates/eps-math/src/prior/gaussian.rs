@@ -83,9 +83,14 @@ impl Gaussian {
         x.iter().zip(&self.mean).map(|(a, b)| a - b).collect()
     }
 
+    /// C v.
+    pub(super) fn spread(&self, v: &[f64]) -> Vec<f64> {
+        product(&self.covariance, v)
+    }
+
     /// m + C v.
     pub(super) fn mean_plus(&self, v: &[f64]) -> Vec<f64> {
-        self.mean.iter().zip(product(&self.covariance, v)).map(|(m, d)| m + d).collect()
+        self.mean.iter().zip(self.spread(v)).map(|(m, d)| m + d).collect()
     }
 
     /// The factor of C + Σ.

@@ -285,8 +285,7 @@ impl Smoothed<'_> {
         let mean_pull = average(&probabilities, pulls.iter().cloned());
         let parts = pulls.iter().zip(self.components()).map(|(pull, (_, component, factor))| {
             let along = dot(&component.mean_plus(pull), cotangent);
-            let scaled = component.deviation(&component.mean_plus(cotangent));
-            let within = factor.solve(&scaled);
+            let within = factor.solve(&component.spread(cotangent));
             within
                 .iter()
                 .zip(pull.iter().zip(&mean_pull))

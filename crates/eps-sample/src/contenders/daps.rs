@@ -1,11 +1,13 @@
 //! DAPS: decoupled annealing posterior sampling (Zhang et al. 2024).
 
+use std::f64::consts::SQRT_2;
+
 use eps_math::{Level, Schedule};
 use eps_model::{Field, Measurement, level_fields};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::solver::{euler_step, shape_of, walk};
+use crate::solver::{check_grid, euler_step, walk};
 use crate::{Estimator, NoiseKeys, SampleError};
 
 /// The constants of DAPS.
@@ -22,9 +24,12 @@ pub struct Daps {
     pub inner: Inner,
 }
 
+/// τ of the published code, on [-1, 1] whatever σ_y. Its exponent has no ½, which is what τ/√2 with it is.
+const PUBLISHED_TAU: f64 = 0.01;
+
 /// The draw from N(x₀; x̂₀, σ²) · exp(−‖y − A x₀‖²/(2τ²)).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "name", rename_all = "kebab-case", from = "Written")]
 pub enum Inner {
     /// Unadjusted Langevin steps from x̂₀, as published.
     Langevin {
@@ -38,11 +43,28 @@ pub enum Inner {
     Exact,
 }
 
+/// A draw as it is written: a variant without braces would let unknown fields pass.
+#[derive(Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
+enum Written {
+    Langevin { steps: usize, step_size: f64 },
+    Exact {},
+}
+
+impl From<Written> for Inner {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Langevin { steps, step_size } => Self::Langevin { steps, step_size },
+            Written::Exact {} => Self::Exact,
+        }
+    }
+}
+
 /// Draws samples with DAPS: at every level the flow of the prior leads to x̂₀, x₀ is drawn given x̂₀
 /// and y, and noise of the next level is added. `ode_steps` prior calls an annealing level.
 ///
-/// `sigmas` are the annealing levels, from σ_max down to 0; as published they end at 0.1 before
-/// the 0, as on the grid of [`Schedule::Karras`] with that σ_min.
+/// `sigmas` are the annealing levels, from σ_max down to 0, all above the level at which the inner flow ends: a
+/// grid of [`Schedule::Karras`] with σ_min = 0.1. Those of the published code are [`published_levels`].
 ///
 /// Deviations from the published code: the likelihood has its ½ (there exp(−‖y − A x₀‖²/τ²) makes
 /// the standard deviation τ/√2); the step size of Langevin's chain has fallen to 1 % at the last level
@@ -51,8 +73,11 @@ pub enum Inner {
 /// by zeros.
 ///
 /// # Errors
-/// Those of a [`Solver`](crate::Solver), [`SampleError::OutOfRange`] for a constant, and
-/// [`SampleError::Diverged`] if a step size is too large for the Langevin chain.
+/// Those of a [`Solver`](crate::Solver), [`SampleError::OutOfRange`] for a constant and for a level below the
+/// end of the flow, and [`SampleError::Diverged`] if a step size is too large for the Langevin chain.
+///
+/// # Panics
+/// If there are not as many keys as states.
 pub fn daps(
     prior: &dyn Estimator,
     measurement: &Measurement,
@@ -62,7 +87,15 @@ pub fn daps(
     keys: &NoiseKeys,
 ) -> Result<Tensor, SampleError> {
     constants.check()?;
-    let levels = sigmas.len().saturating_sub(1);
+    check_grid(sigmas)?;
+    let levels = sigmas.len() - 1;
+    if !(constants.ode_sigma_min < sigmas[levels - 1]) {
+        return Err(SampleError::OutOfRange {
+            what: "the last level of the flow",
+            value: constants.ode_sigma_min,
+            range: "below every annealing level: anneal to a larger one, such as 0.1",
+        });
+    }
     // Draws of one annealing level: those of the inner step, and the noise of the next level.
     let draws = match constants.inner {
         Inner::Langevin { steps, .. } => steps as u64 + 1,
@@ -74,7 +107,7 @@ pub fn daps(
         .map(|sigma| constants.flow_grid(*sigma))
         .collect::<Result<Vec<_>, SampleError>>()?;
     walk(x, sigmas, |x, step, sigma, next| {
-        let noise = |draw: u64| keys.step(1 + step as u64 * draws + draw, shape_of(x), x.device());
+        let noise = |draw: u64| keys.of_draw(1 + step as u64 * draws + draw, x);
         let end = flows[step]
             .windows(2)
             .fold(x.shallow_clone(), |x, ends| euler_step(prior, &x, (ends[0], ends[1])));
@@ -90,6 +123,18 @@ pub fn daps(
     })
 }
 
+/// The annealing levels of the published code, `levels` and the 0, from `sigma_max`, which is 100 there: Karras's
+/// from there to 0.1 with ρ = 7, where the 0 stands in place of the 0.1.
+///
+/// # Errors
+/// Those of [`Schedule::sigmas`].
+pub fn published_levels(levels: usize, sigma_max: f64) -> Result<Vec<f64>, SampleError> {
+    let grid = Schedule::Karras { rho: 7.0, sigma_min: 0.1, sigma_max };
+    let mut sigmas = grid.sigmas(levels + 1)?;
+    sigmas.remove(levels);
+    Ok(sigmas)
+}
+
 /// The share of the step size at an annealing level.
 fn fall(level: usize, levels: usize) -> f64 {
     // The last level, also where it is the only one, leaves no more noise than the published one.
@@ -103,6 +148,13 @@ impl Daps {
     pub fn langevin(step_size: f64) -> Self {
         let inner = Inner::Langevin { steps: 100, step_size };
         Self { ode_steps: 5, ode_sigma_min: 0.01, tau_over_sigma_y: 1.0, inner }
+    }
+
+    /// The constants of the published code for a measurement's σ_y: its τ is a constant of its own.
+    #[must_use]
+    pub fn published(step_size: f64, sigma_y: f64) -> Self {
+        let tau_over_sigma_y = PUBLISHED_TAU / SQRT_2 / sigma_y;
+        Self { tau_over_sigma_y, ..Self::langevin(step_size) }
     }
 
     /// The constants with the exact draw.
@@ -173,7 +225,14 @@ impl Chain<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::fall;
+    use super::{fall, published_levels};
+
+    #[test]
+    fn the_published_levels_end_before_a_tenth() {
+        let levels = published_levels(20, 100.0).unwrap();
+        assert_eq!((levels.len(), levels[0], levels[20]), (21, 100.0, 0.0));
+        assert!((levels[19] - 0.176).abs() < 5e-4, "{levels:?}");
+    }
 
     #[test]
     fn the_step_size_falls_to_a_hundredth() {

@@ -10,7 +10,7 @@ use eps_model::Measurement;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::solver::{check_unit, ddim_step, shape_of, walk};
+use crate::solver::{check_unit, guided_ddim_step, walk};
 use crate::{Estimator, NoiseKeys, SampleError};
 
 /// The constants of DDNM as arXiv 2606.17048 runs it on EDM (its Table 12).
@@ -33,8 +33,9 @@ impl Ddnm {
     /// ```
     ///
     /// The second is the paper's "per-frequency Wiener" as it is read here: at λ = 1 and small ε it is the
-    /// first, with ε of 1 it is half of it and less where σ is small, a damped step; the noise that it lets through stays below σ/2 in every direction. A scalar trust in a
-    /// regularised inverse would let through σ_y/(2√ε), 16 times σ_y, down to σ = σ_y.
+    /// first; with ε = 1 it is half of it where σ is large, a damped step. The noise that it lets through stays
+    /// below σ/2 in every direction. A scalar trust in a regularised inverse would let through σ_y/(2√ε), 16
+    /// times σ_y, down to σ = σ_y.
     #[must_use]
     pub fn gain<T: Real>(&self, lambda: T, sigma_y: f64, sigma: f64) -> T {
         let noise = sigma_y * sigma_y / (sigma * sigma);
@@ -61,9 +62,9 @@ pub fn ddnm(
     keys: &NoiseKeys,
 ) -> Result<Tensor, SampleError> {
     check_unit("η", constants.eta)?;
-    if !(constants.regularisation >= 0.0) {
+    if !(constants.regularisation >= 0.0 && constants.regularisation.is_finite()) {
         let value = constants.regularisation;
-        return Err(SampleError::OutOfRange { what: "ε", value, range: "at least 0" });
+        return Err(SampleError::OutOfRange { what: "ε", value, range: "at least 0 and finite" });
     }
     let operator = measurement.operator();
     walk(x, sigmas, |x, step, sigma, next| {
@@ -71,9 +72,8 @@ pub fn ddnm(
         let residual = operator.adjoint(&(measurement.y() - operator.apply(&d)));
         let gain = constants.gain(operator.eigenvalues().clone(), measurement.sigma_y(), sigma);
         let corrected = &d + operator.spectral_map(&residual, &gain);
-        ddim_step(&corrected, &((x - &d) / sigma), (sigma, next), constants.eta, || {
-            keys.step(step as u64 + 1, shape_of(x), x.device())
-        })
+        let noise = || keys.of_step(step, x);
+        guided_ddim_step(&corrected, &d, x, (sigma, next), constants.eta, noise)
     })
 }
 

@@ -1,13 +1,12 @@
 //! DDRM: denoising diffusion restoration models (Kawar, Elad, Ermon and Song 2022, Section 4), on EDM's
 //! levels in place of the published VP grid.
 
-use eps_math::Real;
+use eps_math::{Level, Real};
 use eps_model::{Field, Measurement};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::StepGains;
-use crate::solver::{check_unit, shape_of, walk};
+use crate::solver::{check_unit, walk};
 use crate::{Estimator, NoiseKeys, SampleError};
 
 /// The constants of DDRM.
@@ -23,6 +22,37 @@ pub struct Ddrm {
 impl Default for Ddrm {
     fn default() -> Self {
         Self { eta: 0.85, eta_b: 1.0 }
+    }
+}
+
+/// What multiplies an estimate, Aᵀy, the direction ε̂ = (x − D)/σ and fresh noise in a step, at one
+/// eigenvalue λ of AᵀA.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepGains<T = f64> {
+    /// The factor of D.
+    pub estimate: T,
+    /// The factor of Aᵀy: 0 where λ = 0.
+    pub observation: T,
+    /// The factor of ε̂.
+    pub direction: T,
+    /// The factor of fresh standard noise.
+    pub noise: T,
+}
+
+impl StepGains<Field> {
+    /// The step: every factor in the eigenbasis of AᵀA.
+    fn apply(
+        &self,
+        measurement: &Measurement,
+        estimate: &Tensor,
+        direction: &Tensor,
+        noise: &Tensor,
+    ) -> Tensor {
+        let map = |x: &Tensor, gains| measurement.operator().spectral_map(x, gains);
+        map(estimate, &self.estimate)
+            + map(measurement.adjoint_y(), &self.observation)
+            + map(direction, &self.direction)
+            + map(noise, &self.noise)
     }
 }
 
@@ -74,9 +104,9 @@ pub fn ddrm(
     check_unit("η_b", constants.eta_b)?;
     let lambda = measurement.operator().eigenvalues();
     walk(x, sigmas, |x, step, sigma, next| {
-        let d = prior.estimate(x, eps_math::Level::edm(sigma));
+        let d = prior.estimate(x, Level::edm(sigma));
         let direction = (x - &d) / sigma;
-        let z = keys.step(step as u64 + 1, shape_of(x), x.device());
+        let z = keys.of_step(step, x);
         let gains: StepGains<Field> = constants.gains(lambda.clone(), measurement.sigma_y(), next);
         gains.apply(measurement, &d, &direction, &z)
     })
@@ -85,7 +115,23 @@ pub fn ddrm(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contenders::tests::{LAMBDAS, LEVELS, check_level};
+
+    /// Whether a step returns a state of the noise level that it should.
+    ///
+    /// Given D = x₀, the noise of a state at σ' is that of y, of ε̂ and the fresh one, and must have
+    /// variance σ'² in every direction: D's factor and that of A x₀ sum to 1.
+    fn check_level(gains: &StepGains, lambda: f64, sigma_y: f64, next: f64) {
+        let StepGains { estimate, observation, direction, noise } = gains;
+        let close = |a: f64, b: f64| (a - b).abs() <= 1e-12 * (1.0 + b.abs());
+        assert!(close(estimate + observation * lambda, 1.0), "λ {lambda}, σ' {next}: {gains:?}");
+        // Aᵀy has noise of variance λ σ_y².
+        let variance =
+            observation.powi(2) * lambda * sigma_y.powi(2) + direction.powi(2) + noise.powi(2);
+        assert!(close(variance, next * next), "λ {lambda}, σ' {next}: {variance} {gains:?}");
+    }
+
+    const LAMBDAS: [f64; 5] = [0.0, 1e-6, 1.0 / 16.0, 0.5, 1.0];
+    const LEVELS: [f64; 5] = [0.0, 0.01, 0.05, 0.3, 40.0];
 
     #[test]
     fn a_step_ends_at_its_noise_level() {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::per_image_norm;
-use crate::solver::{shape_of, walk};
+use crate::solver::{ddim_step, euler_move, walk};
 use crate::{NoiseKeys, Prior, SampleError};
 
 /// Which sampler carries the guidance.
@@ -78,16 +78,12 @@ pub fn dps<D: Denoiser>(
         let (d, descent) = prior.estimate_vjp(x, Level::edm(sigma), &descent);
         let d = clip(&d);
         match form {
-            Form::Euler => (x - &d) * (next / sigma) + d + descent * (2.0 * scale),
+            Form::Euler => euler_move(&d, x, (sigma, next)) + descent * (2.0 * scale),
             Form::Ancestral => {
-                let ratio = (next / sigma).powi(2);
                 let vp = ((1.0 + sigma * sigma) * (1.0 + next * next)).sqrt();
-                let moved = (x - &d) * ratio + d + descent * (scale * vp);
-                if next == 0.0 {
-                    return moved;
-                }
-                let z = keys.step(step as u64 + 1, shape_of(x), x.device());
-                moved + z * (next * (1.0 - ratio).sqrt())
+                // The ancestral step is DDIM's with η = 1.
+                let moved = ddim_step(&d, x, (sigma, next), 1.0, || keys.of_step(step, x));
+                moved + descent * (scale * vp)
             }
         }
     })

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::per_image_norm;
-use crate::solver::{check_unit, ddim_step, shape_of, walk};
+use crate::solver::{check_unit, guided_ddim_step, walk};
 use crate::{Estimator, NoiseKeys, SampleError};
 
 /// The constants of MPGD.
@@ -57,8 +57,7 @@ pub fn mpgd(
         let norm = per_image_norm(&residual).clamp_min(f64::MIN_POSITIVE);
         let length = constants.scale * (1.0 + next * next).sqrt();
         let corrected = &d + operator.adjoint(&(residual / norm)) * length;
-        ddim_step(&corrected, &((x - &d) / sigma), (sigma, next), constants.eta, || {
-            keys.step(step as u64 + 1, shape_of(x), x.device())
-        })
+        let noise = || keys.of_step(step, x);
+        guided_ddim_step(&corrected, &d, x, (sigma, next), constants.eta, noise)
     })
 }

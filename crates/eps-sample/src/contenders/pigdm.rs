@@ -8,7 +8,7 @@ use eps_math::{Level, Real};
 use eps_model::{Denoiser, Measurement};
 use tch::Tensor;
 
-use crate::solver::{check_unit, ddim_step, shape_of, walk};
+use crate::solver::{check_unit, ddim_step, walk};
 use crate::{Estimator, NoiseKeys, Prior, SampleError};
 
 /// The factor of Aᵀ(y − A D) in Aᵀ(r² AAᵀ + σ_y²)⁻¹(y − A D), at one eigenvalue λ of AᵀA.
@@ -47,12 +47,28 @@ fn guidance<D: Denoiser>(
 /// β²/α is σ² in EDM's variable. Exact for x₀ ~ N(m, I).
 #[derive(Debug)]
 pub struct PiGdm<'a, D> {
-    /// The prior.
-    pub prior: Prior<'a, D>,
-    /// The measurement of every batch item.
-    pub measurement: &'a Measurement,
-    /// ζ, the weight of the guidance; 1.
-    pub scale: f64,
+    prior: Prior<'a, D>,
+    measurement: &'a Measurement,
+    scale: f64,
+}
+
+impl<'a, D> PiGdm<'a, D> {
+    /// The estimate by a prior and the measurement of every batch item; `scale` is ζ, the weight of the guidance,
+    /// 1 in the paper.
+    ///
+    /// # Errors
+    /// [`SampleError::OutOfRange`] unless ζ is positive and finite.
+    pub fn new(
+        prior: Prior<'a, D>,
+        measurement: &'a Measurement,
+        scale: f64,
+    ) -> Result<Self, SampleError> {
+        if !(scale > 0.0 && scale.is_finite()) {
+            let (what, range) = ("ζ", "positive and finite");
+            return Err(SampleError::OutOfRange { what, value: scale, range });
+        }
+        Ok(Self { prior, measurement, scale })
+    }
 }
 
 impl<D: Denoiser> Estimator for PiGdm<'_, D> {
@@ -81,9 +97,7 @@ pub fn pigdm_published<D: Denoiser>(
     check_unit("η", eta)?;
     walk(x, sigmas, |x, step, sigma, next| {
         let (d, score) = guidance(prior, measurement, x, Level::edm(sigma));
-        let moved = ddim_step(&d, &((x - &d) / sigma), (sigma, next), eta, || {
-            keys.step(step as u64 + 1, shape_of(x), x.device())
-        });
+        let moved = ddim_step(&d, x, (sigma, next), eta, || keys.of_step(step, x));
         moved + score * variance(sigma)
     })
 }

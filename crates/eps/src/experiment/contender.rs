@@ -1,14 +1,12 @@
 //! The contenders of EPS on a frozen prior, as the experiments run them: their usual number of
 //! network calls, their grid, and the one constant of each that is tuned.
 
-use std::f64::consts::SQRT_2;
-
 use anyhow::Result;
 use clap::ValueEnum;
 use eps_math::operator::Operator;
 use eps_math::{Schedule, Task};
 use eps_model::{Denoiser, Measurement};
-use eps_sample::contenders::daps::{Daps, daps};
+use eps_sample::contenders::daps::{Daps, daps, published_levels};
 use eps_sample::contenders::ddnm::{Ddnm, ddnm};
 use eps_sample::contenders::ddrm::{Ddrm, ddrm};
 use eps_sample::contenders::dps::{Dps, Form, dps};
@@ -73,13 +71,6 @@ impl Tunable {
         Self { symbol: "η", start, grid: vec![0.0, 0.5, 0.85, 1.0] }
     }
 }
-
-/// The levels of DAPS's own code, from 80 where there it is 100: the networks end there.
-const DAPS_LEVELS: Schedule = Schedule::Karras { rho: 7.0, sigma_min: 0.1, sigma_max: 80.0 };
-
-/// τ of DAPS's own code, on [-1, 1] whatever σ_y; without the ½ in its exponent, which is what τ/√2 with it
-/// is.
-const DAPS_TAU: f64 = 0.01;
 
 /// Calls of the prior's flow at every annealing level of DAPS.
 const DAPS_FLOW: usize = 5;
@@ -225,16 +216,15 @@ impl Contender {
         keys: &NoiseKeys,
     ) -> Result<Tensor, SampleError> {
         let _guard = tch::no_grad_guard();
-        let (schedule, steps) = match self {
-            Self::Daps | Self::DapsExact => (annealing, calls.div_ceil(DAPS_FLOW)),
-            Self::DapsPublished => (DAPS_LEVELS, calls.div_ceil(DAPS_FLOW) + 1),
-            _ => (Schedule::karras(), calls),
+        let schedule = Schedule::karras();
+        let sigmas = match self {
+            Self::Daps | Self::DapsExact => annealing.sigmas(calls.div_ceil(DAPS_FLOW))?,
+            // There they begin at 100, where the networks here know nothing.
+            Self::DapsPublished => {
+                published_levels(calls.div_ceil(DAPS_FLOW), schedule.sigma_max())?
+            }
+            _ => schedule.sigmas(calls)?,
         };
-        let mut sigmas = schedule.sigmas(steps)?;
-        if self == Self::DapsPublished {
-            // There the 0 stands in place of the last level.
-            sigmas.remove(steps - 1);
-        }
         let domain = measurement.operator().domain();
         let device = measurement.y().device();
         let x = keys.initial(domain, device) * sigmas[0];
@@ -245,8 +235,7 @@ impl Contender {
             }
             Self::Daps => daps(prior, measurement, x, &sigmas, &Daps::langevin(constant), keys),
             Self::DapsPublished => {
-                let tau_over_sigma_y = DAPS_TAU / SQRT_2 / measurement.sigma_y();
-                let constants = Daps { tau_over_sigma_y, ..Daps::langevin(constant) };
+                let constants = Daps::published(constant, measurement.sigma_y());
                 daps(prior, measurement, x, &sigmas, &constants, keys)
             }
             Self::DapsExact => {
@@ -265,11 +254,7 @@ impl Contender {
                 let constants = Ddrm { eta: constant, eta_b: 1.0 };
                 ddrm(prior, measurement, x, &sigmas, &constants, keys)
             }
-            Self::Pigdm => {
-                let prior = Prior { denoiser: prior.denoiser };
-                let estimator = PiGdm { prior, measurement, scale: constant };
-                ddim(&estimator, x, &sigmas, 1.0, keys)
-            }
+            Self::Pigdm => ddim(&PiGdm::new(*prior, measurement, constant)?, x, &sigmas, 1.0, keys),
             Self::PigdmPublished => pigdm_published(prior, measurement, x, &sigmas, constant, keys),
             Self::Mpgd | Self::MpgdPublished => {
                 let eta = if self == Self::Mpgd { 0.85 } else { 0.5 };
