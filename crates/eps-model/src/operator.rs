@@ -277,8 +277,9 @@ impl TensorOperator {
 
     /// The measurement in the image's shape, as a network reads it (arXiv 2606.17048, Appendix B).
     ///
-    /// The masked observation for inpainting, the nearest-neighbour copy for average pooling, the
-    /// blurred image itself for blurs, and Aᵀy for the others.
+    /// The masked observation for inpainting, the nearest-neighbour copy for average pooling and the blurred image
+    /// itself for blurs; for the others Aᵀy/λ_max, which it is for masks and means too: it does not depend on the
+    /// scale of A.
     ///
     /// # Shapes
     /// y: `[B, ..range]` → `[B, C, H, W]`
@@ -290,7 +291,11 @@ impl TensorOperator {
         match &self.basis {
             Basis::Blocks(k) => spread(y, *k),
             Basis::Fourier(_) => y.shallow_clone(),
-            Basis::Pixels | Basis::Sides { .. } | Basis::Matrix(_) => self.adjoint(y),
+            Basis::Pixels => self.adjoint(y),
+            Basis::Sides { .. } | Basis::Matrix(_) => {
+                let largest = self.eigenvalues.0.amax([1i64, 2, 3].as_slice(), true);
+                self.adjoint(y) / largest.clamp_min(f64::MIN_POSITIVE)
+            }
         }
     }
 

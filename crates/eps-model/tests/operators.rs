@@ -80,6 +80,34 @@ fn assert_close(name: &str, found: &Tensor, expected: &[Vec<f64>], ulps: f64) {
     }
 }
 
+/// Of 10 A and 10 y a network reads what it reads of A and y.
+#[test]
+fn the_lifted_measurement_has_no_scale() {
+    let shape = Shape::new(1, 4, 6).unwrap();
+    let normals = |image: u64, n: usize| Stream::new(11, image, 0, 0).normals(n);
+    let scaled = |values: Vec<f64>, by: f64| values.iter().map(|v| by * v).collect::<Vec<_>>();
+    let dense = |by: f64| {
+        let matrix = scaled(normals(0, 5 * 24), by);
+        Operator::Dense(Dense::new(shape, 5, &matrix).unwrap())
+    };
+    let separable = |by: f64| {
+        let rows = scaled(normals(1, 3 * 4), by);
+        Operator::Separable(Separable::new(shape, &rows, &normals(2, 4 * 6)).unwrap())
+    };
+    let of = |operator: Operator, by: f64| {
+        let (domain, range) = (operator.domain(), operator.range());
+        let operator = TensorOperator::new(vec![operator], Device::Cpu).unwrap();
+        let y = tensor(&[scaled(normals(3, range.len()), by)], range, Device::Cpu);
+        let lifted = operator.lift(&y);
+        assert_eq!(lifted.size()[1..], [domain.channels as i64, 4, 6]);
+        lifted
+    };
+    for (plain, tenfold) in [(dense(1.0), dense(10.0)), (separable(1.0), separable(10.0))] {
+        let difference = (of(plain, 1.0) - of(tenfold, 10.0)).abs().max().double_value(&[]);
+        assert!(difference < 1e-12, "{difference}");
+    }
+}
+
 #[test]
 fn every_transform_equals_the_hosts() {
     for device in devices() {
