@@ -92,7 +92,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE.pt")]
     inception: Option<PathBuf>,
     /// Where the results go [default: target/reproduce/fashion for main, else
-    /// target/reproduce/EXPERIMENT].
+    /// target/reproduce/EXPERIMENT, with -PROFILE behind it unless that is quick]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
 }
@@ -238,6 +238,11 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
         !(is_oracle && options.from_scratch),
         "--from-scratch trains networks, and the experiment {ORACLE} has none: leave it out"
     );
+    ensure!(
+        !is_oracle || options.device == "cpu",
+        "--device {}: the experiment {ORACLE} runs on the CPU, where its exact denoiser is: leave it out",
+        options.device
+    );
     setup::setup(options.device != "cpu")?;
     println!("building `eps` in release");
     run(cargo().args(["build", "--release", "--package", "eps"]))?;
@@ -255,10 +260,18 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
 
     let out = match absolute(&options.out)? {
         Some(out) => out,
-        None => root().join("target/reproduce").join(match options.experiment.as_str() {
-            "main" => "fashion",
-            other => other,
-        }),
+        None => {
+            let experiment = match options.experiment.as_str() {
+                "main" => "fashion",
+                other => other,
+            };
+            // Runs of other sizes do not take each other's place.
+            let name = match options.profile {
+                Profile::Quick => experiment.to_owned(),
+                ref profile => format!("{experiment}-{}", profile.name()),
+            };
+            root().join("target/reproduce").join(name)
+        }
     };
     let trainings = if own.is_empty() && options.from_scratch {
         let committed = root().join(RECIPES);
@@ -443,6 +456,10 @@ mod tests {
         let options = Command::try_parse_from(line).unwrap().options;
         let error = reproduce(&options).unwrap_err().to_string();
         assert!(error.contains("--from-scratch") && error.contains("leave it out"), "{error}");
+        let line = ["reproduce", "--experiment", "oracle", "--device", "cuda"];
+        let options = Command::try_parse_from(line).unwrap().options;
+        let error = reproduce(&options).unwrap_err().to_string();
+        assert!(error.contains("--device cuda") && error.contains("on the CPU"), "{error}");
         let line = ["reproduce", "--experiment", "oracle", "--inception", "fid.pt"];
         let options = Command::try_parse_from(line).unwrap().options;
         let error = reproduce(&options).unwrap_err().to_string();

@@ -29,6 +29,9 @@ impl Array {
     /// [`DataError::Malformed`] for another ending or where several arrays and none called `name`
     /// are there, and the errors of each format's reader.
     pub fn read(path: &Path, name: &str) -> Result<Self, DataError> {
+        if path.is_dir() {
+            return Err(DataError::malformed(path, "it is a folder", "name a file"));
+        }
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or("");
         match ending.to_ascii_lowercase().as_str() {
             "npy" => read_npy(path),
@@ -52,11 +55,12 @@ impl Array {
     }
 }
 
-/// The index of the preferred name, or of the only one.
+/// The index of the preferred name, or of the only one where that names no group.
 pub(crate) fn choose(path: &Path, names: &[String], preferred: &str) -> Result<usize, DataError> {
     match names.iter().position(|name| name == preferred) {
         Some(index) => Ok(index),
-        None if names.len() == 1 => Ok(0),
+        // A name with a group means that array and no other.
+        None if names.len() == 1 && !preferred.contains('/') => Ok(0),
         None => Err(DataError::malformed(
             path,
             format!("there is no array {preferred:?} among {names:?}"),

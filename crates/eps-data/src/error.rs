@@ -88,7 +88,7 @@ pub enum DataError {
     /// A NaN or an infinity where numbers are needed.
     #[error(
         "{}: {what} holds {value} at flat index {index}; every value must be finite: \
-         make the file again without NaN and infinities",
+         make the file again without NaN and infinities, with 0 where a mask hides the pixel",
         path.display()
     )]
     NonFinite {

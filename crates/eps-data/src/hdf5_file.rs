@@ -341,7 +341,7 @@ impl Input {
                 "give a file of the right kind",
             ));
         }
-        let found: u64 = input.number(&root, "format_version")?;
+        let found = input.whole(&root, "format_version")?;
         if found != version {
             return Err(input.malformed(
                 format!("the attribute \"format_version\" is {found}, known is {version}"),
@@ -352,6 +352,9 @@ impl Input {
     }
 
     pub(crate) fn open_any(path: &Path) -> Result<Self, DataError> {
+        if path.is_dir() {
+            return Err(DataError::malformed(path, "it is a folder", "name a file"));
+        }
         // HDF5 does not tell a file that is absent from one that is damaged.
         std::fs::File::open(path).map_err(DataError::io(path, "open"))?;
         match File::open(path) {
@@ -380,10 +383,46 @@ impl Input {
         self.file.group(name).map_err(self.failed(format!("open the group {name:?}")))
     }
 
-    pub(crate) fn number<T: H5Type>(&self, at: &Group, name: &str) -> Result<T, DataError> {
-        self.attribute(at, name)?
-            .read_scalar()
-            .map_err(self.failed(format!("read the attribute {name:?} as a number")))
+    /// An attribute that is one number.
+    pub(crate) fn number(&self, at: &Group, name: &str) -> Result<f64, DataError> {
+        let (attribute, _) = self.scalar(at, name)?;
+        attribute.read_scalar().map_err(self.failed(format!("read the attribute {name:?}")))
+    }
+
+    /// An attribute that is one whole number, of which HDF5 would take another for what does not fit.
+    pub(crate) fn whole(&self, at: &Group, name: &str) -> Result<u64, DataError> {
+        let (attribute, found) = self.scalar(at, name)?;
+        let failed = || self.failed(format!("read the attribute {name:?}"));
+        if let TypeDescriptor::Unsigned(_) = found {
+            return attribute.read_scalar().map_err(failed());
+        }
+        let value: f64 = attribute.read_scalar().map_err(failed())?;
+        // Below 2⁵³ an f64 holds every whole number.
+        if value.fract() == 0.0 && (0.0..9e15).contains(&value) {
+            return Ok(value as u64);
+        }
+        Err(self.malformed(
+            format!("the attribute {name:?} is {value}, no whole number from 0 on"),
+            "store it as one",
+        ))
+    }
+
+    /// An attribute of one number, with its type.
+    fn scalar(&self, at: &Group, name: &str) -> Result<(Attribute, TypeDescriptor), DataError> {
+        use TypeDescriptor::{Float, Integer, Unsigned};
+        let attribute = self.attribute(at, name)?;
+        let found = attribute
+            .dtype()
+            .and_then(|dtype| dtype.to_descriptor())
+            .map_err(self.failed(format!("read the type of the attribute {name:?}")))?;
+        if attribute.is_scalar() && matches!(found, Float(_) | Integer(_) | Unsigned(_)) {
+            return Ok((attribute, found));
+        }
+        let shape = attribute.shape();
+        Err(self.malformed(
+            format!("the attribute {name:?} is of type {found} and shape {shape:?}, no number"),
+            "store it as one number",
+        ))
     }
 
     pub(crate) fn text(&self, at: &Group, name: &str) -> Result<String, DataError> {

@@ -290,7 +290,7 @@ impl MeasurementSet {
         let root = input.root()?;
         let unusable = |error: DataError| error.in_file(path);
 
-        let side = |name: &str| Ok(input.number::<u64>(&root, name)? as usize);
+        let side = |name: &str| Ok(input.whole(&root, name)? as usize);
         let dims = [side("channels")?, side("height")?, side("width")?];
         if matches!(checked_product(&dims), None | Some(0)) {
             return Err(input.malformed(
@@ -301,14 +301,14 @@ impl MeasurementSet {
         let [channels, height, width] = dims;
         let shape = Shape { channels, height, width };
         let specs = get_operators(&input, &root, shape)?;
-        let sigma_y: f64 = input.number(&root, "sigma_y")?;
+        let sigma_y = input.number(&root, "sigma_y")?;
         let (dims, y) = floats(&input, &root, "y", 4)?;
         let mut set = MeasurementSet::new(shape, y, specs, sigma_y, input.provenance(&root)?)
             .map_err(unusable)?;
         let range = set.range();
         expect_dims(&input, "y", &dims, &[dims[0], range.channels, range.height, range.width])?;
         if input.has(&root, "sigma_y_255")? {
-            let derived: f64 = input.number(&root, "sigma_y_255")?;
+            let derived = input.number(&root, "sigma_y_255")?;
             // Both may have been typed by hand: agreement to six digits is meant to agree.
             if (derived - 127.5 * sigma_y).abs() > 1e-6 * derived.abs() || derived.is_nan() {
                 return Err(input.malformed(
@@ -321,7 +321,7 @@ impl MeasurementSet {
             }
         }
         if input.has(&root, "seed")? {
-            set = set.with_seed(input.number(&root, "seed")?);
+            set = set.with_seed(input.whole(&root, "seed")?);
         }
         if root.link_exists("truth") {
             let (dims, truth) = floats(&input, &root, "truth", 4)?;
@@ -339,7 +339,7 @@ fn require_finite(what: &str, values: &[f64]) -> Result<(), DataError> {
         Some((index, value)) => Err(DataError::invalid(
             format!("the value of {what} at flat index {index}"),
             value,
-            "every value must be finite: measure again without NaN and infinities",
+            "every value must be finite, 0 where a mask hides the pixel: measure again without NaN and infinities",
         )),
     }
 }

@@ -172,7 +172,7 @@ impl Moments {
             covariance[i * n + i..(i + 1) * n].copy_from_slice(row);
             rest = after;
         }
-        let count = input.number(&root, "count")?;
+        let count = input.whole(&root, "count")?;
         Moments::new(shape, count, mean, covariance, input.provenance(&root)?)
             .map_err(|error| error.in_file(path))
     }

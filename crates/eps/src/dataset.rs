@@ -43,26 +43,28 @@ fn is_named(file: &Path) -> bool {
 
 /// Whether a data set is one of this project's, and no file of the user's in its place.
 pub(crate) fn is_own(name: &str, data: Option<&Path>) -> bool {
-    NAMES.contains(&name) && !data.is_some_and(is_file_name)
+    NAMES.contains(&name) && !data.is_some_and(is_hdf5)
 }
 
 /// What `--dataset` accepts: a name or the path of a file.
 pub(crate) fn name(text: &str) -> Result<String, String> {
-    if NAMES.contains(&text) || is_file_name(Path::new(text)) {
+    if NAMES.contains(&text) || is_hdf5(Path::new(text)) {
         return Ok(text.to_owned());
     }
     Err(format!("it must be one of {}, or a file FILE.h5 that `eps data` wrote", NAMES.join(", ")))
 }
 
-fn is_file_name(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == "h5")
+/// Whether a path ends as HDF5 files do.
+pub(crate) fn is_hdf5(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    matches!(ending.to_ascii_lowercase().as_str(), "h5" | "hdf5")
 }
 
 /// The file of a data set that is kept in one: `data` where it is a file, otherwise by the name.
 fn file(name: &str, data: Option<&Path>) -> Option<PathBuf> {
     match data {
-        Some(data) if is_file_name(data) => Some(data.to_owned()),
-        _ if is_file_name(Path::new(name)) => Some(PathBuf::from(name)),
+        Some(data) if is_hdf5(data) => Some(data.to_owned()),
+        _ if is_hdf5(Path::new(name)) => Some(PathBuf::from(name)),
         _ if name == "fashion-mnist" || !NAMES.contains(&name) => None,
         Some(folder) => Some(folder.join(format!("{name}.h5"))),
         None => Some(kept(&format!(".deps/photos/{name}.h5"))),

@@ -54,6 +54,16 @@ impl NoiseFlags {
     pub(crate) fn sigma_y(&self) -> Option<f64> {
         self.sigma_y.or(self.sigma_y_255.map(|sigma| sigma / 127.5))
     }
+
+    /// What to say of a σ_y that may have been meant on the other scale.
+    pub(crate) fn note(&self) -> Option<String> {
+        self.sigma_y.filter(|sigma_y| *sigma_y > 1.0).map(|sigma_y| {
+            format!(
+                "--sigma-y {sigma_y} is noise larger than the images, which are in [-1, 1]: in grey levels of 0..255 \
+                 it is --sigma-y-255 {sigma_y}"
+            )
+        })
+    }
 }
 
 fn sigma_y(text: &str) -> Result<f64, String> {
@@ -262,6 +272,9 @@ impl GivenOperator {
     /// # Errors
     /// A separable operator without rows, and an image too large.
     pub(crate) fn image_shape(&self, y: Shape, network: Shape) -> Result<Shape> {
+        if let OperatorSpec::AveragePool { factor: 0 } = self.spec {
+            bail!("{}: the factor is 0: it must be at least 1", self.source);
+        }
         let columns = |matrix: &[Vec<f64>]| matrix.first().map_or(0, Vec::len);
         let (channels, height, width) = match &self.spec {
             OperatorSpec::AveragePool { factor } => {

@@ -3,48 +3,80 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
 use tempfile::TempDir;
 
-/// The file that marks a folder as written by this program.
-const MARK: &str = "config.json";
+/// The file that tells what a folder holds.
+const CONFIG: &str = "config.json";
+
+/// What is asked of a folder that is there already: whether results of this kind, and nothing else, are in it.
+pub(crate) type IsResults = fn(&Value, &[String]) -> bool;
 
 /// A folder that is yet to be written.
 #[derive(Debug)]
 pub(crate) struct OutputFolder {
     target: PathBuf,
+    force: bool,
+    is_results: IsResults,
 }
 
 impl OutputFolder {
     /// Checks, before any work, that the folder can be written; it leaves nothing behind.
     ///
     /// With `force` a folder that an earlier run has written may be there; it is replaced in the end.
+    /// `is_results` is given the content of its config.json and the names of all that lies in it.
     ///
     /// # Errors
     /// A folder that is there already, or whose parent cannot be written to.
-    pub(crate) fn plan(target: &Path, force: bool) -> Result<Self> {
+    pub(crate) fn plan(target: &Path, force: bool, is_results: IsResults) -> Result<Self> {
         let shown = target.display();
         ensure!(target.file_name().is_some(), "--out {shown}: name a folder that is to be made");
-        if target.symlink_metadata().is_ok() {
-            ensure!(force, "--out {shown} exists already: name another folder, or add --force");
-            ensure!(
-                target.join(MARK).is_file(),
-                "--out {shown} exists and is no folder of results (it has no {MARK}): --force does \
-                 not replace it, name another folder"
-            );
-        }
-        let folder = Self { target: target.to_owned() };
+        // The working folder may move while the program works.
+        let target = std::path::absolute(target).with_context(|| format!("--out {shown}"))?;
+        let folder = Self { target, force, is_results };
+        folder.check()?;
         folder.part().map(drop)?;
         Ok(folder)
+    }
+
+    /// Checks that nothing but former results is in the folder's place.
+    fn check(&self) -> Result<()> {
+        let (shown, target) = (self.target.display(), &self.target);
+        if target.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        ensure!(self.force, "--out {shown} exists already: name another folder, or add --force");
+        let results = || -> Option<bool> {
+            let config = fs::read(target.join(CONFIG)).ok()?;
+            let entries = fs::read_dir(target).ok()?;
+            let names = entries.map(|entry| Some(entry.ok()?.file_name().into_string().ok()?));
+            let names = names.collect::<Option<Vec<String>>>()?;
+            Some((self.is_results)(&serde_json::from_slice(&config).ok()?, &names))
+        };
+        ensure!(
+            results() == Some(true),
+            "--out {shown} exists, and other things than results of this command are in it: --force does \
+             not replace it, name another folder"
+        );
+        Ok(())
     }
 
     /// Fills a folder beside the target by `write` and gives it its name.
     ///
     /// # Errors
-    /// Those of `write` and of the file system; the target is then as it was.
+    /// Those of `write` and of the file system; the target is then as it was. Where something else has taken its
+    /// place meanwhile, the results have another name, and the error says which.
     pub(crate) fn write(self, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         let part = self.part()?;
         write(part.path())?;
+        if let Err(error) = self.check() {
+            let kept = part.keep();
+            let other = self.free_name().unwrap_or_else(|| kept.clone());
+            fs::rename(&kept, &other)
+                .with_context(|| format!("{error:#}; the results are in {}", kept.display()))?;
+            bail!("{error:#}; the results are in {}", other.display());
+        }
         let failed = || format!("cannot move the results to {}", self.target.display());
         // The former results go into a temporary folder, so that they can come back.
         let former = if self.target.exists() {
@@ -56,13 +88,22 @@ impl OutputFolder {
         };
         if let Err(error) = fs::rename(part.path(), &self.target) {
             if let Some(former) = former {
-                fs::rename(former.path().join("former"), &self.target).with_context(failed)?;
+                let former = former.keep().join("former");
+                let lost = || format!("the former results are in {}", former.display());
+                fs::rename(&former, &self.target).with_context(lost).with_context(failed)?;
             }
             return Err(error).with_context(failed);
         }
         // The temporary name is gone: nothing is left to be removed.
         let _ = part.keep();
         Ok(())
+    }
+
+    /// The first of NAME-2, NAME-3, … that is not there.
+    fn free_name(&self) -> Option<PathBuf> {
+        let name = self.target.file_name()?.to_string_lossy();
+        let named = |number: u32| self.target.with_file_name(format!("{name}-{number}"));
+        (2..1000).map(named).find(|path| path.symlink_metadata().is_err())
     }
 
     fn part(&self) -> Result<TempDir> {
@@ -99,48 +140,76 @@ mod tests {
     }
 
     fn fill(text: &str) -> impl FnOnce(&Path) -> Result<()> {
-        move |folder| Ok(fs::write(folder.join(MARK), text)?)
+        move |folder| Ok(fs::write(folder.join(CONFIG), text)?)
+    }
+
+    fn plan(target: &Path, force: bool) -> Result<OutputFolder> {
+        OutputFolder::plan(target, force, |config, names| config.is_u64() && names == [CONFIG])
     }
 
     #[test]
     fn a_folder_appears_whole_or_not_at_all() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("out");
-        let plan = OutputFolder::plan(&target, false).unwrap();
+        let folder = plan(&target, false).unwrap();
         assert!(names(dir.path()).is_empty());
         let failing = |folder: &Path| -> Result<()> {
             fs::write(folder.join("half"), "")?;
             bail!("no more")
         };
-        assert!(plan.write(failing).is_err());
+        assert!(folder.write(failing).is_err());
         assert!(names(dir.path()).is_empty());
 
-        OutputFolder::plan(&target, false).unwrap().write(fill("1")).unwrap();
+        plan(&target, false).unwrap().write(fill("1")).unwrap();
         assert_eq!(names(dir.path()), ["out"]);
-        assert_eq!(names(&target), [MARK]);
+        assert_eq!(names(&target), [CONFIG]);
     }
 
     #[test]
     fn results_are_replaced_by_force_alone_and_nothing_else_ever() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("out");
-        OutputFolder::plan(&target, false).unwrap().write(fill("1")).unwrap();
-        let error = OutputFolder::plan(&target, false).unwrap_err().to_string();
+        plan(&target, false).unwrap().write(fill("1")).unwrap();
+        let error = plan(&target, false).unwrap_err().to_string();
         assert!(error.contains("exists already") && error.contains("--force"), "{error}");
-        OutputFolder::plan(&target, true).unwrap().write(fill("2")).unwrap();
-        assert_eq!(fs::read_to_string(target.join(MARK)).unwrap(), "2");
+        plan(&target, true).unwrap().write(fill("2")).unwrap();
+        assert_eq!(fs::read_to_string(target.join(CONFIG)).unwrap(), "2");
         assert_eq!(names(dir.path()), ["out"]);
 
+        // A folder of other things, one with a file of the user's beside the results, and another command's.
         let other = dir.path().join("letters");
-        fs::create_dir(&other).unwrap();
-        let error = OutputFolder::plan(&other, true).unwrap_err().to_string();
-        assert!(error.contains("does not replace it"), "{error}");
+        for content in [vec![], vec![(CONFIG, "1"), ("mine.h5", "")], vec![(CONFIG, "{}")]] {
+            fs::create_dir(&other).unwrap();
+            for (name, text) in content {
+                fs::write(other.join(name), text).unwrap();
+            }
+            let error = plan(&other, true).unwrap_err().to_string();
+            assert!(error.contains("does not replace it"), "{error}");
+            fs::remove_dir_all(&other).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_folder_that_appears_meanwhile_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out");
+        for (force, number) in [(false, 2), (true, 3)] {
+            let folder = plan(&target, force).unwrap();
+            fs::create_dir(&target).unwrap();
+            fs::write(target.join("notes.txt"), "precious").unwrap();
+            let error = folder.write(fill("1")).unwrap_err().to_string();
+            let kept = dir.path().join(format!("out-{number}"));
+            assert!(error.ends_with(&format!("the results are in {}", kept.display())), "{error}");
+            assert_eq!(names(&kept), [CONFIG]);
+            assert_eq!(names(&target), ["notes.txt"]);
+            fs::remove_dir_all(&target).unwrap();
+        }
     }
 
     #[test]
     fn a_missing_parent_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let error = OutputFolder::plan(&dir.path().join("no/out"), false).unwrap_err().to_string();
+        let error = plan(&dir.path().join("no/out"), false).unwrap_err().to_string();
         assert!(error.contains("make that folder"), "{error}");
     }
 }

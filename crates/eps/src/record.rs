@@ -1,8 +1,5 @@
 //! What a result depends on beside its configuration: program, libraries, machine.
 
-use std::path::Path;
-use std::process::Command;
-
 use serde_json::{Value, json};
 use tch::Device;
 
@@ -14,28 +11,41 @@ pub(crate) fn environment(device: Device) -> Value {
     json!({
         "eps": env!("CARGO_PKG_VERSION"),
         "libtorch": LIBTORCH,
-        "revision": revision(),
+        "revision": REVISION,
         "device": eps_model::device_name(device),
         "threads": tch::get_num_threads(),
         "command": command(),
     })
 }
 
-/// The command line, with `eps` for the path of the program.
+/// The command line as a shell takes it, with `eps` for the path of the program.
 pub(crate) fn command() -> String {
-    std::iter::once("eps".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
+    let arguments = std::env::args_os().skip(1).map(|argument| quoted(&argument.to_string_lossy()));
+    std::iter::once("eps".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
-/// The git revision of the repository that this program was built from, `-dirty` where its files
-/// differ from it; none without git or repository.
-fn revision() -> Option<String> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(repository)
-        .args(["describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"])
-        .output()
-        .ok()
-        .filter(|output| output.status.success())?;
-    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+/// An argument in single quotes where a shell would read more into it.
+fn quoted(argument: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_=+:,./@%".contains(c);
+    if !argument.is_empty() && argument.chars().all(is_plain) {
+        return argument.to_owned();
+    }
+    format!("'{}'", argument.replace('\'', r"'\''"))
+}
+
+/// The git revision of the sources that this program was built from, `-dirty` where they differed from it;
+/// none where it was built without git or repository.
+const REVISION: Option<&str> = option_env!("EPS_REVISION");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_can_be_run_again() {
+        assert_eq!(quoted("--out=runs/a-1"), "--out=runs/a-1");
+        assert_eq!(quoted("two words"), "'two words'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
 }

@@ -81,6 +81,17 @@ impl Arguments {
                 number(samples.values[index])
             );
         }
+        let mut notes = Vec::new();
+        for (path, array) in [(&self.truth, &truth), (&self.samples, &samples)] {
+            // Half of all images in [-1, 1] is below 0; noise of samples may be as well.
+            if array.values.iter().all(|value| (-0.05..=1.0 + 1e-6).contains(value)) {
+                notes.push(format!(
+                    "no value of {} is below 0: are they in [0, 1]? They are scored as they are on [-1, 1], scale \
+                     them by 2 v - 1 if not",
+                    path.display()
+                ));
+            }
+        }
         let shape =
             SampleShape { images: s[0], samples: s[1], channels: s[2], height: s[3], width: s[4] };
         let failed =
@@ -97,7 +108,7 @@ impl Arguments {
         } else {
             report.print();
         }
-        if let Some(note) = &report.networks_left_out {
+        for note in notes.iter().chain(&report.networks_left_out) {
             eprintln!("note: {note}");
         }
         Ok(())

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, builder::TypedValueParser as _};
 use eps_data::atomic::write_atomically;
+use eps_data::hdf5_file::hdf5_format;
 use eps_data::png::{Picture, encode_png};
 use eps_data::{Array, DataError, ImageSet, MeasurementSet, Provenance, Split, digest};
 use eps_math::operator::{Operator, OperatorSpec};
@@ -76,9 +77,11 @@ impl Arguments {
         let sigma_y = self.noise.sigma_y().ok_or_else(|| {
             UsageError("how much noise? give --sigma-y or --sigma-y-255".to_owned())
         })?;
-        let ending = self.out.extension().and_then(|ending| ending.to_str());
+        if let Some(note) = self.noise.note() {
+            eprintln!("note: {note}");
+        }
         ensure!(
-            matches!(ending, Some("h5" | "hdf5")),
+            dataset::is_hdf5(&self.out),
             "--out {}: the measurement is an HDF5 file, so let the name end in .h5",
             self.out.display()
         );
@@ -89,7 +92,23 @@ impl Arguments {
                 "{} exists already: name another file by --out, or add --force",
                 path.display()
             );
+            let is_input = |input: &Path| match (input.canonicalize(), path.canonicalize()) {
+                (Ok(input), Ok(path)) => input == path,
+                _ => false,
+            };
+            ensure!(
+                !self.image.iter().chain(&self.data).any(|input| is_input(input)),
+                "{} is read by this command: name another file by --out",
+                path.display()
+            );
         }
+        ensure!(
+            !self.out.exists()
+                || matches!(hdf5_format(&self.out), Ok(Some(format)) if format == MeasurementSet::FORMAT),
+            "{} holds something else than measurements: --force does not replace it, name another file by \
+             --out",
+            self.out.display()
+        );
         let given = self.operator.read()?;
         let images = self.images()?;
         let shape = images.shape;
@@ -236,8 +255,7 @@ fn check_indices(indices: &Range<usize>, count: usize, name: &str) -> Result<()>
 }
 
 fn read_images(path: &Path) -> Result<Images> {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    if matches!(ending, "h5" | "hdf5") {
+    if dataset::is_hdf5(path) {
         let set = ImageSet::read(path)?;
         return Images::of_set(&set, 0..set.len());
     }

@@ -24,7 +24,7 @@ use crate::measuring::{brightness_note, check_gain, range_note};
 use crate::network::{Asked, Method, Network};
 use crate::output_folder::OutputFolder;
 use crate::progress::{self, Watched};
-use crate::{measuring, pictures, record};
+use crate::{dataset, measuring, pictures, record};
 
 /// The version of the configuration that is written with the results.
 const FORMAT_VERSION: u32 = 1;
@@ -115,7 +115,7 @@ impl Arguments {
         let calls = self.calls.unwrap_or(if self.sampler == Sampler::Heun { 19 } else { 20 });
         let steps =
             solver.steps(calls).map_err(|error| UsageError(format!("--calls {calls}: {error}")))?;
-        let folder = OutputFolder::plan(&self.out, self.force)?;
+        let folder = OutputFolder::plan(&self.out, self.force, is_restoration)?;
         let (device, precision) = self.network_flags.apply()?;
         let network = Network::load(&self.network, self.class, device, precision)?;
         let schedule = network.schedule();
@@ -144,13 +144,13 @@ impl Arguments {
         let mut notes = network.notes(&set, self.class);
         notes.extend((0..set.len()).find_map(|index| brightness_note(set.operator(index))));
         notes.extend(range_note(&set));
+        notes.extend(self.noise.note());
         for note in &notes {
             eprintln!("note: {note}");
         }
         let method = network.method();
         let denoiser = network.about(self.class.as_ref().map(std::slice::from_ref))?;
-        let run = Run { set: &set, denoiser: &denoiser, method, device, seed: self.seed };
-        let restored = self.sample(&run, &solver, &sigmas)?;
+        // Before the work: the files are those that have been read.
         let config = json!({
             "format_version": FORMAT_VERSION,
             "measurement": {
@@ -179,6 +179,8 @@ impl Arguments {
             "notes": notes,
             "environment": record::environment(device),
         });
+        let run = Run { set: &set, denoiser: &denoiser, method, device, seed: self.seed };
+        let restored = self.sample(&run, &solver, &sigmas)?;
         folder.write(|path| restored.write(path, &set, config))?;
         println!("network {:?}: {origin}", network.name());
         println!("method: {method}");
@@ -207,7 +209,7 @@ impl Arguments {
     fn measurement(&self, network: Shape) -> Result<MeasurementSet> {
         let path = &self.measurement;
         let (given, sigma_y) = (self.operator.read()?, self.noise.sigma_y());
-        if is_hdf5(path) {
+        if dataset::is_hdf5(path) {
             let format = hdf5_format(path)?;
             match (format.as_deref(), given.is_some() || sigma_y.is_some()) {
                 (None, false) => {
@@ -227,8 +229,16 @@ impl Arguments {
                     ))
                     .into());
                 }
+                (Some(other), true) => {
+                    return Err(UsageError(format!(
+                        "{} holds {other}, no measurement: give one that `eps measure` wrote, or an array \
+                         of your own",
+                        path.display()
+                    ))
+                    .into());
+                }
                 // An array of the user's own.
-                (_, true) => {}
+                (None, true) => {}
             }
         }
         let missing = |what: &str| UsageError(format!("{} does not tell {what}", path.display()));
@@ -279,9 +289,14 @@ impl Arguments {
     }
 }
 
-fn is_hdf5(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    matches!(ending.to_ascii_lowercase().as_str(), "h5" | "hdf5")
+/// Whether a folder holds what this command writes, by its config.json and all names in it, and nothing else.
+fn is_restoration(config: &Value, names: &[String]) -> bool {
+    let told = ["measurement", "network", "solver", "samples"];
+    let is_written = |name: &String| {
+        ["config.json", "samples.h5", "one_call.h5", "mosaic.png"].contains(&&**name)
+            || name.starts_with("image-")
+    };
+    told.iter().all(|field| !config[field].is_null()) && names.iter().all(is_written)
 }
 
 /// The measurements of an array or picture, `[N, C, h, w]`, and the shape of one.

@@ -303,6 +303,11 @@ fn last_losses(path: &Path) -> Result<Value> {
 /// Keeps what the run in `out` reads, or checks that it is what an earlier leg has read.
 fn claim_inputs(out: &Path, inputs: &Value) -> Result<()> {
     let path = out.join("inputs.json");
+    ensure!(
+        path.is_file() || !out.join("config.json").is_file(),
+        "--out {}: its config.json is of no training: name another folder",
+        out.display()
+    );
     let cannot = |what: &str| format!("cannot {what} {}", path.display());
     if path.is_file() {
         let text = fs::read_to_string(&path).with_context(|| cannot("read"))?;

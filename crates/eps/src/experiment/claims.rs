@@ -65,6 +65,13 @@ impl Arguments {
             records.push(record);
         }
         let write = |path: &Path, text: &str| -> Result<()> {
+            let own = text.lines().next().unwrap_or_default();
+            let found = std::fs::read_to_string(path);
+            ensure!(
+                !path.exists() || found.is_ok_and(|found| found.lines().next() == Some(own)),
+                "{} holds something else than what is to be written: name another file",
+                path.display()
+            );
             write_atomically(path, |file| std::io::Write::write_all(file, text.as_bytes()))?;
             println!("{}", path.display());
             Ok(())
@@ -93,7 +100,8 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(value: Value) -> Result<Self> {
-        let experiment = value["config"]["experiment"].as_str().context("config.experiment")?;
+        let experiment = value["config"]["experiment"].as_str();
+        let experiment = experiment.context("the field config.experiment is missing")?;
         let experiment = experiment.to_owned();
         Ok(Self { experiment, value })
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use eps_data::digest::sha256_file;
 use eps_data::{ImageSet, Split};
@@ -86,8 +86,9 @@ pub(crate) struct Arguments {
     /// gaussian-blur, motion-blur [default: all]
     #[arg(long, value_name = "TASKS", value_delimiter = ',', value_parser = task)]
     tasks: Vec<Task>,
-    /// Methods, separated by commas: pseudo-inverse, wiener, linear-mmse, eps, eps-heun, eps-ddim, palette,
-    /// zero-shot and the contenders dps, daps, ddnm, pigdm, mpgd, ddrm [default: those of the experiment]
+    /// Methods of the experiment, separated by commas, such as linear-mmse, eps, palette and ddrm; `main` takes
+    /// further forms of the contenders too: dps-published, daps-published, daps-exact, ddnm-published,
+    /// pigdm-published, mpgd-published [default: those of the experiment]
     #[arg(long, value_name = "METHODS", value_delimiter = ',')]
     methods: Vec<String>,
     /// Networks of EPS: those of each task, or the one of all tasks [default: both, as far as there are any]
@@ -322,6 +323,22 @@ impl Arguments {
     }
 }
 
+/// Refuses a folder that holds something else than this experiment, of which an earlier run goes on.
+fn check_folder(out: &Path, experiment: Experiment) -> Result<()> {
+    let path = out.join("config.json");
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        return Ok(());
+    };
+    let found: Value = serde_json::from_str(&text).unwrap_or_default();
+    ensure!(
+        found["config"]["experiment"] == experiment.name(),
+        "--out {}: its config.json is not of the experiment {}: name another folder",
+        out.display(),
+        experiment.name()
+    );
+    Ok(())
+}
+
 /// Where an experiment's results go unless a flag says otherwise.
 fn folder_of(experiment: Experiment, dataset: &str) -> PathBuf {
     let folder = PathBuf::from("target/reproduce");
@@ -455,6 +472,7 @@ impl Run {
         };
         let judge = Judge { ensembles: profile.report, networks: features.networks };
         let environment = record::environment(device);
+        check_folder(out, experiment)?;
         make_folder(out)?;
         let resolved = json!({"config": config, "environment": environment});
         write_json(&out.join("config.json"), &resolved)?;
