@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use eps_data::Split;
 use eps_data::fashion_mnist;
-use eps_data::hdf5_file::read_hdf5_array;
+use eps_data::hdf5_file::{hdf5_format, read_hdf5_array};
 use eps_data::idx::read_idx;
 use eps_data::npy::{NpyValues, read_npy, read_npz, write_npy};
 use eps_data::png::{encode_png, read_mask, read_png, write_png};
@@ -220,6 +220,13 @@ fn arrays_that_cannot_be_chosen() {
         Array::read(&path, "image"),
         &["samples.h5", "\"image\"", "\"posterior_mean\"", "rename"],
     );
+    let (_dir, path) = images_file();
+    assert!(Array::read(&path, "anything").is_ok());
+    expect(Array::read(&path, "group/images"), &["images.h5", "\"group/images\"", "rename"]);
+    let folder = dir.path().join("folder.h5");
+    std::fs::create_dir(&folder).unwrap();
+    expect(Array::read(&folder, "y"), &["folder.h5", "it is a folder", "name a file"]);
+    expect(MeasurementSet::read(&folder), &["folder.h5", "it is a folder", "name a file"]);
 }
 
 // ------------------------------------------------------------------------------------------- PNG
@@ -312,6 +319,16 @@ fn truncated_or_damaged_hdf5() {
     no_damage_goes_unnoticed(&path, |path| SampleArchive::read(path).map(|a| a.samples().to_vec()));
     let (_dir, path) = measurements_file();
     no_damage_goes_unnoticed(&path, |path| MeasurementSet::read(path).map(content));
+}
+
+#[test]
+fn a_file_tells_its_format() {
+    let (_dir, path) = measurements_file();
+    assert_eq!(hdf5_format(&path).unwrap().as_deref(), Some(MeasurementSet::FORMAT));
+    replace_attribute(&path, "format", 7_u64);
+    expect(hdf5_format(&path), &["y.h5", "\"format\"", "no UTF-8 text"]);
+    change(&path, |file| file.delete_attr("format").unwrap());
+    assert_eq!(hdf5_format(&path).unwrap(), None);
 }
 
 #[test]
@@ -483,6 +500,16 @@ fn measurements_that_make_no_sense() {
         let found = format!("[1, {height}, 4]");
         expect(MeasurementSet::read(&path), &["y.h5", "height", &found, "correct them"]);
     }
+    for (height, said) in [(28.5, "is 28.5"), (-28.0, "is -28"), (f64::NAN, "is NaN")] {
+        let (_dir, path) = measurements_file();
+        replace_attribute(&path, "height", height);
+        expect(MeasurementSet::read(&path), &["y.h5", "\"height\"", said, "whole number"]);
+    }
+    let (_dir, path) = measurements_file();
+    replace_attribute(&path, "height", 4_i32);
+    assert!(MeasurementSet::read(&path).is_ok());
+    replace_attribute(&path, "sigma_y", text("0.05"));
+    expect(MeasurementSet::read(&path), &["y.h5", "\"sigma_y\"", "as one number"]);
     let (_dir, path) = measurements_file();
     replace_attribute(&path, "format_version", 9_u64);
     expect(MeasurementSet::read(&path), &["y.h5", "format_version", "is 9", "known is 1"]);

@@ -53,10 +53,22 @@ impl Stream {
     /// The stream of one step of one sample of one image under one seed.
     #[must_use]
     pub fn new(seed: u64, image: u64, sample: u64, step: u64) -> Self {
-        let key = [seed, image, sample, step]
-            .into_iter()
-            .fold(0, |key: u64, part| mix(key.wrapping_add(WEYL) ^ mix(part.wrapping_add(WEYL))));
-        Self { key }
+        Self { key: mix(Self::sample_key(seed, image, sample) ^ Self::step_key(step)) }
+    }
+
+    /// What all streams of a sample have in common: a stream's key is `mix(sample_key ^ step_key)`.
+    #[must_use]
+    pub fn sample_key(seed: u64, image: u64, sample: u64) -> u64 {
+        let parts = [seed, image, sample].into_iter();
+        parts
+            .fold(0, |key: u64, part| mix(key.wrapping_add(WEYL) ^ Self::step_key(part)))
+            .wrapping_add(WEYL)
+    }
+
+    /// What a step contributes to the keys of its streams.
+    #[must_use]
+    pub fn step_key(step: u64) -> u64 {
+        mix(step.wrapping_add(WEYL))
     }
 
     /// The stream of a named quantity under a seed, e.g. a network parameter's initial values.

@@ -18,8 +18,42 @@ const BITS: i64 = 53;
 /// # Shapes
 /// `[S, count]` in f64 for S streams
 pub fn normals(streams: &[Stream], count: usize, device: Device) -> Tensor {
-    let uniform = integers(streams, 2 * count, device).to_kind(Kind::Double) / scale();
-    let pairs = uniform.view([-1, count as i64, 2]);
+    normals_of(&keys(streams, device), &offsets(2 * count, device))
+}
+
+/// The streams of all steps of some samples, on a device: what a step draws is computed there, from a number
+/// that is passed with the call.
+#[derive(Debug)]
+pub struct SampleStreams {
+    /// `[S, 1]`
+    samples: Tensor,
+    offsets: Tensor,
+}
+
+impl SampleStreams {
+    /// The streams of samples by their [`Stream::sample_key`], for `count` normals a step.
+    #[must_use]
+    pub fn new(sample_keys: &[u64], count: usize, device: Device) -> Self {
+        let samples: Vec<i64> = sample_keys.iter().map(|key| *key as i64).collect();
+        let samples = Tensor::from_slice(&samples).view([-1, 1]).to_device(device);
+        Self { samples, offsets: offsets(2 * count, device) }
+    }
+
+    /// The [`normals`] of a step.
+    ///
+    /// # Shapes
+    /// `[S, count]` in f64 for S samples
+    #[must_use]
+    pub fn normals(&self, step: u64) -> Tensor {
+        let keys = mix(&self.samples.bitwise_xor(Stream::step_key(step) as i64));
+        normals_of(&keys, &self.offsets)
+    }
+}
+
+/// Normals of streams by their keys `[S, 1]`.
+fn normals_of(keys: &Tensor, offsets: &Tensor) -> Tensor {
+    let uniform = integers(keys, offsets).to_kind(Kind::Double) / scale();
+    let pairs = uniform.view([uniform.size()[0], -1, 2]);
     let radius = ((-pairs.select(2, 0)).log1p() * -2.0).sqrt();
     radius * (pairs.select(2, 1) * TAU).cos()
 }
@@ -29,19 +63,28 @@ pub fn normals(streams: &[Stream], count: usize, device: Device) -> Tensor {
 /// # Shapes
 /// `[count]`, boolean
 pub(crate) fn at_least(stream: Stream, bound: f64, count: usize, device: Device) -> Tensor {
-    integers(&[stream], count, device).view([-1]).ge((bound * scale()).ceil() as i64)
+    let integers = integers(&keys(&[stream], device), &offsets(count, device));
+    integers.view([-1]).ge((bound * scale()).ceil() as i64)
 }
 
 fn scale() -> f64 {
     (1u64 << BITS) as f64
 }
 
-/// The first uniform numbers of each stream times 2⁵³.
-fn integers(streams: &[Stream], count: usize, device: Device) -> Tensor {
+/// The keys of streams, `[S, 1]`.
+fn keys(streams: &[Stream], device: Device) -> Tensor {
     let keys: Vec<i64> = streams.iter().map(|stream| stream.key() as i64).collect();
-    let keys = Tensor::from_slice(&keys).view([-1, 1]).to_device(device);
-    let counter = Tensor::arange(count as i64, (Kind::Int64, device)) + 1;
-    shift_right(&mix(&(keys + counter * WEYL as i64)), 64 - BITS)
+    Tensor::from_slice(&keys).view([-1, 1]).to_device(device)
+}
+
+/// What the first `count` indices add to a key.
+fn offsets(count: usize, device: Device) -> Tensor {
+    (Tensor::arange(count as i64, (Kind::Int64, device)) + 1) * WEYL as i64
+}
+
+/// Uniform numbers of streams times 2⁵³, `[S, count]`.
+fn integers(keys: &Tensor, offsets: &Tensor) -> Tensor {
+    shift_right(&mix(&(keys + offsets)), 64 - BITS)
 }
 
 /// [`eps_math::rng::mix`] on 64-bit integers with wrap-around.
@@ -59,6 +102,18 @@ fn shift_right(z: &Tensor, places: i64) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sample_draws_what_its_streams_do() {
+        let samples = [(7, 0, 0), (7, u64::MAX, 2)];
+        let keys = samples.map(|(seed, image, sample)| Stream::sample_key(seed, image, sample));
+        let of_samples = SampleStreams::new(&keys, 30, Device::Cpu);
+        for step in [0, 1, u64::MAX] {
+            let streams =
+                samples.map(|(seed, image, sample)| Stream::new(seed, image, sample, step));
+            assert!(of_samples.normals(step).equal(&normals(&streams, 30, Device::Cpu)));
+        }
+    }
 
     #[test]
     fn device_draws_equal_host_draws() {

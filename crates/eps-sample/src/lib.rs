@@ -12,5 +12,5 @@ mod solver;
 
 pub use error::SampleError;
 pub use estimator::{CountNfe, Eps, Estimator, Palette, Prior, ZeroShot};
-pub use noise::NoiseKeys;
+pub use noise::{NoiseKeys, StepNoise};
 pub use solver::{Churn, Solver, ddim, edm_euler, edm_heun, flow_euler};

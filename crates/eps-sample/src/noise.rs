@@ -2,7 +2,7 @@
 
 use eps_math::Shape;
 use eps_math::rng::Stream;
-use eps_model::draws::normals;
+use eps_model::draws::SampleStreams;
 use tch::{Device, Tensor};
 
 use crate::solver::shape_of;
@@ -54,31 +54,25 @@ impl NoiseKeys {
         Tensor::from_slice(&values).view(self.sides(shape).as_slice()).to_device(device)
     }
 
-    /// The same normals of any step by integer tensor operations, on the device where they are used.
-    ///
-    /// The random bits equal the host's; logarithm and cosine are the device's, so the values agree
-    /// to a few ulps. A solver's step i draws step i + 1: step 0 is the initial noise.
-    ///
-    /// # Shapes
-    /// `[B, C, H, W]` in f64
-    pub fn step(&self, step: u64, shape: Shape, device: Device) -> Tensor {
-        let streams: Vec<Stream> = self.streams(step).collect();
-        normals(&streams, shape.len(), device).view(self.sides(shape).as_slice())
-    }
-
-    /// The noise of a solver's step, counted from 0, for the states of a batch.
+    /// The noise of a solver's steps, for states that it begins with.
     ///
     /// # Panics
     /// If the numbers of states and keys differ: every sample has noise of its own.
-    pub(crate) fn of_step(&self, step: usize, states: &Tensor) -> Tensor {
-        self.of_draw(step as u64 + 1, states)
-    }
-
-    /// The same by the number of the draw, 1 and more: 0 is the initial noise.
-    pub(crate) fn of_draw(&self, draw: u64, states: &Tensor) -> Tensor {
+    pub(crate) fn for_states(&self, states: &Tensor) -> StepNoise {
         let (count, keys) = (states.size()[0], self.len());
         assert!(count == keys as i64, "{count} states for {keys} keys of noise: give one a state");
-        self.step(draw, shape_of(states), states.device())
+        self.on(shape_of(states), states.device())
+    }
+
+    /// The noise of all steps, on the device where it is used.
+    #[must_use]
+    pub fn on(&self, shape: Shape, device: Device) -> StepNoise {
+        let key = |(image, sample): &(u64, u64)| Stream::sample_key(self.seed, *image, *sample);
+        let samples: Vec<u64> = self.items.iter().map(key).collect();
+        StepNoise {
+            streams: SampleStreams::new(&samples, shape.len(), device),
+            sides: self.sides(shape),
+        }
     }
 
     fn sides(&self, shape: Shape) -> [i64; 4] {
@@ -86,8 +80,38 @@ impl NoiseKeys {
     }
 }
 
+/// The standard normals of every step of a batch, each a function of (seed, image, sample, step), computed on
+/// the device by integer tensor operations.
+///
+/// The random bits equal the host's; logarithm and cosine are the device's, so the values agree
+/// to a few ulps.
+#[derive(Debug)]
+pub struct StepNoise {
+    streams: SampleStreams,
+    sides: [i64; 4],
+}
+
+impl StepNoise {
+    /// The noise of draw `number`: a solver's step i, counted from 0, draws number i + 1, as 0 is the initial
+    /// noise.
+    ///
+    /// # Shapes
+    /// `[B, C, H, W]` in f64
+    #[must_use]
+    pub fn draw(&self, number: u64) -> Tensor {
+        self.streams.normals(number).view(self.sides.as_slice())
+    }
+
+    /// The noise of a solver's step, counted from 0.
+    pub(crate) fn of_step(&self, step: usize) -> Tensor {
+        self.draw(step as u64 + 1)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use eps_model::draws::normals;
+
     use super::*;
 
     #[test]
@@ -96,7 +120,7 @@ mod tests {
         let keys = NoiseKeys::new(7, vec![(0, 0), (3, 1), (u64::MAX, 2)]);
         for step in [1, 99] {
             let streams: Vec<Stream> = keys.streams(step).collect();
-            let drawn = keys.step(step, shape, Device::Cpu);
+            let drawn = keys.on(shape, Device::Cpu).draw(step);
             assert_eq!(drawn.size(), [3, 2, 5, 3]);
             assert!(drawn.view([3, -1]).equal(&normals(&streams, 30, Device::Cpu)));
         }
@@ -109,14 +133,14 @@ mod tests {
     #[should_panic(expected = "4 states for 1 keys")]
     fn states_do_not_share_noise() {
         let states = Tensor::zeros([4, 1, 2, 2], (tch::Kind::Double, Device::Cpu));
-        let _ = NoiseKeys::new(0, vec![(0, 0)]).of_step(0, &states);
+        let _ = NoiseKeys::new(0, vec![(0, 0)]).for_states(&states);
     }
 
     #[test]
     fn noise_does_not_depend_on_the_batch() {
         let shape = Shape::new(1, 4, 4).unwrap();
-        let all = NoiseKeys::image_major(1, 0..3, 4).step(5, shape, Device::Cpu);
-        let one = NoiseKeys::new(1, vec![(1, 2)]).step(5, shape, Device::Cpu);
+        let all = NoiseKeys::image_major(1, 0..3, 4).on(shape, Device::Cpu).draw(5);
+        let one = NoiseKeys::new(1, vec![(1, 2)]).on(shape, Device::Cpu).draw(5);
         assert!(all.narrow(0, 6, 1).equal(&one));
     }
 }

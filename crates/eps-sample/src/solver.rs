@@ -7,7 +7,7 @@
 use eps_math::pivot::velocity_factors;
 use eps_math::{Interpolant, Level, Shape};
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::{Estimator, NoiseKeys, SampleError};
 
@@ -117,7 +117,7 @@ impl Solver {
         sigmas: &[f64],
         keys: &NoiseKeys,
         shape: Shape,
-        device: tch::Device,
+        device: Device,
     ) -> Result<Tensor, SampleError> {
         let _guard = tch::no_grad_guard();
         check_grid(sigmas)?;
@@ -207,13 +207,15 @@ pub fn edm_heun(
         }
     }
     let steps = sigmas.len().saturating_sub(1) as f64;
+    let churn = churn.map(|churn| (churn, keys.for_states(&x)));
     walk(x, sigmas, |x, step, sigma, next| {
         let (mut x, mut sigma) = (x.shallow_clone(), sigma);
-        if let Some(churn) = churn.filter(|c| (c.s_min..=c.s_max).contains(&sigma)) {
+        let churn = churn.as_ref().filter(|(c, _)| (c.s_min..=c.s_max).contains(&sigma));
+        if let Some((churn, noise)) = churn {
             let gamma = (churn.s_churn / steps).min(2f64.sqrt() - 1.0);
             let raised = sigma * (1.0 + gamma);
             let added = (raised * raised - sigma * sigma).sqrt() * churn.s_noise;
-            x = &x + keys.of_step(step, &x) * added;
+            x = &x + noise.of_step(step) * added;
             sigma = raised;
         }
         let slope = (&x - estimator.estimate(&x, Level::edm(sigma))) / sigma;
@@ -243,7 +245,7 @@ pub fn edm_heun(
 /// [`SampleError::Diverged`]
 ///
 /// # Panics
-/// With η > 0, if there are not as many keys as states.
+/// If there are not as many keys as states.
 pub fn ddim(
     estimator: &dyn Estimator,
     x: Tensor,
@@ -252,9 +254,10 @@ pub fn ddim(
     keys: &NoiseKeys,
 ) -> Result<Tensor, SampleError> {
     check_unit("η", eta)?;
+    let noise = keys.for_states(&x);
     walk(x, sigmas, |x, step, sigma, next| {
         let d = estimator.estimate(x, Level::edm(sigma));
-        ddim_step(&d, x, (sigma, next), eta, || keys.of_step(step, x))
+        ddim_step(&d, x, (sigma, next), eta, || noise.of_step(step))
     })
 }
 
@@ -326,7 +329,8 @@ pub fn flow_euler(
     })
 }
 
-/// Checks a grid, walks it step by step, and checks that every state is finite.
+/// Checks a grid, walks it step by step, and checks that every state was finite: in the end, as a look at a
+/// number of the device waits for it.
 pub(crate) fn walk(
     mut x: Tensor,
     grid: &[f64],
@@ -334,13 +338,16 @@ pub(crate) fn walk(
 ) -> Result<Tensor, SampleError> {
     check_grid(grid)?;
     let steps = grid.len() - 1;
+    let mut finite = Vec::with_capacity(steps);
     for (i, ends) in grid.windows(2).enumerate() {
         x = step(&x, i, ends[0], ends[1]);
-        if x.isfinite().all().int64_value(&[]) == 0 {
-            return Err(SampleError::Diverged { step: i + 1, steps });
-        }
+        finite.push(x.isfinite().all());
     }
-    Ok(x)
+    let finite = Tensor::stack(&finite, 0).to_device(Device::Cpu);
+    match (0..steps).find(|i| finite.int64_value(&[*i as i64]) == 0) {
+        Some(i) => Err(SampleError::Diverged { step: i + 1, steps }),
+        None => Ok(x),
+    }
 }
 
 /// Checks a grid of levels or times.

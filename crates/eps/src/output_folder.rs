@@ -16,6 +16,9 @@ pub(crate) type IsResults = fn(&Value, &[String]) -> bool;
 /// A folder that is yet to be written.
 #[derive(Debug)]
 pub(crate) struct OutputFolder {
+    /// As the user names it.
+    named: PathBuf,
+    /// From the root, as the working folder may move while the program works.
     target: PathBuf,
     force: bool,
     is_results: IsResults,
@@ -32,9 +35,8 @@ impl OutputFolder {
     pub(crate) fn plan(target: &Path, force: bool, is_results: IsResults) -> Result<Self> {
         let shown = target.display();
         ensure!(target.file_name().is_some(), "--out {shown}: name a folder that is to be made");
-        // The working folder may move while the program works.
-        let target = std::path::absolute(target).with_context(|| format!("--out {shown}"))?;
-        let folder = Self { target, force, is_results };
+        let absolute = std::path::absolute(target).with_context(|| format!("--out {shown}"))?;
+        let folder = Self { named: target.to_owned(), target: absolute, force, is_results };
         folder.check()?;
         folder.part().map(drop)?;
         Ok(folder)
@@ -42,7 +44,7 @@ impl OutputFolder {
 
     /// Checks that nothing but former results is in the folder's place.
     fn check(&self) -> Result<()> {
-        let (shown, target) = (self.target.display(), &self.target);
+        let (shown, target) = (self.named.display(), &self.target);
         if target.symlink_metadata().is_err() {
             return Ok(());
         }
@@ -122,7 +124,7 @@ impl OutputFolder {
             format!(
                 "cannot write to {}, where --out {} should be: make that folder, or choose another",
                 parent.display(),
-                self.target.display()
+                self.named.display()
             )
         })
     }

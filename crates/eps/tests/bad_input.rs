@@ -529,6 +529,25 @@ fn outputs_that_are_there_already_or_have_no_place() {
     let restore = format!("{RESTORE} --measurement y.h5");
     folder.fails(&restore, 1, &["--out out", "exists already", "--force"]);
     folder.fails(&format!("{restore} --force"), 1, &["--out out", "does not replace it"]);
+    // Results of this command beside a file of the user's, and another command's.
+    folder.succeeds(&restore.replace("--out out", "--out results"));
+    folder.succeeds(&format!("{} --force", restore.replace("--out out", "--out results")));
+    std::fs::copy(folder.path("y.h5"), folder.path("results/mine.h5")).unwrap();
+    let again = format!("{} --force", restore.replace("--out out", "--out results"));
+    folder.fails(&again, 1, &["--out", "results", "does not replace it"]);
+    std::fs::write(folder.path("out/config.json"), "{\"steps\": 5}").unwrap();
+    folder.fails(&format!("{restore} --force"), 1, &["--out", "does not replace it"]);
+    folder.fails(
+        "measure --image y.png --factor 2 --sigma-y 0.1 --out results/samples.h5 --force",
+        1,
+        &["samples.h5", "something else than measurements"],
+    );
+    std::fs::copy(folder.path("y.h5"), folder.path("set.h5")).unwrap();
+    folder.fails(
+        "measure --image set.h5 --factor 2 --sigma-y 0.1 --out set.h5 --force",
+        1,
+        &["set.h5 is read by this command"],
+    );
     folder.fails(
         "restore --network net.safetensors --measurement y.h5 --out no/where",
         1,
@@ -560,6 +579,23 @@ fn outputs_that_are_there_already_or_have_no_place() {
         1,
         &["y.npy", ".h5"],
     );
+}
+
+#[test]
+fn values_that_may_be_on_another_scale_are_noted() {
+    let folder = folder();
+    let unit: Vec<f64> = values(SIDE * SIDE).iter().map(|v| 0.5 * (v + 1.0)).collect();
+    folder.npy("truth.npy", &[1, 1, SIDE, SIDE], &unit);
+    folder.npy("samples.npy", &[1, 1, 1, SIDE, SIDE], &unit);
+    let noted = |arguments: &str, note: &str| {
+        let output = folder.eps(arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && error.contains(note), "eps {arguments}\n{error}");
+    };
+    let evaluate = "evaluate --truth truth.npy --samples samples.npy --no-networks";
+    noted(evaluate, "note: no value of truth.npy is below 0");
+    let measure = "measure --image y.npy --factor 2 --sigma-y 6.4 --out loud.h5";
+    noted(measure, "in grey levels of 0..255 it is --sigma-y-255 6.4");
 }
 
 #[test]

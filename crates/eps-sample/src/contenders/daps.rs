@@ -106,8 +106,9 @@ pub fn daps(
         .iter()
         .map(|sigma| constants.flow_grid(*sigma))
         .collect::<Result<Vec<_>, SampleError>>()?;
+    let noise = keys.for_states(&x);
     walk(x, sigmas, |x, step, sigma, next| {
-        let noise = |draw: u64| keys.of_draw(1 + step as u64 * draws + draw, x);
+        let noise = |draw: u64| noise.draw(1 + step as u64 * draws + draw);
         let end = flows[step]
             .windows(2)
             .fold(x.shallow_clone(), |x, ends| euler_step(prior, &x, (ends[0], ends[1])));

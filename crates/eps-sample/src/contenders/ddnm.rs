@@ -53,6 +53,9 @@ impl Ddnm {
 ///
 /// # Errors
 /// Those of a [`Solver`](crate::Solver), and [`SampleError::OutOfRange`] for a constant.
+///
+/// # Panics
+/// If there are not as many keys as states.
 pub fn ddnm(
     prior: &dyn Estimator,
     measurement: &Measurement,
@@ -66,13 +69,13 @@ pub fn ddnm(
         let value = constants.regularisation;
         return Err(SampleError::OutOfRange { what: "ε", value, range: "at least 0 and finite" });
     }
-    let operator = measurement.operator();
+    let (operator, noise) = (measurement.operator(), keys.for_states(&x));
     walk(x, sigmas, |x, step, sigma, next| {
         let d = prior.estimate(x, Level::edm(sigma));
         let residual = operator.adjoint(&(measurement.y() - operator.apply(&d)));
         let gain = constants.gain(operator.eigenvalues().clone(), measurement.sigma_y(), sigma);
         let corrected = &d + operator.spectral_map(&residual, &gain);
-        let noise = || keys.of_step(step, x);
+        let noise = || noise.of_step(step);
         guided_ddim_step(&corrected, &d, x, (sigma, next), constants.eta, noise)
     })
 }

@@ -92,6 +92,9 @@ impl Ddrm {
 ///
 /// # Errors
 /// Those of a [`Solver`](crate::Solver), and [`SampleError::OutOfRange`] for a constant.
+///
+/// # Panics
+/// If there are not as many keys as states.
 pub fn ddrm(
     prior: &dyn Estimator,
     measurement: &Measurement,
@@ -102,11 +105,11 @@ pub fn ddrm(
 ) -> Result<Tensor, SampleError> {
     check_unit("η", constants.eta)?;
     check_unit("η_b", constants.eta_b)?;
-    let lambda = measurement.operator().eigenvalues();
+    let (lambda, noise) = (measurement.operator().eigenvalues(), keys.for_states(&x));
     walk(x, sigmas, |x, step, sigma, next| {
         let d = prior.estimate(x, Level::edm(sigma));
         let direction = (x - &d) / sigma;
-        let z = keys.of_step(step, x);
+        let z = noise.of_step(step);
         let gains: StepGains<Field> = constants.gains(lambda.clone(), measurement.sigma_y(), next);
         gains.apply(measurement, &d, &direction, &z)
     })

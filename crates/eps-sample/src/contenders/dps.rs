@@ -50,6 +50,9 @@ pub struct Dps {
 ///
 /// # Errors
 /// Those of a [`Solver`](crate::Solver), and [`SampleError::OutOfRange`] for ζ.
+///
+/// # Panics
+/// If there are not as many keys as states.
 pub fn dps<D: Denoiser>(
     prior: &Prior<'_, D>,
     measurement: &Measurement,
@@ -63,7 +66,7 @@ pub fn dps<D: Denoiser>(
         let (what, range) = ("ζ", "positive and finite");
         return Err(SampleError::OutOfRange { what, value: scale, range });
     }
-    let operator = measurement.operator();
+    let (operator, noise) = (measurement.operator(), keys.for_states(&x));
     walk(x, sigmas, |x, step, sigma, next| {
         let clip = |d: &Tensor| match form {
             Form::Euler => d.shallow_clone(),
@@ -82,7 +85,7 @@ pub fn dps<D: Denoiser>(
             Form::Ancestral => {
                 let vp = ((1.0 + sigma * sigma) * (1.0 + next * next)).sqrt();
                 // The ancestral step is DDIM's with η = 1.
-                let moved = ddim_step(&d, x, (sigma, next), 1.0, || keys.of_step(step, x));
+                let moved = ddim_step(&d, x, (sigma, next), 1.0, || noise.of_step(step));
                 moved + descent * (scale * vp)
             }
         }

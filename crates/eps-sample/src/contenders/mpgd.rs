@@ -36,6 +36,9 @@ pub struct Mpgd {
 ///
 /// # Errors
 /// Those of a [`Solver`](crate::Solver), and [`SampleError::OutOfRange`] for a constant.
+///
+/// # Panics
+/// If there are not as many keys as states.
 pub fn mpgd(
     prior: &dyn Estimator,
     measurement: &Measurement,
@@ -49,7 +52,7 @@ pub fn mpgd(
         let value = constants.scale;
         return Err(SampleError::OutOfRange { what: "c", value, range: "positive and finite" });
     }
-    let operator = measurement.operator();
+    let (operator, noise) = (measurement.operator(), keys.for_states(&x));
     walk(x, sigmas, |x, step, sigma, next| {
         let d = prior.estimate(x, Level::edm(sigma)).clamp(-1.0, 1.0);
         let residual = measurement.y() - operator.apply(&d);
@@ -57,7 +60,7 @@ pub fn mpgd(
         let norm = per_image_norm(&residual).clamp_min(f64::MIN_POSITIVE);
         let length = constants.scale * (1.0 + next * next).sqrt();
         let corrected = &d + operator.adjoint(&(residual / norm)) * length;
-        let noise = || keys.of_step(step, x);
+        let noise = || noise.of_step(step);
         guided_ddim_step(&corrected, &d, x, (sigma, next), constants.eta, noise)
     })
 }

@@ -86,6 +86,9 @@ impl<D: Denoiser> Estimator for PiGdm<'_, D> {
 ///
 /// # Errors
 /// Those of a [`Solver`](crate::Solver), and [`SampleError::OutOfRange`] for η.
+///
+/// # Panics
+/// If there are not as many keys as states.
 pub fn pigdm_published<D: Denoiser>(
     prior: &Prior<'_, D>,
     measurement: &Measurement,
@@ -95,9 +98,10 @@ pub fn pigdm_published<D: Denoiser>(
     keys: &NoiseKeys,
 ) -> Result<Tensor, SampleError> {
     check_unit("η", eta)?;
+    let noise = keys.for_states(&x);
     walk(x, sigmas, |x, step, sigma, next| {
         let (d, score) = guidance(prior, measurement, x, Level::edm(sigma));
-        let moved = ddim_step(&d, x, (sigma, next), eta, || keys.of_step(step, x));
+        let moved = ddim_step(&d, x, (sigma, next), eta, || noise.of_step(step));
         moved + score * variance(sigma)
     })
 }

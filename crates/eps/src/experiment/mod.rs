@@ -11,7 +11,7 @@ pub(crate) mod claims;
 mod comparison;
 pub(crate) mod config;
 mod constants;
-mod contender;
+pub(crate) mod contender;
 pub(crate) mod method;
 mod moments;
 pub(crate) mod neighbours;

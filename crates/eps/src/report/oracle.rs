@@ -10,6 +10,7 @@ use super::chart::{self, Axis, Band, Chart, Line, Style, escape};
 use super::page::{STYLE, environment, facts_table, table};
 use super::scatter::{self, Panel};
 use super::write_text;
+use crate::experiment::contender::Contender;
 use crate::experiment::oracle::judge::Metric;
 use crate::experiment::oracle::method::Method;
 use crate::experiment::oracle::results::{
@@ -254,28 +255,26 @@ fn anchor(name: &str) -> String {
     name.to_lowercase().replace(' ', "-")
 }
 
-/// The colour of a method; both forms of one method share it.
+/// The colour of a method; all forms of one method share it.
 fn colour(method: Method) -> usize {
-    match method {
-        Method::EpsHeun | Method::EpsEuler => 0,
-        Method::Dps | Method::DpsPublished => 1,
-        Method::Daps | Method::DapsExact => 2,
-        Method::Ddrm => 3,
-        Method::Pigdm | Method::PigdmPublished => 4,
-        Method::Ddnm => 5,
-        Method::Mpgd => 6,
-        Method::ZeroShot => 7,
+    let Method::Contender(contender) = method else {
+        return if method == Method::ZeroShot { 7 } else { 0 };
+    };
+    match contender {
+        Contender::Dps | Contender::DpsPublished => 1,
+        Contender::Daps | Contender::DapsPublished | Contender::DapsExact => 2,
+        Contender::Ddrm => 3,
+        Contender::Pigdm | Contender::PigdmPublished => 4,
+        Contender::Ddnm | Contender::DdnmPublished => 5,
+        Contender::Mpgd | Contender::MpgdPublished => 6,
     }
 }
 
 /// Of two forms of one method the second is dashed.
 fn style(method: Method) -> Style {
-    match method {
-        Method::EpsEuler | Method::DpsPublished | Method::DapsExact | Method::PigdmPublished => {
-            Style::Dashed
-        }
-        _ => Style::Solid,
-    }
+    let same = |other: &&Method| colour(**other) == colour(method);
+    let first = Method::ALL.iter().find(same);
+    if first == Some(&method) { Style::Solid } else { Style::Dashed }
 }
 
 /// Sliced W2 of every method in one setting.

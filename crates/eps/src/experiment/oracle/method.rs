@@ -11,7 +11,7 @@ use tch::{Device, Tensor};
 use super::setting::{Posed, Setting};
 use crate::experiment::contender::{Contender, Run};
 
-/// A posterior sampler with a frozen prior.
+/// A posterior sampler that asks an exact denoiser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Method {
@@ -21,24 +21,9 @@ pub(crate) enum Method {
     EpsEuler,
     /// The prior's own denoiser asked at the pivot, Euler's method.
     ZeroShot,
-    /// DPS on EDM's Euler steps.
-    Dps,
-    /// DPS on the published ancestral steps.
-    DpsPublished,
-    /// DAPS with its Langevin chain.
-    Daps,
-    /// DAPS with the exact inner draw.
-    DapsExact,
-    /// ΠGDM's estimate on DDIM with η = 1; ζ is tuned.
-    Pigdm,
-    /// ΠGDM's published step; η is tuned.
-    PigdmPublished,
-    /// DDNM on DDIM with a tuned η; on blurs with η = 0.85 and a tuned ε.
-    Ddnm,
-    /// DDRM with a tuned η, η_b = 1.
-    Ddrm,
-    /// MPGD without projection, η = 0.85.
-    Mpgd,
+    /// A method without training, with one tuned constant.
+    #[serde(untagged)]
+    Contender(Contender),
 }
 
 /// A constant that is chosen for every setting.
@@ -58,32 +43,24 @@ impl Method {
         Self::EpsHeun,
         Self::EpsEuler,
         Self::ZeroShot,
-        Self::Dps,
-        Self::DpsPublished,
-        Self::Daps,
-        Self::DapsExact,
-        Self::Pigdm,
-        Self::PigdmPublished,
-        Self::Ddnm,
-        Self::Ddrm,
-        Self::Mpgd,
+        Self::Contender(Contender::Dps),
+        Self::Contender(Contender::DpsPublished),
+        Self::Contender(Contender::Daps),
+        Self::Contender(Contender::DapsExact),
+        Self::Contender(Contender::Pigdm),
+        Self::Contender(Contender::PigdmPublished),
+        Self::Contender(Contender::Ddnm),
+        Self::Contender(Contender::Ddrm),
+        Self::Contender(Contender::Mpgd),
     ];
 
     /// The name in files.
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> String {
         match self {
-            Self::EpsHeun => "eps-heun",
-            Self::EpsEuler => "eps-euler",
-            Self::ZeroShot => "zero-shot",
-            Self::Dps => "dps",
-            Self::DpsPublished => "dps-published",
-            Self::Daps => "daps",
-            Self::DapsExact => "daps-exact",
-            Self::Pigdm => "pigdm",
-            Self::PigdmPublished => "pigdm-published",
-            Self::Ddnm => "ddnm",
-            Self::Ddrm => "ddrm",
-            Self::Mpgd => "mpgd",
+            Self::EpsHeun => "eps-heun".to_owned(),
+            Self::EpsEuler => "eps-euler".to_owned(),
+            Self::ZeroShot => "zero-shot".to_owned(),
+            Self::Contender(contender) => contender.name(),
         }
     }
 
@@ -93,15 +70,7 @@ impl Method {
             Self::EpsHeun => "EPS, Heun",
             Self::EpsEuler => "EPS, Euler",
             Self::ZeroShot => "zero-shot EPS",
-            Self::Dps => "DPS, Euler",
-            Self::DpsPublished => "DPS, ancestral",
-            Self::Daps => "DAPS, Langevin",
-            Self::DapsExact => "DAPS, exact",
-            Self::Pigdm => "ΠGDM, DDIM",
-            Self::PigdmPublished => "ΠGDM, published",
-            Self::Ddnm => "DDNM",
-            Self::Ddrm => "DDRM",
-            Self::Mpgd => "MPGD",
+            Self::Contender(contender) => contender.label(),
         }
     }
 
@@ -114,17 +83,22 @@ impl Method {
         const SHARES: &[f64] = &[0.0, 0.25, 0.5, 0.7, 0.85, 0.925, 1.0];
         const WEIGHTS: &[f64] = &[0.1, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 10.0];
         let any = usize::MAX;
-        let (symbol, grid, up_to) = match self {
-            Self::EpsHeun | Self::EpsEuler | Self::ZeroShot => return None,
-            Self::Dps | Self::DpsPublished => ("ζ", LENGTHS, any),
-            Self::Mpgd => ("c", LENGTHS, any),
-            Self::Pigdm => ("ζ", WEIGHTS, any),
+        let Self::Contender(contender) = self else {
+            return None;
+        };
+        let (symbol, grid, up_to) = match contender {
+            Contender::Dps | Contender::DpsPublished => ("ζ", LENGTHS, any),
+            Contender::Mpgd | Contender::MpgdPublished => ("c", LENGTHS, any),
+            Contender::Pigdm => ("ζ", WEIGHTS, any),
             // Of blurs alone it filters what is next to nothing.
-            Self::Ddnm if blurs => ("ε", LENGTHS, any),
-            Self::Ddnm | Self::Ddrm | Self::PigdmPublished => ("η", SHARES, any),
-            Self::DapsExact => ("τ/σ_y", WEIGHTS, any),
+            Contender::Ddnm if blurs => ("ε", LENGTHS, any),
+            Contender::Ddnm
+            | Contender::DdnmPublished
+            | Contender::Ddrm
+            | Contender::PigdmPublished => ("η", SHARES, any),
+            Contender::DapsExact => ("τ/σ_y", WEIGHTS, any),
             // The step size belongs to the chain at one level, whatever the number of levels.
-            Self::Daps => ("step size", STEPS, 100),
+            Contender::Daps | Contender::DapsPublished => ("step size", STEPS, 100),
         };
         Some(Tuned { symbol, grid, up_to })
     }
@@ -134,9 +108,8 @@ impl Method {
     pub(crate) fn nfe(self, calls: usize) -> usize {
         match self {
             Self::EpsHeun => 2 * calls.div_ceil(2) - 1,
-            Self::Daps => Contender::Daps.nearest_calls(calls),
-            Self::DapsExact => Contender::DapsExact.nearest_calls(calls),
-            _ => calls,
+            Self::EpsEuler | Self::ZeroShot => calls,
+            Self::Contender(contender) => contender.nearest_calls(calls),
         }
     }
 }
@@ -216,15 +189,7 @@ impl<'a> Question<'a> {
             Method::ZeroShot => {
                 return walk(Solver::Euler, &ZeroShot { denoiser: oracle, measurement });
             }
-            Method::Dps => Contender::Dps,
-            Method::DpsPublished => Contender::DpsPublished,
-            Method::Daps => Contender::Daps,
-            Method::DapsExact => Contender::DapsExact,
-            Method::Pigdm => Contender::Pigdm,
-            Method::PigdmPublished => Contender::PigdmPublished,
-            Method::Ddnm => Contender::Ddnm,
-            Method::Ddrm => Contender::Ddrm,
-            Method::Mpgd => Contender::Mpgd,
+            Method::Contender(contender) => contender,
         };
         let sigma_max = schedule.sigma_max();
         let annealing = Schedule::Karras { rho: 7.0, sigma_min: 0.1, sigma_max };
@@ -259,7 +224,17 @@ mod tests {
             }
         }
         assert_eq!([1, 2, 20, 1000].map(|calls| Method::EpsHeun.nfe(calls)), [1, 1, 19, 999]);
-        assert_eq!([1, 5, 14].map(|calls| Method::Daps.nfe(calls)), [5, 5, 10]);
+        let daps = Method::Contender(Contender::Daps);
+        assert_eq!([1, 5, 14].map(|calls| daps.nfe(calls)), [5, 5, 10]);
+    }
+
+    #[test]
+    fn names_are_those_in_files() {
+        for method in Method::ALL {
+            let value = serde_json::to_value(method).unwrap();
+            assert_eq!(value, method.name());
+            assert_eq!(serde_json::from_value::<Method>(value).unwrap(), method);
+        }
     }
 
     #[test]
@@ -284,6 +259,12 @@ mod tests {
         let setting = Setting { space: Space::Plane, law: Law::Mixture, task: None, sigma_y: 0.05 };
         let posed = setting.draw(Purpose::Test, 0, 0).unwrap();
         let question = Question::new(&posed, 2).unwrap();
-        assert!(question.draw(Method::Daps, 10, Some(1e9)).unwrap().samples.is_none());
+        assert!(
+            question
+                .draw(Method::Contender(Contender::Daps), 10, Some(1e9))
+                .unwrap()
+                .samples
+                .is_none()
+        );
     }
 }
