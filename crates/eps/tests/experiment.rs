@@ -159,19 +159,26 @@ fn the_contenders_share_measurements_and_networks() {
     for experiment in ["steps", "zero-shot", "posterior-mean", "ood", "calibration", "runtime"] {
         let run = format!(
             "experiment {experiment} --profile smoke --images 2 --tasks super-resolution \
-             --networks networks --out other"
+             --networks networks --out {experiment}"
         );
         let printed = folder.succeeds(&run);
-        assert!(printed.contains("report: other/report.html"), "{experiment}: {printed}");
+        let report = format!("report: {experiment}/report.html");
+        assert!(printed.contains(&report), "{experiment}: {printed}");
     }
+    // None takes the place of another's results.
+    let other = "experiment steps --profile smoke --images 2 --tasks super-resolution \
+                 --networks networks --out zero-shot";
+    folder.fails(other, 1, &["--out zero-shot", "not of the experiment steps"]);
 
     // A prior of any origin in its place: the same network as a module gives the same scores.
     let of_prior = |experiment: &str, prior: &str| {
+        let out = format!("priors-{}", experiment.len());
         folder.succeeds(&format!(
             "experiment {experiment} --profile smoke --images 2 --samples 1 --tasks super-resolution \
-             --networks networks --prior networks/{prior} --out priors"
+             --networks networks --prior networks/{prior} --out {out}"
         ));
-        let text = std::fs::read_to_string(folder.path("priors/results.json")).expect("results");
+        let results = folder.path(&out).join("results.json");
+        let text = std::fs::read_to_string(results).expect("results");
         let results: Value = serde_json::from_str(&text).expect("JSON");
         let rows = results["tasks"][0]["table"].as_array().expect("rows").iter();
         rows.map(|row| row["psnr_db"]["mean"].as_f64().expect("dB")).collect::<Vec<_>>()

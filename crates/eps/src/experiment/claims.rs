@@ -65,10 +65,11 @@ impl Arguments {
             records.push(record);
         }
         let write = |path: &Path, text: &str| -> Result<()> {
-            let own = text.lines().next().unwrap_or_default();
+            // A file of this kind, by how it begins.
+            let beginning = |text: &str| text.chars().take(8).collect::<String>();
             let found = std::fs::read_to_string(path);
             ensure!(
-                !path.exists() || found.is_ok_and(|found| found.lines().next() == Some(own)),
+                !path.exists() || found.is_ok_and(|found| beginning(&found) == beginning(text)),
                 "{} holds something else than what is to be written: name another file",
                 path.display()
             );
