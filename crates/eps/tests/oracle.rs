@@ -60,9 +60,10 @@ fn a_run_writes_its_record_and_goes_on_where_it_was_cut_off() {
             // What has a constant says what was tried, from a whole grid on.
             let tuning = method["tuning"].as_array().unwrap();
             let tuned = method["tuned"].is_string();
+            assert_eq!(tuned, !["eps-heun", "eps-euler", "zero-shot"].contains(&name), "{name}");
             assert_eq!(tuning.len(), if tuned { 2 } else { 0 }, "{name}");
             if tuned {
-                assert!(tuning[0]["tried"].as_array().unwrap().len() >= 9, "{name}");
+                assert!(tuning[0]["tried"].as_array().unwrap().len() >= 7, "{name}");
                 assert_eq!(tuning[1]["constant"], method["curve"][1]["constant"], "{name}");
             }
         }
