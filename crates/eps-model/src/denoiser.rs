@@ -72,6 +72,17 @@ impl Measurement {
         &self.adjoint_y
     }
 
+    /// Aᵀ(y − A x), along which an image x comes nearer to the measurement: half of −∇‖y − A x‖².
+    ///
+    /// # Shapes
+    /// x: `[B, C, H, W]` in f64 → `[B, C, H, W]`
+    ///
+    /// # Panics
+    /// If x has another number of images than the measurement and neither has 1.
+    pub fn pull(&self, x: &Tensor) -> Tensor {
+        &self.adjoint_y - self.operator.gram(x)
+    }
+
     /// The measurement in the image's shape, see [`TensorOperator::lift`].
     pub fn lifted_y(&self) -> &Tensor {
         &self.lifted_y

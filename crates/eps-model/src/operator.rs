@@ -203,6 +203,23 @@ impl TensorOperator {
         }
     }
 
+    /// AᵀA x.
+    ///
+    /// # Shapes
+    /// x: `[B, C, H, W]` in f64 → `[B, C, H, W]`
+    ///
+    /// # Panics
+    /// As [`TensorOperator::apply`].
+    pub fn gram(&self, x: &Tensor) -> Tensor {
+        match &self.basis {
+            // One way to the basis and back, where A and Aᵀ take two.
+            Basis::Pixels | Basis::Blocks(_) | Basis::Fourier(_) => {
+                self.spectral_map(x, &self.eigenvalues)
+            }
+            Basis::Sides { .. } | Basis::Matrix(_) => self.adjoint(&self.apply(x)),
+        }
+    }
+
     /// V diag(gains) Vᵀ x for gains made from [`TensorOperator::eigenvalues`].
     ///
     /// # Shapes

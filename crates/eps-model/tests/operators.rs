@@ -126,6 +126,18 @@ fn every_transform_equals_the_hosts() {
             };
             assert_close(name, &on_device.apply(&x_t), &host(&|o, i| o.apply(&x[i])), ulps);
             assert_close(name, &on_device.adjoint(&y_t), &host(&|o, i| o.adjoint(&y[i])), ulps);
+            let gram = host(&|o, i| o.adjoint(&o.apply(&x[i])));
+            assert_close(name, &on_device.gram(&x_t), &gram, ulps);
+            let measurement = Measurement::new(
+                TensorOperator::new(operators.clone(), device).unwrap(),
+                &y_t,
+                0.1,
+            );
+            let pull = host(&|o, i| {
+                let residual = y[i].iter().zip(o.apply(&x[i])).map(|(y, ax)| y - ax);
+                o.adjoint(&residual.collect::<Vec<_>>())
+            });
+            assert_close(name, &measurement.unwrap().pull(&x_t), &pull, ulps);
 
             // One level an image, as in training; the pivot's gains as the function of AᵀA.
             let levels = [0.02, 0.7, 30.0].map(Level::edm);

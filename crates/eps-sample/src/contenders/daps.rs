@@ -212,12 +212,10 @@ struct Chain<'a> {
 
 impl Chain<'_> {
     fn run(&self, end: &Tensor, noise: impl Fn(u64) -> Tensor) -> Tensor {
-        let operator = self.measurement.operator();
         let (likelihood, prior) = ((self.tau * self.tau).recip(), self.sigma.powi(2).recip());
         let mut x_0 = end.shallow_clone();
         for step in 0..self.steps {
-            let residual = operator.adjoint(&(self.measurement.y() - operator.apply(&x_0)));
-            let score = residual * likelihood + (end - &x_0) * prior;
+            let score = self.measurement.pull(&x_0) * likelihood + (end - &x_0) * prior;
             x_0 = x_0 + score * self.step_size + noise(step as u64) * (2.0 * self.step_size).sqrt();
         }
         x_0

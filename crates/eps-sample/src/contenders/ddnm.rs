@@ -72,9 +72,8 @@ pub fn ddnm(
     let (operator, noise) = (measurement.operator(), keys.for_states(&x));
     walk(x, sigmas, |x, step, sigma, next| {
         let d = prior.estimate(x, Level::edm(sigma));
-        let residual = operator.adjoint(&(measurement.y() - operator.apply(&d)));
         let gain = constants.gain(operator.eigenvalues().clone(), measurement.sigma_y(), sigma);
-        let corrected = &d + operator.spectral_map(&residual, &gain);
+        let corrected = &d + operator.spectral_map(&measurement.pull(&d), &gain);
         let noise = || noise.of_step(step);
         guided_ddim_step(&corrected, &d, x, (sigma, next), constants.eta, noise)
     })

@@ -31,10 +31,7 @@ fn guidance<D: Denoiser>(
 ) -> (Tensor, Tensor) {
     let operator = measurement.operator();
     let gains = gain(operator.eigenvalues().clone(), measurement.sigma_y(), level.sigma());
-    prior.estimate_vjp(x, level, &|d| {
-        let residual = operator.adjoint(&(measurement.y() - operator.apply(d)));
-        operator.spectral_map(&residual, &gains)
-    })
+    prior.estimate_vjp(x, level, &|d| operator.spectral_map(&measurement.pull(d), &gains))
 }
 
 /// The posterior mean as ΠGDM approximates it, for any solver: the likelihood's score is added to the
