@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use eps_math::Task;
+use eps_model::Precision;
 use serde::{Deserialize, Serialize};
 
 use super::contender::Contender;
@@ -43,6 +44,12 @@ pub(crate) struct Tuned {
     pub(crate) seed: u64,
     /// The SHA-256 of the prior.
     pub(crate) prior: String,
+    /// The precision of the prior; none in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) precision: Option<Precision>,
+    /// The SHA-256 of the data set; none in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dataset: Option<String>,
 }
 
 /// A value that was tried.
@@ -102,6 +109,19 @@ impl Constants {
 }
 
 impl Tuned {
+    /// Whether it comes from a search like this one, which has no value yet: over the same grid, in what both tell.
+    pub(crate) fn is_of(&self, search: &Self, grid: &[f64]) -> bool {
+        let same = |a: &Option<String>, b: &Option<String>| a.is_none() || a == b;
+        let has_tried = |value: &f64| self.tried.iter().any(|trial| trial.value == *value);
+        (self.contender, self.task) == (search.contender, search.task)
+            && (self.calls, self.images, self.samples)
+                == (search.calls, search.images, search.samples)
+            && (self.seed, &self.prior) == (search.seed, &search.prior)
+            && (self.precision.is_none() || self.precision == search.precision)
+            && same(&self.dataset, &search.dataset)
+            && grid.iter().all(has_tried)
+    }
+
     /// The value of the least fair energy score among those tried; none where all diverged.
     pub(crate) fn best(tried: &[Trial]) -> Option<f64> {
         tried
@@ -128,6 +148,8 @@ mod tests {
             samples: 2,
             seed: 0,
             prior: "0".into(),
+            precision: None,
+            dataset: None,
         }
     }
 

@@ -129,16 +129,29 @@ impl Arguments {
         let schedule = Schedule::karras();
         let method = Method::Contender { contender: self.contender, calls };
         for task in self.tasks() {
+            let tunable = self.contender.tunable(task);
+            let sought = Tuned {
+                contender: self.contender,
+                task,
+                symbol: tunable.symbol.to_owned(),
+                value: tunable.start,
+                tried: vec![],
+                calls,
+                images: image_count,
+                samples,
+                seed: self.seed,
+                prior: file.sha256.clone(),
+                precision: Some(precision),
+                dataset: Some(set.provenance().sha256.clone()),
+            };
+            let grid = if self.check { &[tunable.start][..] } else { &tunable.grid };
             let found = Constants::read(&path)?;
-            if let Some(tuned) = found.find(self.contender, task)
-                && (tuned.calls, tuned.images, tuned.samples) == (calls, image_count, samples)
-                && (tuned.seed, &tuned.prior) == (self.seed, &file.sha256)
-            {
+            let found = found.find(self.contender, task);
+            if let Some(tuned) = found.filter(|tuned| tuned.is_of(&sought, grid)) {
                 report(self.contender, task, &tuned.symbol, tuned.value, &tuned.tried);
                 continue;
             }
             let problem = Problem::draw(Setting::of(task), &set, &images, seed)?;
-            let tunable = self.contender.tunable(task);
             let steps = bar_steps(method, self.batch, images.len(), samples);
             let bar = progress::bar(steps * tunable.grid.len() as u64, task.name(), "passes");
             let attempt = |value: f64| {
@@ -175,18 +188,7 @@ impl Arguments {
             report(self.contender, task, tunable.symbol, value, &tried);
             // Read again: another run may have tuned another method meanwhile.
             let mut constants = Constants::read(&path)?;
-            constants.set(Tuned {
-                contender: self.contender,
-                task,
-                symbol: tunable.symbol.to_owned(),
-                value,
-                tried,
-                calls,
-                images: image_count,
-                samples,
-                seed: self.seed,
-                prior: file.sha256.clone(),
-            });
+            constants.set(Tuned { value, tried, ..sought });
             constants.write(&path)?;
         }
         Ok(())
