@@ -45,6 +45,14 @@ pub(crate) fn hash(key: &Value) -> String {
     digest::sha256(key.to_string().as_bytes())
 }
 
+/// The name of a cell: what it is, and the beginning of the digest of its key but for the program, so that runs of
+/// other sizes have cells of their own in one folder.
+pub(crate) fn name(what: &str, key: &Value) -> String {
+    let mut key = key.clone();
+    key[PROGRAM] = Value::Null;
+    format!("{what}.{}", &hash(&key)[..8])
+}
+
 impl Cells {
     /// The cells of a folder, which is made where it is missing.
     ///
@@ -138,6 +146,15 @@ mod tests {
         let (a, b) = (json!({"seed": 0, "calls": 20}), json!({"calls": 20, "seed": 0}));
         assert_eq!(hash(&a), hash(&b));
         assert_ne!(hash(&a), hash(&json!({"calls": 20, "seed": 1})));
+    }
+
+    #[test]
+    fn another_run_has_another_name() {
+        let key = |program: &str, images: u64| json!({PROGRAM: program, "images": images});
+        let of = |program, images| name("box.eps-20.0", &key(program, images));
+        assert_eq!(of("old", 6), of("new", 6));
+        assert_ne!(of("old", 6), of("old", 100));
+        assert!(of("old", 6).starts_with("box.eps-20.0."), "{}", of("old", 6));
     }
 
     #[test]

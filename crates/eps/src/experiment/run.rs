@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tch::Device;
 
 use super::calibration::{self, Calibration};
-use super::cells::{Cells, PROGRAM};
+use super::cells::{Cells, PROGRAM, name};
 use super::config::{Config, Constant};
 use super::constants::Constants;
 use super::method::{Method, Restoration, linear_mmse, pseudo_inverse, wiener};
@@ -513,8 +513,9 @@ impl Run {
                 };
                 for start in (0..problem.images.len()).step_by(block) {
                     let images = start..(start + block).min(problem.images.len());
-                    let name = format!("{}.{}.{start}", problem.setting.name(), method.slug());
                     let key = self.key(&program, problem, *method, images.clone());
+                    let what = format!("{}.{}.{start}", problem.setting.name(), method.slug());
+                    let name = name(&what, &key);
                     let restoration = self.cells.load(&name, &key);
                     cells.push(Cell {
                         problem: index,

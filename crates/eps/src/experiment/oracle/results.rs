@@ -321,6 +321,8 @@ fn conventions() -> Value {
             weights against the exact ones",
         "spread": "mean and standard deviation (n - 1) over measurements; of the floor over its pairs \
             on all measurements",
+        "claim": "sliced W2 of EPS, a mean over measurements, at most that between exact sets plus three \
+            standard deviations of a mean over measurements of one pair of exact sets each",
         "diverged": "measurements whose samples are not finite or beyond 1000 in a coordinate",
         "nfe": "evaluations of the denoiser a sample, as counted; ΠGDM and DPS differentiate each",
         "tuning": "the constant with the least mean of sliced W2 over measurements of their own: the \
