@@ -44,11 +44,25 @@ pub fn read_hdf5_array(path: &Path, name: &str) -> Result<Array, DataError> {
     let input = Input::open_any(path)?;
     let root = input.root()?;
     if root.link_exists(name) {
+        if root.group(name).is_ok() && root.dataset(name).is_err() {
+            return Err(input.malformed(
+                format!("{name:?} is a group, no array"),
+                "put the array itself under that name",
+            ));
+        }
         return input.numbers(&root, name);
     }
     let datasets = root.datasets().map_err(input.failed("list the datasets"))?;
     let names: Vec<String> =
         datasets.iter().map(|d| d.name().trim_start_matches('/').to_owned()).collect();
+    if names.is_empty() {
+        let groups = root.groups().map_err(input.failed("list the groups"))?;
+        let groups: Vec<String> = groups.iter().map(|group| group.name()).collect();
+        return Err(input.malformed(
+            format!("there is no array in its root, but the groups {groups:?}"),
+            "put the array that is meant into the root",
+        ));
+    }
     input.numbers(&root, &names[choose(path, &names, name)?])
 }
 

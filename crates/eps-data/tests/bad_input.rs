@@ -223,6 +223,14 @@ fn arrays_that_cannot_be_chosen() {
     let (_dir, path) = images_file();
     assert!(Array::read(&path, "anything").is_ok());
     expect(Array::read(&path, "group/images"), &["images.h5", "\"group/images\"", "rename"]);
+    let (_dir, path) = file("nested.h5", |path| {
+        let file = hdf5::File::create(path).unwrap();
+        let group = file.create_group("g").unwrap();
+        group.new_dataset::<f64>().shape([2, 2]).create("y").unwrap();
+    });
+    expect(Array::read(&path, "y"), &["nested.h5", "[\"/g\"]", "into the root"]);
+    expect(Array::read(&path, "g"), &["nested.h5", "\"g\" is a group"]);
+    assert!(Array::read(&path, "g/y").is_ok());
     let folder = dir.path().join("folder.h5");
     std::fs::create_dir(&folder).unwrap();
     expect(Array::read(&folder, "y"), &["folder.h5", "it is a folder", "name a file"]);

@@ -214,6 +214,15 @@ impl ScriptedPrior {
         let description = PriorDescription::read(path)?;
         let label = label(path, description.classes, class, device)?;
         let script = description.script_path(path);
+        if !script.is_file() {
+            return Err(ModelError::Corrupt {
+                path: path.to_owned(),
+                reason: format!(
+                    "there is no module {}: `script` is relative to the description's folder",
+                    script.display()
+                ),
+            });
+        }
         let module = load_module(&script, device, precision)?;
         let batch = description.batch.map(|batch| batch as i64);
         let network = ScriptedNetwork { module, label, batch };
@@ -315,7 +324,7 @@ impl Denoiser for ScriptedPrior {
 /// A module on a device, in evaluation mode and a precision, its weights without gradients.
 fn load_module(path: &Path, device: Device, precision: Precision) -> Result<CModule, ModelError> {
     let io = |source| ModelError::Io { path: path.to_owned(), source };
-    // libtorch does not say which file is missing.
+    // libtorch does not say which file it cannot read.
     std::fs::File::open(path).map_err(io)?;
     let corrupt = |error: tch::TchError| ModelError::Corrupt {
         path: path.to_owned(),
