@@ -59,7 +59,7 @@ pub fn read_hdf5_array(path: &Path, name: &str) -> Result<Array, DataError> {
         let groups = root.groups().map_err(input.failed("list the groups"))?;
         let groups: Vec<String> = groups.iter().map(|group| group.name()).collect();
         return Err(input.malformed(
-            format!("there is no array in its root, but the groups {groups:?}"),
+            format!("there is no array {name:?} in its root, which has the groups {groups:?}"),
             "put the array that is meant into the root",
         ));
     }

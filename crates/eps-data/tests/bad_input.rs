@@ -226,7 +226,8 @@ fn arrays_that_cannot_be_chosen() {
     let (_dir, path) = file("nested.h5", |path| {
         let file = hdf5::File::create(path).unwrap();
         let group = file.create_group("g").unwrap();
-        group.new_dataset::<f64>().shape([2, 2]).create("y").unwrap();
+        let y = group.new_dataset::<f64>().shape([2, 2]).create("y").unwrap();
+        y.write_raw(&[0.25; 4]).unwrap();
     });
     expect(Array::read(&path, "y"), &["nested.h5", "[\"/g\"]", "into the root"]);
     expect(Array::read(&path, "g"), &["nested.h5", "\"g\" is a group"]);
