@@ -43,7 +43,6 @@ impl SampleStreams {
     ///
     /// # Shapes
     /// `[S, count]` in f64 for S samples
-    #[must_use]
     pub fn normals(&self, step: u64) -> Tensor {
         let keys = mix(&self.samples.bitwise_xor(Stream::step_key(step) as i64));
         normals_of(&keys, &self.offsets)

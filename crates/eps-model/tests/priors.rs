@@ -377,7 +377,7 @@ fn what_is_no_prior_is_told() {
         assert!(!error.contains('\n') && error.len() < 500, "{error}");
     };
     let of = Scripts::description;
-    fails(&of("gone.pt"), &["gone.pt", "No such file"]);
+    fails(&of("gone.pt"), &["gone.pt", "relative to the description"]);
     fails(&of("weights.pt"), &["weights.pt", "no TorchScript module", "torch.jit"]);
     fails(&of("pair.pt"), &["pair.pt", "[2, 2, 2, 3]", "[2, 1, 2, 3]", "variances"]);
     fails(&of("nan.pt"), &["nan.pt", "NaN", "f32"]);

@@ -97,7 +97,6 @@ impl StepNoise {
     ///
     /// # Shapes
     /// `[B, C, H, W]` in f64
-    #[must_use]
     pub fn draw(&self, number: u64) -> Tensor {
         self.streams.normals(number).view(self.sides.as_slice())
     }

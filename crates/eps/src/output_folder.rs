@@ -52,7 +52,7 @@ impl OutputFolder {
         let results = || -> Option<bool> {
             let config = fs::read(target.join(CONFIG)).ok()?;
             let entries = fs::read_dir(target).ok()?;
-            let names = entries.map(|entry| Some(entry.ok()?.file_name().into_string().ok()?));
+            let names = entries.map(|entry| entry.ok()?.file_name().into_string().ok());
             let names = names.collect::<Option<Vec<String>>>()?;
             Some((self.is_results)(&serde_json::from_slice(&config).ok()?, &names))
         };
