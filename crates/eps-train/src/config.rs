@@ -117,6 +117,13 @@ pub enum LossWeight {
     /// alike in a batch. Where `preconditioned` asks for the same relative accuracy in directions
     /// that are measured to within σ_y, this asks for accuracy where the error of an image is.
     Trace,
+    /// `trace` over its running mean at the task and the noise level of the question: every question weighs alike,
+    /// also where its error is far below tr c_out²/N, as that of a blur at a high σ_t is. A batch estimate of the
+    /// learnt weight of EDM2 (Karras et al. 2024, Section 3.2), which is one of σ_t alone.
+    ///
+    /// A function of the question alone, so that the least loss stays that of E[x₀ | x_t, y]. Losses that are
+    /// reported are those of `trace`.
+    Balanced,
     /// ‖v − v₀‖² of the velocity of the interpolant, v = … + (α' − α β'/β) D (Proposition 2 of arXiv
     /// 2606.17048): ‖D − x₀‖²/t² for a rectified flow.
     Velocity,

@@ -1,5 +1,6 @@
 //! Training of denoisers: EDM's objective and the EPS objective, with exact resume.
 
+mod balance;
 mod config;
 mod error;
 mod noise_law;

@@ -9,6 +9,7 @@ use eps_model::{
 };
 use tch::{Device, Kind, Tensor};
 
+use crate::balance::Balance;
 use crate::{LossWeight, Objective, TrainConfig, TrainError};
 
 /// The random streams of one image of one batch, by purpose.
@@ -64,7 +65,17 @@ impl BatchStreams {
 /// How a training step asks its network for the raw output of F.
 type Raw<'a> = dyn FnMut(&Query<'_>, &Factors<'_>) -> Tensor + 'a;
 
-/// The loss of a batch, a scalar tensor with its graph: the mean over images and pixels.
+/// The squared errors of a batch under the weight of its configuration.
+#[derive(Debug)]
+pub(crate) struct Errors {
+    /// Means over the pixels of an image, `[B]` in f64; with their graph until they are detached.
+    pub(crate) of_images: Tensor,
+    /// What each image was asked: the number of the task, 0 without tasks, and σ_t.
+    pub(crate) questions: Vec<(usize, f64)>,
+}
+
+/// The loss of a batch, a scalar tensor with its graph: the mean over images and pixels. That of
+/// [`LossWeight::Balanced`] is the loss of [`LossWeight::Trace`], which its running means divide in training alone.
 ///
 /// With Proposition 3 of arXiv 2606.17048 the pivot of x_t and y is x₀ plus noise of covariance Σ⋆:
 /// no anisotropic noise has to be drawn.
@@ -88,10 +99,12 @@ pub fn loss(
 ) -> Result<Tensor, TrainError> {
     let mut raw =
         |query: &Query<'_>, factors: &Factors<'_>| denoiser.raw(query, factors, labels, mode);
-    loss_of(denoiser, config, x_0, streams, &mut raw)
+    let errors = errors_of(denoiser, config, x_0, streams, &mut raw)?;
+    Ok(errors.of_images.mean(Kind::Double).to_kind(Kind::Float))
 }
 
-/// Adds `share` times the gradient of a batch's [`loss`] to the weights, and returns as much of it.
+/// Adds what a batch, or a part of one, has of the gradient of the batch's mean error to the weights, and returns the
+/// errors, detached. In the gradient they are divided by the means of `balance`, where there are some.
 ///
 /// # Errors
 /// Those of [`loss`].
@@ -101,33 +114,37 @@ pub(crate) fn add_gradient(
     x_0: &Tensor,
     labels: Option<&Tensor>,
     streams: BatchStreams,
-    share: f64,
-) -> Result<Tensor, TrainError> {
+    balance: Option<&Balance>,
+) -> Result<Errors, TrainError> {
     let mode = Mode::Train(streams.dropout());
-    if !config.gradient_checkpointing {
-        let value = loss(denoiser, config, x_0, labels, streams, mode)? * share;
-        value.backward();
-        return Ok(value.detach());
-    }
     let mut pass = None;
     let mut raw = |query: &Query<'_>, factors: &Factors<'_>| {
-        pass.insert(denoiser.recomputed(query, factors, labels, mode)).output().shallow_clone()
+        if config.gradient_checkpointing {
+            pass.insert(denoiser.recomputed(query, factors, labels, mode)).output().shallow_clone()
+        } else {
+            denoiser.raw(query, factors, labels, mode)
+        }
     };
-    let value = loss_of(denoiser, config, x_0, streams, &mut raw)? * share;
-    value.backward();
+    let Errors { of_images, questions } = errors_of(denoiser, config, x_0, streams, &mut raw)?;
+    let balanced = match balance {
+        Some(balance) => &of_images / balance.means(&questions),
+        None => of_images.shallow_clone(),
+    };
+    let share = x_0.size()[0] as f64 / config.batch as f64;
+    (balanced.mean(Kind::Double).to_kind(Kind::Float) * share).backward();
     if let Some(pass) = pass {
         pass.backward();
     }
-    Ok(value.detach())
+    Ok(Errors { of_images: of_images.detach(), questions })
 }
 
-fn loss_of(
+fn errors_of(
     denoiser: &NetworkDenoiser,
     config: &TrainConfig,
     x_0: &Tensor,
     streams: BatchStreams,
     raw: &mut Raw<'_>,
-) -> Result<Tensor, TrainError> {
+) -> Result<Errors, TrainError> {
     let (batch, channels, height, width) = x_0.size4()?;
     let shape = Shape::new(channels as usize, height as usize, width as usize)?;
     let batch = batch as usize;
@@ -148,29 +165,33 @@ fn loss_of(
     let level = level_fields(&levels, device);
     let noise = streams.normals(Purpose::StateNoise, batch, shape, device);
     let x_t = x_0 * &level.alpha.0 + noise * &level.beta.0;
-    match &config.objective {
+    // One task a batch.
+    let draw_task = |tasks: &[Task]| streams.shared().below(0, tasks.len());
+    let (task, of_images) = match &config.objective {
         Objective::Denoise => {
             let mu = x_t / &level.alpha.0;
             let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
-            Ok(weighted_error(denoiser, weight, &query, x_0, raw))
+            (0, weighted_errors(denoiser, weight, &query, x_0, raw))
         }
         Objective::Eps { tasks, sigma_y } => {
-            let task = tasks[streams.shared().below(0, tasks.len())];
-            let measurement = measure(task, *sigma_y, x_0, shape, streams)?;
+            let task = draw_task(tasks);
+            let measurement = measure(tasks[task], *sigma_y, x_0, shape, streams)?;
             let pivot = measurement.pivot(&x_t, &level);
             let noise =
                 Noise::Anisotropic { measurement: &measurement, sigma_star: &pivot.sigma_star };
             let query = Query { mu: &pivot.mu_star, level: &level, noise };
-            Ok(weighted_error(denoiser, weight, &query, x_0, raw))
+            (task, weighted_errors(denoiser, weight, &query, x_0, raw))
         }
         Objective::Palette { tasks, sigma_y } => {
-            let task = tasks[streams.shared().below(0, tasks.len())];
-            let measurement = measure(task, *sigma_y, x_0, shape, streams)?;
+            let task = draw_task(tasks);
+            let measurement = measure(tasks[task], *sigma_y, x_0, shape, streams)?;
             let mu = x_t / &level.alpha.0;
             let query = Query { mu: &mu, level: &level, noise: Noise::Observed(&measurement) };
-            Ok(weighted_error(denoiser, weight, &query, x_0, raw))
+            (task, weighted_errors(denoiser, weight, &query, x_0, raw))
         }
-    }
+    };
+    let questions = levels.iter().map(|level| (task, level.sigma())).collect();
+    Ok(Errors { of_images, questions })
 }
 
 /// y = A x₀ + σ_y η with an operator of the task's training law for every image.
@@ -191,8 +212,9 @@ fn measure(
     Ok(Measurement::new(operator, &y, sigma_y)?)
 }
 
-/// The loss under a weight, and under that of the velocity by the factor of D in it.
-fn weighted_error(
+/// The mean over pixels of the squared error under a weight, `[B]` in f64; under that of the velocity by the
+/// factor of D in it.
+fn weighted_errors(
     denoiser: &NetworkDenoiser,
     (weight, Field(of_estimate)): (LossWeight, &Field),
     query: &Query<'_>,
@@ -205,7 +227,9 @@ fn weighted_error(
     let error = |residual: &Tensor| factors.scale(residual, &factors.factors.output);
     let weighted = match weight {
         LossWeight::Preconditioned => residual.to_kind(Kind::Float).square(),
-        LossWeight::Trace => error(&residual).square() / factors.mean_squared_output(),
+        LossWeight::Trace | LossWeight::Balanced => {
+            error(&residual).square() / factors.mean_squared_output()
+        }
         LossWeight::Edm => {
             let scalar =
                 denoiser.precondition().factors(eps_math::Real::square(query.level.sigma()));
@@ -214,5 +238,5 @@ fn weighted_error(
         }
         LossWeight::Velocity => (error(&residual) * of_estimate).square(),
     };
-    weighted.mean(Kind::Double).to_kind(Kind::Float)
+    weighted.mean_dim([1i64, 2, 3].as_slice(), false, Kind::Double)
 }

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
+use crate::balance::Balance;
 use crate::objective::add_gradient;
 use crate::optimiser::Optimiser;
 use crate::{BatchStreams, TrainConfig, TrainError, loss};
@@ -138,10 +139,11 @@ pub fn train_until(
         denoiser = denoiser.with_data(DataMoments::of(&images.train)?);
     }
     let mut optimiser = Optimiser::new(denoiser.network().variables().trainable_variables());
+    let mut balance = Balance::of(config, device);
     let state_path = folder.join("state.safetensors");
     let mut run = Run { step: 0, seconds: 0.0, loss_sum: 0.0 };
     if state_path.exists() {
-        run = load_state(&state_path, &mut optimiser, device)?;
+        run = load_state(&state_path, &mut optimiser, balance.as_mut(), device)?;
         optimiser.publish();
     }
     let metrics_path = folder.join("metrics.jsonl");
@@ -152,7 +154,7 @@ pub fn train_until(
         Examples { images: &images.validation, classes: validation_classes.as_ref(), label_dim };
     let mut clock = std::time::Instant::now();
     while run.step < config.steps.min(last_step) {
-        let value = accumulate(&denoiser, config, training, run.step, device)?;
+        let value = accumulate(&denoiser, config, training, balance.as_mut(), run.step)?;
         let seen = ((run.step + 1) * config.batch as u64) as f64;
         let average_factor = config.ema.factor(seen, config.batch as f64);
         optimiser.step(run.step, config.learning_rate_at(run.step), average_factor);
@@ -182,7 +184,7 @@ pub fn train_until(
             ));
             run.loss_sum = 0.0;
             append_record(&metrics_path, &record)?;
-            save_state(&state_path, &optimiser, run)?;
+            save_state(&state_path, &optimiser, balance.as_ref(), run)?;
         }
     }
     bar.finish();
@@ -228,9 +230,10 @@ fn accumulate(
     denoiser: &NetworkDenoiser,
     config: &TrainConfig,
     training: Examples<'_>,
+    balance: Option<&mut Balance>,
     step: u64,
-    device: Device,
 ) -> Result<f64, TrainError> {
+    let device = denoiser.network().variables().device();
     let whole = BatchStreams { seed: config.seed, batch: step, first: 0 };
     let indices = draw_indices(training.len(), config.batch, whole);
     let mut parts = Vec::new();
@@ -238,12 +241,16 @@ fn accumulate(
     for part in indices.chunks(config.micro_batch.unwrap_or(config.batch)) {
         let streams = BatchStreams { first, ..whole };
         let (x_0, labels) = training.select(part, device);
-        let share = part.len() as f64 / config.batch as f64;
-        parts.push(add_gradient(denoiser, config, &x_0, labels.as_ref(), streams, share)?);
+        let (labels, balance) = (labels.as_ref(), balance.as_deref());
+        parts.push(add_gradient(denoiser, config, &x_0, labels, streams, balance)?);
         first += part.len();
     }
+    if let Some(balance) = balance {
+        balance.update(&parts);
+    }
     // Read at the end: reading waits for the device.
-    Ok(Tensor::stack(&parts, 0).sum(Kind::Double).double_value(&[]))
+    let errors: Vec<&Tensor> = parts.iter().map(|part| &part.of_images).collect();
+    Ok(Tensor::cat(&errors, 0).mean(Kind::Double).double_value(&[]))
 }
 
 /// Where a run is.
@@ -361,13 +368,25 @@ fn truncate_metrics(path: &Path, step: u64) -> Result<(), TrainError> {
 
 const VECTORS: [&str; 4] = ["weights", "first_moment", "second_moment", "average"];
 
-fn save_state(path: &Path, optimiser: &Optimiser, run: Run) -> Result<(), TrainError> {
+/// The running means of a balanced loss, and how many images they are of.
+const BALANCE: [&str; 2] = ["balance_means", "balance_counts"];
+
+fn save_state(
+    path: &Path,
+    optimiser: &Optimiser,
+    balance: Option<&Balance>,
+    run: Run,
+) -> Result<(), TrainError> {
     let vectors =
         [&optimiser.weights, &optimiser.first_moment, &optimiser.second_moment, &optimiser.average];
     let progress = Tensor::from_slice(&[run.step as f64, run.seconds]);
     let mut tensors: Vec<(&str, Tensor)> =
         VECTORS.into_iter().zip(vectors.map(|v| v.to_device(Device::Cpu))).collect();
     tensors.push(("progress", progress));
+    if let Some(Balance { means, counts, .. }) = balance {
+        let vectors = [means.to_device(Device::Cpu), Tensor::from_slice(counts)];
+        tensors.extend(BALANCE.into_iter().zip(vectors));
+    }
     let part: PathBuf = path.with_extension("part");
     Tensor::write_safetensors(&tensors, &part)?;
     // On disk before it replaces the last one.
@@ -375,7 +394,12 @@ fn save_state(path: &Path, optimiser: &Optimiser, run: Run) -> Result<(), TrainE
     sync().map_err(|source| TrainError::Io { path: path.to_owned(), source })
 }
 
-fn load_state(path: &Path, optimiser: &mut Optimiser, device: Device) -> Result<Run, TrainError> {
+fn load_state(
+    path: &Path,
+    optimiser: &mut Optimiser,
+    balance: Option<&mut Balance>,
+    device: Device,
+) -> Result<Run, TrainError> {
     let damaged = |reason: String| TrainError::State { path: path.to_owned(), reason };
     let mut tensors: std::collections::HashMap<String, Tensor> = Tensor::read_safetensors(path)
         .map_err(|error| damaged(error.to_string()))?
@@ -397,6 +421,11 @@ fn load_state(path: &Path, optimiser: &mut Optimiser, device: Device) -> Result<
     optimiser.first_moment = first_moment?.to_device(device);
     optimiser.second_moment = second_moment?.to_device(device);
     optimiser.average = average?.to_device(device);
+    if let Some(balance) = balance {
+        let [means, counts] = BALANCE.map(|name| take(name, balance.counts.len()));
+        balance.means = means?.to_device(device);
+        balance.counts = Vec::try_from(counts?)?;
+    }
     Ok(Run {
         step: progress.double_value(&[0]) as u64,
         seconds: progress.double_value(&[1]),

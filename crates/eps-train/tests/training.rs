@@ -74,40 +74,50 @@ fn run(config: &TrainConfig, folder: &Path, last_step: u64) -> Result<NetworkDen
 
 #[test]
 fn a_killed_run_ends_in_the_same_weights() {
-    let (whole, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let expected = weights(&run(&config(), whole.path(), 6).unwrap());
+    // The weight `balanced` has a state of its own.
+    for loss_weight in [LossWeight::Preconditioned, LossWeight::Balanced] {
+        let config = TrainConfig { loss_weight, ..config() };
+        let (whole, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let expected = weights(&run(&config, whole.path(), 6).unwrap());
 
-    // Killed at step 5, after the checkpoint of step 4, while a line was being written.
-    run(&config(), killed.path(), 5).unwrap();
-    let metrics = killed.path().join("metrics.jsonl");
-    let mut lines = std::fs::read_to_string(&metrics).unwrap();
-    lines.push_str("{\"step\":6,\"ima");
-    std::fs::write(&metrics, lines).unwrap();
+        // Killed at step 5, after the checkpoint of step 4, while a line was being written.
+        run(&config, killed.path(), 5).unwrap();
+        let metrics = killed.path().join("metrics.jsonl");
+        let mut lines = std::fs::read_to_string(&metrics).unwrap();
+        lines.push_str("{\"step\":6,\"ima");
+        std::fs::write(&metrics, lines).unwrap();
 
-    let resumed = weights(&run(&config(), killed.path(), 6).unwrap());
-    assert_eq!(expected, resumed);
-    let steps: Vec<String> = std::fs::read_to_string(&metrics)
-        .unwrap()
-        .lines()
-        .map(|line| line.split(',').next().unwrap().to_owned())
-        .collect();
-    assert_eq!(steps, ["{\"step\":2", "{\"step\":4", "{\"step\":6"]);
+        let resumed = weights(&run(&config, killed.path(), 6).unwrap());
+        assert!(expected == resumed, "{loss_weight:?}");
+        let steps: Vec<String> = std::fs::read_to_string(&metrics)
+            .unwrap()
+            .lines()
+            .map(|line| line.split(',').next().unwrap().to_owned())
+            .collect();
+        assert_eq!(steps, ["{\"step\":2", "{\"step\":4", "{\"step\":6"]);
+    }
 }
 
 #[test]
 fn a_step_in_parts_is_the_step() {
-    let losses = |micro_batch| {
+    let losses = |loss_weight, micro_batch| {
         let folder = tempfile::tempdir().unwrap();
         let network = SongUNetConfig { dropout: 0.0, ..network() }.into();
-        let config = TrainConfig { network, micro_batch, checkpoint_every: 1, ..config() };
+        let config =
+            TrainConfig { network, loss_weight, micro_batch, checkpoint_every: 1, ..config() };
         run(&config, folder.path(), 3).unwrap();
         let lines = std::fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
         let value = |line: &str| -> serde_json::Value { serde_json::from_str(line).unwrap() };
         lines.lines().map(|l| value(l)["train_loss"].as_f64().unwrap()).collect::<Vec<f64>>()
     };
-    let whole = losses(None);
-    for micro_batch in [1, 3, 4] {
-        let parts = losses(Some(micro_batch));
+    for (loss_weight, micro_batch) in [
+        (LossWeight::Preconditioned, 1),
+        (LossWeight::Preconditioned, 3),
+        (LossWeight::Preconditioned, 4),
+        (LossWeight::Balanced, 3),
+    ] {
+        let whole = losses(loss_weight, None);
+        let parts = losses(loss_weight, Some(micro_batch));
         // Sums of f32 in another order; Adam's first steps divide gradients by their size, so that
         // rounding moves a weight whose gradient is next to nothing by up to the learning rate.
         for (step, (a, b)) in whole.iter().zip(&parts).enumerate() {
@@ -296,6 +306,20 @@ fn the_weights_agree_for_scalar_preconditioning() {
     assert!((edm / preconditioned - 1.0).abs() < 1e-5, "{edm} {preconditioned}");
     let trace = value(LossWeight::Trace);
     assert!((trace / preconditioned - 1.0).abs() < 1e-5, "{trace} {preconditioned}");
+}
+
+/// Means start at 1; from the second step on those of the question at hand divide its errors.
+#[test]
+fn balance_changes_the_gradient_from_the_second_step_on() {
+    let objective = Objective::Eps { tasks: vec![Task::GaussianBlur], sigma_y: 0.05 };
+    let noise_law = NoiseLaw { mean: 0.0, deviation: 0.0, ..NoiseLaw::edm() };
+    let config = TrainConfig { objective, noise_law, warm_up: 1, batch: 8, ..config() };
+    let of = |loss_weight, steps| {
+        let folder = tempfile::tempdir().unwrap();
+        weights(&run(&TrainConfig { loss_weight, ..config.clone() }, folder.path(), steps).unwrap())
+    };
+    let same = |steps| of(LossWeight::Trace, steps) == of(LossWeight::Balanced, steps);
+    assert!(same(1) && !same(2));
 }
 
 /// At t = ½ of a rectified flow the velocity has twice the error of the denoiser.

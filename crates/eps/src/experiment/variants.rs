@@ -69,12 +69,13 @@ pub(crate) const INPUTS: [Variant; 12] = [
     eps("short-wiener", "[μ⋆, Σ⋆, y], Wiener, as short, from such a prior"),
 ];
 
-/// The law of σ_t in training.
-pub(crate) const NOISE_LAW: [Variant; 4] = [
+/// The law of σ_t in training, and the weight of the levels that it draws.
+pub(crate) const NOISE_LAW: [Variant; 5] = [
     eps("law-edm", "ln σ ~ N(−1.2, 1.2²), EDM's"),
     eps("law-wide", "ln σ ~ N(−0.6, 1.6²)"),
     eps("law-tail-25", "the same, 25 % log-uniform on [1, 80]"),
     eps("pivot-noise-y-guarded", "the same, 60 % log-uniform on [1, 80]"),
+    eps("law-balanced", "the same 60 %, loss balanced over levels and tasks"),
 ];
 
 /// One network for all tasks against one for each.
