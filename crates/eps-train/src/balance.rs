@@ -1,6 +1,5 @@
 //! The running means of errors that the weight `balanced` divides by.
 
-use eps_model::Field;
 use tch::{Device, Kind, Tensor};
 
 use crate::objective::Errors;
@@ -9,7 +8,7 @@ use crate::{LossWeight, NoiseLaw, TrainConfig};
 /// Intervals of ln σ_t between σ_min and σ_max, each with a mean of its own for every task.
 const INTERVALS: usize = 16;
 
-/// Images over which a mean runs.
+/// Images over which a mean runs, or those of one step where that has more.
 const WINDOW: f64 = 400.0;
 
 /// The mean error of every task at every interval of noise levels.
@@ -18,7 +17,7 @@ pub(crate) struct Balance {
     law: NoiseLaw,
     /// `[tasks · INTERVALS]` in f64, on the device of the network.
     pub(crate) means: Tensor,
-    /// How many images each mean is of, up to [`WINDOW`].
+    /// How many images each mean is of.
     pub(crate) counts: Vec<f64>,
 }
 
@@ -41,14 +40,10 @@ impl Balance {
         task * INTERVALS + ((share * INTERVALS as f64) as usize).min(INTERVALS - 1)
     }
 
-    fn places(&self, questions: &[(usize, f64)]) -> Tensor {
-        let places: Vec<i64> = questions.iter().map(|q| self.place(*q) as i64).collect();
-        Tensor::from_slice(&places).to_device(self.means.device())
-    }
-
     /// The means at some questions, `[B]` in f64.
     pub(crate) fn means(&self, questions: &[(usize, f64)]) -> Tensor {
-        self.means.index_select(0, &self.places(questions))
+        let places: Vec<i64> = questions.iter().map(|q| self.place(*q) as i64).collect();
+        self.means.index_select(0, &Tensor::from_slice(&places).to_device(self.means.device()))
     }
 
     /// Takes the errors of a step into the means.
@@ -62,14 +57,20 @@ impl Balance {
             seen[self.place(*question)] += 1.0;
         }
         for (count, seen) in self.counts.iter_mut().zip(&seen) {
-            *count = (*count + seen).min(WINDOW);
+            *count = (*count + seen).min(WINDOW.max(*seen));
         }
-        // m ← m + Σ (error − m)/count over the images of a place.
-        let shares: Vec<f64> =
-            questions.iter().map(|question| self.counts[self.place(*question)].recip()).collect();
-        let Field(shares) = Field::per_image(&shares, self.means.device());
-        let change = (of_images - self.means(&questions)) * shares.flatten(0, -1);
-        self.means = self.means.index_add(0, &self.places(&questions), &change);
+        // m ← m + Σ (error − m)/count over the images of a place: a product of matrices, whose sums have one order on
+        // every device.
+        let mut shares = vec![0.0; self.counts.len() * questions.len()];
+        for (image, question) in questions.iter().enumerate() {
+            let place = self.place(*question);
+            shares[place * questions.len() + image] = self.counts[place].recip();
+        }
+        let shares = Tensor::from_slice(&shares)
+            .view([self.counts.len() as i64, questions.len() as i64])
+            .to_device(self.means.device());
+        let whole = shares.sum_dim_intlist([1i64].as_slice(), false, Kind::Double);
+        self.means = &self.means * (1.0 - whole) + shares.mv(&of_images);
     }
 }
 
@@ -113,5 +114,11 @@ mod tests {
             panic!()
         };
         assert!((mean - 1.0 - 7.0 * (1.0f64 - 0.08).powi(100)).abs() < 1e-12, "{mean}");
+        // A step of more images than that is all that is left.
+        balance.update(&[errors(&[5.0; 1000], &[question; 1000])]);
+        let [mean] = Vec::<f64>::try_from(balance.means(&[question])).unwrap()[..] else {
+            panic!()
+        };
+        assert!((mean - 5.0).abs() < 1e-12, "{mean}");
     }
 }
