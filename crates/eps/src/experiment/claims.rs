@@ -81,7 +81,9 @@ impl Arguments {
             write(tables, &summary::markdown(&records))?;
         }
         if let Some(path) = &self.tournament {
-            let record = records.iter().find(|record| record.experiment == "oracle");
+            // Of two profiles that with fewer settings, which a figure can show.
+            let oracles = records.iter().filter(|record| record.experiment == "oracle");
+            let record = oracles.min_by_key(|record| settings_of_oracle(record).count());
             let record = record.context("--tournament: no results of `oracle` are given")?;
             let settings: Vec<&Value> = settings_of_oracle(record).collect();
             write(path, &report::oracle::figure(&settings))?;
@@ -107,9 +109,13 @@ impl Record {
         Ok(Self { experiment, value })
     }
 
-    /// The data set.
-    pub(super) fn data(&self) -> &str {
-        self.value["config"]["dataset"]["name"].as_str().unwrap_or("exact denoisers")
+    /// The data set; the profile of the tournament, which has none.
+    pub(super) fn data(&self) -> String {
+        let config = &self.value["config"];
+        match config["dataset"]["name"].as_str() {
+            Some(name) => name.to_owned(),
+            None => format!("exact denoisers, {}", config["profile"].as_str().unwrap_or("?")),
+        }
     }
 
     /// What was computed: images and samples of each.

@@ -191,9 +191,19 @@ fn calibration(setting: &Value) -> String {
     lines(&headings, array(&setting["calibration"]).map(row)) + "\n"
 }
 
-/// Sliced W2 of every method at its most calls, a column a setting.
+/// Sliced W2 of every method at its most calls: a table for every prior and operator, or for as many of them as fit.
 fn tournament(record: &Record) -> String {
     let settings: Vec<&Value> = settings_of_oracle(record).collect();
+    let prior = |setting: &&Value| of(&setting["label"]).split(',').next().map(str::to_owned);
+    let groups = settings.chunk_by(|a, b| prior(a) == prior(b));
+    groups.flat_map(|group| group.chunks(COLUMNS)).map(tournament_of).collect()
+}
+
+/// The columns of a table of the tournament.
+const COLUMNS: usize = 6;
+
+/// A column a setting.
+fn tournament_of(settings: &[&Value]) -> String {
     let mut headings = vec!["sliced W2 at the most calls"];
     headings.extend(settings.iter().filter_map(|setting| setting["label"].as_str()));
     let mut methods: Vec<&str> = Vec::new();
@@ -246,15 +256,20 @@ mod tests {
     }
 
     #[test]
-    fn a_tournament_has_a_column_a_setting() {
+    fn a_tournament_has_a_table_a_prior_and_a_column_a_setting() {
         let method = json!({"label": "EPS", "curve": [
             {"over_measurements": {"sliced_w2": {"mean": 0.1234, "standard_deviation": 0.01}}}]});
-        let value = json!({"config": {"experiment": "oracle", "measurements": 2, "samples": 5},
+        let value = json!({"config": {"experiment": "oracle", "profile": "quick", "measurements": 2, "samples": 5},
             "environment": {"command": "eps", "revision": "0123456789abcdef"},
-            "settings": [{"label": "plane", "methods": [method], "claim": {"floor": 0.1}}]});
+            "settings": [{"label": "plane", "methods": [method], "claim": {"floor": 0.1}},
+                {"label": "4×4, means", "methods": [method], "claim": {"floor": 0.2}}]});
         let text = markdown(&[Record::new(value).unwrap()]);
-        assert!(text.contains("| EPS | 0.123 ± 0.010 |\n| two exact sets | 0.100 |\n"), "{text}");
-        assert!(text.contains("## `oracle`, exact denoisers\n\n2 × 5 (images"), "{text}");
+        assert!(
+            text.contains("| EPS | 0.123 ± 0.010 |\n| two exact sets | 0.100 |\n\n| "),
+            "{text}"
+        );
+        assert!(text.contains("| EPS | 0.123 ± 0.010 |\n| two exact sets | 0.200 |\n"), "{text}");
+        assert!(text.contains("## `oracle`, exact denoisers, quick\n\n2 × 5 (images"), "{text}");
         assert!(text.contains("at revision 0123456789."), "{text}");
     }
 }
