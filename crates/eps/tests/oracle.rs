@@ -94,6 +94,11 @@ fn a_run_writes_its_record_and_goes_on_where_it_was_cut_off() {
         assert_eq!(after[&path] != written, again, "{}", path.display());
     }
 
+    // One setting is what it is among others.
+    folder.succeeds(&format!("{RUN} --settings plane-mixture-dense-0.2"));
+    let only = &results(&folder)["settings"];
+    assert_eq!((only.as_array().unwrap().len(), &only[0]), (1, &first["settings"][0]));
+
     // Another seed is another run.
     folder.succeeds(&format!("{RUN} --seed 1"));
     assert_ne!(results(&folder)["settings"], first["settings"]);
@@ -105,5 +110,6 @@ fn bad_input_is_named_before_anything_is_written() {
     folder.fails(&RUN.replace("smoke", "fast"), 2, &["\"fast\"", "smoke, quick, full"]);
     folder.fails(&RUN.replace("2,5", "5,2"), 2, &["[5, 2]", "ascending"]);
     folder.fails(&RUN.replace("40", "3"), 2, &["--samples 3", "at least 10"]);
+    folder.fails(&format!("{RUN} --settings a"), 2, &["--settings a", "plane-mixture-dense-0.2"]);
     folder.fails(&format!("{RUN} --device cuda"), 2, &["cuda", "cpu"]);
 }

@@ -27,6 +27,7 @@ use crate::{record, report};
 use method::Method;
 use profile::Profile;
 use results::{CLAIM_CALLS, Config, Results, SettingResults};
+use setting::Setting;
 use tournament::Tournament;
 
 /// Compares every method with samples of the exact posterior, on priors where it is known.
@@ -41,6 +42,10 @@ pub(crate) struct Arguments {
     /// and on 8×8 images, at three noise levels)
     #[arg(long, value_name = "PROFILE", default_value = "quick")]
     profile: Profile,
+    /// Some of the profile's settings, by the names of its figures and separated by commas, like
+    /// 4x4-mixture-motion-blur-0.05
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    settings: Vec<String>,
     /// Folder of the results
     #[arg(long, value_name = "FOLDER", default_value = "target/reproduce/oracle")]
     out: PathBuf,
@@ -85,6 +90,21 @@ impl Arguments {
         Ok(())
     }
 
+    /// Those of a profile's settings that --settings names; all without it.
+    fn chosen(&self, settings: &[Setting]) -> Result<Vec<Setting>> {
+        let known: Vec<String> = settings.iter().map(Setting::slug).collect();
+        if let Some(unknown) = self.settings.iter().find(|name| !known.contains(name)) {
+            let message = format!(
+                "--settings {unknown}: the profile has none of this name: use {}",
+                known.join(", ")
+            );
+            return Err(UsageError(message).into());
+        }
+        let is_chosen =
+            |s: &&Setting| self.settings.is_empty() || self.settings.contains(&s.slug());
+        Ok(settings.iter().filter(is_chosen).copied().collect())
+    }
+
     /// The profile with what the flags override.
     fn config(&self) -> Result<Config> {
         let profile = self.profile.clone();
@@ -102,7 +122,7 @@ impl Arguments {
             format_version: 1,
             experiment: "oracle",
             profile: profile.name.to_owned(),
-            settings: profile.settings,
+            settings: self.chosen(&profile.settings)?,
             methods: Method::ALL.to_vec(),
             seed: self.seed,
             measurements: self.measurements.unwrap_or(profile.measurements),
