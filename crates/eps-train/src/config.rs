@@ -119,7 +119,7 @@ pub enum LossWeight {
     Trace,
     /// `trace` over its running mean at the task and the noise level of the question: every question weighs alike,
     /// also where its error is far below tr c_out²/N, as that of a blur at a high σ_t is. A batch estimate of the
-    /// learnt weight of EDM2 (Karras et al. 2024, Section 3.2), which is one of σ_t alone.
+    /// learnt weight of EDM2 (Karras et al. 2024), which is one of σ_t alone.
     ///
     /// A function of the question alone, so that the least loss stays that of E[x₀ | x_t, y]. Losses that are
     /// reported are those of `trace`.

@@ -191,7 +191,7 @@ fn calibration(setting: &Value) -> String {
     lines(&headings, array(&setting["calibration"]).map(row)) + "\n"
 }
 
-/// Sliced W2 of every method at its most calls: a table for every prior and operator, or for as many of them as fit.
+/// Sliced W2 of every method at its most calls: tables for every prior, of [`COLUMNS`] settings at most.
 fn tournament(record: &Record) -> String {
     let settings: Vec<&Value> = settings_of_oracle(record).collect();
     let prior = |setting: &&Value| of(&setting["label"]).split(',').next().map(str::to_owned);
