@@ -218,7 +218,7 @@ impl Interpolant {
 }
 
 /// The angle φ₀ at which the cosine path starts and the turn φ − φ₀ since then.
-fn cosine_angles(t: f64, offset: f64) -> (f64, f64) {
+pub(crate) fn cosine_angles(t: f64, offset: f64) -> (f64, f64) {
     let quarter = FRAC_PI_2 / (1.0 + offset);
     (quarter * offset, quarter * t)
 }

@@ -1,10 +1,9 @@
 //! The noise levels of networks that know a finite number of timesteps, DDPM's chains.
 
-use std::f64::consts::FRAC_PI_2;
-
 use serde::{Deserialize, Serialize};
 
 use crate::MathError;
+use crate::interpolant::cosine_angles;
 
 /// The variances β_n that a chain x_n = √(1 − β_n) x_n₋₁ + √β_n ε adds in its steps n = 0 … N − 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -53,8 +52,10 @@ impl Betas {
                 (0..steps).map(|n| first + part(n) * (last - first)).collect()
             }
             Self::Cosine { offset, steps } => {
-                let angle =
-                    |n: usize| FRAC_PI_2 * (n as f64 / steps as f64 + offset) / (1.0 + offset);
+                let angle = |n: usize| {
+                    let (start, turn) = cosine_angles(n as f64 / steps as f64, offset);
+                    start + turn
+                };
                 let beta = |n: usize| {
                     // 1 − cos²b/cos²a as a product of sines keeps its digits where b − a is small.
                     let (a, b) = (angle(n), angle(n + 1));

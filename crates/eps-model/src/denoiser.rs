@@ -4,6 +4,7 @@ use eps_math::Level;
 use eps_math::pivot::pivot_gains;
 use tch::{Kind, Tensor};
 
+use crate::operator::Coordinates;
 use crate::{Field, ModelError, TensorOperator};
 
 /// A measurement y = A x₀ + η on a device: prepared once, asked at every network call.
@@ -12,6 +13,7 @@ pub struct Measurement {
     operator: TensorOperator,
     y: Tensor,
     adjoint_y: Tensor,
+    adjoint_coordinates: Coordinates,
     lifted_y: Tensor,
     sigma_y: f64,
 }
@@ -53,7 +55,8 @@ impl Measurement {
             return Err(ModelError::NotFinite("the measurement".into()));
         }
         let (adjoint_y, lifted_y) = (operator.adjoint(&y), operator.lift(&y));
-        Ok(Self { operator, y, adjoint_y, lifted_y, sigma_y })
+        let adjoint_coordinates = operator.coordinates(&adjoint_y);
+        Ok(Self { operator, y, adjoint_y, adjoint_coordinates, lifted_y, sigma_y })
     }
 
     /// The operator A.
@@ -70,6 +73,11 @@ impl Measurement {
     /// Aᵀy, `[B, C, H, W]` in f64.
     pub fn adjoint_y(&self) -> &Tensor {
         &self.adjoint_y
+    }
+
+    /// Aᵀy in the eigenbasis of AᵀA.
+    pub fn adjoint_coordinates(&self) -> &Coordinates {
+        &self.adjoint_coordinates
     }
 
     /// Aᵀ(y − A x), along which an image x comes nearer to the measurement: half of −∇‖y − A x‖².
@@ -125,8 +133,10 @@ impl Measurement {
     #[must_use]
     pub fn pivot_under(&self, x_t: &Tensor, level: &Level<Field>, sigma_y: f64) -> Pivot {
         let gains = pivot_gains(self.operator.eigenvalues().clone(), level, sigma_y);
-        let mu_star = self.operator.spectral_map(x_t, &gains.state)
-            + self.operator.spectral_map(&self.adjoint_y, &gains.observation);
+        let mu_star = self.operator.spectral_sum(&[
+            (&self.operator.coordinates(x_t), &gains.state),
+            (&self.adjoint_coordinates, &gains.observation),
+        ]);
         Pivot { mu_star, sigma_star: gains.sigma_star }
     }
 }

@@ -35,7 +35,7 @@ pub use error::ModelError;
 pub use field::{Field, level_fields};
 pub use layers::Mode;
 pub use network_denoiser::{Condition, Factors, NetworkDenoiser};
-pub use operator::TensorOperator;
+pub use operator::{Coordinates, TensorOperator};
 pub use oracle::{Oracle, batch};
 pub use published::{PUBLISHED, published};
 pub use scripted_prior::{ClassInput, Classes, PriorDescription, ScriptedNetwork, ScriptedPrior};

@@ -7,7 +7,10 @@ use tch::{Kind, Tensor};
 
 use crate::data_moments::{DataFields, DataMoments};
 use crate::denoiser::differentiated;
-use crate::{Denoiser, Field, Measurement, Mode, Noise, Precision, Query, Recomputed, UNet};
+use crate::operator::{Coordinates, pixel_sum};
+use crate::{
+    Denoiser, Field, Measurement, Mode, Noise, Precision, Query, Recomputed, TensorOperator, UNet,
+};
 
 /// A channel that the network reads beside its scaled input, never scaled by c_in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +126,7 @@ impl NetworkDenoiser {
                     factors_of(level_variance, data.pixels.clone())
                 }
             };
-            return Factors { factors, noise: query.noise, mean: Some(&data.mean) };
+            return Factors::new(factors, query.noise, query.mu, Some(&data.mean));
         }
         let (factors, noise) = match (query.noise, self.precondition.mode) {
             (Noise::Anisotropic { sigma_star, .. }, PreconditionMode::Spectral) => {
@@ -135,7 +138,7 @@ impl NetworkDenoiser {
             }
             _ => (self.precondition.factors(level_variance), Noise::Isotropic),
         };
-        Factors { factors, noise, mean: None }
+        Factors::new(factors, noise, query.mu, None)
     }
 
     /// The raw output of F for a query, `[B, C, H, W]` in the network's precision.
@@ -174,7 +177,7 @@ impl NetworkDenoiser {
     /// What F reads: images beside conditions, and c_noise.
     fn inputs(&self, query: &Query<'_>, factors: &Factors<'_>) -> (Tensor, Tensor) {
         let kind = self.precision.kind();
-        let mut inputs = vec![factors.input(query.mu).to_kind(kind)];
+        let mut inputs = vec![factors.input().to_kind(kind)];
         for condition in &self.conditions {
             inputs.push(condition_tensor(*condition, query).to_kind(kind));
         }
@@ -220,7 +223,7 @@ impl NetworkDenoiser {
     fn answer(&self, query: &Query<'_>, labels: Option<&Tensor>) -> Tensor {
         let factors = self.factors(query);
         let raw = self.raw(query, &factors, labels, Mode::Eval).to_kind(Kind::Double);
-        factors.answer(query.mu, &raw)
+        factors.answer(&raw)
     }
 
     /// [`Denoiser::denoise`] for images with class labels.
@@ -254,75 +257,98 @@ impl Denoiser for NetworkDenoiser {
     }
 }
 
-/// The preconditioning factors of one query, scalars an image or functions of AᵀA.
+/// The preconditioning factors of one query, scalars an image or functions of AᵀA, and its μ in their basis.
 #[derive(Debug)]
 pub struct Factors<'a> {
     /// c_skip, c_in and c_out.
     pub factors: PreconditionFactors<Field>,
-    noise: Noise<'a>,
+    /// The operator whose eigenbasis they are in; none for the basis of pixels.
+    operator: Option<&'a TensorOperator>,
     /// m, `[1, C, H, W]`; none for 0.
     mean: Option<&'a Tensor>,
+    /// μ − m.
+    mu: Coordinates,
 }
 
-impl Factors<'_> {
+impl<'a> Factors<'a> {
+    fn new(
+        factors: PreconditionFactors<Field>,
+        noise: Noise<'a>,
+        mu: &Tensor,
+        mean: Option<&'a Tensor>,
+    ) -> Self {
+        let operator = match noise {
+            Noise::Isotropic | Noise::Observed(_) => None,
+            Noise::Anisotropic { measurement, .. } => Some(measurement.operator()),
+        };
+        let mu = coordinates(operator, &centred(mu, mean));
+        Self { factors, operator, mean, mu }
+    }
+
     /// Multiplies an image by a factor, in the basis of the factor.
     ///
     /// # Shapes
     /// x: `[B, C, H, W]` in f64
     pub fn scale(&self, x: &Tensor, gains: &Field) -> Tensor {
-        match self.noise {
-            Noise::Isotropic | Noise::Observed(_) => x * &gains.0,
-            Noise::Anisotropic { measurement, .. } => measurement.operator().spectral_map(x, gains),
-        }
+        self.sum(&[(&coordinates(self.operator, x), gains)])
+    }
+
+    fn sum(&self, terms: &[(&Coordinates, &Field)]) -> Tensor {
+        self.operator.map_or_else(|| pixel_sum(terms), |operator| operator.spectral_sum(terms))
     }
 
     /// The mean of c_out² over all directions, tr c_out²/N, `[B, 1, 1, 1]`.
     pub fn mean_squared_output(&self) -> Tensor {
         let squared = self.factors.output.clone().square();
-        let diagonal = match self.noise {
-            Noise::Isotropic | Noise::Observed(_) => squared.0,
-            Noise::Anisotropic { measurement, .. } => {
-                measurement.operator().pixel_diagonal(&squared)
-            }
+        let diagonal = match self.operator {
+            None => squared.0,
+            Some(operator) => operator.pixel_diagonal(&squared),
         };
         diagonal.mean_dim([1i64, 2, 3].as_slice(), true, Kind::Double)
-    }
-
-    /// μ − m.
-    fn centred(&self, mu: &Tensor) -> Tensor {
-        self.mean.map_or_else(|| mu.shallow_clone(), |mean| mu - mean)
     }
 
     /// What F reads of μ: c_in (μ − m).
     ///
     /// # Shapes
-    /// μ: `[B, C, H, W]` in f64
-    pub fn input(&self, mu: &Tensor) -> Tensor {
-        self.scale(&self.centred(mu), &self.factors.input)
-    }
-
-    /// m + c_skip (μ − m).
-    fn skipped(&self, mu: &Tensor) -> Tensor {
-        let skipped = self.scale(&self.centred(mu), &self.factors.skip);
-        match self.mean {
-            Some(mean) => skipped + mean,
-            None => skipped,
-        }
+    /// → `[B, C, H, W]` in f64
+    pub fn input(&self) -> Tensor {
+        self.sum(&[(&self.mu, &self.factors.input)])
     }
 
     /// The denoiser's answer for the output of F: m + c_skip (μ − m) + c_out F.
     ///
     /// # Shapes
-    /// μ, F: `[B, C, H, W]` in f64
-    pub fn answer(&self, mu: &Tensor, raw: &Tensor) -> Tensor {
-        self.skipped(mu) + self.scale(raw, &self.factors.output)
+    /// F: `[B, C, H, W]` in f64
+    pub fn answer(&self, raw: &Tensor) -> Tensor {
+        let PreconditionFactors { skip, output, .. } = &self.factors;
+        let answer = self.sum(&[(&self.mu, skip), (&coordinates(self.operator, raw), output)]);
+        match self.mean {
+            Some(mean) => answer + mean,
+            None => answer,
+        }
     }
 
     /// What F should return: c_out⁻¹ (x₀ − m − c_skip (μ − m)).
     ///
     /// # Shapes
-    /// x₀, μ: `[B, C, H, W]` in f64
-    pub fn target(&self, x_0: &Tensor, mu: &Tensor) -> Tensor {
-        self.scale(&(x_0 - self.skipped(mu)), &self.factors.output.clone().recip())
+    /// x₀: `[B, C, H, W]` in f64
+    pub fn target(&self, x_0: &Tensor) -> Tensor {
+        let inverse = self.factors.output.clone().recip();
+        let of_mu = self.factors.skip.clone() * inverse.clone() * -1.0;
+        let x_0 = coordinates(self.operator, &centred(x_0, self.mean));
+        self.sum(&[(&x_0, &inverse), (&self.mu, &of_mu)])
+    }
+}
+
+/// x − m.
+fn centred(x: &Tensor, mean: Option<&Tensor>) -> Tensor {
+    mean.map_or_else(|| x.shallow_clone(), |mean| x - mean)
+}
+
+/// Images in the eigenbasis of an operator, or in that of pixels.
+fn coordinates(operator: Option<&TensorOperator>, x: &Tensor) -> Coordinates {
+    match operator {
+        Some(operator) => operator.coordinates(x),
+        None => Coordinates::of_pixels(x.shallow_clone()),
     }
 }

@@ -27,12 +27,42 @@ enum Basis {
     Pixels,
     /// Block mean (coordinate 0) and complement (coordinate 1).
     Blocks(i64),
-    /// 2-D DFT; ĥ as complex `[B, 1, H, W]`.
+    /// 2-D DFT, of whose plane real images need half; ĥ there as complex `[B, 1, H, W/2 + 1]`.
     Fourier(Tensor),
     /// R and V_r, C and V_c, each `[B, 1, ., .]`.
     Sides { vertical: Side, horizontal: Side },
     /// A and V, each `[B, ., .]`.
     Matrix(Side),
+}
+
+/// Images in the eigenbasis of AᵀA, Vᵀx: [`TensorOperator::coordinates`] makes them,
+/// [`TensorOperator::spectral_sum`] takes them back.
+#[derive(Debug)]
+pub struct Coordinates {
+    /// Vᵀx; of blocks the images themselves, of frequencies the half plane.
+    values: Tensor,
+    /// The means of blocks, where the basis is of blocks.
+    means: Option<Tensor>,
+}
+
+impl Coordinates {
+    /// Images in the basis of pixels.
+    pub(crate) fn of_pixels(x: Tensor) -> Self {
+        Self { values: x, means: None }
+    }
+}
+
+/// [`TensorOperator::spectral_sum`] in the basis of pixels.
+pub(crate) fn pixel_sum(terms: &[(&Coordinates, &Field)]) -> Tensor {
+    sum_of(terms, &|x, gains| &x.values * gains)
+}
+
+fn sum_of(
+    terms: &[(&Coordinates, &Field)],
+    term: &dyn Fn(&Coordinates, &Tensor) -> Tensor,
+) -> Tensor {
+    let terms = terms.iter().map(|(x, Field(gains))| term(x, gains));
+    terms.reduce(|a, b| a + b).expect("at least one term")
 }
 
 /// A matrix and the right singular vectors of its decomposition.
@@ -105,7 +135,8 @@ impl TensorOperator {
                     })
                     .unzip();
                 let plane = |v: &[f64]| Tensor::from_slice(v).view([batch, 1, height, width]);
-                let transfer = Tensor::complex(&plane(&re), &plane(&im)).to_device(device);
+                let transfer =
+                    half_plane(&Tensor::complex(&plane(&re), &plane(&im))).to_device(device);
                 (Basis::Fourier(transfer), planes())
             }
             Operator::Separable(_) => {
@@ -175,7 +206,7 @@ impl TensorOperator {
         match &self.basis {
             Basis::Pixels => x * &self.eigenvalues.0,
             Basis::Blocks(k) => block_mean(x, *k),
-            Basis::Fourier(transfer) => filter(x, transfer),
+            Basis::Fourier(transfer) => self.filter(x, transfer),
             Basis::Sides { vertical, horizontal } => {
                 vertical.matrix.matmul(x).matmul(&horizontal.matrix.transpose(-2, -1))
             }
@@ -195,7 +226,7 @@ impl TensorOperator {
         match &self.basis {
             Basis::Pixels => y * &self.eigenvalues.0,
             Basis::Blocks(k) => spread(y, *k) / (k * k) as f64,
-            Basis::Fourier(transfer) => filter(y, &transfer.conj()),
+            Basis::Fourier(transfer) => self.filter(y, &transfer.conj()),
             Basis::Sides { vertical, horizontal } => {
                 vertical.matrix.transpose(-2, -1).matmul(y).matmul(&horizontal.matrix)
             }
@@ -228,27 +259,63 @@ impl TensorOperator {
     /// # Panics
     /// As [`TensorOperator::apply`].
     pub fn spectral_map(&self, x: &Tensor, gains: &Field) -> Tensor {
+        self.spectral_sum(&[(&self.coordinates(x), gains)])
+    }
+
+    /// Vᵀ x, for several maps of the same images.
+    ///
+    /// # Shapes
+    /// x: `[B, C, H, W]` in f64
+    ///
+    /// # Panics
+    /// As [`TensorOperator::apply`].
+    pub fn coordinates(&self, x: &Tensor) -> Coordinates {
         self.assert_batch(x);
-        match &self.basis {
-            Basis::Pixels => x * &gains.0,
-            Basis::Blocks(k) => {
-                let mean = spread(&block_mean(x, *k), *k);
-                &mean * gains.0.narrow(1, 0, 1) + (x - &mean) * gains.0.narrow(1, 1, 1)
-            }
-            Basis::Fourier(_) => filter(x, &gains.0),
+        let means = match &self.basis {
+            Basis::Blocks(k) => Some(block_mean(x, *k)),
+            _ => None,
+        };
+        let values = match &self.basis {
+            Basis::Pixels | Basis::Blocks(_) => x.shallow_clone(),
+            Basis::Fourier(_) => frequencies(x),
             Basis::Sides { vertical, horizontal } => {
-                let coordinates =
-                    vertical.basis.transpose(-2, -1).matmul(x).matmul(&horizontal.basis);
-                vertical
-                    .basis
-                    .matmul(&(coordinates * &gains.0))
-                    .matmul(&horizontal.basis.transpose(-2, -1))
+                vertical.basis.transpose(-2, -1).matmul(x).matmul(&horizontal.basis)
             }
+            Basis::Matrix(side) => side.basis.transpose(-2, -1).matmul(&column(x)),
+        };
+        Coordinates { values, means }
+    }
+
+    /// Σ V diag(gainsᵢ) Vᵀ xᵢ: maps of several images, added in the basis, with one way back.
+    ///
+    /// # Shapes
+    /// → `[B, C, H, W]` in f64
+    ///
+    /// # Panics
+    /// Without terms; if coordinates are of another operator, or of batches that do not broadcast.
+    pub fn spectral_sum(&self, terms: &[(&Coordinates, &Field)]) -> Tensor {
+        let sum = |term: &dyn Fn(&Coordinates, &Tensor) -> Tensor| sum_of(terms, term);
+        match &self.basis {
+            Basis::Pixels => pixel_sum(terms),
+            Basis::Blocks(k) => {
+                // The gains of a block's mean and of its complement.
+                let mean = |gains: &Tensor| gains.narrow(1, 0, 1);
+                let rest = |gains: &Tensor| gains.narrow(1, 1, 1);
+                let means = sum(&|x, gains| {
+                    x.means.as_ref().expect("coordinates of blocks") * (mean(gains) - rest(gains))
+                });
+                sum(&|x, gains| &x.values * rest(gains)) + spread(&means, *k)
+            }
+            Basis::Fourier(_) => {
+                self.of_frequencies(&sum(&|x, gains| &x.values * half_plane(gains)))
+            }
+            Basis::Sides { vertical, horizontal } => vertical
+                .basis
+                .matmul(&sum(&|x, gains| &x.values * gains))
+                .matmul(&horizontal.basis.transpose(-2, -1)),
             Basis::Matrix(side) => {
-                let coordinates = side.basis.transpose(-2, -1).matmul(&column(x));
-                self.as_image(
-                    &side.basis.matmul(&(coordinates * gains.0.flatten(1, -1).unsqueeze(2))),
-                )
+                let column = |gains: &Tensor| gains.flatten(1, -1).unsqueeze(2);
+                self.as_image(&side.basis.matmul(&sum(&|x, gains| &x.values * column(gains))))
             }
         }
     }
@@ -335,6 +402,17 @@ impl TensorOperator {
         );
     }
 
+    /// Real images of the half plane of their DFT.
+    fn of_frequencies(&self, values: &Tensor) -> Tensor {
+        let sides = [self.domain.height as i64, self.domain.width as i64];
+        values.fft_irfft2(sides.as_slice(), [-2i64, -1], "backward")
+    }
+
+    /// Images filtered by a transfer function on the half plane.
+    fn filter(&self, x: &Tensor, transfer: &Tensor) -> Tensor {
+        self.of_frequencies(&(frequencies(x) * transfer))
+    }
+
     fn as_image(&self, columns: &Tensor) -> Tensor {
         let Shape { channels, height, width } = self.domain;
         columns.view([-1, channels as i64, height as i64, width as i64])
@@ -364,9 +442,12 @@ pub(crate) fn box_mean(like: &Tensor, k: i64) -> Tensor {
     kernel.fft_fft2(None::<&[i64]>, [-2i64, -1], "backward")
 }
 
-fn filter(x: &Tensor, gains: &Tensor) -> Tensor {
-    let axes = [-2i64, -1];
-    (x.fft_fft2(None::<&[i64]>, axes, "backward") * gains)
-        .fft_ifft2(None::<&[i64]>, axes, "backward")
-        .real()
+/// The DFT of real images, the half of its plane that has the rest in it: `[B, C, H, W/2 + 1]`.
+fn frequencies(x: &Tensor) -> Tensor {
+    x.fft_rfft2(None::<&[i64]>, [-2i64, -1], "backward")
+}
+
+/// That half of a plane of frequencies.
+fn half_plane(plane: &Tensor) -> Tensor {
+    plane.narrow(-1, 0, plane.size()[3] / 2 + 1)
 }

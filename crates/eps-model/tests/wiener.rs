@@ -123,7 +123,7 @@ fn blocks_of_white_images_are_exact() {
 
 #[test]
 fn moments_are_those_of_the_images() {
-    let bytes: Vec<u8> = (0..3000 * 2 * 12).map(|i| (i * i % 251) as u8).collect();
+    let bytes: Vec<u8> = (0..3000 * 2 * 12_u64).map(|i| (i * i % 251) as u8).collect();
     let images = Tensor::from_slice(&bytes).view([3000, 2, 3, 4]);
     let moments = DataMoments::of(&images).unwrap();
     let x = images.to_kind(Kind::Double) / 127.5 - 1.0;

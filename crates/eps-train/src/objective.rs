@@ -222,7 +222,7 @@ fn weighted_errors(
     raw: &mut Raw<'_>,
 ) -> Tensor {
     let factors: Factors<'_> = denoiser.factors(query);
-    let target = factors.target(x_0, query.mu);
+    let target = factors.target(x_0);
     let residual = raw(query, &factors).to_kind(Kind::Double) - target;
     let error = |residual: &Tensor| factors.scale(residual, &factors.factors.output);
     let weighted = match weight {

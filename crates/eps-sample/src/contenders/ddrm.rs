@@ -48,11 +48,13 @@ impl StepGains<Field> {
         direction: &Tensor,
         noise: &Tensor,
     ) -> Tensor {
-        let map = |x: &Tensor, gains| measurement.operator().spectral_map(x, gains);
-        map(estimate, &self.estimate)
-            + map(measurement.adjoint_y(), &self.observation)
-            + map(direction, &self.direction)
-            + map(noise, &self.noise)
+        let operator = measurement.operator();
+        operator.spectral_sum(&[
+            (&operator.coordinates(estimate), &self.estimate),
+            (measurement.adjoint_coordinates(), &self.observation),
+            (&operator.coordinates(direction), &self.direction),
+            (&operator.coordinates(noise), &self.noise),
+        ])
     }
 }
 
