@@ -280,7 +280,7 @@ impl DataSetReader {
     pub fn read(&self, split: Split) -> Result<ImageSet, DataError> {
         let set = ImageSet::get(&self.input, &self.group(split)?)?;
         self.check_sources(split, set.len())?;
-        Ok(set)
+        set.with_sources(self.image_sources(split)?)
     }
 
     /// What a split holds; its images are read in blocks, so that it may be larger than the memory.

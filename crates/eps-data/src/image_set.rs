@@ -78,6 +78,7 @@ pub struct ImageSet {
     shape: Shape,
     pixels: Vec<u8>,
     labels: Option<Vec<u32>>,
+    sources: Option<Vec<u32>>,
     provenance: Provenance,
 }
 
@@ -96,7 +97,7 @@ impl ImageSet {
                 format!("it must be a positive multiple of {one}, the pixels of an image {shape}"),
             ));
         }
-        Ok(ImageSet { shape, pixels, labels: None, provenance })
+        Ok(ImageSet { shape, pixels, labels: None, sources: None, provenance })
     }
 
     /// Adds the images' classes, numbered from 0.
@@ -114,6 +115,28 @@ impl ImageSet {
         }
         self.labels = Some(labels);
         Ok(self)
+    }
+
+    /// Adds the number of the file that each image was made of: several may be pieces of one photograph.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Invalid`] where there is not one for each image.
+    pub fn with_sources(mut self, sources: Vec<u32>) -> Result<Self, DataError> {
+        if sources.len() != self.len() {
+            return Err(DataError::invalid(
+                format!("the number of files of the images of {:?}", self.provenance.name),
+                sources.len(),
+                format!("{} images need one each", self.len()),
+            ));
+        }
+        self.sources = Some(sources);
+        Ok(self)
+    }
+
+    /// The number of the file that each image was made of, where that is known.
+    pub fn sources(&self) -> Option<&[u32]> {
+        self.sources.as_deref()
     }
 
     /// The number of images.

@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::array::checked_product;
 use crate::error::first_not_finite;
 use crate::hdf5_file::{Input, Output};
-use crate::range::RANGE;
+use crate::range::{RANGE, SCALE};
 use crate::{DataError, Provenance};
 
 const VERSION: u64 = 1;
@@ -307,6 +307,16 @@ impl MeasurementSet {
             .map_err(unusable)?;
         let range = set.range();
         expect_dims(&input, "y", &dims, &[dims[0], range.channels, range.height, range.width])?;
+        if input.has(&root, "range")? {
+            let range = input.text(&root, "range")?;
+            if !range.starts_with(SCALE) {
+                return Err(input.malformed(
+                    format!("the attribute range is {range:?}, but measurements are on {SCALE}"),
+                    "scale y by 2 y - 1 (from [0, 1]) or y / 127.5 - 1 (from 0..255), and sigma_y by 2 or 1 / 127.5; \
+                     then correct range, or remove it",
+                ));
+            }
+        }
         if input.has(&root, "sigma_y_255")? {
             let derived = input.number(&root, "sigma_y_255")?;
             // Both may have been typed by hand: agreement to six digits is meant to agree.

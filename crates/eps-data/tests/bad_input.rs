@@ -501,6 +501,9 @@ fn measurements_that_make_no_sense() {
     replace_attribute(&path, "sigma_y_255", 0.05_f64);
     expect(MeasurementSet::read(&path), &["y.h5", "sigma_y_255 = 0.05", "6.375", "correct one"]);
     let (_dir, path) = measurements_file();
+    replace_attribute(&path, "range", text("[0, 1]"));
+    expect(MeasurementSet::read(&path), &["y.h5", "range is \"[0, 1]\"", "[-1, 1]", "2 y - 1"]);
+    let (_dir, path) = measurements_file();
     replace_attribute(&path, "operator", text("{\"operator\": \"fisheye\"}"));
     expect(MeasurementSet::read(&path), &["y.h5", "\"operator\"", "fisheye", "average-pool"]);
     for height in [0, u64::MAX] {

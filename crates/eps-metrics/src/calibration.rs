@@ -114,7 +114,7 @@ pub struct EnergyRatios {
 ///
 /// ES has the pair term 1/(2J²). A calibrated sampler has both equal up to the noise of the
 /// estimate. For a Gaussian posterior of many dimensions they are
-/// √2 (1 − (1 − 1/J)/2) / √(1 + 1/J), 0.7416 at J = 10.
+/// √2 (1 − (1 − 1/J)/2) / √(1 + 1/J), 0.7416 at J = 10. `groups` are those of [`Estimate::of_left_out`].
 ///
 /// # Shapes
 /// N images with J + 1 ≥ 2 samples each: eleven for the ratio of ten.
@@ -125,7 +125,10 @@ pub struct EnergyRatios {
 /// # Errors
 /// [`MetricsError::TooFewSamples`] with one sample, [`MetricsError::ZeroDistance`] where a
 /// denominator is zero.
-pub fn energy_ratios(ensemble: Ensemble<'_>) -> Result<EnergyRatios, MetricsError> {
+pub fn energy_ratios(
+    ensemble: Ensemble<'_>,
+    groups: Option<&[u32]>,
+) -> Result<EnergyRatios, MetricsError> {
     ensemble.at_least(2, "the held-out energy ratio")?;
     let dim = ensemble.dim;
     // Score and distance of every image, for the truth and then for the held-out sample.
@@ -151,7 +154,7 @@ pub fn energy_ratios(ensemble: Ensemble<'_>) -> Result<EnergyRatios, MetricsErro
     Ok(EnergyRatios {
         truth: sum(0) / sum(1),
         held_out: sum(2) / sum(3),
-        difference: Estimate::of_sums(&terms, difference)?,
+        difference: Estimate::of_sums(&terms, difference, groups)?,
     })
 }
 
@@ -246,7 +249,8 @@ impl RankHistogram {
     ///
     /// The interval reaches from the k-th smallest to the k-th largest sample, and contains one
     /// more exchangeable value with probability `level` exactly; no quantile is interpolated.
-    /// With J = 19 that gives 50, 80 and 90 % (k = 5, 2, 1). Ties count as the ranks split them.
+    /// With J = 19 that gives 50, 80 and 90 % (k = 5, 2, 1). Ties count as the ranks split them. `groups` are
+    /// those of [`Estimate::of_left_out`].
     ///
     /// # Errors
     /// [`MetricsError::Level`] where k is not a whole number or the interval is empty,
@@ -254,7 +258,7 @@ impl RankHistogram {
     ///
     /// # Panics
     /// As [`Self::counts`].
-    pub fn coverage(&self, level: f64) -> Result<Estimate, MetricsError> {
+    pub fn coverage(&self, level: f64, groups: Option<&[u32]>) -> Result<Estimate, MetricsError> {
         let bins = self.counts().len();
         let outside = bins as f64 * (1.0 - level) / 2.0;
         let k = outside.round();
@@ -271,7 +275,7 @@ impl RankHistogram {
             [sum(&counts[k..bins - k]), sum(counts)]
         };
         let terms: Vec<[f64; 2]> = self.of_images.iter().map(terms).collect();
-        Estimate::of_sums(&terms, |[inside, counted]| inside / counted)
+        Estimate::of_sums(&terms, |[inside, counted]| inside / counted, groups)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Mean and spread of a number over seeds, and how well images determine a number.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -71,20 +72,21 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// A statistic of the sums of `K` terms over images, with the interval of the delete-one jackknife
-    /// (Efron and Stein, 1981).
+    /// A statistic of the sums of `K` terms over images, with the interval of the jackknife: those of
+    /// [`Self::of_left_out`].
     ///
     /// ```text
-    /// θ = f(Σ terms),   θ_i = f(Σ terms − terms_i),   s² = (n − 1)/n Σ_i (θ_i − θ̄)²,   t_{0.975, n−1} s
+    /// θ = f(Σ terms),   θ_i = f(Σ terms − terms_i)
     /// ```
     ///
-    /// For the mean of one term it is [`Spread::half_width_95`].
+    /// For the mean of one term of images that do not depend on each other it is [`Spread::half_width_95`].
     ///
     /// # Errors
     /// No images, or a statistic of all of them that is not finite.
     pub fn of_sums<const K: usize>(
         terms: &[[f64; K]],
         statistic: impl Fn([f64; K]) -> f64,
+        groups: Option<&[u32]>,
     ) -> Result<Self, MetricsError> {
         if terms.is_empty() {
             return Err(MetricsError::Empty { what: "terms of images" });
@@ -100,25 +102,45 @@ impl Estimate {
         check_finite("a statistic of images", &[value])?;
         let without: Vec<f64> =
             (0..terms.len()).map(|image| statistic(sum_without(Some(image)))).collect();
-        Ok(Self::of_left_out(value, &without))
+        Ok(Self::of_left_out(value, &without, groups))
     }
 
-    /// A number of all images, with the interval of the delete-one jackknife from the numbers of all images
-    /// but one: `without[i]` is that without image i.
+    /// A number of all images, with the interval of the delete-one jackknife (Efron and Stein, 1981) from the
+    /// numbers of all images but one: `without[i]` is that without image i.
     ///
     /// ```text
-    /// s² = (n − 1)/n Σ_i (θ_i − θ̄)²,   half width t_{0.975, n−1} s
+    /// s² = ((n − 1)/n)² G/(G − 1) Σ_g (Σ_{i in g} (θ_i − θ̄))²,   half width t_{0.975, G−1} s
     /// ```
     ///
-    /// It has no interval with fewer than two images, or where a number is not finite.
+    /// `groups` names the group of each image where images of one group depend on each other, as pieces of one
+    /// photograph do; without it each is its own, and s² = (n − 1)/n Σ_i (θ_i − θ̄)².
+    ///
+    /// It has no interval with fewer than two groups, or where a number is not finite.
+    ///
+    /// # Panics
+    /// If there are groups, but not one for each image.
     #[must_use]
-    pub fn of_left_out(value: f64, without: &[f64]) -> Self {
-        // The mean of n values has s/√n: (n − 1) times as much is the jackknife's.
-        let half_width_95 = Spread::of(without)
-            .ok()
-            .and_then(|spread| spread.half_width_95())
-            .map(|half_width| half_width * (without.len() - 1) as f64);
-        Self { value, half_width_95 }
+    pub fn of_left_out(value: f64, without: &[f64], groups: Option<&[u32]>) -> Self {
+        let n = without.len() as f64;
+        let mean = without.iter().sum::<f64>() / n;
+        let moved = without.iter().map(|without| without - mean);
+        let sums: Vec<f64> = match groups {
+            None => moved.collect(),
+            Some(groups) => {
+                assert_eq!(groups.len(), without.len(), "the group of each image");
+                let mut sums = BTreeMap::new();
+                for (group, moved) in groups.iter().zip(moved) {
+                    *sums.entry(group).or_insert(0.0) += moved;
+                }
+                sums.into_values().collect()
+            }
+        };
+        let count = sums.len() as f64;
+        let squares: f64 = sums.iter().map(|sum| sum * sum).sum();
+        let half_width = student_975(count - 1.0)
+            * ((n - 1.0) / n * squares.sqrt() * (count / (count - 1.0)).sqrt());
+        let has_interval = sums.len() > 1 && half_width.is_finite();
+        Self { value, half_width_95: has_interval.then_some(half_width) }
     }
 }
 
@@ -178,20 +200,38 @@ mod tests {
     }
 
     #[test]
+    fn a_group_counts_as_one_image() {
+        let mean = |[sum, n]: [f64; 2]| sum / n;
+        let of = |values: &[f64], groups: Option<&[u32]>| {
+            let terms: Vec<[f64; 2]> = values.iter().map(|value| [*value, 1.0]).collect();
+            Estimate::of_sums(&terms, mean, groups).unwrap().half_width_95
+        };
+        let (once, twice) = ([1.0, 4.0, 2.0], [1.0, 1.0, 4.0, 4.0, 2.0, 2.0]);
+        let alone = of(&once, None).unwrap();
+        assert!((of(&once, Some(&[7, 3, 9])).unwrap() / alone - 1.0).abs() < 1e-14);
+        // The same values twice tell no more than once.
+        let grouped = of(&twice, Some(&[1, 1, 0, 0, 2, 2])).unwrap();
+        assert!((grouped / alone - 1.0).abs() < 1e-14, "{grouped} {alone}");
+        assert!(of(&twice, None).unwrap() < 0.7 * alone);
+        assert_eq!(of(&once, Some(&[4, 4, 4])), None);
+    }
+
+    #[test]
     fn the_jackknife_of_a_mean_is_its_interval() {
         let values = [1.0, 4.0, 2.0, 7.0];
         let mean = |[sum, n]: [f64; 2]| sum / n;
-        let estimate = Estimate::of_sums(&values.map(|value| [value, 1.0]), mean).unwrap();
+        let terms = values.map(|value| [value, 1.0]);
+        let estimate = Estimate::of_sums(&terms, mean, None).unwrap();
         let spread = Spread::of(&values).unwrap();
         assert!((estimate.value - spread.mean).abs() < 1e-15);
         let (found, expected) = (estimate.half_width_95.unwrap(), spread.half_width_95().unwrap());
         assert!((found / expected - 1.0).abs() < 1e-14, "{found} {expected}");
-        let one = Estimate::of_sums(&[[3.0, 1.0]], mean).unwrap();
+        let one = Estimate::of_sums(&[[3.0, 1.0]], mean, None).unwrap();
         assert_eq!((one.value, one.half_width_95), (3.0, None));
         // Without the first image nothing is left to divide by.
-        let some = Estimate::of_sums(&[[3.0, 1.0], [0.0, 0.0]], mean).unwrap();
+        let some = Estimate::of_sums(&[[3.0, 1.0], [0.0, 0.0]], mean, None).unwrap();
         assert_eq!((some.value, some.half_width_95), (3.0, None));
-        assert!(Estimate::of_sums(&[], mean).is_err());
-        assert!(Estimate::of_sums(&[[0.0, 0.0]], mean).is_err());
+        assert!(Estimate::of_sums(&[], mean, None).is_err());
+        assert!(Estimate::of_sums(&[[0.0, 0.0]], mean, None).is_err());
     }
 }

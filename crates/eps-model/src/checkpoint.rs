@@ -94,6 +94,11 @@ impl CheckpointConfig {
         let is_wiener = self.precondition.mode == PreconditionMode::Wiener;
         match &self.data {
             None if is_wiener => Err("the preconditioning wiener has no data moments".to_owned()),
+            Some(data) if data.shape != self.network.image_shape() => Err(format!(
+                "its data moments are of images of shape {}, its network returns {}",
+                data.shape,
+                self.network.image_shape()
+            )),
             Some(data) => data.check(),
             None => Ok(()),
         }
@@ -262,15 +267,15 @@ pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpo
 
     config.check_values().map_err(corrupt)?;
 
-    let network = UNet::blank(config.network.clone(), device)
+    let mut network = UNet::blank(config.network.clone(), device)
         .map_err(|error| corrupt(format!("its configuration has no network ({error})")))?;
     fill(path, &network, &file)?;
-    let (reads, channels) = (config.network.in_channels(), config.network.out_channels());
-    let conditions: usize = config.conditions.iter().map(|c| c.channels(channels)).sum();
-    if reads != channels + conditions {
+    network.variables_mut().freeze();
+    let reads = config.network.in_channels();
+    let has = Condition::total(&config.conditions, config.network.out_channels());
+    if reads != has {
         return Err(corrupt(format!(
-            "its network reads {reads} channels, but its images and conditions have {}",
-            channels + conditions
+            "its network reads {reads} channels, but its images and conditions have {has}"
         )));
     }
     let mut denoiser =
@@ -287,9 +292,16 @@ pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpo
 /// for any value of the new channels (arXiv 2606.17048, Appendix B).
 ///
 /// # Errors
-/// [`ModelError::Widen`] unless the two networks differ in their input channels alone.
+/// [`ModelError::Widen`] unless the tensors of the two networks differ in their input channels alone, and their
+/// levels are resampled by one filter.
 pub fn widen(narrow: &UNet, wide: &UNetConfig, device: Device) -> Result<UNet, ModelError> {
     let network = UNet::blank(wide.clone(), device)?;
+    // Of what tensors do not show.
+    if narrow.config().resample_filter() != wide.resample_filter() {
+        let reason =
+            "the networks resample by different filters: give the wide one that of the narrow";
+        return Err(widen_error("resample_filter", vec![], vec![], reason));
+    }
     let _guard = tch::no_grad_guard();
     let source = narrow.tensors();
     let mut target = network.tensors();

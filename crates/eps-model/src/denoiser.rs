@@ -28,7 +28,7 @@ pub struct Pivot {
 }
 
 impl Measurement {
-    /// A measurement of a batch of images.
+    /// A measurement of a batch of images, by one operator each or one for all.
     ///
     /// # Shapes
     /// y: `[B, ..range]`
@@ -44,8 +44,12 @@ impl Measurement {
             return Err(ModelError::SigmaY(sigma_y));
         }
         let range = operator.range();
-        let sides = [operator.operators().len(), range.channels, range.height, range.width];
-        let expected: Vec<i64> = sides.iter().map(|side| *side as i64).collect();
+        let images = match operator.operators().len() {
+            1 => y.size().first().map_or(1, |images| (*images).max(1)),
+            each => each as i64,
+        };
+        let sides = [range.channels, range.height, range.width].map(|side| side as i64);
+        let expected = vec![images, sides[0], sides[1], sides[2]];
         if y.size() != expected {
             return Err(ModelError::MeasurementShape { expected, found: y.size() });
         }

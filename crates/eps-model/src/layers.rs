@@ -1,7 +1,8 @@
 //! The layers that EDM's networks are made of, on libtorch tensors.
 //!
 //! Images are `[B, C, H, W]`, contiguous in memory. A layer computes in the kind of its input; its
-//! f32 master weights are cast to that kind on the way, so gradients arrive at the masters.
+//! f32 master weights are cast to that kind on the way, so gradients arrive at the masters; a frozen
+//! network keeps what they were cast to.
 //!
 //! Channels-last memory was measured and left out: libtorch's convolutions gain 5 to 25 % from it on
 //! a CPU with AVX-512, but its group normalisation takes four to ten times as long, so that a
@@ -10,6 +11,7 @@
 //! Initial weights are drawn from [`eps_math::rng`], keyed by (seed, parameter name): they depend
 //! neither on the order in which layers are built nor on libtorch's global generator.
 
+use std::cell::OnceCell;
 use std::f64::consts::TAU;
 
 use eps_math::rng::Stream;
@@ -264,28 +266,50 @@ impl Resample {
     }
 }
 
+/// Weights in f32 that a layer reads in another kind.
+#[derive(Debug)]
+struct Master {
+    value: Tensor,
+    /// In the kind of the first call with frozen weights.
+    cast: OnceCell<Tensor>,
+}
+
+impl Master {
+    fn new(value: Tensor) -> Self {
+        Self { value, cast: OnceCell::new() }
+    }
+
+    fn to_kind(&self, kind: Kind) -> Tensor {
+        if kind == self.value.kind() || self.value.requires_grad() {
+            return self.value.to_kind(kind);
+        }
+        self.cast.get_or_init(|| self.value.to_kind(kind)).to_kind(kind)
+    }
+}
+
 /// A convolution (cross-correlation, zero padding).
 #[derive(Debug)]
 pub(crate) struct Conv2d {
-    weight: Tensor,
-    bias: Tensor,
+    weight: Master,
+    bias: Master,
     padding: i64,
 }
 
 impl Conv2d {
     pub(crate) fn new(path: &Path<'_>, [cin, cout, kernel]: [i64; 3], init: Init) -> Self {
         let dims = [cout, cin, kernel, kernel];
-        Self { weight: init.weight(path, &dims), bias: init.bias(path, &dims), padding: kernel / 2 }
+        let (weight, bias) = (init.weight(path, &dims), init.bias(path, &dims));
+        Self { weight: Master::new(weight), bias: Master::new(bias), padding: kernel / 2 }
     }
 
     /// The number of its weights without biases.
     pub(crate) fn weight_count(&self) -> u64 {
-        self.weight.numel() as u64
+        self.weight.value.numel() as u64
     }
 
     /// The number of channels that it returns.
     pub(crate) fn out_channels(&self) -> i64 {
-        self.weight.size()[0]
+        self.weight.value.size()[0]
     }
 
     /// # Shapes
@@ -315,8 +339,8 @@ impl Conv2d {
 /// libtorch accumulates the statistics in f32 whatever the kind of the input.
 #[derive(Debug)]
 pub(crate) struct GroupNorm {
-    weight: Tensor,
-    bias: Tensor,
+    weight: Master,
+    bias: Master,
     groups: i64,
     eps: f64,
 }
@@ -329,8 +353,8 @@ impl GroupNorm {
 
     pub(crate) fn new(path: &Path<'_>, channels: i64, eps: f64) -> Self {
         Self {
-            weight: path.ones("weight", &[channels]),
-            bias: path.zeros("bias", &[channels]),
+            weight: Master::new(path.ones("weight", &[channels])),
+            bias: Master::new(path.zeros("bias", &[channels])),
             groups: Self::groups(channels),
             eps,
         }

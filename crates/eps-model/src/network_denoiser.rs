@@ -31,6 +31,12 @@ impl Condition {
             Self::NoiseDiagonal => 1,
         }
     }
+
+    /// The channels of a network's input for images of `channels` channels beside conditions.
+    #[must_use]
+    pub fn total(conditions: &[Self], channels: usize) -> usize {
+        channels + conditions.iter().map(|condition| condition.channels(channels)).sum::<usize>()
+    }
 }
 
 /// A network with its preconditioning.
@@ -61,13 +67,8 @@ impl NetworkDenoiser {
         conditions: Vec<Condition>,
         precision: Precision,
     ) -> Self {
-        let channels = network.config().out_channels();
-        let read: usize = conditions.iter().map(|c| c.channels(channels)).sum();
-        assert_eq!(
-            network.config().in_channels(),
-            channels + read,
-            "input channels of the network"
-        );
+        let read = Condition::total(&conditions, network.config().out_channels());
+        assert_eq!(network.config().in_channels(), read, "input channels of the network");
         Self { network, precondition, conditions, precision, data: None }
     }
 

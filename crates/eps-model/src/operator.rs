@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 use crate::data_moments::DataFields;
 use crate::{Field, ModelError};
 
-/// One operator an image, prepared on a device in f64.
+/// One operator an image, or one for all, prepared on a device in f64.
 #[derive(Debug)]
 pub struct TensorOperator {
     domain: Shape,
@@ -93,7 +93,7 @@ impl Side {
 }
 
 impl TensorOperator {
-    /// Prepares one operator an image; all of one family and one shape.
+    /// Prepares one operator an image, or one for all images; all of one family and one shape.
     ///
     /// # Errors
     /// [`ModelError::MixedOperators`] if the batch is empty, or mixes families or shapes.
@@ -181,7 +181,7 @@ impl TensorOperator {
         self.range
     }
 
-    /// The operators on the host, one an image.
+    /// The operators on the host, one an image or one for all.
     #[must_use]
     pub fn operators(&self) -> &[Operator] {
         &self.operators
@@ -381,16 +381,6 @@ impl TensorOperator {
                 self.adjoint(y) / largest.clamp_min(f64::MIN_POSITIVE)
             }
         }
-    }
-
-    /// Repeats every image's operator `times` times in a row: image-major batches of samples.
-    ///
-    /// # Errors
-    /// None but those of [`TensorOperator::new`].
-    pub fn repeat(&self, times: usize) -> Result<Self, ModelError> {
-        let operators =
-            self.operators.iter().flat_map(|o| std::iter::repeat_n(o.clone(), times)).collect();
-        Self::new(operators, self.eigenvalues.0.device())
     }
 
     /// One image or one operator goes with any number of the others.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use eps_math::Shape;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use tch::nn::VarStore;
@@ -63,6 +64,13 @@ impl UNetConfig {
     #[must_use]
     pub fn img_resolution(&self) -> usize {
         self.levels().img_resolution
+    }
+
+    /// The shape of the training images.
+    #[must_use]
+    pub fn image_shape(&self) -> Shape {
+        let side = self.img_resolution();
+        Shape { channels: self.out_channels(), height: side, width: side }
     }
 
     /// Channels of the input, those of an observation included.
@@ -175,7 +183,8 @@ impl UNet {
         &self.variables
     }
 
-    /// The parameters, for freezing.
+    /// The parameters, for freezing: a frozen network casts them at its first call alone, so that they may not be
+    /// replaced after it.
     pub fn variables_mut(&mut self) -> &mut VarStore {
         &mut self.variables
     }

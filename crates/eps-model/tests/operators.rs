@@ -185,14 +185,23 @@ fn every_transform_equals_the_hosts() {
 }
 
 #[test]
-fn repetition_is_image_major() {
-    let (_, operators) = families().swap_remove(0);
-    let x = Tensor::ones([1, 2, 8, 12], (Kind::Double, Device::Cpu));
-    let once = TensorOperator::new(operators, Device::Cpu).unwrap();
-    let thrice = once.repeat(3).unwrap().apply(&x.expand([9, -1, -1, -1], false));
-    let expected =
-        once.apply(&x.expand([3, -1, -1, -1], false)).repeat_interleave_self_int(3, 0, None);
-    assert!(thrice.equal(&expected));
+fn one_operator_serves_all_measurements() {
+    for (name, operators) in families() {
+        let one = operators[0].clone();
+        let of = |count| TensorOperator::new(vec![one.clone(); count], Device::Cpu).unwrap();
+        let of_batch = |shape: Shape, seed: f64| {
+            let sides = [3, shape.channels, shape.height, shape.width].map(|side| side as i64);
+            let count: i64 = sides.iter().product();
+            let steps = Tensor::arange(count, (Kind::Double, Device::Cpu));
+            (steps * seed).sin().view(sides)
+        };
+        let (y, x) = (of_batch(one.range(), 1.7), of_batch(one.domain(), 2.3));
+        let level = level_fields(&[Level { alpha: 0.8, beta: 0.6 }], Device::Cpu);
+        let pivot = |count| Measurement::new(of(count), &y, 0.05).unwrap().pivot(&x, &level);
+        let (shared, each) = (pivot(1), pivot(3));
+        assert!((shared.mu_star - each.mu_star).abs().max().double_value(&[]) <= 1e-12, "{name}");
+        assert!(shared.sigma_star.0.expand_as(&each.sigma_star.0).equal(&each.sigma_star.0));
+    }
 }
 
 #[test]

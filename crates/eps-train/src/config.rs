@@ -174,19 +174,12 @@ impl TrainConfig {
         self.learning_rate * rise * fall
     }
 
-    /// The shape of the network's images.
-    #[must_use]
-    pub fn image_shape(&self) -> Shape {
-        let side = self.network.img_resolution();
-        Shape { channels: self.network.out_channels(), height: side, width: side }
-    }
-
     /// Checks that images of `shape` are those of the network.
     ///
     /// # Errors
     /// [`TrainError::Images`] for another number of channels, height or width.
     pub fn check_images(&self, shape: Shape) -> Result<(), TrainError> {
-        let (expected, found) = (self.image_shape(), shape);
+        let (expected, found) = (self.network.image_shape(), shape);
         if found == expected { Ok(()) } else { Err(TrainError::Images { expected, found }) }
     }
 
@@ -234,9 +227,8 @@ impl TrainConfig {
             return Err(TrainError::Config { field, value: sigma_max, range });
         }
         self.network.validate()?;
-        let (reads, channels) = (self.network.in_channels(), self.network.out_channels());
-        let conditions: usize = self.conditions.iter().map(|c| c.channels(channels)).sum();
-        if reads != channels + conditions {
+        let reads = self.network.in_channels();
+        if reads != Condition::total(&self.conditions, self.network.out_channels()) {
             return Err(TrainError::Config {
                 field: "network.in_channels",
                 value: reads as f64,

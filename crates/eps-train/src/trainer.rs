@@ -124,10 +124,19 @@ pub fn train_until(
     let [train_classes, validation_classes] = classes.map_or([None, None], |both| both.map(Some));
     let label_dim = config.network.label_dim() as i64;
     let training = Examples { images: &images.train, classes: train_classes.as_ref(), label_dim };
-    claim(config, folder)?;
+    let is_new = !holds_run(config, folder)?;
+    let io = |source| TrainError::Io { path: folder.to_owned(), source };
+    std::fs::create_dir_all(folder).map_err(io)?;
     let _lock = lock(folder)?;
+    // Another process may have begun meanwhile, and ended.
+    if is_new && !holds_run(config, folder)? {
+        write_config(config, folder)?;
+    }
     let mut denoiser = match start {
-        Some(denoiser) => denoiser,
+        Some(mut denoiser) => {
+            denoiser.network_mut().variables_mut().unfreeze();
+            denoiser
+        }
         None => NetworkDenoiser::new(
             UNet::new(config.network.clone(), device, config.seed)?,
             config.precondition,
@@ -261,25 +270,22 @@ struct Run {
     loss_sum: f64,
 }
 
-/// Writes the configuration into a fresh folder, or checks that the folder's is the same.
-fn claim(config: &TrainConfig, folder: &Path) -> Result<(), TrainError> {
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |source| TrainError::Io { path, source }
-    };
-    std::fs::create_dir_all(folder).map_err(io(folder))?;
+/// Whether a folder holds a run of this configuration; fails where it holds another.
+fn holds_run(config: &TrainConfig, folder: &Path) -> Result<bool, TrainError> {
     let path = folder.join("config.json");
-    let json = |source| TrainError::Json { path: path.clone(), source };
-    if path.exists() {
-        let file = File::open(&path).map_err(io(&path))?;
-        let found: TrainConfig = serde_json::from_reader(BufReader::new(file)).map_err(json)?;
-        return if found == *config {
-            Ok(())
-        } else {
-            Err(TrainError::OtherRun(folder.to_owned()))
-        };
+    if !path.exists() {
+        return Ok(false);
     }
-    let text = serde_json::to_string_pretty(config).map_err(json)?;
+    let file = File::open(&path).map_err(|source| TrainError::Io { path: path.clone(), source })?;
+    let found: TrainConfig = serde_json::from_reader(BufReader::new(file))
+        .map_err(|source| TrainError::Json { path, source })?;
+    if found == *config { Ok(true) } else { Err(TrainError::OtherRun(folder.to_owned())) }
+}
+
+fn write_config(config: &TrainConfig, folder: &Path) -> Result<(), TrainError> {
+    let path = folder.join("config.json");
+    let text = serde_json::to_string_pretty(config)
+        .map_err(|source| TrainError::Json { path: path.clone(), source })?;
     replace(&path, &text)
 }
 

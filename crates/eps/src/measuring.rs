@@ -93,7 +93,8 @@ pub(crate) fn range_note(set: &MeasurementSet) -> Option<String> {
     })
 }
 
-/// The measurements of some images of a set, each as often as it is named.
+/// The measurements of some images of a set, each as often as it is named; an operator that all of them
+/// share is on the device once.
 ///
 /// # Errors
 /// None but those of libtorch.
@@ -102,7 +103,11 @@ pub(crate) fn on_device(
     images: &[usize],
     device: Device,
 ) -> Result<Measurement> {
-    let operators = images.iter().map(|image| set.operator(*image).clone()).collect();
+    let mut operators: Vec<&Operator> = images.iter().map(|image| set.operator(*image)).collect();
+    if operators.iter().all(|operator| std::ptr::eq(*operator, operators[0])) {
+        operators.truncate(1);
+    }
+    let operators = operators.into_iter().cloned().collect();
     let y: Vec<f64> = images.iter().flat_map(|i| set.measurement(*i).iter().copied()).collect();
     let Shape { channels, height, width } = set.range();
     let dims = [images.len(), channels, height, width].map(|side| side as i64);

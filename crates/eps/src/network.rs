@@ -128,7 +128,7 @@ impl Network {
     /// The shape of the images that it was trained on.
     pub(crate) fn image_shape(&self) -> Shape {
         match self {
-            Self::Trained(checkpoint) => image_shape(&checkpoint.config),
+            Self::Trained(checkpoint) => checkpoint.config.network.image_shape(),
             Self::Scripted(prior) => prior.description.images,
         }
     }
@@ -274,12 +274,6 @@ fn zero_shot_note(name: &str) -> String {
     )
 }
 
-/// The shape of the images that the network was trained on.
-pub(crate) fn image_shape(config: &CheckpointConfig) -> Shape {
-    let side = config.network.img_resolution();
-    Shape { channels: config.network.out_channels(), height: side, width: side }
-}
-
 /// Where a network comes from and under which licence, for one line.
 pub(crate) fn origin(provenance: &Provenance) -> String {
     let mut line = provenance.source.clone();
@@ -343,7 +337,8 @@ impl Method {
 /// Fails where the network cannot take images of a shape.
 ///
 /// # Errors
-/// Another number of channels, or sides that its levels do not divide.
+/// Another number of channels, sides that its levels do not divide, and other images than those whose moments
+/// the network's preconditioning reads.
 pub(crate) fn check_fit(config: &CheckpointConfig, shape: Shape) -> Result<()> {
     let (found, needed) = (shape.channels, config.network.out_channels());
     let kind = |channels| match channels {
@@ -365,7 +360,17 @@ pub(crate) fn check_fit(config: &CheckpointConfig, shape: Shape) -> Result<()> {
     );
     config.network.check_size(shape.height, shape.width).with_context(|| {
         format!("the network {:?} does not take images of shape {shape}", config.name)
-    })
+    })?;
+    if let Some(data) = &config.data {
+        ensure!(
+            data.shape == shape,
+            "the image has shape {shape}, the moments of the data in the network {:?} are of images of {}: \
+             crop or resize the image, or name a network without moments",
+            config.name,
+            data.shape
+        );
+    }
+    Ok(())
 }
 
 /// In what a measurement differs from those that the network was trained for.
@@ -397,7 +402,7 @@ pub(crate) fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<Stri
             number(set.sigma_y())
         ));
     }
-    let trained = image_shape(config);
+    let trained = config.network.image_shape();
     if trained != set.shape() {
         notes.push(format!(
             "the network {name:?} was trained on images of shape {trained}, these have {}",

@@ -13,7 +13,7 @@ fn ratio_of_a_gaussian_posterior() {
     let (images, dim) = (40, 3_000);
     let truth = normal("ratio truth", images * dim);
     let samples = normal("ratio samples", images * 11 * dim);
-    let ratios = energy_ratios(Ensemble::new(&truth, &samples, images).unwrap()).unwrap();
+    let ratios = energy_ratios(Ensemble::new(&truth, &samples, images).unwrap(), None).unwrap();
     // √2 · 0.55 / √1.1. A norm of 3,000 coordinates varies by 1/√6000 of itself, 0.2 % over 40
     // images; the law of large numbers in D is off by 1/D.
     for ratio in [ratios.truth, ratios.held_out] {
@@ -21,7 +21,7 @@ fn ratio_of_a_gaussian_posterior() {
     }
     // Samples of half the width: the truth's ratio leaves, the held-out one stays.
     let narrow: Vec<f64> = samples.iter().map(|x| 0.5 * x).collect();
-    let ratios = energy_ratios(Ensemble::new(&truth, &narrow, images).unwrap()).unwrap();
+    let ratios = energy_ratios(Ensemble::new(&truth, &narrow, images).unwrap(), None).unwrap();
     assert!((ratios.held_out - 0.7416).abs() < 0.004, "{ratios:?}");
     assert!(ratios.truth > 0.78, "{ratios:?}");
 }
@@ -30,27 +30,30 @@ fn ratio_of_a_gaussian_posterior() {
 fn ratio_by_hand() {
     // Samples −1 and 1, then 3; truth 0.5. Scores: (1.5 + 0.5)/2 − 4/8 and (4 + 2)/2 − 4/8; the
     // mean 0 is 0.5 and 3 away.
-    let ratios = energy_ratios(Ensemble::new(&[0.5], &[-1.0, 1.0, 3.0], 1).unwrap()).unwrap();
+    let ratios = energy_ratios(Ensemble::new(&[0.5], &[-1.0, 1.0, 3.0], 1).unwrap(), None).unwrap();
     assert_relative_eq!(ratios.truth, 0.5 / 0.5, max_relative = 1e-15);
     assert_relative_eq!(ratios.held_out, 2.5 / 3.0, max_relative = 1e-15);
     // Ratio of sums over images, not mean of ratios.
     let ensemble = Ensemble::new(&[0.5, 2.0], &[-1.0, 1.0, 3.0, -1.0, 1.0, 0.0], 2);
-    let error = energy_ratios(ensemble.unwrap()).unwrap();
+    let error = energy_ratios(ensemble.unwrap(), None).unwrap();
     assert_relative_eq!(error.truth, (0.5 + 1.5) / (0.5 + 2.0), max_relative = 1e-15);
     assert_relative_eq!(error.held_out, (2.5 + 0.5) / 3.0, max_relative = 1e-15);
     assert_relative_eq!(error.difference.value, error.truth - error.held_out, max_relative = 1e-14);
     // One image has a distance of 0: without the other its ratio is undefined, and so is the interval.
     assert_eq!(error.difference.half_width_95, None);
     let double = Ensemble::new(&[0.5; 2], &[-1.0, 1.0, 3.0, -1.0, 1.0, 3.0], 2).unwrap();
-    assert_relative_eq!(energy_ratios(double).unwrap().difference.half_width_95.unwrap(), 0.0);
+    assert_relative_eq!(
+        energy_ratios(double, None).unwrap().difference.half_width_95.unwrap(),
+        0.0
+    );
 }
 
 #[test]
 fn ratio_needs_samples_and_an_error() {
     let one = Ensemble::new(&[0.5], &[0.5], 1).unwrap();
-    assert!(matches!(energy_ratios(one), Err(MetricsError::TooFewSamples { needed: 2, .. })));
+    assert!(matches!(energy_ratios(one, None), Err(MetricsError::TooFewSamples { needed: 2, .. })));
     let same = Ensemble::new(&[0.5], &[0.5, 0.5], 1).unwrap();
-    assert_eq!(energy_ratios(same), Err(MetricsError::ZeroDistance));
+    assert_eq!(energy_ratios(same, None), Err(MetricsError::ZeroDistance));
 }
 
 #[test]
@@ -109,14 +112,14 @@ fn calibrated_samples_have_flat_ranks_and_cover() {
     for level in [0.5, 0.8, 0.9] {
         // Binomial over 20,000 pixels: four standard deviations.
         let error = (level * (1.0 - level) / 20_000.0_f64).sqrt();
-        let coverage = ranks.coverage(level).unwrap().value;
+        let coverage = ranks.coverage(level, None).unwrap().value;
         assert!((coverage - level).abs() < 4.0 * error, "{level}: {coverage}");
     }
     // Half the width: a normal truth inside the 90 % interval of N(0, ¼) has probability 0.59.
     let narrow: Vec<f64> = samples.iter().map(|x| 0.5 * x).collect();
     let ensemble = Ensemble::new(&truth, &narrow, images).unwrap();
     let ranks = rank_histogram(ensemble, 1.0 / 255.0, || unreachable!("no ties")).unwrap();
-    assert!(ranks.coverage(0.9).unwrap().value < 0.65);
+    assert!(ranks.coverage(0.9, None).unwrap().value < 0.65);
     assert!(ranks.counts()[0] > 3 * ranks.counts()[10]);
 }
 
@@ -125,7 +128,7 @@ fn coverage_counts_central_ranks() {
     // The ranks 1 to 20 as often, in two images.
     let of_images = vec![vec![1; 20], (0..20).collect()];
     let ranks = RankHistogram { of_images, share: 1.0 };
-    let covered = |level| ranks.coverage(level).unwrap().value;
+    let covered = |level| ranks.coverage(level, None).unwrap().value;
     let total = 210.0;
     assert_eq!(covered(0.9), (total - 1.0 - 20.0) / total);
     assert_eq!(covered(0.8), (total - 1.0 - 2.0 - 20.0 - 19.0) / total);
@@ -133,17 +136,17 @@ fn coverage_counts_central_ranks() {
     assert_eq!(covered(0.5), inner as f64 / total);
     assert_eq!(covered(1.0), 1.0);
     // Each image alone has the coverage of both: 18 of 20, 171 of 190.
-    assert!(ranks.coverage(0.9).unwrap().half_width_95.unwrap() < 1e-12);
+    assert!(ranks.coverage(0.9, None).unwrap().half_width_95.unwrap() < 1e-12);
     // 1/2 and 1 alone: t_{0.975, 1} s/√2 = 12.706 · 0.25 for equal counts.
     let unequal = RankHistogram { of_images: vec![vec![1, 1, 1, 1], vec![0, 2, 2, 0]], share: 1.0 };
-    let Estimate { value, half_width_95 } = unequal.coverage(0.5).unwrap();
+    let Estimate { value, half_width_95 } = unequal.coverage(0.5, None).unwrap();
     assert_eq!(value, 0.75);
     assert_relative_eq!(half_width_95.unwrap(), 12.7062 * 0.25, max_relative = 1e-5);
     let nothing = RankHistogram { of_images: vec![vec![0; 20]], share: 0.0 };
-    assert!(matches!(nothing.coverage(0.5), Err(MetricsError::NotFinite { .. })));
+    assert!(matches!(nothing.coverage(0.5, None), Err(MetricsError::NotFinite { .. })));
     for level in [0.95, 0.0, -0.1, 1.1, f64::NAN] {
         assert!(
-            matches!(ranks.coverage(level), Err(MetricsError::Level { samples: 19, .. })),
+            matches!(ranks.coverage(level, None), Err(MetricsError::Level { samples: 19, .. })),
             "{level}"
         );
     }

@@ -294,7 +294,9 @@ fn is_restoration(config: &Value, names: &[String]) -> bool {
     let told = ["measurement", "network", "solver", "samples"];
     let is_written = |name: &String| {
         ["config.json", "samples.h5", "one_call.h5", "mosaic.png"].contains(&&**name)
-            || name.starts_with("image-")
+            || name.strip_prefix("image-").is_some_and(|number| {
+                number.len() >= 4 && number.bytes().all(|digit| digit.is_ascii_digit())
+            })
     };
     told.iter().all(|field| !config[field].is_null()) && names.iter().all(is_written)
 }

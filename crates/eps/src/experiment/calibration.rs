@@ -80,12 +80,13 @@ impl Calibration {
             return Ok(None);
         };
         let of_all = rank_histogram(grey, f64::NEG_INFINITY, &mut uniform)?;
+        let groups = problem.sources.as_deref();
         let coverage = |ranks: &RankHistogram| {
-            LEVELS.iter().map(|level| ranks.coverage(*level)).collect::<Result<Vec<_>, _>>()
+            LEVELS.iter().map(|level| ranks.coverage(*level, groups)).collect::<Result<Vec<_>, _>>()
         };
         Ok(Some(Self {
             method,
-            ratios: energy_ratios(Ensemble::new(&truth, &first, images)?)?,
+            ratios: energy_ratios(Ensemble::new(&truth, &first, images)?, groups)?,
             coverage: coverage(&ranks)?,
             coverage_of_all: coverage(&of_all)?,
             ranks,

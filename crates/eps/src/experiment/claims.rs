@@ -174,8 +174,8 @@ const CLAIMS: [Claim; 36] = [
         test: reaches_the_posterior,
     },
     Claim {
-        text: "No training-free method comes as close, with the most calls that were run; beside them EPS \
-               with as many",
+        text: "No training-free method comes as close, with whatever number of calls; beside them EPS with the \
+               most of these",
         source: "ours",
         experiment: "oracle",
         test: contenders_miss_the_posterior,
@@ -310,7 +310,7 @@ const CLAIMS: [Claim; 36] = [
         text: "Quality is reached within 20 calls: the fair energy score of 20 is at most 2 % above the best \
                of the others",
         source: "Figure 3, D.4",
-        experiment: "steps",
+        experiment: "main",
         test: saturation,
     },
     Claim {

@@ -80,7 +80,7 @@ pub(super) fn comparable(row: &Value, metric: &str) -> Option<(f64, f64)> {
 
 /// By how much one row is above another in a score, with the half width of its 95 % interval over images:
 /// that of paired differences where the score has a value for each image, that of the jackknife where it
-/// has values without each; without either nothing is known.
+/// has values without each; without either nothing is known. Images of one file count as one.
 pub(super) fn difference(row: &Value, other: &Value, metric: &str) -> Option<(f64, f64)> {
     let ((a, _), (b, _)) = (comparable(row, metric)?, comparable(other, metric)?);
     let paired = |list: &str| -> Option<Vec<f64>> {
@@ -88,12 +88,22 @@ pub(super) fn difference(row: &Value, other: &Value, metric: &str) -> Option<(f6
         let has_both = !a.is_empty() && a.len() == b.len();
         has_both.then(|| a.iter().zip(&b).map(|(a, b)| a - b).collect())
     };
-    if let Some(spread) = paired("of_images").and_then(|of_images| Spread::of(&of_images).ok()) {
-        return Some((spread.mean, spread.half_width_95().unwrap_or(f64::INFINITY)));
-    }
-    let left_out = paired("left_out").unwrap_or_default();
-    let estimate = Estimate::of_left_out(a - b, &left_out);
+    let groups = groups(row);
+    let of_images = paired("of_images").and_then(|of_images| {
+        let terms: Vec<[f64; 2]> = of_images.iter().map(|of_image| [*of_image, 1.0]).collect();
+        Estimate::of_sums(&terms, |[sum, count]| sum / count, groups.as_deref()).ok()
+    });
+    let estimate = of_images.unwrap_or_else(|| {
+        let left_out = paired("left_out").unwrap_or_default();
+        let groups = groups.filter(|groups| groups.len() == left_out.len());
+        Estimate::of_left_out(a - b, &left_out, groups.as_deref())
+    });
     Some((estimate.value, estimate.half_width_95.unwrap_or(f64::INFINITY)))
+}
+
+/// The file that each image was made of, where several may be pieces of one.
+fn groups(row: &Value) -> Option<Vec<u32>> {
+    serde_json::from_value(row["sources"].clone()).ok()
 }
 
 /// By how many dB the mean of a method's samples is nearer to the truth than another's, with the half width
@@ -103,7 +113,8 @@ pub(super) fn mean_gain(row: &Value, other: &Value) -> Option<Estimate> {
     let (a, b) = (of(row), of(other));
     let terms: Vec<[f64; 2]> = a.iter().zip(&b).map(|(a, b)| [*a, *b]).collect();
     let is_whole = a.len() == b.len();
-    Estimate::of_sums(&terms, |[a, b]| 10.0 * (b / a).log10()).ok().filter(|_| is_whole)
+    let gain = |[a, b]: [f64; 2]| 10.0 * (b / a).log10();
+    if is_whole { Estimate::of_sums(&terms, gain, groups(row).as_deref()).ok() } else { None }
 }
 
 /// How one method does against another in a score.

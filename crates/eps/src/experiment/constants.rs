@@ -1,5 +1,6 @@
 //! The constants of the contenders on a data set, in one committed file that `eps tune` writes.
 
+use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -8,7 +9,7 @@ use eps_model::Precision;
 use serde::{Deserialize, Serialize};
 
 use super::contender::Contender;
-use super::results::write_json;
+use super::results::{make_folder, write_json};
 
 /// The constants of the contenders and how they were chosen.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -81,12 +82,22 @@ impl Constants {
         Ok(read)
     }
 
-    /// Writes the file.
+    /// Changes the file, which other runs may change meanwhile: each waits for the others.
     ///
     /// # Errors
-    /// A file that cannot be written.
-    pub(crate) fn write(&self, path: &Path) -> Result<()> {
-        write_json(path, self)
+    /// A file that is damaged or cannot be written.
+    pub(crate) fn change(path: &Path, change: impl FnOnce(&mut Self)) -> Result<()> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        make_folder(folder)?;
+        // The file is replaced, so that its folder is locked; where folders have no locks, nothing is.
+        let lock = File::open(folder);
+        if let Ok(lock) = &lock {
+            let _ = lock.lock();
+        }
+        let mut constants = Self::read(path)?;
+        change(&mut constants);
+        write_json(path, &constants)
     }
 
     /// The constant of a contender for a task: the tuned one, else the starting value.
@@ -157,14 +168,12 @@ mod tests {
     fn a_tuned_constant_replaces_the_starting_value() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("constants.json");
-        let mut constants = Constants::read(&path).unwrap();
-        assert_eq!(constants.value(Contender::Dps, Task::MotionBlur), 2.5);
-        constants.set(tuned(Contender::Mpgd, 3.0));
-        constants.set(tuned(Contender::Dps, 1.0));
-        constants.set(tuned(Contender::Dps, 0.5));
-        constants.write(&path).unwrap();
+        let starting = Constants::read(&path).unwrap();
+        assert_eq!(starting.value(Contender::Dps, Task::MotionBlur), 2.5);
+        for found in [(Contender::Mpgd, 3.0), (Contender::Dps, 1.0), (Contender::Dps, 0.5)] {
+            Constants::change(&path, |constants| constants.set(tuned(found.0, found.1))).unwrap();
+        }
         let read = Constants::read(&path).unwrap();
-        assert_eq!(read, constants);
         assert_eq!(read.tuned.len(), 2);
         assert_eq!(read.value(Contender::Dps, Task::MotionBlur), 0.5);
         assert_eq!(read.value(Contender::Dps, Task::BoxInpainting), 10.0);

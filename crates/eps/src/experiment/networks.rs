@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 use eps_data::digest::sha256_file;
-use eps_math::{Shape, Task};
+use eps_math::{Schedule, Shape, Task};
 use eps_model::checkpoint::{AskedAt, CheckpointConfig};
 use eps_model::{Precision, PriorDescription};
 use serde::{Deserialize, Serialize};
@@ -202,6 +202,13 @@ impl NetworkFile {
              trained on them (--networks, --prior)",
             self.path.display()
         );
+        let ((_, highest), needed) = (network.sigmas(), Schedule::karras().sigma_max());
+        ensure!(
+            highest >= needed,
+            "{}: the network knows noise up to {highest}, experiments begin at {needed}: give one that was \
+             trained so far (--networks, --prior); `eps restore` begins where the network does",
+            self.path.display()
+        );
         self.origin = network.origin();
         Ok(network)
     }
@@ -243,26 +250,21 @@ impl NetworkFile {
     }
 }
 
-/// The losses of all trainings that a folder of networks tells of, by the networks' names:
-/// `NAME.metrics.jsonl` in it, and `metrics.jsonl` in `NAME/`, as training leaves it.
+/// The losses of the trainings of some networks, as far as a folder tells of them:
+/// `NAME.metrics.jsonl` in it, or `metrics.jsonl` in `NAME/`, as training leaves it.
 ///
 /// # Errors
 /// A file that cannot be read.
-pub(crate) fn losses(folder: &Path) -> Result<BTreeMap<String, Vec<Loss>>> {
+pub(crate) fn losses<'a>(
+    folder: &Path,
+    names: impl IntoIterator<Item = &'a String>,
+) -> Result<BTreeMap<String, Vec<Loss>>> {
     let mut losses = BTreeMap::new();
-    let entries = fs::read_dir(folder)
-        .with_context(|| format!("cannot read the folder {} (--networks)", folder.display()))?;
-    for entry in entries {
-        let path = entry?.path();
-        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        match file.strip_suffix(".metrics.jsonl") {
-            Some(name) => {
-                losses.insert(name.to_owned(), read_losses(&path)?);
-            }
-            None if path.join("metrics.jsonl").is_file() => {
-                losses.insert(file, read_losses(&path.join("metrics.jsonl"))?);
-            }
-            None => {}
+    for name in names {
+        let candidates =
+            [folder.join(format!("{name}.metrics.jsonl")), folder.join(name).join("metrics.jsonl")];
+        if let Some(path) = candidates.iter().find(|path| path.is_file()) {
+            losses.insert(name.clone(), read_losses(path)?);
         }
     }
     Ok(losses)
@@ -326,16 +328,18 @@ mod tests {
         fs::write(folder.join("all-tasks.safetensors"), "abc").unwrap();
         let network = NetworkFile::find(dir.path(), ALL_TASKS).unwrap();
         assert!(network.sha256.starts_with("ba7816bf"));
-        assert!(losses(dir.path()).unwrap().is_empty());
+        let names = [ALL_TASKS.to_owned(), "prior".to_owned(), "elsewhere".to_owned()];
+        let losses = || losses(dir.path(), &names);
+        assert!(losses().unwrap().is_empty());
         let record =
             r#"{"step":1,"images":32,"train_loss":0.5,"validation_loss":0.25,"seconds":1}"#;
         fs::write(folder.join("metrics.jsonl"), record).unwrap();
         let loss = Loss { step: 1, train_loss: 0.5, validation_loss: 0.25 };
         fs::write(dir.path().join("prior.metrics.jsonl"), "").unwrap();
         let expected = [(ALL_TASKS.to_owned(), vec![loss]), ("prior".to_owned(), vec![])];
-        assert_eq!(losses(dir.path()).unwrap(), expected.into());
+        assert_eq!(losses().unwrap(), expected.into());
         fs::write(folder.join("metrics.jsonl"), format!("{record}\nhalf of a l")).unwrap();
-        let error = losses(dir.path()).unwrap_err().to_string();
+        let error = losses().unwrap_err().to_string();
         assert!(error.contains("metrics.jsonl: line 2"), "{error}");
     }
 }

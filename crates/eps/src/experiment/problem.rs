@@ -3,17 +3,13 @@
 //! Everything is a function of the seed, the task and the image's number in the test set: the same
 //! for every method, whatever the number of images or the order in which they are restored.
 
-use std::ops::Range;
-
 use anyhow::{Context as _, Result, ensure};
 use eps_data::png::Picture;
 use eps_data::{ImageSet, MeasurementSet, Split};
 use eps_math::operator::{Mask, Operator};
 use eps_math::rng::Stream;
 use eps_math::{Draw, MathError, Shape};
-use eps_model::{Measurement, TensorOperator};
 use rayon::prelude::*;
-use tch::{Device, Tensor};
 
 use super::plan::Setting;
 use crate::measuring::{measure, stream};
@@ -30,6 +26,8 @@ pub(crate) struct Problem {
     pub(crate) set: MeasurementSet,
     /// The classes of the images, where the data set has them.
     classes: Option<Vec<usize>>,
+    /// The file that each image was made of, where the data set tells.
+    pub(crate) sources: Option<Vec<u32>>,
 }
 
 /// The first `count` of `total` images in a fixed random order.
@@ -104,7 +102,10 @@ impl Problem {
         let classes = images_set
             .labels()
             .map(|labels| images.iter().map(|image| labels[*image] as usize).collect());
-        Ok(Self { setting, images: images.to_vec(), set, classes })
+        let sources = images_set
+            .sources()
+            .map(|sources| images.iter().map(|image| sources[*image]).collect());
+        Ok(Self { setting, images: images.to_vec(), set, classes, sources })
     }
 
     /// The true images, `[N, C, H, W]`.
@@ -112,29 +113,10 @@ impl Problem {
         self.set.truth().unwrap_or_default()
     }
 
-    /// The measurements of some images on a device, each `samples` times in a row.
-    ///
-    /// # Errors
-    /// None but those of libtorch.
-    pub(crate) fn measurement(
-        &self,
-        images: Range<usize>,
-        samples: usize,
-        device: Device,
-    ) -> Result<Measurement> {
-        let operators = images.clone().map(|i| self.set.operator(i).clone()).collect();
-        let operator = TensorOperator::new(operators, device)?.repeat(samples)?;
-        let y = images.flat_map(|i| self.set.measurement(i).repeat(samples)).collect::<Vec<f64>>();
-        let range = self.set.range();
-        let sides = [range.channels, range.height, range.width].map(|side| side as i64);
-        let y = Tensor::from_slice(&y).view([-1, sides[0], sides[1], sides[2]]);
-        Ok(Measurement::new(operator, &y, self.set.sigma_y())?)
-    }
-
-    /// The classes of some images, each `samples` times in a row, where they are known.
-    pub(crate) fn classes(&self, images: Range<usize>, samples: usize) -> Option<Vec<usize>> {
-        let classes = &self.classes.as_ref()?[images];
-        Some(classes.iter().flat_map(|class| std::iter::repeat_n(*class, samples)).collect())
+    /// The classes of some images, as often as they are named, where they are known.
+    pub(crate) fn classes(&self, images: &[usize]) -> Option<Vec<usize>> {
+        let classes = self.classes.as_ref()?;
+        Some(images.iter().map(|image| classes[*image]).collect())
     }
 
     /// The measurement of an image as a picture of the images' shape.
@@ -179,10 +161,10 @@ mod tests {
         let problem = |set: &ImageSet| {
             Problem::draw(Setting::of(Task::SuperResolution), set, &[3, 1], 7).unwrap()
         };
-        assert_eq!(problem(&images()).classes(0..2, 2), None);
+        assert_eq!(problem(&images()).classes(&[0, 0, 1, 1]), None);
         let labelled = images().with_labels(vec![9, 8, 7, 6, 5]).unwrap();
-        assert_eq!(problem(&labelled).classes(0..2, 2), Some(vec![6, 6, 8, 8]));
-        assert_eq!(problem(&labelled).classes(1..2, 1), Some(vec![8]));
+        assert_eq!(problem(&labelled).classes(&[0, 0, 1, 1]), Some(vec![6, 6, 8, 8]));
+        assert_eq!(problem(&labelled).classes(&[1]), Some(vec![8]));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use eps_data::atomic::write_atomically;
 use eps_data::{ArchiveWriter, Provenance, SampleArchive};
 use eps_math::Shape;
@@ -179,6 +179,24 @@ impl Results {
         }
         Ok(())
     }
+}
+
+/// Refuses a folder that holds something else than this experiment, of which an earlier run goes on.
+///
+/// # Errors
+/// A folder whose `config.json` is another's.
+pub(crate) fn check_folder(out: &Path, experiment: &str) -> Result<()> {
+    let path = out.join("config.json");
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        return Ok(());
+    };
+    let found: Value = serde_json::from_str(&text).unwrap_or_default();
+    ensure!(
+        found["config"]["experiment"] == experiment,
+        "--out {}: its config.json is not of the experiment {experiment}: name another folder",
+        out.display()
+    );
+    Ok(())
 }
 
 /// Makes a folder with those above it.

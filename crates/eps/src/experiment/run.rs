@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use eps_data::digest::sha256_file;
 use eps_data::{ImageSet, Split};
@@ -26,8 +26,8 @@ use super::overhead::Overhead;
 use super::plan::{Experiment, Plan, Scopes, Setting};
 use super::problem::{Problem, seed_of, test_images};
 use super::profile::Profile;
-use super::results::{Results, TaskResults, make_folder, write_json};
-use super::sampler::{SOLVER, Sampler, bar_steps, images_at_once, passes_a_call};
+use super::results::{Results, TaskResults, check_folder, make_folder, write_json};
+use super::sampler::{SOLVER, Sampler, bar_steps, passes_a_call};
 use super::scores::{Judge, Row, SECONDS_A_CALL, Verdict, claims};
 use super::table::Table;
 use crate::cost::CostFlags;
@@ -323,22 +323,6 @@ impl Arguments {
     }
 }
 
-/// Refuses a folder that holds something else than this experiment, of which an earlier run goes on.
-fn check_folder(out: &Path, experiment: Experiment) -> Result<()> {
-    let path = out.join("config.json");
-    let Ok(text) = std::fs::read_to_string(&path) else {
-        return Ok(());
-    };
-    let found: Value = serde_json::from_str(&text).unwrap_or_default();
-    ensure!(
-        found["config"]["experiment"] == experiment.name(),
-        "--out {}: its config.json is not of the experiment {}: name another folder",
-        out.display(),
-        experiment.name()
-    );
-    Ok(())
-}
-
 /// Where an experiment's results go unless a flag says otherwise.
 fn folder_of(experiment: Experiment, dataset: &str) -> PathBuf {
     let folder = PathBuf::from("target/reproduce");
@@ -398,11 +382,14 @@ impl Run {
         let (device, precision) = arguments.network_flags.apply()?;
         let committed = dataset::networks(&arguments.dataset);
         let set = dataset::load(&arguments.dataset, arguments.split, arguments.data.as_deref())?;
-        let prior = if set.shape().len() <= moments::LARGEST {
+        let is_linear = |method: &Method| matches!(method, Method::Wiener | Method::LinearMmse);
+        if set.shape().len() > moments::LARGEST {
+            plan.leave_out(is_linear);
+        }
+        let prior = if plan.methods.iter().any(is_linear) {
             let paths = dataset::moments(&arguments.dataset, arguments.data.as_deref());
             Some(moments::load(&paths, set.shape())?)
         } else {
-            plan.leave_out(|method| matches!(method, Method::Wiener | Method::LinearMmse));
             None
         };
         if arguments.prior.is_some()
@@ -430,8 +417,7 @@ impl Run {
             loaded.push((name, file.load(question, images, device, precision)?));
             files.push(file);
         }
-        let mut losses = networks::losses(&folder)?;
-        losses.retain(|name, _| loaded.iter().any(|(used, _)| used == name));
+        let losses = networks::losses(&folder, loaded.iter().map(|(name, _)| name))?;
         let constants_file =
             arguments.constants.clone().unwrap_or_else(|| dataset::constants(&arguments.dataset));
         let images = test_images(profile.images, set.len())?;
@@ -472,7 +458,7 @@ impl Run {
         };
         let judge = Judge { ensembles: profile.report, networks: features.networks };
         let environment = record::environment(device);
-        check_folder(out, experiment)?;
+        check_folder(out, experiment.name())?;
         make_folder(out)?;
         let resolved = json!({"config": config, "environment": environment});
         write_json(&out.join("config.json"), &resolved)?;
@@ -509,7 +495,7 @@ impl Run {
                 let block = match (method.calls(), self.config.experiment) {
                     (0, _) => problem.images.len(),
                     (_, Experiment::Runtime) => 1,
-                    _ => images_at_once(self.config.batch, self.config.samples).max(CELL_IMAGES),
+                    _ => (self.config.batch / self.config.samples).max(CELL_IMAGES),
                 };
                 for start in (0..problem.images.len()).step_by(block) {
                     let images = start..(start + block).min(problem.images.len());
@@ -764,15 +750,16 @@ impl Run {
     ) -> Result<(Vec<Row>, Vec<Row>)> {
         let (shape, truth) = (problem.set.shape(), problem.truth());
         let (mut rows, mut curve) = (Vec::new(), Vec::new());
+        let scored = |row: Row| Row { sources: problem.sources.clone(), ..row };
         for (method, restoration) in restorations {
             let in_table = self.plan.methods[..self.plan.in_table].contains(method);
             let rows = if in_table { &mut rows } else { &mut curve };
-            rows.push(Row::new(*method, truth, restoration, shape, &self.judge)?);
+            rows.push(scored(Row::new(*method, truth, restoration, shape, &self.judge)?));
             // The mean of one-call estimates is a point of the curve alone.
             let rows = if method.calls() > 1 { rows } else { &mut curve };
             for count in means(self.config.experiment, restoration.per_image) {
                 let first = restoration.first(count, shape.len());
-                rows.push(Row::of_means(*method, truth, &first, shape, &self.judge)?);
+                rows.push(scored(Row::of_means(*method, truth, &first, shape, &self.judge)?));
             }
         }
         Ok((rows, curve))

@@ -13,6 +13,7 @@ use super::contender;
 use super::method::{Method, Restoration};
 use super::networks::{NetworkUse, Scope};
 use super::problem::Problem;
+use crate::measuring;
 use crate::network::Network;
 use crate::progress::{self, Watched};
 
@@ -34,17 +35,12 @@ pub(crate) struct Sampler<'a> {
     pub(crate) seed: u64,
     /// Samples of each image.
     pub(crate) samples: usize,
-    /// Samples that are drawn at once, those of an image together.
+    /// Samples that are drawn at once.
     pub(crate) batch: usize,
     /// Where the network runs.
     pub(crate) device: Device,
     /// Advanced at every network call.
     pub(crate) bar: &'a ProgressBar,
-}
-
-/// The images whose samples are drawn at once.
-pub(crate) fn images_at_once(batch: usize, samples: usize) -> usize {
-    (batch / samples).max(1)
 }
 
 /// The forward passes in whose time a method makes a network call.
@@ -59,8 +55,7 @@ pub(crate) fn passes_a_call(method: Method) -> u64 {
 
 /// How many steps of the progress bar a method takes for `samples` samples of each of some images.
 pub(crate) fn bar_steps(method: Method, batch: usize, images: usize, samples: usize) -> u64 {
-    let batches = images.div_ceil(images_at_once(batch, samples));
-    (batches * method.calls()) as u64 * passes_a_call(method)
+    ((images * samples).div_ceil(batch) * method.calls()) as u64 * passes_a_call(method)
 }
 
 impl Sampler<'_> {
@@ -71,8 +66,8 @@ impl Sampler<'_> {
     pub(crate) fn warm_up(&self, problem: &Problem, images: Range<usize>) -> Result<()> {
         let method = Method::Eps { network: Scope::PerTask, calls: 1 };
         let unseen = Sampler { method, bar: &ProgressBar::hidden(), ..*self };
-        let end = images.end.min(images.start + images_at_once(self.batch, self.samples));
-        unseen.draw(problem, images.start..end).map(drop)
+        let items = self.items(images);
+        unseen.draw_batch(problem, &items[..items.len().min(self.batch)]).map(drop)
     }
 
     /// Draws the samples of some images.
@@ -83,31 +78,37 @@ impl Sampler<'_> {
     /// # Errors
     /// A chain that leaves the finite numbers, and those of libtorch.
     pub(crate) fn draw(&self, problem: &Problem, images: Range<usize>) -> Result<Restoration> {
-        let at_once = images_at_once(self.batch, self.samples);
-        let mut batches = images.clone().step_by(at_once).map(|start| {
-            let images = start..images.end.min(start + at_once);
-            self.draw_batch(problem, images.clone()).with_context(|| {
-                let numbers = &problem.images[images];
-                format!("images {} to {}", numbers[0], numbers[numbers.len() - 1])
+        let items = self.items(images);
+        let mut batches = items.chunks(self.batch).map(|items| {
+            self.draw_batch(problem, items).with_context(|| {
+                let number = |item: &(usize, u64)| problem.images[item.0];
+                format!("images {} to {}", number(&items[0]), number(&items[items.len() - 1]))
             })
         });
         let mut all = batches.next().context("no images are asked for")??;
         for batch in batches {
             all.extend(batch?);
         }
-        Ok(all)
+        Ok(Restoration { per_image: self.samples, ..all })
     }
 
-    fn draw_batch(&self, problem: &Problem, images: Range<usize>) -> Result<Restoration> {
+    /// The samples of some images, each by the image's place in the problem and its number.
+    fn items(&self, images: Range<usize>) -> Vec<(usize, u64)> {
+        images
+            .flat_map(|image| (0..self.samples as u64).map(move |sample| (image, sample)))
+            .collect()
+    }
+
+    /// Draws samples, as if each were the only one of an image.
+    fn draw_batch(&self, problem: &Problem, items: &[(usize, u64)]) -> Result<Restoration> {
         let start = Instant::now();
-        let measurement = problem.measurement(images.clone(), self.samples, self.device)?;
-        let classes = problem.classes(images.clone(), self.samples);
+        let images: Vec<usize> = items.iter().map(|(image, _)| *image).collect();
+        let measurement = measuring::on_device(&problem.set, &images, self.device)?;
+        let classes = problem.classes(&images);
         let network = self.network.about(classes.as_deref())?;
         let denoiser = CountNfe::new(Watched::new(&network, self.bar));
-        let items = problem.images[images]
-            .iter()
-            .flat_map(|image| (0..self.samples as u64).map(|sample| (*image as u64, sample)));
-        let keys = NoiseKeys::new(self.seed, items.collect());
+        let keys = items.iter().map(|(image, sample)| (problem.images[*image] as u64, *sample));
+        let keys = NoiseKeys::new(self.seed, keys.collect());
         let solver = match self.method {
             Method::EpsBy { by, .. } => by.solver(),
             _ => SOLVER,
@@ -146,7 +147,7 @@ impl Sampler<'_> {
         let values = drawn.to_device(Device::Cpu).to_kind(Kind::Double).flatten(0, -1);
         Ok(Restoration {
             samples: Restoration::clipped(Vec::<f64>::try_from(values)?),
-            per_image: self.samples,
+            per_image: 1,
             nfe: denoiser.nfe(),
             backward_passes: denoiser.backward_passes(),
             seconds: start.elapsed().as_secs_f64(),

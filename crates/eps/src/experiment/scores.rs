@@ -42,6 +42,9 @@ pub(crate) struct Row {
     pub(crate) mmd2: Option<f64>,
     /// LPIPS and distances between features, by name.
     pub(crate) features: BTreeMap<String, Option<f64>>,
+    /// The file that each image was made of, `[N]`, where that is known: images of one depend on each other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sources: Option<Vec<u32>>,
     /// Scores of each image, by name, `[N]`: what a paired comparison of two methods needs.
     pub(crate) of_images: BTreeMap<String, Vec<f64>>,
     /// LPIPS of each seed, by name, `[J]`.
@@ -136,6 +139,7 @@ impl Row {
             crps_coordinate: None,
             mmd2: None,
             features: BTreeMap::new(),
+            sources: None,
             of_images,
             of_seeds: BTreeMap::new(),
             left_out: BTreeMap::new(),

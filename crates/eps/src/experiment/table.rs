@@ -137,6 +137,7 @@ mod tests {
 
     fn row(method: Method, seeds: &[f64], energy_score_fair: Option<f64>) -> Row {
         Row {
+            sources: None,
             method,
             mean_of: None,
             nfe: method.calls(),

@@ -15,7 +15,6 @@ use super::method::Method;
 use super::networks::{NetworkFile, NetworkUse, PRIOR};
 use super::plan::Setting;
 use super::problem::{Problem, seed_of, test_images};
-use super::results::make_folder;
 use super::run::task;
 use super::sampler::{Sampler, bar_steps, passes_a_call};
 use super::scores::{Judge, Row};
@@ -108,11 +107,7 @@ impl Arguments {
             return self.cost.print(&what, self.most_passes());
         }
         let path = self.constants.clone().unwrap_or_else(|| dataset::constants(&self.dataset));
-        if let Some(folder) = path.parent() {
-            make_folder(folder)?;
-        }
-        // What cannot be read or written is better known before the trials than after.
-        Constants::read(&path)?.write(&path)?;
+        Constants::read(&path)?;
         let (device, precision) = self.network_flags.apply()?;
         let set = dataset::load(&self.dataset, Split::Validation, self.data.as_deref())?;
         let folder = self.networks.clone().unwrap_or_else(|| dataset::networks(&self.dataset));
@@ -123,6 +118,8 @@ impl Arguments {
         let prior =
             file.load((NetworkUse::Prior, &[]), (&self.dataset, set.shape()), device, precision)?;
         println!("network: {}", file.origin);
+        // What cannot be written is better known before the trials than after.
+        Constants::change(&path, |_| ())?;
         let (image_count, samples, calls) = self.sizes();
         let images = test_images(image_count, set.len())?;
         let seed = seed_of(Split::Validation, self.seed);
@@ -186,10 +183,9 @@ impl Arguments {
                 )
             })?;
             report(self.contender, task, tunable.symbol, value, &tried);
-            // Read again: another run may have tuned another method meanwhile.
-            let mut constants = Constants::read(&path)?;
-            constants.set(Tuned { value, tried, ..sought });
-            constants.write(&path)?;
+            Constants::change(&path, |constants| {
+                constants.set(Tuned { value, tried, ..sought });
+            })?;
         }
         Ok(())
     }

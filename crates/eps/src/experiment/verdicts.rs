@@ -367,8 +367,8 @@ pub(super) fn coverage(record: &Record, solver: Solver) -> Finding {
     calibrated(record, solver, |row| &row["coverage"][level], [0.87, 0.93], figure)
 }
 
-/// The time of a call of EPS over that of the bare denoiser on the same image: medians over images and
-/// tasks, with the 95 % interval of the median by order statistics.
+/// The time of a call of EPS over that of the bare denoiser on the same image, the tasks together: medians over
+/// images, with the 95 % interval of the median by order statistics.
 pub(super) fn runtime(record: &Record) -> Finding {
     let seconds = |setting: &Value, cell: &str| -> Option<Vec<f64>> {
         let row = row(setting, cell, Of::Samples)?;
@@ -376,12 +376,18 @@ pub(super) fn runtime(record: &Record) -> Finding {
         of_images.iter().map(Value::as_f64).collect()
     };
     let ratio = |cell: &str| -> Option<[f64; 3]> {
-        let mut ratios = Vec::new();
-        for setting in record.settings() {
-            let (a, bare) = (seconds(setting, cell)?, seconds(setting, "unconditional-100")?);
-            ratios.extend(a.iter().zip(&bare).map(|(a, bare)| a / bare));
-        }
-        median(ratios)
+        let of_tasks = |cell: &str| -> Option<Vec<f64>> {
+            let tasks = record
+                .settings()
+                .map(|setting| seconds(setting, cell))
+                .collect::<Option<Vec<_>>>()?;
+            let images = tasks.first()?.len();
+            Some(
+                (0..images).map(|image| tasks.iter().map(|of_task| of_task[image]).sum()).collect(),
+            )
+        };
+        let (own, bare) = (of_tasks(cell)?, of_tasks("unconditional-100")?);
+        median(own.iter().zip(&bare).map(|(own, bare)| own / bare).collect())
     };
     let eps = ratio("eps-100")?;
     let others = ["palette-100", "ddnm-100", "mpgd-100", "daps-100", "dps-250", "pigdm-100"];
@@ -464,8 +470,8 @@ pub(super) fn reaches_the_posterior(record: &Record) -> Finding {
     finding(found, &(all + &unit), &figures)
 }
 
-/// In how many settings each method stays above the bound that EPS meets with 1,000 calls: with the most
-/// calls of the methods without training, which EPS by Euler's method has as many of.
+/// In how many settings each method stays above the bound that EPS meets with 1,000 calls: the methods without
+/// training with the number of calls that is best for them there, EPS by Euler's method with the most of theirs.
 pub(super) fn contenders_miss_the_posterior(record: &Record) -> Finding {
     let (mut found, mut figures) = (Outcomes::default(), Vec::<(String, usize, usize)>::new());
     let mut most = 0;
@@ -478,11 +484,14 @@ pub(super) fn contenders_miss_the_posterior(record: &Record) -> Finding {
             }
             let is_contender = method["method"] != "eps-euler";
             let label = method["label"].as_str()?.to_owned();
+            let curve = method["curve"].as_array()?;
+            most = most.max(curve.last()?["nfe"].as_u64().unwrap_or(0));
+            let points = if is_contender { &curve[..] } else { &curve[curve.len() - 1..] };
             // None where it diverged.
-            let last = method["curve"].as_array()?.last()?;
-            most = most.max(last["nfe"].as_u64().unwrap_or(0));
-            let misses =
-                score(&last["over_measurements"], "sliced_w2").is_none_or(|(w2, _)| w2 > bound);
+            let reaches = |point: &Value| {
+                score(&point["over_measurements"], "sliced_w2").is_some_and(|(w2, _)| w2 <= bound)
+            };
+            let misses = !points.iter().any(reaches);
             found.extend(is_contender.then(|| Outcome::decided(misses)));
             match figures.iter_mut().find(|(known, ..)| *known == label) {
                 Some((_, missed, of)) => (*missed, *of) = (*missed + usize::from(misses), *of + 1),
@@ -494,7 +503,7 @@ pub(super) fn contenders_miss_the_posterior(record: &Record) -> Finding {
         .iter()
         .map(|(label, missed, of)| format!("{label} misses it in {missed} of {of}"))
         .collect();
-    finding(found, &format!("{most} calls each: "), &figures)
+    finding(found, &format!("up to {most} calls: "), &figures)
 }
 
 #[cfg(test)]
@@ -586,12 +595,15 @@ pub(super) mod tests {
     fn the_tournament_is_read() {
         let at = |w2: f64| json!({"nfe": 200, "over_measurements": {"sliced_w2": {"mean": w2}}});
         let method = |name: &str, w2: f64| json!({"method": name, "label": name, "curve": [at(9.0), at(w2)]});
+        // It is best with fewer calls.
+        let mut ddrm = method("ddrm", 0.2);
+        ddrm["curve"].as_array_mut().unwrap().reverse();
         let value = json!({
             "config": {"experiment": "oracle", "measurements": 2, "samples": 500},
             "settings": [{"label": "plane",
                 "claim": {"holds": true, "sliced_w2": 0.14, "floor": 0.13, "bound": 0.3},
                 "methods": [method("eps-heun", 0.14), method("eps-euler", 0.2),
-                    method("dps", 0.8), method("ddrm", 0.2)]}],
+                    method("dps", 0.8), ddrm]}],
         });
         let record = Record::new(value).unwrap();
         let (verdict, figures) = reaches_the_posterior(&record).unwrap();
@@ -601,7 +613,7 @@ pub(super) mod tests {
         assert_eq!(verdict, Verdict::InPart);
         assert_eq!(
             figures,
-            "1 hold, 0 undecided, 1 contradicted; 200 calls each: eps-euler misses it in 0 of 1, dps misses \
+            "1 hold, 0 undecided, 1 contradicted; up to 200 calls: eps-euler misses it in 0 of 1, dps misses \
              it in 1 of 1, ddrm misses it in 0 of 1"
         );
         assert_eq!(record.size(), "2 × 500");

@@ -69,6 +69,12 @@ pub(super) fn import(path: &Path, out: &Path, flags: &Flags) -> Result<()> {
         "{} exists already: name another file, or add --force",
         out.display()
     );
+    let same = fs::canonicalize(path).ok().zip(fs::canonicalize(out).ok());
+    ensure!(
+        same.is_none_or(|(path, out)| path != out),
+        "{} is what is read: name another file to write",
+        out.display()
+    );
     let bytes = fs::read(path).context("the file cannot be read: check its path")?;
     let Converted { network, config, architecture } = convert(path, &bytes, flags)?;
     drop(bytes);

@@ -21,7 +21,7 @@ use clap::Args;
 use serde_json::json;
 use tch::Device;
 
-use super::results::{make_folder, write_json};
+use super::results::{check_folder, make_folder, write_json};
 use crate::flags::{UsageError, count};
 use crate::{record, report};
 use method::Method;
@@ -77,6 +77,7 @@ impl Arguments {
     pub(crate) fn run(&self) -> Result<()> {
         let config = self.config()?;
         let environment = record::environment(Device::Cpu);
+        check_folder(&self.out, config.experiment)?;
         make_folder(&self.out)?;
         let resolved = json!({"config": config, "environment": environment});
         write_json(&self.out.join("config.json"), &resolved)?;
