@@ -16,7 +16,7 @@
 //! use eps_math::prior::{Gaussian, Mixture};
 //! use eps_math::rng::Stream;
 //! use eps_math::{Level, Shape, pivot};
-//! use faer::Mat;
+//! use eps_math::faer::Mat;
 //!
 //! // Images of two pixels near (1, 1) or near (-1, -1); the first pixel is measured.
 //! let near = |c: f64| Gaussian::new(vec![c, c], Mat::from_fn(2, 2, |i, j| 0.1 * f64::from(i == j)));
@@ -53,6 +53,8 @@ mod task;
 pub mod timesteps;
 
 pub use error::MathError;
+/// The linear algebra whose matrices this crate takes.
+pub use faer;
 pub use interpolant::{Interpolant, Level, Rate};
 pub use lmmse::LinearMmse;
 pub use precondition::{Precondition, PreconditionMode};

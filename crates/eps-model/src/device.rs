@@ -47,7 +47,8 @@ pub fn device_name(device: Device) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// 32-bit floating point.
+    /// 32-bit floating point. On CUDA, GPUs from Ampere on convolve it in TF32 (11 bits of significand), libtorch's
+    /// default; the environment variable `NVIDIA_TF32_OVERRIDE=0` turns that off.
     #[default]
     F32,
     /// bfloat16: f32's range, 8 bits of significand.

@@ -1,4 +1,30 @@
 //! The libtorch boundary of EPS: denoising networks, operators on tensors, and the [`Denoiser`] trait.
+//!
+//! The way of the data: operators go to a device as one [`TensorOperator`], with y and σ_y they are a
+//! [`Measurement`], whose [`Measurement::pivot`] makes of a state the question that a [`Denoiser`] is asked. A network
+//! comes from a file by [`checkpoint::load`] or is built from a [`UNetConfig`]; an [`Oracle`] answers in closed form
+//! for a known prior.
+//!
+//! ```
+//! use eps_math::operator::{Mask, Operator};
+//! use eps_math::{Level, Shape};
+//! use eps_model::tch::{Device, Kind, Tensor};
+//! use eps_model::{Measurement, TensorOperator, level_fields};
+//!
+//! // The upper of two pixels is measured with σ_y = 0.1.
+//! let mask = Operator::Mask(Mask::new(Shape::new(1, 2, 1)?, vec![true, false])?);
+//! let operator = TensorOperator::new(vec![mask], Device::Cpu)?;
+//! let y = Tensor::from_slice(&[0.5, 0.0]).view([1, 1, 2, 1]);
+//! let measurement = Measurement::new(operator, &y, 0.1)?;
+//!
+//! // Where a denoiser is asked about a state at σ_t = 2, and under what noise.
+//! let x_t = Tensor::zeros([1, 1, 2, 1], (Kind::Double, Device::Cpu));
+//! let pivot = measurement.pivot(&x_t, &level_fields(&[Level::edm(2.0)], Device::Cpu));
+//! let (upper, lower) = (pivot.mu_star.double_value(&[0, 0, 0, 0]), pivot.mu_star.double_value(&[0, 0, 1, 0]));
+//! assert!((upper - 0.5 / (1.0 + 0.01 / 4.0)).abs() < 1e-12 && lower == 0.0);
+//! assert!((pivot.sigma_star.0.double_value(&[0, 0, 1, 0]) - 4.0).abs() < 1e-12);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod adapted_denoiser;
 pub mod atomic;
@@ -41,4 +67,6 @@ pub use published::{PUBLISHED, published};
 pub use scripted_prior::{ClassInput, Classes, PriorDescription, ScriptedNetwork, ScriptedPrior};
 pub use song_unet::{DecoderType, EmbeddingType, EncoderType, SongUNetConfig};
 pub use steps::Recomputed;
+/// libtorch's tensors, which this crate takes.
+pub use tch;
 pub use unet::{UNet, UNetConfig, set_values};

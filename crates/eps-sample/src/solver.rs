@@ -105,7 +105,7 @@ impl Solver {
     /// `[B, C, H, W]` in f64, B = `keys.len()`
     ///
     /// # Errors
-    /// [`SampleError::Grid`] for the grid, [`SampleError::OutOfRange`] for a constant of the solver,
+    /// [`SampleError::Grid`] and [`SampleError::ShortGrid`] for the grid, [`SampleError::OutOfRange`] for a constant of the solver,
     /// [`SampleError::Diverged`] if the state leaves the finite numbers.
     ///
     /// # Panics
@@ -152,7 +152,7 @@ impl Solver {
 /// from pure noise, as [`Solver::sample`] draws them.
 ///
 /// # Errors
-/// [`SampleError::Grid`], [`SampleError::Diverged`]
+/// [`SampleError::Grid`], [`SampleError::ShortGrid`], [`SampleError::Diverged`]
 pub fn edm_euler(
     estimator: &dyn Estimator,
     x: Tensor,
@@ -185,7 +185,7 @@ pub(crate) fn euler_move(d: &Tensor, x: &Tensor, (sigma, next): (f64, f64)) -> T
 /// x: as for [`edm_euler`]
 ///
 /// # Errors
-/// [`SampleError::Grid`], [`SampleError::OutOfRange`] for a negative churn constant,
+/// [`SampleError::Grid`], [`SampleError::ShortGrid`], [`SampleError::OutOfRange`] for a negative churn constant,
 /// [`SampleError::Diverged`]
 ///
 /// # Panics
@@ -241,7 +241,7 @@ pub fn edm_heun(
 /// x: as for [`edm_euler`]
 ///
 /// # Errors
-/// [`SampleError::Grid`], [`SampleError::OutOfRange`] for η outside [0, 1],
+/// [`SampleError::Grid`], [`SampleError::ShortGrid`], [`SampleError::OutOfRange`] for η outside [0, 1],
 /// [`SampleError::Diverged`]
 ///
 /// # Panics
@@ -309,7 +309,7 @@ pub(crate) fn check_unit(what: &'static str, value: f64) -> Result<(), SampleErr
 /// pure noise
 ///
 /// # Errors
-/// [`SampleError::Grid`], [`SampleError::OutOfRange`] for a first time where α is not positive,
+/// [`SampleError::Grid`], [`SampleError::ShortGrid`], [`SampleError::OutOfRange`] for a first time where α is not positive,
 /// [`SampleError::Diverged`]
 pub fn flow_euler(
     estimator: &dyn Estimator,

@@ -1,4 +1,8 @@
 //! Training of denoisers: EDM's objective and the EPS objective, with exact resume.
+//!
+//! A [`TrainConfig`] says everything about a training, as JSON (`data/networks/fashion/*.json` of the repository are some);
+//! [`train`] runs it on [`Images`] in a folder, and goes on there after it was cut off. It returns the network of
+//! averaged weights, which `eps_model::checkpoint::save` writes.
 
 mod balance;
 mod config;

@@ -85,8 +85,8 @@ pub struct Record {
 /// `metrics.jsonl` and `state.safetensors`.
 ///
 /// Everything random is a function of the seed and the step, and the state is written whole before
-/// it replaces the last one: a run that was killed ends in the same weights as one that was not, bit
-/// for bit on the same machine, device and number of threads.
+/// it replaces the last one: a run that was killed ends in the same weights as one that was not, on one CPU
+/// with one number of threads bit for bit. On CUDA cuDNN may add in another order.
 ///
 /// # Errors
 /// [`TrainError::Config`] for a number out of its range and [`TrainError::Images`] for images of another

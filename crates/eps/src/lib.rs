@@ -20,7 +20,8 @@
 //!
 //! Images are `[N, C, H, W]` in row-major order on the scale [-1, 1]; σ_y and σ_t are standard
 //! deviations on that scale. The state of a sampler is f64, the network's precision is a choice.
-//! A sample is a function of (seed, image, sample), whatever the batch or the device.
+//! The noise of a sample is a function of (seed, image, sample), whatever the batch or the device; the sample is,
+//! up to the rounding of the network's precision.
 //!
 //! # Example
 //!

@@ -43,7 +43,8 @@ const MOSAIC_IMAGES: usize = 16;
 /// The measurement is taken as it is: nothing is added to it (`eps measure` makes one from a clean
 /// image). Writes a folder with samples.h5 (samples, posterior mean and standard deviation),
 /// one_call.h5 (the posterior mean by a single network call), config.json, mosaic.png and a folder of
-/// pictures for every image. The same seed gives the same samples, whatever the batch.
+/// pictures for every image. The same seed gives the same samples, up to the rounding of the network, whatever
+/// the batch.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// What was measured: the HDF5 file of `eps measure`, which brings operator and sigma_y; or,

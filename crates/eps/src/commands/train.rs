@@ -22,8 +22,8 @@ use crate::{cost, dataset, network, record};
 ///
 /// The folder holds the run: config.json, metrics.jsonl (losses), state.safetensors, and in the end
 /// NAME.safetensors, the averaged weights with configuration and origin. A run that is killed goes on
-/// from its last checkpoint when the same command is given again, and ends in the same weights bit
-/// for bit on the same machine, device and number of threads.
+/// from its last checkpoint when the same command is given again, and ends in the same weights, on one CPU with
+/// one number of threads bit for bit.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The training configuration; its `start` is relative to its folder

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum as _};
 use eps_data::digest::sha256_file;
 use eps_data::{ImageSet, Split};
 use eps_math::{Schedule, Task};
@@ -18,6 +18,7 @@ use super::calibration::{self, Calibration};
 use super::cells::{Cells, PROGRAM, name};
 use super::config::{Config, Constant};
 use super::constants::Constants;
+use super::contender::Contender;
 use super::method::{Method, Restoration, linear_mmse, pseudo_inverse, wiener};
 use super::moments::{self, GaussianPrior};
 use super::neighbours::Neighbours;
@@ -249,8 +250,13 @@ impl Arguments {
         let mut known: Vec<String> = plan.methods.iter().map(|method| method.name()).collect();
         known.dedup();
         if let Some(unknown) = self.methods.iter().find(|name| !known.contains(name)) {
-            let known = known.join(", ");
-            let message = format!("--methods {unknown}: here the methods are {known}");
+            let mut message =
+                format!("--methods {unknown}: here the methods are {}", known.join(", "));
+            if experiment == Experiment::Main {
+                let all = Contender::value_variants().iter().map(|contender| contender.name());
+                let further: Vec<String> = all.filter(|name| !known.contains(name)).collect();
+                message += &format!(", and where they are named {}", further.join(", "));
+            }
             return Err(UsageError(message).into());
         }
         plan.keep(&self.methods);

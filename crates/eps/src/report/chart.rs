@@ -39,7 +39,7 @@ pub(crate) struct Line {
     pub(crate) label: String,
     /// The points, x ascending.
     pub(crate) points: Vec<(f64, f64)>,
-    /// One of seven colours.
+    /// One of eight colours.
     pub(crate) colour: usize,
     /// How it is drawn.
     pub(crate) style: Style,
