@@ -8,14 +8,14 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 use eps_data::digest::sha256_file;
 use eps_math::{Schedule, Shape, Task};
-use eps_model::checkpoint::{AskedAt, CheckpointConfig};
+use eps_model::checkpoint::CheckpointConfig;
 use eps_model::{Precision, PriorDescription};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tch::Device;
 
 use crate::dataset;
-use crate::network::{Network, is_description};
+use crate::network::{self, Network, is_description};
 
 /// The network that restores every task.
 pub(crate) const ALL_TASKS: &str = "all-tasks";
@@ -221,10 +221,10 @@ impl NetworkFile {
         tasks: &[Task],
     ) -> Result<()> {
         let path = self.path.display();
-        let found = match (config.tasks.is_empty(), config.asked_at) {
-            (true, _) => NetworkUse::Prior,
-            (false, AskedAt::Pivot) => NetworkUse::Eps,
-            (false, AskedAt::State) => NetworkUse::Palette,
+        let found = match network::method(config) {
+            network::Method::ZeroShot => NetworkUse::Prior,
+            network::Method::Eps => NetworkUse::Eps,
+            network::Method::Palette => NetworkUse::Palette,
         };
         let describe = |network_use| match network_use {
             NetworkUse::Prior => "a prior, which knows of no measurement",

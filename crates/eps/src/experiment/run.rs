@@ -577,13 +577,17 @@ impl Run {
     fn compute(&self) -> Result<Results> {
         let mut cells = self.plan_cells()?;
         let (batch, samples) = (self.config.batch, self.config.samples);
-        let missing = cells
-            .iter()
-            .filter(|cell| cell.restoration.is_none())
-            .map(|cell| bar_steps(cell.method, batch, cell.images.len(), samples));
+        let steps = |cell: &Cell| bar_steps(cell.method, batch, cell.images.len(), samples);
+        let missing = cells.iter().filter(|cell| cell.restoration.is_none()).map(steps);
         let clock = Clock::new(missing.sum(), "network passes");
         let mut warm = String::new();
+        let mut lost = Vec::new();
         for cell in cells.iter_mut().filter(|cell| cell.restoration.is_none()) {
+            // With one chain gone the method has no scores there.
+            if lost.contains(&(cell.problem, cell.method)) {
+                clock.bar.inc(steps(cell));
+                continue;
+            }
             let problem = &self.problems[cell.problem];
             let what = format!("{}: {}", problem.setting.name(), cell.method.label());
             clock.start(&what);
@@ -592,7 +596,10 @@ impl Run {
                     self.cells.store(&cell.name, cell.key.clone(), &restoration)?;
                     cell.restoration = Some(restoration);
                 }
-                Err(error) if diverged(&error) => cell.diverged = Some(format!("{error:#}")),
+                Err(error) if diverged(&error) => {
+                    cell.diverged = Some(format!("{error:#}"));
+                    lost.push((cell.problem, cell.method));
+                }
                 Err(error) => return Err(error),
             }
             clock.tell(&what);
