@@ -526,6 +526,7 @@ fn outputs_that_are_there_already_or_have_no_place() {
     let folder = folder();
     std::fs::create_dir(folder.path("out")).unwrap();
     std::fs::write(folder.path("out/letter.txt"), "dear").unwrap();
+    std::fs::write(folder.path("net.pkl"), "weights").unwrap();
     let restore = format!("{RESTORE} --measurement y.h5");
     folder.fails(&restore, 1, &["--out out", "exists already", "--force"]);
     folder.fails(&format!("{restore} --force"), 1, &["--out out", "does not replace it"]);
@@ -535,6 +536,9 @@ fn outputs_that_are_there_already_or_have_no_place() {
     std::fs::copy(folder.path("y.h5"), folder.path("results/mine.h5")).unwrap();
     let again = format!("{} --force", restore.replace("--out out", "--out results"));
     folder.fails(&again, 1, &["--out", "results", "does not replace it"]);
+    std::fs::rename(folder.path("results/mine.h5"), folder.path("results/image-notes")).unwrap();
+    folder.fails(&again, 1, &["--out", "results", "does not replace it"]);
+    folder.fails("import net.pkl net.pkl --force", 1, &["net.pkl is what is read"]);
     std::fs::write(folder.path("out/config.json"), "{\"steps\": 5}").unwrap();
     folder.fails(&format!("{restore} --force"), 1, &["--out", "does not replace it"]);
     folder.fails(

@@ -112,6 +112,25 @@ fn measure_restore_evaluate() {
     assert!(table.contains("3 images, 4 samples of each") && table.contains("psnr_db"), "{table}");
 }
 
+/// The program of the README, which names its files itself.
+#[test]
+fn the_example_of_the_library_runs() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(folder.path("data/networks/fashion")).unwrap();
+    folder.network("data/networks/fashion/all-tasks.safetensors");
+    folder.npy("clean.npy", &[1, 1, SIDE, SIDE], &values(SIDE * SIDE));
+    folder.succeeds("measure --image clean.npy --factor 2 --sigma-y 0.1 --out measurement.h5");
+    // Beside this test, which cargo builds with the examples.
+    let own = std::env::current_exe().unwrap();
+    let example = own.ancestors().nth(2).unwrap().join("examples/restore");
+    let output = std::process::Command::new(&example)
+        .current_dir(folder.path("."))
+        .env("OMP_NUM_THREADS", "1")
+        .output()
+        .expect("examples/restore, of `cargo build --examples`");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
 fn metrics_on_networks_say_where_they_come_from() {
     let folder = Folder::new();

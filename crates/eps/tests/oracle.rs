@@ -112,4 +112,10 @@ fn bad_input_is_named_before_anything_is_written() {
     folder.fails(&RUN.replace("40", "3"), 2, &["--samples 3", "at least 10"]);
     folder.fails(&format!("{RUN} --settings a"), 2, &["--settings a", "plane-mixture-dense-0.2"]);
     folder.fails(&format!("{RUN} --device cuda"), 2, &["cuda", "cpu"]);
+    let out = RUN.split_once("--out ").unwrap().1.split(' ').next().unwrap();
+    std::fs::create_dir(folder.path(out)).unwrap();
+    let of_training = folder.path(&format!("{out}/config.json"));
+    std::fs::write(&of_training, "{\"steps\": 5}").unwrap();
+    folder.fails(RUN, 1, &["not of the experiment oracle", "another folder"]);
+    assert_eq!(std::fs::read_to_string(of_training).unwrap(), "{\"steps\": 5}");
 }
