@@ -308,12 +308,14 @@ impl MeasurementSet {
         let range = set.range();
         expect_dims(&input, "y", &dims, &[dims[0], range.channels, range.height, range.width])?;
         if input.has(&root, "range")? {
-            let range = input.text(&root, "range")?;
-            if !range.starts_with(SCALE) {
+            // What is no text is for readers alone.
+            let range = input.text(&root, "range").unwrap_or_else(|_| RANGE.to_owned());
+            let written: String = range.split_whitespace().collect();
+            if !written.starts_with(SCALE) {
                 return Err(input.malformed(
-                    format!("the attribute range is {range:?}, but measurements are on {SCALE}"),
-                    "scale y by 2 y - 1 (from [0, 1]) or y / 127.5 - 1 (from 0..255), and sigma_y by 2 or 1 / 127.5; \
-                     then correct range, or remove it",
+                    format!("the attribute range is {range:?}, but measurements are on [-1, 1]"),
+                    "if y is on [-1, 1], write \"[-1, 1]\" or remove range; otherwise scale y by 2 y - 1 (from [0, 1]) or \
+                     y / 127.5 - 1 (from 0..255), and sigma_y by 2 or 1 / 127.5, first",
                 ));
             }
         }

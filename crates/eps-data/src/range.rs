@@ -5,8 +5,8 @@
 /// The `range` attribute of every array of this crate that holds images.
 pub const RANGE: &str = "[-1, 1]: uint8 / 127.5 - 1";
 
-/// What a `range` attribute that a reader checks begins with.
-pub(crate) const SCALE: &str = "[-1, 1]";
+/// What a `range` attribute that a reader checks begins with, without its spaces.
+pub(crate) const SCALE: &str = "[-1,1]";
 
 /// The value in [-1, 1] of an 8-bit pixel.
 ///

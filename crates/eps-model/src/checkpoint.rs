@@ -241,6 +241,9 @@ pub fn save(
 
 /// Reads a network onto a device; it computes in `precision`.
 ///
+/// Its weights are frozen: `denoiser.network_mut().variables_mut().unfreeze()` makes them trainable, as
+/// `eps_train::train` does.
+///
 /// # Errors
 /// [`ModelError::Io`] if the file cannot be read, [`ModelError::Corrupt`] if it is no safetensors
 /// file, is truncated, lacks the configuration or has one that no network can have,

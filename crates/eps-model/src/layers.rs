@@ -11,7 +11,7 @@
 //! Initial weights are drawn from [`eps_math::rng`], keyed by (seed, parameter name): they depend
 //! neither on the order in which layers are built nor on libtorch's global generator.
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
 use std::f64::consts::TAU;
 
 use eps_math::rng::Stream;
@@ -270,20 +270,24 @@ impl Resample {
 #[derive(Debug)]
 struct Master {
     value: Tensor,
-    /// In the kind of the first call with frozen weights.
-    cast: OnceCell<Tensor>,
+    /// In the kind of the last call with frozen weights.
+    cast: RefCell<Option<Tensor>>,
 }
 
 impl Master {
     fn new(value: Tensor) -> Self {
-        Self { value, cast: OnceCell::new() }
+        Self { value, cast: RefCell::new(None) }
     }
 
     fn to_kind(&self, kind: Kind) -> Tensor {
+        let mut cast = self.cast.borrow_mut();
         if kind == self.value.kind() || self.value.requires_grad() {
+            // They may change until they are frozen again.
+            *cast = None;
             return self.value.to_kind(kind);
         }
-        self.cast.get_or_init(|| self.value.to_kind(kind)).to_kind(kind)
+        let known = cast.take().filter(|cast| cast.kind() == kind);
+        cast.insert(known.unwrap_or_else(|| self.value.to_kind(kind))).shallow_clone()
     }
 }
 
@@ -711,6 +715,29 @@ mod tests {
                 assert!((value - expected).abs() <= bound, "{taps:?}: {value} {expected}");
             }
         }
+    }
+
+    #[test]
+    fn frozen_weights_are_cast_once_until_they_are_trained() {
+        let mut variables = VarStore::new(Device::Cpu);
+        let conv = Conv2d::new(&(variables.root() / "conv"), [2, 3, 3], init(0));
+        let x = normals("x", &[1, 2, 8, 8]).to_kind(Kind::BFloat16);
+        let _guard = tch::no_grad_guard();
+        let answer = |x: &Tensor| conv.forward(x).to_kind(Kind::Double);
+        let trainable = answer(&x);
+        variables.freeze();
+        assert!(answer(&x).equal(&trainable) && answer(&x).equal(&trainable));
+        // Another precision is that of the masters.
+        let wide = answer(&x.to_kind(Kind::Float));
+        assert!(!wide.equal(&trainable));
+        variables.unfreeze();
+        assert!(answer(&x.to_kind(Kind::Float)).equal(&wide));
+        let mut weight = variables.variables()["conv.weight"].shallow_clone();
+        let _ = weight.g_add_scalar_(1.0);
+        let trained = answer(&x);
+        assert!(!trained.equal(&trainable));
+        variables.freeze();
+        assert!(answer(&x).equal(&trained));
     }
 
     #[test]

@@ -183,8 +183,8 @@ impl UNet {
         &self.variables
     }
 
-    /// The parameters, for freezing: a frozen network casts them at its first call alone, so that they may not be
-    /// replaced after it.
+    /// The parameters, for freezing: a frozen network casts them to a lower precision at its first call alone, and its
+    /// values may not be changed after it but by way of a call with gradients.
     pub fn variables_mut(&mut self) -> &mut VarStore {
         &mut self.variables
     }

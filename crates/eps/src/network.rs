@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use eps_data::{MeasurementSet, digest};
 use eps_math::operator::Operator;
-use eps_math::{Schedule, Shape, Task};
+use eps_math::{PreconditionMode, Schedule, Shape, Task};
 use eps_model::checkpoint::{self, AskedAt, Checkpoint, CheckpointConfig, Provenance};
 use eps_model::estimate::estimate;
 use eps_model::{ClassConditional, Denoiser, Measurement, Precision, Query, ScriptedPrior};
@@ -361,7 +361,8 @@ pub(crate) fn check_fit(config: &CheckpointConfig, shape: Shape) -> Result<()> {
     config.network.check_size(shape.height, shape.width).with_context(|| {
         format!("the network {:?} does not take images of shape {shape}", config.name)
     })?;
-    if let Some(data) = &config.data {
+    let moments = config.data.as_ref();
+    if let Some(data) = moments.filter(|_| config.precondition.mode == PreconditionMode::Wiener) {
         ensure!(
             data.shape == shape,
             "the image has shape {shape}, the moments of the data in the network {:?} are of images of {}: \

@@ -120,14 +120,14 @@ fn the_example_of_the_library_runs() {
     folder.network("data/networks/fashion/all-tasks.safetensors");
     folder.npy("clean.npy", &[1, 1, SIDE, SIDE], &values(SIDE * SIDE));
     folder.succeeds("measure --image clean.npy --factor 2 --sigma-y 0.1 --out measurement.h5");
-    // Beside this test, which cargo builds with the examples.
+    // Beside this test; a test that is named alone is built without it.
     let own = std::env::current_exe().unwrap();
     let example = own.ancestors().nth(2).unwrap().join("examples/restore");
     let output = std::process::Command::new(&example)
         .current_dir(folder.path("."))
         .env("OMP_NUM_THREADS", "1")
         .output()
-        .expect("examples/restore, of `cargo build --examples`");
+        .expect("`cargo build -p eps --examples` in the profile of this test makes it");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use eps_data::atomic::write_atomically;
 use eps_data::{ImageSet, Split, digest};
+use eps_math::PreconditionMode;
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Origin, Provenance, Storage};
 use eps_model::estimate::{estimate, passes};
 use eps_model::{NetworkDenoiser, Precision};
@@ -232,7 +233,8 @@ fn load_start(
         .with_context(|| format!("{} cannot be the start of {:?}", path.display(), config.name))?;
     let conditions = config.conditions.clone();
     let denoiser = NetworkDenoiser::new(network, config.precondition, conditions, config.precision);
-    let denoiser = match start.config.data {
+    let is_wiener = config.precondition.mode == PreconditionMode::Wiener;
+    let denoiser = match start.config.data.filter(|_| is_wiener) {
         Some(data) => denoiser.with_data(data),
         None => denoiser,
     };
