@@ -40,9 +40,7 @@ impl Measurement {
     /// [`ModelError::SigmaY`] unless σ_y is positive and finite, [`ModelError::MeasurementShape`] if
     /// y does not fit the operator, [`ModelError::NotFinite`] if y holds NaN or infinity.
     pub fn new(operator: TensorOperator, y: &Tensor, sigma_y: f64) -> Result<Self, ModelError> {
-        if !(sigma_y > 0.0 && sigma_y.is_finite()) {
-            return Err(ModelError::SigmaY(sigma_y));
-        }
+        check_sigma_y(sigma_y)?;
         let range = operator.range();
         let images = match operator.operators().len() {
             1 => y.size().first().map_or(1, |images| (*images).max(1)),
@@ -58,9 +56,35 @@ impl Measurement {
         if !all_finite(&y) {
             return Err(ModelError::NotFinite("the measurement".into()));
         }
+        Ok(Self::of(operator, y, sigma_y))
+    }
+
+    /// The measurement y = A x₀ + σ_y z of images, for training: whether they are finite is not asked, for which a GPU
+    /// would have to be waited for.
+    ///
+    /// # Shapes
+    /// x₀: `[B, C, H, W]`, z: `[B, ..range]`, both in f64 on the operator's device
+    ///
+    /// # Errors
+    /// [`ModelError::SigmaY`] unless σ_y is positive and finite.
+    ///
+    /// # Panics
+    /// If x₀ has another number of images than there are operators and neither is 1, or z another shape.
+    pub fn simulate(
+        operator: TensorOperator,
+        x_0: &Tensor,
+        z: &Tensor,
+        sigma_y: f64,
+    ) -> Result<Self, ModelError> {
+        check_sigma_y(sigma_y)?;
+        let y = operator.apply(x_0) + z * sigma_y;
+        Ok(Self::of(operator, y, sigma_y))
+    }
+
+    fn of(operator: TensorOperator, y: Tensor, sigma_y: f64) -> Self {
         let (adjoint_y, lifted_y) = (operator.adjoint(&y), operator.lift(&y));
         let adjoint_coordinates = operator.coordinates(&adjoint_y);
-        Ok(Self { operator, y, adjoint_y, adjoint_coordinates, lifted_y, sigma_y })
+        Self { operator, y, adjoint_y, adjoint_coordinates, lifted_y, sigma_y }
     }
 
     /// The operator A.
@@ -143,6 +167,11 @@ impl Measurement {
         ]);
         Pivot { mu_star, sigma_star: gains.sigma_star }
     }
+}
+
+fn check_sigma_y(sigma_y: f64) -> Result<(), ModelError> {
+    let is_deviation = sigma_y > 0.0 && sigma_y.is_finite();
+    if is_deviation { Ok(()) } else { Err(ModelError::SigmaY(sigma_y)) }
 }
 
 /// Whether all values of a tensor are finite.

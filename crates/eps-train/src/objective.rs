@@ -208,8 +208,7 @@ fn measure(
         .collect::<Result<Vec<_>, _>>()?;
     let operator = TensorOperator::new(operators, x_0.device())?;
     let noise = streams.normals(Purpose::MeasurementNoise, batch, operator.range(), x_0.device());
-    let y = operator.apply(x_0) + noise * sigma_y;
-    Ok(Measurement::new(operator, &y, sigma_y)?)
+    Ok(Measurement::simulate(operator, x_0, &noise, sigma_y)?)
 }
 
 /// The mean over pixels of the squared error under a weight, `[B]` in f64; under that of the velocity by the
