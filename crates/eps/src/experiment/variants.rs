@@ -79,10 +79,11 @@ pub(crate) const NOISE_LAW: [Variant; 5] = [
 ];
 
 /// One network for all tasks against one for each.
-pub(crate) const AMORTIZED: [Variant; 3] = [
+pub(crate) const AMORTIZED: [Variant; 4] = [
     eps("single-TASK-share", "one for each task, a fifth of the steps"),
     eps("single-TASK", "one for each task, as the paper: 450 steps each"),
     eps("pivot-noise-y-guarded", "one for all tasks"),
+    eps("law-balanced", "one for all tasks, loss balanced over levels and tasks"),
 ];
 
 /// EPS from random weights.
