@@ -88,22 +88,23 @@ pub(super) fn difference(row: &Value, other: &Value, metric: &str) -> Option<(f6
         let has_both = !a.is_empty() && a.len() == b.len();
         has_both.then(|| a.iter().zip(&b).map(|(a, b)| a - b).collect())
     };
-    let groups = groups(row);
     let of_images = paired("of_images").and_then(|of_images| {
         let terms: Vec<[f64; 2]> = of_images.iter().map(|of_image| [*of_image, 1.0]).collect();
+        let groups = groups(row, terms.len());
         Estimate::of_sums(&terms, |[sum, count]| sum / count, groups.as_deref()).ok()
     });
     let estimate = of_images.unwrap_or_else(|| {
         let left_out = paired("left_out").unwrap_or_default();
-        let groups = groups.filter(|groups| groups.len() == left_out.len());
+        let groups = groups(row, left_out.len());
         Estimate::of_left_out(a - b, &left_out, groups.as_deref())
     });
     Some((estimate.value, estimate.half_width_95.unwrap_or(f64::INFINITY)))
 }
 
-/// The file that each image was made of, where several may be pieces of one.
-fn groups(row: &Value) -> Option<Vec<u32>> {
-    serde_json::from_value(row["sources"].clone()).ok()
+/// The file that each of a row's images was made of, where that is known: several may be pieces of one.
+fn groups(row: &Value, images: usize) -> Option<Vec<u32>> {
+    let sources: Vec<u32> = serde_json::from_value(row["sources"].clone()).ok()?;
+    (sources.len() == images).then_some(sources)
 }
 
 /// By how many dB the mean of a method's samples is nearer to the truth than another's, with the half width
@@ -114,7 +115,11 @@ pub(super) fn mean_gain(row: &Value, other: &Value) -> Option<Estimate> {
     let terms: Vec<[f64; 2]> = a.iter().zip(&b).map(|(a, b)| [*a, *b]).collect();
     let is_whole = a.len() == b.len();
     let gain = |[a, b]: [f64; 2]| 10.0 * (b / a).log10();
-    if is_whole { Estimate::of_sums(&terms, gain, groups(row).as_deref()).ok() } else { None }
+    if is_whole {
+        Estimate::of_sums(&terms, gain, groups(row, a.len()).as_deref()).ok()
+    } else {
+        None
+    }
 }
 
 /// How one method does against another in a score.
