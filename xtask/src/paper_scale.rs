@@ -159,7 +159,7 @@ impl Scale {
         let stages = self.plan(request, recipes)?;
         setup::setup(request.device != "cpu" && !request.dry_run)?;
         println!("building `eps` in release");
-        run(cargo().args(["build", "--release", "--package", "eps"]))?;
+        run(cargo().args(["build", "--release", "--bin", "eps"]))?;
         if request.dry_run {
             return self.print(&stages, request.tflops);
         }

@@ -27,7 +27,7 @@ pub(crate) fn cargo() -> Command {
 /// A call of the `eps` command, built where it has to be, in the root of the repository.
 pub(crate) fn eps() -> Command {
     let mut command = cargo();
-    command.args(["run", "--quiet", "--release", "--package", "eps", "--"]);
+    command.args(["run", "--quiet", "--release", "--bin", "eps", "--"]);
     command
 }
 

@@ -245,7 +245,7 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
     );
     setup::setup(options.device != "cpu")?;
     println!("building `eps` in release");
-    run(cargo().args(["build", "--release", "--package", "eps"]))?;
+    run(cargo().args(["build", "--release", "--bin", "eps"]))?;
     let own = if is_oracle { vec![] } else { own_recipes(&options.experiment)? };
     ensure!(
         own.is_empty() || !options.from_scratch,

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::metadata::Metadata;
 
 /// The edges between the crates of the workspace; lower layers know nothing of higher ones.
-const EDGES: [(&str, &[&str]); 8] = [
+const EDGES: [(&str, &[&str]); 9] = [
     ("eps-math", &[]),
     ("eps-metrics", &[]),
     ("eps-data", &["eps-math"]),
@@ -15,6 +15,7 @@ const EDGES: [(&str, &[&str]); 8] = [
     ("eps-sample", &["eps-math", "eps-model"]),
     ("eps-train", &["eps-math", "eps-model"]),
     ("eps", &["eps-math", "eps-metrics", "eps-data", "eps-model", "eps-sample", "eps-train"]),
+    ("eps-cli", &["eps-math", "eps-metrics", "eps-data", "eps-model", "eps-sample", "eps-train"]),
     ("xtask", &[]),
 ];
 
@@ -23,8 +24,8 @@ const HOMES: [(&str, &[&str]); 5] = [
     ("hdf5-metno", &["eps-data"]),
     ("hdf5-metno-sys", &["eps-data"]),
     ("safetensors", &["eps-model", "eps-metrics"]),
-    ("tch", &["eps-metrics", "eps-model", "eps-sample", "eps-train", "eps"]),
-    ("torch-sys", &["eps-metrics", "eps-model", "eps-sample", "eps-train", "eps"]),
+    ("tch", &["eps-metrics", "eps-model", "eps-sample", "eps-train", "eps", "eps-cli"]),
+    ("torch-sys", &["eps-metrics", "eps-model", "eps-sample", "eps-train", "eps", "eps-cli"]),
 ];
 
 /// Crates that without any feature build in seconds anywhere, and what they must then never reach:
