@@ -15,7 +15,10 @@ const EDGES: [(&str, &[&str]); 9] = [
     ("eps-sample", &["eps-math", "eps-model"]),
     ("eps-train", &["eps-math", "eps-model"]),
     ("eps", &["eps-math", "eps-metrics", "eps-data", "eps-model", "eps-sample", "eps-train"]),
-    ("eps-cli", &["eps-math", "eps-metrics", "eps-data", "eps-model", "eps-sample", "eps-train"]),
+    (
+        "eps-cli",
+        &["eps", "eps-math", "eps-metrics", "eps-data", "eps-model", "eps-sample", "eps-train"],
+    ),
     ("xtask", &[]),
 ];
 
