@@ -38,6 +38,8 @@ pub(crate) struct Dependency {
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Target {
     pub(crate) kind: Vec<String>,
+    /// The first file.
+    pub(crate) src_path: PathBuf,
 }
 
 #[derive(Debug, Default, Deserialize)]
