@@ -10,6 +10,7 @@ mod fetch;
 mod folder;
 mod paper_scale;
 mod process;
+mod recipe;
 mod reproduce;
 mod setup;
 mod test;

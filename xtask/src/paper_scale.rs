@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::fetch::{self, Item};
 use crate::folder;
 use crate::process::{cargo, eps, output, root, run};
-use crate::reproduce::{Recipe, in_order, read_recipes, stem};
+use crate::recipe::{Recipe, in_order, read_recipes, stem};
 use crate::setup;
 
 /// What a profile restores, and with which networks.

@@ -1,22 +1,21 @@
 //! `cargo xtask reproduce`: from the sources to the report of an experiment.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use serde::Deserialize;
 
 use crate::fetch::{self, Item};
 use crate::paper_scale::{FFHQ_64, IMAGENET_64, PHOTOS_64, Request, Scale};
 use crate::process::{cargo, eps, root, run};
+use crate::recipe::{Recipe, in_order, read_recipes, stem, with_starts};
 use crate::setup;
 
 /// The folder of the networks' training configurations.
 const RECIPES: &str = "data/networks/fashion";
 
 /// The experiments of `eps experiment`.
-const EXPERIMENTS: [&str; 14] = [
+pub(crate) const EXPERIMENTS: [&str; 14] = [
     "main",
     "steps",
     "zero-shot",
@@ -34,7 +33,7 @@ const EXPERIMENTS: [&str; 14] = [
 ];
 
 /// The training configurations of the networks that experiments have of their own.
-const OWN_RECIPES: &str = "data/experiments";
+pub(crate) const OWN_RECIPES: &str = "data/experiments";
 
 /// The networks of these configurations: a folder for all experiments, which share some.
 const OWN_NETWORKS: &str = "target/reproduce/networks";
@@ -43,7 +42,7 @@ const OWN_NETWORKS: &str = "target/reproduce/networks";
 const SMOKE_STEPS: &str = "2";
 
 /// The experiment with exact denoisers, which needs neither networks nor data.
-const ORACLE: &str = "oracle";
+pub(crate) const ORACLE: &str = "oracle";
 
 /// Options of `cargo xtask reproduce`.
 #[derive(Debug, Args)]
@@ -310,15 +309,6 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// What a training configuration says of the order of trainings.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
-pub(crate) struct Recipe {
-    /// The name of the network, and of its configuration.
-    pub(crate) name: String,
-    /// The file of the network that it starts from.
-    pub(crate) start: Option<String>,
-}
-
 /// The trainings of an experiment's own networks and of those that they start from, in order.
 fn own_recipes(experiment: &str) -> Result<Vec<Recipe>> {
     let listed = eps()
@@ -329,18 +319,6 @@ fn own_recipes(experiment: &str) -> Result<Vec<Recipe>> {
     let listed = String::from_utf8(listed.stdout).context("names of networks")?;
     let recipes = in_order(read_recipes(&root().join(OWN_RECIPES))?, &root().join(RECIPES))?;
     Ok(with_starts(recipes, &listed.lines().collect::<Vec<_>>()))
-}
-
-/// The recipes, in their order, of some networks and of those that they start from.
-fn with_starts(recipes: Vec<Recipe>, names: &[&str]) -> Vec<Recipe> {
-    let mut needed: Vec<Recipe> = Vec::new();
-    for recipe in recipes.into_iter().rev() {
-        let is_start = |of: &Recipe| of.start.as_deref().map(stem) == Some(&recipe.name);
-        if names.contains(&&*recipe.name) || needed.iter().any(is_start) {
-            needed.insert(0, recipe);
-        }
-    }
-    needed
 }
 
 /// Trains networks of a folder of configurations into `networks/NAME/NAME.safetensors`; a killed run
@@ -365,54 +343,6 @@ fn train_all(recipes: &[Recipe], folder: &Path, networks: &Path, options: &Optio
         run(&mut train)?;
     }
     Ok(())
-}
-
-pub(crate) fn read_recipes(folder: &Path) -> Result<Vec<Recipe>> {
-    let list = || format!("could not list {}: restore it from the repository", folder.display());
-    let mut recipes = Vec::new();
-    for entry in fs::read_dir(folder).with_context(list)? {
-        let path = entry.with_context(list)?.path();
-        if path.extension().is_some_and(|extension| extension == "json") {
-            let failed = || format!("{} is no training configuration", path.display());
-            let text = fs::read_to_string(&path).with_context(failed)?;
-            recipes.push(serde_json::from_str(&text).with_context(failed)?);
-        }
-    }
-    Ok(recipes)
-}
-
-/// Sorts trainings so that each comes after the one that it starts from, and else by name. A start
-/// that is none of them must be a file in the folder of committed networks.
-pub(crate) fn in_order(mut recipes: Vec<Recipe>, committed: &Path) -> Result<Vec<Recipe>> {
-    let names: Vec<String> = recipes.iter().map(|recipe| recipe.name.clone()).collect();
-    recipes.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut ordered: Vec<Recipe> = Vec::new();
-    while !recipes.is_empty() {
-        let is_ready = |recipe: &Recipe| {
-            let start = recipe.start.as_deref().map(stem);
-            start.is_none_or(|start| {
-                let is_trained = names.iter().any(|name| name == start);
-                let file = committed.join(format!("{start}.safetensors"));
-                ordered.iter().any(|earlier| earlier.name == start)
-                    || (!is_trained && file.is_file())
-            })
-        };
-        let Some(next) = recipes.iter().position(is_ready) else {
-            let names: Vec<_> = recipes.iter().map(|recipe| recipe.name.as_str()).collect();
-            bail!(
-                "no order trains {}: each starts from a network that is not trained before; \
-                 correct `start` in {RECIPES}",
-                names.join(", ")
-            );
-        };
-        ordered.push(recipes.remove(next));
-    }
-    Ok(ordered)
-}
-
-/// The name of a network by that of its file.
-pub(crate) fn stem(file: &str) -> &str {
-    file.strip_suffix(".safetensors").unwrap_or(file)
 }
 
 /// Checks the spelling of a device; whether it exists is for libtorch to say.
@@ -466,54 +396,16 @@ mod tests {
         assert!(error.contains("--inception") && error.contains("leave it out"), "{error}");
     }
 
-    fn recipe(name: &str, start: Option<&str>) -> Recipe {
-        let start = start.map(|start| format!("{start}.safetensors"));
-        Recipe { name: name.to_owned(), start }
-    }
-
-    #[test]
-    fn a_network_is_trained_after_the_one_it_starts_from() {
-        let recipes = vec![
-            recipe("prior", None),
-            recipe("box", Some("all-tasks")),
-            recipe("all-tasks", Some("prior")),
-            recipe("blur", Some("all-tasks")),
-        ];
-        let ordered = in_order(recipes, Path::new("nowhere")).unwrap();
-        let names: Vec<_> = ordered.iter().map(|recipe| recipe.name.as_str()).collect();
-        assert_eq!(names, ["prior", "all-tasks", "blur", "box"]);
-    }
-
-    #[test]
-    fn trainings_without_an_order_are_named() {
-        let recipes = vec![recipe("prior", None), recipe("box", Some("lost"))];
-        let error = in_order(recipes, Path::new("nowhere")).unwrap_err();
-        assert!(error.to_string().starts_with("no order trains box"), "{error}");
-    }
-
     #[test]
     fn the_committed_configurations_have_an_order() {
         let committed = root().join(RECIPES);
         let ordered = in_order(read_recipes(&committed).unwrap(), Path::new("nowhere")).unwrap();
-        assert_eq!(ordered[0], recipe("prior", None));
+        assert_eq!(ordered[0], Recipe { name: "prior".to_owned(), start: None });
         let own = in_order(read_recipes(&root().join(OWN_RECIPES)).unwrap(), &committed).unwrap();
         assert!(
             own.iter().all(|recipe| ordered.iter().all(|other| other.name != recipe.name)),
             "an experiment's own network has the name of a committed one"
         );
-    }
-
-    #[test]
-    fn an_experiment_trains_its_networks_and_their_starts() {
-        let recipes = vec![
-            recipe("other", None),
-            recipe("short-prior", Some("prior")),
-            recipe("eps", Some("short-prior")),
-            recipe("palette", Some("prior")),
-        ];
-        let needed = with_starts(recipes, &["prior", "eps"]);
-        let names: Vec<_> = needed.iter().map(|recipe| recipe.name.as_str()).collect();
-        assert_eq!(names, ["short-prior", "eps"]);
     }
 
     #[test]
