@@ -13,6 +13,7 @@ mod process;
 mod recipe;
 mod reproduce;
 mod setup;
+mod space;
 mod test;
 mod tidy;
 

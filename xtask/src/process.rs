@@ -31,6 +31,14 @@ pub(crate) fn eps() -> Command {
     command
 }
 
+/// A call of pip that fetches and installs nothing, and so needs no virtual environment where
+/// `PIP_REQUIRE_VIRTUALENV` or pip's own configuration ask for one.
+pub(crate) fn pip() -> Command {
+    let mut command = Command::new("python3");
+    command.args(["-m", "pip"]).env("PIP_REQUIRE_VIRTUALENV", "0");
+    command
+}
+
 /// Runs `command`, which talks to the terminal itself.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status =

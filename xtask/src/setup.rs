@@ -146,6 +146,12 @@ fn write_version(folder: &Path) -> Result<()> {
 /// Checks the libtorch that the user named.
 fn check_libtorch(folder: &Path, cuda: bool) -> Result<()> {
     const REMEDY: &str = "correct LIBTORCH, or unset it to take the libtorch that set-up brings";
+    ensure!(
+        folder.to_str().is_some(),
+        "LIBTORCH is {}, a path that is not UTF-8, which the build of torch-sys passes over: name the folder \
+         by a link with another name, or unset LIBTORCH to take the libtorch that set-up brings",
+        folder.display()
+    );
     for part in ["lib", "include"] {
         ensure!(
             folder.join(part).is_dir(),
@@ -153,14 +159,18 @@ fn check_libtorch(folder: &Path, cuda: bool) -> Result<()> {
             folder.display()
         );
     }
-    if let Ok(version) = fs::read_to_string(folder.join("build-version")) {
-        let version = version.trim();
-        ensure!(
-            is_torch(version) || std::env::var_os("LIBTORCH_BYPASS_VERSION_CHECK").is_some(),
-            "LIBTORCH is {}, of version {version}, and this project needs {TORCH}: {REMEDY}",
-            folder.display()
-        );
-    }
+    let version = libtorch_version(folder);
+    ensure!(
+        version.as_deref().is_some_and(is_torch)
+            || std::env::var_os("LIBTORCH_BYPASS_VERSION_CHECK").is_some(),
+        "LIBTORCH is {}, of {}, and tch, through which this project calls it, takes {TORCH} and its builds \
+         ({TORCH}+cpu, {TORCH}+cu130 and the like): {REMEDY}",
+        folder.display(),
+        version.map_or_else(
+            || "a version that it does not tell".to_owned(),
+            |version| { format!("version {version}") }
+        )
+    );
     ensure!(
         !cuda || folder.join("lib").join("libtorch_cuda.so").exists(),
         "LIBTORCH is {}, a libtorch without CUDA: {REMEDY}",
@@ -168,6 +178,30 @@ fn check_libtorch(folder: &Path, cuda: bool) -> Result<()> {
     );
     println!("libtorch of {} (LIBTORCH)", folder.display());
     Ok(())
+}
+
+/// The version of a libtorch: an archive of libtorch says it in `build-version`, a package of Python in
+/// `version.py`, and both in a header, which was another one before 2.9.
+fn libtorch_version(folder: &Path) -> Option<String> {
+    let read = |file: &str| fs::read_to_string(folder.join(file)).ok();
+    let quoted = |line: &str| {
+        let value = line.strip_prefix("__version__ =")?.trim();
+        Some(value.trim_matches(['\'', '"']).to_owned())
+    };
+    let header = |text: String| {
+        let number = |name: &str| {
+            text.lines().find_map(|line| {
+                let value = line.strip_prefix("#define TORCH_VERSION_")?.strip_prefix(name)?;
+                value.trim().parse::<u32>().ok()
+            })
+        };
+        Some(format!("{}.{}.{}", number("MAJOR ")?, number("MINOR ")?, number("PATCH ")?))
+    };
+    read("build-version")
+        .map(|text| text.trim().to_owned())
+        .or_else(|| read("version.py")?.lines().find_map(quoted))
+        .or_else(|| read("include/torch/headeronly/version.h").and_then(header))
+        .or_else(|| read("include/torch/csrc/api/include/torch/version.h").and_then(header))
 }
 
 /// Checks the torch of the user's Python, which torch-sys calls `python` in a virtual environment.
@@ -351,6 +385,77 @@ mod tests {
     fn a_wrong_libtorch_is_named_with_a_remedy() {
         let error = check_libtorch(Path::new("/no/such/libtorch"), false).unwrap_err().to_string();
         assert!(error.contains("/no/such/libtorch") && error.contains("unset it"), "{error}");
+    }
+
+    /// A folder that looks like a libtorch, with these files beside its libraries.
+    fn libtorch(name: &str, files: &[(&str, &str)]) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
+        crate::folder::create_empty(&folder).unwrap();
+        for part in ["lib", "include"] {
+            fs::create_dir(folder.join(part)).unwrap();
+        }
+        for (file, text) in files {
+            fs::create_dir_all(folder.join(file).parent().unwrap()).unwrap();
+            fs::write(folder.join(file), text).unwrap();
+        }
+        folder
+    }
+
+    const HEADER: &str = "#pragma once\n\n#define TORCH_VERSION_MAJOR 2\n\n#define TORCH_VERSION_MINOR 6\n\n\
+                          #define TORCH_VERSION_PATCH 1\n\n#define TORCH_VERSION \\\n  \"2.6.1\"\n";
+
+    #[test]
+    fn another_libtorch_is_refused_by_its_version_wherever_that_stands() {
+        let cases = [
+            ("build-version", "2.6.1+cpu\n", "of version 2.6.1+cpu"),
+            (
+                "version.py",
+                "from typing import Optional\n__version__ = '2.6.1+cu124'\ndebug = False\n",
+                "2.6.1+cu124",
+            ),
+            ("include/torch/headeronly/version.h", HEADER, "of version 2.6.1,"),
+            ("include/torch/csrc/api/include/torch/version.h", HEADER, "of version 2.6.1,"),
+            ("include/torch/torch.h", "", "a version that it does not tell"),
+        ];
+        for (file, text, said) in cases {
+            let folder = libtorch("other-libtorch", &[(file, text)]);
+            let error = check_libtorch(&folder, false).unwrap_err().to_string();
+            crate::folder::remove(&folder).unwrap();
+            assert!(error.contains(said) && error.contains("takes 2.13.0"), "{error}");
+            assert!(error.contains(&folder.display().to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_libtorch_of_tch_is_taken_from_an_archive_or_a_package() {
+        let header = HEADER.replace("MINOR 6", "MINOR 13").replace("PATCH 1", "PATCH 0");
+        for (file, text) in [
+            ("build-version", "2.13.0+cpu\n"),
+            ("version.py", "__version__ = '2.13.0+cu130'\n"),
+            ("include/torch/headeronly/version.h", &*header),
+        ] {
+            let folder = libtorch("same-libtorch", &[(file, text)]);
+            let outcome = check_libtorch(&folder, false);
+            let cuda = check_libtorch(&folder, true);
+            crate::folder::remove(&folder).unwrap();
+            outcome.unwrap();
+            assert!(cuda.unwrap_err().to_string().contains("without CUDA"));
+        }
+    }
+
+    #[test]
+    fn a_libtorch_whose_path_the_build_cannot_read_is_named() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = Path::new(OsStr::from_bytes(b"/opt/torch-\xff"));
+        let error = check_libtorch(folder, false).unwrap_err().to_string();
+        assert!(error.contains("/opt/torch-") && error.contains("not UTF-8"), "{error}");
+    }
+
+    #[test]
+    fn pip_needs_no_virtual_environment() {
+        let pip = crate::process::pip();
+        let variable = pip.get_envs().find(|(name, _)| *name == "PIP_REQUIRE_VIRTUALENV");
+        assert_eq!(variable.and_then(|(_, value)| value), Some(OsStr::new("0")));
     }
 
     #[test]

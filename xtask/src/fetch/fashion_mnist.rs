@@ -7,13 +7,16 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::process::{deps, run, runs};
-use crate::{digest, folder};
+use crate::{digest, folder, space};
 
 const PACKAGE: &str = "dataset-fashion-mnist";
 const FILE: &str = "train-images-idx3-ubyte.gz";
 
 /// Of the images themselves: Debian's gzip file lacks the name in the header that the original has.
 const SHA256_UNZIPPED: &str = "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888";
+
+/// The package and what is unpacked of it.
+const MEGABYTES: u64 = 65;
 
 /// Brings the images into `.deps/fashion-mnist/`, from the user's `file` where one is given.
 pub(super) fn fetch(file: Option<&Path>) -> Result<()> {
@@ -28,6 +31,7 @@ pub(super) fn fetch(file: Option<&Path>) -> Result<()> {
 
     let arriving = deps().join("fashion-mnist.part");
     folder::create_empty(&arriving)?;
+    space::require(&arriving, MEGABYTES, "fetching Fashion-MNIST's training images")?;
     let outcome = arrive(&arriving, file).and_then(|arrived| {
         fs::create_dir_all(deps().join("fashion-mnist"))
             .and_then(|()| fs::rename(&arrived, &target))

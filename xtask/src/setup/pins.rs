@@ -17,6 +17,9 @@ pub(super) struct Wheel {
 pub(super) struct Part {
     pub(super) folder: &'static str,
     pub(super) wheels: &'static [Wheel],
+    /// What fetching and unpacking take of the disk at most: the wheels, the largest of which pip holds
+    /// twice for a moment, and what is unpacked of them.
+    pub(super) megabytes: u64,
 }
 
 /// The version of libtorch that tch 0.26 is written for.
@@ -71,6 +74,7 @@ pub(super) const CPU: Part = Part {
             members: &["nvidia/cu13/lib/libcupti.so.13"],
         },
     ],
+    megabytes: 1_700,
 };
 
 /// libtorch with CUDA; it looks for [`NVIDIA`] in `../../nvidia/*/lib`, seen from its libraries.
@@ -83,6 +87,7 @@ pub(super) const CUDA: Part = Part {
         strip: "torch/",
         members: &["torch/lib/*", "torch/include/*"],
     }],
+    megabytes: 2_700,
 };
 
 /// The libraries of CUDA that the torch wheel's metadata asks for, at the versions it resolves to.
@@ -165,6 +170,7 @@ pub(super) const NVIDIA: Part = Part {
             "4936d1d6780fbe68db454f5e72a42ff64d1fd6397df9f363ae786930fd5c1cd4",
         ),
     ],
+    megabytes: 6_000,
 };
 
 const fn nvidia(name: &'static str, version: &'static str, sha256: &'static str) -> Wheel {
@@ -181,4 +187,5 @@ pub(super) const CMAKE: Part = Part {
         strip: "cmake/",
         members: &["cmake/*"],
     }],
+    megabytes: 200,
 };

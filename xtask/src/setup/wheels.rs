@@ -13,8 +13,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::pins::{PLATFORMS, PYTHON, Part, Wheel};
-use crate::process::run;
-use crate::{digest, folder};
+use crate::process::{pip, run};
+use crate::{digest, folder, space};
 
 const UNPACK: &str = include_str!("unpack.py");
 const STAMP: &str = "SHA256SUMS";
@@ -27,6 +27,7 @@ pub(super) fn installed(deps: &Path, part: &Part) -> bool {
 
 /// Fetches and unpacks `part`, lets `finish` complete the new folder, and puts it in its place.
 pub(super) fn install(deps: &Path, part: &Part, finish: fn(&Path) -> Result<()>) -> Result<()> {
+    space::require(deps, part.megabytes, &format!("fetching {}", part.folder))?;
     let wheels: Vec<PathBuf> =
         part.wheels.iter().map(|wheel| fetch(deps, wheel)).collect::<Result<_>>()?;
 
@@ -74,8 +75,10 @@ fn fetch(deps: &Path, wheel: &Wheel) -> Result<PathBuf> {
 
     let Wheel { name, version, sha256, .. } = wheel;
     println!("fetching {name} {version}");
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "download", "--disable-pip-version-check", "--no-deps"])
+    let mut pip = pip();
+    // Where pip puts a wheel before it is whole: on the disk that was found large enough.
+    pip.env("TMPDIR", &arriving);
+    pip.args(["download", "--disable-pip-version-check", "--no-deps"])
         .args(["--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON])
         .args(PLATFORMS.iter().flat_map(|platform| ["--platform", platform]))
         .arg("--dest")
@@ -240,7 +243,7 @@ mod tests {
         run(Command::new("python3").args(["-c", script]).arg(&path)).unwrap();
         let sha256 = digest::sha256(&path).unwrap().leak();
         let tiny = Wheel { name: "tiny", version: "1", sha256, strip: "a/", members: &["a/lib/*"] };
-        let part = Part { folder: "tiny", wheels: Vec::leak(vec![tiny]) };
+        let part = Part { folder: "tiny", wheels: Vec::leak(vec![tiny]), megabytes: 1 };
 
         install(&deps.0, &part, |_| Ok(())).unwrap();
         assert!(installed(&deps.0, &part));
