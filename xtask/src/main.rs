@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its user")]
 
+mod compare;
 mod digest;
 mod fetch;
 mod folder;
@@ -13,6 +14,7 @@ mod process;
 mod recipe;
 mod reproduce;
 mod setup;
+mod smoke_results;
 mod space;
 mod test;
 mod tidy;
@@ -54,6 +56,25 @@ enum Command {
     Tidy,
     /// Set up, build, run an experiment and print the path of its report.
     Reproduce(reproduce::Options),
+    /// Run the experiments that need no training in the profile smoke, to compare two revisions.
+    SmokeResults {
+        /// The folder of the results; each experiment has a folder in it.
+        #[arg(value_name = "FOLDER")]
+        out: PathBuf,
+        /// An `eps` of another revision [default: that of this repository, built where it has to be].
+        #[arg(long, value_name = "PATH")]
+        program: Option<PathBuf>,
+    },
+    /// Compare the values of two results, or of all in two folders; times are left out.
+    CompareResults {
+        /// A results.json, or a folder of some.
+        before: PathBuf,
+        /// The same of another revision.
+        after: PathBuf,
+        /// The relative difference that two numbers may have.
+        #[arg(long, value_name = "X", default_value_t = 0.0)]
+        tolerance: f64,
+    },
     /// Run the benches of every crate.
     Bench,
 }
@@ -65,6 +86,12 @@ fn main() -> ExitCode {
         Command::Test => test::test(),
         Command::Tidy => tidy::tidy(),
         Command::Reproduce(options) => reproduce::reproduce(&options),
+        Command::SmokeResults { out, program } => {
+            smoke_results::smoke_results(&out, program.as_deref())
+        }
+        Command::CompareResults { before, after, tolerance } => {
+            compare::compare(&before, &after, tolerance)
+        }
         Command::Bench => bench(),
     };
     match outcome {
