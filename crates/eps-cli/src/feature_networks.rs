@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use eps_data::digest;
+use eps_files::sha256_file;
 use eps_metrics::networks::{Backbone, FeatureNetwork, Inception, Network};
 use serde::Serialize;
 use tch::Device;
@@ -44,7 +44,7 @@ impl FeatureNetworks {
     /// Those of [`Inception::load`].
     pub(crate) fn add_inception(&mut self, path: &Path, device: Device) -> Result<()> {
         let network = Inception::load(path, device).context("cannot load --inception")?;
-        let sha256 = digest::sha256_file(path)?;
+        let sha256 = sha256_file(path)?;
         let source = if sha256 == Inception::SHA256 {
             "NVIDIA's inception-2015-12-05.pt".to_owned()
         } else {
@@ -101,7 +101,7 @@ pub(crate) fn load(
             .context("cannot load the networks of LPIPS (--no-networks leaves them out)")?;
         let origin = network.origin();
         loaded.files.push(NetworkFile {
-            sha256: digest::sha256_file(&path)?,
+            sha256: sha256_file(&path)?,
             source: format!("{} (SHA-256 {})", origin.source, origin.sha256),
         });
         loaded.networks.push(Network::Perceptual(network));

@@ -16,7 +16,6 @@ mod feature_networks;
 mod flags;
 mod measuring;
 mod network;
-mod output_folder;
 mod pictures;
 mod precision;
 mod progress;

@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use eps_data::{MeasurementSet, digest};
+use eps_data::MeasurementSet;
+use eps_files::sha256_file;
 use eps_math::operator::Operator;
 use eps_math::{PreconditionMode, Schedule, Shape, Task};
 use eps_model::checkpoint::{self, AskedAt, Checkpoint, CheckpointConfig, Provenance};
@@ -100,7 +101,7 @@ impl Network {
     /// A file that cannot be read.
     pub(crate) fn record(&self, path: &Path) -> Result<Value> {
         let file = |path: &Path| -> Result<Value> {
-            Ok(json!({"file": path.display().to_string(), "sha256": digest::sha256_file(path)?}))
+            Ok(json!({"file": path.display().to_string(), "sha256": sha256_file(path)?}))
         };
         let mut record = file(path)?;
         record["name"] = self.name().into();

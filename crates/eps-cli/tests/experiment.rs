@@ -337,7 +337,7 @@ fn the_fid_network_is_named_and_recorded() {
     let config = std::fs::read_to_string(folder.path("out/config.json")).unwrap();
     let config: Value = serde_json::from_str(&config).unwrap();
     let files = config["config"]["features"].as_array().unwrap();
-    let digest = eps::data::digest::sha256_file(&folder.path("fid.pt")).unwrap();
+    let digest = eps_files::sha256_file(&folder.path("fid.pt")).unwrap();
     assert_eq!(files[files.len() - 1]["sha256"], digest);
     let verify = run.replace("smoke", "verify");
     folder.fails(&format!("{verify} --inception fid.pt"), 2, &["--inception", "pixels alone"]);

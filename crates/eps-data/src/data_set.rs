@@ -15,13 +15,12 @@ use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
 use std::path::Path;
 
+use eps_files::Hasher;
 use eps_math::Shape;
 use hdf5::{Dataset, Group};
 use serde::Serialize;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
-use crate::digest::hexadecimal;
 use crate::hdf5_file::{Input, Output};
 use crate::image_set::{Counts, FORMAT, VERSION};
 use crate::range::RANGE;
@@ -60,7 +59,7 @@ struct Filling {
     /// Closed with the file.
     dataset: ManuallyDrop<Dataset>,
     /// Of the pixels so far.
-    digest: Sha256,
+    digest: Hasher,
     /// One an image, or none at all.
     classes: Vec<u32>,
     written: usize,
@@ -130,7 +129,7 @@ impl DataSetWriter {
         let count = sources.len();
         let dataset =
             self.output.create_images(&group, "images", [count, channels, height, width])?;
-        let digest = Sha256::new();
+        let digest = Hasher::default();
         self.splits.insert(split, Filling { group, dataset, digest, classes, written: 0, count });
         Ok(())
     }
@@ -175,10 +174,10 @@ impl DataSetWriter {
     pub fn finish(self) -> Result<(), DataError> {
         for (split, Filling { group, mut digest, classes, written, count, .. }) in self.splits {
             assert_eq!(written, count, "images of {split}");
-            digest.update(classes.into_iter().flat_map(u32::to_le_bytes).collect::<Vec<u8>>());
+            digest.update(&classes.into_iter().flat_map(u32::to_le_bytes).collect::<Vec<u8>>());
             let provenance = Provenance {
                 name: format!("{}, {split}", self.provenance.name),
-                sha256: hexadecimal(&digest.finalize()),
+                sha256: digest.finish(),
                 ..self.provenance.clone()
             };
             self.output.put_provenance(&group, &provenance)?;

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use eps_files::FilesError;
+
 /// Why a file could not be read or written.
 ///
 /// The message names the file, the value that is wrong and what to do about it.
@@ -10,15 +12,8 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum DataError {
     /// The operating system refused to read or write.
-    #[error("cannot {action} {}: {error}; {}", path.display(), io_remedy(error))]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What was tried, for example `read`.
-        action: &'static str,
-        /// The system's answer.
-        error: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] FilesError),
 
     /// The HDF5 library refused to read or write.
     #[error("{}: cannot {action}: {error}; {remedy}", path.display())]
@@ -134,8 +129,8 @@ pub enum DataError {
 
 impl DataError {
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |error| DataError::Io { path, action, error }
+        let named = FilesError::io(path, action);
+        move |error| DataError::Io(named(error))
     }
 
     pub(crate) fn in_file(self, path: &Path) -> Self {
@@ -152,19 +147,6 @@ impl DataError {
         remedy: impl Into<String>,
     ) -> Self {
         DataError::Invalid { what: what.into(), value: value.to_string(), remedy: remedy.into() }
-    }
-}
-
-fn io_remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::NotFound => "check the path and that its directory exists",
-        io::ErrorKind::PermissionDenied => "check its permissions",
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some disk space",
-        io::ErrorKind::FileTooLarge => {
-            "write to a disk that holds larger files, or raise the limit (`ulimit -f`)"
-        }
-        io::ErrorKind::IsADirectory => "name a file, not a directory",
-        _ => "check the path, the permissions and the free disk space",
     }
 }
 

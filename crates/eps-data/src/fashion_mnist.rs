@@ -5,9 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
+use eps_files::sha256;
 use eps_math::Shape;
 
-use crate::digest::sha256;
 use crate::idx::read_idx;
 use crate::{DataError, ImageSet, Provenance, Split};
 

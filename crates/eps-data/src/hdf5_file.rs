@@ -11,6 +11,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
+use eps_files::PartFile;
 use hdf5::plist::file_access::{FileCloseDegree, LibraryVersion};
 use hdf5::types::{FixedUnicode, TypeDescriptor, VarLenUnicode};
 use hdf5::{Attribute, Dataset, File, Group, H5Type};
@@ -19,7 +20,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::array::{Array, checked_product, choose};
-use crate::atomic::PartFile;
 use crate::error::require_finite;
 use crate::{DataError, Provenance};
 
@@ -301,7 +301,7 @@ impl Output {
     pub(crate) fn finish(self) -> Result<(), DataError> {
         let Output { mut file, part } = self;
         file.close().map_err(|error| write_error(part.target(), "close the file", error))?;
-        part.finish()
+        Ok(part.finish()?)
     }
 
     fn failed(&self, action: impl Into<String>) -> impl FnOnce(hdf5::Error) -> DataError {

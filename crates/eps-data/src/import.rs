@@ -16,6 +16,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use eps_files::{sha256, write_atomically, write_bytes};
 use eps_math::Shape;
 use eps_math::rng::Stream;
 use rayon::prelude::*;
@@ -23,9 +24,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::atomic::write_atomically;
 use crate::data_set::{DataSetWriter, Source};
-use crate::digest::sha256;
 use crate::picture_source::{LABELS_FILE, Labels, PictureSource, Stamp};
 use crate::resize::lanczos;
 use crate::{DataError, Provenance, Raster, Shares, Split};
@@ -328,7 +327,7 @@ impl Import {
         }
         let listing = folder.join(LISTING);
         if !listing.is_file() {
-            write_atomically(&listing, |file| file.write_all(self.listing.as_bytes()))?;
+            write_bytes(&listing, self.listing.as_bytes())?;
         }
         Ok(folder)
     }
@@ -677,9 +676,9 @@ fn write_block(
 ) -> Result<(), DataError> {
     write_json(&taken_file(folder, block), taken)?;
     // The last of both: where it is, the block is done.
-    write_atomically(&pixels_file(folder, block), |file| {
+    Ok(write_atomically(&pixels_file(folder, block), |file| {
         images.iter().try_for_each(|pixels| file.write_all(pixels))
-    })
+    })?)
 }
 
 /// Why a picture of `split` is left out if a split further from the training holds the same file.
@@ -699,7 +698,7 @@ fn read_json<T: DeserializeOwned>(path: &Path, remedy: &'static str) -> Result<T
 
 fn write_json(path: &Path, value: &(impl Serialize + ?Sized)) -> Result<(), DataError> {
     let text = serde_json::to_vec(value).expect("a record is JSON");
-    write_atomically(path, |file| file.write_all(&text))
+    Ok(write_bytes(path, &text)?)
 }
 
 /// The first setting that two configurations have not in common, with its value in both.

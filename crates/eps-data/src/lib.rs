@@ -3,15 +3,13 @@
 //! Images are `[N, C, H, W]` in row-major order, on the scale [-1, 1] (see [`range`]). Every
 //! reader checks what it reads (digest, format, shape, finite values) and every error names the
 //! file, the value and the remedy. Every writer writes to a temporary name beside its target and
-//! renames it (see [`atomic`]), so that a file is either complete or absent.
+//! renames it (see [`eps_files`]), so that a file is either complete or absent.
 //!
 //! This is the only crate that links HDF5.
 
 pub mod archive;
 pub mod array;
-pub mod atomic;
 pub mod data_set;
-pub mod digest;
 mod error;
 pub mod fashion_mnist;
 pub mod hdf5_file;

@@ -290,7 +290,7 @@ impl MeasurementSet {
         let root = input.root()?;
         let unusable = |error: DataError| error.in_file(path);
 
-        let side = |name: &str| Ok(input.whole(&root, name)? as usize);
+        let side = |name: &str| input.whole(&root, name).map(|side| side as usize);
         let dims = [side("channels")?, side("height")?, side("width")?];
         if matches!(checked_product(&dims), None | Some(0)) {
             return Err(input.malformed(

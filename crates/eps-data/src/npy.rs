@@ -14,9 +14,10 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
+use eps_files::write_atomically;
+
 use crate::DataError;
 use crate::array::{Array, checked_product};
-use crate::atomic::write_atomically;
 use crate::error::require_finite;
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
@@ -104,7 +105,7 @@ pub fn write_npy(path: &Path, dims: &[usize], values: NpyValues<'_>) -> Result<(
         DataError::invalid("the number of dimensions", dims.len(), "NumPy reads at most 64")
     })?;
 
-    write_atomically(path, |file| {
+    Ok(write_atomically(path, |file| {
         file.write_all(MAGIC)?;
         file.write_all(&[1, 0])?;
         file.write_all(&length.to_le_bytes())?;
@@ -114,7 +115,7 @@ pub fn write_npy(path: &Path, dims: &[usize], values: NpyValues<'_>) -> Result<(
             NpyValues::F64(v) => v.iter().try_for_each(|x| file.write_all(&x.to_le_bytes())),
             NpyValues::U8(v) => file.write_all(v),
         }
-    })
+    })?)
 }
 
 fn parse(path: &Path, what: &str, mut reader: impl Read) -> Result<Array, DataError> {

@@ -373,7 +373,7 @@ mod tests {
         let not_unpacked = |error| not_unpacked(Path::new("a.zip/b.png"), ZipError::Io(error));
         // EIO on every Unix.
         let disk = not_unpacked(io::Error::from_raw_os_error(5));
-        assert!(matches!(disk, DataError::Io { .. }), "{disk}");
+        assert!(matches!(disk, DataError::Io(_)), "{disk}");
         for error in [io::ErrorKind::UnexpectedEof.into(), io::Error::other("Invalid checksum")] {
             let damage = not_unpacked(error);
             assert!(matches!(damage, DataError::Malformed { .. }), "{damage}");

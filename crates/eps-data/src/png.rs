@@ -11,11 +11,11 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Seek};
 use std::path::Path;
 
+use eps_files::write_bytes;
 use eps_math::Shape;
 use png::{BitDepth, ColorType, Decoder, Encoder, Transformations};
 
 use crate::DataError;
-use crate::atomic::write_atomically;
 use crate::range::{byte_of_value, value_of_byte};
 
 /// In bytes.
@@ -181,7 +181,7 @@ pub fn encode_png(shape: Shape, values: &[f64]) -> Result<Vec<u8>, DataError> {
 /// As [`encode_png`], and [`DataError::Io`] where the file cannot be written.
 pub fn write_png(path: &Path, shape: Shape, values: &[f64]) -> Result<(), DataError> {
     let bytes = encode_png(shape, values)?;
-    write_atomically(path, |file| std::io::Write::write_all(file, &bytes))
+    Ok(write_bytes(path, &bytes)?)
 }
 
 /// Repeats every pixel `factor` times in both directions.

@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use eps_files::write_bytes;
 use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use crate::atomic::write_atomically;
 use crate::unet::set_values;
 use crate::{Condition, DataMoments, ModelError, NetworkDenoiser, Precision, UNet, UNetConfig};
 
@@ -203,7 +203,7 @@ pub enum Storage {
 ///
 /// # Errors
 /// [`ModelError::NonFinite`] for a weight that is not finite or overflows the storage,
-/// [`ModelError::Io`] if the file cannot be written.
+/// [`ModelError::Files`] if the file cannot be written.
 pub fn save(
     path: &Path,
     network: &UNet,
@@ -235,8 +235,7 @@ pub fn save(
     let bytes = safetensors::serialize(views, Some(metadata))
         .map_err(|error| corrupt(error.to_string()))?;
 
-    write_atomically(path, &bytes)
-        .map_err(|source| ModelError::Io { path: path.to_owned(), source })
+    Ok(write_bytes(path, &bytes)?)
 }
 
 /// Reads a network onto a device; it computes in `precision`.

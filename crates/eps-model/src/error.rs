@@ -161,6 +161,9 @@ pub enum ModelError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file could not be written.
+    #[error(transparent)]
+    Files(#[from] eps_files::FilesError),
     /// A file is damaged, truncated or of another format.
     #[error("{path}: {reason}", path = path.display())]
     Corrupt {

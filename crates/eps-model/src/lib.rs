@@ -27,7 +27,6 @@
 //! ```
 
 mod adapted_denoiser;
-pub mod atomic;
 pub mod checkpoint;
 mod class_conditional;
 mod data_moments;

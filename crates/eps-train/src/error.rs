@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use eps_files::FilesError;
 use eps_math::{MathError, Shape};
 use eps_model::ModelError;
 
@@ -43,9 +44,6 @@ pub enum TrainError {
         .0.display()
     )]
     OtherRun(PathBuf),
-    /// A run folder that another process works in.
-    #[error("another process trains in {}: wait for it, or name another folder", .0.display())]
-    Busy(PathBuf),
     /// A state file that does not belong to the network.
     #[error("{}: {reason}; remove the file to start the run again", path.display())]
     State {
@@ -62,14 +60,9 @@ pub enum TrainError {
         /// The loss.
         loss: f64,
     },
-    /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
+    /// A file could not be read or written, or another process trains in the folder.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// A configuration file that is not what it should be.
     #[error("{}: {source}", path.display())]
     Json {

@@ -1,11 +1,11 @@
 //! The training loop: a folder holds a run, and a run that was killed goes on from it.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 
+use eps_files::{FilesError, Lock, PartFile, write_bytes};
 use eps_math::{PreconditionMode, Shape};
-use eps_model::atomic::write_atomically;
 use eps_model::{DataMoments, Mode, NetworkDenoiser, UNet, one_hot, values_of_bytes};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -91,7 +91,7 @@ pub struct Record {
 /// # Errors
 /// [`TrainError::Config`] for a number out of its range and [`TrainError::Images`] for images of another
 /// shape than the network's, both before the folder is touched; [`TrainError::OtherRun`] if the folder
-/// holds another configuration, [`TrainError::Busy`] if another process trains there,
+/// holds another configuration, [`FilesError::Busy`] if another process trains there,
 /// [`TrainError::State`] for a damaged state, [`TrainError::Diverged`] if the loss stops being a number,
 /// and those of reading and writing.
 pub fn train(
@@ -125,9 +125,8 @@ pub fn train_until(
     let label_dim = config.network.label_dim() as i64;
     let training = Examples { images: &images.train, classes: train_classes.as_ref(), label_dim };
     let is_new = !holds_run(config, folder)?;
-    let io = |source| TrainError::Io { path: folder.to_owned(), source };
-    std::fs::create_dir_all(folder).map_err(io)?;
-    let _lock = lock(folder)?;
+    std::fs::create_dir_all(folder).map_err(FilesError::io(folder, "make"))?;
+    let _lock = Lock::take(&folder.join("lock"), folder)?;
     // Another process may have begun meanwhile, and ended.
     if is_new && !holds_run(config, folder)? {
         write_config(config, folder)?;
@@ -276,7 +275,7 @@ fn holds_run(config: &TrainConfig, folder: &Path) -> Result<bool, TrainError> {
     if !path.exists() {
         return Ok(false);
     }
-    let file = File::open(&path).map_err(|source| TrainError::Io { path: path.clone(), source })?;
+    let file = File::open(&path).map_err(FilesError::io(&path, "open"))?;
     let found: TrainConfig = serde_json::from_reader(BufReader::new(file))
         .map_err(|source| TrainError::Json { path, source })?;
     if found == *config { Ok(true) } else { Err(TrainError::OtherRun(folder.to_owned())) }
@@ -286,26 +285,7 @@ fn write_config(config: &TrainConfig, folder: &Path) -> Result<(), TrainError> {
     let path = folder.join("config.json");
     let text = serde_json::to_string_pretty(config)
         .map_err(|source| TrainError::Json { path: path.clone(), source })?;
-    replace(&path, &text)
-}
-
-/// Takes the folder for this process until the file is closed.
-fn lock(folder: &Path) -> Result<File, TrainError> {
-    let path = folder.join("lock");
-    let io = |source| TrainError::Io { path: path.clone(), source };
-    let file = File::create(&path).map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(TrainError::Busy(folder.to_owned())),
-        // Not every file system has locks.
-        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(file),
-        Err(TryLockError::Error(error)) => Err(io(error)),
-    }
-}
-
-fn replace(path: &Path, text: &str) -> Result<(), TrainError> {
-    write_atomically(path, text.as_bytes())
-        .map_err(|source| TrainError::Io { path: path.to_owned(), source })
+    Ok(write_bytes(&path, text.as_bytes())?)
 }
 
 fn progress_bar(config: &TrainConfig, done: u64) -> ProgressBar {
@@ -345,23 +325,23 @@ fn validation_loss(
 }
 
 fn append_record(path: &Path, record: &Record) -> Result<(), TrainError> {
-    let io = |source| TrainError::Io { path: path.to_owned(), source };
     let line = serde_json::to_string(record)
         .map_err(|source| TrainError::Json { path: path.to_owned(), source })?;
-    let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(io)?;
-    writeln!(file, "{line}").map_err(io)
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    let mut file = file.map_err(FilesError::io(path, "open"))?;
+    Ok(writeln!(file, "{line}").map_err(FilesError::io(path, "write"))?)
 }
 
 /// Removes the lines of steps after the state's: the state is written after its line.
 fn truncate_metrics(path: &Path, step: u64) -> Result<(), TrainError> {
-    let io = |source| TrainError::Io { path: path.to_owned(), source };
     if !path.exists() {
         return Ok(());
     }
-    let lines = BufReader::new(File::open(path).map_err(io)?).lines();
+    let file = File::open(path).map_err(FilesError::io(path, "open"))?;
+    let lines = BufReader::new(file).lines();
     let mut kept = String::new();
     for line in lines {
-        let line = line.map_err(io)?;
+        let line = line.map_err(FilesError::io(path, "read"))?;
         // A line cut off by a kill does not parse: it is of a step after the state's.
         let Ok(value) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
         if value["step"].as_u64().is_some_and(|s| s <= step) {
@@ -369,7 +349,7 @@ fn truncate_metrics(path: &Path, step: u64) -> Result<(), TrainError> {
             kept.push('\n');
         }
     }
-    replace(path, &kept)
+    Ok(write_bytes(path, kept.as_bytes())?)
 }
 
 const VECTORS: [&str; 4] = ["weights", "first_moment", "second_moment", "average"];
@@ -393,11 +373,9 @@ fn save_state(
         let vectors = [means.to_device(Device::Cpu), Tensor::from_slice(counts)];
         tensors.extend(BALANCE.into_iter().zip(vectors));
     }
-    let part: PathBuf = path.with_extension("part");
-    Tensor::write_safetensors(&tensors, &part)?;
-    // On disk before it replaces the last one.
-    let sync = || File::open(&part)?.sync_all().and_then(|()| std::fs::rename(&part, path));
-    sync().map_err(|source| TrainError::Io { path: path.to_owned(), source })
+    let part = PartFile::create(path)?;
+    Tensor::write_safetensors(&tensors, part.path())?;
+    Ok(part.finish()?)
 }
 
 fn load_state(

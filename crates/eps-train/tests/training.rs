@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use eps_files::FilesError;
 use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
 use eps_model::checkpoint;
 use eps_model::{Condition, DataMoments, Mode, NetworkDenoiser, Precision, SongUNetConfig, UNet};
@@ -200,7 +201,7 @@ fn a_folder_belongs_to_one_process() {
     let lock = std::fs::File::create(folder.path().join("lock")).unwrap();
     lock.lock().unwrap();
     let error = run(&config(), folder.path(), 1).unwrap_err();
-    assert!(matches!(error, TrainError::Busy(_)), "{error}");
+    assert!(matches!(error, TrainError::Files(FilesError::Busy(_))), "{error}");
     drop(lock);
     run(&config(), folder.path(), 1).unwrap();
 }

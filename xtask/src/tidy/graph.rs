@@ -7,17 +7,38 @@ use anyhow::{Context, Result};
 use super::metadata::Metadata;
 
 /// The edges between the crates of the workspace; lower layers know nothing of higher ones.
-const EDGES: [(&str, &[&str]); 9] = [
+const EDGES: [(&str, &[&str]); 10] = [
+    ("eps-files", &[]),
     ("eps-math", &[]),
     ("eps-metrics", &[]),
-    ("eps-data", &["eps-math"]),
-    ("eps-model", &["eps-math"]),
+    ("eps-data", &["eps-files", "eps-math"]),
+    ("eps-model", &["eps-files", "eps-math"]),
     ("eps-sample", &["eps-math", "eps-model"]),
-    ("eps-train", &["eps-math", "eps-model"]),
-    ("eps", &["eps-math", "eps-metrics", "eps-data", "eps-model", "eps-sample", "eps-train"]),
+    ("eps-train", &["eps-files", "eps-math", "eps-model"]),
+    (
+        "eps",
+        &[
+            "eps-files",
+            "eps-math",
+            "eps-metrics",
+            "eps-data",
+            "eps-model",
+            "eps-sample",
+            "eps-train",
+        ],
+    ),
     (
         "eps-cli",
-        &["eps", "eps-math", "eps-metrics", "eps-data", "eps-model", "eps-sample", "eps-train"],
+        &[
+            "eps",
+            "eps-files",
+            "eps-math",
+            "eps-metrics",
+            "eps-data",
+            "eps-model",
+            "eps-sample",
+            "eps-train",
+        ],
     ),
     ("xtask", &[]),
 ];
@@ -33,7 +54,7 @@ const HOMES: [(&str, &[&str]); 5] = [
 
 /// Crates that without any feature build in seconds anywhere, and what they must then never reach:
 /// `eps-metrics` has libtorch for its feature `networks` alone.
-const PURE: [&str; 3] = ["eps-math", "eps-metrics", "xtask"];
+const PURE: [&str; 4] = ["eps-files", "eps-math", "eps-metrics", "xtask"];
 const NATIVE: [&str; 4] = ["tch", "torch-sys", "hdf5-metno", "hdf5-metno-sys"];
 
 const DECISION: &str = "remove the dependency, or write the decision up in docs/decisions/ and \

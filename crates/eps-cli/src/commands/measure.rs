@@ -1,16 +1,15 @@
 //! `eps measure`: a measurement of clean images, to be restored.
 
-use std::io::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, builder::TypedValueParser as _};
-use eps_data::atomic::write_atomically;
 use eps_data::hdf5_file::hdf5_format;
 use eps_data::png::{Picture, encode_png};
-use eps_data::{Array, DataError, ImageSet, MeasurementSet, Provenance, Split, digest};
+use eps_data::{Array, DataError, ImageSet, MeasurementSet, Provenance, Split};
+use eps_files::{sha256_file, write_bytes};
 use eps_math::operator::{Operator, OperatorSpec};
 use eps_math::{Draw, Shape, Task};
 
@@ -166,7 +165,7 @@ impl Arguments {
         set.write(&self.out)?;
         println!("{} measurements of images {shape}: {}", set.len(), self.out.display());
         if let Some(bytes) = preview {
-            write_atomically(&preview_path, |file| file.write_all(&bytes))?;
+            write_bytes(&preview_path, &bytes)?;
             println!("preview (truth, measurement): {}", preview_path.display());
         }
         Ok(())
@@ -294,7 +293,7 @@ pub(crate) fn file_provenance(path: &Path) -> Result<Provenance, DataError> {
         name: path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
         source: path.display().to_string(),
         licence: "not stated".to_owned(),
-        sha256: digest::sha256_file(path)?,
+        sha256: sha256_file(path)?,
     })
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
-use eps_data::digest;
+use eps_files::sha256_file;
 use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
 use eps_model::estimate::estimate;
 use eps_model::verify::{VERIFY_LIMIT, verify};
@@ -114,7 +114,7 @@ fn run_init(name: &str, out: &Path, seed: u64) -> Result<()> {
     let network = UNet::new(network, Device::Cpu, seed)?;
     checkpoint::save(out, &network, &config, Storage::F32)?;
     println!("{}: {} parameters", out.display(), network.parameter_count());
-    println!("SHA-256 {}", digest::sha256_file(out)?);
+    println!("SHA-256 {}", sha256_file(out)?);
     Ok(())
 }
 
@@ -122,7 +122,7 @@ fn run_show(path: &Path, class: Option<usize>) -> Result<()> {
     let network = Network::load(path, class, Device::Cpu, Precision::F32)?;
     println!("{}: {:?}", path.display(), network.name());
     println!("{}", network.origin());
-    println!("SHA-256 {}", digest::sha256_file(path)?);
+    println!("SHA-256 {}", sha256_file(path)?);
     match &network {
         Network::Trained(checkpoint) => {
             print_estimate(&checkpoint.config.network)?;
@@ -136,7 +136,7 @@ fn run_show(path: &Path, class: Option<usize>) -> Result<()> {
             println!("{}", serde_json::to_string_pretty(&checkpoint.config)?);
         }
         Network::Scripted(prior) => {
-            println!("{}: SHA-256 {}", prior.script.display(), digest::sha256_file(&prior.script)?);
+            println!("{}: SHA-256 {}", prior.script.display(), sha256_file(&prior.script)?);
             println!("{} parameters, constants not counted", prior.parameter_count()?);
             println!("computes in f32 unless --precision says otherwise; tried out in f32");
             println!("{}", serde_json::to_string_pretty(&prior.description)?);

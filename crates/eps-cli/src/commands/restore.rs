@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
-use eps_data::atomic::write_atomically;
 use eps_data::hdf5_file::hdf5_format;
 use eps_data::png::{Picture, write_png};
-use eps_data::{Array, MeasurementSet, SampleArchive, digest};
+use eps_data::{Array, MeasurementSet, SampleArchive};
+use eps_files::{Former, OutputFolder, sha256_file, write_atomically};
 use eps_math::Shape;
 use eps_math::operator::{LinearOperator as _, Operator};
 use eps_model::{Denoiser, device_name};
@@ -22,7 +22,6 @@ use crate::flags::{
 };
 use crate::measuring::{brightness_note, check_gain, range_note};
 use crate::network::{Asked, Method, Network};
-use crate::output_folder::OutputFolder;
 use crate::progress::{self, Watched};
 use crate::{dataset, measuring, pictures, record};
 
@@ -110,13 +109,19 @@ fn eta(text: &str) -> Result<f64, String> {
 }
 
 impl Arguments {
+    /// What becomes of a folder that is in the place of the results.
+    fn former(&self) -> Former {
+        if self.force { Former::Replaced(is_restoration) } else { Former::Stays }
+    }
+
     /// Checks everything, samples, and writes the results.
     pub(crate) fn run(&self) -> Result<()> {
         let solver = self.solver()?;
         let calls = self.calls.unwrap_or(if self.sampler == Sampler::Heun { 19 } else { 20 });
         let steps =
             solver.steps(calls).map_err(|error| UsageError(format!("--calls {calls}: {error}")))?;
-        let folder = OutputFolder::plan(&self.out, self.force, is_restoration)?;
+        let folder = OutputFolder::plan(&self.out, self.former())
+            .with_context(|| format!("--out {}", self.out.display()))?;
         let (device, precision) = self.network_flags.apply()?;
         let network = Network::load(&self.network, self.class, device, precision)?;
         let schedule = network.schedule();
@@ -156,7 +161,7 @@ impl Arguments {
             "format_version": FORMAT_VERSION,
             "measurement": {
                 "file": self.measurement.display().to_string(),
-                "sha256": digest::sha256_file(&self.measurement)?,
+                "sha256": sha256_file(&self.measurement)?,
                 "images": set.len(),
                 "shape": set.shape(),
                 "sigma_y": set.sigma_y(),

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use eps_data::atomic::write_atomically;
-use eps_data::{ImageSet, Split, digest};
+use eps_data::{ImageSet, Split};
+use eps_files::{sha256_file, write_atomically};
 use eps_math::PreconditionMode;
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Origin, Provenance, Storage};
 use eps_model::estimate::{estimate, passes};
@@ -83,7 +83,7 @@ impl Arguments {
         config.check_images(training.shape()).with_context(images_of)?;
         let provenance = training.provenance().clone();
         let start_path = self.start_path(&config);
-        let start_sha256 = start_path.as_deref().map(digest::sha256_file).transpose()?;
+        let start_sha256 = start_path.as_deref().map(sha256_file).transpose()?;
         let start =
             start_path.as_deref().map(|path| load_start(path, &config, device)).transpose()?;
         let (start, origin) = start.unzip();
@@ -124,7 +124,7 @@ impl Arguments {
         let path = out.join(format!("{}.safetensors", config.name));
         checkpoint::save(&path, denoiser.network(), &checkpoint, Storage::F16)?;
         println!("{}", path.display());
-        println!("SHA-256 {}", digest::sha256_file(&path)?);
+        println!("SHA-256 {}", sha256_file(&path)?);
         println!("{}", network::origin(&checkpoint.provenance));
         println!(
             "after {} steps: training loss {}, validation loss {}",
@@ -238,7 +238,7 @@ fn load_start(
         Some(data) => denoiser.with_data(data),
         None => denoiser,
     };
-    Ok((denoiser, start.config.provenance.origin(digest::sha256_file(path)?)))
+    Ok((denoiser, start.config.provenance.origin(sha256_file(path)?)))
 }
 
 /// The licence of weights: that of those they started as, and that of the images where these are a
@@ -410,7 +410,7 @@ mod tests {
         };
         let (config, path) = start(folder.path(), &licence, Some(imported.clone()));
         let (_, origin) = load_start(&path, &config, Device::Cpu).unwrap();
-        assert_eq!(origin.sha256, digest::sha256_file(&path).unwrap());
+        assert_eq!(origin.sha256, sha256_file(&path).unwrap());
         assert_eq!((&*origin.source, &origin.licence), ("trained on n", &licence));
         assert_eq!(origin.start.as_deref(), Some(&imported));
 

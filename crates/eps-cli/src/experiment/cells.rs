@@ -8,7 +8,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use eps_data::{Provenance, SampleArchive, digest};
+use eps_data::{Provenance, SampleArchive};
+use eps_files::sha256;
 use eps_math::Shape;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -42,7 +43,7 @@ pub(crate) const PROGRAM: &str = "program";
 
 /// The SHA-256 of a key's JSON, whose fields are in the order of their names.
 pub(crate) fn hash(key: &Value) -> String {
-    digest::sha256(key.to_string().as_bytes())
+    sha256(key.to_string().as_bytes())
 }
 
 /// The name of a cell: what it is, and the beginning of the digest of its key but for the program, so that runs of

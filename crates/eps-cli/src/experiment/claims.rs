@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use eps_data::atomic::write_atomically;
+use eps_files::write_bytes;
 use eps_math::Task;
 use serde_json::Value;
 
@@ -73,7 +73,7 @@ impl Arguments {
                 "{} holds something else than what is to be written: name another file",
                 path.display()
             );
-            write_atomically(path, |file| std::io::Write::write_all(file, text.as_bytes()))?;
+            write_bytes(path, text.as_bytes())?;
             println!("{}", path.display());
             Ok(())
         };

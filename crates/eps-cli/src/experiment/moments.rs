@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use eps_data::digest::sha256_file;
 use eps_data::{DataError, Moments, Split};
+use eps_files::sha256_file;
 use eps_math::Shape;
 use eps_math::lmmse::sample_moments;
 use faer::Mat;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
-use eps_data::digest::sha256_file;
+use eps_files::sha256_file;
 use eps_math::{Schedule, Shape, Task};
 use eps_model::checkpoint::CheckpointConfig;
 use eps_model::{Precision, PriorDescription};

@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use eps_data::atomic::write_atomically;
 use eps_data::{ArchiveWriter, Provenance, SampleArchive};
+use eps_files::write_atomically;
 use eps_math::Shape;
 use serde::Serialize;
 use serde_json::{Value, json};

