@@ -3,7 +3,6 @@
 use std::fmt;
 use std::fs::File;
 use std::io::BufReader;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -14,7 +13,8 @@ use eps_math::operator::{Operator, OperatorSpec};
 use eps_model::Precision;
 use tch::Device;
 
-use crate::measuring;
+use eps::format::number;
+use eps::measurement;
 
 /// Flags that do not fit together; the command ends with the exit code of clap's own errors.
 #[derive(Debug)]
@@ -27,10 +27,6 @@ impl fmt::Display for UsageError {
 }
 
 impl std::error::Error for UsageError {}
-
-/// σ_y on the scale [-1, 1]. Below, the rounding of images in f32, 1e-7, is no longer small beside the
-/// noise; above, the noise is a thousand times the images.
-const SIGMA_Y: RangeInclusive<f64> = 1e-6..=1e3;
 
 /// σ_y, on either of two scales.
 #[derive(Debug, Args)]
@@ -68,36 +64,12 @@ impl NoiseFlags {
 
 fn sigma_y(text: &str) -> Result<f64, String> {
     let value = positive(text)?;
-    check_sigma_y(value).map(|()| value)
+    measurement::check_sigma_y(value).map(|()| value).map_err(|error| error.to_string())
 }
 
 fn sigma_y_255(text: &str) -> Result<f64, String> {
     let value = positive(text)?;
-    check_sigma_y(value / 127.5).map(|()| value)
-}
-
-/// Checks that σ_y, on the scale [-1, 1], is of a size that images admit.
-///
-/// # Errors
-/// What is wrong with it and why.
-pub(crate) fn check_sigma_y(value: f64) -> Result<(), String> {
-    if SIGMA_Y.contains(&value) {
-        return Ok(());
-    }
-    Err(format!(
-        "sigma_y is {} on the scale [-1, 1], but must be from 1e-6 to 1000: images are rounded by 1e-7, \
-         and nothing is left of them in noise a thousand times as large",
-        number(value)
-    ))
-}
-
-/// A number for a message, with an exponent where it has many digits.
-pub(crate) fn number(value: f64) -> String {
-    if value == 0.0 || (1e-4..1e7).contains(&value.abs()) {
-        value.to_string()
-    } else {
-        format!("{value:e}")
-    }
+    measurement::check_sigma_y(value / 127.5).map(|()| value).map_err(|error| error.to_string())
 }
 
 /// A positive finite number.
@@ -261,7 +233,7 @@ impl GivenOperator {
                 self.source
             )
         })?;
-        measuring::check_gain(&operator).with_context(|| self.source.clone())?;
+        measurement::check_gain(&operator).with_context(|| self.source.clone())?;
         Ok(operator)
     }
 

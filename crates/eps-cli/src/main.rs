@@ -10,16 +10,10 @@
 
 mod commands;
 mod cost;
-mod dataset;
 mod experiment;
-mod feature_networks;
 mod flags;
-mod measuring;
-mod network;
-mod pictures;
 mod precision;
 mod progress;
-mod record;
 mod report;
 
 use std::process::ExitCode;
@@ -52,6 +46,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(revision) = option_env!("EPS_REVISION") {
+        eps::environment::set_revision(revision);
+    }
     leave_quietly_when_nobody_reads();
     let outcome = match Arguments::parse().command {
         Command::Restore(arguments) => arguments.run(),

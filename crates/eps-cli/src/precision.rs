@@ -15,11 +15,12 @@ use tch::{Device, Kind, Tensor};
 
 use crate::experiment::plan::Setting;
 use crate::experiment::problem::{Problem, test_images};
+use crate::flags;
 use crate::flags::DeviceFlags;
-use crate::measuring;
-use crate::network::{Method, Network};
 use crate::progress::{self, Watched};
-use crate::{dataset, flags};
+use eps::dataset;
+use eps::measurement;
+use eps::network::{Conditioning, Network};
 
 /// Network calls of a sample.
 const CALLS: usize = 20;
@@ -182,17 +183,17 @@ impl Questions<'_> {
         let mut samples = Vec::new();
         let mut denoised: Vec<Vec<Tensor>> = self.levels.iter().map(|_| Vec::new()).collect();
         for images in images.chunks(self.batch) {
-            let measurement = measuring::on_device(self.set, images, device)?;
+            let measurement = measurement::on_device(self.set, images, device)?;
             let keys = |sample| {
                 NoiseKeys::new(0, images.iter().map(|image| (*image as u64, sample)).collect())
             };
-            let estimator = network.method().estimator(&watched, &measurement);
+            let estimator = network.conditioning().estimator(&watched, &measurement);
             let drawn = Solver::Euler.sample(&*estimator, &sigmas, &keys(0), shape, device)?;
             let x_0 = match around {
                 Some(all) => all.narrow(0, images[0] as i64, images.len() as i64),
                 None => drawn.shallow_clone(),
             };
-            let trained = trained(network.method(), &watched, &measurement);
+            let trained = trained(network.conditioning(), &watched, &measurement);
             for ((sample, sigma_t), denoised) in (1..).zip(self.levels).zip(&mut denoised) {
                 let x_t = &x_0 + keys(sample).initial(shape, device) * *sigma_t;
                 denoised.push(trained.estimate(&x_t, Level::edm(*sigma_t)));
@@ -206,13 +207,13 @@ impl Questions<'_> {
 
 /// The question that a network was trained for: a prior is asked at the state.
 fn trained<'a, D: Denoiser>(
-    method: Method,
+    conditioning: Conditioning,
     denoiser: &'a D,
     measurement: &'a Measurement,
 ) -> Box<dyn Estimator + 'a> {
-    match method {
-        Method::ZeroShot => Box::new(Prior { denoiser }),
-        Method::Eps | Method::Palette => method.estimator(denoiser, measurement),
+    match conditioning {
+        Conditioning::ZeroShot => Box::new(Prior { denoiser }),
+        Conditioning::Eps | Conditioning::Palette => conditioning.estimator(denoiser, measurement),
     }
 }
 

@@ -31,10 +31,22 @@
 #![doc = include_str!("../examples/restore.rs")]
 //! ```
 
+pub mod dataset;
+pub mod environment;
+mod error;
+pub mod feature_networks;
+pub mod format;
+pub mod measurement;
+pub mod network;
+pub mod pictures;
+
 pub use eps_data as data;
+pub use eps_files as files;
 pub use eps_math as math;
 pub use eps_metrics as metrics;
 pub use eps_model as model;
 pub use eps_sample as sample;
 pub use eps_train as train;
+pub use error::Error;
+pub use network::Network;
 pub use tch;

@@ -10,8 +10,9 @@ use eps_metrics::networks::{Backbone, NetworkScores, evaluate_networks};
 use eps_metrics::{Evaluation, SampleShape, evaluate};
 use serde::Serialize;
 
-use crate::feature_networks::{self, FeatureNetworks, NetworkFile};
-use crate::flags::{DeviceFlags, number};
+use crate::flags::DeviceFlags;
+use eps::feature_networks::{self, FeatureNetworks, NetworkFile};
+use eps::format::number;
 
 /// The largest absolute value of a sample: those of a sampler leave [-1, 1] by less, values on another
 /// scale by more.

@@ -13,9 +13,10 @@ use eps_files::{sha256_file, write_bytes};
 use eps_math::operator::{Operator, OperatorSpec};
 use eps_math::{Draw, Shape, Task};
 
-use crate::flags::{NoiseFlags, OperatorFlags, UsageError, check_channels_first, number};
-use crate::measuring::brightness_note;
-use crate::{dataset, measuring, pictures};
+use crate::flags::{NoiseFlags, OperatorFlags, UsageError, check_channels_first};
+use eps::format::number;
+use eps::measurement::brightness_note;
+use eps::{dataset, measurement, pictures};
 
 /// How many images of a data set are measured unless `--index` says otherwise.
 const DEFAULT_IMAGES: usize = 16;
@@ -118,7 +119,7 @@ impl Arguments {
                 .indices
                 .clone()
                 .map(|index| {
-                    let stream = measuring::stream(self.seed, "operator", of, index as u64);
+                    let stream = measurement::stream(self.seed, "operator", of, index as u64);
                     task.draw(Draw::Test, shape, &stream)
                 })
                 .collect::<Result<Vec<Operator>, _>>()
@@ -140,8 +141,8 @@ impl Arguments {
             .clone()
             .enumerate()
             .flat_map(|(position, index)| {
-                let noise = measuring::stream(self.seed, "noise", of, index as u64);
-                measuring::measure(operator(position), images.image(position), sigma_y, &noise)
+                let noise = measurement::stream(self.seed, "noise", of, index as u64);
+                measurement::measure(operator(position), images.image(position), sigma_y, &noise)
             })
             .collect();
 

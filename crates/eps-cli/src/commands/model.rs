@@ -13,8 +13,9 @@ use eps_model::{PUBLISHED, Precision, UNet, UNetConfig, published};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
-use crate::network::Network;
-use crate::{precision, record};
+use crate::precision;
+use eps::environment;
+use eps::network::Network;
 
 /// Look at networks.
 #[derive(Debug, Args)]
@@ -102,7 +103,7 @@ fn run_init(name: &str, out: &Path, seed: u64) -> Result<()> {
     let provenance = Provenance {
         source: "random initial weights, EDM's law (Karras et al. 2022)".to_owned(),
         licence: env!("CARGO_PKG_LICENSE").to_owned(),
-        command: record::command(),
+        command: environment::command_line(),
         training: json!({ "seed": seed, "steps": 0 }),
         start: None,
     };

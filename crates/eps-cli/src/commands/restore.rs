@@ -9,7 +9,7 @@ use eps_data::png::{Picture, write_png};
 use eps_data::{Array, MeasurementSet, SampleArchive};
 use eps_files::{Former, OutputFolder, sha256_file, write_atomically};
 use eps_math::Shape;
-use eps_math::operator::{LinearOperator as _, Operator};
+use eps_math::operator::LinearOperator as _;
 use eps_model::{Denoiser, device_name};
 use eps_sample::{NoiseKeys, Solver};
 use serde_json::{Value, json};
@@ -17,13 +17,12 @@ use tch::{Device, Kind};
 
 use super::measure::file_provenance;
 use crate::flags::{
-    NetworkFlags, NoiseFlags, OperatorFlags, UsageError, check_channels_first, check_sigma_y,
-    count_to, number,
+    NetworkFlags, NoiseFlags, OperatorFlags, UsageError, check_channels_first, count_to,
 };
-use crate::measuring::{brightness_note, check_gain, range_note};
-use crate::network::{Asked, Method, Network};
 use crate::progress::{self, Watched};
-use crate::{dataset, measuring, pictures, record};
+use eps::measurement::{brightness_note, check_scale, check_sigma_y, range_note};
+use eps::network::{Asked, Conditioning, Network};
+use eps::{dataset, environment, measurement, pictures};
 
 /// The version of the configuration that is written with the results.
 const FORMAT_VERSION: u32 = 1;
@@ -154,7 +153,7 @@ impl Arguments {
         for note in &notes {
             eprintln!("note: {note}");
         }
-        let method = network.method();
+        let method = network.conditioning();
         let denoiser = network.about(self.class.as_ref().map(std::slice::from_ref))?;
         // Before the work: the files are those that have been read.
         let config = json!({
@@ -183,7 +182,7 @@ impl Arguments {
                 "standard deviations": format!("black is 0, white is {} and above", pictures::SD_WHITE),
             },
             "notes": notes,
-            "environment": record::environment(device),
+            "environment": environment::record(device),
         });
         let run = Run { set: &set, denoiser: &denoiser, method, device, seed: self.seed };
         let restored = self.sample(&run, &solver, &sigmas)?;
@@ -325,36 +324,11 @@ fn read_measurement(path: &Path) -> Result<(Shape, Vec<f64>)> {
     Ok((shape.with_context(|| path.display().to_string())?, values))
 }
 
-/// Fails where a measurement cannot be one of an image in [-1, 1]: it is on another scale.
-///
-/// Noise beyond ten standard deviations does not occur. Masked pixels may hold anything.
-fn check_scale(operator: &Operator, y: &[f64], sigma_y: f64) -> Result<()> {
-    check_gain(operator)?;
-    let (gain, seen) = match operator {
-        Operator::Mask(mask) => (1.0, mask.apply(y)),
-        Operator::AveragePool(_) => (1.0, y.to_vec()),
-        Operator::CircularBlur(blur) => {
-            (blur.kernel().taps().iter().map(|tap| tap.abs()).sum(), y.to_vec())
-        }
-        Operator::Separable(_) | Operator::Dense(_) => return Ok(()),
-    };
-    let bound: f64 = gain + 10.0 * sigma_y;
-    match seen.iter().position(|v| v.abs() > bound) {
-        Some(index) => bail!(
-            "the value at flat index {index} is {}, but images in [-1, 1] give at most {bound:.3} \
-             with sigma_y = {sigma_y}: scale values by v / 127.5 - 1 (from 0..255) or 2 v - 1 \
-             (from 0..1)",
-            number(seen[index])
-        ),
-        None => Ok(()),
-    }
-}
-
 /// What a restoration works on.
 struct Run<'a> {
     set: &'a MeasurementSet,
     denoiser: &'a Asked<'a>,
-    method: Method,
+    method: Conditioning,
     device: Device,
     seed: u64,
 }
@@ -369,7 +343,7 @@ impl Run<'_> {
         keys: &[(u64, u64)],
     ) -> Result<Vec<f32>> {
         let images: Vec<usize> = keys.iter().map(|(image, _)| *image as usize).collect();
-        let measurement = measuring::on_device(self.set, &images, self.device)?;
+        let measurement = measurement::on_device(self.set, &images, self.device)?;
         let estimator = self.method.estimator(denoiser, &measurement);
         let keys = NoiseKeys::new(self.seed, keys.to_vec());
         let samples = solver.sample(&*estimator, sigmas, &keys, self.set.shape(), self.device)?;

@@ -16,8 +16,9 @@ use eps_train::{Classes, Images, Objective, TrainConfig, train};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
+use crate::cost;
 use crate::flags::{DeviceFlags, count_to, note_if_emulated, positive};
-use crate::{cost, dataset, network, record};
+use eps::{dataset, environment, network};
 
 /// Train a network, or go on with a training that was stopped.
 ///
@@ -114,7 +115,7 @@ impl Arguments {
             "losses": losses,
             "dataset": provenance,
             "start": start,
-            "environment": record::environment(device),
+            "environment": environment::record(device),
         });
         let data = denoiser.data().cloned();
         let own = dataset::is_own(&config.dataset, self.data.as_deref());
@@ -286,7 +287,7 @@ fn checkpoint_config(
         provenance: Provenance {
             source: format!("trained on {dataset}"),
             licence,
-            command: record::command(),
+            command: environment::command_line(),
             training,
             start: start.map(Box::new),
         },

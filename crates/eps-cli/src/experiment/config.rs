@@ -10,7 +10,7 @@ use super::contender::Contender;
 use super::method::Method;
 use super::networks::NetworkFile;
 use super::plan::{Experiment, Setting};
-use crate::feature_networks;
+use eps::feature_networks;
 
 /// σ_y of every task, on the scale [-1, 1].
 pub(crate) const SIGMA_Y: f64 = 0.05;

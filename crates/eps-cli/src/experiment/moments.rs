@@ -10,7 +10,7 @@ use eps_math::Shape;
 use eps_math::lmmse::sample_moments;
 use faer::Mat;
 
-use crate::dataset;
+use eps::dataset;
 
 /// The most values of an image whose covariance is computed and inverted.
 pub(crate) const LARGEST: usize = 4096;

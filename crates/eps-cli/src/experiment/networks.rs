@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tch::Device;
 
-use crate::dataset;
-use crate::network::{self, Network, is_description};
+use eps::dataset;
+use eps::network::{self, Network, is_description};
 
 /// The network that restores every task.
 pub(crate) const ALL_TASKS: &str = "all-tasks";
@@ -221,10 +221,10 @@ impl NetworkFile {
         tasks: &[Task],
     ) -> Result<()> {
         let path = self.path.display();
-        let found = match network::method(config) {
-            network::Method::ZeroShot => NetworkUse::Prior,
-            network::Method::Eps => NetworkUse::Eps,
-            network::Method::Palette => NetworkUse::Palette,
+        let found = match network::conditioning(config) {
+            network::Conditioning::ZeroShot => NetworkUse::Prior,
+            network::Conditioning::Eps => NetworkUse::Eps,
+            network::Conditioning::Palette => NetworkUse::Palette,
         };
         let describe = |network_use| match network_use {
             NetworkUse::Prior => "a prior, which knows of no measurement",

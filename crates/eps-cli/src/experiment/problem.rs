@@ -12,8 +12,8 @@ use eps_math::{Draw, MathError, Shape};
 use rayon::prelude::*;
 
 use super::plan::Setting;
-use crate::measuring::{measure, stream};
-use crate::pictures;
+use eps::measurement::{measure, stream};
+use eps::pictures;
 
 /// Measurements of one kind, with the truth behind them.
 #[derive(Debug, Clone)]

@@ -32,11 +32,12 @@ use super::sampler::{SOLVER, Sampler, bar_steps, passes_a_call};
 use super::scores::{Judge, Row, SECONDS_A_CALL, Verdict, claims};
 use super::table::Table;
 use crate::cost::CostFlags;
-use crate::feature_networks::{self, FeatureNetworks};
 use crate::flags::{NetworkFlags, UsageError, count};
-use crate::network::Network;
 use crate::progress::Clock;
-use crate::{dataset, record, report};
+use crate::report;
+use eps::feature_networks::{self, FeatureNetworks};
+use eps::network::Network;
+use eps::{dataset, environment};
 
 /// Images of a cell, or more where as many are restored at once: a run that is cut off loses the
 /// work on one cell.
@@ -463,7 +464,7 @@ impl Run {
             images,
         };
         let judge = Judge { ensembles: profile.report, networks: features.networks };
-        let environment = record::environment(device);
+        let environment = environment::record(device);
         check_folder(out, experiment.name())?;
         make_folder(out)?;
         let resolved = json!({"config": config, "environment": environment});

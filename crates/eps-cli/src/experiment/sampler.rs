@@ -13,9 +13,9 @@ use super::contender;
 use super::method::{Method, Restoration};
 use super::networks::{NetworkUse, Scope};
 use super::problem::Problem;
-use crate::measuring;
-use crate::network::Network;
 use crate::progress::{self, Watched};
+use eps::measurement;
+use eps::network::Network;
 
 /// The paper's sampler: EDM's deterministic Euler steps, as many as network calls.
 pub(crate) const SOLVER: Solver = Solver::Euler;
@@ -103,7 +103,7 @@ impl Sampler<'_> {
     fn draw_batch(&self, problem: &Problem, items: &[(usize, u64)]) -> Result<Restoration> {
         let start = Instant::now();
         let images: Vec<usize> = items.iter().map(|(image, _)| *image).collect();
-        let measurement = measuring::on_device(&problem.set, &images, self.device)?;
+        let measurement = measurement::on_device(&problem.set, &images, self.device)?;
         let classes = problem.classes(&images);
         let network = self.network.about(classes.as_deref())?;
         let denoiser = CountNfe::new(Watched::new(&network, self.bar));

@@ -20,7 +20,8 @@ use super::sampler::{Sampler, bar_steps, passes_a_call};
 use super::scores::{Judge, Row};
 use crate::cost::CostFlags;
 use crate::flags::{NetworkFlags, count};
-use crate::{dataset, progress};
+use crate::progress;
+use eps::dataset;
 
 /// Choose the constant of a contender on validation images.
 ///

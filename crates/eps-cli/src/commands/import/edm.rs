@@ -18,7 +18,8 @@ use serde_json::json;
 use tch::Device;
 
 use super::persistent::{self, Wrapped};
-use crate::{network, progress, record};
+use crate::progress;
+use eps::{environment, network};
 
 /// The licence under which NVIDIA published EDM's networks.
 const EDM_LICENCE: &str = "CC BY-NC-SA 4.0";
@@ -115,7 +116,7 @@ pub(super) fn convert(path: &Path, bytes: &[u8], flags: &Flags) -> Result<Conver
     let provenance = Provenance {
         source: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         licence: flags.licence.clone().unwrap_or_else(|| source.licence(&config).to_owned()),
-        command: record::command(),
+        command: environment::command_line(),
         training: json!({
             "imported": { "sha256": sha256(bytes), "bytes": bytes.len() }
         }),

@@ -23,7 +23,8 @@ use tch::Device;
 
 use super::results::{check_folder, make_folder, write_json};
 use crate::flags::{UsageError, count};
-use crate::{record, report};
+use crate::report;
+use eps::environment;
 use method::Method;
 use profile::Profile;
 use results::{CLAIM_CALLS, Config, Results, SettingResults};
@@ -76,7 +77,7 @@ impl Arguments {
     /// Flags that make no sense, and output that cannot be written.
     pub(crate) fn run(&self) -> Result<()> {
         let config = self.config()?;
-        let environment = record::environment(Device::Cpu);
+        let environment = environment::record(Device::Cpu);
         check_folder(&self.out, config.experiment)?;
         make_folder(&self.out)?;
         let resolved = json!({"config": config, "environment": environment});

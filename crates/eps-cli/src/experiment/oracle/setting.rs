@@ -8,7 +8,7 @@ use eps_math::{Draw, MathError, Shape, Task};
 use faer::Mat;
 use serde::{Deserialize, Serialize};
 
-use crate::measuring::{measure, stream};
+use eps::measurement::{measure, stream};
 
 /// The noise levels, on the scale [-1, 1]: little, some and much beside priors of deviation 0.5.
 pub(crate) const SIGMAS_Y: [f64; 3] = [0.05, 0.2, 0.5];

@@ -2,26 +2,26 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
 use eps_data::{DataError, DataSetReader, ImageSet, Split, fashion_mnist};
 
+use crate::Error;
+
 /// The names that [`load`] knows; it also takes the path of a file.
-pub(crate) const NAMES: [&str; 3] = ["fashion-mnist", "photos-32", "photos-64"];
+pub const NAMES: [&str; 3] = ["fashion-mnist", "photos-32", "photos-64"];
 
 /// Loads a split of a data set from `data`, its folder or file, or from where the repository keeps it.
 ///
 /// # Errors
 /// An unknown name, and those of the data set's reader.
-pub(crate) fn load(name: &str, split: Split, data: Option<&Path>) -> Result<ImageSet> {
+pub fn load(name: &str, split: Split, data: Option<&Path>) -> Result<ImageSet, Error> {
     let set = match file(name, data) {
         Some(file) => read(&file, split),
         None if name == "fashion-mnist" => fashion_mnist::load(split, &folders(data)),
-        None => bail!(
-            "unknown data set {name:?}: known are {}, and files FILE.h5 that `eps data` wrote",
-            NAMES.join(", ")
-        ),
+        None => {
+            return Err(Error::UnknownDataset { name: name.to_owned(), known: &NAMES });
+        }
     };
-    set.with_context(|| format!("cannot load the {split} split of {name}"))
+    set.map_err(|source| Error::Dataset { name: name.to_owned(), split, source })
 }
 
 fn read(file: &Path, split: Split) -> Result<ImageSet, DataError> {
@@ -42,12 +42,12 @@ fn is_named(file: &Path) -> bool {
 }
 
 /// Whether a data set is one of this project's, and no file of the user's in its place.
-pub(crate) fn is_own(name: &str, data: Option<&Path>) -> bool {
+pub fn is_own(name: &str, data: Option<&Path>) -> bool {
     NAMES.contains(&name) && !data.is_some_and(is_hdf5)
 }
 
 /// What `--dataset` accepts: a name or the path of a file.
-pub(crate) fn name(text: &str) -> Result<String, String> {
+pub fn name(text: &str) -> Result<String, String> {
     if NAMES.contains(&text) || is_hdf5(Path::new(text)) {
         return Ok(text.to_owned());
     }
@@ -55,7 +55,7 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
 }
 
 /// Whether a path ends as HDF5 files do.
-pub(crate) fn is_hdf5(path: &Path) -> bool {
+pub fn is_hdf5(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     matches!(ending.to_ascii_lowercase().as_str(), "h5" | "hdf5")
 }
@@ -83,7 +83,7 @@ fn folders(folder: Option<&Path>) -> Vec<PathBuf> {
 }
 
 /// The name by which what belongs to a data set is kept: of a file, the file's without its ending.
-pub(crate) fn short_name(name: &str) -> &str {
+pub fn short_name(name: &str) -> &str {
     let file = name.rsplit('/').next().unwrap_or(name);
     match file.strip_suffix(".h5").unwrap_or(file) {
         "fashion-mnist" => "fashion",
@@ -92,23 +92,23 @@ pub(crate) fn short_name(name: &str) -> &str {
 }
 
 /// The committed folder of a data set's networks.
-pub(crate) fn networks(name: &str) -> PathBuf {
+pub fn networks(name: &str) -> PathBuf {
     kept(&format!("data/networks/{}", short_name(name)))
 }
 
 /// The folders of the configurations that networks of a data set were trained by.
-pub(crate) fn training_configurations(name: &str) -> [PathBuf; 2] {
+pub fn training_configurations(name: &str) -> [PathBuf; 2] {
     [networks(name), kept("data/experiments")]
 }
 
 /// The committed file of the contenders' constants on a data set.
-pub(crate) fn constants(name: &str) -> PathBuf {
+pub fn constants(name: &str) -> PathBuf {
     let file = name.rsplit('/').next().unwrap_or(name);
     kept(&format!("data/constants/{}.json", file.strip_suffix(".h5").unwrap_or(file)))
 }
 
 /// The places of the file of a data set's moments, in the order in which they are looked at.
-pub(crate) fn moments(name: &str, data: Option<&Path>) -> Vec<PathBuf> {
+pub fn moments(name: &str, data: Option<&Path>) -> Vec<PathBuf> {
     match file(name, data) {
         Some(file) => vec![file.with_extension("moments.h5")],
         None => folders(data).iter().map(|folder| folder.join("moments.h5")).collect(),
@@ -122,7 +122,7 @@ fn kept(path: &str) -> PathBuf {
 }
 
 /// A path in the repository that this program was built from.
-pub(crate) fn in_repository(path: &str) -> PathBuf {
+pub fn in_repository(path: &str) -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.ancestors().nth(2).unwrap_or(package).join(path)
 }
@@ -167,7 +167,7 @@ mod tests {
     fn a_missing_file_is_named_with_a_remedy() {
         for (name, remedy) in [("photos-32", "xtask fetch photos"), ("none/a.h5", "data import")] {
             let error = load(name, Split::Test, Some(Path::new("none"))).unwrap_err();
-            let error = crate::chain(&error);
+            let error = std::error::Error::source(&error).unwrap().to_string();
             assert!(error.contains("none/") && error.contains(remedy), "{error}");
         }
     }

@@ -5,13 +5,13 @@ use eps_math::Shape;
 use eps_math::operator::{LinearOperator as _, Operator};
 
 /// The standard deviation, on [-1, 1], that is white in a picture of spreads; 0 is black.
-pub(crate) const SD_WHITE: f64 = 0.5;
+pub const SD_WHITE: f64 = 0.5;
 
 /// The side, in pixels, up to which small images are magnified in a mosaic.
 const MOSAIC_SIDE: usize = 112;
 
 /// Whether images of a shape can be shown: grey or RGB.
-pub(crate) fn showable(shape: Shape) -> bool {
+pub fn showable(shape: Shape) -> bool {
     matches!(shape.channels, 1 | 3)
 }
 
@@ -19,7 +19,7 @@ pub(crate) fn showable(shape: Shape) -> bool {
 ///
 /// Masked pixels keep what was measured there, low resolution is magnified, blurs are as measured;
 /// of other operators it is the least-squares image A†y.
-pub(crate) fn measurement(operator: &Operator, y: &[f64]) -> Picture {
+pub fn measurement(operator: &Operator, y: &[f64]) -> Picture {
     let values = y.to_vec();
     match operator {
         Operator::Mask(_) | Operator::CircularBlur(_) => {
@@ -35,7 +35,7 @@ pub(crate) fn measurement(operator: &Operator, y: &[f64]) -> Picture {
 }
 
 /// Standard deviations in grey: 0 is black, [`SD_WHITE`] and above white.
-pub(crate) fn spread(shape: Shape, sd: &[f64]) -> Picture {
+pub fn spread(shape: Shape, sd: &[f64]) -> Picture {
     Picture { shape, values: sd.iter().map(|sd| 2.0 * sd / SD_WHITE - 1.0).collect() }
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn spread(shape: Shape, sd: &[f64]) -> Picture {
 ///
 /// # Panics
 /// Where there is no picture or the shapes differ.
-pub(crate) fn mosaic(pictures: &[Picture], columns: usize) -> Picture {
+pub fn mosaic(pictures: &[Picture], columns: usize) -> Picture {
     let cells: Vec<Option<&Picture>> = pictures.iter().map(Some).collect();
     let shape = pictures[0].shape;
     let factor = (MOSAIC_SIDE / shape.height.max(shape.width)).max(1);

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
 use eps_files::sha256_file;
 use eps_metrics::networks::{Backbone, FeatureNetwork, Inception, Network};
 use serde::Serialize;
 use tch::Device;
 
+use crate::Error;
 use crate::dataset::in_repository;
 
 /// How to get the networks of LPIPS.
@@ -16,25 +16,27 @@ const REMEDY: &str = "`cargo xtask fetch lpips` brings both networks, or name th
 
 /// Networks, their files, and why others are not among them.
 #[derive(Debug)]
-pub(crate) struct FeatureNetworks {
-    pub(crate) networks: Vec<Network>,
+pub struct FeatureNetworks {
+    /// The networks.
+    pub networks: Vec<Network>,
     /// One for each network.
-    pub(crate) files: Vec<NetworkFile>,
-    pub(crate) left_out: Option<String>,
+    pub files: Vec<NetworkFile>,
+    /// Why networks are missing, if any are.
+    pub left_out: Option<String>,
 }
 
 /// A file of weights.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct NetworkFile {
+pub struct NetworkFile {
     /// Its SHA-256, in lower-case hexadecimal.
-    pub(crate) sha256: String,
+    pub sha256: String,
     /// Where the weights come from.
-    pub(crate) source: String,
+    pub source: String,
 }
 
 impl FeatureNetworks {
     /// None, for a reason.
-    pub(crate) fn none(reason: &str) -> Self {
+    pub fn none(reason: &str) -> Self {
         Self { networks: Vec::new(), files: Vec::new(), left_out: Some(reason.to_owned()) }
     }
 
@@ -42,8 +44,9 @@ impl FeatureNetworks {
     ///
     /// # Errors
     /// Those of [`Inception::load`].
-    pub(crate) fn add_inception(&mut self, path: &Path, device: Device) -> Result<()> {
-        let network = Inception::load(path, device).context("cannot load --inception")?;
+    pub fn add_inception(&mut self, path: &Path, device: Device) -> Result<(), Error> {
+        let network = Inception::load(path, device)
+            .map_err(|source| Error::FeatureNetwork { what: "--inception", source })?;
         let sha256 = sha256_file(path)?;
         let source = if sha256 == Inception::SHA256 {
             "NVIDIA's inception-2015-12-05.pt".to_owned()
@@ -66,11 +69,11 @@ impl FeatureNetworks {
 ///
 /// # Errors
 /// A named folder without them, and those of [`FeatureNetwork::load`].
-pub(crate) fn load(
+pub fn load(
     folder: Option<&Path>,
     backbones: &[Backbone],
     device: Device,
-) -> Result<FeatureNetworks> {
+) -> Result<FeatureNetworks, Error> {
     const DEFAULT: &str = ".deps/lpips";
     let folders: Vec<PathBuf> = match folder {
         Some(folder) => vec![folder.to_owned()],
@@ -82,11 +85,10 @@ pub(crate) fn load(
     let complete = |folder: &&PathBuf| Backbone::ALL.iter().all(|b| file(folder, *b).is_file());
     let found = folders.iter().find(complete);
     if let Some(named) = folder {
-        ensure!(
-            found.is_some(),
-            "--networks {}: it does not hold alex.safetensors and vgg.safetensors: {REMEDY}",
-            named.display()
-        );
+        if found.is_none() {
+            let folder = named.to_owned();
+            return Err(Error::NoFeatureNetworks { folder, remedy: REMEDY });
+        }
     }
     let Some(folder) = found else {
         return Ok(FeatureNetworks::none(&format!(
@@ -97,8 +99,9 @@ pub(crate) fn load(
     let mut loaded = FeatureNetworks { networks: Vec::new(), files: Vec::new(), left_out: None };
     for backbone in backbones {
         let path = file(folder, *backbone);
+        let what = "the networks of LPIPS (--no-networks leaves them out)";
         let network = FeatureNetwork::load(&path, device)
-            .context("cannot load the networks of LPIPS (--no-networks leaves them out)")?;
+            .map_err(|source| Error::FeatureNetwork { what, source })?;
         let origin = network.origin();
         loaded.files.push(NetworkFile {
             sha256: sha256_file(&path)?,

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
 use eps_data::MeasurementSet;
 use eps_files::sha256_file;
 use eps_math::operator::Operator;
@@ -16,35 +15,26 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
-use crate::flags::number;
+use crate::Error;
+use crate::format::number;
 
 /// Reads a network.
 ///
 /// # Errors
 /// Those of [`checkpoint::load`], with what to do.
-pub(crate) fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpoint> {
+pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpoint, Error> {
     check_exists(path)?;
-    checkpoint::load(path, device, precision).with_context(|| {
-        format!(
-            "cannot load the network {}, which should be a file of `eps train` or `eps import`, or the \
-             description of a prior named .json",
-            path.display()
-        )
-    })
+    checkpoint::load(path, device, precision)
+        .map_err(|source| Error::Network { path: path.to_owned(), source })
 }
 
-fn check_exists(path: &Path) -> Result<()> {
-    ensure!(
-        path.exists(),
-        "the network {} does not exist: check its path, or make it by `eps train` or `eps import`",
-        path.display()
-    );
-    Ok(())
+fn check_exists(path: &Path) -> Result<(), Error> {
+    if path.exists() { Ok(()) } else { Err(Error::NoNetwork(path.to_owned())) }
 }
 
 /// A network from a file, ready to be asked.
 #[derive(Debug)]
-pub(crate) enum Network {
+pub enum Network {
     /// One of this project's format.
     Trained(Box<Checkpoint>),
     /// A prior of any origin.
@@ -57,28 +47,28 @@ impl Network {
     ///
     /// # Errors
     /// Those of [`load`] and [`ScriptedPrior::load`], and a class for a network that reads none.
-    pub(crate) fn load(
+    pub fn load(
         path: &Path,
         class: Option<usize>,
         device: Device,
         precision: Precision,
-    ) -> Result<Self> {
+    ) -> Result<Self, Error> {
         if is_description(path) {
             check_exists(path)?;
             let prior = ScriptedPrior::load(path, class, device, precision)
-                .with_context(|| format!("cannot load the prior {}", path.display()))?;
+                .map_err(|source| Error::Prior { path: path.to_owned(), source })?;
             return Ok(Self::Scripted(Box::new(prior)));
         }
         let checkpoint = load(path, device, precision)?;
         if let Some(class) = class {
             ClassConditional::new(&checkpoint.denoiser, &[class])
-                .with_context(|| format!("{}: --class {class}", path.display()))?;
+                .map_err(|source| Error::Class { path: path.to_owned(), class, source })?;
         }
         Ok(Self::Trained(Box::new(checkpoint)))
     }
 
     /// Its name.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Trained(checkpoint) => &checkpoint.config.name,
             Self::Scripted(prior) => &prior.description.name,
@@ -86,7 +76,7 @@ impl Network {
     }
 
     /// Where it comes from and under which licence, for one line.
-    pub(crate) fn origin(&self) -> String {
+    pub fn origin(&self) -> String {
         match self {
             Self::Trained(checkpoint) => origin(&checkpoint.config.provenance),
             Self::Scripted(prior) => {
@@ -99,8 +89,8 @@ impl Network {
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub(crate) fn record(&self, path: &Path) -> Result<Value> {
-        let file = |path: &Path| -> Result<Value> {
+    pub fn record(&self, path: &Path) -> Result<Value, Error> {
+        let file = |path: &Path| -> Result<Value, Error> {
             Ok(json!({"file": path.display().to_string(), "sha256": sha256_file(path)?}))
         };
         let mut record = file(path)?;
@@ -113,7 +103,7 @@ impl Network {
     }
 
     /// The lowest and highest noise level that it was trained for.
-    pub(crate) fn sigmas(&self) -> (f64, f64) {
+    pub fn sigmas(&self) -> (f64, f64) {
         match self {
             Self::Trained(checkpoint) => (checkpoint.config.sigma_min, checkpoint.config.sigma_max),
             Self::Scripted(prior) => prior.description.sigmas(),
@@ -121,13 +111,13 @@ impl Network {
     }
 
     /// EDM's schedule between these levels.
-    pub(crate) fn schedule(&self) -> Schedule {
+    pub fn schedule(&self) -> Schedule {
         let (sigma_min, sigma_max) = self.sigmas();
         Schedule::Karras { rho: 7.0, sigma_min, sigma_max }
     }
 
     /// The shape of the images that it was trained on.
-    pub(crate) fn image_shape(&self) -> Shape {
+    pub fn image_shape(&self) -> Shape {
         match self {
             Self::Trained(checkpoint) => checkpoint.config.network.image_shape(),
             Self::Scripted(prior) => prior.description.images,
@@ -135,10 +125,10 @@ impl Network {
     }
 
     /// How it is asked.
-    pub(crate) fn method(&self) -> Method {
+    pub fn conditioning(&self) -> Conditioning {
         match self {
-            Self::Trained(checkpoint) => method(&checkpoint.config),
-            Self::Scripted(_) => Method::ZeroShot,
+            Self::Trained(checkpoint) => conditioning(&checkpoint.config),
+            Self::Scripted(_) => Conditioning::ZeroShot,
         }
     }
 
@@ -146,24 +136,22 @@ impl Network {
     ///
     /// # Errors
     /// Those of [`check_fit`]; for a module any shape but its own.
-    pub(crate) fn check_fit(&self, shape: Shape) -> Result<()> {
+    pub fn check_fit(&self, shape: Shape) -> Result<(), Error> {
         match self {
             Self::Trained(checkpoint) => check_fit(&checkpoint.config, shape),
             Self::Scripted(prior) => {
-                let known = prior.description.images;
-                ensure!(
-                    shape == known,
-                    "the image has shape {shape}, the prior {:?} takes {known}: crop or resize the \
-                     image, or name another prior",
-                    prior.description.name
-                );
-                Ok(())
+                let needed = prior.description.images;
+                if shape == needed {
+                    return Ok(());
+                }
+                let name = prior.description.name.clone();
+                Err(Error::PriorShape { name, found: shape, needed })
             }
         }
     }
 
     /// In what a measurement of images of a class differs from those that it was trained for.
-    pub(crate) fn notes(&self, set: &MeasurementSet, class: Option<usize>) -> Vec<String> {
+    pub fn notes(&self, set: &MeasurementSet, class: Option<usize>) -> Vec<String> {
         match self {
             Self::Trained(checkpoint) => {
                 let mut notes = notes(&checkpoint.config, set);
@@ -183,7 +171,7 @@ impl Network {
 
     /// How many samples a GPU draws at once: the activations of a pass that is differentiated, as DPS
     /// does, take [`ACTIVATIONS`] at most.
-    pub(crate) fn samples_at_once(&self, precision: Precision) -> usize {
+    pub fn samples_at_once(&self, precision: Precision) -> usize {
         match self {
             Self::Trained(checkpoint) => estimate(&checkpoint.config.network).map_or(1, |found| {
                 let each = found.activation_bytes(1, precision, false);
@@ -199,7 +187,7 @@ const ACTIVATIONS: u64 = 16 << 30;
 
 /// A network that is asked about images whose classes may be known.
 #[derive(Debug)]
-pub(crate) enum Asked<'a> {
+pub enum Asked<'a> {
     /// Without classes, or one that reads none.
     Network(&'a Network),
     /// With the class of each image.
@@ -211,7 +199,7 @@ impl Network {
     ///
     /// # Errors
     /// A class that it does not know.
-    pub(crate) fn about(&self, classes: Option<&[usize]>) -> Result<Asked<'_>> {
+    pub fn about(&self, classes: Option<&[usize]>) -> Result<Asked<'_>, Error> {
         Ok(match (self, classes) {
             (Self::Trained(checkpoint), Some(classes))
                 if checkpoint.config.network.label_dim() > 0 =>
@@ -264,7 +252,7 @@ impl Denoiser for Network {
 }
 
 /// Whether a path names the description of a prior, not a network.
-pub(crate) fn is_description(path: &Path) -> bool {
+pub fn is_description(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"))
 }
 
@@ -276,7 +264,7 @@ fn zero_shot_note(name: &str) -> String {
 }
 
 /// Where a network comes from and under which licence, for one line.
-pub(crate) fn origin(provenance: &Provenance) -> String {
+pub fn origin(provenance: &Provenance) -> String {
     let mut line = provenance.source.clone();
     let sha256 = |sha256: &str| format!(" (SHA-256 {sha256})");
     line += &provenance.imported_sha256().map_or_else(String::new, sha256);
@@ -292,7 +280,7 @@ pub(crate) fn origin(provenance: &Provenance) -> String {
 /// How a network is asked about a measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Method {
+pub enum Conditioning {
     /// At the pivot, for which it was trained.
     Eps,
     /// At the state beside the measurement, for which it was trained.
@@ -302,15 +290,15 @@ pub(crate) enum Method {
 }
 
 /// How the network is asked, by what it was trained for.
-pub(crate) fn method(config: &CheckpointConfig) -> Method {
+pub fn conditioning(config: &CheckpointConfig) -> Conditioning {
     match config.asked_at {
-        _ if config.tasks.is_empty() => Method::ZeroShot,
-        AskedAt::Pivot => Method::Eps,
-        AskedAt::State => Method::Palette,
+        _ if config.tasks.is_empty() => Conditioning::ZeroShot,
+        AskedAt::Pivot => Conditioning::Eps,
+        AskedAt::State => Conditioning::Palette,
     }
 }
 
-impl fmt::Display for Method {
+impl fmt::Display for Conditioning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Eps => "EPS, the network asked at the pivot as it was trained",
@@ -320,9 +308,9 @@ impl fmt::Display for Method {
     }
 }
 
-impl Method {
+impl Conditioning {
     /// E[x₀ | x_t, y] by a denoiser.
-    pub(crate) fn estimator<'a, D: Denoiser>(
+    pub fn estimator<'a, D: Denoiser>(
         self,
         denoiser: &'a D,
         measurement: &'a Measurement,
@@ -340,43 +328,28 @@ impl Method {
 /// # Errors
 /// Another number of channels, sides that its levels do not divide, and other images than those whose moments
 /// the network's preconditioning reads.
-pub(crate) fn check_fit(config: &CheckpointConfig, shape: Shape) -> Result<()> {
+pub fn check_fit(config: &CheckpointConfig, shape: Shape) -> Result<(), Error> {
+    let name = || config.name.clone();
     let (found, needed) = (shape.channels, config.network.out_channels());
-    let kind = |channels| match channels {
-        1 => "1 channel (grey)".to_owned(),
-        3 => "3 channels (red, green, blue)".to_owned(),
-        other => format!("{other} channels"),
-    };
-    let remedy = match (found, needed) {
-        (3, 1) => "convert the picture to grey, or name a network for colour",
-        (1, 3) => "convert the picture to RGB, or name a network for grey images",
-        _ => "name a network for such images",
-    };
-    ensure!(
-        found == needed,
-        "the image has {}, the network {:?} takes {}: {remedy}",
-        kind(found),
-        config.name,
-        kind(needed)
-    );
-    config.network.check_size(shape.height, shape.width).with_context(|| {
-        format!("the network {:?} does not take images of shape {shape}", config.name)
+    if found != needed {
+        return Err(Error::Channels { name: name(), found, needed });
+    }
+    config.network.check_size(shape.height, shape.width).map_err(|source| Error::Size {
+        name: name(),
+        shape,
+        source,
     })?;
     let moments = config.data.as_ref();
-    if let Some(data) = moments.filter(|_| config.precondition.mode == PreconditionMode::Wiener) {
-        ensure!(
-            data.shape == shape,
-            "the image has shape {shape}, the moments of the data in the network {:?} are of images of {}: \
-             crop or resize the image, or name a network without moments",
-            config.name,
-            data.shape
-        );
+    match moments.filter(|_| config.precondition.mode == PreconditionMode::Wiener) {
+        Some(data) if data.shape != shape => {
+            Err(Error::Moments { name: name(), found: shape, needed: data.shape })
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// In what a measurement differs from those that the network was trained for.
-pub(crate) fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<String> {
+pub fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<String> {
     let name = &config.name;
     let mut notes = Vec::new();
     if config.tasks.is_empty() {

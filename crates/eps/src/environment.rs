@@ -1,25 +1,27 @@
 //! What a result depends on beside its configuration: program, libraries, machine.
 
+use std::sync::OnceLock;
+
 use serde_json::{Value, json};
 use tch::Device;
 
 /// The one version of libtorch that tch 0.26 builds with.
-const LIBTORCH: &str = "2.13.0";
+pub const LIBTORCH: &str = "2.13.0";
 
 /// Versions, revision of the sources, device, threads and the command line.
-pub(crate) fn environment(device: Device) -> Value {
+pub fn record(device: Device) -> Value {
     json!({
         "eps": env!("CARGO_PKG_VERSION"),
         "libtorch": LIBTORCH,
-        "revision": REVISION,
+        "revision": revision(),
         "device": eps_model::device_name(device),
         "threads": tch::get_num_threads(),
-        "command": command(),
+        "command": command_line(),
     })
 }
 
 /// The command line as a shell takes it, with `eps` for the path of the program.
-pub(crate) fn command() -> String {
+pub fn command_line() -> String {
     let arguments = std::env::args_os().skip(1).map(|argument| quoted(&argument.to_string_lossy()));
     std::iter::once("eps".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
 }
@@ -33,9 +35,19 @@ fn quoted(argument: &str) -> String {
     format!("'{}'", argument.replace('\'', r"'\''"))
 }
 
+static REVISION: OnceLock<&str> = OnceLock::new();
+
+/// Tells the git revision of the program's sources, which the program alone knows; the first call counts.
+pub fn set_revision(revision: &'static str) {
+    // A second one is of a program that calls itself.
+    let _ = REVISION.set(revision);
+}
+
 /// The git revision of the sources that this program was built from, `-dirty` where they differed from it;
-/// none where it was built without git or repository.
-const REVISION: Option<&str> = option_env!("EPS_REVISION");
+/// none where the program has not told it.
+pub fn revision() -> Option<&'static str> {
+    REVISION.get().copied()
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! Measurements of clean images: y = A x₀ + σ_y η, drawn once for an image; measurements on a device.
 
-use anyhow::{Result, ensure};
+use std::ops::RangeInclusive;
+
 use eps_data::MeasurementSet;
 use eps_math::Shape;
 use eps_math::operator::{LinearOperator as _, Operator};
@@ -8,12 +9,13 @@ use eps_math::rng::Stream;
 use eps_model::{Measurement, TensorOperator};
 use tch::{Device, Tensor};
 
-use crate::flags::number;
+use crate::Error;
+use crate::format::number;
 
 /// The stream of one quantity of one image's measurement, such as the "noise" of a "motion-blur".
 ///
 /// Its key is no sample's: nothing that a sampler draws under the same seed is correlated with it.
-pub(crate) fn stream(seed: u64, what: &str, of: &str, image: u64) -> Stream {
+pub fn stream(seed: u64, what: &str, of: &str, image: u64) -> Stream {
     let key = Stream::named(seed, &format!("{what} of {of}")).key();
     Stream::new(key, image, 0, 0)
 }
@@ -22,24 +24,56 @@ pub(crate) fn stream(seed: u64, what: &str, of: &str, image: u64) -> Stream {
 ///
 /// # Panics
 /// If `x_0` does not have the values of the operator's images.
-pub(crate) fn measure(operator: &Operator, x_0: &[f64], sigma_y: f64, noise: &Stream) -> Vec<f64> {
+pub fn measure(operator: &Operator, x_0: &[f64], sigma_y: f64, noise: &Stream) -> Vec<f64> {
     let noise = noise.normals(operator.range().len());
     operator.apply(x_0).iter().zip(noise).map(|(clean, z)| clean + sigma_y * z).collect()
+}
+
+/// σ_y on the scale [-1, 1]. Below, the rounding of images in f32, 1e-7, is no longer small beside the
+/// noise; above, the noise is a thousand times the images.
+const SIGMA_Y: RangeInclusive<f64> = 1e-6..=1e3;
+
+/// Checks that σ_y, on the scale [-1, 1], is of a size that images admit.
+///
+/// # Errors
+/// [`Error::SigmaY`] below 1e-6 and above 1000.
+pub fn check_sigma_y(value: f64) -> Result<(), Error> {
+    if SIGMA_Y.contains(&value) { Ok(()) } else { Err(Error::SigmaY(value)) }
+}
+
+/// Fails where a measurement cannot be one of an image in [-1, 1]: it is on another scale.
+///
+/// Noise beyond ten standard deviations does not occur. Masked pixels may hold anything.
+///
+/// # Errors
+/// [`Error::Scale`], and those of [`check_gain`].
+pub fn check_scale(operator: &Operator, y: &[f64], sigma_y: f64) -> Result<(), Error> {
+    check_gain(operator)?;
+    let (gain, seen) = match operator {
+        Operator::Mask(mask) => (1.0, mask.apply(y)),
+        Operator::AveragePool(_) => (1.0, y.to_vec()),
+        Operator::CircularBlur(blur) => {
+            (blur.kernel().taps().iter().map(|tap| tap.abs()).sum(), y.to_vec())
+        }
+        Operator::Separable(_) | Operator::Dense(_) => return Ok(()),
+    };
+    let bound: f64 = gain + 10.0 * sigma_y;
+    match seen.iter().position(|v| v.abs() > bound) {
+        Some(index) => Err(Error::Scale { index, value: seen[index], bound, sigma_y }),
+        None => Ok(()),
+    }
 }
 
 /// Fails where a blur makes images so small or large that its kernel cannot be meant.
 ///
 /// # Errors
 /// A kernel whose absolute taps do not sum to 1e-6 to 1e6.
-pub(crate) fn check_gain(operator: &Operator) -> Result<()> {
+pub fn check_gain(operator: &Operator) -> Result<(), Error> {
     if let Operator::CircularBlur(blur) = operator {
         let gain: f64 = blur.kernel().taps().iter().map(|tap| tap.abs()).sum();
-        ensure!(
-            (1e-6..=1e6).contains(&gain),
-            "the absolute taps of the kernel sum to {}, but must sum to 1e-6 to 1e6: divide the kernel by \
-             its sum",
-            number(gain)
-        );
+        if !(1e-6..=1e6).contains(&gain) {
+            return Err(Error::KernelWeight(gain));
+        }
     }
     Ok(())
 }
@@ -47,7 +81,7 @@ pub(crate) fn check_gain(operator: &Operator) -> Result<()> {
 /// Says so where a kernel changes the brightness of images.
 ///
 /// One whose taps sum to nearly 0 compared with their size is meant to, as a derivative does.
-pub(crate) fn brightness_note(operator: &Operator) -> Option<String> {
+pub fn brightness_note(operator: &Operator) -> Option<String> {
     let Operator::CircularBlur(blur) = operator else { return None };
     let taps = blur.kernel().taps();
     let (sum, gain) =
@@ -63,7 +97,7 @@ pub(crate) fn brightness_note(operator: &Operator) -> Option<String> {
 }
 
 /// Says so where measurements look like those of images in [0, 1]: no value is below 0, but for noise.
-pub(crate) fn range_note(set: &MeasurementSet) -> Option<String> {
+pub fn range_note(set: &MeasurementSet) -> Option<String> {
     let keeps_sign = |operator: &Operator| match operator {
         Operator::Mask(_) | Operator::AveragePool(_) => true,
         Operator::CircularBlur(blur) => blur.kernel().taps().iter().all(|tap| *tap >= 0.0),
@@ -98,11 +132,11 @@ pub(crate) fn range_note(set: &MeasurementSet) -> Option<String> {
 ///
 /// # Errors
 /// None but those of libtorch.
-pub(crate) fn on_device(
+pub fn on_device(
     set: &MeasurementSet,
     images: &[usize],
     device: Device,
-) -> Result<Measurement> {
+) -> Result<Measurement, Error> {
     let mut operators: Vec<&Operator> = images.iter().map(|image| set.operator(*image)).collect();
     if operators.iter().all(|operator| std::ptr::eq(*operator, operators[0])) {
         operators.truncate(1);

@@ -1,0 +1,210 @@
+//! The error of the library.
+
+use std::path::PathBuf;
+
+use eps_data::{DataError, Split};
+use eps_files::FilesError;
+use eps_math::{MathError, Shape};
+use eps_metrics::networks::NetworkError;
+use eps_model::ModelError;
+use eps_sample::SampleError;
+
+use crate::format::number;
+
+/// Why the library could not do what it was asked; each message has the value that is wrong and what to do.
+///
+/// Causes are told by [`std::error::Error::source`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A network's file that is not there.
+    #[error(
+        "the network {} does not exist: check its path, or make it by `eps train` or `eps import`",
+        .0.display()
+    )]
+    NoNetwork(PathBuf),
+    /// A network that cannot be read.
+    #[error(
+        "cannot load the network {}, which should be a file of `eps train` or `eps import`, or the description of a \
+         prior named .json",
+        path.display()
+    )]
+    Network {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ModelError,
+    },
+    /// A described prior that cannot be read or used.
+    #[error("cannot load the prior {}", path.display())]
+    Prior {
+        /// The file of the description.
+        path: PathBuf,
+        /// Why.
+        source: ModelError,
+    },
+    /// A class that a network does not know.
+    #[error("{}: --class {class}", path.display())]
+    Class {
+        /// The network.
+        path: PathBuf,
+        /// The class.
+        class: usize,
+        /// Why not.
+        source: ModelError,
+    },
+    /// Images with another number of channels than the network's.
+    #[error(
+        "the image has {}, the network {name:?} takes {}: {}",
+        channels(*found),
+        channels(*needed),
+        channels_remedy(*found, *needed)
+    )]
+    Channels {
+        /// The network's name.
+        name: String,
+        /// The channels of the images.
+        found: usize,
+        /// Those of the network's images.
+        needed: usize,
+    },
+    /// Images of a size that the network does not take.
+    #[error("the network {name:?} does not take images of shape {shape}")]
+    Size {
+        /// The network's name.
+        name: String,
+        /// The shape of the images.
+        shape: Shape,
+        /// Why not.
+        source: ModelError,
+    },
+    /// Images of another shape than those whose moments a network reads.
+    #[error(
+        "the image has shape {found}, the moments of the data in the network {name:?} are of images of {needed}: crop \
+         or resize the image, or name a network without moments"
+    )]
+    Moments {
+        /// The network's name.
+        name: String,
+        /// The shape of the images.
+        found: Shape,
+        /// That of the moments.
+        needed: Shape,
+    },
+    /// Images of another shape than the only one that a prior takes.
+    #[error(
+        "the image has shape {found}, the prior {name:?} takes {needed}: crop or resize the image, or name another \
+         prior"
+    )]
+    PriorShape {
+        /// The prior's name.
+        name: String,
+        /// The shape of the images.
+        found: Shape,
+        /// That of the prior's.
+        needed: Shape,
+    },
+    /// A blur of a weight that cannot be meant.
+    #[error(
+        "the absolute taps of the kernel sum to {}, but must sum to 1e-6 to 1e6: divide the kernel by its sum",
+        number(*.0)
+    )]
+    KernelWeight(f64),
+    /// A noise level that images do not admit.
+    #[error(
+        "sigma_y is {} on the scale [-1, 1], but must be from 1e-6 to 1000: images are rounded by 1e-7, and nothing is \
+         left of them in noise a thousand times as large",
+        number(*.0)
+    )]
+    SigmaY(f64),
+    /// A measurement that no image in [-1, 1] gives.
+    #[error(
+        "the value at flat index {index} is {}, but images in [-1, 1] give at most {bound:.3} with sigma_y = {sigma_y}: \
+         scale values by v / 127.5 - 1 (from 0..255) or 2 v - 1 (from 0..1)",
+        number(*value)
+    )]
+    Scale {
+        /// Where, in row-major order.
+        index: usize,
+        /// The value.
+        value: f64,
+        /// The largest that is possible.
+        bound: f64,
+        /// The standard deviation of the noise.
+        sigma_y: f64,
+    },
+    /// A data set of no known name.
+    #[error(
+        "unknown data set {name:?}: known are {}, and files FILE.h5 that `eps data` wrote",
+        known.join(", ")
+    )]
+    UnknownDataset {
+        /// The name that was given.
+        name: String,
+        /// The names that are known.
+        known: &'static [&'static str],
+    },
+    /// A data set that cannot be read.
+    #[error("cannot load the {split} split of {name}")]
+    Dataset {
+        /// Its name.
+        name: String,
+        /// The split.
+        split: Split,
+        /// Why.
+        source: DataError,
+    },
+    /// A folder without the networks of LPIPS.
+    #[error(
+        "--networks {}: it does not hold alex.safetensors and vgg.safetensors: {remedy}",
+        folder.display()
+    )]
+    NoFeatureNetworks {
+        /// The folder.
+        folder: PathBuf,
+        /// How to get them.
+        remedy: &'static str,
+    },
+    /// A network of features that cannot be read.
+    #[error("cannot load {what}")]
+    FeatureNetwork {
+        /// Which one.
+        what: &'static str,
+        /// Why.
+        source: NetworkError,
+    },
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// An error of data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// An error of the mathematics.
+    #[error(transparent)]
+    Math(#[from] MathError),
+    /// An error of the libtorch boundary.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// An error of sampling.
+    #[error(transparent)]
+    Sample(#[from] SampleError),
+    /// libtorch failed.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+}
+
+fn channels(channels: usize) -> String {
+    match channels {
+        1 => "1 channel (grey)".to_owned(),
+        3 => "3 channels (red, green, blue)".to_owned(),
+        other => format!("{other} channels"),
+    }
+}
+
+fn channels_remedy(found: usize, needed: usize) -> &'static str {
+    match (found, needed) {
+        (3, 1) => "convert the picture to grey, or name a network for colour",
+        (1, 3) => "convert the picture to RGB, or name a network for grey images",
+        _ => "name a network for such images",
+    }
+}
