@@ -46,6 +46,16 @@ pub enum MathError {
         /// The admissible range in words.
         range: &'static str,
     },
+    /// A number of network calls that a solver cannot make.
+    #[error("{solver} cannot make {calls} network calls: {remedy}")]
+    Calls {
+        /// The solver.
+        solver: &'static str,
+        /// The number of calls.
+        calls: usize,
+        /// What to ask for.
+        remedy: &'static str,
+    },
     /// A mask that observes nothing.
     #[error("the mask hides all {0} pixels: at least one must be observed")]
     EmptyMask(usize),

@@ -2,7 +2,7 @@
 //!
 //! The way of the data: an image x₀ is measured, y = A x₀ + η with η ~ N(0, σ_y² I)
 //! ([`operator`]). A sampler walks a path x_t = α x₀ + β ε from noise to data ([`Interpolant`],
-//! [`Schedule`]). At every level the state and the measurement are joined into one Gaussian
+//! [`Schedule`]), by the steps of a [`Solver`]. At every level the state and the measurement are joined into one Gaussian
 //! question about x₀, the pivot (μ⋆, Σ⋆) ([`pivot`]), a denoiser answers it
 //! (for a Gaussian or a mixture in closed form: [`prior`]), and the answer is the posterior mean
 //! E[x₀ | x_t, y], which gives the posterior score and velocity.
@@ -49,6 +49,7 @@ mod real;
 pub mod rng;
 mod schedule;
 mod shape;
+mod solver;
 mod task;
 pub mod timesteps;
 
@@ -61,4 +62,5 @@ pub use precondition::{Precondition, PreconditionMode};
 pub use real::Real;
 pub use schedule::Schedule;
 pub use shape::Shape;
+pub use solver::{Churn, Solver, check_share};
 pub use task::{Draw, Task};

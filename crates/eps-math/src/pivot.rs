@@ -38,8 +38,8 @@ pub struct PivotGains<T = f64> {
 /// At λ = 0 the pivot is x_t/α and nothing of the rounding error of Aᵀy, which β²/q would amplify
 /// by up to σ_t²/σ_y², leaks in.
 ///
-/// At α = 0, where a flow is pure noise, the pivot is infinite along the null space of A; the
-/// network's input is not: [`Precondition::input_gains`](crate::Precondition::input_gains).
+/// At α = 0, where a flow is pure noise, the pivot is infinite along the null space of A: a walk starts before it, at
+/// the time of a finite σ = β/α.
 #[must_use]
 pub fn pivot_gains<T: Real>(lambda: T, level: &Level<T>, sigma_y: f64) -> PivotGains<T> {
     let noise = sigma_y * sigma_y;
@@ -86,18 +86,6 @@ pub fn mu_star(
 #[must_use]
 pub fn sigma_star(operator: &dyn LinearOperator, sigma_y: f64, level: &Level) -> Mat<f64> {
     spectral_matrix(operator, &|lambda| pivot_gains(lambda, level, sigma_y).sigma_star)
-}
-
-/// The posterior score from the answer of the denoiser at the pivot (Theorem 1), for β > 0.
-///
-/// ```text
-/// ∇ log p(x_t | y) = (α D − x_t) / β²
-/// ```
-///
-/// The same formula gives the prior's score from D_σ(x_t/α).
-#[must_use]
-pub fn score(x_t: f64, denoised: f64, level: &Level) -> f64 {
-    (level.alpha * denoised - x_t) / (level.beta * level.beta)
 }
 
 /// The factors (a, b) of the posterior velocity dx_t/dt = a x_t + b D (Proposition 2), for β > 0.

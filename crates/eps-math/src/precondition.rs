@@ -12,7 +12,7 @@ use std::ops::{Add, Mul};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Level, MathError, Real, error::check_positive};
+use crate::{MathError, Real, error::check_positive};
 
 /// How the noise at the pivot enters the preconditioning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,15 +52,6 @@ pub struct PreconditionFactors<T = f64> {
     pub input: T,
     /// c_out, the factor of the network's output.
     pub output: T,
-}
-
-/// What one eigenvalue λ of AᵀA contributes to the network's input c_in μ⋆.
-#[derive(Debug, Clone, PartialEq)]
-pub struct InputGains<T = f64> {
-    /// The factor of x_t.
-    pub state: T,
-    /// The factor of Aᵀy: exactly 0 where λ = 0.
-    pub observation: T,
 }
 
 /// [`Precondition::factors`] for data of standard deviation σ_d: one for all directions, or one for each
@@ -130,38 +121,6 @@ impl Precondition {
         }
     }
 
-    /// The gains of the network's input c_in μ⋆, with α and β multiplied through: finite on the
-    /// whole path, α = 0 and β = 0 included, where [`pivot_gains`](crate::pivot::pivot_gains) and
-    /// [`Precondition::factors`] alone are not.
-    ///
-    /// ```text
-    /// q = α² σ_y² + β² λ
-    /// spectral: c_in μ⋆ = (α σ_y² x_t + β² Aᵀy) / (√q √(σ_d² q + β² σ_y²))
-    /// scalar:   c_in μ⋆ = (α σ_y² x_t + β² Aᵀy) α / (q √(σ_d² α² + β²))
-    /// ```
-    ///
-    /// At λ = 0 both are x_t/√(σ_d² α² + β²), EDM's c_in x_t/α. The mode `wiener` has these gains where its data
-    /// have one σ_d and the mean 0.
-    #[must_use]
-    pub fn input_gains<T: Real>(&self, lambda: T, level: &Level<T>, sigma_y: f64) -> InputGains<T> {
-        let (noise, data) = (sigma_y * sigma_y, self.sigma_data * self.sigma_data);
-        let (alpha, beta_squared) = (level.alpha.clone(), level.beta.clone().square());
-        let q = alpha.clone().square() * noise + beta_squared.clone() * lambda.clone();
-        let c_in_null = (alpha.clone().square() * data + beta_squared.clone()).sqrt().recip();
-        // One over what the numerators are divided by, for λ > 0.
-        let scale = match self.mode {
-            PreconditionMode::Spectral | PreconditionMode::Guarded | PreconditionMode::Wiener => {
-                (q.clone() * (q * data + beta_squared.clone() * noise)).sqrt().recip()
-            }
-            PreconditionMode::Scalar => alpha.clone() * c_in_null.clone() / q,
-        };
-        let is_null = lambda.not_positive();
-        InputGains {
-            state: (alpha * noise * scale.clone()).where_positive(&lambda) + is_null * c_in_null,
-            observation: (beta_squared * scale).where_positive(&lambda),
-        }
-    }
-
     /// A network's input for a noise level: ¼ ln σ_t, or ¼ ln of the diagonal of Σ⋆.
     #[must_use]
     pub fn noise_input<T: Real>(level: T) -> T {
@@ -172,14 +131,6 @@ impl Precondition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pivot::pivot_gains;
-
-    const MODES: [PreconditionMode; 4] = [
-        PreconditionMode::Scalar,
-        PreconditionMode::Spectral,
-        PreconditionMode::Guarded,
-        PreconditionMode::Wiener,
-    ];
 
     #[test]
     fn isotropic_factors_are_those_of_edm() {
@@ -233,50 +184,5 @@ mod tests {
         assert!(guarded_most < 0.25 * 0.71, "{guarded_most}");
         let well_measured = precondition.guarded_factors(1e-4, 6400.0);
         assert!(well_measured.skip > 0.999);
-    }
-
-    #[test]
-    fn input_gains_are_c_in_times_the_pivot() {
-        for mode in MODES {
-            let precondition = Precondition { mode, sigma_data: 0.71 };
-            for lambda in [0.0, 1e-20, 1e-3, 1.0] {
-                for level in [Level::edm(1e-3), Level::edm(80.0), Level { alpha: 0.1, beta: 0.9 }] {
-                    let gains = pivot_gains(lambda, &level, 0.05);
-                    let variance = match mode {
-                        PreconditionMode::Scalar => level.sigma().powi(2),
-                        _ => gains.sigma_star,
-                    };
-                    let c_in = precondition.factors(variance).input;
-                    let input = precondition.input_gains(lambda, &level, 0.05);
-                    // A dozen roundings on either side.
-                    let close = |a: f64, b: f64| (a - b).abs() <= 16.0 * f64::EPSILON * b.abs();
-                    assert!(close(input.state, c_in * gains.state), "{mode:?} {lambda} {level:?}");
-                    assert!(close(input.observation, c_in * gains.observation));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn input_gains_are_continuous_at_pure_noise_and_at_the_data() {
-        for mode in MODES {
-            let precondition = Precondition { mode, sigma_data: 0.5 };
-            for lambda in [0.0, 0.25, 1.0] {
-                let at = |alpha: f64, beta: f64| {
-                    precondition.input_gains(lambda, &Level { alpha, beta }, 0.05)
-                };
-                // The gains change at a rate below 1/σ_y in α and in β.
-                for (limit, near) in [(at(0.0, 1.0), at(1e-9, 1.0)), (at(1.0, 0.0), at(1.0, 1e-9))]
-                {
-                    assert!(limit.state.is_finite() && limit.observation.is_finite());
-                    assert!((limit.state - near.state).abs() < 1e-7, "{mode:?} {limit:?} {near:?}");
-                    assert!((limit.observation - near.observation).abs() < 1e-7);
-                }
-            }
-            assert_eq!(
-                precondition.input_gains(0.0, &Level { alpha: 0.0, beta: 1.0 }, 0.05).state,
-                1.0
-            );
-        }
     }
 }

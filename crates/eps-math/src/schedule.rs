@@ -57,11 +57,26 @@ pub enum Schedule {
     },
 }
 
+/// The most steps of a grid: far more than any sampler makes, and small enough for memory.
+const MOST_STEPS: usize = 1_000_000;
+
 impl Schedule {
     /// EDM's schedule: ρ = 7 between 80 and 0.002.
     #[must_use]
     pub fn karras() -> Self {
-        Self::Karras { rho: 7.0, sigma_min: 0.002, sigma_max: 80.0 }
+        Self::karras_between(0.002, 80.0)
+    }
+
+    /// The same with ρ = 7 between other ends.
+    #[must_use]
+    pub fn karras_between(sigma_min: f64, sigma_max: f64) -> Self {
+        Self::Karras { rho: 7.0, sigma_min, sigma_max }
+    }
+
+    /// The annealing levels of DAPS, which end at 0.1: the flow that it walks inside each ends at 0.01.
+    #[must_use]
+    pub fn annealing(sigma_max: f64) -> Self {
+        Self::karras_between(0.1, sigma_max)
     }
 
     /// The first level of every grid, σ_max.
@@ -81,11 +96,14 @@ impl Schedule {
     ///
     /// # Errors
     /// [`MathError::OutOfRange`] unless 0 < σ_min < σ_max < ∞, ρ > 0, and σ_max lies on the path of
-    /// the interpolant; for 0 steps, or so many that levels coincide in f64.
+    /// the interpolant; for 0 steps, more than 1,000,000, or so many that levels coincide in f64.
     pub fn sigmas(&self, steps: usize) -> Result<Vec<f64>, MathError> {
         self.validate()?;
         if steps == 0 {
             return Err(out_of_range("the number of steps", 0.0, "at least 1"));
+        }
+        if steps > MOST_STEPS {
+            return Err(out_of_range("the number of steps", steps as f64, "at most 1000000"));
         }
         let sigma_max = self.sigma_max();
         let part = |i: usize| i as f64 / (steps - 1).max(1) as f64;
@@ -204,6 +222,8 @@ mod tests {
     fn bad_numbers_are_named() {
         let error = |schedule: Schedule, steps| schedule.sigmas(steps).unwrap_err().to_string();
         assert_eq!(error(Schedule::karras(), 0), "the number of steps is 0: it must be at least 1");
+        let many = error(Schedule::karras(), usize::MAX);
+        assert!(many.ends_with("it must be at most 1000000"), "{many}");
         let crossed = Schedule::LogUniform { sigma_min: 2.0, sigma_max: 1.0 };
         assert_eq!(error(crossed, 4), "sigma_min is 2: it must be positive and below sigma_max");
         let flat = Schedule::Karras { rho: 0.0, sigma_min: 0.1, sigma_max: 1.0 };
