@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use eps_model::estimate::estimate;
+use eps_model::training_cost::training_cost;
 
 use crate::commands::train;
 use crate::flags::positive;
@@ -43,7 +43,7 @@ impl CostFlags {
         let Some(path) = &self.dry_run else {
             return Ok(());
         };
-        let a_pass = 2.0 * estimate(&train::read_config(path)?.network)?.multiply_adds as f64;
+        let a_pass = 2.0 * training_cost(&train::read_config(path)?.network)?.multiply_adds as f64;
         let work = a_pass * passes as f64;
         println!(
             "{what}: {passes} forward passes of one image, where one with a backward pass counts as \

@@ -50,7 +50,9 @@ fn main() -> ExitCode {
         eps::environment::set_revision(revision);
     }
     leave_quietly_when_nobody_reads();
-    let outcome = match Arguments::parse().command {
+    let command = Arguments::parse().command;
+    // What no border below made an error: tensors that a command handles itself, for which memory can be short.
+    let outcome = eps_model::attempt(|| match command {
         Command::Restore(arguments) => arguments.run(),
         Command::Measure(arguments) => arguments.run(),
         Command::Evaluate(arguments) => arguments.run(),
@@ -61,7 +63,8 @@ fn main() -> ExitCode {
         Command::Experiment(arguments) => arguments.run(),
         Command::Tune(arguments) => arguments.run(),
         Command::Claims(arguments) => arguments.run(),
-    };
+    })
+    .unwrap_or_else(|error| Err(error.into()));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

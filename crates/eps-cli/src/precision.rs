@@ -9,7 +9,7 @@ use eps_data::Split;
 use eps_math::{Level, Schedule, Task};
 use eps_metrics::fidelity::psnr;
 use eps_model::{Denoiser, Measurement, Precision, device_name};
-use eps_sample::{Estimator, NoiseKeys, Prior, Solver};
+use eps_sample::{Estimator, NoiseKeys, Prior, Sample as _, Solver};
 use indicatif::ProgressBar;
 use tch::{Device, Kind, Tensor};
 
@@ -17,7 +17,7 @@ use crate::experiment::plan::Setting;
 use crate::experiment::problem::{Problem, test_images};
 use crate::flags;
 use crate::flags::DeviceFlags;
-use crate::progress::{self, Watched};
+use crate::progress;
 use eps::dataset;
 use eps::measurement;
 use eps::network::{Conditioning, Network};
@@ -177,7 +177,6 @@ impl Questions<'_> {
     fn ask(&self, network: &Network, around: Option<&Tensor>) -> Result<Answers> {
         let _guard = tch::no_grad_guard();
         let (shape, device) = (self.set.shape(), self.device);
-        let watched = Watched::new(network, self.bar);
         let sigmas = network.schedule().sigmas(CALLS)?;
         let images: Vec<usize> = (0..self.set.len()).collect();
         let mut samples = Vec::new();
@@ -187,16 +186,20 @@ impl Questions<'_> {
             let keys = |sample| {
                 NoiseKeys::new(0, images.iter().map(|image| (*image as u64, sample)).collect())
             };
-            let estimator = network.conditioning().estimator(&watched, &measurement);
-            let drawn = Solver::Euler.sample(&*estimator, &sigmas, &keys(0), shape, device)?;
+            let estimator = network.conditioning().estimator(network, &measurement);
+            let noise = keys(0).on(shape, device);
+            let mut bar = progress::advance(self.bar, 1);
+            let drawn = Solver::Euler.sample_watched(&*estimator, &sigmas, &noise, &mut bar)?;
+            let drawn = drawn.finished()?;
             let x_0 = match around {
                 Some(all) => all.narrow(0, images[0] as i64, images.len() as i64),
                 None => drawn.shallow_clone(),
             };
-            let trained = trained(network.conditioning(), &watched, &measurement);
+            let trained = trained(network.conditioning(), network, &measurement);
             for ((sample, sigma_t), denoised) in (1..).zip(self.levels).zip(&mut denoised) {
                 let x_t = &x_0 + keys(sample).initial(shape, device) * *sigma_t;
-                denoised.push(trained.estimate(&x_t, Level::edm(*sigma_t)));
+                denoised.push(trained.estimate(&x_t, Level::edm(*sigma_t))?);
+                self.bar.inc(1);
             }
             samples.push(drawn);
         }

@@ -1,11 +1,11 @@
 //! Progress bars on the terminal's error stream; silent where that is none.
 
-use eps_model::{Denoiser, Query};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use eps_sample::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
-use tch::Tensor;
 
 /// A bar of `length` steps, each called `unit`, with the time left.
 pub(crate) fn bar(length: u64, what: &str, unit: &str) -> ProgressBar {
@@ -71,34 +71,13 @@ impl Clock {
     }
 }
 
-/// A denoiser that advances a bar at every call.
-#[derive(Debug)]
-pub(crate) struct Watched<'a, D> {
-    denoiser: &'a D,
-    bar: &'a ProgressBar,
-}
-
-impl<'a, D> Watched<'a, D> {
-    /// Watches the calls of `denoiser`.
-    pub(crate) fn new(denoiser: &'a D, bar: &'a ProgressBar) -> Self {
-        Self { denoiser, bar }
-    }
-}
-
-impl<D: Denoiser> Denoiser for Watched<'_, D> {
-    fn denoise(&self, query: &Query<'_>) -> Tensor {
-        let answer = self.denoiser.denoise(query);
-        self.bar.inc(1);
-        answer
-    }
-
-    fn denoise_vjp(
-        &self,
-        query: &Query<'_>,
-        cotangent: &dyn Fn(&Tensor) -> Tensor,
-    ) -> (Tensor, Tensor) {
-        let answer = self.denoiser.denoise_vjp(query, cotangent);
-        self.bar.inc(WITH_BACKWARD);
-        answer
+/// An observer of walks that advances a bar by the calls of their steps, each of which takes `each` steps of the bar.
+pub(crate) fn advance(
+    bar: &ProgressBar,
+    each: u64,
+) -> impl FnMut(&Progress<'_>) -> ControlFlow<()> {
+    move |progress| {
+        bar.inc(progress.calls as u64 * each);
+        ControlFlow::Continue(())
     }
 }

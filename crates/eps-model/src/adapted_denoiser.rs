@@ -4,8 +4,9 @@ use eps_math::MathError;
 use eps_math::parameterisation::{Call, Parameterisation, Translation};
 use tch::{Device, Kind, Tensor};
 
+use crate::compute_error::check_shape;
 use crate::denoiser::differentiated;
-use crate::{Denoiser, Field, Query};
+use crate::{ComputeError, Denoiser, Field, Query, attempt};
 
 /// A network F(x, time) that predicts what a [`Parameterisation`] says; any closure is one.
 pub trait RawNetwork {
@@ -13,12 +14,16 @@ pub trait RawNetwork {
     ///
     /// # Shapes
     /// x: `[B, C, H, W]`, time: `[B]` → `[B, C, H, W]`
-    fn predict(&self, x: &Tensor, time: &Tensor) -> Tensor;
+    ///
+    /// # Errors
+    /// [`ComputeError`] where there is no prediction.
+    fn predict(&self, x: &Tensor, time: &Tensor) -> Result<Tensor, ComputeError>;
 }
 
+/// Where an operation of tch's panics in the closure, the denoiser's answer is an error.
 impl<F: Fn(&Tensor, &Tensor) -> Tensor> RawNetwork for F {
-    fn predict(&self, x: &Tensor, time: &Tensor) -> Tensor {
-        self(x, time)
+    fn predict(&self, x: &Tensor, time: &Tensor) -> Result<Tensor, ComputeError> {
+        Ok(self(x, time))
     }
 }
 
@@ -58,10 +63,7 @@ impl<N: RawNetwork> AdaptedDenoiser<N> {
     }
 
     /// D(μ) at the noise levels of the query.
-    ///
-    /// # Panics
-    /// If the prediction has another shape than μ.
-    fn answer(&self, query: &Query<'_>) -> Tensor {
+    fn answer(&self, query: &Query<'_>) -> Result<Tensor, ComputeError> {
         let (mu, device) = (query.mu, query.mu.device());
         let calls: Vec<Call> =
             sigmas(query).into_iter().map(|sigma_t| self.translation.call(sigma_t)).collect();
@@ -73,10 +75,10 @@ impl<N: RawNetwork> AdaptedDenoiser<N> {
         let time_kind = if self.kind == Kind::Double { Kind::Double } else { Kind::Float };
         let time = of(|call| call.time).flatten(0, -1).to_kind(time_kind);
         let time = time.expand([mu.size()[0]], false).contiguous();
-        let f = self.network.predict(&x.to_kind(self.kind), &time);
-        assert_eq!(f.size(), mu.size(), "shape of the network's prediction");
+        let f = self.network.predict(&x.to_kind(self.kind), &time)?;
+        check_shape(&mu.size(), &f.size())?;
         let f = f.to_kind(Kind::Double);
-        mu * of(|call| call.mu) + f * of(|call| call.prediction) + of(|call| call.constant)
+        Ok(mu * of(|call| call.mu) + f * of(|call| call.prediction) + of(|call| call.constant))
     }
 }
 
@@ -87,16 +89,16 @@ fn sigmas(query: &Query<'_>) -> Vec<f64> {
 }
 
 impl<N: RawNetwork> Denoiser for AdaptedDenoiser<N> {
-    fn denoise(&self, query: &Query<'_>) -> Tensor {
+    fn denoise(&self, query: &Query<'_>) -> Result<Tensor, ComputeError> {
         let _guard = tch::no_grad_guard();
-        self.answer(query)
+        attempt(|| self.answer(query))?
     }
 
     fn denoise_vjp(
         &self,
         query: &Query<'_>,
         cotangent: &dyn Fn(&Tensor) -> Tensor,
-    ) -> (Tensor, Tensor) {
+    ) -> Result<(Tensor, Tensor), ComputeError> {
         differentiated(query, cotangent, |query| self.answer(query))
     }
 }

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::{Denoiser, ModelError, NetworkDenoiser, Query};
+use crate::{ComputeError, Denoiser, ModelError, NetworkDenoiser, Query};
 
 /// A network with the classes of the images that it is asked about: E[x₀ | x₀ + ξ = μ, class].
 ///
@@ -56,7 +56,7 @@ impl<'a> ClassConditional<'a> {
 }
 
 impl Denoiser for ClassConditional<'_> {
-    fn denoise(&self, query: &Query<'_>) -> Tensor {
+    fn denoise(&self, query: &Query<'_>) -> Result<Tensor, ComputeError> {
         self.denoiser.denoise_labelled(query, Some(&self.labels(query)))
     }
 
@@ -64,7 +64,7 @@ impl Denoiser for ClassConditional<'_> {
         &self,
         query: &Query<'_>,
         cotangent: &dyn Fn(&Tensor) -> Tensor,
-    ) -> (Tensor, Tensor) {
+    ) -> Result<(Tensor, Tensor), ComputeError> {
         self.denoiser.vjp_labelled(query, Some(&self.labels(query)), cotangent)
     }
 }

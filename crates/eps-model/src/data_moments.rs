@@ -45,7 +45,7 @@ impl DataMoments {
     /// images: `[N, C, H, W]`, N ≥ 1
     ///
     /// # Errors
-    /// [`ModelError::Torch`] for a tensor that is no batch of images.
+    /// [`ModelError::Compute`] for a tensor that is no batch of images.
     pub fn of(images: &Tensor) -> Result<Self, ModelError> {
         let (count, channels, height, width) = images.size4()?;
         let sides = [channels, height, width].map(|side| side as usize);

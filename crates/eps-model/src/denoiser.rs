@@ -5,7 +5,7 @@ use eps_math::pivot::pivot_gains;
 use tch::{Kind, Tensor};
 
 use crate::operator::Coordinates;
-use crate::{Field, ModelError, TensorOperator};
+use crate::{ComputeError, Field, ModelError, TensorOperator, attempt};
 
 /// A measurement y = A x₀ + η on a device: prepared once, asked at every network call.
 #[derive(Debug)]
@@ -38,7 +38,8 @@ impl Measurement {
     ///
     /// # Errors
     /// [`ModelError::SigmaY`] unless σ_y is positive and finite, [`ModelError::MeasurementShape`] if
-    /// y does not fit the operator, [`ModelError::NotFinite`] if y holds NaN or infinity.
+    /// y does not fit the operator, [`ModelError::NotFinite`] if y holds NaN or infinity, and
+    /// [`ModelError::Compute`] if memory runs out.
     pub fn new(operator: TensorOperator, y: &Tensor, sigma_y: f64) -> Result<Self, ModelError> {
         check_sigma_y(sigma_y)?;
         let range = operator.range();
@@ -52,11 +53,11 @@ impl Measurement {
             return Err(ModelError::MeasurementShape { expected, found: y.size() });
         }
         let device = operator.eigenvalues().0.device();
-        let y = y.to_kind(Kind::Double).to_device(device);
-        if !all_finite(&y) {
-            return Err(ModelError::NotFinite("the measurement".into()));
-        }
-        Ok(Self::of(operator, y, sigma_y))
+        let prepared = attempt(|| {
+            let y = y.to_kind(Kind::Double).to_device(device);
+            all_finite(&y).then(|| Self::of(operator, y, sigma_y))
+        })?;
+        prepared.ok_or_else(|| ModelError::NotFinite("the measurement".into()))
     }
 
     /// The measurement y = A x₀ + σ_y z of images, for training: whether they are finite is not asked, for which a GPU
@@ -69,7 +70,7 @@ impl Measurement {
     /// [`ModelError::SigmaY`] unless σ_y is positive and finite.
     ///
     /// # Panics
-    /// If x₀ has another number of images than there are operators and neither is 1, or z another shape.
+    /// If libtorch fails, as when memory runs out: [`attempt`] makes an error of that. If x₀ has another number of images than there are operators and neither is 1, or z another shape.
     pub fn simulate(
         operator: TensorOperator,
         x_0: &Tensor,
@@ -216,33 +217,41 @@ pub trait Denoiser {
     ///
     /// # Shapes
     /// `[B, C, H, W]` in f64 → `[B, C, H, W]` in f64
-    fn denoise(&self, query: &Query<'_>) -> Tensor;
+    ///
+    /// # Errors
+    /// [`ComputeError`] where there is no answer, as when memory runs out.
+    fn denoise(&self, query: &Query<'_>) -> Result<Tensor, ComputeError>;
 
     /// D_Σ(μ) with Jᵀ c, J = ∂D_Σ/∂μ, for a cotangent c that may depend on the answer: one forward
     /// and one backward pass.
     ///
     /// # Shapes
     /// `[B, C, H, W]` in f64 each; `cotangent` maps the answer to c
+    ///
+    /// # Errors
+    /// As [`Denoiser::denoise`].
     fn denoise_vjp(
         &self,
         query: &Query<'_>,
         cotangent: &dyn Fn(&Tensor) -> Tensor,
-    ) -> (Tensor, Tensor);
+    ) -> Result<(Tensor, Tensor), ComputeError>;
 }
 
 /// [`Denoiser::denoise_vjp`] of an answer that libtorch can differentiate.
 pub(crate) fn differentiated(
     query: &Query<'_>,
     cotangent: &dyn Fn(&Tensor) -> Tensor,
-    answer: impl Fn(&Query<'_>) -> Tensor,
-) -> (Tensor, Tensor) {
-    tch::with_grad(|| {
+    answer: impl Fn(&Query<'_>) -> Result<Tensor, ComputeError>,
+) -> Result<(Tensor, Tensor), ComputeError> {
+    let differentiate = || {
         let mu = query.mu.detach().set_requires_grad(true);
-        let answer = answer(&Query { mu: &mu, ..*query });
+        let answer = answer(&Query { mu: &mu, ..*query })?;
         let d = answer.detach();
         let along = (answer * cotangent(&d)).sum(Kind::Double);
         // The gradient of μ alone: the weights keep theirs.
         let mut gradients = Tensor::run_backward(&[along], &[mu], false, false);
-        (d, gradients.remove(0))
-    })
+        Ok((d, gradients.remove(0)))
+    };
+    // Inside: a panic would leave the mode of gradients on.
+    tch::with_grad(|| attempt(differentiate))?
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::Precision;
+use crate::{ComputeError, Precision};
 
 /// An error of `eps-model`; each variant carries the value that caused it.
 #[derive(Debug, thiserror::Error)]
@@ -271,7 +271,13 @@ pub enum ModelError {
         /// Why it cannot be done and what to change.
         reason: String,
     },
-    /// libtorch refused an operation.
-    #[error("libtorch: {0}")]
-    Torch(#[from] tch::TchError),
+    /// libtorch refused an operation, or had no memory for it.
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
+}
+
+impl From<tch::TchError> for ModelError {
+    fn from(error: tch::TchError) -> Self {
+        Self::Compute(error.into())
+    }
 }

@@ -18,7 +18,7 @@ use eps_math::rng::Stream;
 use tch::nn::Path;
 use tch::{Device, Kind, Tensor};
 
-use crate::draws::at_least;
+use crate::device_rng::at_least;
 
 /// Whether a forward pass is part of a training step.
 #[derive(Debug, Clone, Copy)]

@@ -9,7 +9,8 @@ use crate::data_moments::{DataFields, DataMoments};
 use crate::denoiser::differentiated;
 use crate::operator::{Coordinates, pixel_sum};
 use crate::{
-    Denoiser, Field, Measurement, Mode, Noise, Precision, Query, Recomputed, TensorOperator, UNet,
+    ComputeError, Denoiser, Field, Measurement, Mode, Noise, Precision, Query, Recomputed,
+    TensorOperator, UNet, attempt,
 };
 
 /// A channel that the network reads beside its scaled input, never scaled by c_in.
@@ -228,9 +229,13 @@ impl NetworkDenoiser {
     }
 
     /// [`Denoiser::denoise`] for images with class labels.
-    pub(crate) fn denoise_labelled(&self, query: &Query<'_>, labels: Option<&Tensor>) -> Tensor {
+    pub(crate) fn denoise_labelled(
+        &self,
+        query: &Query<'_>,
+        labels: Option<&Tensor>,
+    ) -> Result<Tensor, ComputeError> {
         let _guard = tch::no_grad_guard();
-        self.answer(query, labels)
+        attempt(|| self.answer(query, labels))
     }
 
     /// [`Denoiser::denoise_vjp`] for images with class labels.
@@ -239,13 +244,13 @@ impl NetworkDenoiser {
         query: &Query<'_>,
         labels: Option<&Tensor>,
         cotangent: &dyn Fn(&Tensor) -> Tensor,
-    ) -> (Tensor, Tensor) {
-        differentiated(query, cotangent, |query| self.answer(query, labels))
+    ) -> Result<(Tensor, Tensor), ComputeError> {
+        differentiated(query, cotangent, |query| Ok(self.answer(query, labels)))
     }
 }
 
 impl Denoiser for NetworkDenoiser {
-    fn denoise(&self, query: &Query<'_>) -> Tensor {
+    fn denoise(&self, query: &Query<'_>) -> Result<Tensor, ComputeError> {
         self.denoise_labelled(query, None)
     }
 
@@ -253,7 +258,7 @@ impl Denoiser for NetworkDenoiser {
         &self,
         query: &Query<'_>,
         cotangent: &dyn Fn(&Tensor) -> Tensor,
-    ) -> (Tensor, Tensor) {
+    ) -> Result<(Tensor, Tensor), ComputeError> {
         self.vjp_labelled(query, None, cotangent)
     }
 }

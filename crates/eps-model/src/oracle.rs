@@ -7,7 +7,7 @@ use eps_math::{Level, Real as _, Shape};
 use rayon::prelude::*;
 use tch::{Device, Tensor};
 
-use crate::{Denoiser, Field, Measurement, Noise, Query};
+use crate::{ComputeError, Denoiser, Field, Measurement, Noise, Query};
 
 /// D_Σ(μ) of a mixture prior in closed form, on the host in f64.
 #[derive(Debug)]
@@ -39,18 +39,20 @@ struct NoiseKey {
 
 impl Oracle<'_> {
     /// Asks the prior, smoothed by the noise of each batch item, about that item's μ.
-    ///
-    /// # Panics
-    /// If the images do not have the prior's dimension, or the level's α or β is not positive.
     fn ask(
         &self,
         query: &Query<'_>,
         answer: impl Fn(&Smoothed<'_>, usize, &[f64]) -> Vec<f64> + Sync,
-    ) -> Tensor {
+    ) -> Result<Tensor, ComputeError> {
         let size = query.mu.size();
         let n = self.prior.dimension();
         let mu = values(query.mu);
-        assert_eq!(mu.len(), size[0] as usize * n, "images of the prior's dimension {n}");
+        if size.first().is_none_or(|images| mu.len() as i64 != images * n as i64) {
+            return Err(ComputeError::Other(format!(
+                "the prior is of images of {n} values, and was asked about a tensor {size:?}: ask about [B, C, H, W] \
+                 with C H W = {n}"
+            )));
+        }
         let (alphas, betas) = (values(&query.level.alpha.0), values(&query.level.beta.0));
         let key = |i: usize| NoiseKey {
             alpha: alphas[i % alphas.len()],
@@ -69,7 +71,7 @@ impl Oracle<'_> {
             // Neighbours in a batch mostly share operator and level: one factorisation serves them.
             let first = key(start);
             let end = (start + 1..items).find(|i| key(*i) != first).unwrap_or(items);
-            let smoothed = self.smoothed(query, start, &first);
+            let smoothed = self.smoothed(query, start, &first)?;
             let run = &mu[start * n..end * n];
             let of_item = |(i, mu): (usize, &[f64])| answer(&smoothed, start + i, mu);
             // An item's answer does not depend on the thread that computes it.
@@ -78,11 +80,16 @@ impl Oracle<'_> {
             answers.extend(of_run.into_iter().flatten());
             start = end;
         }
-        Tensor::from_slice(&answers).view(size.as_slice()).to_device(query.mu.device())
+        Ok(Tensor::from_slice(&answers).view(size.as_slice()).to_device(query.mu.device()))
     }
 
     /// The prior smoothed by the noise of a batch item.
-    fn smoothed(&self, query: &Query<'_>, item: usize, key: &NoiseKey) -> Smoothed<'_> {
+    fn smoothed(
+        &self,
+        query: &Query<'_>,
+        item: usize,
+        key: &NoiseKey,
+    ) -> Result<Smoothed<'_>, ComputeError> {
         let level = Level { alpha: key.alpha, beta: key.beta };
         let smoothed = match query.noise {
             Noise::Isotropic => self.prior.smoothed_isotropic(level.sigma()),
@@ -92,32 +99,37 @@ impl Oracle<'_> {
                 self.prior.smoothed(sigma_star.as_ref())
             }
         };
-        smoothed.expect("the noise of a level with α, β > 0 is positive")
+        smoothed.map_err(|error| {
+            ComputeError::Other(format!(
+                "the prior has no answer at the level α = {}, β = {}: {error}",
+                key.alpha, key.beta
+            ))
+        })
     }
 }
 
 impl Denoiser for Oracle<'_> {
-    /// # Panics
-    /// If the images do not have the prior's dimension, or the level's α or β is not positive.
-    fn denoise(&self, query: &Query<'_>) -> Tensor {
+    /// # Errors
+    /// [`ComputeError::Other`] if the images do not have the prior's dimension, or the level's α or β is not positive.
+    fn denoise(&self, query: &Query<'_>) -> Result<Tensor, ComputeError> {
         let mu = pivot_of(query);
         self.ask(&Query { mu: &mu, ..*query }, |smoothed, _, mu| smoothed.denoise(mu))
     }
 
-    /// # Panics
+    /// # Errors
     /// As [`Oracle::denoise`].
     fn denoise_vjp(
         &self,
         query: &Query<'_>,
         cotangent: &dyn Fn(&Tensor) -> Tensor,
-    ) -> (Tensor, Tensor) {
-        let d = self.denoise(query);
+    ) -> Result<(Tensor, Tensor), ComputeError> {
+        let d = self.denoise(query)?;
         let c = values(&cotangent(&d));
         let n = self.prior.dimension();
         let mu = pivot_of(query);
         let vjp = self.ask(&Query { mu: &mu, ..*query }, |smoothed, i, mu| {
             smoothed.denoise_vjp(mu, &c[i * n..(i + 1) * n])
-        });
+        })?;
         let vjp = match query.noise {
             // ∂μ⋆/∂μ = (α²/β²) Σ⋆.
             Noise::Observed(measurement) => {
@@ -127,7 +139,7 @@ impl Denoiser for Oracle<'_> {
             }
             Noise::Isotropic | Noise::Anisotropic { .. } => vjp,
         };
-        (d, vjp)
+        Ok((d, vjp))
     }
 }
 

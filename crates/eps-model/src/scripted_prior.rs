@@ -35,9 +35,11 @@ use eps_math::{Level, Shape};
 use serde::{Deserialize, Serialize};
 use tch::{CModule, Device, Kind, Tensor};
 
+use crate::compute_error::{cause, check_shape};
 use crate::denoiser::all_finite;
 use crate::{
-    AdaptedDenoiser, Denoiser, ModelError, Noise, Precision, Query, RawNetwork, level_fields,
+    AdaptedDenoiser, ComputeError, Denoiser, ModelError, Noise, Precision, Query, RawNetwork,
+    level_fields,
 };
 
 /// The version of [`PriorDescription`]'s layout.
@@ -136,6 +138,7 @@ pub enum ClassInput {
 #[derive(Debug)]
 pub struct ScriptedNetwork {
     module: CModule,
+    path: PathBuf,
     /// The class of one image, `[1]` or `[1, count]`.
     label: Option<Tensor>,
     batch: Option<i64>,
@@ -155,13 +158,17 @@ impl ScriptedNetwork {
 }
 
 impl RawNetwork for ScriptedNetwork {
-    /// # Panics
-    /// If libtorch fails, as where memory is short; that the module can be called was checked when
-    /// it was loaded.
-    fn predict(&self, x: &Tensor, time: &Tensor) -> Tensor {
-        let call = |x: &Tensor, time: &Tensor| match self.call(x, time) {
-            Ok(prediction) => prediction,
-            Err(error) => panic!("the TorchScript module failed: {error}"),
+    /// # Errors
+    /// [`ComputeError::Module`] if the module raises: that it can be called was checked when it was loaded, but not
+    /// at every time and with every image. [`ComputeError::OutOfMemory`], and [`ComputeError::Shape`] for an answer
+    /// that is not one image for each.
+    fn predict(&self, x: &Tensor, time: &Tensor) -> Result<Tensor, ComputeError> {
+        let call = |x: &Tensor, time: &Tensor| {
+            let prediction = self
+                .call(x, time)
+                .map_err(|error| ComputeError::from(error).of_module(&self.path))?;
+            check_shape(&x.size(), &prediction.size())?;
+            Ok(prediction)
         };
         let Some(batch) = self.batch else {
             return call(x, time);
@@ -172,14 +179,14 @@ impl RawNetwork for ScriptedNetwork {
             let items: Vec<i64> = (start..start + batch).map(|i| i.min(images - 1)).collect();
             Tensor::from_slice(&items).to_device(x.device())
         };
-        let predictions: Vec<Tensor> = (0..images)
+        let predictions = (0..images)
             .step_by(batch as usize)
             .map(|start| {
                 let items = chosen(start);
                 call(&x.index_select(0, &items), &time.index_select(0, &items))
             })
-            .collect();
-        Tensor::cat(&predictions, 0).narrow(0, 0, images)
+            .collect::<Result<Vec<Tensor>, ComputeError>>()?;
+        Ok(Tensor::cat(&predictions, 0).narrow(0, 0, images))
     }
 }
 
@@ -225,7 +232,7 @@ impl ScriptedPrior {
         }
         let module = load_module(&script, device, precision)?;
         let batch = description.batch.map(|batch| batch as i64);
-        let network = ScriptedNetwork { module, label, batch };
+        let network = ScriptedNetwork { module, path: script.clone(), label, batch };
         let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
         let denoiser =
             AdaptedDenoiser::new(network, &description.parameterisation, precision.kind())
@@ -287,7 +294,7 @@ impl ScriptedPrior {
             for sigma_t in sigmas {
                 let mu = Tensor::zeros(expected, (Kind::Double, device));
                 let level = level_fields(&[Level::edm(sigma_t)], device);
-                let d = self.denoise(&Query { mu: &mu, level: &level, noise: Noise::Isotropic });
+                let d = self.denoise(&Query { mu: &mu, level: &level, noise: Noise::Isotropic })?;
                 if !all_finite(&d) {
                     let path = self.script.clone();
                     return Err(ModelError::ScriptNotFinite { path, sigma_t, precision });
@@ -300,7 +307,7 @@ impl ScriptedPrior {
     /// The number of the module's parameters; constants of a traced module are not among them.
     ///
     /// # Errors
-    /// [`ModelError::Torch`]
+    /// [`ModelError::Compute`]
     pub fn parameter_count(&self) -> Result<usize, ModelError> {
         let parameters = self.denoiser.network().module.named_parameters()?;
         Ok(parameters.iter().map(|(_, tensor)| tensor.numel()).sum())
@@ -308,7 +315,7 @@ impl ScriptedPrior {
 }
 
 impl Denoiser for ScriptedPrior {
-    fn denoise(&self, query: &Query<'_>) -> Tensor {
+    fn denoise(&self, query: &Query<'_>) -> Result<Tensor, ComputeError> {
         self.denoiser.denoise(query)
     }
 
@@ -316,7 +323,7 @@ impl Denoiser for ScriptedPrior {
         &self,
         query: &Query<'_>,
         cotangent: &dyn Fn(&Tensor) -> Tensor,
-    ) -> (Tensor, Tensor) {
+    ) -> Result<(Tensor, Tensor), ComputeError> {
         self.denoiser.denoise_vjp(query, cotangent)
     }
 }
@@ -376,13 +383,4 @@ fn label(
             Ok(Some(Tensor::from_slice(&one_hot).unsqueeze(0).to_device(device)))
         }
     }
-}
-
-/// What went wrong: libtorch's messages begin or go on with traces of its sources.
-fn cause(message: &str) -> String {
-    let line = message
-        .lines()
-        .find(|line| line.contains("RuntimeError: "))
-        .or_else(|| message.lines().find(|line| !line.trim().is_empty()));
-    line.unwrap_or_default().trim().to_owned()
 }

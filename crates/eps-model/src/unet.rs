@@ -280,7 +280,7 @@ impl UNet {
 /// Replaces the values of one of [`UNet::tensors`] by others of its shape.
 ///
 /// # Errors
-/// [`ModelError::Torch`] where there is no memory for them on the network's device.
+/// [`ModelError::Compute`] where there is no memory for them on the network's device.
 ///
 /// # Panics
 /// If the shapes differ.

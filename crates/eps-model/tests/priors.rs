@@ -163,9 +163,9 @@ fn adapters_give_the_exact_denoiser_back() {
             let level = level_fields(&exact, CPU);
             let expected = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
             let c = |_: &Tensor| cotangent.shallow_clone();
-            let (d, vjp) = adapted.denoise_vjp(&query, &c);
-            assert!(d.equal(&adapted.denoise(&query)) && !vjp.requires_grad());
-            let (d_exact, vjp_exact) = oracle.denoise_vjp(&expected, &c);
+            let (d, vjp) = adapted.denoise_vjp(&query, &c).unwrap();
+            assert!(d.equal(&adapted.denoise(&query).unwrap()) && !vjp.requires_grad());
+            let (d_exact, vjp_exact) = oracle.denoise_vjp(&expected, &c).unwrap();
             // D is the difference of μ and σ F, each rounded at the size of the noise; a time of
             // a path loses ε σ near its end, and one of a thousand steps in f32 6e-5 of a step.
             let time = match p.time {
@@ -194,10 +194,10 @@ fn the_vjp_is_the_derivative() {
         let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
         let along = |h: f64| {
             let moved = &mu + &direction * h;
-            let answer = adapted.denoise(&Query { mu: &moved, ..query });
+            let answer = adapted.denoise(&Query { mu: &moved, ..query }).unwrap();
             (answer * &cotangent).sum(Kind::Double).double_value(&[])
         };
-        let (_, vjp) = adapted.denoise_vjp(&query, &|_| cotangent.shallow_clone());
+        let (_, vjp) = adapted.denoise_vjp(&query, &|_| cotangent.shallow_clone()).unwrap();
         let expected = (vjp * &direction).sum(Kind::Double).double_value(&[]);
         let h = 1e-5;
         let slope = (along(h) - along(-h)) / (2.0 * h);
@@ -216,7 +216,7 @@ fn every_question_is_asked_as_an_isotropic_one() {
     let measurement = Measurement::new(operator, &y, 0.1).unwrap();
     let (mu, level) = (states(), level_fields(&[Level { alpha: 0.5, beta: 0.4 }], CPU));
     let sigma_star = &measurement.sigma_star(&level);
-    let ask = |noise| adapted.denoise(&Query { mu: &mu, level: &level, noise });
+    let ask = |noise| adapted.denoise(&Query { mu: &mu, level: &level, noise }).unwrap();
     let isotropic = ask(Noise::Isotropic);
     assert!(isotropic.equal(&ask(Noise::Observed(&measurement))));
     let noise = Noise::Anisotropic { measurement: &measurement, sigma_star };
@@ -263,10 +263,21 @@ impl Scripts {
 
     /// Traces a function of states, times and more.
     fn trace(&self, name: &str, more: &[Tensor], f: impl Fn(&Tensor, &[Tensor]) -> Tensor) {
+        self.trace_at(0.0, name, more, f);
+    }
+
+    /// The same at another time than 0.
+    fn trace_at(
+        &self,
+        time: f64,
+        name: &str,
+        more: &[Tensor],
+        f: impl Fn(&Tensor, &[Tensor]) -> Tensor,
+    ) {
         let _guard = tch::no_grad_guard();
         let mut inputs = vec![
             Tensor::ones([2, 1, 2, 3], (Kind::Float, CPU)),
-            Tensor::zeros([2], (Kind::Float, CPU)),
+            Tensor::full([2], time, (Kind::Float, CPU)),
         ];
         inputs.extend(more.iter().map(Tensor::shallow_clone));
         let m = mode_image(Kind::Float);
@@ -292,8 +303,8 @@ fn a_script_is_a_prior() {
     let (mu, level) = (states(), level_fields(&SIGMAS.map(Level::edm), CPU));
     let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
     let cotangent = |d: &Tensor| d * 2.0;
-    let (d, vjp) = scripted.denoise_vjp(&query, &cotangent);
-    let (d_exact, vjp_exact) = Oracle::new(&prior).denoise_vjp(&query, &cotangent);
+    let (d, vjp) = scripted.denoise_vjp(&query, &cotangent).unwrap();
+    let (d_exact, vjp_exact) = Oracle::new(&prior).denoise_vjp(&query, &cotangent).unwrap();
     for (i, sigma) in (0i64..).zip(SIGMAS) {
         let (off, off_vjp) =
             (largest(&(d.get(i) - d_exact.get(i))), largest(&(vjp.get(i) - vjp_exact.get(i))));
@@ -315,9 +326,9 @@ fn a_script_is_a_prior() {
     let sigmas = [SIGMAS.as_slice(), &SIGMAS[..1]].concat();
     let level = level_fields(&sigmas.iter().map(|s| Level::edm(*s)).collect::<Vec<_>>(), CPU);
     let query = Query { mu: &five, level: &level, noise: Noise::Isotropic };
-    let found = fixed.denoise(&query);
+    let found = fixed.denoise(&query).unwrap();
     assert_eq!(found.size(), [5, 1, 2, 3]);
-    assert!(largest(&(found - scripted.denoise(&query))) < 1e-4);
+    assert!(largest(&(found - scripted.denoise(&query).unwrap())) < 1e-4);
 }
 
 #[test]
@@ -341,7 +352,8 @@ fn classes_reach_the_script() {
         let description = PriorDescription { classes, ..Scripts::description(script) };
         ScriptedPrior::load(&scripts.describe(&description), class, CPU, Precision::F32)
     };
-    let answer = |script, input, class| load(script, input, class).unwrap().denoise(&query);
+    let answer =
+        |script, input, class| load(script, input, class).unwrap().denoise(&query).unwrap();
     let (one, two) = (
         answer("one-hot.pt", ClassInput::OneHot, Some(1)),
         answer("one-hot.pt", ClassInput::OneHot, Some(2)),
@@ -401,7 +413,7 @@ fn what_is_no_prior_is_told() {
     let (mu, level) = (states(), level_fields(&[Level::edm(0.6)], CPU));
     let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
     let high = ScriptedPrior::load(&path, None, CPU, Precision::F32).unwrap();
-    let off = largest(&(low.denoise(&query) - high.denoise(&query)));
+    let off = largest(&(low.denoise(&query).unwrap() - high.denoise(&query).unwrap()));
     // ε is of order one and rounded to 8 bits, the state before it at the size of its values.
     assert!(off > 0.0 && off < 2f64.powi(-8) * (1.0 + largest(&mu)), "{off}");
 }
@@ -425,6 +437,47 @@ fn the_documented_descriptions_are_read() {
             let time: TimeInput = serde_json::from_str(json).unwrap();
             let p = Parameterisation { time, ..Scripts::description("").parameterisation };
             Translation::new(&p).unwrap();
+        }
+    }
+}
+
+/// A module is tried out at both ends of its levels; what it does between them is told when it does it.
+#[test]
+fn a_script_that_fails_between_its_levels_is_an_error() {
+    let scripts = Scripts::new();
+    // 0 where ¼ |ln σ| is at least 1, as at both ends, and 1 between: the table has no such row.
+    let raises = |_: &Tensor, inputs: &[Tensor]| {
+        let row = (inputs[1].abs() * -1.0 + 1.99).floor().clamp(0.0, 1.0).to_kind(Kind::Int64);
+        let table = Tensor::ones([1, 1, 1, 1], (Kind::Float, CPU));
+        &inputs[0] * table.index_select(0, &row)
+    };
+    scripts.trace_at(1.0, "raises.pt", &[], raises);
+    // The images whose ¼ |ln σ| is at least 1: none of them between.
+    let drops = |_: &Tensor, inputs: &[Tensor]| {
+        inputs[0].index_select(0, &inputs[1].abs().ge(1.0).nonzero().view([-1]))
+    };
+    scripts.trace_at(1.0, "drops.pt", &[], drops);
+    let mu = states();
+    let count = mu.size()[0];
+    for (script, said) in [
+        ("raises.pt", "raises.pt: the module failed: ".to_owned()),
+        ("drops.pt", format!("returned a tensor [0, 1, 2, 3] for images [{count}, 1, 2, 3]")),
+    ] {
+        let path = scripts.describe(&Scripts::description(script));
+        let prior = ScriptedPrior::load(&path, None, CPU, Precision::F32).unwrap();
+        let ask = |sigma_t: f64| {
+            let level = level_fields(&[Level::edm(sigma_t)], CPU);
+            let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+            let vjp = prior.denoise_vjp(&query, &|d| d.ones_like()).map(drop);
+            (prior.denoise(&query), vjp)
+        };
+        let (answer, vjp) = ask(80.0);
+        assert!(answer.is_ok() && vjp.is_ok(), "{script}");
+        let (answer, vjp) = ask(1.0);
+        for error in [answer.unwrap_err(), vjp.unwrap_err()] {
+            let text = error.to_string();
+            assert!(text.contains(&said), "{text}");
+            assert!(text.lines().count() == 1 && !text.contains("frame #"), "{text}");
         }
     }
 }

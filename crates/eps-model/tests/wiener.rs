@@ -56,7 +56,10 @@ fn both(operator: Operator, moments: DataMoments, covariance: Mat<f64>) -> (Tens
     let pivot = measurement.pivot(&image("x_t"), &level);
     let noise = Noise::Anisotropic { measurement: &measurement, sigma_star: &pivot.sigma_star };
     let query = Query { mu: &pivot.mu_star, level: &level, noise };
-    (preconditioning(moments).denoise(&query), Oracle::new(&prior).denoise(&query))
+    (
+        preconditioning(moments).denoise(&query).unwrap(),
+        Oracle::new(&prior).denoise(&query).unwrap(),
+    )
 }
 
 fn largest(x: &Tensor) -> f64 {

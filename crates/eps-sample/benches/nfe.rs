@@ -10,14 +10,15 @@ use eps_math::{Draw, Level, Precondition, PreconditionMode, Schedule, Shape, Tas
 use eps_model::{
     Condition, Measurement, NetworkDenoiser, Precision, SongUNetConfig, TensorOperator, UNet, batch,
 };
-use eps_sample::contenders::daps::{Daps, daps};
-use eps_sample::contenders::ddnm::{Ddnm, ddnm};
-use eps_sample::contenders::ddrm::{Ddrm, ddrm};
-use eps_sample::contenders::dps::{Dps, Form, dps};
-use eps_sample::contenders::mpgd::{Mpgd, mpgd};
+use eps_sample::contenders::daps::Daps;
+use eps_sample::contenders::ddnm::Ddnm;
+use eps_sample::contenders::ddrm::Ddrm;
+use eps_sample::contenders::dps::{Dps, Form};
+use eps_sample::contenders::mpgd::Mpgd;
 use eps_sample::contenders::pigdm::PiGdm;
+use eps_sample::contenders::{self, ContenderStep, FrozenPrior};
 use eps_sample::{
-    Eps, Estimator, NoiseKeys, Palette, Prior, SampleError, ZeroShot, ddim, edm_euler,
+    Eps, Estimator, NoiseKeys, Palette, Prior, Sample as _, SampleError, Solver, ZeroShot,
 };
 use tch::{Cuda, Device, Tensor};
 
@@ -41,7 +42,7 @@ fn denoiser(conditions: Vec<Condition>, device: Device) -> NetworkDenoiser {
 
 /// Runs one estimate and waits for the device.
 fn step(estimator: &dyn Estimator, x: &Tensor) -> Tensor {
-    let estimate = estimator.estimate(x, Level::edm(1.0));
+    let estimate = estimator.estimate(x, Level::edm(1.0)).expect("an estimate");
     if let Device::Cuda(index) = estimate.device() {
         Cuda::synchronize(index as i64);
     }
@@ -96,13 +97,11 @@ fn methods(c: &mut Criterion) {
     let prior = Prior { denoiser: &frozen };
     let grid = Schedule::karras().sigmas(10).expect("ten steps");
     // The flow inside a level of DAPS ends at 0.01.
-    let annealing = Schedule::Karras { rho: 7.0, sigma_min: 0.1, sigma_max: 80.0 };
-    let levels = annealing.sigmas(2).expect("two levels");
+    let levels = Schedule::annealing(80.0).sigmas(2).expect("two levels");
     let mut group = c.benchmark_group("ten calls, batch 8");
     group.sample_size(10);
     for task in [Task::RandomInpainting, Task::MotionBlur] {
         let measurement = &measure(task, shape, device);
-        let x = || keys.initial(shape, device) * grid[0];
         let mut bench = |method: &str, run: &dyn Fn() -> Result<Tensor, SampleError>| {
             let _guard = tch::no_grad_guard();
             group.bench_function(BenchmarkId::new(method, task.name()), |b| {
@@ -114,22 +113,24 @@ fn methods(c: &mut Criterion) {
                 });
             });
         };
-        let walk = |estimator: &dyn Estimator| edm_euler(estimator, x(), &grid);
+        let walk = |estimator: &dyn Estimator| {
+            Solver::Euler.sample(estimator, &grid, &keys, shape, device)
+        };
         bench("bare denoiser", &|| walk(&prior));
         bench("EPS", &|| walk(&Eps { denoiser: &trained, measurement }));
         bench("Palette", &|| walk(&Palette { denoiser: &beside, measurement }));
         bench("zero-shot EPS", &|| walk(&ZeroShot { denoiser: &frozen, measurement }));
-        let constants = Dps { scale: 1.0, form: Form::Euler };
-        bench("DPS", &|| dps(&prior, measurement, x(), &grid, &constants, &keys));
-        let constants = Daps::langevin(1e-4);
-        bench("DAPS", &|| daps(&prior, measurement, x(), &levels, &constants, &keys));
-        let constants = Ddnm { eta: 0.85, regularisation: 1e-3 };
-        bench("DDNM", &|| ddnm(&prior, measurement, x(), &grid, &constants, &keys));
-        bench("ΠGDM", &|| ddim(&PiGdm::new(prior, measurement, 1.0)?, x(), &grid, 1.0, &keys));
-        let constants = Mpgd { scale: 1.0, eta: 0.85 };
-        bench("MPGD", &|| mpgd(&prior, measurement, x(), &grid, &constants, &keys));
-        let constants = Ddrm { eta: 0.85, eta_b: 1.0 };
-        bench("DDRM", &|| ddrm(&prior, measurement, x(), &grid, &constants, &keys));
+        let asked: FrozenPrior<'_> = FrozenPrior { denoiser: &frozen };
+        let contend = |contender: &dyn ContenderStep, sigmas: &[f64]| {
+            let noise = keys.on(shape, device);
+            contenders::sample(contender, &asked, measurement, sigmas, &noise, &mut ())?.finished()
+        };
+        bench("DPS", &|| contend(&Dps { scale: 1.0, form: Form::Euler }, &grid));
+        bench("DAPS", &|| contend(&Daps::langevin(1e-4), &levels));
+        bench("DDNM", &|| contend(&Ddnm { eta: 0.85, regularisation: 1e-3 }, &grid));
+        bench("ΠGDM", &|| contend(&PiGdm { scale: 1.0, eta: 1.0 }, &grid));
+        bench("MPGD", &|| contend(&Mpgd { scale: 1.0, eta: 0.85 }, &grid));
+        bench("DDRM", &|| contend(&Ddrm { eta: 0.85, eta_b: 1.0 }, &grid));
     }
     group.finish();
 }

@@ -1,12 +1,13 @@
 //! What can go wrong while sampling.
 
 use eps_math::MathError;
+use eps_model::ComputeError;
 
 /// An error of `eps-sample`; each variant carries the value that caused it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SampleError {
-    /// A grid of noise levels or times that a solver cannot walk.
+    /// A grid of noise levels or times that no walk goes down.
     #[error(
         "the grid must fall strictly from a positive value to 0, but its entry {index} is {value}"
     )]
@@ -19,26 +20,6 @@ pub enum SampleError {
     /// A grid without a step.
     #[error("the grid has {0} entries: a level and the 0 that it ends at are the fewest")]
     ShortGrid(usize),
-    /// A number of network calls that a solver cannot make.
-    #[error("{solver} cannot make {calls} network calls: {remedy}")]
-    Calls {
-        /// The solver.
-        solver: &'static str,
-        /// The number of calls.
-        calls: usize,
-        /// What to ask for.
-        remedy: &'static str,
-    },
-    /// A parameter outside its range.
-    #[error("{what} is {value}: it must be {range}")]
-    OutOfRange {
-        /// The parameter.
-        what: &'static str,
-        /// The offending value.
-        value: f64,
-        /// The admissible range in words.
-        range: &'static str,
-    },
     /// A chain that left the finite numbers.
     #[error(
         "the state holds NaN or infinity after step {step} of {steps}: check the network and the \
@@ -50,7 +31,29 @@ pub enum SampleError {
         /// The number of steps.
         steps: usize,
     },
-    /// An error of a schedule.
+    /// A walk that its observer stopped, where its samples are asked for.
+    #[error("the walk was stopped after step {step} of {steps}, so there are no samples")]
+    Stopped {
+        /// The last step that was done, counted from 1.
+        step: usize,
+        /// The number of steps.
+        steps: usize,
+    },
+    /// A denoiser without an answer, or a computation that failed.
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
+    /// A constant outside its range, or an error of a schedule.
     #[error(transparent)]
     Math(#[from] MathError),
+}
+
+/// Fails for a constant outside its range.
+pub(crate) fn out_of_range(what: &'static str, value: f64, range: &'static str) -> SampleError {
+    MathError::OutOfRange { what, value, range }.into()
+}
+
+/// Checks a constant that is a length or a weight.
+pub(crate) fn check_positive(what: &'static str, value: f64) -> Result<(), SampleError> {
+    let is_positive = value > 0.0 && value.is_finite();
+    if is_positive { Ok(()) } else { Err(out_of_range(what, value, "positive and finite")) }
 }

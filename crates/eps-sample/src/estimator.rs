@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use eps_math::Level;
-use eps_model::{Denoiser, Measurement, Noise, Query, level_fields};
+use eps_model::{ComputeError, Denoiser, Measurement, Noise, Query, level_fields};
 use tch::Tensor;
 
 /// E[x₀ | x_t] under some law of x₀: all that an ODE or SDE solver needs to know of it.
@@ -12,50 +12,56 @@ pub trait Estimator {
     ///
     /// # Shapes
     /// x_t: `[B, C, H, W]` in f64 → `[B, C, H, W]` in f64
-    fn estimate(&self, x_t: &Tensor, level: Level) -> Tensor;
+    ///
+    /// # Errors
+    /// [`ComputeError`] where there is none, as when memory runs out.
+    fn estimate(&self, x_t: &Tensor, level: Level) -> Result<Tensor, ComputeError>;
 }
 
 /// The prior: the denoiser asked at x_t/α under isotropic noise.
 #[derive(Debug)]
-pub struct Prior<'a, D> {
+pub struct Prior<'a, D: ?Sized> {
     /// The denoiser.
     pub denoiser: &'a D,
 }
 
 // Derived, they would ask the same of D.
-impl<D> Clone for Prior<'_, D> {
+impl<D: ?Sized> Clone for Prior<'_, D> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<D> Copy for Prior<'_, D> {}
+impl<D: ?Sized> Copy for Prior<'_, D> {}
 
-impl<D: Denoiser> Estimator for Prior<'_, D> {
-    fn estimate(&self, x_t: &Tensor, level: Level) -> Tensor {
+impl<D: Denoiser + ?Sized> Estimator for Prior<'_, D> {
+    fn estimate(&self, x_t: &Tensor, level: Level) -> Result<Tensor, ComputeError> {
         let mu = x_t / level.alpha;
         let level = level_fields(&[level], x_t.device());
         self.denoiser.denoise(&Query { mu: &mu, level: &level, noise: Noise::Isotropic })
     }
 }
 
-impl<D: Denoiser> Prior<'_, D> {
+impl<D: Denoiser + ?Sized> Prior<'_, D> {
     /// The estimate with Jᵀ c, J = ∂E[x₀ | x_t]/∂x_t, for a cotangent c that may depend on the
     /// estimate: one forward and one backward pass.
     ///
     /// # Shapes
     /// x_t: `[B, C, H, W]` in f64 → `[B, C, H, W]` in f64 each
+    ///
+    /// # Errors
+    /// Those of [`Denoiser::denoise_vjp`].
     pub fn estimate_vjp(
         &self,
         x_t: &Tensor,
         level: Level,
         cotangent: &dyn Fn(&Tensor) -> Tensor,
-    ) -> (Tensor, Tensor) {
+    ) -> Result<(Tensor, Tensor), ComputeError> {
         let mu = x_t / level.alpha;
         let fields = level_fields(&[level], x_t.device());
         let query = Query { mu: &mu, level: &fields, noise: Noise::Isotropic };
-        let (d, gradient) = self.denoiser.denoise_vjp(&query, cotangent);
-        (d, gradient / level.alpha)
+        let (d, gradient) = self.denoiser.denoise_vjp(&query, cotangent)?;
+        Ok((d, gradient / level.alpha))
     }
 }
 
@@ -67,15 +73,15 @@ impl<D: Denoiser> Prior<'_, D> {
 ///
 /// Reference: arXiv 2606.17048, Theorem 1. The pivot is computed anew at every call.
 #[derive(Debug)]
-pub struct Eps<'a, D> {
+pub struct Eps<'a, D: ?Sized> {
     /// The denoiser, trained for the question at the pivot or exact for any Σ.
     pub denoiser: &'a D,
     /// The measurement of every batch item.
     pub measurement: &'a Measurement,
 }
 
-impl<D: Denoiser> Estimator for Eps<'_, D> {
-    fn estimate(&self, x_t: &Tensor, level: Level) -> Tensor {
+impl<D: Denoiser + ?Sized> Estimator for Eps<'_, D> {
+    fn estimate(&self, x_t: &Tensor, level: Level) -> Result<Tensor, ComputeError> {
         let level = level_fields(&[level], x_t.device());
         let pivot = self.measurement.pivot(x_t, &level);
         let noise =
@@ -91,15 +97,15 @@ impl<D: Denoiser> Estimator for Eps<'_, D> {
 /// preconditioning, trained for x₀ and not for the noise; levels and solver are EDM's; the measurement is read in
 /// the image's shape for every operator, and no known pixel is put back into a state, as measurements here are noisy.
 #[derive(Debug)]
-pub struct Palette<'a, D> {
+pub struct Palette<'a, D: ?Sized> {
     /// The denoiser, trained for the question at the state.
     pub denoiser: &'a D,
     /// The measurement of every batch item.
     pub measurement: &'a Measurement,
 }
 
-impl<D: Denoiser> Estimator for Palette<'_, D> {
-    fn estimate(&self, x_t: &Tensor, level: Level) -> Tensor {
+impl<D: Denoiser + ?Sized> Estimator for Palette<'_, D> {
+    fn estimate(&self, x_t: &Tensor, level: Level) -> Result<Tensor, ComputeError> {
         let mu = x_t / level.alpha;
         let level = level_fields(&[level], x_t.device());
         let noise = Noise::Observed(self.measurement);
@@ -115,15 +121,15 @@ impl<D: Denoiser> Estimator for Palette<'_, D> {
 ///
 /// Reference: arXiv 2606.17048, Table 3. Exact where AᵀA = 0 alone.
 #[derive(Debug)]
-pub struct ZeroShot<'a, D> {
+pub struct ZeroShot<'a, D: ?Sized> {
     /// The prior's denoiser.
     pub denoiser: &'a D,
     /// The measurement of every batch item.
     pub measurement: &'a Measurement,
 }
 
-impl<D: Denoiser> Estimator for ZeroShot<'_, D> {
-    fn estimate(&self, x_t: &Tensor, level: Level) -> Tensor {
+impl<D: Denoiser + ?Sized> Estimator for ZeroShot<'_, D> {
+    fn estimate(&self, x_t: &Tensor, level: Level) -> Result<Tensor, ComputeError> {
         let level = level_fields(&[level], x_t.device());
         let pivot = self.measurement.pivot(x_t, &level);
         let query = Query { mu: &pivot.mu_star, level: &level, noise: Noise::Isotropic };
@@ -163,7 +169,7 @@ impl<D> CountNfe<D> {
 }
 
 impl<D: Denoiser> Denoiser for CountNfe<D> {
-    fn denoise(&self, query: &Query<'_>) -> Tensor {
+    fn denoise(&self, query: &Query<'_>) -> Result<Tensor, ComputeError> {
         self.calls.set(self.calls.get() + 1);
         self.denoiser.denoise(query)
     }
@@ -172,7 +178,7 @@ impl<D: Denoiser> Denoiser for CountNfe<D> {
         &self,
         query: &Query<'_>,
         cotangent: &dyn Fn(&Tensor) -> Tensor,
-    ) -> (Tensor, Tensor) {
+    ) -> Result<(Tensor, Tensor), ComputeError> {
         self.calls.set(self.calls.get() + 1);
         self.backward_passes.set(self.backward_passes.get() + 1);
         self.denoiser.denoise_vjp(query, cotangent)

@@ -2,15 +2,22 @@
 //!
 //! The way of the data: a [`eps_model::Measurement`] and a [`eps_model::Denoiser`] make an
 //! [`Estimator`] ([`Eps`]); a [`Solver`] walks it down a grid of noise levels from the noise of
-//! [`NoiseKeys`] to a batch of samples. Other methods, on a frozen prior, are [`contenders`].
+//! [`NoiseKeys`] to a batch of samples ([`Sample`]), watched by an [`Observer`]. Other methods, on a frozen prior,
+//! are [`contenders`].
 
 pub mod contenders;
 mod error;
 mod estimator;
 mod noise;
+mod observer;
 mod solver;
+mod walk;
 
+/// Solvers as descriptions, which [`Sample`] runs.
+pub use eps_math::{Churn, Solver};
 pub use error::SampleError;
 pub use estimator::{CountNfe, Eps, Estimator, Palette, Prior, ZeroShot};
-pub use noise::{NoiseKeys, StepNoise};
-pub use solver::{Churn, Solver, ddim, edm_euler, edm_heun, flow_euler};
+pub use noise::{BatchNoise, NoiseKeys, StepNoise};
+pub use observer::{Observer, Outcome, Progress};
+pub use solver::Sample;
+pub use walk::{Moved, Step};

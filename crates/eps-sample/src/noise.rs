@@ -1,11 +1,11 @@
 //! The noise of samples: a function of (seed, image, sample, step), whatever the batch or device.
 
+use std::cell::OnceCell;
+
 use eps_math::Shape;
 use eps_math::rng::Stream;
-use eps_model::draws::SampleStreams;
+use eps_model::device_rng::SampleStreams;
 use tch::{Device, Tensor};
-
-use crate::solver::shape_of;
 
 /// Which sample of which image each batch item is, under one seed.
 #[derive(Debug, Clone)]
@@ -54,25 +54,10 @@ impl NoiseKeys {
         Tensor::from_slice(&values).view(self.sides(shape).as_slice()).to_device(device)
     }
 
-    /// The noise of a solver's steps, for states that it begins with.
-    ///
-    /// # Panics
-    /// If the numbers of states and keys differ: every sample has noise of its own.
-    pub(crate) fn for_states(&self, states: &Tensor) -> StepNoise {
-        let (count, keys) = (states.size()[0], self.len());
-        assert!(count == keys as i64, "{count} states for {keys} keys of noise: give one a state");
-        self.on(shape_of(states), states.device())
-    }
-
-    /// The noise of all steps, on the device where it is used.
+    /// The noise of a batch of images of a shape, on the device where it is used.
     #[must_use]
-    pub fn on(&self, shape: Shape, device: Device) -> StepNoise {
-        let key = |(image, sample): &(u64, u64)| Stream::sample_key(self.seed, *image, *sample);
-        let samples: Vec<u64> = self.items.iter().map(key).collect();
-        StepNoise {
-            streams: SampleStreams::new(&samples, shape.len(), device),
-            sides: self.sides(shape),
-        }
+    pub fn on(&self, shape: Shape, device: Device) -> BatchNoise {
+        BatchNoise { keys: self.clone(), shape, device, streams: OnceCell::new() }
     }
 
     fn sides(&self, shape: Shape) -> [i64; 4] {
@@ -80,36 +65,70 @@ impl NoiseKeys {
     }
 }
 
-/// The standard normals of every step of a batch, each a function of (seed, image, sample, step), computed on
-/// the device by integer tensor operations.
+/// The standard normals of a batch: where it starts and what its steps draw, each a function of (seed, image, sample,
+/// step).
 ///
-/// The random bits equal the host's; logarithm and cosine are the device's, so the values agree
-/// to a few ulps.
+/// Those of steps are computed on the device by integer tensor operations. The random bits equal the host's; logarithm
+/// and cosine are the device's, so the values agree to a few ulps.
 #[derive(Debug)]
-pub struct StepNoise {
-    streams: SampleStreams,
-    sides: [i64; 4],
+pub struct BatchNoise {
+    keys: NoiseKeys,
+    shape: Shape,
+    device: Device,
+    /// Made when a step first draws: deterministic solvers never do.
+    streams: OnceCell<SampleStreams>,
 }
 
-impl StepNoise {
-    /// The noise of draw `number`: a solver's step i, counted from 0, draws number i + 1, as 0 is the initial
-    /// noise.
+impl BatchNoise {
+    /// The noise that a walk starts from, [`NoiseKeys::initial`].
+    ///
+    /// # Shapes
+    /// `[B, C, H, W]` in f64
+    pub fn initial(&self) -> Tensor {
+        self.keys.initial(self.shape, self.device)
+    }
+
+    /// The noise of draw `number`, of which 0 is that of [`Self::initial`].
     ///
     /// # Shapes
     /// `[B, C, H, W]` in f64
     pub fn draw(&self, number: u64) -> Tensor {
-        self.streams.normals(number).view(self.sides.as_slice())
+        let streams = self.streams.get_or_init(|| {
+            let key =
+                |(image, sample): &(u64, u64)| Stream::sample_key(self.keys.seed, *image, *sample);
+            let samples: Vec<u64> = self.keys.items.iter().map(key).collect();
+            SampleStreams::new(&samples, self.shape.len(), self.device)
+        });
+        streams.normals(number).view(self.keys.sides(self.shape).as_slice())
     }
 
-    /// The noise of a solver's step, counted from 0.
-    pub(crate) fn of_step(&self, step: usize) -> Tensor {
-        self.draw(step as u64 + 1)
+    /// The noise of a step, counted from 0, where each makes at most `draws` draws.
+    #[must_use]
+    pub fn of_step(&self, step: usize, draws: u64) -> StepNoise<'_> {
+        StepNoise { noise: self, first: 1 + step as u64 * draws }
+    }
+}
+
+/// The noise of one step.
+#[derive(Debug, Clone, Copy)]
+pub struct StepNoise<'a> {
+    noise: &'a BatchNoise,
+    first: u64,
+}
+
+impl StepNoise<'_> {
+    /// The noise of a draw of the step, counted from 0.
+    ///
+    /// # Shapes
+    /// `[B, C, H, W]` in f64
+    pub fn draw(&self, number: u64) -> Tensor {
+        self.noise.draw(self.first + number)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use eps_model::draws::normals;
+    use eps_model::device_rng::normals;
 
     use super::*;
 
@@ -129,10 +148,11 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "4 states for 1 keys")]
-    fn states_do_not_share_noise() {
-        let states = Tensor::zeros([4, 1, 2, 2], (tch::Kind::Double, Device::Cpu));
-        let _ = NoiseKeys::new(0, vec![(0, 0)]).for_states(&states);
+    fn a_step_draws_from_streams_of_its_own() {
+        let noise = NoiseKeys::new(7, vec![(3, 1)]).on(Shape::new(1, 2, 2).unwrap(), Device::Cpu);
+        assert!(noise.of_step(0, 1).draw(0).equal(&noise.draw(1)));
+        assert!(noise.of_step(4, 1).draw(0).equal(&noise.draw(5)));
+        assert!(noise.of_step(4, 3).draw(2).equal(&noise.draw(15)));
     }
 
     #[test]

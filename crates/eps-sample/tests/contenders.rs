@@ -6,13 +6,14 @@ use eps_math::Schedule;
 use eps_math::operator::Operator;
 use eps_math::prior::{Gaussian, Mixture};
 use eps_model::{Measurement, Oracle, batch};
-use eps_sample::contenders::daps::{Daps, Inner, daps};
-use eps_sample::contenders::ddnm::{Ddnm, ddnm};
-use eps_sample::contenders::ddrm::{Ddrm, ddrm};
-use eps_sample::contenders::dps::{Dps, Form, dps};
-use eps_sample::contenders::mpgd::{Mpgd, mpgd};
-use eps_sample::contenders::pigdm::{PiGdm, pigdm_published};
-use eps_sample::{CountNfe, Eps, Estimator, NoiseKeys, Prior, SampleError, Solver};
+use eps_sample::contenders::daps::{Daps, Inner};
+use eps_sample::contenders::ddnm::Ddnm;
+use eps_sample::contenders::ddrm::Ddrm;
+use eps_sample::contenders::dps::{Dps, Form};
+use eps_sample::contenders::mpgd::Mpgd;
+use eps_sample::contenders::pigdm::{Guided, PiGdm, PiGdmPublished};
+use eps_sample::contenders::{self, ContenderStep, FrozenPrior};
+use eps_sample::{CountNfe, Eps, Estimator, NoiseKeys, Prior, SampleError, Step};
 use faer::Mat;
 use tch::{Kind, Tensor};
 
@@ -35,72 +36,63 @@ fn measurement(operator: &Operator, sigma_y: f64, times: usize) -> Measurement {
     common::measurement(operator, &measure(&prior(), operator, sigma_y), sigma_y, times)
 }
 
-type Counted<'a> = Prior<'a, CountNfe<Oracle<'a>>>;
+/// Draws samples with a contender from pure noise.
+fn run(
+    contender: &dyn ContenderStep,
+    prior: &FrozenPrior<'_>,
+    measurement: &Measurement,
+    sigmas: &[f64],
+    keys: &NoiseKeys,
+) -> Result<Tensor, SampleError> {
+    let noise = keys.on(shape(), CPU);
+    contenders::sample(contender, prior, measurement, sigmas, &noise, &mut ())?.finished()
+}
 
-type Run<'a> = dyn Fn(&Counted<'_>, &Measurement, &NoiseKeys) -> Result<Tensor, SampleError> + 'a;
-
-/// Every contender with its usual constants, by name, with the calls and backward passes
+/// Every contender with its usual constants, by name, with its grid and the calls and backward passes
 /// that it makes.
-fn contenders(check: &mut dyn FnMut(&'static str, [usize; 2], &Run<'_>)) {
-    let sigmas = Schedule::karras().sigmas(20).unwrap();
-    let start = |keys: &NoiseKeys| keys.initial(shape(), CPU) * 80.0;
-    check("ddrm", [20, 0], &|prior, measurement, keys| {
-        ddrm(prior, measurement, start(keys), &sigmas, &Ddrm::default(), keys)
-    });
-    let constants = Ddnm { eta: 0.85, regularisation: 1e-3 };
-    check("ddnm", [20, 0], &|prior, measurement, keys| {
-        ddnm(prior, measurement, start(keys), &sigmas, &constants, keys)
-    });
-    let constants = Mpgd { scale: 0.2, eta: 0.85 };
-    check("mpgd", [20, 0], &|prior, measurement, keys| {
-        mpgd(prior, measurement, start(keys), &sigmas, &constants, keys)
-    });
-    let annealing = Schedule::Karras { rho: 7.0, sigma_min: 0.1, sigma_max: 80.0 };
-    let annealing = annealing.sigmas(4).unwrap();
-    for (name, constants) in [("daps", Daps::langevin(1e-4)), ("daps-exact", Daps::exact())] {
-        check(name, [20, 0], &|prior, measurement, keys| {
-            daps(prior, measurement, start(keys), &annealing, &constants, keys)
-        });
-    }
-    for (name, scale, form) in [("dps", 0.1, Form::Euler), ("dps-published", 0.02, Form::Ancestral)]
-    {
-        check(name, [20, 20], &|prior, measurement, keys| {
-            dps(prior, measurement, start(keys), &sigmas, &Dps { scale, form }, keys)
-        });
-    }
-    check("pigdm", [20, 20], &|prior, measurement, keys| {
-        let guided = PiGdm::new(*prior, measurement, 1.0)?;
-        Solver::Ddim { eta: 1.0 }.sample(&guided, &sigmas, keys, shape(), CPU)
-    });
-    check("pigdm-published", [20, 20], &|prior, measurement, keys| {
-        pigdm_published(prior, measurement, start(keys), &sigmas, 1.0, keys)
-    });
+fn contenders() -> Vec<(&'static str, Box<dyn ContenderStep>, Vec<f64>, [usize; 2])> {
+    let sigmas = || Schedule::karras().sigmas(20).unwrap();
+    let annealing = || Schedule::annealing(80.0).sigmas(4).unwrap();
+    vec![
+        ("ddrm", Box::new(Ddrm::default()), sigmas(), [20, 0]),
+        ("ddnm", Box::new(Ddnm { eta: 0.85, regularisation: 1e-3 }), sigmas(), [20, 0]),
+        ("mpgd", Box::new(Mpgd { scale: 0.2, eta: 0.85 }), sigmas(), [20, 0]),
+        ("daps", Box::new(Daps::langevin(1e-4)), annealing(), [20, 0]),
+        ("daps-exact", Box::new(Daps::exact()), annealing(), [20, 0]),
+        ("dps", Box::new(Dps { scale: 0.1, form: Form::Euler }), sigmas(), [20, 20]),
+        ("dps-published", Box::new(Dps { scale: 0.02, form: Form::Ancestral }), sigmas(), [20, 20]),
+        ("pigdm", Box::new(PiGdm { scale: 1.0, eta: 1.0 }), sigmas(), [20, 20]),
+        ("pigdm-published", Box::new(PiGdmPublished { eta: 1.0 }), sigmas(), [20, 20]),
+    ]
 }
 
 #[test]
 fn samples_depend_on_their_keys_alone_and_calls_are_counted() {
     let prior = prior();
     let oracle = CountNfe::new(Oracle::new(&prior));
-    let alone = Prior { denoiser: &oracle };
+    let alone = FrozenPrior { denoiser: &oracle };
     for (name, operator) in operators() {
-        contenders(&mut |method, calls, run| {
+        for (method, contender, sigmas, calls) in contenders() {
             let sample = |items: Vec<(u64, u64)>| {
                 let measurement = measurement(&operator, 0.1, items.len());
-                run(&alone, &measurement, &NoiseKeys::new(1, items)).unwrap()
+                let keys = NoiseKeys::new(1, items);
+                run(&*contender, &alone, &measurement, &sigmas, &keys).unwrap()
             };
             oracle.reset();
             let all = sample((0..4).map(|sample| (7, sample)).collect());
             let backward_passes = oracle.backward_passes();
             assert_eq!([oracle.reset(), backward_passes], calls, "{method}, {name}");
+            assert_eq!(contender.nfe(sigmas.len() - 1), calls[0], "{method}");
             // One measurement serves all of its samples.
             let keys = NoiseKeys::new(1, (0..4).map(|sample| (7, sample)).collect());
-            let shared = run(&alone, &measurement(&operator, 0.1, 1), &keys).unwrap();
+            let one_for_all = measurement(&operator, 0.1, 1);
+            let shared = run(&*contender, &alone, &one_for_all, &sigmas, &keys).unwrap();
             let difference = (shared - &all).abs().max().double_value(&[]);
             assert!(difference < 1e-10, "{method}, {name}: {difference}");
             let one = sample(vec![(7, 2)]);
             assert!(all.narrow(0, 2, 1).equal(&one), "{method}, {name}");
             assert!(!all.narrow(0, 1, 1).equal(&one), "{method}, {name}");
-        });
+        }
     }
 }
 
@@ -114,13 +106,15 @@ fn pigdm_is_exact_for_unit_variance() {
         for sigma_y in [0.05, 1.0] {
             let measurement = measurement(&operator, sigma_y, 3);
             let eps = Eps { denoiser: &oracle, measurement: &measurement };
-            let guided = PiGdm::new(Prior { denoiser: &oracle }, &measurement, 1.0).unwrap();
+            let prior = Prior { denoiser: &oracle };
+            let guided = Guided { prior, measurement: &measurement, scale: 1.0 };
             let noise = NoiseKeys::image_major(3, 0..1, 3).initial(shape(), CPU);
             let edm = [0.02, 1.0, 40.0].map(eps_math::Level::edm);
             for level in edm.into_iter().chain([eps_math::Level { alpha: 0.6, beta: 0.8 }]) {
                 let (x, sigma) = (&noise * level.beta, level.sigma());
-                let exact = eps.estimate(&x, level);
-                let error = (guided.estimate(&x, level) - exact).abs().max().double_value(&[]);
+                let exact = eps.estimate(&x, level).unwrap();
+                let error =
+                    (guided.estimate(&x, level).unwrap() - exact).abs().max().double_value(&[]);
                 // The oracle's relative error is ε times the condition of C + Σ⋆, at most 1e4 · σ²,
                 // and σ² multiplies that of J.
                 let bound = 1e-10 * f64::max(1.0, sigma * sigma);
@@ -136,19 +130,21 @@ fn pigdm_is_exact_for_unit_variance() {
 fn the_guidance_of_dps_is_the_gradient_of_the_residual() {
     let prior = prior();
     let oracle = Oracle::new(&prior);
-    let alone = Prior { denoiser: &oracle };
+    let alone = FrozenPrior { denoiser: &oracle };
     let keys = NoiseKeys::image_major(0, 0..1, 1);
     for (name, operator) in operators() {
         let measurement = measurement(&operator, 0.1, 1);
         let x = keys.initial(shape(), CPU) * 0.7;
         let level = eps_math::Level::edm(0.7);
         let residual = |x: &Tensor| {
-            let d = alone.estimate(x, level);
+            let d = alone.estimate(x, level).unwrap();
             (measurement.y() - measurement.operator().apply(&d)).norm().double_value(&[])
         };
+        let noise = keys.on(shape(), CPU);
         let step = |form, scale| {
-            let constants = Dps { scale, form };
-            dps(&alone, &measurement, x.shallow_clone(), &[0.7, 0.0], &constants, &keys).unwrap()
+            let last = Step { index: 0, steps: 1, from: 0.7, to: 0.0 };
+            let noise = noise.of_step(0, 1);
+            Dps { scale, form }.step(&alone, &measurement, &x, last, &noise).unwrap().x
         };
         // Two lengths, so that the step of the prior drops out.
         let euler = step(Form::Euler, 2.0) - step(Form::Euler, 1.0);
@@ -174,30 +170,26 @@ fn the_guidance_of_dps_is_the_gradient_of_the_residual() {
 fn a_clean_measurement_is_reproduced() {
     let prior = prior();
     let oracle = Oracle::new(&prior);
-    let alone = Prior { denoiser: &oracle };
+    let alone = FrozenPrior { denoiser: &oracle };
     let sigma_y = 1e-4;
     for (name, operator) in operators() {
         let measurement = measurement(&operator, sigma_y, 8);
         let keys = NoiseKeys::image_major(2, 0..1, 8);
         let sigmas = Schedule::karras().sigmas(20).unwrap();
-        let x = keys.initial(shape(), CPU) * 80.0;
         let residual = |x: &Tensor| {
             (measurement.y() - measurement.operator().apply(x)).abs().max().double_value(&[])
         };
-        let constants = Ddrm::default();
-        let x_ddrm =
-            ddrm(&alone, &measurement, x.shallow_clone(), &sigmas, &constants, &keys).unwrap();
+        let draw = |contender: &dyn ContenderStep, sigmas: &[f64]| {
+            run(contender, &alone, &measurement, sigmas, &keys).unwrap()
+        };
+        let x_ddrm = draw(&Ddrm::default(), &sigmas);
         // The last step, to σ' = 0, is σ' ≤ σ_y/s everywhere: x = D, and D at σ = 0.002 keeps
         // σ_data²/(σ_data² + σ²) of a state that has the noise of that level at most.
         assert!(residual(&x_ddrm) < 0.02, "ddrm, {name}: {}", residual(&x_ddrm));
-        let constants = Ddnm { eta: 0.85, regularisation: 0.0 };
-        let x_ddnm = ddnm(&alone, &measurement, x.shallow_clone(), &sigmas, &constants, &keys);
+        let x_ddnm = draw(&Ddnm { eta: 0.85, regularisation: 0.0 }, &sigmas);
         // λ_t at σ = 0.002 is 1 − (σ_y/σ)² = 0.9975 of the way from D.
-        let x_ddnm = x_ddnm.unwrap();
         assert!(residual(&x_ddnm) < 1e-3, "ddnm, {name}: {}", residual(&x_ddnm));
-        let annealing = Schedule::Karras { rho: 7.0, sigma_min: 0.1, sigma_max: 80.0 };
-        let annealing = annealing.sigmas(4).unwrap();
-        let x_daps = daps(&alone, &measurement, x, &annealing, &Daps::exact(), &keys).unwrap();
+        let x_daps = draw(&Daps::exact(), &Schedule::annealing(80.0).sigmas(4).unwrap());
         // The last draw leaves the noise of y, at most 4 σ_y here.
         assert!(residual(&x_daps) < 5e-4, "daps-exact, {name}: {}", residual(&x_daps));
     }
@@ -209,18 +201,21 @@ fn a_clean_measurement_is_reproduced() {
 fn the_inner_chain_has_the_law_of_the_exact_draw() {
     let prior = prior();
     let oracle = Oracle::new(&prior);
-    let alone = Prior { denoiser: &oracle };
+    let alone = FrozenPrior { denoiser: &oracle };
     let count = 1000;
     let sigma_y = 0.2;
     for (name, operator) in operators() {
         let measurement = measurement(&operator, sigma_y, count);
         let keys = NoiseKeys::image_major(5, 0..1, count as u64);
+        let noise = keys.on(shape(), CPU);
         // All chains start from one state, so that the spread is that of the inner step alone.
         let one = NoiseKeys::new(6, vec![(0, 0)]).initial(shape(), CPU);
         let run = |inner| {
             let constants = Daps { inner, ..Daps::exact() };
             let x = one.repeat([count as i64, 1, 1, 1]) * 0.5;
-            daps(&alone, &measurement, x, &[0.5, 0.0], &constants, &keys).unwrap()
+            let last = Step { index: 0, steps: 1, from: 0.5, to: 0.0 };
+            let noise = noise.of_step(0, constants.draws());
+            constants.step(&alone, &measurement, &x, last, &noise).unwrap().x
         };
         let moments = |x: &Tensor| {
             let mean = x.mean_dim([0i64].as_slice(), true, Kind::Double);
@@ -248,33 +243,34 @@ fn the_inner_chain_has_the_law_of_the_exact_draw() {
 fn bad_constants_are_named() {
     let prior = prior();
     let oracle = Oracle::new(&prior);
-    let alone = Prior { denoiser: &oracle };
+    let alone = FrozenPrior { denoiser: &oracle };
     let (_, operator) = &operators()[0];
     let measurement = measurement(operator, 0.1, 1);
     let keys = NoiseKeys::image_major(0, 0..1, 1);
-    let x = || keys.initial(shape(), CPU);
-    let grid = [1.0, 0.0];
-    let text = |result: Result<Tensor, SampleError>| result.unwrap_err().to_string();
-    let constants = Ddrm { eta: 0.85, eta_b: 1.5 };
-    let error = text(ddrm(&alone, &measurement, x(), &grid, &constants, &keys));
-    assert!(error.contains("η_b is 1.5"), "{error}");
-    let constants = Ddnm { eta: -1.0, regularisation: 0.0 };
-    let error = text(ddnm(&alone, &measurement, x(), &grid, &constants, &keys));
-    assert!(error.contains("η is -1"), "{error}");
-    let constants = Mpgd { scale: 0.0, eta: 0.5 };
-    let error = text(mpgd(&alone, &measurement, x(), &grid, &constants, &keys));
-    assert!(error.contains("c is 0"), "{error}");
-    let error = text(daps(&alone, &measurement, x(), &grid, &Daps::langevin(f64::NAN), &keys));
-    assert!(error.contains("step size is NaN"), "{error}");
-    let error = PiGdm::new(alone, &measurement, -1.0).unwrap_err().to_string();
-    assert!(error.contains("ζ is -1"), "{error}");
-    let error = text(daps(&alone, &measurement, x(), &[1.0, 0.002, 0.0], &Daps::exact(), &keys));
-    assert!(error.contains("the last level of the flow is 0.01: it must be below"), "{error}");
-    for (grid, said) in [(vec![80.0], "has 1 entries"), (vec![1.0, 0.0, 0.0], "entry 2 is 0")] {
-        let error = text(daps(&alone, &measurement, x(), &grid, &Daps::exact(), &keys));
-        assert!(error.contains(said), "{error}");
+    let error = |contender: &dyn ContenderStep, grid: &[f64]| {
+        run(contender, &alone, &measurement, grid, &keys).unwrap_err().to_string()
+    };
+    let bad: [(&dyn ContenderStep, &str); 6] = [
+        (&Ddrm { eta: 0.85, eta_b: 1.5 }, "η_b is 1.5: it must be in [0, 1]"),
+        (&Ddnm { eta: -1.0, regularisation: 0.0 }, "η is -1: it must be in [0, 1]"),
+        (&Mpgd { scale: 0.0, eta: 0.5 }, "c is 0: it must be positive and finite"),
+        (
+            &Daps::langevin(f64::NAN),
+            "the Langevin step size is NaN: it must be positive and finite",
+        ),
+        (&PiGdm { scale: -1.0, eta: 1.0 }, "ζ is -1: it must be positive and finite"),
+        (&PiGdmPublished { eta: 2.0 }, "η is 2: it must be in [0, 1]"),
+    ];
+    for (contender, said) in bad {
+        assert_eq!(error(contender, &[1.0, 0.0]), said);
+    }
+    let said = error(&Daps::exact(), &[1.0, 0.002, 0.0]);
+    assert!(said.contains("the last level of the flow is 0.01: it must be below"), "{said}");
+    for (grid, part) in [(vec![80.0], "has 1 entries"), (vec![1.0, 0.0, 0.0], "entry 2 is 0")] {
+        let said = error(&Daps::exact(), &grid);
+        assert!(said.contains(part), "{said}");
     }
     // Far beyond the stability limit: an error, not an image.
-    let error = text(daps(&alone, &measurement, x(), &grid, &Daps::langevin(1e9), &keys));
-    assert!(error.contains("NaN or infinity"), "{error}");
+    let said = error(&Daps::langevin(1e9), &[1.0, 0.0]);
+    assert!(said.contains("NaN or infinity after step 1 of 1"), "{said}");
 }

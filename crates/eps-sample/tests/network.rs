@@ -7,7 +7,7 @@ use eps_math::{Draw, Precondition, PreconditionMode, Schedule, Shape, Task};
 use eps_model::{
     Condition, Measurement, NetworkDenoiser, Precision, SongUNetConfig, TensorOperator, UNet, batch,
 };
-use eps_sample::{Eps, Estimator, NoiseKeys, Prior, Solver};
+use eps_sample::{Eps, Estimator, NoiseKeys, Prior, Sample as _, Solver};
 use tch::{Device, Kind, Tensor};
 
 const CPU: Device = Device::Cpu;
@@ -103,12 +103,13 @@ fn the_vjp_is_the_derivative() {
     let (x, cotangent, direction) = (draw(0), draw(1), draw(2));
     // Sampling runs without gradients: the vjp turns them on for itself, and leaves none behind.
     let _guard = tch::no_grad_guard();
-    let (d, gradient) = prior.estimate_vjp(&x, level, &|_| cotangent.shallow_clone());
-    assert!(d.equal(&prior.estimate(&x, level)) && !gradient.requires_grad());
+    let (d, gradient) = prior.estimate_vjp(&x, level, &|_| cotangent.shallow_clone()).unwrap();
+    assert!(d.equal(&prior.estimate(&x, level).unwrap()) && !gradient.requires_grad());
     let weights = denoiser.network().variables().trainable_variables();
     assert!(weights.iter().all(|w| !w.grad().defined()));
-    let along =
-        |h: f64| (prior.estimate(&(&x + &direction * h), level) * &cotangent).sum(Kind::Double);
+    let along = |h: f64| {
+        (prior.estimate(&(&x + &direction * h), level).unwrap() * &cotangent).sum(Kind::Double)
+    };
     let h = 1e-2;
     let slope = ((along(h) - along(-h)) / (2.0 * h)).double_value(&[]);
     let expected = (gradient * direction).sum(Kind::Double).double_value(&[]);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use eps_files::FilesError;
 use eps_math::{MathError, Shape};
-use eps_model::ModelError;
+use eps_model::{ComputeError, ModelError};
 
 /// An error of `eps-train`; each variant carries the value that caused it.
 #[derive(Debug, thiserror::Error)]
@@ -71,13 +71,19 @@ pub enum TrainError {
         /// The cause.
         source: serde_json::Error,
     },
-    /// An error of libtorch.
-    #[error("libtorch: {0}")]
-    Torch(#[from] tch::TchError),
+    /// libtorch refused an operation, or had no memory for it.
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
     /// An error of the network or its checkpoint.
     #[error(transparent)]
     Model(#[from] ModelError),
     /// An operator that the images do not admit.
     #[error(transparent)]
     Math(#[from] MathError),
+}
+
+impl From<tch::TchError> for TrainError {
+    fn from(error: tch::TchError) -> Self {
+        Self::Compute(error.into())
+    }
 }

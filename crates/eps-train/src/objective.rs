@@ -3,7 +3,7 @@
 use eps_math::pivot::velocity_factors;
 use eps_math::rng::Stream;
 use eps_math::{Draw, Level, Shape, Task};
-use eps_model::draws::normals;
+use eps_model::device_rng::normals;
 use eps_model::{
     Factors, Field, Measurement, Mode, NetworkDenoiser, Noise, Query, TensorOperator, level_fields,
 };

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use eps_files::{FilesError, Lock, PartFile, write_bytes};
 use eps_math::{PreconditionMode, Shape};
-use eps_model::{DataMoments, Mode, NetworkDenoiser, UNet, one_hot, values_of_bytes};
+use eps_model::{DataMoments, Mode, NetworkDenoiser, UNet, attempt, one_hot, values_of_bytes};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
@@ -93,7 +93,7 @@ pub struct Record {
 /// shape than the network's, both before the folder is touched; [`TrainError::OtherRun`] if the folder
 /// holds another configuration, [`FilesError::Busy`] if another process trains there,
 /// [`TrainError::State`] for a damaged state, [`TrainError::Diverged`] if the loss stops being a number,
-/// and those of reading and writing.
+/// [`TrainError::Compute`] if memory runs out, and those of reading and writing.
 pub fn train(
     config: &TrainConfig,
     start: Option<NetworkDenoiser>,
@@ -109,6 +109,18 @@ pub fn train(
 /// # Errors
 /// Those of [`train`].
 pub fn train_until(
+    config: &TrainConfig,
+    start: Option<NetworkDenoiser>,
+    images: &Images,
+    folder: &Path,
+    device: Device,
+    last_step: u64,
+) -> Result<NetworkDenoiser, TrainError> {
+    // Memory can run out in any operation of a step. What was written before stays, and the run goes on from it.
+    attempt(|| go_on(config, start, images, folder, device, last_step))?
+}
+
+fn go_on(
     config: &TrainConfig,
     start: Option<NetworkDenoiser>,
     images: &Images,

@@ -3,7 +3,7 @@
 use eps::data::MeasurementSet;
 use eps::math::Schedule;
 use eps::model::{Measurement, Precision, TensorOperator, checkpoint};
-use eps::sample::{Eps, NoiseKeys, Solver};
+use eps::sample::{Eps, NoiseKeys, Sample as _, Solver};
 use eps::tch::{Device, Tensor};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -17,9 +17,10 @@ use eps::model::{
     Denoiser as _, Field, Measurement, Noise, Precision, PriorDescription, Query, ScriptedPrior,
     TensorOperator, checkpoint,
 };
-use eps::sample::contenders::ddnm::{Ddnm, ddnm};
-use eps::sample::contenders::dps::{Dps, Form, dps};
-use eps::sample::{NoiseKeys, Prior, Solver, ZeroShot};
+use eps::sample::contenders::ddnm::Ddnm;
+use eps::sample::contenders::dps::{Dps, Form};
+use eps::sample::contenders::{self, ContenderStep, FrozenPrior};
+use eps::sample::{NoiseKeys, Sample as _, Solver, ZeroShot};
 use eps::tch::{CModule, Device, Kind, Tensor, no_grad_guard};
 
 type Error = Box<dyn std::error::Error>;
@@ -51,15 +52,16 @@ fn main() -> Result<(), Error> {
     let _guard = no_grad_guard();
     let sigmas = Schedule::karras().sigmas(CALLS)?;
     let keys = NoiseKeys::image_major(0, 0..1, SAMPLES as u64);
-    let x = || keys.initial(shape, Device::Cpu) * sigmas[0];
     let zero_shot = ZeroShot { denoiser: &prior, measurement: &measurement };
-    let asked = Prior { denoiser: &prior };
-    let ddnm_constants = Ddnm { eta: 0.85, regularisation: 0.0 };
-    let dps_constants = Dps { scale: 5.0, form: Form::Euler };
+    let asked: FrozenPrior<'_> = FrozenPrior { denoiser: &prior };
+    let contender = |step: &dyn ContenderStep| {
+        let noise = keys.on(shape, Device::Cpu);
+        contenders::sample(step, &asked, &measurement, &sigmas, &noise, &mut ())?.finished()
+    };
     for (name, samples) in [
         ("zero-shot EPS", Solver::Euler.sample(&zero_shot, &sigmas, &keys, shape, Device::Cpu)?),
-        ("DDNM", ddnm(&asked, &measurement, x(), &sigmas, &ddnm_constants, &keys)?),
-        ("DPS", dps(&asked, &measurement, x(), &sigmas, &dps_constants, &keys)?),
+        ("DDNM", contender(&Ddnm { eta: 0.85, regularisation: 0.0 })?),
+        ("DPS", contender(&Dps { scale: 5.0, form: Form::Euler })?),
     ] {
         let mean = samples.mean_dim([0i64].as_slice(), false, Kind::Double).flatten(0, -1);
         let mean = Vec::<f64>::try_from(mean.clamp(-1.0, 1.0))?;
@@ -85,7 +87,7 @@ fn write_module(folder: &std::path::Path) -> Result<std::path::PathBuf, Error> {
         let mu = inputs[0].to_kind(Kind::Double) / &alpha;
         let level = Level { beta: Field(&alpha * &sigma), alpha: Field(alpha) };
         let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
-        let d = checkpoint.denoiser.denoise(&query);
+        let d = checkpoint.denoiser.denoise(&query).expect("an answer of the committed prior");
         vec![((mu - d) / sigma).to_kind(Kind::Float)]
     };
     let module = CModule::create_by_tracing("prior", "forward", &inputs, &mut epsilon)?;

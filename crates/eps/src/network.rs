@@ -8,8 +8,10 @@ use eps_files::sha256_file;
 use eps_math::operator::Operator;
 use eps_math::{PreconditionMode, Schedule, Shape, Task};
 use eps_model::checkpoint::{self, AskedAt, Checkpoint, CheckpointConfig, Provenance};
-use eps_model::estimate::estimate;
-use eps_model::{ClassConditional, Denoiser, Measurement, Precision, Query, ScriptedPrior};
+use eps_model::training_cost::training_cost;
+use eps_model::{
+    ClassConditional, ComputeError, Denoiser, Measurement, Precision, Query, ScriptedPrior,
+};
 use eps_sample::{Eps, Estimator, Palette, ZeroShot};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -113,7 +115,7 @@ impl Network {
     /// EDM's schedule between these levels.
     pub fn schedule(&self) -> Schedule {
         let (sigma_min, sigma_max) = self.sigmas();
-        Schedule::Karras { rho: 7.0, sigma_min, sigma_max }
+        Schedule::karras_between(sigma_min, sigma_max)
     }
 
     /// The shape of the images that it was trained on.
@@ -173,10 +175,12 @@ impl Network {
     /// does, take [`ACTIVATIONS`] at most.
     pub fn samples_at_once(&self, precision: Precision) -> usize {
         match self {
-            Self::Trained(checkpoint) => estimate(&checkpoint.config.network).map_or(1, |found| {
-                let each = found.activation_bytes(1, precision, false);
-                (ACTIVATIONS / each.max(1)).clamp(1, 1000) as usize
-            }),
+            Self::Trained(checkpoint) => {
+                training_cost(&checkpoint.config.network).map_or(1, |found| {
+                    let each = found.activation_bytes(1, precision, false);
+                    (ACTIVATIONS / each.max(1)).clamp(1, 1000) as usize
+                })
+            }
             Self::Scripted(_) => 64,
         }
     }
@@ -212,7 +216,7 @@ impl Network {
 }
 
 impl Denoiser for Asked<'_> {
-    fn denoise(&self, query: &Query<'_>) -> Tensor {
+    fn denoise(&self, query: &Query<'_>) -> Result<Tensor, ComputeError> {
         match self {
             Self::Network(network) => network.denoise(query),
             Self::Conditional(conditional) => conditional.denoise(query),
@@ -223,7 +227,7 @@ impl Denoiser for Asked<'_> {
         &self,
         query: &Query<'_>,
         cotangent: &dyn Fn(&Tensor) -> Tensor,
-    ) -> (Tensor, Tensor) {
+    ) -> Result<(Tensor, Tensor), ComputeError> {
         match self {
             Self::Network(network) => network.denoise_vjp(query, cotangent),
             Self::Conditional(conditional) => conditional.denoise_vjp(query, cotangent),
@@ -232,7 +236,7 @@ impl Denoiser for Asked<'_> {
 }
 
 impl Denoiser for Network {
-    fn denoise(&self, query: &Query<'_>) -> Tensor {
+    fn denoise(&self, query: &Query<'_>) -> Result<Tensor, ComputeError> {
         match self {
             Self::Trained(checkpoint) => checkpoint.denoiser.denoise(query),
             Self::Scripted(prior) => prior.denoise(query),
@@ -243,7 +247,7 @@ impl Denoiser for Network {
         &self,
         query: &Query<'_>,
         cotangent: &dyn Fn(&Tensor) -> Tensor,
-    ) -> (Tensor, Tensor) {
+    ) -> Result<(Tensor, Tensor), ComputeError> {
         match self {
             Self::Trained(checkpoint) => checkpoint.denoiser.denoise_vjp(query, cotangent),
             Self::Scripted(prior) => prior.denoise_vjp(query, cotangent),

@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use eps_files::sha256_file;
 use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
-use eps_model::estimate::estimate;
+use eps_model::training_cost::training_cost;
 use eps_model::verify::{VERIFY_LIMIT, verify};
 use eps_model::{PUBLISHED, Precision, UNet, UNetConfig, published};
 use serde_json::json;
@@ -148,7 +148,7 @@ fn run_show(path: &Path, class: Option<usize>) -> Result<()> {
 
 /// Size, work and memory of a network.
 fn print_estimate(config: &UNetConfig) -> Result<()> {
-    let found = estimate(config)?;
+    let found = training_cost(config)?;
     println!("{} parameters", found.parameters);
     println!("{:.4e} multiply-adds a forward pass of one image", found.multiply_adds as f64);
     let kept =

@@ -10,8 +10,9 @@ use eps_data::{Array, MeasurementSet, SampleArchive};
 use eps_files::{Former, OutputFolder, sha256_file, write_atomically};
 use eps_math::Shape;
 use eps_math::operator::LinearOperator as _;
-use eps_model::{Denoiser, device_name};
-use eps_sample::{NoiseKeys, Solver};
+use eps_model::device_name;
+use eps_sample::{NoiseKeys, Sample as _, Solver};
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use tch::{Device, Kind};
 
@@ -19,7 +20,7 @@ use super::measure::file_provenance;
 use crate::flags::{
     NetworkFlags, NoiseFlags, OperatorFlags, UsageError, check_channels_first, count_to,
 };
-use crate::progress::{self, Watched};
+use crate::progress;
 use eps::measurement::{brightness_note, check_scale, check_sigma_y, range_note};
 use eps::network::{Asked, Conditioning, Network};
 use eps::{dataset, environment, measurement, pictures};
@@ -276,11 +277,10 @@ impl Arguments {
         let batches = |keys: &[(u64, u64)]| keys.len().div_ceil(self.batch);
         let calls = batches(&one_call) + batches(&all) * solver.nfe(sigmas.len() - 1);
         let bar = progress::bar(calls as u64, "restoring", "network calls");
-        let denoiser = Watched::new(run.denoiser, &bar);
         let draw = |keys: &[(u64, u64)], solver: &Solver, sigmas: &[f64]| -> Result<Vec<f32>> {
             let batches = keys.chunks(self.batch);
             Ok(batches
-                .map(|keys| run.batch(&denoiser, solver, sigmas, keys))
+                .map(|keys| run.batch(&bar, solver, sigmas, keys))
                 .collect::<Result<Vec<_>>>()?
                 .concat())
         };
@@ -337,16 +337,17 @@ impl Run<'_> {
     /// The samples of some keys (image, sample).
     fn batch(
         &self,
-        denoiser: &impl Denoiser,
+        bar: &ProgressBar,
         solver: &Solver,
         sigmas: &[f64],
         keys: &[(u64, u64)],
     ) -> Result<Vec<f32>> {
         let images: Vec<usize> = keys.iter().map(|(image, _)| *image as usize).collect();
         let measurement = measurement::on_device(self.set, &images, self.device)?;
-        let estimator = self.method.estimator(denoiser, &measurement);
-        let keys = NoiseKeys::new(self.seed, keys.to_vec());
-        let samples = solver.sample(&*estimator, sigmas, &keys, self.set.shape(), self.device)?;
+        let estimator = self.method.estimator(self.denoiser, &measurement);
+        let noise = NoiseKeys::new(self.seed, keys.to_vec()).on(self.set.shape(), self.device);
+        let mut bar = progress::advance(bar, 1);
+        let samples = solver.sample_watched(&*estimator, sigmas, &noise, &mut bar)?.finished()?;
         let values = samples.to_kind(Kind::Float).to_device(Device::Cpu).flatten(0, -1);
         Ok(Vec::try_from(values.contiguous())?)
     }

@@ -10,7 +10,7 @@ use eps_data::{ImageSet, Split};
 use eps_files::{sha256_file, write_atomically};
 use eps_math::PreconditionMode;
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Origin, Provenance, Storage};
-use eps_model::estimate::{estimate, passes};
+use eps_model::training_cost::{passes, training_cost};
 use eps_model::{NetworkDenoiser, Precision};
 use eps_train::{Classes, Images, Objective, TrainConfig, train};
 use serde_json::{Value, json};
@@ -192,7 +192,7 @@ const VECTORS: u64 = 6;
 
 /// Prints what a training takes, from its configuration alone.
 fn dry_run(config: &TrainConfig, tflops: f64) -> Result<()> {
-    let found = estimate(&config.network)?;
+    let found = training_cost(&config.network)?;
     let TrainConfig { batch, steps, precision, gradient_checkpointing, .. } = *config;
     let at_once = config.micro_batch.map_or(batch, |part| part.min(batch));
     let weights = 4 * VECTORS * found.parameters as u64;

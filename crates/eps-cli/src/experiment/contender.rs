@@ -6,13 +6,14 @@ use clap::ValueEnum;
 use eps_math::operator::Operator;
 use eps_math::{Schedule, Task};
 use eps_model::{Denoiser, Measurement};
-use eps_sample::contenders::daps::{Daps, daps, published_levels};
-use eps_sample::contenders::ddnm::{Ddnm, ddnm};
-use eps_sample::contenders::ddrm::{Ddrm, ddrm};
-use eps_sample::contenders::dps::{Dps, Form, dps};
-use eps_sample::contenders::mpgd::{Mpgd, mpgd};
-use eps_sample::contenders::pigdm::{PiGdm, pigdm_published};
-use eps_sample::{NoiseKeys, Prior, SampleError, ddim};
+use eps_sample::contenders::daps::{Daps, published_levels};
+use eps_sample::contenders::ddnm::Ddnm;
+use eps_sample::contenders::ddrm::Ddrm;
+use eps_sample::contenders::dps::{Dps, Form};
+use eps_sample::contenders::mpgd::Mpgd;
+use eps_sample::contenders::pigdm::{PiGdm, PiGdmPublished};
+use eps_sample::contenders::{self, ContenderStep};
+use eps_sample::{BatchNoise, Observer, Prior, SampleError};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -201,21 +202,21 @@ impl Contender {
         }
     }
 
-    /// Draws one sample for every key.
+    /// Draws one sample for every key of the noise.
     ///
     /// # Shapes
     /// `[B, C, H, W]` in f64
     ///
     /// # Errors
     /// Those of the method.
-    pub(crate) fn sample<D: Denoiser>(
+    pub(crate) fn sample(
         self,
-        prior: &Prior<'_, D>,
+        denoiser: &dyn Denoiser,
         measurement: &Measurement,
         Run { calls, constant, annealing }: Run,
-        keys: &NoiseKeys,
+        noise: &BatchNoise,
+        observer: &mut dyn Observer,
     ) -> Result<Tensor, SampleError> {
-        let _guard = tch::no_grad_guard();
         let schedule = Schedule::karras();
         let sigmas = match self {
             Self::Daps | Self::DapsExact => annealing.sigmas(calls.div_ceil(DAPS_FLOW))?,
@@ -225,41 +226,29 @@ impl Contender {
             }
             _ => schedule.sigmas(calls)?,
         };
-        let domain = measurement.operator().domain();
-        let device = measurement.y().device();
-        let x = keys.initial(domain, device) * sigmas[0];
+        let step = self.step(constant, measurement);
+        let prior = Prior { denoiser };
+        contenders::sample(&*step, &prior, measurement, &sigmas, noise, observer)?.finished()
+    }
+
+    /// The method with its constants for a measurement.
+    fn step(self, constant: f64, measurement: &Measurement) -> Box<dyn ContenderStep> {
         match self {
-            Self::Dps | Self::DpsPublished => {
-                let form = if self == Self::Dps { Form::Euler } else { Form::Ancestral };
-                dps(prior, measurement, x, &sigmas, &Dps { scale: constant, form }, keys)
-            }
-            Self::Daps => daps(prior, measurement, x, &sigmas, &Daps::langevin(constant), keys),
-            Self::DapsPublished => {
-                let constants = Daps::published(constant, measurement.sigma_y());
-                daps(prior, measurement, x, &sigmas, &constants, keys)
-            }
-            Self::DapsExact => {
-                let constants = Daps { tau_over_sigma_y: constant, ..Daps::exact() };
-                daps(prior, measurement, x, &sigmas, &constants, keys)
-            }
-            Self::Ddnm => {
-                // A† of a blur divides by what is next to nothing.
-                let constants = match measurement.operator().operators().first() {
-                    Some(Operator::CircularBlur(_)) => Ddnm { eta: 0.85, regularisation: constant },
-                    _ => Ddnm { eta: constant, regularisation: 0.0 },
-                };
-                ddnm(prior, measurement, x, &sigmas, &constants, keys)
-            }
-            Self::DdnmPublished | Self::Ddrm => {
-                let constants = Ddrm { eta: constant, eta_b: 1.0 };
-                ddrm(prior, measurement, x, &sigmas, &constants, keys)
-            }
-            Self::Pigdm => ddim(&PiGdm::new(*prior, measurement, constant)?, x, &sigmas, 1.0, keys),
-            Self::PigdmPublished => pigdm_published(prior, measurement, x, &sigmas, constant, keys),
-            Self::Mpgd | Self::MpgdPublished => {
-                let eta = if self == Self::Mpgd { 0.85 } else { 0.5 };
-                mpgd(prior, measurement, x, &sigmas, &Mpgd { scale: constant, eta }, keys)
-            }
+            Self::Dps => Box::new(Dps { scale: constant, form: Form::Euler }),
+            Self::DpsPublished => Box::new(Dps { scale: constant, form: Form::Ancestral }),
+            Self::Daps => Box::new(Daps::langevin(constant)),
+            Self::DapsPublished => Box::new(Daps::published(constant, measurement.sigma_y())),
+            Self::DapsExact => Box::new(Daps { tau_over_sigma_y: constant, ..Daps::exact() }),
+            // A† of a blur divides by what is next to nothing.
+            Self::Ddnm => Box::new(match measurement.operator().operators().first() {
+                Some(Operator::CircularBlur(_)) => Ddnm { eta: 0.85, regularisation: constant },
+                _ => Ddnm { eta: constant, regularisation: 0.0 },
+            }),
+            Self::DdnmPublished | Self::Ddrm => Box::new(Ddrm { eta: constant, eta_b: 1.0 }),
+            Self::Pigdm => Box::new(PiGdm { scale: constant, eta: 1.0 }),
+            Self::PigdmPublished => Box::new(PiGdmPublished { eta: constant }),
+            Self::Mpgd => Box::new(Mpgd { scale: constant, eta: 0.85 }),
+            Self::MpgdPublished => Box::new(Mpgd { scale: constant, eta: 0.5 }),
         }
     }
 }
@@ -274,5 +263,5 @@ pub(crate) fn annealing(task: Task) -> Schedule {
         | Task::ExtremeInpainting
         | Task::MotionBlur => 80.0,
     };
-    Schedule::Karras { rho: 7.0, sigma_min: 0.1, sigma_max }
+    Schedule::annealing(sigma_max)
 }

@@ -6,8 +6,8 @@ use anyhow::Result;
 use eps_math::rng::Stream;
 use eps_math::{Draw, Level, Precondition, PreconditionMode, Shape, Task};
 use eps_model::{
-    Denoiser as _, Measurement, NetworkDenoiser, Noise, Precision, Query, SongUNetConfig,
-    TensorOperator, UNet, batch, level_fields,
+    ComputeError, Denoiser as _, Measurement, NetworkDenoiser, Noise, Precision, Query,
+    SongUNetConfig, TensorOperator, UNet, batch, level_fields,
 };
 use serde::Serialize;
 use tch::{Cuda, Device, Kind, Tensor};
@@ -56,7 +56,7 @@ impl Overhead {
         let network = UNet::new(config.clone(), device, 0)?;
         let denoiser = NetworkDenoiser::new(network, precondition, vec![], precision);
         let query = Query { mu: &x, level: &level, noise: Noise::Isotropic };
-        let denoiser_seconds = median(device, runs, || denoiser.denoise(&query));
+        let denoiser_seconds = median(device, runs, || denoiser.denoise(&query))?;
 
         let (mut pivot_seconds, mut pivot_task) = (0.0, Task::RandomInpainting);
         for task in Task::ALL {
@@ -65,7 +65,7 @@ impl Overhead {
             let y = Stream::named(0, "y").normals(operator.range().len());
             let y = batch(&y, operator.range(), device);
             let measurement = Measurement::new(operator, &y, 0.05)?;
-            let seconds = median(device, runs, || measurement.pivot(&x, &level).mu_star);
+            let seconds = median(device, runs, || Ok(measurement.pivot(&x, &level).mu_star))?;
             if seconds > pivot_seconds {
                 (pivot_seconds, pivot_task) = (seconds, task);
             }
@@ -75,9 +75,10 @@ impl Overhead {
             let x = image(channels).to_kind(precision.kind());
             let sides = [config.model_channels as i64, channels as i64, 3, 3];
             let weight = Tensor::zeros(sides, (precision.kind(), device));
-            median(device, runs, || x.conv2d(&weight, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1))
+            let convolve = || x.conv2d(&weight, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1);
+            median(device, runs, || Ok(convolve()))
         };
-        let convolution_seconds = (convolution(6) - convolution(3)).max(0.0);
+        let convolution_seconds = (convolution(6)? - convolution(3)?).max(0.0);
         Ok(Self {
             runs,
             denoiser_seconds,
@@ -104,23 +105,27 @@ impl Overhead {
 }
 
 /// The median time of some runs after one that is not counted; waits for the device.
-fn median(device: Device, runs: usize, run: impl Fn() -> Tensor) -> f64 {
+fn median(
+    device: Device,
+    runs: usize,
+    run: impl Fn() -> Result<Tensor, ComputeError>,
+) -> Result<f64, ComputeError> {
     let timed = || {
         let start = Instant::now();
-        let result = run();
+        let result = run()?;
         if let Device::Cuda(index) = device {
             Cuda::synchronize(index as i64);
         }
         debug_assert!(result.kind() != Kind::Bool, "a result that is used");
-        start.elapsed().as_secs_f64()
+        Ok(start.elapsed().as_secs_f64())
     };
-    timed();
-    let mut seconds: Vec<f64> = (0..runs).map(|_| timed()).collect();
+    timed()?;
+    let mut seconds = (0..runs).map(|_| timed()).collect::<Result<Vec<f64>, ComputeError>>()?;
     seconds.sort_by(f64::total_cmp);
     let middle = seconds.len() / 2;
-    if seconds.len() % 2 == 1 {
+    Ok(if seconds.len() % 2 == 1 {
         seconds[middle]
     } else {
         0.5 * (seconds[middle - 1] + seconds[middle])
-    }
+    })
 }

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use eps_math::{Interpolant, Schedule};
-use eps_sample::{CountNfe, Eps, Estimator, NoiseKeys, Palette, Prior, Solver, ZeroShot};
+use eps_sample::{
+    CountNfe, Eps, Estimator, NoiseKeys, Palette, Prior, Sample as _, Solver, ZeroShot,
+};
 use indicatif::ProgressBar;
 use tch::{Device, Kind, Tensor};
 
@@ -13,7 +15,7 @@ use super::contender;
 use super::method::{Method, Restoration};
 use super::networks::{NetworkUse, Scope};
 use super::problem::Problem;
-use crate::progress::{self, Watched};
+use crate::progress;
 use eps::measurement;
 use eps::network::Network;
 
@@ -106,16 +108,18 @@ impl Sampler<'_> {
         let measurement = measurement::on_device(&problem.set, &images, self.device)?;
         let classes = problem.classes(&images);
         let network = self.network.about(classes.as_deref())?;
-        let denoiser = CountNfe::new(Watched::new(&network, self.bar));
+        let denoiser = CountNfe::new(network);
         let keys = items.iter().map(|(image, sample)| (problem.images[*image] as u64, *sample));
         let keys = NoiseKeys::new(self.seed, keys.collect());
         let solver = match self.method {
             Method::EpsBy { by, .. } => by.solver(),
             _ => SOLVER,
         };
+        let noise = keys.on(problem.set.shape(), self.device);
+        let bar = || progress::advance(self.bar, passes_a_call(self.method));
         let walk = |estimator: &dyn Estimator| -> Result<Tensor> {
             let sigmas = self.schedule.sigmas(solver.steps(self.method.calls())?)?;
-            Ok(solver.sample(estimator, &sigmas, &keys, problem.set.shape(), self.device)?)
+            Ok(solver.sample_watched(estimator, &sigmas, &noise, &mut bar())?.finished()?)
         };
         let (denoiser, measurement) = (&denoiser, &measurement);
         let drawn = match self.method {
@@ -133,7 +137,7 @@ impl Sampler<'_> {
                     let times = Schedule::UniformTime { interpolant, sigma_max }.sigmas(calls)?;
                     let (solver, estimator) =
                         (Solver::Flow { interpolant }, Eps { denoiser, measurement });
-                    solver.sample(&estimator, &times, &keys, problem.set.shape(), self.device)?
+                    solver.sample_watched(&estimator, &times, &noise, &mut bar())?.finished()?
                 }
                 NetworkUse::Eps | NetworkUse::Prior => walk(&Eps { denoiser, measurement })?,
             },
@@ -141,7 +145,7 @@ impl Sampler<'_> {
             Method::Contender { contender, calls } => {
                 let annealing = contender::annealing(problem.setting.task);
                 let run = contender::Run { calls, constant: self.constant, annealing };
-                contender.sample(&Prior { denoiser }, measurement, run, &keys)?
+                contender.sample(denoiser, measurement, run, &noise, &mut bar())?
             }
         };
         let values = drawn.to_device(Device::Cpu).to_kind(Kind::Double).flatten(0, -1);

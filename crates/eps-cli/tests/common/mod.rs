@@ -177,7 +177,7 @@ impl Folder {
             let (mu, sigma) = (mu * 2.0 - 1.0, sigma * 2.0);
             let level = Level { alpha: Field(sigma.ones_like()), beta: Field(sigma.copy()) };
             let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
-            let d = network.denoise(&query);
+            let d = network.denoise(&query).unwrap();
             vec![((mu - d) / sigma).to_kind(Kind::Float)]
         };
         let module = CModule::create_by_tracing("prior", "forward", &inputs, &mut epsilon).unwrap();

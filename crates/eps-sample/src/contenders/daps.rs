@@ -3,12 +3,14 @@
 use std::f64::consts::SQRT_2;
 
 use eps_math::{Level, Schedule};
-use eps_model::{Field, Measurement, level_fields};
+use eps_model::{ComputeError, Field, Measurement, level_fields};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::solver::{check_grid, euler_step, walk};
-use crate::{Estimator, NoiseKeys, SampleError};
+use super::{ContenderStep, FrozenPrior};
+use crate::error::{check_positive, out_of_range};
+use crate::solver::euler_step;
+use crate::{Moved, SampleError, Step, StepNoise};
 
 /// The constants of DAPS.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -60,68 +62,80 @@ impl From<Written> for Inner {
     }
 }
 
-/// Draws samples with DAPS: at every level the flow of the prior leads to x̂₀, x₀ is drawn given x̂₀
-/// and y, and noise of the next level is added. `ode_steps` prior calls an annealing level.
+/// At every level the flow of the prior leads to x̂₀, x₀ is drawn given x̂₀ and y, and noise of the next level is added.
+/// `ode_steps` prior calls an annealing level.
 ///
-/// `sigmas` are the annealing levels, from σ_max down to 0, all above the level at which the inner flow ends: a
-/// grid of [`Schedule::Karras`] with σ_min = 0.1. Those of the published code are [`published_levels`].
+/// The levels are those of annealing, from σ_max down to 0, all above the level at which the inner flow ends: a
+/// grid of [`Schedule::annealing`]. Those of the published code are [`published_levels`].
 ///
 /// Deviations from the published code: the likelihood has its ½ (there exp(−‖y − A x₀‖²/τ²) makes
 /// the standard deviation τ/√2); the step size of Langevin's chain has fallen to 1 % at the last level
 /// (there two levels after it, which is no matter with 200 levels, but leaves 10 % with 20, whose noise
 /// would stay in the samples); a chain that leaves the finite numbers is an error and not replaced
 /// by zeros.
-///
-/// # Errors
-/// Those of a [`Solver`](crate::Solver), [`SampleError::OutOfRange`] for a constant and for a level below the
-/// end of the flow, and [`SampleError::Diverged`] if a step size is too large for the Langevin chain.
-///
-/// # Panics
-/// If there are not as many keys as states.
-pub fn daps(
-    prior: &dyn Estimator,
-    measurement: &Measurement,
-    x: Tensor,
-    sigmas: &[f64],
-    constants: &Daps,
-    keys: &NoiseKeys,
-) -> Result<Tensor, SampleError> {
-    constants.check()?;
-    check_grid(sigmas)?;
-    let levels = sigmas.len() - 1;
-    if !(constants.ode_sigma_min < sigmas[levels - 1]) {
-        return Err(SampleError::OutOfRange {
-            what: "the last level of the flow",
-            value: constants.ode_sigma_min,
-            range: "below every annealing level: anneal to a larger one, such as 0.1",
-        });
+impl ContenderStep for Daps {
+    fn check(&self, sigmas: &[f64]) -> Result<(), SampleError> {
+        let (steps, step_size) = match self.inner {
+            Inner::Langevin { steps, step_size } => (steps, step_size),
+            Inner::Exact => (1, 1.0),
+        };
+        for (what, value) in [
+            ("the number of flow steps", self.ode_steps as f64),
+            ("the last level of the flow", self.ode_sigma_min),
+            ("τ over σ_y", self.tau_over_sigma_y),
+            ("the number of Langevin steps", steps as f64),
+            ("the Langevin step size", step_size),
+        ] {
+            check_positive(what, value)?;
+        }
+        let levels = sigmas.split_last().map_or(sigmas, |(_, levels)| levels);
+        if levels.last().is_some_and(|last| !(self.ode_sigma_min < *last)) {
+            return Err(out_of_range(
+                "the last level of the flow",
+                self.ode_sigma_min,
+                "below every annealing level: anneal to a larger one, such as 0.1",
+            ));
+        }
+        levels.iter().try_for_each(|sigma| self.flow_grid(*sigma).map(drop))
     }
-    // Draws of one annealing level: those of the inner step, and the noise of the next level.
-    let draws = match constants.inner {
-        Inner::Langevin { steps, .. } => steps as u64 + 1,
-        Inner::Exact => 2,
-    };
-    let tau = constants.tau_over_sigma_y * measurement.sigma_y();
-    let flows = sigmas[..levels]
-        .iter()
-        .map(|sigma| constants.flow_grid(*sigma))
-        .collect::<Result<Vec<_>, SampleError>>()?;
-    let noise = keys.for_states(&x);
-    walk(x, sigmas, |x, step, sigma, next| {
-        let noise = |draw: u64| noise.draw(1 + step as u64 * draws + draw);
-        let end = flows[step]
-            .windows(2)
-            .fold(x.shallow_clone(), |x, ends| euler_step(prior, &x, (ends[0], ends[1])));
-        let x_0 = match constants.inner {
-            Inner::Exact => exact(measurement, tau, &end, sigma, &noise(1)),
+
+    fn nfe(&self, steps: usize) -> usize {
+        steps.saturating_mul(self.ode_steps)
+    }
+
+    /// Those of the inner step, and the noise of the next level.
+    fn draws(&self) -> u64 {
+        match self.inner {
+            Inner::Langevin { steps, .. } => steps as u64 + 1,
+            Inner::Exact => 2,
+        }
+    }
+
+    fn step(
+        &self,
+        prior: &FrozenPrior<'_>,
+        measurement: &Measurement,
+        x: &Tensor,
+        step: Step,
+        noise: &StepNoise<'_>,
+    ) -> Result<Moved, ComputeError> {
+        let flow =
+            self.flow_grid(step.from).map_err(|error| ComputeError::Other(error.to_string()))?;
+        let end = flow.windows(2).try_fold(x.shallow_clone(), |x, ends| {
+            euler_step(prior, &x, (ends[0], ends[1])).map(|moved| moved.x)
+        })?;
+        let tau = self.tau_over_sigma_y * measurement.sigma_y();
+        let x_0 = match self.inner {
+            Inner::Exact => exact(measurement, tau, &end, step.from, &noise.draw(1)),
             Inner::Langevin { steps, step_size } => {
-                let step_size = step_size * fall(step, levels);
-                let chain = Chain { measurement, tau, sigma, steps, step_size };
-                chain.run(&end, |draw| noise(draw + 1))
+                let step_size = step_size * fall(step.index, step.steps);
+                let chain = Chain { measurement, tau, sigma: step.from, steps, step_size };
+                chain.run(&end, |draw| noise.draw(draw + 1))
             }
         };
-        if next == 0.0 { x_0 } else { x_0 + noise(0) * next }
-    })
+        let x = if step.to == 0.0 { x_0 } else { x_0 + noise.draw(0) * step.to };
+        Ok(Moved { x, estimate: end })
+    }
 }
 
 /// The annealing levels of the published code, `levels` and the 0, from `sigma_max`, which is 100 there: Karras's
@@ -130,8 +144,7 @@ pub fn daps(
 /// # Errors
 /// Those of [`Schedule::sigmas`].
 pub fn published_levels(levels: usize, sigma_max: f64) -> Result<Vec<f64>, SampleError> {
-    let grid = Schedule::Karras { rho: 7.0, sigma_min: 0.1, sigma_max };
-    let mut sigmas = grid.sigmas(levels + 1)?;
+    let mut sigmas = Schedule::annealing(sigma_max).sigmas(levels.saturating_add(1))?;
     sigmas.remove(levels);
     Ok(sigmas)
 }
@@ -164,29 +177,10 @@ impl Daps {
         Self { inner: Inner::Exact, ..Self::langevin(1.0) }
     }
 
-    fn check(&self) -> Result<(), SampleError> {
-        let (steps, step_size) = match self.inner {
-            Inner::Langevin { steps, step_size } => (steps, step_size),
-            Inner::Exact => (1, 1.0),
-        };
-        for (what, value) in [
-            ("the number of flow steps", self.ode_steps as f64),
-            ("the last level of the flow", self.ode_sigma_min),
-            ("τ over σ_y", self.tau_over_sigma_y),
-            ("the number of Langevin steps", steps as f64),
-            ("the Langevin step size", step_size),
-        ] {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(SampleError::OutOfRange { what, value, range: "positive and finite" });
-            }
-        }
-        Ok(())
-    }
-
     /// The levels of the prior's flow from σ, on EDM's grid without its step to 0.
     fn flow_grid(&self, sigma: f64) -> Result<Vec<f64>, SampleError> {
-        let grid = Schedule::Karras { rho: 7.0, sigma_min: self.ode_sigma_min, sigma_max: sigma };
-        let mut levels = grid.sigmas(self.ode_steps + 1)?;
+        let grid = Schedule::karras_between(self.ode_sigma_min, sigma);
+        let mut levels = grid.sigmas(self.ode_steps.saturating_add(1))?;
         levels.pop();
         Ok(levels)
     }

@@ -5,13 +5,15 @@
 //! d1 and d2 of its Appendix I are that method's three cases. Both walk EDM's levels in place of those of the
 //! published VP grid.
 
-use eps_math::{Level, Real};
-use eps_model::Measurement;
+use eps_math::{Level, Real, check_share};
+use eps_model::{ComputeError, Measurement};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::solver::{check_unit, guided_ddim_step, walk};
-use crate::{Estimator, NoiseKeys, SampleError};
+use super::{ContenderStep, FrozenPrior};
+use crate::error::out_of_range;
+use crate::solver::guided_ddim_step;
+use crate::{Estimator, Moved, SampleError, Step, StepNoise};
 
 /// The constants of DDNM as arXiv 2606.17048 runs it on EDM (its Table 12).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -48,35 +50,32 @@ impl Ddnm {
     }
 }
 
-/// Draws samples with DDNM: D is corrected towards the measurement, and DDIM(η) goes on from it along
-/// the direction of the uncorrected D. One prior call a step.
-///
-/// # Errors
-/// Those of a [`Solver`](crate::Solver), and [`SampleError::OutOfRange`] for a constant.
-///
-/// # Panics
-/// If there are not as many keys as states.
-pub fn ddnm(
-    prior: &dyn Estimator,
-    measurement: &Measurement,
-    x: Tensor,
-    sigmas: &[f64],
-    constants: &Ddnm,
-    keys: &NoiseKeys,
-) -> Result<Tensor, SampleError> {
-    check_unit("η", constants.eta)?;
-    if !(constants.regularisation >= 0.0 && constants.regularisation.is_finite()) {
-        let value = constants.regularisation;
-        return Err(SampleError::OutOfRange { what: "ε", value, range: "at least 0 and finite" });
+/// D is corrected towards the measurement, and DDIM(η) goes on from it along the direction of the uncorrected D. One
+/// prior call a step.
+impl ContenderStep for Ddnm {
+    fn check(&self, _: &[f64]) -> Result<(), SampleError> {
+        check_share("η", self.eta)?;
+        if !(self.regularisation >= 0.0 && self.regularisation.is_finite()) {
+            return Err(out_of_range("ε", self.regularisation, "at least 0 and finite"));
+        }
+        Ok(())
     }
-    let (operator, noise) = (measurement.operator(), keys.for_states(&x));
-    walk(x, sigmas, |x, step, sigma, next| {
-        let d = prior.estimate(x, Level::edm(sigma));
-        let gain = constants.gain(operator.eigenvalues().clone(), measurement.sigma_y(), sigma);
+
+    fn step(
+        &self,
+        prior: &FrozenPrior<'_>,
+        measurement: &Measurement,
+        x: &Tensor,
+        step: Step,
+        noise: &StepNoise<'_>,
+    ) -> Result<Moved, ComputeError> {
+        let operator = measurement.operator();
+        let d = prior.estimate(x, Level::edm(step.from))?;
+        let gain = self.gain(operator.eigenvalues().clone(), measurement.sigma_y(), step.from);
         let corrected = &d + operator.spectral_map(&measurement.pull(&d), &gain);
-        let noise = || noise.of_step(step);
-        guided_ddim_step(&corrected, &d, x, (sigma, next), constants.eta, noise)
-    })
+        let x = guided_ddim_step(&corrected, &d, x, step, self.eta, || noise.draw(0));
+        Ok(Moved { x, estimate: d })
+    }
 }
 
 #[cfg(test)]

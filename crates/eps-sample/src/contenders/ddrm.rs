@@ -1,13 +1,13 @@
 //! DDRM: denoising diffusion restoration models (Kawar, Elad, Ermon and Song 2022, Section 4), on EDM's
 //! levels in place of the published VP grid.
 
-use eps_math::{Level, Real};
-use eps_model::{Field, Measurement};
+use eps_math::{Level, Real, check_share};
+use eps_model::{ComputeError, Field, Measurement};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::solver::{check_unit, walk};
-use crate::{Estimator, NoiseKeys, SampleError};
+use super::{ContenderStep, FrozenPrior};
+use crate::{Estimator, Moved, SampleError, Step, StepNoise};
 
 /// The constants of DDRM.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -86,35 +86,32 @@ impl Ddrm {
     }
 }
 
-/// Draws samples with DDRM: one prior call a step.
+/// One prior call a step.
 ///
 /// Deviations from the published code: the state starts from pure noise at σ_max in every direction,
 /// where ȳ is below that noise; the operators are complete (the published blur drops a tap and zeroes
 /// small singular values).
-///
-/// # Errors
-/// Those of a [`Solver`](crate::Solver), and [`SampleError::OutOfRange`] for a constant.
-///
-/// # Panics
-/// If there are not as many keys as states.
-pub fn ddrm(
-    prior: &dyn Estimator,
-    measurement: &Measurement,
-    x: Tensor,
-    sigmas: &[f64],
-    constants: &Ddrm,
-    keys: &NoiseKeys,
-) -> Result<Tensor, SampleError> {
-    check_unit("η", constants.eta)?;
-    check_unit("η_b", constants.eta_b)?;
-    let (lambda, noise) = (measurement.operator().eigenvalues(), keys.for_states(&x));
-    walk(x, sigmas, |x, step, sigma, next| {
-        let d = prior.estimate(x, Level::edm(sigma));
-        let direction = (x - &d) / sigma;
-        let z = noise.of_step(step);
-        let gains: StepGains<Field> = constants.gains(lambda.clone(), measurement.sigma_y(), next);
-        gains.apply(measurement, &d, &direction, &z)
-    })
+impl ContenderStep for Ddrm {
+    fn check(&self, _: &[f64]) -> Result<(), SampleError> {
+        check_share("η", self.eta)?;
+        Ok(check_share("η_b", self.eta_b)?)
+    }
+
+    fn step(
+        &self,
+        prior: &FrozenPrior<'_>,
+        measurement: &Measurement,
+        x: &Tensor,
+        step: Step,
+        noise: &StepNoise<'_>,
+    ) -> Result<Moved, ComputeError> {
+        let lambda = measurement.operator().eigenvalues().clone();
+        let d = prior.estimate(x, Level::edm(step.from))?;
+        let direction = (x - &d) / step.from;
+        let z = noise.draw(0);
+        let gains: StepGains<Field> = self.gains(lambda, measurement.sigma_y(), step.to);
+        Ok(Moved { x: gains.apply(measurement, &d, &direction, &z), estimate: d })
+    }
 }
 
 #[cfg(test)]

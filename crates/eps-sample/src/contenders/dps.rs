@@ -1,13 +1,14 @@
 //! DPS: diffusion posterior sampling (Chung et al. 2023).
 
 use eps_math::Level;
-use eps_model::{Denoiser, Measurement};
+use eps_model::{ComputeError, Measurement};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::per_image_norm;
-use crate::solver::{ddim_step, euler_move, walk};
-use crate::{NoiseKeys, Prior, SampleError};
+use super::{ContenderStep, FrozenPrior, per_image_norm};
+use crate::error::check_positive;
+use crate::solver::{ddim_step, euler_move};
+use crate::{Moved, SampleError, Step, StepNoise};
 
 /// Which sampler carries the guidance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,34 +41,30 @@ pub struct Dps {
     pub form: Form,
 }
 
-/// Draws samples with DPS: the step of the prior, less a step down the gradient of the residual
-/// through the network. One prior call and one backward pass a step.
+/// The step of the prior, less a step down the gradient of the residual through the network. One prior call and one
+/// backward pass a step.
 ///
 /// Deviations from the published code: the norm is that of one image (there it is over the batch, so that
-/// the samples of a batch change each other's steps); no variance is learnt; the levels are EDM's in place of the published VP grid; [`Form::Euler`] has no clipping
-/// and no VP root, as its step is EDM's own. As there, the residual of an inpainting measurement holds its
-/// noise on hidden pixels, which no step can lower: it shortens the steps, and ζ is tuned with it.
-///
-/// # Errors
-/// Those of a [`Solver`](crate::Solver), and [`SampleError::OutOfRange`] for ζ.
-///
-/// # Panics
-/// If there are not as many keys as states.
-pub fn dps<D: Denoiser>(
-    prior: &Prior<'_, D>,
-    measurement: &Measurement,
-    x: Tensor,
-    sigmas: &[f64],
-    constants: &Dps,
-    keys: &NoiseKeys,
-) -> Result<Tensor, SampleError> {
-    let Dps { scale, form } = *constants;
-    if !(scale > 0.0 && scale.is_finite()) {
-        let (what, range) = ("ζ", "positive and finite");
-        return Err(SampleError::OutOfRange { what, value: scale, range });
+/// the samples of a batch change each other's steps); no variance is learnt; the levels are EDM's in place of the
+/// published VP grid; [`Form::Euler`] has no clipping and no VP root, as its step is EDM's own. As there, the residual of
+/// an inpainting measurement holds its noise on hidden pixels, which no step can lower: it shortens the steps, and ζ is
+/// tuned with it.
+impl ContenderStep for Dps {
+    fn check(&self, _: &[f64]) -> Result<(), SampleError> {
+        check_positive("ζ", self.scale)
     }
-    let (operator, noise) = (measurement.operator(), keys.for_states(&x));
-    walk(x, sigmas, |x, step, sigma, next| {
+
+    fn step(
+        &self,
+        prior: &FrozenPrior<'_>,
+        measurement: &Measurement,
+        x: &Tensor,
+        step: Step,
+        noise: &StepNoise<'_>,
+    ) -> Result<Moved, ComputeError> {
+        let Self { scale, form } = *self;
+        let Step { from: sigma, to: next, .. } = step;
+        let operator = measurement.operator();
         let clip = |d: &Tensor| match form {
             Form::Euler => d.shallow_clone(),
             Form::Ancestral => d.clamp(-1.0, 1.0),
@@ -78,16 +75,16 @@ pub fn dps<D: Denoiser>(
             let norm = per_image_norm(&residual).clamp_min(f64::MIN_POSITIVE);
             operator.adjoint(&(residual / norm)) * clip(d).eq_tensor(d)
         };
-        let (d, descent) = prior.estimate_vjp(x, Level::edm(sigma), &descent);
+        let (d, descent) = prior.estimate_vjp(x, Level::edm(sigma), &descent)?;
         let d = clip(&d);
-        match form {
+        let x = match form {
             Form::Euler => euler_move(&d, x, (sigma, next)) + descent * (2.0 * scale),
             Form::Ancestral => {
                 let vp = ((1.0 + sigma * sigma) * (1.0 + next * next)).sqrt();
                 // The ancestral step is DDIM's with η = 1.
-                let moved = ddim_step(&d, x, (sigma, next), 1.0, || noise.of_step(step));
-                moved + descent * (scale * vp)
+                ddim_step(&d, x, step, 1.0, || noise.draw(0)) + descent * (scale * vp)
             }
-        }
-    })
+        };
+        Ok(Moved { x, estimate: d })
+    }
 }

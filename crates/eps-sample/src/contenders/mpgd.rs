@@ -1,13 +1,14 @@
 //! MPGD: manifold preserving guided diffusion (He et al. 2024), without a manifold projection.
 
-use eps_math::Level;
-use eps_model::Measurement;
+use eps_math::{Level, check_share};
+use eps_model::{ComputeError, Measurement};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::per_image_norm;
-use crate::solver::{check_unit, guided_ddim_step, walk};
-use crate::{Estimator, NoiseKeys, SampleError};
+use super::{ContenderStep, FrozenPrior, per_image_norm};
+use crate::error::check_positive;
+use crate::solver::guided_ddim_step;
+use crate::{Estimator, Moved, SampleError, Step, StepNoise};
 
 /// The constants of MPGD.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -19,8 +20,7 @@ pub struct Mpgd {
     pub eta: f64,
 }
 
-/// Draws samples with MPGD: a gradient step on ‖y − A D‖ at the estimate itself, no derivative of
-/// the network. One prior call a step.
+/// A gradient step on ‖y − A D‖ at the estimate itself, no derivative of the network. One prior call a step.
 ///
 /// ```text
 /// D̂ = D + c √(1 + σ'²) Aᵀ(y − A D)/‖y − A D‖      x' = DDIM(η) from D̂ along (x − D)/σ
@@ -33,34 +33,28 @@ pub struct Mpgd {
 /// Deviations from the published code: the levels are EDM's in place of its VP grid; the norm is that of one
 /// image, not of the batch; no autoencoder
 /// projects D. As there, the residual of an inpainting measurement holds its noise on hidden pixels.
-///
-/// # Errors
-/// Those of a [`Solver`](crate::Solver), and [`SampleError::OutOfRange`] for a constant.
-///
-/// # Panics
-/// If there are not as many keys as states.
-pub fn mpgd(
-    prior: &dyn Estimator,
-    measurement: &Measurement,
-    x: Tensor,
-    sigmas: &[f64],
-    constants: &Mpgd,
-    keys: &NoiseKeys,
-) -> Result<Tensor, SampleError> {
-    check_unit("η", constants.eta)?;
-    if !(constants.scale > 0.0 && constants.scale.is_finite()) {
-        let value = constants.scale;
-        return Err(SampleError::OutOfRange { what: "c", value, range: "positive and finite" });
+impl ContenderStep for Mpgd {
+    fn check(&self, _: &[f64]) -> Result<(), SampleError> {
+        check_share("η", self.eta)?;
+        check_positive("c", self.scale)
     }
-    let (operator, noise) = (measurement.operator(), keys.for_states(&x));
-    walk(x, sigmas, |x, step, sigma, next| {
-        let d = prior.estimate(x, Level::edm(sigma)).clamp(-1.0, 1.0);
+
+    fn step(
+        &self,
+        prior: &FrozenPrior<'_>,
+        measurement: &Measurement,
+        x: &Tensor,
+        step: Step,
+        noise: &StepNoise<'_>,
+    ) -> Result<Moved, ComputeError> {
+        let operator = measurement.operator();
+        let d = prior.estimate(x, Level::edm(step.from))?.clamp(-1.0, 1.0);
         let residual = measurement.y() - operator.apply(&d);
         // A residual of exactly zero has no direction, and nothing is left to correct.
         let norm = per_image_norm(&residual).clamp_min(f64::MIN_POSITIVE);
-        let length = constants.scale * (1.0 + next * next).sqrt();
+        let length = self.scale * (1.0 + step.to * step.to).sqrt();
         let corrected = &d + operator.adjoint(&(residual / norm)) * length;
-        let noise = || noise.of_step(step);
-        guided_ddim_step(&corrected, &d, x, (sigma, next), constants.eta, noise)
-    })
+        let x = guided_ddim_step(&corrected, &d, x, step, self.eta, || noise.draw(0));
+        Ok(Moved { x, estimate: d })
+    }
 }

@@ -4,12 +4,15 @@
 //! so that the likelihood of x is N(y; A D, r² AAᵀ + σ_y² I). Both walk EDM's levels in place of those of the
 //! published VP grid.
 
-use eps_math::{Level, Real};
-use eps_model::{Denoiser, Measurement};
+use eps_math::{Level, Real, check_share};
+use eps_model::{ComputeError, Denoiser, Measurement};
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::solver::{check_unit, ddim_step, walk};
-use crate::{Estimator, NoiseKeys, Prior, SampleError};
+use super::{ContenderStep, FrozenPrior};
+use crate::error::check_positive;
+use crate::solver::ddim_step;
+use crate::{Estimator, Moved, Prior, SampleError, Step, StepNoise};
 
 /// The factor of Aᵀ(y − A D) in Aᵀ(r² AAᵀ + σ_y²)⁻¹(y − A D), at one eigenvalue λ of AᵀA.
 #[must_use]
@@ -23,12 +26,12 @@ fn variance(sigma: f64) -> f64 {
 }
 
 /// D and Jᵀ Aᵀ(r² AAᵀ + σ_y²)⁻¹(y − A D), the gradient of the log-likelihood.
-fn guidance<D: Denoiser>(
+fn guidance<D: Denoiser + ?Sized>(
     prior: &Prior<'_, D>,
     measurement: &Measurement,
     x: &Tensor,
     level: Level,
-) -> (Tensor, Tensor) {
+) -> Result<(Tensor, Tensor), ComputeError> {
     let operator = measurement.operator();
     let gains = gain(operator.eigenvalues().clone(), measurement.sigma_y(), level.sigma());
     prior.estimate_vjp(x, level, &|d| operator.spectral_map(&measurement.pull(d), &gains))
@@ -41,64 +44,83 @@ fn guidance<D: Denoiser>(
 /// D̂ = D + ζ (β²/α) Jᵀ Aᵀ(r² AAᵀ + σ_y² I)⁻¹ (y − A D)      J = ∂D/∂x_t
 /// ```
 ///
-/// β²/α is σ² in EDM's variable. Exact for x₀ ~ N(m, I).
+/// β²/α is σ² in EDM's variable. Exact for x₀ ~ N(m, I) and ζ = 1.
 #[derive(Debug)]
-pub struct PiGdm<'a, D> {
-    prior: Prior<'a, D>,
-    measurement: &'a Measurement,
-    scale: f64,
+pub struct Guided<'a, D: ?Sized> {
+    /// The prior.
+    pub prior: Prior<'a, D>,
+    /// The measurement of every batch item.
+    pub measurement: &'a Measurement,
+    /// ζ, the weight of the guidance; 1 in the paper.
+    pub scale: f64,
 }
 
-impl<'a, D> PiGdm<'a, D> {
-    /// The estimate by a prior and the measurement of every batch item; `scale` is ζ, the weight of the guidance,
-    /// 1 in the paper.
-    ///
-    /// # Errors
-    /// [`SampleError::OutOfRange`] unless ζ is positive and finite.
-    pub fn new(
-        prior: Prior<'a, D>,
-        measurement: &'a Measurement,
-        scale: f64,
-    ) -> Result<Self, SampleError> {
-        if !(scale > 0.0 && scale.is_finite()) {
-            let (what, range) = ("ζ", "positive and finite");
-            return Err(SampleError::OutOfRange { what, value: scale, range });
-        }
-        Ok(Self { prior, measurement, scale })
+impl<D: Denoiser + ?Sized> Estimator for Guided<'_, D> {
+    fn estimate(&self, x_t: &Tensor, level: Level) -> Result<Tensor, ComputeError> {
+        let (d, score) = guidance(&self.prior, self.measurement, x_t, level)?;
+        Ok(d + score * (self.scale * level.beta.powi(2) / level.alpha))
     }
 }
 
-impl<D: Denoiser> Estimator for PiGdm<'_, D> {
-    fn estimate(&self, x_t: &Tensor, level: Level) -> Tensor {
-        let (d, score) = guidance(&self.prior, self.measurement, x_t, level);
-        d + score * (self.scale * level.beta.powi(2) / level.alpha)
+/// The constants of ΠGDM as a score: DDIM(η) on the estimate of [`Guided`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PiGdm {
+    /// ζ > 0, the weight of the guidance; 1 in the paper.
+    pub scale: f64,
+    /// η of DDIM in [0, 1]; 1 in the paper.
+    pub eta: f64,
+}
+
+impl ContenderStep for PiGdm {
+    fn check(&self, _: &[f64]) -> Result<(), SampleError> {
+        check_share("η", self.eta)?;
+        check_positive("ζ", self.scale)
+    }
+
+    fn step(
+        &self,
+        prior: &FrozenPrior<'_>,
+        measurement: &Measurement,
+        x: &Tensor,
+        step: Step,
+        noise: &StepNoise<'_>,
+    ) -> Result<Moved, ComputeError> {
+        let guided = Guided { prior: *prior, measurement, scale: self.scale };
+        let d = guided.estimate(x, Level::edm(step.from))?;
+        let x = ddim_step(&d, x, step, self.eta, || noise.draw(0));
+        Ok(Moved { x, estimate: d })
     }
 }
 
-/// Draws samples with the published ΠGDM: the guidance r² times the gradient is added to the step of
-/// DDIM(η), whose direction is that of the unguided D. One prior call and one backward pass a step.
+/// The constants of the published ΠGDM: the guidance r² times the gradient is added to the step of
+/// DDIM(η), whose direction is that of the unguided D.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PiGdmPublished {
+    /// η of DDIM in [0, 1]; 1 in the paper.
+    pub eta: f64,
+}
+
+/// One prior call and one backward pass a step.
 ///
 /// Deviations from the published code: σ_y is in the likelihood (there it is 0), and the state starts
 /// from pure noise rather than from noised A†y.
-///
-/// # Errors
-/// Those of a [`Solver`](crate::Solver), and [`SampleError::OutOfRange`] for η.
-///
-/// # Panics
-/// If there are not as many keys as states.
-pub fn pigdm_published<D: Denoiser>(
-    prior: &Prior<'_, D>,
-    measurement: &Measurement,
-    x: Tensor,
-    sigmas: &[f64],
-    eta: f64,
-    keys: &NoiseKeys,
-) -> Result<Tensor, SampleError> {
-    check_unit("η", eta)?;
-    let noise = keys.for_states(&x);
-    walk(x, sigmas, |x, step, sigma, next| {
-        let (d, score) = guidance(prior, measurement, x, Level::edm(sigma));
-        let moved = ddim_step(&d, x, (sigma, next), eta, || noise.of_step(step));
-        moved + score * variance(sigma)
-    })
+impl ContenderStep for PiGdmPublished {
+    fn check(&self, _: &[f64]) -> Result<(), SampleError> {
+        Ok(check_share("η", self.eta)?)
+    }
+
+    fn step(
+        &self,
+        prior: &FrozenPrior<'_>,
+        measurement: &Measurement,
+        x: &Tensor,
+        step: Step,
+        noise: &StepNoise<'_>,
+    ) -> Result<Moved, ComputeError> {
+        let (d, score) = guidance(prior, measurement, x, Level::edm(step.from))?;
+        let moved = ddim_step(&d, x, step, self.eta, || noise.draw(0));
+        Ok(Moved { x: moved + score * variance(step.from), estimate: d })
+    }
 }

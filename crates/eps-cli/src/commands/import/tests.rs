@@ -251,7 +251,7 @@ fn denoised(denoiser: &NetworkDenoiser) -> Tensor {
     let x = Tensor::from_slice(&x).view([2, 3, 8, 8]);
     let levels = [0.3, 4.0].map(|beta| Level { alpha: 1.0, beta });
     let level = level_fields(&levels, Device::Cpu);
-    denoiser.denoise(&Query { mu: &x, level: &level, noise: Noise::Isotropic })
+    denoiser.denoise(&Query { mu: &x, level: &level, noise: Noise::Isotropic }).unwrap()
 }
 
 #[test]

@@ -4,7 +4,7 @@ use anyhow::Result;
 use eps_math::operator::LinearOperator as _;
 use eps_math::{Schedule, Shape, Task};
 use eps_model::{Measurement, Oracle, TensorOperator, batch};
-use eps_sample::{CountNfe, Eps, Estimator, NoiseKeys, Prior, SampleError, Solver, ZeroShot};
+use eps_sample::{CountNfe, Eps, Estimator, NoiseKeys, Sample as _, SampleError, Solver, ZeroShot};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
@@ -192,9 +192,10 @@ impl<'a> Question<'a> {
             Method::Contender(contender) => contender,
         };
         let sigma_max = schedule.sigma_max();
-        let annealing = Schedule::Karras { rho: 7.0, sigma_min: 0.1, sigma_max };
+        let annealing = Schedule::annealing(sigma_max);
         let run = Run { calls, constant: constant.unwrap_or(f64::NAN), annealing };
-        contender.sample(&Prior { denoiser: oracle }, measurement, run, keys)
+        let noise = keys.on(self.shape, Device::Cpu);
+        contender.sample(oracle, measurement, run, &noise, &mut ())
     }
 }
 

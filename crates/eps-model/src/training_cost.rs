@@ -12,7 +12,7 @@ use crate::{ModelError, Precision, UNet, UNetConfig};
 
 /// What a network takes for images of its training resolution.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Estimate {
+pub struct TrainingCost {
     /// The number of trainable parameters.
     pub parameters: usize,
     /// Multiply-adds of convolutions, linear layers and attention in a forward pass of one image.
@@ -72,11 +72,11 @@ pub fn passes(gradient_checkpointing: bool) -> u64 {
     if gradient_checkpointing { 4 } else { 3 }
 }
 
-/// Estimates what a network takes, without building its weights.
+/// What a network takes, without building its weights.
 ///
 /// # Errors
 /// [`ModelError::Config`] when [`UNetConfig::validate`] refuses the configuration.
-pub fn estimate(config: &UNetConfig) -> Result<Estimate, ModelError> {
+pub fn training_cost(config: &UNetConfig) -> Result<TrainingCost, ModelError> {
     let network = UNet::blank(config.clone(), Device::Cpu)?;
     let side = config.img_resolution() as u64;
     let input = Size { channels: config.in_channels() as u64, side };
@@ -88,7 +88,7 @@ pub fn estimate(config: &UNetConfig) -> Result<Estimate, ModelError> {
         steps.push(cost);
     }
     let mapping = network.mapping().weight_count();
-    Ok(Estimate {
+    Ok(TrainingCost {
         parameters: network.parameter_count(),
         multiply_adds: mapping + steps.iter().map(|step| step.multiply_adds).sum::<u64>(),
         input: input.elements(),
@@ -96,7 +96,7 @@ pub fn estimate(config: &UNetConfig) -> Result<Estimate, ModelError> {
     })
 }
 
-impl Estimate {
+impl TrainingCost {
     /// Bytes of the activations that a training step on `batch` images keeps for its backward pass,
     /// and of the weights that are cast to the precision for it.
     #[must_use]
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_network_of_one_level_is_counted_by_hand() {
-        let found = estimate(&tiny().into()).unwrap();
+        let found = training_cost(&tiny().into()).unwrap();
         // Pixels, channels, embedding.
         let (n, c, e) = (64, 8, 32);
         // conv; block0, in0, in1 with two convolutions and a linear layer; qkv, proj and the products
@@ -347,7 +347,7 @@ mod tests {
     fn dropout_keeps_its_masks() {
         let keeps = |dropout| {
             let config = SongUNetConfig { dropout, ..tiny() };
-            estimate(&config.into()).unwrap().activation_bytes(1, Precision::F32, false)
+            training_cost(&config.into()).unwrap().activation_bytes(1, Precision::F32, false)
         };
         assert_eq!(keeps(0.1) - keeps(0.0), 5 * 8 * 64);
     }
@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn recomputation_keeps_less_in_every_architecture() {
         for name in crate::PUBLISHED {
-            let found = estimate(&published(name).unwrap()).unwrap();
+            let found = training_cost(&published(name).unwrap()).unwrap();
             for precision in [Precision::F32, Precision::Bf16] {
                 let [kept, recomputed] =
                     [false, true].map(|on| found.activation_bytes(16, precision, on));
@@ -363,6 +363,6 @@ mod tests {
             }
         }
         let config = DhariwalUNetConfig { img_resolution: 12, ..DhariwalUNetConfig::adm(64, 3, 3) };
-        assert!(estimate(&config.into()).is_err());
+        assert!(training_cost(&config.into()).is_err());
     }
 }
