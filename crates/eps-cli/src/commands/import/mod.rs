@@ -1,5 +1,6 @@
 //! `eps import`: networks of other programs, in this project's files.
 
+mod architecture;
 mod edm;
 mod lpips;
 mod persistent;

@@ -1,0 +1,198 @@
+//! Which network of this program a file's tensors are, and that network with their values.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use eps_data::pickle::torch::Tensor;
+use eps_model::{PUBLISHED, UNet, UNetConfig, published, set_values};
+use tch::Device;
+
+use crate::progress;
+
+/// A buffer that the configuration determines.
+const FILTER: &str = "resample_filter";
+
+/// How many tensors of a kind an error lists.
+const LISTED: usize = 3;
+
+/// The architecture that a flag names.
+pub(super) fn given_architecture(name: &str) -> Result<(String, UNetConfig)> {
+    if let Some(config) = published(name) {
+        return Ok((name.to_owned(), config));
+    }
+    let path = PathBuf::from(name);
+    ensure!(
+        path.extension().is_some_and(|ending| ending == "json"),
+        "--architecture {name}: known are {}, and a configuration in a file that ends in .json",
+        PUBLISHED.join(", ")
+    );
+    let text = fs::read_to_string(&path)
+        .with_context(|| format!("--architecture {name}: the file cannot be read"))?;
+    let config = serde_json::from_str(&text)
+        .with_context(|| format!("--architecture {name}: no configuration of a network"))?;
+    Ok((name.to_owned(), config))
+}
+
+/// The published architecture that has these tensors; of several the one called `stem`, or the first.
+pub(super) fn infer(
+    tensors: &BTreeMap<String, Tensor<'_>>,
+    stem: &str,
+) -> Result<(UNetConfig, String)> {
+    let mut fitting = vec![];
+    let mut nearest: Option<(&'static str, Misfit)> = None;
+    for (name, config) in PUBLISHED.into_iter().filter_map(|name| Some((name, published(name)?))) {
+        let misfit = Misfit::of(&shapes(&UNet::blank(config.clone(), Device::Cpu)?), tensors);
+        if misfit.count() == 0 {
+            fitting.push((config, name.to_owned()));
+        } else if nearest.as_ref().is_none_or(|(_, least)| misfit.count() < least.count()) {
+            nearest = Some((name, misfit));
+        }
+    }
+    let chosen = fitting.iter().position(|(_, name)| name == stem).unwrap_or(0);
+    if !fitting.is_empty() {
+        return Ok(fitting.swap_remove(chosen));
+    }
+    let nearest = nearest.map(|(name, misfit)| format!("{name}, but {misfit}"));
+    bail!(
+        "its tensors are those of no published network; the nearest is {}: name the network's \
+         configuration by --architecture",
+        nearest.unwrap_or_default()
+    )
+}
+
+/// The shapes of a network's tensors.
+fn shapes(network: &UNet) -> BTreeMap<String, Vec<i64>> {
+    network.tensors().into_iter().map(|(name, tensor)| (name, tensor.size())).collect()
+}
+
+/// In what a file's tensors differ from a network's.
+#[derive(Debug, Default)]
+struct Misfit {
+    missing: Vec<String>,
+    surplus: Vec<String>,
+    misshapen: Vec<String>,
+}
+
+impl Misfit {
+    fn of(shapes: &BTreeMap<String, Vec<i64>>, tensors: &BTreeMap<String, Tensor<'_>>) -> Self {
+        let mut misfit = Self::default();
+        for (name, needed) in shapes {
+            let Some(tensor) = tensors.get(name) else {
+                misfit.missing.push(name.clone());
+                continue;
+            };
+            let found = tensor.dims().iter().map(|dim| *dim as i64);
+            if !found.eq(needed.iter().copied()) {
+                misfit.misshapen.push(format!("{name} {:?} for {needed:?}", tensor.dims()));
+            }
+        }
+        let surplus = tensors.keys().filter(|name| !is_filter(name) && !shapes.contains_key(*name));
+        misfit.surplus.extend(surplus.cloned());
+        misfit
+    }
+
+    fn count(&self) -> usize {
+        self.missing.len() + self.surplus.len() + self.misshapen.len()
+    }
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [
+            ("missing", &self.missing),
+            ("surplus", &self.surplus),
+            ("of another shape", &self.misshapen),
+        ];
+        let kinds = kinds.into_iter().filter(|(_, names)| !names.is_empty());
+        for (at, (kind, names)) in kinds.enumerate() {
+            let separator = if at == 0 { "" } else { "; " };
+            let listed = names.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>();
+            write!(f, "{separator}{} {kind} ({}", names.len(), listed.join(", "))?;
+            write!(f, "{})", if names.len() > LISTED { ", …" } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+fn is_filter(name: &str) -> bool {
+    name.rsplit('.').next() == Some(FILTER)
+}
+
+/// The network of a configuration with the tensors of a file, which must be exactly its own.
+pub(super) fn fill(config: &UNetConfig, tensors: &BTreeMap<String, Tensor<'_>>) -> Result<UNet> {
+    check_size(config, tensors)?;
+    let network = UNet::blank(config.clone(), Device::Cpu)?;
+    let shapes = shapes(&network);
+    let misfit = Misfit::of(&shapes, tensors);
+    ensure!(
+        misfit.count() == 0,
+        "its tensors are not those of its network: {misfit}: take the file and the configuration \
+         of one network"
+    );
+    for (name, tensor) in tensors.iter().filter(|(name, _)| is_filter(name)) {
+        check_filter(name, tensor, config.resample_filter())?;
+    }
+    let bar = progress::bar(shapes.len() as u64, "importing", "tensors");
+    for (name, mut target) in network.tensors() {
+        let values = tch::Tensor::from_slice(&tensors[&name].values());
+        set_values(&mut target, &values.f_view(&shapes[&name][..])?)?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(network)
+}
+
+/// Fails where a configuration asks for more blocks than there are tensors, or for more channels
+/// than any of them has: such a network may be larger than any memory.
+fn check_size(config: &UNetConfig, tensors: &BTreeMap<String, Tensor<'_>>) -> Result<()> {
+    let most = tensors.values().flat_map(|tensor| tensor.dims()).copied().max().unwrap_or(0);
+    let (base, mults, factors, blocks, others) = match config {
+        UNetConfig::SongUNet(c) => (
+            c.model_channels,
+            &c.channel_mult,
+            [c.channel_mult_emb, c.channel_mult_noise],
+            c.num_blocks,
+            [c.in_channels, c.out_channels, c.label_dim, c.augment_dim],
+        ),
+        UNetConfig::DhariwalUNet(c) => (
+            c.model_channels,
+            &c.channel_mult,
+            [c.channel_mult_emb, 1],
+            c.num_blocks,
+            [c.in_channels, c.out_channels, c.label_dim, c.augment_dim],
+        ),
+    };
+    let widths = mults.iter().chain(&factors).map(|mult| base.saturating_mul(*mult));
+    // Frequencies come in pairs.
+    let widest = widths.max().unwrap_or(0) / 2;
+    let blocks = blocks.saturating_mul(mults.len());
+    ensure!(
+        blocks <= tensors.len() && others.into_iter().chain([widest]).all(|width| width <= most),
+        "its {} tensors of at most {most} channels are too few for its configuration: {}",
+        tensors.len(),
+        serde_json::to_string(config)?
+    );
+    Ok(())
+}
+
+/// Fails where a stored resampling filter is not the configuration's.
+///
+/// ```text
+/// f fᵀ/(Σf)²,  [1, 1, k, k]
+/// ```
+fn check_filter(name: &str, tensor: &Tensor<'_>, taps: &[f64]) -> Result<()> {
+    let sum: f64 = taps.iter().sum();
+    let expected = taps.iter().flat_map(|a| taps.iter().map(move |b| a * b / (sum * sum)));
+    let side = taps.len();
+    let values = tensor.values();
+    // f32 products and quotients.
+    let close = |(value, expected): (&f32, f64)| (f64::from(*value) - expected).abs() <= 1e-6;
+    ensure!(
+        tensor.dims() == [1, 1, side, side] && values.iter().zip(expected).all(close),
+        "{name} is not the filter {taps:?} of its configuration"
+    );
+    Ok(())
+}
