@@ -175,6 +175,18 @@ impl<'a> TorchFile<'a> {
     }
 }
 
+/// Whether a value is a call that makes a tensor or a parameter.
+#[must_use]
+pub fn is_tensor(item: Item<'_, '_>) -> bool {
+    let names = [
+        "_rebuild_tensor",
+        "_rebuild_tensor_v2",
+        "_rebuild_parameter",
+        "_rebuild_parameter_with_state",
+    ];
+    item.callee().is_some_and(|(module, name)| module == "torch._utils" && names.contains(&name))
+}
+
 /// Whether a global stands for plain data in files of PyTorch: tensors and their types, dictionaries,
 /// NumPy's arrays and numbers.
 #[must_use]
@@ -205,20 +217,29 @@ pub fn is_plain(module: &str, name: &str) -> bool {
     names.contains(&name)
 }
 
-/// The entries of a dictionary or `OrderedDict` whose keys are texts, in the order of the file.
+/// The entries of a dictionary or `OrderedDict` whose keys are texts, in the order of the file; none where
+/// a key is something else.
 #[must_use]
 pub fn entries<'p, 'a>(item: Item<'p, 'a>) -> Option<Vec<(&'p str, Item<'p, 'a>)>> {
-    let Some(("collections", "OrderedDict")) = item.callee() else { return item.entries() };
+    pairs(item)?.into_iter().map(|(key, value)| Some((key.text()?, value))).collect()
+}
+
+/// Keys and values of a dictionary or `OrderedDict`, in the order of the file.
+#[must_use]
+pub fn pairs<'p, 'a>(item: Item<'p, 'a>) -> Option<Vec<(Item<'p, 'a>, Item<'p, 'a>)>> {
+    if let Value::Dict(entries) = item.value() {
+        return Some(entries.iter().map(|(key, value)| (item.at(*key), item.at(*value))).collect());
+    }
+    let Some(("collections", "OrderedDict")) = item.callee() else { return None };
     let call = item.call()?;
     // Python 2 gave the entries as an argument.
     let given = item.arguments();
     let pairs = given.first().map(|list| list.sequence().unwrap_or_default()).unwrap_or_default();
     let given = pairs.into_iter().map(|pair| match pair.sequence()?[..] {
-        [key, value] => Some((key.text()?, value)),
+        [key, value] => Some((key, value)),
         _ => None,
     });
-    let set =
-        call.entries.iter().map(|(key, value)| Some((item.at(*key).text()?, item.at(*value))));
+    let set = call.entries.iter().map(|(key, value)| Some((item.at(*key), item.at(*value))));
     given.chain(set).collect()
 }
 
@@ -308,6 +329,23 @@ pub struct Tensor<'s> {
 }
 
 impl<'s> Tensor<'s> {
+    /// The tensor of a file that is none of PyTorch's: all of `bytes`, row-major, little-endian.
+    ///
+    /// # Errors
+    /// What is wrong where `bytes` are not as many as `dims` need.
+    pub fn contiguous(kind: Kind, bytes: &'s [u8], dims: Vec<usize>) -> Result<Self, String> {
+        let size = checked_product(&dims).and_then(|count| count.checked_mul(kind.width()));
+        if size != Some(bytes.len()) {
+            return Err(format!("has the sizes {dims:?} in {kind:?} and {} bytes", bytes.len()));
+        }
+        let mut strides = vec![1_usize; dims.len()];
+        for axis in (1..dims.len()).rev() {
+            // A factor of the product above, or 0 elements.
+            strides[axis - 1] = strides[axis].saturating_mul(dims[axis]);
+        }
+        Self::new(kind, bytes, 0, dims, strides)
+    }
+
     /// A view whose every element lies in the storage, and that has no more of them than it.
     fn new(
         kind: Kind,

@@ -55,12 +55,38 @@ pub(super) fn infer(
     if !fitting.is_empty() {
         return Ok(fitting.swap_remove(chosen));
     }
+    if let Some(family) = family(tensors) {
+        bail!(
+            "its tensors are those of {family}, an architecture that is not built here: as a module of TorchScript with \
+             a description it is a prior all the same (docs/priors.md)"
+        );
+    }
     let nearest = nearest.map(|(name, misfit)| format!("{name}, but {misfit}"));
     bail!(
         "its tensors are those of no published network; the nearest is {}: name the network's \
          configuration by --architecture",
         nearest.unwrap_or_default()
     )
+}
+
+/// Networks of other programs, by tensors that all of a kind have, without EDM's prefix.
+const FAMILIES: [(&str, &[&str]); 7] = [
+    (
+        "a latent diffusion network (guided-diffusion's UNet beside an autoencoder)",
+        &["diffusion_model.time_embed.0.weight", "diffusion_model.input_blocks.0.0.weight"],
+    ),
+    ("guided-diffusion's UNetModel", &["time_embed.0.weight", "input_blocks.0.0.weight"]),
+    ("diffusers' UNet2DModel", &["time_embedding.linear_1.weight", "conv_in.weight"]),
+    ("EDM2's Precond", &["unet.emb_noise.weight", "unet.out_gain"]),
+    ("a diffusion transformer (DiT)", &["x_embedder.proj.weight", "t_embedder.mlp.0.weight"]),
+    ("denoising-diffusion-pytorch's Unet", &["init_conv.weight", "time_mlp.1.weight"]),
+    ("score_sde's networks", &["all_modules.0.weight", "all_modules.1.weight"]),
+];
+
+/// What the tensors are of, where they are of a known kind that is not built here.
+fn family(tensors: &BTreeMap<String, Tensor<'_>>) -> Option<&'static str> {
+    let has = |name: &&str| tensors.contains_key(&format!("model.{name}"));
+    FAMILIES.iter().find(|(_, names)| names.iter().all(has)).map(|(family, _)| *family)
 }
 
 /// The shapes of a network's tensors.

@@ -1,20 +1,24 @@
-//! `eps import FILE OUT`: EDM's networks from their pickles and from state dicts of PyTorch.
+//! `eps import FILE OUT`: EDM's networks from their pickles, from files of PyTorch and from safetensors.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::Args;
-use eps_data::pickle::Item;
-use eps_data::pickle::torch::{self, Tensor, TorchFile};
+use eps_data::pickle::torch::{Tensor, TorchFile};
 use eps_files::{sha256, sha256_file};
 use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
-use eps_model::{DhariwalUNetConfig, PUBLISHED, SongUNetConfig, UNet, UNetConfig, published};
+use eps_model::{
+    DhariwalUNetConfig, ModelError, PUBLISHED, SongUNetConfig, UNet, UNetConfig, published,
+};
 use serde_json::json;
 
 use super::architecture::{fill, given_architecture, infer};
-use super::persistent::{self, Wrapped};
+use super::contents::{Contents, is_setting};
+use super::persistent;
+use super::safetensors::{self, Shards};
+use super::selection::{Selected, Source};
 use eps::{environment, network};
 
 /// The licence under which NVIDIA published EDM's networks.
@@ -27,9 +31,6 @@ const UNKNOWN_LICENCE: &str = "unknown";
 const LIKELY_LICENCE: &str = "not stated; EDM's published weights of this architecture are under \
                               CC BY-NC-SA 4.0";
 
-/// How EDM names the network in its preconditioning; some state dicts leave it out.
-const PREFIX: &str = "model.";
-
 /// The most tensors of a file: ImageNet's network has 541, and each is looked up by itself.
 const MOST_TENSORS: usize = 4096;
 
@@ -41,13 +42,20 @@ pub(super) struct Flags {
     /// published one that has these tensors]
     #[arg(long, value_name = "NAME|FILE.json")]
     architecture: Option<String>,
+    /// Which of the networks in the file: its name there, or a part of that between dots [default: the one that is
+    /// called an average (EMA), or the only one]
+    #[arg(long, value_name = "NAME")]
+    entry: Option<String>,
     /// The licence of the weights [default: CC BY-NC-SA 4.0 for pickles of EDM's code, taken to hold
     /// for state dicts of the architectures that NVIDIA published too; otherwise unknown]
     #[arg(long, value_name = "TEXT")]
     licence: Option<String>,
-    /// Store the weights in half precision
-    #[arg(long)]
+    /// Store the weights in half precision, f16
+    #[arg(long, conflicts_with = "storage")]
     half: bool,
+    /// In what the weights are stored: f32, f16, or bf16, which is as small as f16 and has the range of f32
+    #[arg(long, value_name = "f32|f16|bf16", default_value = "f32")]
+    storage: Storage,
     /// Replace the file if it is there
     #[arg(long)]
     force: bool,
@@ -67,10 +75,17 @@ pub(super) fn import(path: &Path, out: &Path, flags: &Flags) -> Result<()> {
         out.display()
     );
     let bytes = fs::read(path).context("the file cannot be read: check its path")?;
-    let Converted { network, config, architecture } = convert(path, &bytes, flags)?;
+    let Converted { network, config, architecture, notes } = convert(path, &bytes, flags)?;
     drop(bytes);
-    let storage = if flags.half { Storage::F16 } else { Storage::F32 };
-    checkpoint::save(out, &network, &config, storage)?;
+    let storage = if flags.half { Storage::F16 } else { flags.storage };
+    checkpoint::save(out, &network, &config, storage).map_err(|error| match error {
+        ModelError::Overflow { .. } => anyhow!(error)
+            .context("leave out --half, or import with --storage bf16 or --storage f32"),
+        error => error.into(),
+    })?;
+    for note in notes {
+        eprintln!("note: {note}");
+    }
     println!("{}  SHA-256 {}", out.display(), sha256_file(out)?);
     println!(
         "{architecture}: {} parameters in {} tensors",
@@ -88,28 +103,64 @@ pub(super) struct Converted {
     pub(super) config: CheckpointConfig,
     /// The name of its architecture.
     architecture: String,
+    /// What was decided on the way.
+    pub(super) notes: Vec<String>,
 }
 
-/// Reads the network in the bytes of a file and checks it.
+/// Reads the network in the bytes of a file, or in the files that it is the index of, and checks it.
 pub(super) fn convert(path: &Path, bytes: &[u8], flags: &Flags) -> Result<Converted> {
-    let file = TorchFile::read(bytes)
-        .context(
-            "the file is no pickle and none of PyTorch's, or it is damaged: give the .pkl, .pt or .pth of a \
-             network, fetched again if it was one",
-        )?;
-    let source = Source::of(&file)?;
-    let tensors = source.tensors(&file, bytes.len())?;
-    let given = flags.architecture.as_deref().map(given_architecture).transpose()?;
-    let (config, architecture) = source.config(given, &tensors, &stem(path))?;
-    let network = fill(&config, &tensors)?;
+    let mut imported = json!({ "sha256": sha256(bytes), "bytes": bytes.len() });
+    if safetensors::is_index(path) {
+        let shards = Shards::read(path, bytes)?;
+        imported["bytes"] = shards.size().into();
+        imported["files"] = json!(shards.digests());
+        let contents = Contents::of_tensors(shards.tensors()?);
+        return build(path, &contents, shards.size(), imported, flags);
+    }
+    if safetensors::is_safetensors(bytes) {
+        safetensors::check_whole(path)?;
+        let contents = Contents::of_tensors(safetensors::tensors(bytes)?);
+        return build(path, &contents, bytes.len(), imported, flags);
+    }
+    let file = TorchFile::read(bytes).context(
+        "the file is no pickle, none of PyTorch's and none of safetensors, or it is damaged: give the .pkl, .pt, \
+         .pth, .safetensors or .safetensors.index.json of a network, fetched again if it was one",
+    )?;
+    let contents = Contents::of_pickle(&file)?;
+    let converted = build(path, &contents, bytes.len(), imported, flags)?;
+    let is_known =
+        |module: &str, name: &str| persistent::is_known(module, name) || is_setting(module, name);
+    if let Some(global) = file.foreign_global(is_known) {
+        bail!(
+            "the file names {global}, which is no part of a network: fetch it again from its publisher, or \
+             save the network's state_dict alone"
+        );
+    }
+    Ok(converted)
+}
 
+/// The network that is meant in a file of `size` bytes.
+fn build(
+    path: &Path,
+    contents: &Contents<'_, '_>,
+    size: usize,
+    mut imported: serde_json::Value,
+    flags: &Flags,
+) -> Result<Converted> {
+    let selected = Selected::of(contents, flags.entry.as_deref())?;
+    if !selected.name.is_empty() {
+        imported["entry"] = selected.name.clone().into();
+    }
+    let tensors = tensors(&selected, size)?;
+    let Selected { source, notes, .. } = selected;
+    let given = flags.architecture.as_deref().map(given_architecture).transpose()?;
+    let (config, architecture) = config_of(&source, given, &tensors, &stem(path))?;
+    let network = fill(&config, &tensors)?;
     let provenance = Provenance {
         source: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        licence: flags.licence.clone().unwrap_or_else(|| source.licence(&config).to_owned()),
+        licence: flags.licence.clone().unwrap_or_else(|| licence(&source, &config).to_owned()),
         command: environment::command_line(),
-        training: json!({
-            "imported": { "sha256": sha256(bytes), "bytes": bytes.len() }
-        }),
+        training: json!({ "imported": imported }),
         start: None,
     };
     let mut config = CheckpointConfig::edm_prior(stem(path), config, provenance);
@@ -119,113 +170,70 @@ pub(super) fn convert(path: &Path, bytes: &[u8], flags: &Flags) -> Result<Conver
         config.sigma_min = config.sigma_min.max(lowest);
         config.sigma_max = config.sigma_max.min(highest);
     }
-    if let Some(global) = file.foreign_global(persistent::is_known) {
-        bail!(
-            "the file names {global}, which is no part of a network: fetch it again from its publisher, or \
-             save the network's state_dict alone"
-        );
-    }
-    Ok(Converted { network, config, architecture })
+    Ok(Converted { network, config, architecture, notes })
 }
 
 /// A file's name without its ending.
 fn stem(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if let Some(stem) = name.strip_suffix(".safetensors.index.json") {
+        return stem.to_owned();
+    }
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Where a file has its network.
-enum Source<'s, 'a> {
-    /// In an object of EDM's code.
-    Object(Wrapped<'s, 'a>),
-    /// In a dictionary of tensors.
-    StateDict(Vec<(String, Item<'s, 'a>)>),
+/// All tensors by name; together they have no more bytes than the file.
+fn tensors<'s>(selected: &Selected<'s, '_>, most: usize) -> Result<BTreeMap<String, Tensor<'s>>> {
+    ensure!(
+        selected.weights.len() <= MOST_TENSORS,
+        "the file has {} tensors, EDM's networks have less than {MOST_TENSORS}",
+        selected.weights.len()
+    );
+    let mut found = BTreeMap::new();
+    let mut size = 0_usize;
+    for (name, weight) in &selected.weights {
+        let tensor = weight.tensor(name)?;
+        size = size.saturating_add(tensor.len() * tensor.kind().width());
+        ensure!(size <= most, "{name} shares its values with other tensors");
+        ensure!(found.insert(name.clone(), tensor).is_none(), "{name} is there twice");
+    }
+    Ok(found)
 }
 
-impl<'s, 'a> Source<'s, 'a> {
-    fn of(file: &'s TorchFile<'a>) -> Result<Self> {
-        let root = file.root();
-        if persistent::is_persistent(root) {
-            return Ok(Self::Object(persistent::read(file, root)?));
-        }
-        let mut entries = torch::entries(root).with_context(|| {
-            format!("the file holds {}, not a dictionary with a network", root.describe())
-        })?;
-        for name in ["ema", "state_dict", "model"] {
-            let found = entries.iter().rev().find(|(key, _)| *key == name).map(|(_, item)| *item);
-            let Some(item) = found else { continue };
-            if persistent::is_persistent(item) {
-                return Ok(Self::Object(persistent::read(file, item)?));
+/// The network and the name of its architecture.
+fn config_of(
+    source: &Source,
+    given: Option<(String, UNetConfig)>,
+    tensors: &BTreeMap<String, Tensor<'_>>,
+    stem: &str,
+) -> Result<(UNetConfig, String)> {
+    match (source, given) {
+        (Source::Object(wrapped), given) => {
+            let config: UNetConfig = serde_json::from_value(wrapped.kwargs.clone().into())
+                .context("the arguments of the network are not those of EDM's")?;
+            if let Some((name, given)) = given {
+                ensure!(
+                    given == config,
+                    "the file says that its network is {}, not {name}",
+                    serde_json::to_string(&config)?
+                );
             }
-            entries = torch::entries(item).with_context(|| {
-                format!("{name} is {}, not a network or its state dict", item.describe())
-            })?;
-            break;
+            let known = PUBLISHED.into_iter().find(|name| published(name) == Some(config.clone()));
+            let name = known.unwrap_or("another network than those published").to_owned();
+            Ok((config, name))
         }
-        let prefixed = entries.iter().any(|(name, _)| name.starts_with(PREFIX));
-        let prefix = if prefixed { "" } else { PREFIX };
-        let tensors = entries.into_iter().map(|(name, item)| (format!("{prefix}{name}"), item));
-        Ok(Self::StateDict(tensors.collect()))
+        (Source::StateDict, Some((name, config))) => Ok((config, name)),
+        (Source::StateDict, None) => infer(tensors, stem),
     }
+}
 
-    /// All tensors by name; together they have no more bytes than the file.
-    fn tensors(
-        &self,
-        file: &'s TorchFile<'a>,
-        most: usize,
-    ) -> Result<BTreeMap<String, Tensor<'s>>> {
-        let (Self::Object(Wrapped { tensors, .. }) | Self::StateDict(tensors)) = self;
-        ensure!(
-            tensors.len() <= MOST_TENSORS,
-            "the file has {} tensors, EDM's networks have less than {MOST_TENSORS}",
-            tensors.len()
-        );
-        let mut found = BTreeMap::new();
-        let mut size = 0_usize;
-        for (name, item) in tensors {
-            let tensor = file.tensor(*item, name)?;
-            size = size.saturating_add(tensor.len() * tensor.kind().width());
-            ensure!(size <= most, "{name} shares its values with other tensors");
-            ensure!(found.insert(name.clone(), tensor).is_none(), "{name} is there twice");
-        }
-        Ok(found)
-    }
-
-    /// The network and the name of its architecture.
-    fn config(
-        &self,
-        given: Option<(String, UNetConfig)>,
-        tensors: &BTreeMap<String, Tensor<'_>>,
-        stem: &str,
-    ) -> Result<(UNetConfig, String)> {
-        match (self, given) {
-            (Self::Object(wrapped), given) => {
-                let config: UNetConfig = serde_json::from_value(wrapped.kwargs.clone().into())
-                    .context("the arguments of the network are not those of EDM's")?;
-                if let Some((name, given)) = given {
-                    ensure!(
-                        given == config,
-                        "the file says that its network is {}, not {name}",
-                        serde_json::to_string(&config)?
-                    );
-                }
-                let known =
-                    PUBLISHED.into_iter().find(|name| published(name) == Some(config.clone()));
-                let name = known.unwrap_or("another network than those published").to_owned();
-                Ok((config, name))
-            }
-            (Self::StateDict(_), Some((name, config))) => Ok((config, name)),
-            (Self::StateDict(_), None) => infer(tensors, stem),
-        }
-    }
-
-    /// The licence of the weights where nobody names it.
-    fn licence(&self, config: &UNetConfig) -> &'static str {
-        let is_published = |name| published(name).is_some_and(|known| same_tensors(&known, config));
-        match self {
-            Self::Object(_) => EDM_LICENCE,
-            Self::StateDict(_) if PUBLISHED.into_iter().any(is_published) => LIKELY_LICENCE,
-            Self::StateDict(_) => UNKNOWN_LICENCE,
-        }
+/// The licence of the weights where nobody names it.
+fn licence(source: &Source, config: &UNetConfig) -> &'static str {
+    let is_published = |name| published(name).is_some_and(|known| same_tensors(&known, config));
+    match source {
+        Source::Object(_) => EDM_LICENCE,
+        Source::StateDict if PUBLISHED.into_iter().any(is_published) => LIKELY_LICENCE,
+        Source::StateDict => UNKNOWN_LICENCE,
     }
 }
 
@@ -248,12 +256,12 @@ mod tests {
 
     #[test]
     fn weights_of_a_published_architecture_are_taken_for_edms() {
-        let source = Source::StateDict(vec![]);
+        let source = Source::StateDict;
         for name in PUBLISHED {
             let config = published(name).unwrap();
             let provenance = Provenance {
                 source: "net.pt".to_owned(),
-                licence: source.licence(&config).to_owned(),
+                licence: licence(&source, &config).to_owned(),
                 command: String::new(),
                 training: json!({ "imported": { "sha256": "ab" } }),
                 start: None,
@@ -268,7 +276,7 @@ mod tests {
         }
         let song = SongUNetConfig::ddpmpp(64, 3, 3);
         let with_dropout = SongUNetConfig { augment_dim: 9, dropout: 0.5, ..song.clone() };
-        assert_eq!(source.licence(&with_dropout.into()), LIKELY_LICENCE);
-        assert_eq!(source.licence(&SongUNetConfig { num_blocks: 2, ..song }.into()), "unknown");
+        assert_eq!(licence(&source, &with_dropout.into()), LIKELY_LICENCE);
+        assert_eq!(licence(&source, &SongUNetConfig { num_blocks: 2, ..song }.into()), "unknown");
     }
 }

@@ -1,9 +1,13 @@
 //! `eps import`: networks of other programs, in this project's files.
 
 mod architecture;
+mod contents;
 mod edm;
+mod entry;
 mod lpips;
 mod persistent;
+mod safetensors;
+mod selection;
 #[cfg(test)]
 mod tests;
 
@@ -14,9 +18,11 @@ use clap::{Args, Subcommand};
 
 /// Convert networks of other programs into files of this one.
 ///
-/// FILE is a pickle of EDM's code (`edm-ffhq-64x64-uncond-vp.pkl`) or a state dict of PyTorch (`.pt`,
-/// `.pth`) of such a network. Files are read as data: nothing in them is executed, no Python is
-/// needed. Names, shapes and number of the tensors must be those of the network.
+/// FILE is a pickle of EDM's code (`edm-ffhq-64x64-uncond-vp.pkl`), a file of PyTorch (`.pt`, `.pth`, `.ckpt`) with
+/// the state dict of such a network, alone or in the state of a training, or its weights as safetensors (of several
+/// files their `.safetensors.index.json`). Files are read as data: nothing in them is executed, no Python is
+/// needed. Of several networks the one that is called an average (EMA) is taken. Names, shapes and number of the
+/// tensors must be those of the network; what stands before all names is taken off.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Arguments {

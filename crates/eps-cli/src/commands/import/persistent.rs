@@ -56,24 +56,34 @@ pub(super) fn is_persistent(item: Item<'_, '_>) -> bool {
     item.callee() == Some(RECONSTRUCT)
 }
 
+/// The class of a persistent object, where it says one.
+pub(super) fn class_name<'s>(item: Item<'s, '_>) -> Option<&'s str> {
+    let meta = torch::entries(*item.arguments().first()?)?;
+    meta.into_iter().find_map(|(name, item)| (name == "class_name").then_some(item))?.text()
+}
+
 /// What a pickle says of an `EDMPrecond`.
 #[derive(Debug)]
-pub(super) struct Wrapped<'s, 'a> {
+pub(super) struct Wrapped {
     /// The arguments of the network in it, with its class as `model_type`.
     pub(super) kwargs: Map<String, serde_json::Value>,
     /// σ_data of the preconditioning.
     pub(super) sigma_data: f64,
     /// The lowest and the highest σ that it answers.
     pub(super) sigma_range: [f64; 2],
-    /// All tensors, by the names that `state_dict` gives them.
-    pub(super) tensors: Vec<(String, Item<'s, 'a>)>,
 }
 
-/// Reads an `EDMPrecond`.
+/// Values by name.
+type Named<'s, 'a> = Vec<(String, Item<'s, 'a>)>;
+
+/// Reads an `EDMPrecond`, and all its tensors by the names that `state_dict` gives them.
 ///
 /// # Errors
 /// Another object, with its name; a layout, class or argument that is not known.
-pub(super) fn read<'s, 'a>(file: &'s TorchFile<'a>, item: Item<'s, 'a>) -> Result<Wrapped<'s, 'a>> {
+pub(super) fn read<'s, 'a>(
+    file: &'s TorchFile<'a>,
+    item: Item<'s, 'a>,
+) -> Result<(Wrapped, Named<'s, 'a>)> {
     let mut walk = Walk { left: file.value_count() };
     let wrapper = walk.module(item, "the network")?;
     ensure!(
@@ -120,12 +130,12 @@ pub(super) fn read<'s, 'a>(file: &'s TorchFile<'a>, item: Item<'s, 'a>) -> Resul
         "the network is a {:?}, its arguments ask for a {model_type}",
         model.class
     );
-    Ok(Wrapped {
+    let wrapped = Wrapped {
         kwargs,
         sigma_data: wrapper.number("sigma_data")?,
         sigma_range: [wrapper.number("sigma_min")?, wrapper.number("sigma_max")?],
-        tensors: walk.tensors(item)?,
-    })
+    };
+    Ok((wrapped, walk.tensors(item)?))
 }
 
 /// A module: its class and its `__dict__`.

@@ -1,5 +1,6 @@
 //! Imports of small networks, from files as EDM and PyTorch write them.
 
+mod forms;
 #[path = "../../../../eps-data/tests/torch_writer/mod.rs"]
 mod torch_writer;
 
@@ -343,6 +344,23 @@ fn licence_precision_and_names_are_the_users() {
     let half = network.tensors()["model.map_layer0.weight"].to_kind(Kind::Half);
     assert!(stored["model.map_layer0.weight"].equal(&half.to_kind(Kind::Float)));
 
+    // A weight that f16 cannot hold: what holds it is named, and nothing is written.
+    let mut large = tensors(&network);
+    let at = large.iter().position(|(name, ..)| name == "model.map_layer0.bias").unwrap();
+    large[at].2[3] = 1e5;
+    let file = pickle(&config, &large, 4, |_| {});
+    std::fs::remove_file(folder.path("out.safetensors")).unwrap();
+    let error = folder.imported(&file, &["--half"]).err().unwrap();
+    for word in ["--storage bf16", "f16 cannot hold", "model.map_layer0.bias", "100000"] {
+        assert!(error.contains(word), "no {word:?} in: {error}");
+    }
+    assert!(!folder.path("out.safetensors").exists());
+    for storage in ["bf16", "f32"] {
+        let found = folder.imported(&file, &["--storage", storage]).unwrap();
+        let bias = found.denoiser.network().tensors()["model.map_layer0.bias"].double_value(&[3]);
+        assert!((bias / 1e5 - 1.0).abs() <= 2f64.powi(-9), "{storage}: {bias}");
+    }
+
     let error = folder.import(&["net.pkl", "out.safetensors"]).unwrap_err();
     assert!(error.contains("exists already"), "{error}");
     let error = folder.import(&["none.pkl", "new.safetensors"]).unwrap_err();
@@ -463,9 +481,9 @@ fn globals_that_nothing_needs_are_refused_by_name() {
     folder.write("network.json", serde_json::to_string(&config).unwrap().as_bytes());
     let (entries, storages) = state_dict(&named, false);
     let entries = ordered_dict(entries);
-    let root = dict([("ema", entries), ("arguments", Py::Global("argparse", "Namespace"))]);
+    let root = dict([("ema", entries), ("arguments", Py::Global("subprocess", "Popen"))]);
     let file = zipped(&root, &storages, Stored);
-    fails(&file, &["--architecture", "network.json"], "argparse.Namespace");
+    fails(&file, &["--architecture", "network.json"], "subprocess.Popen");
     assert!(!folder.path("out.safetensors").exists());
 }
 
