@@ -1,13 +1,22 @@
 //! Networks in safetensors files, with the complete configuration in the file's metadata.
 //!
-//! Layout: every tensor of the network under its EDM name (`model.enc.28x28_conv.weight`, …), F32 or
-//! F16, row-major; one metadata entry `eps`, the JSON of [`CheckpointConfig`]. A file is read
-//! strictly: a missing, surplus, misshapen or non-finite tensor is an error that names it.
+//! Layout: every tensor of the network under its EDM name (`model.enc.28x28_conv.weight`, …), F32, F16 or
+//! BF16, row-major; one metadata entry `eps`, the JSON of [`CheckpointConfig`], which begins with the digests of what
+//! the file holds:
+//!
+//! ```text
+//! {"sha256": {"configuration": of the text without this first entry, "tensors": {name: of its bytes}}, …}
+//! ```
+//!
+//! A file is read strictly: a missing, surplus, misshapen or non-finite tensor, or one that is not what was
+//! written, is an error that names it. Files of before digests were written are read without that comparison.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::str::FromStr;
 
-use eps_files::write_bytes;
+use eps_files::{sha256, write_bytes};
 use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
@@ -180,6 +189,76 @@ impl Provenance {
     }
 }
 
+/// What a file should hold, in SHA-256.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Digests {
+    /// Of the configuration's JSON.
+    configuration: String,
+    /// Of the bytes of every tensor.
+    tensors: BTreeMap<String, String>,
+}
+
+/// How a configuration with digests begins.
+const DIGESTS: &str = "{\"sha256\":";
+
+impl Digests {
+    /// The text of a configuration with these in front.
+    fn before(&self, configuration: &str) -> Result<String, serde_json::Error> {
+        let rest = configuration.strip_prefix('{').unwrap_or(configuration);
+        Ok(format!("{DIGESTS}{},{rest}", serde_json::to_string(self)?))
+    }
+
+    /// Splits such a text; none where it is of before digests were written.
+    fn split(json: &str) -> Result<(Option<Self>, Cow<'_, str>), serde_json::Error> {
+        let Some(rest) = json.strip_prefix(DIGESTS) else { return Ok((None, json.into())) };
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Self>();
+        let Some(digests) = values.next().transpose()? else { return Ok((None, json.into())) };
+        let rest = rest[values.byte_offset()..].trim_start();
+        Ok((Some(digests), format!("{{{}", rest.strip_prefix(',').unwrap_or(rest)).into()))
+    }
+
+    /// Fails where the configuration or a tensor is not what was written; a tensor that was not written is one that
+    /// no network has.
+    fn check(
+        &self,
+        path: &Path,
+        configuration: &str,
+        file: &SafeTensors<'_>,
+    ) -> Result<(), ModelError> {
+        let compare = |what: &str, bytes: &[u8], expected: &str| {
+            let found = sha256(bytes);
+            if found == expected {
+                return Ok(());
+            }
+            let (path, what, expected) = (path.to_owned(), what.to_owned(), expected.to_owned());
+            Err(ModelError::Digest { path, what, expected, found })
+        };
+        compare("its configuration", configuration.as_bytes(), &self.configuration)?;
+        let mut tensors = file.tensors();
+        tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (name, view) in tensors {
+            if let Some(expected) = self.tensors.get(&name) {
+                compare(&format!("tensor {name:?}"), view.data(), expected)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails unless every tensor of a file has a digest.
+    fn check_names(&self, path: &Path, file: &SafeTensors<'_>) -> Result<(), ModelError> {
+        let mut names = file.names();
+        names.sort_unstable();
+        match names.into_iter().find(|name| !self.tensors.contains_key(*name)) {
+            None => Ok(()),
+            Some(name) => Err(ModelError::Corrupt {
+                path: path.to_owned(),
+                reason: format!("tensor {name:?} has no digest; fetch or make the file again"),
+            }),
+        }
+    }
+}
+
 /// A network that was read from a file.
 #[derive(Debug)]
 pub struct Checkpoint {
@@ -187,6 +266,9 @@ pub struct Checkpoint {
     pub config: CheckpointConfig,
     /// The network with its preconditioning.
     pub denoiser: NetworkDenoiser,
+    /// Whether the file has digests of its tensors, with which they were compared: files of before these were
+    /// written have none.
+    pub has_digests: bool,
 }
 
 /// How weights are stored.
@@ -197,13 +279,58 @@ pub enum Storage {
     /// Rounded to half precision: half the size, relative rounding error 2⁻¹¹. Frequencies of noise
     /// levels, whose cosines would notice, stay as they are.
     F16,
+    /// Rounded to bfloat16: half the size, the range of f32, relative rounding error 2⁻⁸. Frequencies as in f16.
+    Bf16,
+}
+
+impl Storage {
+    /// Its name, as [`FromStr`] reads it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// The largest number that it holds.
+    fn largest(self) -> f64 {
+        match self {
+            Self::F32 => f64::from(f32::MAX),
+            Self::F16 => 65504.0,
+            // Eight bits of significand at the exponent of f32's largest.
+            Self::Bf16 => (2.0 - 2f64.powi(-7)) * 2f64.powi(127),
+        }
+    }
+
+    /// How a tensor is stored.
+    fn of_tensor(self, name: &str) -> (Kind, Dtype) {
+        match self {
+            Self::F16 if !name.ends_with(".freqs") => (Kind::Half, Dtype::F16),
+            Self::Bf16 if !name.ends_with(".freqs") => (Kind::BFloat16, Dtype::BF16),
+            _ => (Kind::Float, Dtype::F32),
+        }
+    }
+}
+
+impl FromStr for Storage {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self, ModelError> {
+        [Self::F32, Self::F16, Self::Bf16]
+            .into_iter()
+            .find(|storage| storage.name() == name)
+            .ok_or_else(|| ModelError::UnknownPrecision(name.to_owned()))
+    }
 }
 
 /// Writes a network under a temporary name and renames it.
 ///
 /// # Errors
-/// [`ModelError::NonFinite`] for a weight that is not finite or overflows the storage,
-/// [`ModelError::Files`] if the file cannot be written.
+/// [`ModelError::NonFinite`] for a weight that is not finite, [`ModelError::Overflow`] for one that the storage cannot
+/// hold,
+/// [`ModelError::Io`] if the file cannot be written.
 pub fn save(
     path: &Path,
     network: &UNet,
@@ -212,12 +339,16 @@ pub fn save(
 ) -> Result<(), ModelError> {
     let mut buffers: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> = BTreeMap::new();
     for (name, tensor) in network.tensors() {
-        let (kind, dtype) = match storage {
-            Storage::F16 if !name.ends_with(".freqs") => (Kind::Half, Dtype::F16),
-            _ => (Kind::Float, Dtype::F32),
-        };
-        let stored = tensor.detach().to_device(Device::Cpu).to_kind(kind).contiguous();
-        check_finite(path, &name, &stored)?;
+        let (kind, dtype) = storage.of_tensor(&name);
+        let exact = tensor.detach().f_to_device(Device::Cpu)?;
+        let stored = exact.f_to_kind(kind)?.f_contiguous()?;
+        check_finite(path, &name, &exact)?;
+        if let Some((index, _)) = first_not_finite(&stored) {
+            let value = exact.flatten(0, -1).double_value(&[index]);
+            let (path, index) = (path.to_owned(), index as usize);
+            let (storage, largest) = (storage.name(), storage.largest());
+            return Err(ModelError::Overflow { path, name, index, value, storage, largest });
+        }
         let shape = stored.size().iter().map(|side| *side as usize).collect();
         let mut bytes = vec![0; stored.numel() * kind.elt_size_in_bytes()];
         stored.copy_data_u8(&mut bytes, stored.numel());
@@ -230,7 +361,16 @@ pub fn save(
             .map_err(|error| corrupt(error.to_string()))?;
         views.push((name, view));
     }
-    let json = serde_json::to_string(config).map_err(|error| corrupt(error.to_string()))?;
+    let digests = |configuration: &str| Digests {
+        configuration: sha256(configuration.as_bytes()),
+        tensors: buffers
+            .iter()
+            .map(|(name, (_, _, bytes))| (name.clone(), sha256(bytes)))
+            .collect(),
+    };
+    let json = serde_json::to_string(config)
+        .and_then(|text| digests(&text).before(&text))
+        .map_err(|error| corrupt(error.to_string()))?;
     let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
     let bytes = safetensors::serialize(views, Some(metadata))
         .map_err(|error| corrupt(error.to_string()))?;
@@ -246,9 +386,9 @@ pub fn save(
 /// # Errors
 /// [`ModelError::Io`] if the file cannot be read, [`ModelError::Corrupt`] if it is no safetensors
 /// file, is truncated, lacks the configuration or has one that no network can have,
-/// [`ModelError::FormatVersion`], and [`ModelError::MissingTensor`],
-/// [`ModelError::SurplusTensor`], [`ModelError::TensorShape`], [`ModelError::TensorKind`] or
-/// [`ModelError::NonFinite`] for a tensor.
+/// [`ModelError::FormatVersion`], [`ModelError::Digest`] for what is not as it was written, and
+/// [`ModelError::MissingTensor`], [`ModelError::SurplusTensor`], [`ModelError::TensorShape`],
+/// [`ModelError::TensorKind`] or [`ModelError::NonFinite`] for a tensor.
 pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpoint, ModelError> {
     let bytes =
         std::fs::read(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
@@ -265,13 +405,21 @@ pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpo
         .as_ref()
         .and_then(|entries| entries.get(METADATA_KEY))
         .ok_or_else(|| corrupt(format!("its metadata has no entry {METADATA_KEY:?}")))?;
-    let config = parse_config(path, json)?;
+    let (digests, json) = Digests::split(json)
+        .map_err(|error| corrupt(format!("its digests cannot be read ({error})")))?;
+    if let Some(digests) = &digests {
+        digests.check(path, &json, &file)?;
+    }
+    let config = parse_config(path, &json)?;
 
     config.check_values().map_err(corrupt)?;
 
     let mut network = UNet::blank(config.network.clone(), device)
         .map_err(|error| corrupt(format!("its configuration has no network ({error})")))?;
     fill(path, &network, &file)?;
+    if let Some(digests) = &digests {
+        digests.check_names(path, &file)?;
+    }
     network.variables_mut().freeze();
     let reads = config.network.in_channels();
     let has = Condition::total(&config.conditions, config.network.out_channels());
@@ -285,7 +433,7 @@ pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpo
     if let Some(data) = &config.data {
         denoiser = denoiser.with_data(data.clone());
     }
-    Ok(Checkpoint { config, denoiser })
+    Ok(Checkpoint { config, denoiser, has_digests: digests.is_some() })
 }
 
 /// A wider network that starts as the narrow one: input channels that are new have zero weights.
@@ -383,6 +531,7 @@ fn fill(path: &Path, network: &UNet, file: &SafeTensors<'_>) -> Result<(), Model
         let kind = match view.dtype() {
             Dtype::F32 => Kind::Float,
             Dtype::F16 => Kind::Half,
+            Dtype::BF16 => Kind::BFloat16,
             other => {
                 let found = format!("{other:?}");
                 return Err(ModelError::TensorKind { path: path.to_owned(), name, found });
@@ -402,16 +551,24 @@ fn fill(path: &Path, network: &UNet, file: &SafeTensors<'_>) -> Result<(), Model
 }
 
 fn check_finite(path: &Path, name: &str, tensor: &Tensor) -> Result<(), ModelError> {
+    match first_not_finite(tensor) {
+        None => Ok(()),
+        Some((index, value)) => Err(ModelError::NonFinite {
+            path: path.to_owned(),
+            name: name.to_owned(),
+            index: index as usize,
+            value,
+        }),
+    }
+}
+
+/// The row-major index and the value of the first element that is NaN or infinite.
+fn first_not_finite(tensor: &Tensor) -> Option<(i64, f64)> {
     let flat = tensor.to_kind(Kind::Float).flatten(0, -1);
     let finite = flat.isfinite();
     if finite.all().int64_value(&[]) != 0 {
-        return Ok(());
+        return None;
     }
     let index = finite.logical_not().to_kind(Kind::Int64).argmax(0, false).int64_value(&[]);
-    Err(ModelError::NonFinite {
-        path: path.to_owned(),
-        name: name.to_owned(),
-        index: index as usize,
-        value: flat.double_value(&[index]),
-    })
+    Some((index, flat.double_value(&[index])))
 }

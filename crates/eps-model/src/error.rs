@@ -123,6 +123,21 @@ pub enum ModelError {
         /// The precision.
         precision: Precision,
     },
+    /// A TorchScript module whose answers are not a function of its input.
+    #[error(
+        "{path}: two answers of the module to {what} differ by {difference:.1e} of their size: it was traced or scripted \
+         in training mode (dropout, batch statistics), draws random numbers or keeps a state; call network.eval() \
+         before torch.jit.trace or torch.jit.script, and save it again",
+        path = path.display()
+    )]
+    ScriptVaries {
+        /// The module's file.
+        path: PathBuf,
+        /// What the answers were given to.
+        what: &'static str,
+        /// The rms of the difference over that of the answers.
+        difference: f64,
+    },
     /// A class that a prior does not know, or none where it needs one.
     #[error("{path}: {reason}", path = path.display())]
     PriorClass {
@@ -218,7 +233,7 @@ pub enum ModelError {
     },
     /// A checkpoint's tensor is stored in a format that is not read.
     #[error(
-        "{path}: tensor {name:?} is stored as {found}: convert it to F32 or F16",
+        "{path}: tensor {name:?} is stored as {found}: convert it to F32, BF16 or F16",
         path = path.display()
     )]
     TensorKind {
@@ -229,7 +244,43 @@ pub enum ModelError {
         /// The storage format found.
         found: String,
     },
-    /// A weight is NaN or infinite, or overflows the storage format.
+    /// What a checkpoint holds is not what was written into it.
+    #[error(
+        "{path}: {what} is not what was written: its SHA-256 is {found}, the file says {expected}; the file is \
+         damaged or was changed: fetch or make it again",
+        path = path.display()
+    )]
+    Digest {
+        /// The file.
+        path: PathBuf,
+        /// The tensor, or the configuration.
+        what: String,
+        /// The SHA-256 that the file says.
+        expected: String,
+        /// That of what it holds.
+        found: String,
+    },
+    /// A weight that is finite, and too large for the storage format.
+    #[error(
+        "{path}: tensor {name:?} holds {value} at flat index {index}, which {storage} cannot hold (its largest number is \
+         {largest:e}): store the weights in f32, or in bf16, which has the range of f32",
+        path = path.display()
+    )]
+    Overflow {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// The row-major index of the first such value.
+        index: usize,
+        /// The value.
+        value: f64,
+        /// The storage format.
+        storage: &'static str,
+        /// The largest number that it holds.
+        largest: f64,
+    },
+    /// A weight is NaN or infinite.
     #[error(
         "{path}: tensor {name:?} holds {value} at flat index {index}: the weights are damaged or the \
          training diverged; take an earlier checkpoint",

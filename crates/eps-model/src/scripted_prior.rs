@@ -26,20 +26,21 @@
 //!
 //! The module's `forward` takes a batch of states `[B, C, H, W]` in the precision that was asked for,
 //! times `[B]` in f32 and, where the description names classes, these; it returns the prediction,
-//! `[B, C, H, W]`.
+//! `[B, C, H, W]`. It answers one input in one way, whatever was asked before and whatever images are beside: a
+//! module that was traced or scripted in training mode, with dropout or the statistics of a batch, is refused.
 
 use std::path::{Path, PathBuf};
 
+use eps_math::Shape;
 use eps_math::parameterisation::Parameterisation;
-use eps_math::{Level, Shape};
+use eps_math::rng::Stream;
 use serde::{Deserialize, Serialize};
 use tch::{CModule, Device, Kind, Tensor};
 
 use crate::compute_error::{cause, check_shape};
 use crate::denoiser::all_finite;
 use crate::{
-    AdaptedDenoiser, ComputeError, Denoiser, ModelError, Noise, Precision, Query, RawNetwork,
-    level_fields,
+    AdaptedDenoiser, ComputeError, Denoiser, ModelError, Precision, Query, RawNetwork,
 };
 
 /// The version of [`PriorDescription`]'s layout.
@@ -190,6 +191,24 @@ impl RawNetwork for ScriptedNetwork {
     }
 }
 
+/// In how many steps a module's levels are tried out.
+const LEVELS_TRIED: u32 = 6;
+
+/// What a module is asked when it is tried out.
+#[derive(Debug)]
+struct Question {
+    /// `[B, C, H, W]`
+    x: Tensor,
+    /// `[B]`
+    time: Tensor,
+    /// The noise level of each image.
+    sigmas: Vec<f64>,
+}
+
+/// What two answers that differ were given to.
+const SAME_INPUT: &str = "one input";
+const OTHER_NEIGHBOURS: &str = "one image beside others";
+
 /// A prior that was read from a description and its module.
 #[derive(Debug)]
 pub struct ScriptedPrior {
@@ -201,8 +220,8 @@ pub struct ScriptedPrior {
 }
 
 impl ScriptedPrior {
-    /// Reads a description and its module onto a device, and calls it once at both ends of its noise
-    /// levels, with two images and with one; `class` is that of all images.
+    /// Reads a description and its module onto a device, and tries it out between both ends of its noise
+    /// levels, with several images and with one, each more than once; `class` is that of all images.
     ///
     /// # Errors
     /// [`ModelError::Io`] or [`ModelError::Corrupt`] for a file that cannot be read, is no description
@@ -210,7 +229,8 @@ impl ScriptedPrior {
     /// [`ModelError::FormatVersion`], [`ModelError::PriorClass`] for a class that the prior does not have
     /// or lacks, [`ModelError::HalfOnCpu`], and [`ModelError::ScriptCall`],
     /// [`ModelError::ScriptOutput`] or [`ModelError::ScriptNotFinite`] if the module does not take
-    /// what the description says or does not answer it.
+    /// what the description says or does not answer it, [`ModelError::ScriptVaries`] if it answers one input in
+    /// several ways.
     pub fn load(
         path: &Path,
         class: Option<usize>,
@@ -254,54 +274,119 @@ impl ScriptedPrior {
         Ok(prior)
     }
 
-    /// Calls the module as a sampler will.
+    /// Calls the module as a sampler will, with two images and with one, between its lowest and its highest level, and
+    /// with the first two again.
     fn try_out(&self, device: Device, precision: Precision) -> Result<(), ModelError> {
         let _guard = tch::no_grad_guard();
-        let Shape { channels, height, width } = self.description.images;
-        let (sigma_min, sigma_max) = self.description.sigmas();
-        let network = self.denoiser.network();
-        for sigmas in [vec![sigma_min, sigma_max], vec![sigma_max]] {
-            let images = network.batch.unwrap_or(sigmas.len() as i64);
-            let expected = [images, channels as i64, height as i64, width as i64];
-            // What the adapter gives it, so that an error is told and not a panic.
-            let x = Tensor::zeros(expected, (precision.kind(), device));
-            let time = Tensor::from_slice(
-                &(0..images as usize)
-                    .map(|i| self.denoiser.translation().call(sigmas[i % sigmas.len()]).time as f32)
-                    .collect::<Vec<_>>(),
-            );
-            let f = network.call(&x, &time.to_device(device)).map_err(|error| {
-                ModelError::ScriptCall {
-                    path: self.script.clone(),
-                    images,
-                    shape: format!("{channels}, {height}, {width}"),
-                    inputs: match (&network.label, precision) {
-                        (None, precision) => format!("times [{images}] in {precision}"),
-                        (Some(label), precision) => {
-                            format!("times and classes {:?} in {precision}", label.kind())
-                        }
-                    },
-                    reason: cause(&error.to_string()),
-                }
-            })?;
-            if f.size() != expected {
-                return Err(ModelError::ScriptOutput {
-                    path: self.script.clone(),
-                    expected: expected.to_vec(),
-                    found: f.size(),
-                });
-            }
-            for sigma_t in sigmas {
-                let mu = Tensor::zeros(expected, (Kind::Double, device));
-                let level = level_fields(&[Level::edm(sigma_t)], device);
-                let d = self.denoise(&Query { mu: &mu, level: &level, noise: Noise::Isotropic })?;
-                if !all_finite(&d) {
-                    let path = self.script.clone();
-                    return Err(ModelError::ScriptNotFinite { path, sigma_t, precision });
-                }
-            }
+        let (min, max) = self.description.sigmas();
+        let both = self.question(&[min, max], device, precision);
+        let first = self.try_call(&both, precision)?;
+        // In equal steps of ln σ: what is decided by the time shows at some of them.
+        for i in 1..LEVELS_TRIED {
+            let sigma_t = min * (max / min).powf(f64::from(i) / f64::from(LEVELS_TRIED));
+            let _ = self.try_call(&self.question(&[sigma_t], device, precision), precision)?;
         }
-        Ok(())
+        // After all the others, so that a state that was kept shows.
+        let again = self.try_call(&both, precision)?;
+        self.check_equal(&first, &again, SAME_INPUT, precision)?;
+        self.check_neighbours(&both, &first, precision)
+    }
+
+    /// States of noise at levels in turn, as the adapter gives them, their times and the levels.
+    fn question(&self, sigmas: &[f64], device: Device, precision: Precision) -> Question {
+        let Shape { channels, height, width } = self.description.images;
+        let images = self.denoiser.network().batch.unwrap_or(sigmas.len() as i64);
+        let sigmas: Vec<f64> = sigmas.iter().copied().cycle().take(images as usize).collect();
+        let calls = sigmas.iter().map(|sigma_t| self.denoiser.translation().call(*sigma_t));
+        let calls: Vec<_> = calls.collect();
+        let pixels = channels * height * width;
+        // Images of variance ¼ under noise.
+        let values: Vec<f64> = Stream::named(0, "tried-out")
+            .normals(sigmas.len() * pixels)
+            .into_iter()
+            .enumerate()
+            .map(|(at, z)| {
+                let (sigma_t, call) = (sigmas[at / pixels], &calls[at / pixels]);
+                call.input_scale * (sigma_t * sigma_t + 0.25).sqrt() * z + call.input_offset
+            })
+            .collect();
+        let sizes = [images, channels as i64, height as i64, width as i64];
+        let times: Vec<f32> = calls.iter().map(|call| call.time as f32).collect();
+        let x = Tensor::from_slice(&values).view(sizes).to_kind(precision.kind());
+        let [x, time] = [x, Tensor::from_slice(&times)].map(|tensor| tensor.to_device(device));
+        Question { x, time, sigmas }
+    }
+
+    /// One call, whose failures are told.
+    fn try_call(&self, question: &Question, precision: Precision) -> Result<Tensor, ModelError> {
+        let Question { x, time, sigmas } = question;
+        let network = self.denoiser.network();
+        let Shape { channels, height, width } = self.description.images;
+        let (path, expected) = (self.script.clone(), x.size());
+        let images = expected[0];
+        let found = network.call(x, time).map_err(|error| ModelError::ScriptCall {
+            path: path.clone(),
+            images,
+            shape: format!("{channels}, {height}, {width}"),
+            inputs: match &network.label {
+                None => format!("times [{images}] in {precision}"),
+                Some(label) => format!("times and classes {:?} in {precision}", label.kind()),
+            },
+            reason: cause(&error.to_string()),
+        })?;
+        if found.size() != expected {
+            return Err(ModelError::ScriptOutput { path, expected, found: found.size() });
+        }
+        // D is a sum of the prediction and the state, each times a number.
+        match (0i64..).zip(sigmas).find(|(image, _)| !all_finite(&found.get(*image))) {
+            None => Ok(found),
+            Some((_, &sigma_t)) => Err(ModelError::ScriptNotFinite { path, sigma_t, precision }),
+        }
+    }
+
+    /// Fails where an image is answered in another way beside others.
+    fn check_neighbours(
+        &self,
+        question: &Question,
+        answer: &Tensor,
+        precision: Precision,
+    ) -> Result<(), ModelError> {
+        let Question { x, time, sigmas } = question;
+        if x.size()[0] < 2 {
+            return Ok(());
+        }
+        // The first image stays as it is; the others are moved far away.
+        let others = x.narrow(0, 1, x.size()[0] - 1) * 3.0 + 2.0;
+        let moved = Tensor::cat(&[x.narrow(0, 0, 1), others.to_kind(x.kind())], 0);
+        let (time, sigmas) = (time.shallow_clone(), sigmas.clone());
+        let beside = self.try_call(&Question { x: moved, time, sigmas }, precision)?;
+        self.check_equal(&answer.get(0), &beside.get(0), OTHER_NEIGHBOURS, precision)
+    }
+
+    /// Fails where two answers differ by more than rounding.
+    fn check_equal(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        what: &'static str,
+        precision: Precision,
+    ) -> Result<(), ModelError> {
+        let device = a.device();
+        let [a, b] = [a, b].map(|answer| answer.to_kind(Kind::Double));
+        let rms = |x: &Tensor| x.square().mean(Kind::Double).sqrt().double_value(&[]);
+        let (difference, size) = (rms(&(&a - &b)), rms(&a).max(rms(&b)));
+        // A CPU repeats its sums. A GPU may choose another order at every call, in TF32 with 11 bits; low precisions
+        // keep 8 and 11 bits through all layers.
+        let bound = match (precision, device) {
+            (Precision::F32, Device::Cpu) => 1e-4,
+            (Precision::F32, _) => 5e-3,
+            (Precision::Bf16 | Precision::F16, _) => 5e-2,
+        };
+        if difference <= bound * size {
+            return Ok(());
+        }
+        let path = self.script.clone();
+        Err(ModelError::ScriptVaries { path, what, difference: difference / size })
     }
 
     /// The number of the module's parameters; constants of a traced module are not among them.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, FORMAT_VERSION, Provenance, Storage};
 use eps_model::{
-    Condition, DataMoments, EmbeddingType, EncoderType, Mode, Precision, SongUNetConfig, UNet,
+    Condition, DataMoments, EmbeddingType, EncoderType, Mode, ModelError, Precision,
+    SongUNetConfig, UNet,
 };
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
@@ -174,7 +175,10 @@ type Change = Box<dyn FnOnce(&mut Vec<Entry>, &mut serde_json::Value)>;
 fn tampered(path: &Path, change: impl FnOnce(&mut Vec<Entry>, &mut serde_json::Value)) {
     let bytes = std::fs::read(path).unwrap();
     let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
-    let mut json = serde_json::from_str(&metadata.metadata().as_ref().unwrap()["eps"]).unwrap();
+    let mut json: serde_json::Value =
+        serde_json::from_str(&metadata.metadata().as_ref().unwrap()["eps"]).unwrap();
+    // As in a file of before digests were written.
+    json.as_object_mut().unwrap().remove("sha256").unwrap();
     let mut entries: Vec<Entry> = SafeTensors::deserialize(&bytes)
         .unwrap()
         .tensors()
@@ -256,8 +260,63 @@ fn weights_that_overflow_are_not_written() {
     let _guard = tch::no_grad_guard();
     let _ = network.tensors().get_mut("model.map_layer0.bias").unwrap().fill_(1e6);
     let error = checkpoint::save(&path, &network, &config(), Storage::F16).unwrap_err();
-    assert!(error.to_string().contains("model.map_layer0.bias"), "{error}");
+    assert!(matches!(error, ModelError::Overflow { index: 0, .. }), "{error}");
+    let words = error.to_string();
+    for word in ["model.map_layer0.bias", "holds 1000000", "f16 cannot hold", "f32", "bf16"] {
+        assert!(words.contains(word), "no {word:?} in: {words}");
+    }
+    assert!(!words.contains("diverged"), "{words}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    // Eight bits of significand.
+    checkpoint::save(&path, &network, &config(), Storage::Bf16).unwrap();
+    let read = load(&path).unwrap().denoiser;
+    let stored = read.network().tensors()["model.map_layer0.bias"].double_value(&[0]);
+    assert!((stored / 1e6 - 1.0).abs() <= 2f64.powi(-9), "{stored}");
+    // What is no number is so in every format.
+    let _ = network.tensors().get_mut("model.map_layer0.bias").unwrap().fill_(f64::NAN);
+    let error = checkpoint::save(&path, &network, &config(), Storage::Bf16).unwrap_err();
+    assert!(matches!(error, ModelError::NonFinite { .. }), "{error}");
+}
+
+#[test]
+fn every_flipped_bit_is_found() {
+    let (_folder, path, _) = saved(Storage::F16);
+    assert!(checkpoint::load(&path, Device::Cpu, Precision::F32).unwrap().has_digests);
+    let bytes = std::fs::read(&path).unwrap();
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    // In the weights: one bit of every 97th byte.
+    for at in (header..bytes.len()).step_by(97) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1 << (at % 8);
+        std::fs::write(&path, changed).unwrap();
+        let error = load(&path).unwrap_err();
+        assert!(
+            error.contains("tensor \"model.") && error.contains("not what was written"),
+            "{at}: {error}"
+        );
+    }
+    // In names, shapes and the configuration.
+    for at in (0..header).step_by(61) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1 << (at % 7);
+        std::fs::write(&path, changed).unwrap();
+        assert!(load(&path).is_err(), "byte {at}");
+    }
+    std::fs::write(&path, bytes).unwrap();
+    load(&path).unwrap();
+}
+
+#[test]
+fn files_of_before_digests_are_read() {
+    let (_folder, path, _) = saved(Storage::F16);
+    tampered(&path, |_, _| {});
+    let read = checkpoint::load(&path, Device::Cpu, Precision::F32).unwrap();
+    assert!(!read.has_digests);
+    assert_eq!(read.config, config());
+    // The same network is the same file.
+    let (_other, again, _) = saved(Storage::F16);
+    let (_third, third, _) = saved(Storage::F16);
+    assert_eq!(std::fs::read(again).unwrap(), std::fs::read(third).unwrap());
 }
 
 #[test]

@@ -418,6 +418,73 @@ fn what_is_no_prior_is_told() {
     assert!(off > 0.0 && off < 2f64.powi(-8) * (1.0 + largest(&mu)), "{off}");
 }
 
+/// A module whose answers are not a function of its input shows wrong samples without a word.
+#[test]
+fn modules_that_vary_are_refused() {
+    let scripts = Scripts::new();
+    // Traced in training mode: the masks of dropout are drawn at every call.
+    scripts.trace("dropout.pt", &[], |m, inputs| epsilon(m, inputs).dropout(0.1, true));
+    scripts.trace("random.pt", &[], |m, inputs| {
+        let e = epsilon(m, inputs);
+        let noise = e.randn_like();
+        e + noise * 0.01
+    });
+    // The statistics of the batch normalise, as batch normalisation does in training mode.
+    scripts.trace("batch.pt", &[], |m, inputs| {
+        let e = epsilon(m, inputs);
+        let mean = e.mean_dim([0i64].as_slice(), true, Kind::Float);
+        e - mean * 0.5
+    });
+    // A state that every call adds to.
+    let calls = Tensor::zeros([1, 1, 1, 1], (Kind::Float, CPU));
+    scripts.trace("state.pt", &[], |m, inputs| {
+        let mut kept = calls.shallow_clone();
+        let _ = kept.g_add_scalar_(1.0);
+        epsilon(m, inputs) * (1.0 + &calls * 0.01)
+    });
+    let load = |script: &str, batch| {
+        let description = PriorDescription { batch, ..Scripts::description(script) };
+        ScriptedPrior::load(&scripts.describe(&description), None, CPU, Precision::F32)
+    };
+    for script in ["dropout.pt", "random.pt", "batch.pt", "state.pt"] {
+        for batch in [None, Some(2)] {
+            let error = load(script, batch).unwrap_err();
+            assert!(matches!(error, ModelError::ScriptVaries { .. }), "{script}: {error}");
+            let words = error.to_string();
+            assert!(words.contains(script) && words.contains("network.eval()"), "{words}");
+        }
+    }
+    scripts.trace("eval.pt", &[], |m, inputs| epsilon(m, inputs).dropout(0.1, false));
+    load("eval.pt", None).unwrap();
+}
+
+/// What is decided by the time fails between the ends of the levels, not at them.
+#[test]
+fn modules_that_fail_between_their_levels_are_refused() {
+    let scripts = Scripts::new();
+    // c_noise = ¼ ln σ is between −0.3 and 0.3 at about σ = 1 alone; an index out of range raises, and a length that
+    // depends on the time changes the shape.
+    scripts.trace("raises.pt", &[], |m, inputs| {
+        let inside = inputs[1].abs().lt(0.4).to_kind(Kind::Int64);
+        let table = Tensor::ones([1], (Kind::Float, CPU));
+        epsilon(m, inputs) * table.index_select(0, &inside).view([-1, 1, 1, 1])
+    });
+    scripts.trace("shape.pt", &[], |m, inputs| {
+        let e = epsilon(m, inputs);
+        let outside = inputs[1].abs().ge(0.4).nonzero().flatten(0, -1);
+        e.index_select(0, &outside)
+    });
+    let load = |script: &str| {
+        let path = scripts.describe(&Scripts::description(script));
+        ScriptedPrior::load(&path, None, CPU, Precision::F32).unwrap_err()
+    };
+    let error = load("raises.pt");
+    assert!(matches!(error, ModelError::ScriptCall { images: 1, .. }), "{error}");
+    assert!(error.to_string().contains("out of range"), "{error}");
+    let error = load("shape.pt");
+    assert!(matches!(error, ModelError::ScriptOutput { .. }), "{error}");
+}
+
 #[test]
 fn the_documented_descriptions_are_read() {
     for text in [include_str!("../../../docs/priors.md"), include_str!("../src/scripted_prior.rs")]

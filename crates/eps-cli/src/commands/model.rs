@@ -129,9 +129,14 @@ fn run_show(path: &Path, class: Option<usize>) -> Result<()> {
             print_estimate(&checkpoint.config.network)?;
             let trained = &checkpoint.config.provenance.training["config"]["precision"];
             println!(
-                "weights stored in {}, trained in {}; computes in f32 unless --precision says \
+                "weights stored in {}, {}; trained in {}; computes in f32 unless --precision says \
                  otherwise",
                 stored(path)?,
+                if checkpoint.has_digests {
+                    "each as its SHA-256 in the file says"
+                } else {
+                    DIGESTS_MISSING
+                },
                 trained.as_str().unwrap_or("a precision that the file does not tell")
             );
             println!("{}", serde_json::to_string_pretty(&checkpoint.config)?);
@@ -145,6 +150,9 @@ fn run_show(path: &Path, class: Option<usize>) -> Result<()> {
     }
     Ok(())
 }
+
+/// What is said of a file of before digests were written.
+const DIGESTS_MISSING: &str = "without digests, as files of before these were written";
 
 /// Size, work and memory of a network.
 fn print_estimate(config: &UNetConfig) -> Result<()> {
@@ -167,6 +175,10 @@ fn print_estimate(config: &UNetConfig) -> Result<()> {
 /// In what the weights of a network are stored.
 fn stored(path: &Path) -> Result<&'static str> {
     let tensors = Tensor::read_safetensors(path)?;
-    let half = tensors.iter().any(|(_, tensor)| tensor.kind() == Kind::Half);
-    Ok(if half { "f16" } else { "f32" })
+    let is = |kind| tensors.iter().any(|(_, tensor)| tensor.kind() == kind);
+    Ok(match (is(Kind::Half), is(Kind::BFloat16)) {
+        (true, _) => "f16",
+        (_, true) => "bf16",
+        _ => "f32",
+    })
 }
