@@ -329,8 +329,7 @@ impl FromStr for Storage {
 ///
 /// # Errors
 /// [`ModelError::NonFinite`] for a weight that is not finite, [`ModelError::Overflow`] for one that the storage cannot
-/// hold,
-/// [`ModelError::Io`] if the file cannot be written.
+/// hold, [`ModelError::Files`] if the file cannot be written.
 pub fn save(
     path: &Path,
     network: &UNet,

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::objective::Errors;
+use crate::squared_errors::Errors;
 use crate::{LossWeight, NoiseLaw, TrainConfig};
 
 /// Intervals of ln σ_t between σ_min and σ_max, each with a mean of its own for every task.

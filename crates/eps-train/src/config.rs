@@ -11,6 +11,9 @@ use crate::{NoiseLaw, TrainError};
 /// The version of [`TrainConfig`]'s layout.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// The most images of a step, 2²⁰.
+const MOST_IMAGES: usize = 1 << 20;
+
 /// Everything that a training run depends on beside its images and its machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -209,6 +212,14 @@ impl TrainConfig {
         for (field, value) in positive {
             if !(value > 0.0 && value.is_finite()) {
                 return Err(TrainError::Config { field, value, range: "positive and finite" });
+            }
+        }
+        for (field, value) in
+            [("batch", self.batch), ("micro_batch", self.micro_batch.unwrap_or(1))]
+        {
+            if value > MOST_IMAGES {
+                let range = "at most 1048576: a step of more images does not fit into any memory";
+                return Err(TrainError::Config { field, value: value as f64, range });
             }
         }
         if self.format_version != FORMAT_VERSION {

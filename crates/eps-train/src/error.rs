@@ -40,10 +40,38 @@ pub enum TrainError {
     HalfTraining,
     /// A run folder that holds a run of another configuration.
     #[error(
-        "{} holds a run of another configuration: name an empty folder, or remove this one",
-        .0.display()
+        "{} holds a run of another configuration: {}; steps and learning_rate may change in a run, for all else name an \
+         empty folder, or remove this one",
+        folder.display(),
+        fields.join(", ")
     )]
-    OtherRun(PathBuf),
+    OtherRun {
+        /// The folder.
+        folder: PathBuf,
+        /// Every field that differs, with both values.
+        fields: Vec<String>,
+    },
+    /// Fewer steps than a run has done.
+    #[error(
+        "the run has done {done} steps and {steps} are asked for: ask for at least {done}, or name an empty folder"
+    )]
+    StepsDone {
+        /// The steps that are asked for.
+        steps: u64,
+        /// Those that are done.
+        done: u64,
+    },
+    /// A checkpoint of the run that could not be written.
+    #[error(
+        "what was learnt until step {step} could not be kept: {cause}; the same command then goes on from the last \
+         checkpoint"
+    )]
+    Unsaved {
+        /// The steps done.
+        step: u64,
+        /// What went wrong.
+        cause: Box<Self>,
+    },
     /// A state file that does not belong to the network.
     #[error("{}: {reason}; remove the file to start the run again", path.display())]
     State {
@@ -53,7 +81,10 @@ pub enum TrainError {
         reason: String,
     },
     /// A loss that is not a number.
-    #[error("the training loss is {loss} at step {step}: lower the learning rate")]
+    #[error(
+        "the training loss is {loss} at step {step}: lower the learning rate; with another one the run goes on from its \
+         last checkpoint"
+    )]
     Diverged {
         /// The step.
         step: u64,

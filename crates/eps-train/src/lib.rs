@@ -1,7 +1,7 @@
 //! Training of denoisers: EDM's objective and the EPS objective, with exact resume.
 //!
 //! A [`TrainConfig`] says everything about a training, as JSON (`data/networks/fashion/*.json` of the repository are some);
-//! [`train`] runs it on [`Images`] in a folder, and goes on there after it was cut off. It returns the network of
+//! [`train`] runs it on [`Images`] in a folder, and goes on there after it was cut off, or with more steps. It returns the network of
 //! averaged weights, which `eps_model::checkpoint::save` writes.
 
 mod balance;
@@ -10,10 +10,13 @@ mod error;
 mod noise_law;
 mod objective;
 mod optimiser;
+mod run_folder;
+mod squared_errors;
 mod trainer;
 
 pub use config::{Decay, Ema, FORMAT_VERSION, LossWeight, Objective, TrainConfig};
 pub use error::TrainError;
 pub use noise_law::{Family, NoiseLaw, Tail};
 pub use objective::{BatchStreams, loss};
-pub use trainer::{Classes, Images, Record, train, train_until};
+pub use run_folder::{Change, Record, changes};
+pub use trainer::{Classes, Images, train, train_until};

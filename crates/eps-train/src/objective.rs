@@ -10,6 +10,7 @@ use eps_model::{
 use tch::{Device, Kind, Tensor};
 
 use crate::balance::Balance;
+use crate::squared_errors::Errors;
 use crate::{LossWeight, Objective, TrainConfig, TrainError};
 
 /// The random streams of one image of one batch, by purpose.
@@ -64,15 +65,6 @@ impl BatchStreams {
 
 /// How a training step asks its network for the raw output of F.
 type Raw<'a> = dyn FnMut(&Query<'_>, &Factors<'_>) -> Tensor + 'a;
-
-/// The squared errors of a batch under the weight of its configuration.
-#[derive(Debug)]
-pub(crate) struct Errors {
-    /// Means over the pixels of an image, `[B]` in f64; with their graph until they are detached.
-    pub(crate) of_images: Tensor,
-    /// What each image was asked: the number of the task, 0 without tasks, and σ_t.
-    pub(crate) questions: Vec<(usize, f64)>,
-}
 
 /// The loss of a batch, a scalar tensor with its graph: the mean over images and pixels. That of
 /// [`LossWeight::Balanced`] is the loss of [`LossWeight::Trace`], which its running means divide in training alone.

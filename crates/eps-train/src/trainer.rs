@@ -1,19 +1,20 @@
 //! The training loop: a folder holds a run, and a run that was killed goes on from it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 
-use eps_files::{FilesError, Lock, PartFile, write_bytes};
+use eps_files::{FilesError, Lock};
 use eps_math::{PreconditionMode, Shape};
 use eps_model::{DataMoments, Mode, NetworkDenoiser, UNet, attempt, one_hot, values_of_bytes};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
 use crate::balance::Balance;
 use crate::objective::add_gradient;
 use crate::optimiser::Optimiser;
+use crate::run_folder::{
+    Progress, Record, append_record, differences, load_state, save_state, take_changes,
+    truncate_metrics, write_config,
+};
 use crate::{BatchStreams, TrainConfig, TrainError, loss};
 
 /// The first batch number of validation: batches of training count from 0 and never reach it.
@@ -66,23 +67,11 @@ impl Images {
     }
 }
 
-/// One line of `metrics.jsonl`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Record {
-    /// Steps done.
-    pub step: u64,
-    /// Images seen.
-    pub images: u64,
-    /// The mean training loss since the last line, dimensionless.
-    pub train_loss: f64,
-    /// The loss of the averaged weights on fixed validation batches, dimensionless.
-    pub validation_loss: f64,
-    /// Seconds that the run has taken, over all its legs.
-    pub seconds: f64,
-}
-
 /// Trains a network, or goes on with the run that `folder` holds, and leaves in it `config.json`,
 /// `metrics.jsonl` and `state.safetensors`.
+///
+/// A run may go on with more or fewer steps and with another learning rate, which `config.json` then has;
+/// `changes.json` tells when that was (see [`changes`](crate::changes)).
 ///
 /// Everything random is a function of the seed and the step, and the state is written whole before
 /// it replaces the last one: a run that was killed ends in the same weights as one that was not, on one CPU
@@ -91,7 +80,7 @@ pub struct Record {
 /// # Errors
 /// [`TrainError::Config`] for a number out of its range and [`TrainError::Images`] for images of another
 /// shape than the network's, both before the folder is touched; [`TrainError::OtherRun`] if the folder
-/// holds another configuration, [`FilesError::Busy`] if another process trains there,
+/// holds a configuration that differs in something else, [`TrainError::StepsDone`] for fewer steps than it has done, [`FilesError::Busy`] if another process trains there,
 /// [`TrainError::State`] for a damaged state, [`TrainError::Diverged`] if the loss stops being a number,
 /// [`TrainError::Compute`] if memory runs out, and those of reading and writing.
 pub fn train(
@@ -132,15 +121,24 @@ fn go_on(
     for split in [&images.train, &images.validation] {
         config.check_images(shape_of(split)?)?;
     }
+    for (field, split) in [
+        ("the number of training images", &images.train),
+        ("the number of validation images", &images.validation),
+    ] {
+        if split.size()[0] == 0 {
+            return Err(TrainError::Config { field, value: 0.0, range: "at least 1" });
+        }
+    }
     let classes = images.known_classes(config)?;
     let [train_classes, validation_classes] = classes.map_or([None, None], |both| both.map(Some));
     let label_dim = config.network.label_dim() as i64;
     let training = Examples { images: &images.train, classes: train_classes.as_ref(), label_dim };
-    let is_new = !holds_run(config, folder)?;
+    let _ = differences(config, folder)?;
     std::fs::create_dir_all(folder).map_err(FilesError::io(folder, "make"))?;
     let _lock = Lock::take(&folder.join("lock"), folder)?;
     // Another process may have begun meanwhile, and ended.
-    if is_new && !holds_run(config, folder)? {
+    let differences = differences(config, folder)?;
+    if differences.is_none() {
         write_config(config, folder)?;
     }
     let mut denoiser = match start {
@@ -161,11 +159,12 @@ fn go_on(
     let mut optimiser = Optimiser::new(denoiser.network().variables().trainable_variables());
     let mut balance = Balance::of(config, device);
     let state_path = folder.join("state.safetensors");
-    let mut run = Run { step: 0, seconds: 0.0, loss_sum: 0.0 };
+    let mut run = Progress::default();
     if state_path.exists() {
         run = load_state(&state_path, &mut optimiser, balance.as_mut(), device)?;
         optimiser.publish();
     }
+    take_changes(config, folder, run.step, differences.unwrap_or_default())?;
     let metrics_path = folder.join("metrics.jsonl");
     truncate_metrics(&metrics_path, run.step)?;
 
@@ -183,6 +182,7 @@ fn go_on(
         }
         run.step += 1;
         run.loss_sum += value;
+        run.summed += 1;
         bar.inc(1);
         if run.step.is_multiple_of(config.checkpoint_every) || run.step == config.steps {
             optimiser.publish_average();
@@ -190,11 +190,10 @@ fn go_on(
             optimiser.publish();
             run.seconds += clock.elapsed().as_secs_f64();
             clock = std::time::Instant::now();
-            let steps = (run.step - 1) % config.checkpoint_every + 1;
             let record = Record {
                 step: run.step,
                 images: run.step * config.batch as u64,
-                train_loss: run.loss_sum / steps as f64,
+                train_loss: run.loss_sum / run.summed as f64,
                 validation_loss,
                 seconds: run.seconds,
             };
@@ -202,9 +201,10 @@ fn go_on(
                 "loss {:.4}, validation {:.4}",
                 record.train_loss, record.validation_loss
             ));
-            run.loss_sum = 0.0;
-            append_record(&metrics_path, &record)?;
-            save_state(&state_path, &optimiser, balance.as_ref(), run)?;
+            (run.loss_sum, run.summed) = (0.0, 0);
+            let unsaved = |error| TrainError::Unsaved { step: run.step, cause: Box::new(error) };
+            append_record(&metrics_path, &record).map_err(unsaved)?;
+            save_state(&state_path, &optimiser, balance.as_ref(), run).map_err(unsaved)?;
         }
     }
     bar.finish();
@@ -273,33 +273,6 @@ fn accumulate(
     Ok(Tensor::cat(&errors, 0).mean(Kind::Double).double_value(&[]))
 }
 
-/// Where a run is.
-#[derive(Debug, Clone, Copy)]
-struct Run {
-    step: u64,
-    seconds: f64,
-    loss_sum: f64,
-}
-
-/// Whether a folder holds a run of this configuration; fails where it holds another.
-fn holds_run(config: &TrainConfig, folder: &Path) -> Result<bool, TrainError> {
-    let path = folder.join("config.json");
-    if !path.exists() {
-        return Ok(false);
-    }
-    let file = File::open(&path).map_err(FilesError::io(&path, "open"))?;
-    let found: TrainConfig = serde_json::from_reader(BufReader::new(file))
-        .map_err(|source| TrainError::Json { path, source })?;
-    if found == *config { Ok(true) } else { Err(TrainError::OtherRun(folder.to_owned())) }
-}
-
-fn write_config(config: &TrainConfig, folder: &Path) -> Result<(), TrainError> {
-    let path = folder.join("config.json");
-    let text = serde_json::to_string_pretty(config)
-        .map_err(|source| TrainError::Json { path: path.clone(), source })?;
-    Ok(write_bytes(&path, text.as_bytes())?)
-}
-
 fn progress_bar(config: &TrainConfig, done: u64) -> ProgressBar {
     let style = ProgressStyle::with_template(
         "{prefix} {bar:32} {pos}/{len} steps, {per_sec}, {eta} left  {msg}",
@@ -334,97 +307,4 @@ fn validation_loss(
         sum += part.len() as f64 * value.double_value(&[]);
     }
     Ok(sum / indices.len() as f64)
-}
-
-fn append_record(path: &Path, record: &Record) -> Result<(), TrainError> {
-    let line = serde_json::to_string(record)
-        .map_err(|source| TrainError::Json { path: path.to_owned(), source })?;
-    let file = OpenOptions::new().create(true).append(true).open(path);
-    let mut file = file.map_err(FilesError::io(path, "open"))?;
-    Ok(writeln!(file, "{line}").map_err(FilesError::io(path, "write"))?)
-}
-
-/// Removes the lines of steps after the state's: the state is written after its line.
-fn truncate_metrics(path: &Path, step: u64) -> Result<(), TrainError> {
-    if !path.exists() {
-        return Ok(());
-    }
-    let file = File::open(path).map_err(FilesError::io(path, "open"))?;
-    let lines = BufReader::new(file).lines();
-    let mut kept = String::new();
-    for line in lines {
-        let line = line.map_err(FilesError::io(path, "read"))?;
-        // A line cut off by a kill does not parse: it is of a step after the state's.
-        let Ok(value) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
-        if value["step"].as_u64().is_some_and(|s| s <= step) {
-            kept.push_str(&line);
-            kept.push('\n');
-        }
-    }
-    Ok(write_bytes(path, kept.as_bytes())?)
-}
-
-const VECTORS: [&str; 4] = ["weights", "first_moment", "second_moment", "average"];
-
-/// The running means of a balanced loss, and how many images they are of.
-const BALANCE: [&str; 2] = ["balance_means", "balance_counts"];
-
-fn save_state(
-    path: &Path,
-    optimiser: &Optimiser,
-    balance: Option<&Balance>,
-    run: Run,
-) -> Result<(), TrainError> {
-    let vectors =
-        [&optimiser.weights, &optimiser.first_moment, &optimiser.second_moment, &optimiser.average];
-    let progress = Tensor::from_slice(&[run.step as f64, run.seconds]);
-    let mut tensors: Vec<(&str, Tensor)> =
-        VECTORS.into_iter().zip(vectors.map(|v| v.to_device(Device::Cpu))).collect();
-    tensors.push(("progress", progress));
-    if let Some(Balance { means, counts, .. }) = balance {
-        let vectors = [means.to_device(Device::Cpu), Tensor::from_slice(counts)];
-        tensors.extend(BALANCE.into_iter().zip(vectors));
-    }
-    let part = PartFile::create(path)?;
-    Tensor::write_safetensors(&tensors, part.path())?;
-    Ok(part.finish()?)
-}
-
-fn load_state(
-    path: &Path,
-    optimiser: &mut Optimiser,
-    balance: Option<&mut Balance>,
-    device: Device,
-) -> Result<Run, TrainError> {
-    let damaged = |reason: String| TrainError::State { path: path.to_owned(), reason };
-    let mut tensors: std::collections::HashMap<String, Tensor> = Tensor::read_safetensors(path)
-        .map_err(|error| damaged(error.to_string()))?
-        .into_iter()
-        .collect();
-    let mut take = |name: &str, length: usize| {
-        let tensor =
-            tensors.remove(name).ok_or_else(|| damaged(format!("it has no tensor {name:?}")))?;
-        if tensor.numel() == length {
-            Ok(tensor)
-        } else {
-            Err(damaged(format!("{name:?} has {} values, not {length}", tensor.numel())))
-        }
-    };
-    let length = optimiser.weights.numel();
-    let progress = take("progress", 2)?;
-    let [weights, first_moment, second_moment, average] = VECTORS.map(|name| take(name, length));
-    optimiser.weights = weights?.to_device(device);
-    optimiser.first_moment = first_moment?.to_device(device);
-    optimiser.second_moment = second_moment?.to_device(device);
-    optimiser.average = average?.to_device(device);
-    if let Some(balance) = balance {
-        let [means, counts] = BALANCE.map(|name| take(name, balance.counts.len()));
-        balance.means = means?.to_device(device);
-        balance.counts = Vec::try_from(counts?)?;
-    }
-    Ok(Run {
-        step: progress.double_value(&[0]) as u64,
-        seconds: progress.double_value(&[1]),
-        loss_sum: 0.0,
-    })
 }

@@ -9,8 +9,8 @@ use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
 use eps_model::checkpoint;
 use eps_model::{Condition, DataMoments, Mode, NetworkDenoiser, Precision, SongUNetConfig, UNet};
 use eps_train::{
-    BatchStreams, Classes, Decay, Ema, FORMAT_VERSION, Images, LossWeight, NoiseLaw, Objective,
-    Tail, TrainConfig, TrainError, loss, train_until,
+    BatchStreams, Change, Classes, Decay, Ema, FORMAT_VERSION, Images, LossWeight, NoiseLaw,
+    Objective, Tail, TrainConfig, TrainError, changes, loss, train_until,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -192,7 +192,132 @@ fn a_folder_belongs_to_one_configuration() {
     run(&config(), folder.path(), 1).unwrap();
     let other = TrainConfig { seed: 4, ..config() };
     let error = run(&other, folder.path(), 1).unwrap_err();
-    assert!(matches!(error, TrainError::OtherRun(_)), "{error}");
+    assert!(matches!(error, TrainError::OtherRun { .. }), "{error}");
+    assert!(error.to_string().contains("seed is 3 there, now 4"), "{error}");
+    // Beside what may change, what may not is refused, to the field.
+    let ema = Ema { half_life: 50.0, ..config().ema };
+    let error = run(&TrainConfig { ema, steps: 9, ..config() }, folder.path(), 1).unwrap_err();
+    let words = error.to_string();
+    assert!(
+        words.contains("ema.half_life is 100.0 there, now 50.0") && !words.contains("steps is"),
+        "{words}"
+    );
+    assert!(changes(folder.path()).unwrap().is_empty());
+}
+
+/// The state, the log of the steps and the configuration of a run.
+fn left(folder: &Path) -> (Vec<u8>, Vec<u64>, TrainConfig) {
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let step = |line: &str| -> serde_json::Value { serde_json::from_str(line).unwrap() };
+    let steps = read("metrics.jsonl").lines().map(|l| step(l)["step"].as_u64().unwrap()).collect();
+    let state = std::fs::read(folder.join("state.safetensors")).unwrap();
+    (state, steps, serde_json::from_str(&read("config.json")).unwrap())
+}
+
+#[test]
+fn a_run_goes_on_with_more_steps_and_another_rate() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = TrainConfig { steps: 3, decay: Decay::None, ..config() };
+    run(&first, folder.path(), 3).unwrap();
+    assert!(changes(folder.path()).unwrap().is_empty());
+    let second = TrainConfig { steps: 6, learning_rate: 5e-4, ..first.clone() };
+    let longer = weights(&run(&second, folder.path(), 6).unwrap());
+    let (_, steps, found) = left(folder.path());
+    assert_eq!((steps, &found), (vec![2, 3, 4, 6], &second));
+    let change = |field: &str, from: serde_json::Value, to: serde_json::Value| Change {
+        step: 3,
+        field: field.to_owned(),
+        from,
+        to,
+    };
+    let expected =
+        [change("learning_rate", 1e-3.into(), 5e-4.into()), change("steps", 3.into(), 6.into())];
+    assert_eq!(changes(folder.path()).unwrap(), expected);
+    // A kill between note and configuration leaves the old one; the same command finds the same changes.
+    let write = |config: &TrainConfig| {
+        let text = serde_json::to_string(config).unwrap();
+        std::fs::write(folder.path().join("config.json"), text).unwrap();
+    };
+    write(&TrainConfig { steps: 3, ..second.clone() });
+    std::fs::remove_file(folder.path().join("state.safetensors")).unwrap();
+    run(&first, folder.path(), 3).unwrap();
+    assert_eq!(changes(folder.path()).unwrap().len(), 3);
+
+    // With the steps alone the run is the longer one, bit for bit, where the rate does not depend on them.
+    let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let long = TrainConfig { steps: 6, ..first.clone() };
+    let expected = weights(&run(&long, whole.path(), 6).unwrap());
+    run(&first, parts.path(), 3).unwrap();
+    assert_eq!(weights(&run(&long, parts.path(), 6).unwrap()), expected);
+    assert_ne!(longer, expected);
+    let error = run(&TrainConfig { steps: 5, ..first }, parts.path(), 5).unwrap_err();
+    assert!(matches!(error, TrainError::StepsDone { steps: 5, done: 6 }), "{error}");
+    assert_eq!(left(parts.path()).2, long);
+}
+
+/// The mean over the steps since the last line, also where the end of an earlier leg was no multiple of
+/// `checkpoint_every`.
+#[test]
+fn losses_are_means_over_the_steps_that_were_done() {
+    let losses = |legs: &[u64]| {
+        let folder = tempfile::tempdir().unwrap();
+        let config = TrainConfig { checkpoint_every: 4, decay: Decay::None, ..config() };
+        for steps in legs {
+            run(&TrainConfig { steps: *steps, ..config.clone() }, folder.path(), *steps).unwrap();
+        }
+        let lines = std::fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
+        let value = |line: &str| -> serde_json::Value { serde_json::from_str(line).unwrap() };
+        lines.lines().map(|l| value(l)["train_loss"].as_f64().unwrap()).collect::<Vec<f64>>()
+    };
+    let (whole, parts) = (losses(&[4]), losses(&[3, 4]));
+    let [mean] = whole[..] else { panic!("{whole:?}") };
+    let [first, last] = parts[..] else { panic!("{parts:?}") };
+    assert!(((3.0 * first + last) / 4.0 / mean - 1.0).abs() < 1e-12, "{parts:?} {mean}");
+}
+
+/// Names the folder of the run, in the process that has a limit.
+const FULL_DISK: &str = "EPS_TRAIN_FULL_DISK_FOLDER";
+
+/// A limit of the size of files stands for a full disk: a write fails at the same place, for anybody.
+#[cfg(unix)]
+#[test]
+fn a_run_goes_on_when_there_is_space_again() {
+    if let Some(folder) = std::env::var_os(FULL_DISK) {
+        let error = run(&config(), Path::new(&folder), 6).unwrap_err();
+        let words = error.to_string();
+        assert!(matches!(error, TrainError::Unsaved { step: 4, .. }), "{words}");
+        for word in [
+            "until step 4",
+            "state.safetensors",
+            "File too large",
+            "goes on from the last checkpoint",
+        ] {
+            assert!(words.contains(word), "no {word:?} in: {words}");
+        }
+        return;
+    }
+    let (whole, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let expected = weights(&run(&config(), whole.path(), 6).unwrap());
+    run(&config(), folder.path(), 2).unwrap();
+    let (before, ..) = left(folder.path());
+    // A quarter of the state, in KiB; the other files are smaller.
+    let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", before.len() / 4096);
+    let output = std::process::Command::new("bash")
+        .args(["-c", &limited, "bash"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "a_run_goes_on_when_there_is_space_again"])
+        .env(FULL_DISK, folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    // The last checkpoint is as it was, nothing lies beside it, and the run ends as one that was not stopped.
+    assert_eq!(left(folder.path()).0, before);
+    let names = std::fs::read_dir(folder.path()).unwrap();
+    let parts =
+        names.filter(|n| n.as_ref().unwrap().file_name().to_string_lossy().contains(".part"));
+    assert_eq!(parts.count(), 0);
+    assert_eq!(weights(&run(&config(), folder.path(), 6).unwrap()), expected);
 }
 
 #[test]
@@ -217,6 +342,28 @@ fn a_damaged_state_is_named() {
         let error = run(&config(), folder.path(), 2).unwrap_err().to_string();
         assert!(error.contains("state.safetensors") && error.contains("remove"), "{error}");
     }
+    // One flipped bit in the weights or in Adam's moments.
+    for at in (1..20).map(|part| bytes.len() - part * bytes.len() / 21) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1 << (at % 8);
+        std::fs::write(&state, changed).unwrap();
+        let error = run(&config(), folder.path(), 2).unwrap_err().to_string();
+        assert!(error.contains("is not what was written"), "byte {at}: {error}");
+    }
+}
+
+#[test]
+fn a_state_of_before_digests_is_read() {
+    let (whole, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let expected = weights(&run(&config(), whole.path(), 6).unwrap());
+    run(&config(), folder.path(), 4).unwrap();
+    let state = folder.path().join("state.safetensors");
+    // As libtorch's bindings write it.
+    let tensors = Tensor::read_safetensors(&state).unwrap();
+    let tensors: Vec<(&str, Tensor)> =
+        tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.shallow_clone())).collect();
+    Tensor::write_safetensors(&tensors, &state).unwrap();
+    assert_eq!(weights(&run(&config(), folder.path(), 6).unwrap()), expected);
 }
 
 #[test]
@@ -224,6 +371,8 @@ fn numbers_out_of_range_are_named() {
     let folder = tempfile::tempdir().unwrap();
     for (field, bad) in [
         ("batch", TrainConfig { batch: 0, ..config() }),
+        ("batch", TrainConfig { batch: usize::MAX, ..config() }),
+        ("micro_batch", TrainConfig { micro_batch: Some(1 << 21), ..config() }),
         ("learning_rate", TrainConfig { learning_rate: f64::NAN, ..config() }),
         ("format_version", TrainConfig { format_version: 9, ..config() }),
         (
@@ -281,6 +430,9 @@ fn numbers_out_of_range_are_named() {
         );
         assert!(!folder.path().join("config.json").exists());
     }
+    let none = Images { train: images().train.narrow(0, 0, 0), ..images() };
+    let error = train_until(&config(), None, &none, folder.path(), Device::Cpu, 1).unwrap_err();
+    assert!(error.to_string().contains("training images is 0"), "{error}");
     let half = TrainConfig { precision: Precision::F16, ..config() };
     let error = run(&half, folder.path(), 1).unwrap_err().to_string();
     assert!(error.contains("f16") && error.contains("bf16"), "{error}");

@@ -4,15 +4,15 @@ use std::fs::{self, File};
 use std::io::{BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Args;
 use eps_data::{ImageSet, Split};
 use eps_files::{sha256_file, write_atomically};
 use eps_math::PreconditionMode;
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Origin, Provenance, Storage};
 use eps_model::training_cost::{passes, training_cost};
-use eps_model::{NetworkDenoiser, Precision};
-use eps_train::{Classes, Images, Objective, TrainConfig, train};
+use eps_model::{ModelError, NetworkDenoiser, Precision};
+use eps_train::{Classes, Images, Objective, TrainConfig, changes, train};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
@@ -25,7 +25,8 @@ use eps::{dataset, environment, network};
 /// The folder holds the run: config.json, metrics.jsonl (losses), state.safetensors, and in the end
 /// NAME.safetensors, the averaged weights with configuration and origin. A run that is killed goes on
 /// from its last checkpoint when the same command is given again, and ends in the same weights, on one CPU with
-/// one number of threads bit for bit.
+/// one number of threads bit for bit. It also goes on with more steps or another learning rate, which changes.json and
+/// the network's origin then tell.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The training configuration; its `start` is relative to its folder
@@ -44,6 +45,13 @@ pub(crate) struct Arguments {
     /// Steps, instead of the configuration's: fewer, to see that everything works
     #[arg(long, value_name = "N", value_parser = count_to::<1_000_000_000>)]
     steps: Option<usize>,
+    /// The peak learning rate, instead of the configuration's: a lower one after a training that diverged
+    #[arg(long, value_name = "X", value_parser = positive, allow_negative_numbers = true)]
+    learning_rate: Option<f64>,
+    /// In what the network's file stores the weights: f32, f16, or bf16, which is as small as f16 and has the range of
+    /// f32; a run that is done is stored anew by the same command
+    #[arg(long, value_name = "f32|f16|bf16", default_value = "f16")]
+    storage: Storage,
     /// The precision of the passes, f32 or bf16, instead of the configuration's; weights and optimiser
     /// are f32. A run goes on only in the one that its config.json tells
     #[arg(long, value_name = "f32|bf16")]
@@ -103,6 +111,7 @@ impl Arguments {
         drop(validation);
         // After all checks: a folder that was claimed goes on with these files alone.
         claim_inputs(out, &json!({ "dataset": provenance.sha256, "start": start_sha256 }))?;
+        note_changes(&config, out);
         let denoiser = train(&config, start, &images, out, device)
             .with_context(|| format!("the training of {:?} stopped", config.name))?;
 
@@ -110,20 +119,33 @@ impl Arguments {
         let start = start_path
             .zip(start_sha256)
             .map(|(path, sha256)| json!({ "file": path.display().to_string(), "sha256": sha256 }));
-        let record = json!({
+        let mut record = json!({
             "config": config,
             "losses": losses,
             "dataset": provenance,
             "start": start,
             "environment": environment::record(device),
         });
+        let changes = changes(out)?;
+        if !changes.is_empty() {
+            record["changes"] = json!(changes);
+        }
         let data = denoiser.data().cloned();
         let own = dataset::is_own(&config.dataset, self.data.as_deref());
         let licence = licence(origin.as_ref(), (!own).then_some(&provenance.licence));
         let checkpoint = checkpoint_config(&config, &provenance.name, licence, origin, record);
         let checkpoint = CheckpointConfig { data, ..checkpoint };
         let path = out.join(format!("{}.safetensors", config.name));
-        checkpoint::save(&path, denoiser.network(), &checkpoint, Storage::F16)?;
+        checkpoint::save(&path, denoiser.network(), &checkpoint, self.storage).map_err(
+            |error| match error {
+                ModelError::Overflow { .. } => anyhow!(error).context(
+                    "give the same command with --storage bf16 or --storage f32, no step is done again",
+                ),
+                error => anyhow!(error).context(
+                    "the network could not be written; the same command writes it, no step is done again",
+                ),
+            },
+        )?;
         println!("{}", path.display());
         println!("SHA-256 {}", sha256_file(&path)?);
         println!("{}", network::origin(&checkpoint.provenance));
@@ -139,7 +161,8 @@ impl Arguments {
         let config = read_config(&self.config)?;
         let steps = self.steps.map_or(config.steps, |steps| steps as u64);
         let precision = self.precision.unwrap_or(config.precision);
-        let mut config = TrainConfig { steps, precision, ..config };
+        let learning_rate = self.learning_rate.unwrap_or(config.learning_rate);
+        let mut config = TrainConfig { steps, precision, learning_rate, ..config };
         if self.check {
             config = TrainConfig {
                 batch: 2,
@@ -326,6 +349,21 @@ fn claim_inputs(out: &Path, inputs: &Value) -> Result<()> {
     fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     write_atomically(&path, |file| writeln!(file, "{inputs:#}"))?;
     Ok(())
+}
+
+/// Says with what the run in a folder goes on that it has not had until now.
+fn note_changes(config: &TrainConfig, out: &Path) {
+    let Ok(before) = read_config(&out.join("config.json")) else { return };
+    let changes = [
+        ("steps", before.steps as f64, config.steps as f64),
+        ("learning_rate", before.learning_rate, config.learning_rate),
+    ];
+    for (field, before, now) in changes.into_iter().filter(|(_, before, now)| before != now) {
+        eprintln!(
+            "note: the run in {} goes on with {field} {now}, until now it was {before}",
+            out.display()
+        );
+    }
 }
 
 /// Whether the classes of a data set can be those that the network knows.
