@@ -15,6 +15,7 @@ mod flags;
 mod precision;
 mod progress;
 mod report;
+mod sample_range;
 
 use std::process::ExitCode;
 

@@ -20,7 +20,7 @@ use super::measure::file_provenance;
 use crate::flags::{
     NetworkFlags, NoiseFlags, OperatorFlags, UsageError, check_channels_first, count_to,
 };
-use crate::progress;
+use crate::{progress, sample_range};
 use eps::measurement::{brightness_note, check_scale, check_sigma_y, range_note};
 use eps::network::{Asked, Conditioning, Network};
 use eps::{dataset, environment, measurement, pictures};
@@ -157,7 +157,7 @@ impl Arguments {
         let method = network.conditioning();
         let denoiser = network.about(self.class.as_ref().map(std::slice::from_ref))?;
         // Before the work: the files are those that have been read.
-        let config = json!({
+        let mut config = json!({
             "format_version": FORMAT_VERSION,
             "measurement": {
                 "file": self.measurement.display().to_string(),
@@ -187,6 +187,12 @@ impl Arguments {
         });
         let run = Run { set: &set, denoiser: &denoiser, method, device, seed: self.seed };
         let restored = self.sample(&run, &solver, &sigmas)?;
+        if let Some(note) = sample_range::note(&restored.samples) {
+            eprintln!("note: {note}");
+            if let Some(notes) = config["notes"].as_array_mut() {
+                notes.push(note.into());
+            }
+        }
         folder.write(|path| restored.write(path, &set, config))?;
         println!("network {:?}: {origin}", network.name());
         println!("method: {method}");
