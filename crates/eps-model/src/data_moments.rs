@@ -4,8 +4,8 @@ use eps_math::Shape;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use crate::operator::box_mean;
-use crate::{Field, ModelError};
+use crate::operator::{Directions, box_mean};
+use crate::{Field, ModelError, TensorOperator};
 
 /// Images whose Fourier transforms are held at once.
 const CHUNK: i64 = 1024;
@@ -135,13 +135,24 @@ pub(crate) struct DataFields {
 }
 
 impl DataFields {
+    /// σ_d of the data along each eigenvector of an operator's AᵀA, of a shape like [`TensorOperator::eigenvalues`]:
+    /// one for all of them where the basis is neither of pixels, of blocks nor of frequencies.
+    pub(crate) fn along(&self, operator: &TensorOperator) -> Field {
+        match operator.directions() {
+            Directions::Pixels => self.pixels.clone(),
+            Directions::Blocks(k) => self.blocks(k),
+            Directions::Frequencies => self.frequencies.clone(),
+            Directions::Others => self.single(),
+        }
+    }
+
     /// σ_d of the normalised mean of a k×k block, a mean over all places of the block, and of the
     /// directions across it, `[1, 2, 1, 1]`.
     ///
     /// ```text
     /// v₀ = k² mean_f S(f) |B(f)|²    v₁ = (k² v̄ − v₀)/(k² − 1)
     /// ```
-    pub(crate) fn blocks(&self, k: i64) -> Field {
+    fn blocks(&self, k: i64) -> Field {
         let spectrum = self.frequencies.0.square();
         let transfer = box_mean(&spectrum, k);
         let area = (k * k) as f64;
@@ -152,7 +163,7 @@ impl DataFields {
     }
 
     /// One σ_d for every direction.
-    pub(crate) fn single(&self) -> Field {
+    fn single(&self) -> Field {
         Field(self.mean_variance().view([1, 1, 1, 1]).sqrt())
     }
 

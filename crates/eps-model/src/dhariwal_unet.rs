@@ -10,7 +10,7 @@ use crate::ModelError;
 use crate::layers::{
     BlockStyle, Conv2d, GroupNorm, Init, Law, Linear, NoiseEmbedding, Scale, UNetBlock, Weights,
 };
-use crate::levels::{Levels, require};
+use crate::levels::{Levels, MOST_CHANNELS, require};
 use crate::mapping::{LabelEntry, Mapping};
 use crate::steps::{Layer, Skip, Steps};
 
@@ -124,6 +124,9 @@ impl DhariwalUNetConfig {
     /// [`ModelError::Config`] with the first field that is out of range, and its range.
     pub fn validate(&self) -> Result<(), ModelError> {
         self.levels().validate()?;
+        require(self.augment_dim <= MOST_CHANNELS, "augment_dim", self.augment_dim, || {
+            format!("it must be at most {MOST_CHANNELS}")
+        })?;
         require(
             self.model_channels.is_multiple_of(2),
             "model_channels",

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{ComputeError, Precision};
+use crate::ComputeError;
 
 /// An error of `eps-model`; each variant carries the value that caused it.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +121,7 @@ pub enum ModelError {
         /// The noise level, on [-1, 1].
         sigma_t: f64,
         /// The precision.
-        precision: Precision,
+        precision: String,
     },
     /// A TorchScript module whose answers are not a function of its input.
     #[error(

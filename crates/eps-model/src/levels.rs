@@ -3,6 +3,15 @@
 use crate::ModelError;
 use crate::layers::GroupNorm;
 
+/// The most channels of a layer, and pixels along a side.
+pub(crate) const MOST_CHANNELS: usize = 1 << 16;
+
+/// The most classes.
+const MOST_CLASSES: usize = 1 << 24;
+
+/// The most blocks of a level.
+const MOST_BLOCKS: usize = 256;
+
 /// The fields that [`crate::SongUNetConfig`] and [`crate::DhariwalUNetConfig`] have in common.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Levels<'a> {
@@ -49,6 +58,24 @@ impl Levels<'_> {
         for (field, value) in positive {
             require(value > 0, field, value, || "it must be at least 1".to_owned())?;
         }
+        // Far beyond any network, and far from where products of them overflow.
+        let bounded = [
+            ("img_resolution", self.img_resolution, MOST_CHANNELS),
+            ("in_channels", self.in_channels, MOST_CHANNELS),
+            ("out_channels", self.out_channels, MOST_CHANNELS),
+            ("label_dim", self.label_dim, MOST_CLASSES),
+            ("model_channels", self.model_channels, MOST_CHANNELS),
+            ("channel_mult_emb", self.channel_mult_emb, MOST_CHANNELS),
+            ("num_blocks", self.num_blocks, MOST_BLOCKS),
+        ];
+        for (field, value, most) in bounded {
+            require(value <= most, field, value, || format!("it must be at most {most}"))?;
+        }
+        let widest = self.channel_mult.iter().chain([&self.channel_mult_emb]).max();
+        let widest = widest.map_or(0, |mult| mult.saturating_mul(self.model_channels));
+        require(widest <= MOST_CHANNELS, "model_channels", self.model_channels, || {
+            format!("times its multipliers it makes {widest} channels, more than {MOST_CHANNELS}")
+        })?;
         let levels = self.channel_mult.len();
         require(
             (1..=16).contains(&levels) && self.channel_mult.iter().all(|&mult| mult > 0),

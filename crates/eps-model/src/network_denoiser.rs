@@ -122,7 +122,7 @@ impl NetworkDenoiser {
             };
             let factors = match query.noise {
                 Noise::Anisotropic { measurement, sigma_star } => {
-                    factors_of(sigma_star.clone(), measurement.operator().data_deviation(data))
+                    factors_of(sigma_star.clone(), data.along(measurement.operator()))
                 }
                 Noise::Isotropic | Noise::Observed(_) => {
                     factors_of(level_variance, data.pixels.clone())

@@ -7,7 +7,6 @@ use eps_math::Shape;
 use eps_math::operator::{Dense, LinearOperator, Operator};
 use tch::{Device, Kind, Tensor};
 
-use crate::data_moments::DataFields;
 use crate::{Field, ModelError};
 
 /// One operator an image, or one for all, prepared on a device in f64.
@@ -33,6 +32,18 @@ enum Basis {
     Sides { vertical: Side, horizontal: Side },
     /// A and V, each `[B, ., .]`.
     Matrix(Side),
+}
+
+/// Kinds of eigenvectors of AᵀA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Directions {
+    Pixels,
+    /// The normalised means of k×k blocks, and what is across them.
+    Blocks(i64),
+    /// Those of the orthonormal 2-D DFT.
+    Frequencies,
+    /// Any others.
+    Others,
 }
 
 /// Images in the eigenbasis of AᵀA, Vᵀx: [`TensorOperator::coordinates`] makes them,
@@ -348,14 +359,13 @@ impl TensorOperator {
         }
     }
 
-    /// σ_d of the data along each eigenvector of AᵀA, of a shape like [`TensorOperator::eigenvalues`]:
-    /// one for all of them where the basis is neither of pixels, of blocks nor of frequencies.
-    pub(crate) fn data_deviation(&self, data: &DataFields) -> Field {
+    /// What the eigenvectors of AᵀA are, as far as the moments of data tell them apart.
+    pub(crate) fn directions(&self) -> Directions {
         match &self.basis {
-            Basis::Pixels => data.pixels.clone(),
-            Basis::Blocks(k) => data.blocks(*k),
-            Basis::Fourier(_) => data.frequencies.clone(),
-            Basis::Sides { .. } | Basis::Matrix(_) => data.single(),
+            Basis::Pixels => Directions::Pixels,
+            Basis::Blocks(k) => Directions::Blocks(*k),
+            Basis::Fourier(_) => Directions::Frequencies,
+            Basis::Sides { .. } | Basis::Matrix(_) => Directions::Others,
         }
     }
 

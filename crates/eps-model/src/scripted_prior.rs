@@ -39,9 +39,7 @@ use tch::{CModule, Device, Kind, Tensor};
 
 use crate::compute_error::{cause, check_shape};
 use crate::denoiser::all_finite;
-use crate::{
-    AdaptedDenoiser, ComputeError, Denoiser, ModelError, Precision, Query, RawNetwork,
-};
+use crate::{AdaptedDenoiser, ComputeError, Denoiser, ModelError, Precision, Query, RawNetwork};
 
 /// The version of [`PriorDescription`]'s layout.
 const FORMAT_VERSION: u32 = 1;
@@ -324,15 +322,23 @@ impl ScriptedPrior {
         let Shape { channels, height, width } = self.description.images;
         let (path, expected) = (self.script.clone(), x.size());
         let images = expected[0];
-        let found = network.call(x, time).map_err(|error| ModelError::ScriptCall {
-            path: path.clone(),
-            images,
-            shape: format!("{channels}, {height}, {width}"),
-            inputs: match &network.label {
-                None => format!("times [{images}] in {precision}"),
-                Some(label) => format!("times and classes {:?} in {precision}", label.kind()),
-            },
-            reason: cause(&error.to_string()),
+        let found = network.call(x, time).map_err(|error| {
+            let reason = cause(&error.to_string());
+            match ComputeError::from(error) {
+                memory @ ComputeError::OutOfMemory { .. } => memory.into(),
+                _ => ModelError::ScriptCall {
+                    path: path.clone(),
+                    images,
+                    shape: format!("{channels}, {height}, {width}"),
+                    inputs: match &network.label {
+                        None => format!("times [{images}] in {precision}"),
+                        Some(label) => {
+                            format!("times and classes {:?} in {precision}", label.kind())
+                        }
+                    },
+                    reason,
+                },
+            }
         })?;
         if found.size() != expected {
             return Err(ModelError::ScriptOutput { path, expected, found: found.size() });
@@ -340,7 +346,10 @@ impl ScriptedPrior {
         // D is a sum of the prediction and the state, each times a number.
         match (0i64..).zip(sigmas).find(|(image, _)| !all_finite(&found.get(*image))) {
             None => Ok(found),
-            Some((_, &sigma_t)) => Err(ModelError::ScriptNotFinite { path, sigma_t, precision }),
+            Some((_, &sigma_t)) => {
+                let precision = precision.to_string();
+                Err(ModelError::ScriptNotFinite { path, sigma_t, precision })
+            }
         }
     }
 

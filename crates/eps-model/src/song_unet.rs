@@ -13,7 +13,7 @@ use crate::layers::{
     BlockStyle, Conv2d, Filter, GroupNorm, Init, Law, Linear, NoiseEmbedding, Scale, UNetBlock,
     Weights,
 };
-use crate::levels::{Levels, require};
+use crate::levels::{Levels, MOST_CHANNELS, require};
 use crate::mapping::{LabelEntry, Mapping};
 use crate::steps::{Layer, Skip, Steps};
 
@@ -200,7 +200,17 @@ impl SongUNetConfig {
             self.channel_mult_noise,
             || "it must be at least 1".to_owned(),
         )?;
-        let noise = self.model_channels * self.channel_mult_noise;
+        let noise = self.model_channels.saturating_mul(self.channel_mult_noise);
+        require(
+            noise <= MOST_CHANNELS && self.augment_dim <= MOST_CHANNELS,
+            "channel_mult_noise",
+            self.channel_mult_noise,
+            || {
+                format!(
+                    "times model_channels it must be at most {MOST_CHANNELS}, as must augment_dim"
+                )
+            },
+        )?;
         require(
             noise.is_multiple_of(2) && noise >= 4,
             "model_channels",

@@ -27,6 +27,9 @@ pub const VERIFY_LIMIT: f64 = 1e-4;
 /// How the labels of a conditional fixture are made: the one rule that is known.
 const LABEL_RULE: &str = "class (7*b+3) % label_dim";
 
+/// The most values of a fixture's input.
+const MOST_VALUES: usize = 1 << 26;
+
 /// A fixture file, as far as it is read.
 #[derive(Debug, Deserialize)]
 struct Fixture {
@@ -108,6 +111,7 @@ pub fn verify(path: &Path) -> Result<VerifyReport, ModelError> {
         corrupt(format!("not a fixture of a network ({error}); fetch the file again"))
     })?;
     let config = fixture.config(path)?;
+    fixture.check_images(&config).map_err(corrupt)?;
     let labels = fixture.labels().map_err(corrupt)?;
     if fixture.batch == 0 || fixture.cases.is_empty() {
         return Err(corrupt("it holds no case or an empty batch: nothing can be compared".into()));
@@ -150,6 +154,32 @@ impl Fixture {
         serde_json::from_value(kwargs.into()).map_err(|error| ModelError::Corrupt {
             path: path.to_owned(),
             reason: format!("model_kwargs: {error}; only EDM's own arguments are understood"),
+        })
+    }
+
+    /// Whether the images and labels are those that the network takes, and not too many.
+    fn check_images(&self, config: &UNetConfig) -> Result<(), String> {
+        let network = (
+            config.in_channels(),
+            config.out_channels(),
+            config.img_resolution(),
+            config.label_dim(),
+        );
+        let (channels, side, classes) = (self.img_channels, self.img_resolution, self.label_dim);
+        if network != (channels, channels, side, classes) {
+            let (reads, returns, size, knows) = network;
+            return Err(format!(
+                "its images have {channels} channels, {side}x{side} pixels and {classes} classes, its network is made \
+                 for {reads} channels ({returns} returned), {size}x{size} pixels and {knows} classes; fetch the file \
+                 again"
+            ));
+        }
+        let values = [self.batch, channels, side, side]
+            .into_iter()
+            .try_fold(1, usize::checked_mul)
+            .filter(|values| *values <= MOST_VALUES);
+        values.map(|_| ()).ok_or_else(|| {
+            format!("a batch {} of its images has more than {MOST_VALUES} values", self.batch)
         })
     }
 

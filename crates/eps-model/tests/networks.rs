@@ -118,10 +118,15 @@ fn a_wrong_fixture_is_told() {
     let text = std::fs::read_to_string(fixture("ddpmpp_tiny.json")).unwrap();
     let good: serde_json::Value = serde_json::from_str(&text).unwrap();
     type Change = fn(&mut serde_json::Value);
-    let cases: [(&str, Change); 9] = [
+    let cases: [(&str, Change); 11] = [
         ("\"UNet3\" is not supported", |json| json["model_type"] = "UNet3".into()),
         ("unknown field `depth`", |json| json["model_kwargs"]["depth"] = 3.into()),
         ("num_blocks = 0", |json| json["model_kwargs"]["num_blocks"] = 0.into()),
+        ("batch 1152921504606846976", |json| json["batch"] = (1_u64 << 60).into()),
+        ("its network is made for 3 channels", |json| {
+            json["model_kwargs"]["in_channels"] = 3.into();
+            json["model_kwargs"]["out_channels"] = 3.into();
+        }),
         ("model.enc.16x16_conv.weight", |json| json["tensors"][5][1][0] = 17.into()),
         ("model.enc.16x16_other.weight", |json| {
             json["tensors"][5][0] = "model.enc.16x16_other.weight".into();
@@ -261,8 +266,14 @@ fn wrong_configurations_are_named() {
         ("144 channels", SongUNetConfig { model_channels: 144, ..tiny(1) }),
         ("channel_mult_noise = 0", SongUNetConfig { channel_mult_noise: 0, ..tiny(1) }),
     ];
-    let dhariwal: [(&str, DhariwalUNetConfig); 4] = [
+    let dhariwal: [(&str, DhariwalUNetConfig); 7] = [
         ("num_blocks = 0", DhariwalUNetConfig { num_blocks: 0, ..adm() }),
+        (
+            "model_channels = 18446744073709551615",
+            DhariwalUNetConfig { model_channels: usize::MAX, ..adm() },
+        ),
+        ("label_dim = 1099511627776", DhariwalUNetConfig { label_dim: 1 << 40, ..adm() }),
+        ("num_blocks = 1000000", DhariwalUNetConfig { num_blocks: 1_000_000, ..adm() }),
         ("dropout = 1", DhariwalUNetConfig { dropout: 1.0, ..adm() }),
         ("channel_mult = []", DhariwalUNetConfig { channel_mult: vec![], ..adm() }),
         ("3 attention heads", DhariwalUNetConfig { model_channels: 224, ..adm() }),
