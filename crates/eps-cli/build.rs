@@ -1,6 +1,4 @@
-//! Writes the directory of libtorch into this package's executables, so that they run by themselves,
-//! and keeps its CUDA library, of which no symbol is named, from being dropped by the linker. Tells the program
-//! the revision of its sources.
+//! The program finds libtorch by itself, and knows its version, the revision of its sources and libtorch's version.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,11 +10,19 @@ fn git(arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| text.trim().to_owned())
 }
 
-fn revision() {
-    if let Some(revision) = git(&["describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"])
-    {
+fn main() {
+    eps_link::libtorch();
+    let revision = git(&["describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]);
+    if let Some(revision) = &revision {
         println!("cargo:rustc-env=EPS_REVISION={revision}");
     }
+    let libtorch = eps_link::directory().and_then(|lib| eps_link::version(&lib));
+    println!(
+        "cargo:rustc-env=EPS_VERSION={} (revision {}, libtorch {})",
+        env!("CARGO_PKG_VERSION"),
+        revision.as_deref().unwrap_or("unknown"),
+        libtorch.as_deref().unwrap_or("of unknown version")
+    );
     // A commit, or a change of any crate.
     let of_git = ["HEAD", "refs", "packed-refs"];
     let of_git = of_git.map(|name| git(&["rev-parse", "--git-path", name]));
@@ -25,17 +31,5 @@ fn revision() {
         if Path::new(&path).exists() {
             println!("cargo:rerun-if-changed={path}");
         }
-    }
-}
-
-fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
-    revision();
-    let Some(lib) = std::env::var_os("DEP_TCH_LIBTORCH_LIB") else { return };
-    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
-    let cuda = Path::new(&lib).join("libtorch_cuda.so");
-    if cuda.exists() {
-        let cuda = cuda.display();
-        println!("cargo:rustc-link-arg=-Wl,--push-state,--no-as-needed,{cuda},--pop-state");
     }
 }

@@ -7,18 +7,20 @@ use anyhow::{Context, Result};
 use super::metadata::Metadata;
 
 /// The edges between the crates of the workspace; lower layers know nothing of higher ones.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 11] = [
     ("eps-files", &[]),
+    ("eps-link", &[]),
     ("eps-math", &[]),
-    ("eps-metrics", &[]),
+    ("eps-metrics", &["eps-link"]),
     ("eps-data", &["eps-files", "eps-math"]),
-    ("eps-model", &["eps-files", "eps-math"]),
-    ("eps-sample", &["eps-math", "eps-model"]),
-    ("eps-train", &["eps-files", "eps-math", "eps-model"]),
+    ("eps-model", &["eps-files", "eps-link", "eps-math"]),
+    ("eps-sample", &["eps-link", "eps-math", "eps-model"]),
+    ("eps-train", &["eps-files", "eps-link", "eps-math", "eps-model"]),
     (
         "eps",
         &[
             "eps-files",
+            "eps-link",
             "eps-math",
             "eps-metrics",
             "eps-data",
@@ -32,6 +34,7 @@ const EDGES: [(&str, &[&str]); 10] = [
         &[
             "eps",
             "eps-files",
+            "eps-link",
             "eps-math",
             "eps-metrics",
             "eps-data",
@@ -54,7 +57,7 @@ const HOMES: [(&str, &[&str]); 5] = [
 
 /// Crates that without any feature build in seconds anywhere, and what they must then never reach:
 /// `eps-metrics` has libtorch for its feature `networks` alone.
-const PURE: [&str; 4] = ["eps-files", "eps-math", "eps-metrics", "xtask"];
+const PURE: [&str; 5] = ["eps-files", "eps-link", "eps-math", "eps-metrics", "xtask"];
 const NATIVE: [&str; 4] = ["tch", "torch-sys", "hdf5-metno", "hdf5-metno-sys"];
 
 const DECISION: &str = "remove the dependency, or write the decision up in docs/decisions/ and \
