@@ -2,7 +2,9 @@
 
 use tch::{Device, Tensor};
 
-use super::{NetworkError, Origin, input_sides, three_channels};
+use super::error::NetworkError;
+use super::images::{input_sides, three_channels};
+use super::origin::Origin;
 
 /// A convolutional network trained to classify ImageNet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use tch::{CModule, Device, IValue, Kind, Tensor};
 
 use super::backbone::Embedding;
-use super::{NetworkError, three_channels};
+use super::error::NetworkError;
+use super::images::three_channels;
 
 /// The number of features.
 pub(super) const FEATURES: usize = 2048;

@@ -12,25 +12,15 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use super::{Backbone, FeatureNetwork, NetworkError};
+use super::backbone::{Backbone, FeatureNetwork};
+use super::error::NetworkError;
+use super::origin::Origin;
 
 /// The version of this layout.
 const FORMAT_VERSION: u32 = 1;
 
 /// The metadata entry that holds the origin.
 const METADATA_KEY: &str = "eps";
-
-/// Where the weights of a network come from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Origin {
-    /// The publisher and the file.
-    pub source: String,
-    /// The SHA-256 of that file, in lower-case hexadecimal.
-    pub sha256: String,
-    /// What is known of the licence of the weights.
-    pub licence: String,
-}
 
 /// The metadata of a file.
 #[derive(Debug, Serialize, Deserialize)]
