@@ -6,9 +6,9 @@ use anyhow::Result;
 use clap::Args;
 use eps_model::training_cost::training_cost;
 
-use crate::commands::train;
 use crate::flags::positive;
 use crate::progress::WITH_BACKWARD;
+use crate::training_plan::{read_config, time};
 
 /// Asking for the cost of sampling instead of samples.
 #[derive(Debug, Args)]
@@ -43,7 +43,7 @@ impl CostFlags {
         let Some(path) = &self.dry_run else {
             return Ok(());
         };
-        let a_pass = 2.0 * training_cost(&train::read_config(path)?.network)?.multiply_adds as f64;
+        let a_pass = 2.0 * training_cost(&read_config(path)?.network)?.multiply_adds as f64;
         let work = a_pass * passes as f64;
         println!(
             "{what}: {passes} forward passes of one image, where one with a backward pass counts as \
@@ -53,9 +53,4 @@ impl CostFlags {
         println!("{}", time(work, self.tflops));
         Ok(())
     }
-}
-
-/// How long `work` operations take at `tflops` 10^12 operations a second.
-pub(crate) fn time(work: f64, tflops: f64) -> String {
-    format!("time {:.2} hours at {tflops} TFLOP/s", work / (tflops * 1e12) / 3600.0)
 }

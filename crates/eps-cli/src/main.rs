@@ -8,6 +8,16 @@
     reason = "a command talks to whoever runs it; the crates below it never print"
 )]
 
+/// Standard error as `std::eprintln` writes it, but that nothing happens where it is full or closed: a note never ends
+/// a run.
+macro_rules! eprintln {
+    ($($arguments:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($arguments)*);
+    }};
+}
+
+mod chain;
 mod commands;
 mod cost;
 mod experiment;
@@ -16,9 +26,13 @@ mod precision;
 mod progress;
 mod report;
 mod sample_range;
+mod training_plan;
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
+use chain::chain;
 use clap::{Parser, Subcommand};
 
 /// Exact posterior sampling for linear inverse problems with diffusion priors.
@@ -26,7 +40,8 @@ use clap::{Parser, Subcommand};
 /// Images and measurements live on the scale [-1, 1] (8-bit pixels v are v / 127.5 - 1); a
 /// measurement is y = A x + noise of standard deviation sigma_y on that scale.
 #[derive(Debug, Parser)]
-#[command(version)]
+// Version, revision of the sources, libtorch's version.
+#[command(version = env!("EPS_VERSION"))]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -50,56 +65,65 @@ fn main() -> ExitCode {
     if let Some(revision) = option_env!("EPS_REVISION") {
         eps::environment::set_revision(revision);
     }
-    leave_quietly_when_nobody_reads();
+    say_nothing_of_a_full_output();
     let command = Arguments::parse().command;
     // What no border below made an error: tensors that a command handles itself, for which memory can be short.
-    let outcome = eps_model::attempt(|| match command {
-        Command::Restore(arguments) => arguments.run(),
-        Command::Measure(arguments) => arguments.run(),
-        Command::Evaluate(arguments) => arguments.run(),
-        Command::Train(arguments) => arguments.run(),
-        Command::Model(arguments) => arguments.run(),
-        Command::Import(arguments) => arguments.run(),
-        Command::Data(arguments) => arguments.run(),
-        Command::Experiment(arguments) => arguments.run(),
-        Command::Tune(arguments) => arguments.run(),
-        Command::Claims(arguments) => arguments.run(),
-    })
-    .unwrap_or_else(|error| Err(error.into()));
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    let run = || eps_model::attempt(|| command.run()).unwrap_or_else(|error| Err(error.into()));
+    match std::panic::catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
             eprintln!("error: {}", chain(&error));
             let usage = error.downcast_ref::<flags::UsageError>().is_some();
             ExitCode::from(if usage { 2 } else { 1 })
         }
+        Err(panic) => match of_output(&*panic) {
+            // What a shell reports of a program that SIGPIPE ended.
+            Some(reason) if reason.contains("Broken pipe") => ExitCode::from(141),
+            Some(reason) => {
+                eprintln!(
+                    "error: cannot write to standard output: {reason}; free some space there, or send the output \
+                     elsewhere"
+                );
+                ExitCode::FAILURE
+            }
+            None => std::panic::resume_unwind(panic),
+        },
     }
 }
 
-/// Makes printing to a pipe that was closed, as by `| head`, end the program without a message.
-fn leave_quietly_when_nobody_reads() {
+impl Command {
+    fn run(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Restore(arguments) => arguments.run(),
+            Self::Measure(arguments) => arguments.run(),
+            Self::Evaluate(arguments) => arguments.run(),
+            Self::Train(arguments) => arguments.run(),
+            Self::Model(arguments) => arguments.run(),
+            Self::Import(arguments) => arguments.run(),
+            Self::Data(arguments) => arguments.run(),
+            Self::Experiment(arguments) => arguments.run(),
+            Self::Tune(arguments) => arguments.run(),
+            Self::Claims(arguments) => arguments.run(),
+        }
+    }
+}
+
+/// The system's answer, where a panic is that of printing to a standard output that is full or closed.
+///
+/// Printing panics there, deep inside of any command; the stack is unwound, so that temporary files are removed.
+fn of_output(panic: &(dyn Any + Send)) -> Option<&str> {
+    let text = panic.downcast_ref::<String>()?;
+    text.strip_prefix("failed printing to stdout: ")
+}
+
+/// Keeps the usual message of a panic from standard error where [`main`] tells what happened.
+fn say_nothing_of_a_full_output() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if panic.payload_as_str().is_some_and(|text| text.contains("Broken pipe")) {
-            // What a shell reports of a program that SIGPIPE ended.
-            std::process::exit(141);
+        if of_output(panic.payload()).is_none() {
+            usual(panic);
         }
-        usual(panic);
     }));
-}
-
-/// An error and its causes on one line, without causes that the message before repeats.
-fn chain(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain() {
-        let message = cause.to_string();
-        if text.is_empty() {
-            text = message;
-        } else if !text.contains(&message) {
-            text = format!("{text}: {message}");
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -110,12 +134,5 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory as _;
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn a_chain_does_not_repeat_itself() {
-        let cause = std::io::Error::other("the disk is full");
-        let error = anyhow::Error::new(cause).context("a.png: the disk is full").context("writing");
-        assert_eq!(chain(&error), "writing: a.png: the disk is full");
     }
 }

@@ -5,7 +5,7 @@
 //! former file of the target's name stays as it was.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
@@ -96,6 +96,18 @@ impl PartFile {
     /// Where the file will lie.
     pub fn target(&self) -> &Path {
         &self.target
+    }
+
+    /// Fills the file with this many bytes, to see whether they fit on the disk.
+    ///
+    /// # Errors
+    ///
+    /// What the system answers, [`io::ErrorKind::StorageFull`] or [`io::ErrorKind::FileTooLarge`] where they do not.
+    pub fn fill_with_zeros(&mut self, bytes: u64) -> io::Result<()> {
+        let file = self.file.as_file_mut();
+        io::copy(&mut io::repeat(0).take(bytes), file)?;
+        // Some file systems notice a full disk only here.
+        file.sync_all()
     }
 
     /// Flushes the file to the disk and gives it its name.

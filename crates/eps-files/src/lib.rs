@@ -21,9 +21,11 @@ mod digest;
 mod error;
 mod lock;
 mod output_folder;
+mod unfinished;
 
 pub use atomic::{PartFile, write_atomically, write_bytes};
 pub use digest::{Hasher, sha256, sha256_file, sha256_reader};
 pub use error::FilesError;
 pub use lock::Lock;
 pub use output_folder::{Former, OutputFolder};
+pub use unfinished::Unfinished;

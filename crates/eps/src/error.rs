@@ -133,6 +133,39 @@ pub enum Error {
         /// The standard deviation of the noise.
         sigma_y: f64,
     },
+    /// A measurement of a set that cannot be restored.
+    #[error("image {index}")]
+    Measurement {
+        /// Its number.
+        index: usize,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// No sample is asked for.
+    #[error("{samples} samples of each image in batches of {batch}: both must be at least 1")]
+    NothingToDraw {
+        /// Samples of each image.
+        samples: usize,
+        /// Samples that are drawn at once.
+        batch: usize,
+    },
+    /// More samples than memory is taken for.
+    #[error(
+        "--samples {samples}: {images} images of shape {shape} make {values} values, more than {most}: take fewer \
+         samples, or restore fewer images at once"
+    )]
+    TooManySamples {
+        /// The images.
+        images: usize,
+        /// Samples of each.
+        samples: usize,
+        /// The shape of an image.
+        shape: Shape,
+        /// The values of all samples.
+        values: usize,
+        /// The most that are taken.
+        most: usize,
+    },
     /// A data set of no known name.
     #[error(
         "unknown data set {name:?}: known are {}, and files FILE.h5 that `eps data` wrote",

@@ -39,6 +39,8 @@ pub mod format;
 pub mod measurement;
 pub mod network;
 pub mod pictures;
+pub mod prelude;
+pub mod restore;
 
 pub use eps_data as data;
 pub use eps_files as files;
@@ -49,4 +51,5 @@ pub use eps_sample as sample;
 pub use eps_train as train;
 pub use error::Error;
 pub use network::Network;
+pub use restore::{Settings, restore};
 pub use tch;

@@ -2,10 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use eps_data::MeasurementSet;
-use eps_math::Shape;
+use eps_data::{ImageSet, MeasurementSet};
 use eps_math::operator::{LinearOperator as _, Operator};
 use eps_math::rng::Stream;
+use eps_math::{Draw, Shape, Task};
 use eps_model::{Measurement, TensorOperator};
 use tch::{Device, Tensor};
 
@@ -27,6 +27,38 @@ pub fn stream(seed: u64, what: &str, of: &str, image: u64) -> Stream {
 pub fn measure(operator: &Operator, x_0: &[f64], sigma_y: f64, noise: &Stream) -> Vec<f64> {
     let noise = noise.normals(operator.range().len());
     operator.apply(x_0).iter().zip(noise).map(|(clean, z)| clean + sigma_y * z).collect()
+}
+
+/// Measures some images of a data set as a task says: operators and noise are a function of the seed, the task and the
+/// image's number, as those of `eps measure --task` are.
+///
+/// # Units
+/// `sigma_y` is on the scale [-1, 1].
+///
+/// # Errors
+/// Images that do not admit the task's operator, and a σ_y that [`MeasurementSet::new`] refuses.
+///
+/// # Panics
+/// For a number beyond the images of the set.
+pub fn simulate(
+    images: &ImageSet,
+    numbers: &[usize],
+    task: Task,
+    sigma_y: f64,
+    seed: u64,
+) -> Result<MeasurementSet, Error> {
+    let shape = images.shape();
+    let (mut specs, mut y, mut truth) = (Vec::new(), Vec::new(), Vec::new());
+    for number in numbers {
+        let stream = |what| stream(seed, what, task.name(), *number as u64);
+        let operator = task.draw(Draw::Test, shape, &stream("operator"))?;
+        let x_0 = images.to_signed(*number);
+        y.extend(measure(&operator, &x_0, sigma_y, &stream("noise")));
+        specs.push(operator.spec());
+        truth.extend(x_0);
+    }
+    let set = MeasurementSet::new(shape, y, specs, sigma_y, images.provenance().clone())?;
+    Ok(set.with_seed(seed).with_truth(truth)?)
 }
 
 /// σ_y on the scale [-1, 1]. Below, the rounding of images in f32, 1e-7, is no longer small beside the
@@ -151,11 +183,9 @@ pub fn on_device(
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use eps_data::Provenance;
     use eps_math::operator::OperatorSpec;
-    use eps_math::{Draw, Task};
-
-    use super::*;
 
     fn blur(tap: f64) -> Operator {
         let kernel = vec![vec![tap; 3]; 3];

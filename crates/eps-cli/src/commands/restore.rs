@@ -7,29 +7,27 @@ use clap::{Args, ValueEnum};
 use eps_data::hdf5_file::hdf5_format;
 use eps_data::png::{Picture, write_png};
 use eps_data::{Array, MeasurementSet, SampleArchive};
-use eps_files::{Former, OutputFolder, sha256_file, write_atomically};
+use eps_files::{
+    FilesError, Former, Hasher, OutputFolder, PartFile, Unfinished, sha256_file, write_bytes,
+};
 use eps_math::Shape;
 use eps_math::operator::LinearOperator as _;
 use eps_model::device_name;
-use eps_sample::{NoiseKeys, Sample as _, Solver};
-use indicatif::ProgressBar;
+use eps_sample::Solver;
 use serde_json::{Value, json};
-use tch::{Device, Kind};
 
 use super::measure::file_provenance;
+use crate::chain::chain;
 use crate::flags::{
     NetworkFlags, NoiseFlags, OperatorFlags, UsageError, check_channels_first, count_to,
 };
 use crate::{progress, sample_range};
-use eps::measurement::{brightness_note, check_scale, check_sigma_y, range_note};
-use eps::network::{Asked, Conditioning, Network};
-use eps::{dataset, environment, measurement, pictures};
+use eps::measurement::{brightness_note, range_note};
+use eps::restore::{Restoration, Settings};
+use eps::{Network, dataset, environment, pictures};
 
 /// The version of the configuration that is written with the results.
 const FORMAT_VERSION: u32 = 1;
-
-/// The most values of all samples together, 8 GiB in f32.
-const MOST_VALUES: usize = 1 << 31;
 
 /// How many samples of an image a mosaic shows.
 const MOSAIC_SAMPLES: usize = 8;
@@ -118,35 +116,22 @@ impl Arguments {
     pub(crate) fn run(&self) -> Result<()> {
         let solver = self.solver()?;
         let calls = self.calls.unwrap_or(if self.sampler == Sampler::Heun { 19 } else { 20 });
-        let steps =
-            solver.steps(calls).map_err(|error| UsageError(format!("--calls {calls}: {error}")))?;
-        let folder = OutputFolder::plan(&self.out, self.former())
-            .with_context(|| format!("--out {}", self.out.display()))?;
+        solver.steps(calls).map_err(|error| UsageError(format!("--calls {calls}: {error}")))?;
+        let out = || format!("--out {}", self.out.display());
+        check_utf8(&self.out)?;
+        let folder = OutputFolder::plan(&self.out, self.former()).with_context(out)?;
+        let mut unfinished = Unfinished::claim(&self.out).with_context(out)?;
         let (device, precision) = self.network_flags.apply()?;
         let network = Network::load(&self.network, self.class, device, precision)?;
         let schedule = network.schedule();
-        let sigmas = schedule.sigmas(steps).with_context(|| self.network.display().to_string())?;
         let set = self.measurement(network.image_shape())?;
-        network
-            .check_fit(set.shape())
-            .with_context(|| format!("{} cannot be restored", self.measurement.display()))?;
-        check_sigma_y(set.sigma_y())
-            .map_err(|problem| anyhow!("{}: {problem}", self.measurement.display()))?;
-        let values = set.len().saturating_mul(self.samples).saturating_mul(set.shape().len());
-        ensure!(
-            values <= MOST_VALUES,
-            "--samples {}: {} images of shape {} make {values} values, more than {MOST_VALUES}: take fewer \
-             samples, or restore fewer images at once",
-            self.samples,
-            set.len(),
-            set.shape()
-        );
-        for index in 0..set.len() {
-            check_scale(set.operator(index), set.measurement(index), set.sigma_y())
-                .with_context(|| format!("{}, image {index}", self.measurement.display()))?;
-        }
+        let (samples, seed, batch, class) = (self.samples, self.seed, self.batch, self.class);
+        let settings = Settings { solver, calls, samples, seed, batch, class, device };
+        let cannot = || format!("{} cannot be restored", self.measurement.display());
+        let all = Restoration::new(&network, &set, &settings).with_context(cannot)?;
+        let one = Settings { solver: Solver::Euler, calls: 1, samples: 1, ..settings.clone() };
+        let one_call = Restoration::new(&network, &set, &one).with_context(cannot)?;
 
-        let origin = network.origin();
         let mut notes = network.notes(&set, self.class);
         notes.extend((0..set.len()).find_map(|index| brightness_note(set.operator(index))));
         notes.extend(range_note(&set));
@@ -154,10 +139,9 @@ impl Arguments {
         for note in &notes {
             eprintln!("note: {note}");
         }
-        let method = network.conditioning();
-        let denoiser = network.about(self.class.as_ref().map(std::slice::from_ref))?;
+        let conditioning = network.conditioning();
         // Before the work: the files are those that have been read.
-        let mut config = json!({
+        let config = json!({
             "format_version": FORMAT_VERSION,
             "measurement": {
                 "file": self.measurement.display().to_string(),
@@ -170,7 +154,7 @@ impl Arguments {
             },
             "network": network.record(&self.network)?,
             "class": self.class,
-            "method": method,
+            "method": conditioning,
             "solver": solver,
             "schedule": schedule,
             "calls": calls,
@@ -185,17 +169,19 @@ impl Arguments {
             "notes": notes,
             "environment": environment::record(device),
         });
-        let run = Run { set: &set, denoiser: &denoiser, method, device, seed: self.seed };
-        let restored = self.sample(&run, &solver, &sigmas)?;
-        if let Some(note) = sample_range::note(&restored.samples) {
-            eprintln!("note: {note}");
-            if let Some(notes) = config["notes"].as_array_mut() {
-                notes.push(note.into());
-            }
+        let key = key(&config, &set)?;
+        if unfinished.of_key(&key)? {
+            eprintln!("note: what an earlier run of this command has finished is taken from it");
         }
-        folder.write(|path| restored.write(path, &set, config))?;
-        println!("network {:?}: {origin}", network.name());
-        println!("method: {method}");
+        self.reserve(&unfinished, &set)?;
+        let restored = Restored::draw(&all, &one_call, &mut unfinished, config)
+            .map_err(|error| self.kept(error, &unfinished))?;
+        folder
+            .write(|path| restored.write(path, &set))
+            .map_err(|error| self.kept(error, &unfinished))?;
+        unfinished.finish();
+        println!("network {:?}: {}", network.name(), network.origin());
+        println!("method: {conditioning}");
         println!(
             "{} images, {} samples of each, {calls} network calls a sample in {precision} on {}: {}",
             set.len(),
@@ -204,6 +190,28 @@ impl Arguments {
             self.out.display()
         );
         Ok(())
+    }
+
+    /// Fails, before any work, where the samples do not fit on the disk: their bytes are written and removed again.
+    fn reserve(&self, unfinished: &Unfinished, set: &MeasurementSet) -> Result<()> {
+        let archive = self.out.join("samples.h5");
+        let values = set.len() * self.samples * set.shape().len();
+        let mut part = PartFile::create(&unfinished.folder().join("samples.h5"))?;
+        part.fill_with_zeros((values * size_of::<f32>()) as u64)
+            .map_err(FilesError::io(&archive, "reserve space for"))?;
+        Ok(())
+    }
+
+    /// Adds to an error where finished samples are.
+    fn kept(&self, error: anyhow::Error, unfinished: &Unfinished) -> anyhow::Error {
+        if !unfinished.holds_parts() {
+            return error;
+        }
+        anyhow!(
+            "{}; the samples that are finished are kept in {}, and the same command goes on from them",
+            chain(&error),
+            unfinished.folder().display()
+        )
     }
 
     fn solver(&self) -> Result<Solver> {
@@ -272,32 +280,34 @@ impl Arguments {
         MeasurementSet::new(shape, y, vec![given.spec().clone()], sigma_y, file_provenance(path)?)
             .with_context(|| path.display().to_string())
     }
+}
 
-    /// Draws all samples, batch by batch, after the one-call estimates.
-    fn sample(&self, run: &Run<'_>, solver: &Solver, sigmas: &[f64]) -> Result<Restored> {
-        let keys = |samples: usize| -> Vec<(u64, u64)> {
-            let images = 0..run.set.len() as u64;
-            images.flat_map(|i| (0..samples as u64).map(move |j| (i, j))).collect()
-        };
-        let (one_call, all) = (keys(1), keys(self.samples));
-        let batches = |keys: &[(u64, u64)]| keys.len().div_ceil(self.batch);
-        let calls = batches(&one_call) + batches(&all) * solver.nfe(sigmas.len() - 1);
-        let bar = progress::bar(calls as u64, "restoring", "network calls");
-        let draw = |keys: &[(u64, u64)], solver: &Solver, sigmas: &[f64]| -> Result<Vec<f32>> {
-            let batches = keys.chunks(self.batch);
-            Ok(batches
-                .map(|keys| run.batch(&bar, solver, sigmas, keys))
-                .collect::<Result<Vec<_>>>()?
-                .concat())
-        };
-        let restored = Restored {
-            samples_per_image: self.samples,
-            one_call: draw(&one_call, &Solver::Euler, &[sigmas[0], 0.0])?,
-            samples: draw(&all, solver, sigmas)?,
-        };
-        bar.finish_and_clear();
-        Ok(restored)
+/// Refuses an output folder whose files HDF5 could not name.
+fn check_utf8(out: &Path) -> Result<()> {
+    let absolute = std::path::absolute(out)?;
+    ensure!(
+        absolute.to_str().is_some(),
+        "--out {}: the path is not UTF-8, which the names of HDF5 files in it must be: name another folder",
+        out.display()
+    );
+    Ok(())
+}
+
+/// What the samples depend on: the configuration but for the command line, and what was measured.
+fn key(config: &Value, set: &MeasurementSet) -> Result<String> {
+    let mut config = config.clone();
+    if let Some(environment) = config["environment"].as_object_mut() {
+        environment.remove("command");
     }
+    let mut hasher = Hasher::default();
+    hasher.update(config.to_string().as_bytes());
+    for value in set.y() {
+        hasher.update(&value.to_le_bytes());
+    }
+    for index in 0..set.len() {
+        hasher.update(serde_json::to_string(&set.operator(index).spec())?.as_bytes());
+    }
+    Ok(hasher.finish())
 }
 
 /// Whether a folder holds what this command writes, by its config.json and all names in it, and nothing else.
@@ -330,69 +340,79 @@ fn read_measurement(path: &Path) -> Result<(Shape, Vec<f64>)> {
     Ok((shape.with_context(|| path.display().to_string())?, values))
 }
 
-/// What a restoration works on.
-struct Run<'a> {
-    set: &'a MeasurementSet,
-    denoiser: &'a Asked<'a>,
-    method: Conditioning,
-    device: Device,
-    seed: u64,
-}
-
-impl Run<'_> {
-    /// The samples of some keys (image, sample).
-    fn batch(
-        &self,
-        bar: &ProgressBar,
-        solver: &Solver,
-        sigmas: &[f64],
-        keys: &[(u64, u64)],
-    ) -> Result<Vec<f32>> {
-        let images: Vec<usize> = keys.iter().map(|(image, _)| *image as usize).collect();
-        let measurement = measurement::on_device(self.set, &images, self.device)?;
-        let estimator = self.method.estimator(self.denoiser, &measurement);
-        let noise = NoiseKeys::new(self.seed, keys.to_vec()).on(self.set.shape(), self.device);
-        let mut bar = progress::advance(bar, 1);
-        let samples = solver.sample_watched(&*estimator, sigmas, &noise, &mut bar)?.finished()?;
-        let values = samples.to_kind(Kind::Float).to_device(Device::Cpu).flatten(0, -1);
-        Ok(Vec::try_from(values.contiguous())?)
-    }
-}
-
 /// The outcome, on the scale [-1, 1], not clipped.
 struct Restored {
-    samples_per_image: usize,
-    /// `[N, C, H, W]`
-    one_call: Vec<f32>,
+    /// `[N, 1, C, H, W]`
+    one_call: SampleArchive,
     /// `[N, J, C, H, W]`
-    samples: Vec<f32>,
+    archive: SampleArchive,
 }
 
 impl Restored {
-    /// Writes everything into a folder.
-    fn write(self, folder: &Path, set: &MeasurementSet, config: Value) -> Result<()> {
-        let archive = |per_image: usize, samples: Vec<f32>| -> Result<SampleArchive> {
-            let provenance = set.provenance().clone();
-            let archive =
-                SampleArchive::new(set.shape(), per_image, samples, config.clone(), provenance)?;
-            Ok(match set.truth() {
-                Some(truth) => archive.with_truth(truth.iter().map(|v| *v as f32).collect())?,
-                None => archive,
-            })
+    /// Draws the one-call estimates and all samples, but for what is kept of an earlier run.
+    fn draw(
+        all: &Restoration<'_>,
+        one_call: &Restoration<'_>,
+        unfinished: &mut Unfinished,
+        mut config: Value,
+    ) -> Result<Self> {
+        let calls = all.calls() + one_call.calls();
+        let bar = progress::bar(calls as u64, "restoring", "network calls");
+        let mut draw = |restoration: &Restoration<'_>, name: &str| -> Result<Vec<f32>> {
+            let mut samples = Vec::new();
+            let batches = restoration.batches();
+            for batch in 0..batches {
+                let part = format!("{name}-{batch:06}");
+                let kept = unfinished.part(&part)?.map(|bytes| values(&bytes));
+                let expected = restoration.values_of(batch);
+                samples.extend(match kept.filter(|kept| kept.len() == expected) {
+                    Some(kept) => {
+                        bar.inc((restoration.calls() / batches) as u64);
+                        kept
+                    }
+                    None => {
+                        let drawn = restoration.draw(batch, &mut progress::advance(&bar, 1))?;
+                        let bytes: Vec<u8> =
+                            drawn.iter().flat_map(|value| value.to_le_bytes()).collect();
+                        unfinished.keep(&part, &bytes)?;
+                        drawn
+                    }
+                });
+            }
+            Ok(samples)
         };
-        let one_call = archive(1, self.one_call)?;
-        let archive = archive(self.samples_per_image, self.samples)?;
+        let (first, second) = (draw(one_call, "one-call")?, draw(all, "samples")?);
+        bar.finish_and_clear();
+        if let Some(note) = sample_range::note(&second) {
+            eprintln!("note: {note}");
+            if let Some(notes) = config["notes"].as_array_mut() {
+                notes.push(note.into());
+            }
+        }
+        Ok(Self {
+            one_call: one_call.archive(first, config.clone())?,
+            archive: all.archive(second, config)?,
+        })
+    }
+
+    /// Writes everything into a folder.
+    fn write(self, folder: &Path, set: &MeasurementSet) -> Result<()> {
+        let Self { archive, one_call } = self;
         archive.write(&folder.join("samples.h5"))?;
         one_call.write(&folder.join("one_call.h5"))?;
         if pictures::showable(set.shape()) {
             write_pictures(folder, set, &archive, &one_call)?;
         }
-        let text = serde_json::to_string_pretty(&config)?;
-        write_atomically(&folder.join("config.json"), |file| {
-            std::io::Write::write_all(file, text.as_bytes())
-        })?;
+        let text = serde_json::to_string_pretty(archive.config())?;
+        write_bytes(&folder.join("config.json"), text.as_bytes())?;
         Ok(())
     }
+}
+
+/// Values of a part that is kept.
+fn values(bytes: &[u8]) -> Vec<f32> {
+    let (values, _) = bytes.as_chunks();
+    values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }
 
 fn write_pictures(

@@ -1,7 +1,7 @@
 //! `eps train`: a network from its configuration.
 
-use std::fs::{self, File};
-use std::io::{BufReader, Write as _};
+use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -10,14 +10,13 @@ use eps_data::{ImageSet, Split};
 use eps_files::{sha256_file, write_atomically};
 use eps_math::PreconditionMode;
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Origin, Provenance, Storage};
-use eps_model::training_cost::{passes, training_cost};
 use eps_model::{ModelError, NetworkDenoiser, Precision};
 use eps_train::{Classes, Images, Objective, TrainConfig, changes, train};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
-use crate::cost;
 use crate::flags::{DeviceFlags, count_to, note_if_emulated, positive};
+use crate::training_plan::{dry_run, read_config};
 use eps::{dataset, environment, network};
 
 /// Train a network, or go on with a training that was stopped.
@@ -195,53 +194,6 @@ impl Arguments {
         let beside = self.config.parent().unwrap_or(Path::new(""));
         self.start.clone().or_else(|| config.start.as_ref().map(|start| beside.join(start)))
     }
-}
-
-/// Reads a training configuration.
-///
-/// # Errors
-/// A file that cannot be read or is none.
-pub(crate) fn read_config(path: &Path) -> Result<TrainConfig> {
-    let shown = path.display();
-    let file = File::open(path)
-        .with_context(|| format!("cannot open {shown}: check the path of the configuration"))?;
-    serde_json::from_reader(BufReader::new(file))
-        .with_context(|| format!("{shown} is no training configuration: correct it there"))
-}
-
-/// f32 vectors of all weights: the network's and the optimiser's, gradients, Adam's two moments and the
-/// moving average.
-const VECTORS: u64 = 6;
-
-/// Prints what a training takes, from its configuration alone.
-fn dry_run(config: &TrainConfig, tflops: f64) -> Result<()> {
-    let found = training_cost(&config.network)?;
-    let TrainConfig { batch, steps, precision, gradient_checkpointing, .. } = *config;
-    let at_once = config.micro_batch.map_or(batch, |part| part.min(batch));
-    let weights = 4 * VECTORS * found.parameters as u64;
-    let activations = found.activation_bytes(at_once, precision, gradient_checkpointing);
-    let images = steps as f64 * batch as f64;
-    // A multiply-add is two operations.
-    let a_pass = 2.0 * found.multiply_adds as f64;
-    let work = a_pass * passes(gradient_checkpointing) as f64 * images;
-    println!("{}: {} parameters", config.name, found.parameters);
-    println!("{steps} steps of {batch} images, {at_once} at a time: {images:.4e} images");
-    println!(
-        "memory {:.2} GB: {:.2} GB for weights, gradients, Adam and moving average in f32, {:.2} GB for \
-         activations of {at_once} images in {precision}{}",
-        gigabytes(weights + activations),
-        gigabytes(weights),
-        gigabytes(activations),
-        if gradient_checkpointing { ", recomputed inside blocks" } else { "" }
-    );
-    println!("work {work:.3e} FLOP forward and backward, {a_pass:.3e} a forward pass of one image");
-    println!("{}", cost::time(work, tflops));
-    Ok(())
-}
-
-/// Bytes in units of 10⁹.
-fn gigabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e9
 }
 
 /// The network to start from, with input channels of zero weights for conditions that it lacks, and

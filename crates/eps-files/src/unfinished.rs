@@ -1,0 +1,205 @@
+//! What is done of an output that takes long, so that a program that was killed can go on.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::{FilesError, Lock, write_bytes};
+
+/// The file that has the key.
+const KEY: &str = "key";
+
+/// The file that stands for the lock.
+const LOCK: &str = "lock";
+
+/// The parts of an output that is being made, in a hidden folder beside it, `.NAME.unfinished`.
+///
+/// One process has it at a time. Parts belong to a key, which is to name all that they depend on: those of another
+/// key are removed. A program that fails or is killed leaves the parts that it has kept, and nothing where it has
+/// kept none.
+#[derive(Debug)]
+pub struct Unfinished {
+    folder: PathBuf,
+    holds_parts: bool,
+    /// The last to be dropped.
+    _lock: Lock,
+}
+
+impl Unfinished {
+    /// Takes the place of an output for this process, and removes what writers of it that were killed have left.
+    ///
+    /// # Errors
+    /// [`FilesError::Busy`] where another process makes the same output, [`FilesError::NoFile`] for a path without
+    /// a name, [`FilesError::Parent`] where the folder of the output cannot be written to.
+    pub fn claim(target: &Path) -> Result<Self, FilesError> {
+        let name = target.file_name().ok_or_else(|| FilesError::NoFile(target.to_owned()))?;
+        let absolute = std::path::absolute(target).map_err(FilesError::io(target, "find"))?;
+        let parent = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(".");
+        let mut folder = hidden.clone();
+        folder.push("unfinished");
+        let folder = parent.join(folder);
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(FilesError::Parent { folder: target.to_owned(), parent, error });
+            }
+            _ => {}
+        }
+        let lock = Lock::take(&folder.join(LOCK), target)?;
+        // Whoever held it may have removed it while it was waited for.
+        if !folder.join(LOCK).exists() {
+            return Err(FilesError::Busy(target.to_owned()));
+        }
+        let holds_parts = folder.join(KEY).exists();
+        let claimed = Self { folder, holds_parts, _lock: lock };
+        remove_leftovers(&parent, &hidden);
+        Ok(claimed)
+    }
+
+    /// Says what the parts depend on; gives whether there are parts of this key, and removes those of another.
+    ///
+    /// # Errors
+    /// [`FilesError::Io`].
+    pub fn of_key(&mut self, key: &str) -> Result<bool, FilesError> {
+        let path = self.folder.join(KEY);
+        if fs::read(&path).is_ok_and(|found| found == key.as_bytes()) {
+            return Ok(true);
+        }
+        for entry in fs::read_dir(&self.folder).map_err(FilesError::io(&self.folder, "list"))? {
+            let entry = entry.map_err(FilesError::io(&self.folder, "list"))?;
+            if entry.file_name() != LOCK {
+                fs::remove_file(entry.path()).map_err(FilesError::io(&entry.path(), "remove"))?;
+            }
+        }
+        self.holds_parts = false;
+        write_bytes(&path, key.as_bytes())?;
+        Ok(false)
+    }
+
+    /// A part, where it is kept.
+    ///
+    /// # Errors
+    /// [`FilesError::Io`].
+    pub fn part(&self, name: &str) -> Result<Option<Vec<u8>>, FilesError> {
+        let path = self.folder.join(name);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(FilesError::io(&path, "read")(error)),
+        }
+    }
+
+    /// Keeps a part.
+    ///
+    /// # Errors
+    /// [`FilesError::Io`].
+    pub fn keep(&mut self, name: &str, bytes: &[u8]) -> Result<(), FilesError> {
+        write_bytes(&self.folder.join(name), bytes)?;
+        self.holds_parts = true;
+        Ok(())
+    }
+
+    /// Where the parts are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether any part is kept.
+    pub fn holds_parts(&self) -> bool {
+        self.holds_parts
+    }
+
+    /// Removes all parts: the output is complete.
+    pub fn finish(mut self) {
+        self.holds_parts = false;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.holds_parts {
+            // A folder that cannot be removed is one that the next run of the command clears.
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// Removes the temporary files and folders of an output (`.NAME.XXXXXX.part`), whose writers are gone.
+fn remove_leftovers(parent: &Path, hidden: &OsString) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let (name, hidden) = (name.as_encoded_bytes(), hidden.as_encoded_bytes());
+        let middle = name.strip_prefix(hidden).and_then(|rest| rest.strip_suffix(b".part"));
+        // The six characters of a temporary name: another output may be called NAME.something.
+        if middle
+            .is_some_and(|middle| middle.len() == 6 && middle.iter().all(u8::is_ascii_alphanumeric))
+        {
+            let path = entry.path();
+            let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn parts_of_one_key_are_found_again_and_those_of_another_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out");
+        let mut first = Unfinished::claim(&target).unwrap();
+        assert!(!first.of_key("a").unwrap());
+        first.keep("0", b"zero").unwrap();
+        drop(first);
+        assert_eq!(names(dir.path()), [".out.unfinished"]);
+
+        let mut again = Unfinished::claim(&target).unwrap();
+        assert!(again.of_key("a").unwrap());
+        assert_eq!(again.part("0").unwrap().as_deref(), Some(&b"zero"[..]));
+        assert_eq!(again.part("1").unwrap(), None);
+        drop(again);
+        let mut other = Unfinished::claim(&target).unwrap();
+        assert!(!other.of_key("b").unwrap());
+        assert_eq!(other.part("0").unwrap(), None);
+        other.keep("0", b"other").unwrap();
+        other.finish();
+        assert!(names(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn a_second_process_is_refused_and_nothing_is_left_without_parts() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out");
+        let mut first = Unfinished::claim(&target).unwrap();
+        let error = Unfinished::claim(&target).unwrap_err().to_string();
+        assert!(error.starts_with("another process works on") && error.contains("out"), "{error}");
+        first.of_key("a").unwrap();
+        drop(first);
+        assert!(names(dir.path()).is_empty());
+        let error = Unfinished::claim(&dir.path().join("no/out")).unwrap_err().to_string();
+        assert!(error.contains("make that folder"), "{error}");
+    }
+
+    #[test]
+    fn leftovers_of_this_output_alone_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [".out.a1B2c3.part", ".out.h5.a1B2c3.part", ".out.notes.part", "out.part"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        fs::create_dir(dir.path().join(".out.ABCDEF.part")).unwrap();
+        drop(Unfinished::claim(&dir.path().join("out")).unwrap());
+        assert_eq!(names(dir.path()), [".out.h5.a1B2c3.part", ".out.notes.part", "out.part"]);
+    }
+}
