@@ -526,3 +526,45 @@ fn help_states_units_and_ranges() {
         assert!(folder.succeeds(&format!("{command} --help")).contains("Usage: eps"), "{command}");
     }
 }
+
+/// The committed network of the tasks on Fashion-MNIST.
+#[cfg(target_os = "linux")]
+const NETWORK: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/networks/fashion/all-tasks.safetensors");
+
+/// Runs `eps` in a folder with 2 GB of addresses, of which libtorch itself takes 0.7.
+#[cfg(target_os = "linux")]
+fn limited(folder: &Folder, arguments: &str) -> std::process::Output {
+    std::process::Command::new("sh")
+        .args(["-c", "ulimit -v 2000000 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_eps")])
+        .args(arguments.split_whitespace())
+        .current_dir(folder.path(""))
+        .env("OMP_NUM_THREADS", "1")
+        .output()
+        .expect("a shell")
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_batch_that_does_not_fit_is_an_error_with_its_remedy() {
+    let folder = Folder::new();
+    folder.npy("clean.npy", &[1, 28, 28], &values(28 * 28));
+    folder.mask("mask.png", 28);
+    folder.succeeds("measure --image clean.npy --mask mask.png --sigma-y 0.05 --out y.h5");
+    let restore = |samples: usize, batch: usize| {
+        let flags = format!("--calls 1 --samples {samples} --batch {batch} --out out-{samples}");
+        limited(&folder, &format!("restore --measurement y.h5 --network {NETWORK} {flags}"))
+    };
+    let fits = restore(2, 2);
+    let error = String::from_utf8_lossy(&fits.stderr);
+    assert!(fits.status.success(), "{error}");
+
+    // The activations of one layer, of 32 channels in f32, take 1 GB.
+    let output = restore(10_000, 10_000);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("memory ran out when") && error.contains("--batch"), "{error}");
+    for frames in ["panicked", "frame #", "c10::", "stack backtrace"] {
+        assert!(!error.contains(frames), "{error}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::{ComputeError, Denoiser, ModelError, NetworkDenoiser, Query};
+use crate::{ComputeError, Denoiser, ModelError, NetworkDenoiser, Query, attempt};
 
 /// A network with the classes of the images that it is asked about: E[x₀ | x₀ + ξ = μ, class].
 ///
@@ -57,7 +57,8 @@ impl<'a> ClassConditional<'a> {
 
 impl Denoiser for ClassConditional<'_> {
     fn denoise(&self, query: &Query<'_>) -> Result<Tensor, ComputeError> {
-        self.denoiser.denoise_labelled(query, Some(&self.labels(query)))
+        let labels = attempt(|| self.labels(query))?;
+        self.denoiser.denoise_labelled(query, Some(&labels))
     }
 
     fn denoise_vjp(
@@ -65,7 +66,8 @@ impl Denoiser for ClassConditional<'_> {
         query: &Query<'_>,
         cotangent: &dyn Fn(&Tensor) -> Tensor,
     ) -> Result<(Tensor, Tensor), ComputeError> {
-        self.denoiser.vjp_labelled(query, Some(&self.labels(query)), cotangent)
+        let labels = attempt(|| self.labels(query))?;
+        self.denoiser.vjp_labelled(query, Some(&labels), cotangent)
     }
 }
 

@@ -33,6 +33,16 @@ pub enum ComputeError {
         /// The shape that was found.
         found: Vec<i64>,
     },
+    /// A batch of images for another number of measurements.
+    #[error(
+        "{images} images were given for a measurement of {measured}: give one image for each, or one of either"
+    )]
+    Batch {
+        /// The number of images.
+        images: i64,
+        /// The number of images that were measured.
+        measured: i64,
+    },
     /// A TorchScript module that raised an error.
     #[error("{path}: the module failed: {reason}", path = path.display())]
     Module {

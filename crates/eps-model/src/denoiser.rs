@@ -109,6 +109,19 @@ impl Measurement {
         &self.adjoint_coordinates
     }
 
+    /// Checks that a batch of images goes with the measurement: one image for each that was measured, or one of either.
+    ///
+    /// # Errors
+    /// [`ComputeError::Batch`]
+    pub fn check_batch(&self, x: &Tensor) -> Result<(), ComputeError> {
+        let images = x.size().first().copied().unwrap_or(0);
+        let measured = self.y.size()[0].max(self.operator.operators().len() as i64);
+        if images == measured || images == 1 || measured == 1 {
+            return Ok(());
+        }
+        Err(ComputeError::Batch { images, measured })
+    }
+
     /// Aᵀ(y − A x), along which an image x comes nearer to the measurement: half of −∇‖y − A x‖².
     ///
     /// # Shapes

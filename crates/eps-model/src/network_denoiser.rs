@@ -222,6 +222,26 @@ fn condition_tensor(condition: Condition, query: &Query<'_>) -> Tensor {
 }
 
 impl NetworkDenoiser {
+    /// Checks that the network takes the images of a query, as another than its trainer may ask it.
+    fn check(&self, query: &Query<'_>) -> Result<(), ComputeError> {
+        let config = self.network.config();
+        let size = query.mu.size();
+        let channels = config.out_channels();
+        let [_, found, height, width] = size[..] else {
+            return Err(ComputeError::Other(format!(
+                "the network takes images [B, {channels}, H, W], not a tensor {size:?}: give it a batch"
+            )));
+        };
+        if found != channels as i64 {
+            return Err(ComputeError::Other(format!(
+                "the network takes images of {channels} channels, not of {found}: convert them, or take another network"
+            )));
+        }
+        // Sides of a tensor are not negative.
+        let fits = config.check_size(height as usize, width as usize);
+        fits.map_err(|error| ComputeError::Other(error.to_string()))
+    }
+
     fn answer(&self, query: &Query<'_>, labels: Option<&Tensor>) -> Tensor {
         let factors = self.factors(query);
         let raw = self.raw(query, &factors, labels, Mode::Eval).to_kind(Kind::Double);
@@ -234,6 +254,7 @@ impl NetworkDenoiser {
         query: &Query<'_>,
         labels: Option<&Tensor>,
     ) -> Result<Tensor, ComputeError> {
+        self.check(query)?;
         let _guard = tch::no_grad_guard();
         attempt(|| self.answer(query, labels))
     }
@@ -245,6 +266,7 @@ impl NetworkDenoiser {
         labels: Option<&Tensor>,
         cotangent: &dyn Fn(&Tensor) -> Tensor,
     ) -> Result<(Tensor, Tensor), ComputeError> {
+        self.check(query)?;
         differentiated(query, cotangent, |query| Ok(self.answer(query, labels)))
     }
 }

@@ -82,6 +82,7 @@ pub struct Eps<'a, D: ?Sized> {
 
 impl<D: Denoiser + ?Sized> Estimator for Eps<'_, D> {
     fn estimate(&self, x_t: &Tensor, level: Level) -> Result<Tensor, ComputeError> {
+        self.measurement.check_batch(x_t)?;
         let level = level_fields(&[level], x_t.device());
         let pivot = self.measurement.pivot(x_t, &level);
         let noise =
@@ -106,6 +107,7 @@ pub struct Palette<'a, D: ?Sized> {
 
 impl<D: Denoiser + ?Sized> Estimator for Palette<'_, D> {
     fn estimate(&self, x_t: &Tensor, level: Level) -> Result<Tensor, ComputeError> {
+        self.measurement.check_batch(x_t)?;
         let mu = x_t / level.alpha;
         let level = level_fields(&[level], x_t.device());
         let noise = Noise::Observed(self.measurement);
@@ -130,6 +132,7 @@ pub struct ZeroShot<'a, D: ?Sized> {
 
 impl<D: Denoiser + ?Sized> Estimator for ZeroShot<'_, D> {
     fn estimate(&self, x_t: &Tensor, level: Level) -> Result<Tensor, ComputeError> {
+        self.measurement.check_batch(x_t)?;
         let level = level_fields(&[level], x_t.device());
         let pivot = self.measurement.pivot(x_t, &level);
         let query = Query { mu: &pivot.mu_star, level: &level, noise: Noise::Isotropic };

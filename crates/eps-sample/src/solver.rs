@@ -23,9 +23,6 @@ pub trait Sample {
     ///
     /// # Errors
     /// Those of [`Sample::sample_watched`].
-    ///
-    /// # Panics
-    /// As [`Sample::sample_watched`].
     fn sample(
         &self,
         estimator: &dyn Estimator,
@@ -42,11 +39,8 @@ pub trait Sample {
     /// # Errors
     /// [`SampleError::Grid`] and [`SampleError::ShortGrid`] for the grid, [`SampleError::Math`] for a constant of the
     /// solver, [`SampleError::Diverged`] if the state leaves the finite numbers, and [`SampleError::Compute`] if the
-    /// estimator has no answer, as when memory runs out.
-    ///
-    /// # Panics
-    /// If the estimator does not take a batch of as many images as there are keys: a measurement is of one image
-    /// for each of them, or of one image that all of them are samples of.
+    /// estimator has no answer, as when memory runs out, or does not take a batch of as many images as there are keys:
+    /// a measurement is of one image for each of them, or of one image that all of them are samples of.
     fn sample_watched(
         &self,
         estimator: &dyn Estimator,

@@ -5,7 +5,7 @@
 use eps_math::Schedule;
 use eps_math::operator::Operator;
 use eps_math::prior::{Gaussian, Mixture};
-use eps_model::{Measurement, Oracle, batch};
+use eps_model::{ComputeError, Measurement, Oracle, batch};
 use eps_sample::contenders::daps::{Daps, Inner};
 use eps_sample::contenders::ddnm::Ddnm;
 use eps_sample::contenders::ddrm::Ddrm;
@@ -273,4 +273,13 @@ fn bad_constants_are_named() {
     // Far beyond the stability limit: an error, not an image.
     let said = error(&Daps::langevin(1e9), &[1.0, 0.0]);
     assert!(said.contains("NaN or infinity after step 1 of 1"), "{said}");
+    // Two keys share no measurement of three images.
+    let three = common::measurement(operator, &[0.0; 16], 0.1, 3);
+    let two = NoiseKeys::image_major(0, 0..1, 2);
+    let said = run(&Ddrm::default(), &alone, &three, &[1.0, 0.0], &two).unwrap_err();
+    let refused = ComputeError::Batch { images: 2, measured: 3 };
+    assert_eq!(said, SampleError::Compute(refused.clone()));
+    let eps = Eps { denoiser: &oracle, measurement: &three };
+    let x = two.initial(shape(), CPU);
+    assert_eq!(eps.estimate(&x, eps_math::Level::edm(1.0)).unwrap_err(), refused);
 }

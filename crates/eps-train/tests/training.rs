@@ -7,7 +7,9 @@ use std::path::Path;
 use eps_files::FilesError;
 use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
 use eps_model::checkpoint;
-use eps_model::{Condition, DataMoments, Mode, NetworkDenoiser, Precision, SongUNetConfig, UNet};
+use eps_model::{
+    ComputeError, Condition, DataMoments, Mode, NetworkDenoiser, Precision, SongUNetConfig, UNet,
+};
 use eps_train::{
     BatchStreams, Change, Classes, Decay, Ema, FORMAT_VERSION, Images, LossWeight, NoiseLaw,
     Objective, Tail, TrainConfig, TrainError, changes, loss, train_until,
@@ -554,4 +556,40 @@ fn palette_starts_as_the_prior() {
     let of_palette = value(palette, vec![Condition::Observation], objective);
     // The same sums in f32.
     assert!((of_palette / of_prior - 1.0).abs() < 1e-5, "{of_palette} {of_prior}");
+}
+
+/// A batch that memory is too small for, in a process of its own with a small limit of addresses: the training ends with
+/// an error.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_that_runs_out_is_an_error() {
+    const INSIDE: &str = "EPS_TRAIN_TEST_WITH_LITTLE_MEMORY";
+    if std::env::var_os(INSIDE).is_none() {
+        let program = std::env::current_exe().unwrap();
+        // libtorch itself takes 0.7 GB of addresses.
+        let output = std::process::Command::new("sh")
+            .args(["-c", "ulimit -v 2000000 && exec \"$0\" \"$@\""])
+            .arg(program)
+            .args(["--exact", "memory_that_runs_out_is_an_error", "--nocapture"])
+            .env(INSIDE, "1")
+            .env("OMP_NUM_THREADS", "1")
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{told}");
+        assert!(!told.contains("panicked") && !told.contains("frame #"), "{told}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // A layer of the network alone takes 8 channels of 256 values in f32 for each image: 1.6 GB.
+    let config = TrainConfig {
+        objective: Objective::Denoise,
+        network: SongUNetConfig { in_channels: 1, ..network() }.into(),
+        conditions: vec![],
+        batch: 200_000,
+        ..config()
+    };
+    let error = run(&config, folder.path(), 1).unwrap_err();
+    let out_of_memory = matches!(error, TrainError::Compute(ComputeError::OutOfMemory { .. }));
+    assert!(out_of_memory && error.to_string().contains("micro_batch"), "{error}");
 }

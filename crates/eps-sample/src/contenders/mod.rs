@@ -67,10 +67,8 @@ pub trait ContenderStep: fmt::Debug {
 /// # Errors
 /// [`SampleError::Grid`] and [`SampleError::ShortGrid`] for the grid, [`SampleError::Math`] for a constant,
 /// [`SampleError::Diverged`] if the state leaves the finite numbers, and [`SampleError::Compute`] if the prior has no
-/// answer, as when memory runs out.
-///
-/// # Panics
-/// If the measurement is of another number of images than there are keys, and not of one.
+/// answer, as when memory runs out, or the measurement is of another number of images than there are keys, and not of
+/// one.
 pub fn sample(
     contender: &dyn ContenderStep,
     prior: &FrozenPrior<'_>,
@@ -82,6 +80,7 @@ pub fn sample(
     check_grid(sigmas)?;
     contender.check(sigmas)?;
     let x = attempt(|| noise.initial() * sigmas[0])?;
+    measurement.check_batch(&x)?;
     let nfe = |steps| contender.nfe(steps);
     walk(x, sigmas, observer, &nfe, |x, step| {
         let noise = noise.of_step(step.index, contender.draws());
