@@ -46,6 +46,7 @@ mod input;
 pub mod mmd;
 #[cfg(feature = "networks")]
 pub mod networks;
+mod pairs;
 pub mod sliced;
 pub mod summary;
 

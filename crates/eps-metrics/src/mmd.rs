@@ -4,12 +4,15 @@
 //! smallest values are negative; that is no error: the estimator is unbiased, not non-negative,
 //! and samples that each resemble one of the truths lie below zero.
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatRef, Par};
 use rayon::prelude::*;
 
 use crate::MetricsError;
-use crate::input::{check_rows, squared_distance};
+use crate::input::check_rows;
+use crate::pairs::{Points, median, row_start};
+
+/// The most pairs whose kernel is kept, 256 MiB of them: the pairs of 8,192 points. With more, distances are
+/// computed as often as they are needed.
+const KEPT: usize = 1 << 25;
 
 /// MMD² and the width of its kernel.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,8 +35,8 @@ pub struct Mmd {
 /// m = 2ℓ². Multiplying all input by a constant leaves MMD² as it is.
 ///
 /// # Shapes
-/// `samples`: [M, D]; `truths`: [N, D]; M, N ≥ 2. Memory: 8 (M + N)² bytes beside a copy of the
-/// input, that is 1 GB for 11,000 images.
+/// `samples`: [M, D]; `truths`: [N, D]; M, N ≥ 2. Memory: at most 0.6 GB beside a copy of the input; the time
+/// grows with D (M + N)².
 ///
 /// # Units
 /// `mmd2` has none.
@@ -43,7 +46,7 @@ pub struct Mmd {
 /// where at least half of all pairs coincide, lengths that are no multiple of `dim`, values that
 /// are not finite.
 pub fn mmd2(samples: &[f64], truths: &[f64], dim: usize) -> Result<Mmd, MetricsError> {
-    Ok(Kernel::new(samples, truths, dim)?.mmd())
+    Ok(Kernel::new(samples, truths, dim, KEPT)?.mmd())
 }
 
 /// [`mmd2`], and what it would be without each image: its truth and all of its samples left out, the width
@@ -60,7 +63,7 @@ pub fn mmd2_left_out(
     dim: usize,
 ) -> Result<(Mmd, Vec<f64>), MetricsError> {
     let per_image = check_rows("samples", samples, truths.len())?;
-    let kernel = Kernel::new(samples, truths, dim)?;
+    let kernel = Kernel::new(samples, truths, dim, KEPT)?;
     let needed = 3;
     if kernel.truths < needed {
         let what = "mmd2 without an image, truths";
@@ -75,14 +78,22 @@ struct Kernel {
     samples: usize,
     /// N.
     truths: usize,
-    /// k of all pairs, row by row above the diagonal.
-    pairs: Vec<f64>,
+    pairs: Pairs,
     /// m.
     median: f64,
 }
 
+/// Where the kernel's values come from.
+enum Pairs {
+    /// k of all pairs, row by row above the diagonal.
+    Kept(Vec<f64>),
+    /// Computed block by block.
+    Computed(Points),
+}
+
 impl Kernel {
-    fn new(samples: &[f64], truths: &[f64], dim: usize) -> Result<Self, MetricsError> {
+    /// The kernel; the values of at most `kept` pairs are kept.
+    fn new(samples: &[f64], truths: &[f64], dim: usize, kept: usize) -> Result<Self, MetricsError> {
         let m = check_rows("samples", samples, dim)?;
         let n = check_rows("truths", truths, dim)?;
         for (what, got) in [("mmd2 between samples", m), ("mmd2 between truths", n)] {
@@ -90,29 +101,64 @@ impl Kernel {
                 return Err(MetricsError::TooFewSamples { what, needed: 2, got });
             }
         }
-        let mut pairs = squared_distances(&centred(samples, truths, dim), dim);
-        let median = median(pairs.clone());
+        let points = Points::centred(samples, truths, dim);
+        let (pairs, median) = if points.pairs() <= kept {
+            let d2 = points.squared_distances();
+            let median = median(d2.clone());
+            (Pairs::Kept(d2), median)
+        } else {
+            let median = points.median(kept);
+            (Pairs::Computed(points), median)
+        };
         if median == 0.0 {
             return Err(MetricsError::ZeroMedian);
         }
-        pairs.par_iter_mut().for_each(|pair| *pair = (-*pair / median).exp());
-        Ok(Self { samples: m, truths: n, pairs, median })
+        let mut kernel = Self { samples: m, truths: n, pairs, median };
+        if let Pairs::Kept(pairs) = &mut kernel.pairs {
+            pairs.par_iter_mut().for_each(|pair| *pair = (-*pair / median).exp());
+        }
+        Ok(kernel)
     }
 
     /// Sums over pairs of samples, of a sample and a truth, and of truths.
     fn sums(&self) -> [f64; 3] {
         let total = self.samples + self.truths;
         // Rows are added in order, whatever thread they come from.
-        let rows: Vec<[f64; 3]> = (0..total)
-            .into_par_iter()
-            .map(|i| {
-                let row = &self.pairs[row_start(i, total)..row_start(i + 1, total)];
-                let (left, right) = row.split_at(self.samples.saturating_sub(i + 1));
-                let sum = |part: &[f64]| part.iter().sum::<f64>();
-                if i < self.samples { [sum(left), sum(right), 0.0] } else { [0.0, 0.0, sum(right)] }
-            })
-            .collect();
+        let rows: Vec<[f64; 3]> = match &self.pairs {
+            Pairs::Kept(pairs) => (0..total)
+                .into_par_iter()
+                .map(|i| {
+                    let row = &pairs[row_start(i, total)..row_start(i + 1, total)];
+                    let (left, right) = row.split_at(self.samples.saturating_sub(i + 1));
+                    let sum = |part: &[f64]| part.iter().sum::<f64>();
+                    if i < self.samples {
+                        [sum(left), sum(right), 0.0]
+                    } else {
+                        [0.0, 0.0, sum(right)]
+                    }
+                })
+                .collect(),
+            Pairs::Computed(points) => {
+                let of_tile = |rows| {
+                    let mut sums = [0.0; 3];
+                    points.visit(rows, true, |i, first, d2| {
+                        let (left, right) =
+                            d2.split_at(self.samples.saturating_sub(first).min(d2.len()));
+                        let is_sample = i < self.samples;
+                        sums[0] += self.sum(left);
+                        sums[if is_sample { 1 } else { 2 }] += self.sum(right);
+                    });
+                    sums
+                };
+                points.tiles().map(of_tile).collect()
+            }
+        };
         [0, 1, 2].map(|part| rows.iter().map(|row| row[part]).sum())
+    }
+
+    /// The sum of k over squared distances.
+    fn sum(&self, d2: &[f64]) -> f64 {
+        d2.iter().map(|d2| (-d2 / self.median).exp()).sum()
     }
 
     fn mmd(&self) -> Mmd {
@@ -123,14 +169,26 @@ impl Kernel {
     /// MMD² without each of the images.
     fn left_out(&self, per_image: usize) -> Vec<f64> {
         let (m, n, all) = (self.samples, self.truths, self.sums());
+        let touched = match &self.pairs {
+            Pairs::Kept(pairs) => self.touched(pairs, per_image),
+            Pairs::Computed(points) => self.touched_computed(points, per_image),
+        };
+        let without = |touched: [f64; 3]| {
+            unbiased([0, 1, 2].map(|part| all[part] - touched[part]), m - per_image, n - 1)
+        };
+        touched.into_iter().map(without).collect()
+    }
+
+    /// For each image, the sums over every pair that one of its points is in, once.
+    fn touched(&self, pairs: &[f64], per_image: usize) -> Vec<[f64; 3]> {
+        let (m, n) = (self.samples, self.truths);
         let of = |i: usize, j: usize| {
             let (first, second) = (i.min(j), i.max(j));
-            self.pairs[row_start(first, m + n) + second - first - 1]
+            pairs[row_start(first, m + n) + second - first - 1]
         };
-        let without = |image: usize| {
+        let of_image = |image: usize| {
             let own = image * per_image..(image + 1) * per_image;
             let truth = m + image;
-            // Every pair that one of the image's points is in, once.
             let mut touched = [0.0; 3];
             for i in own.clone() {
                 let others = (0..m).filter(|j| !own.contains(j) || *j > i);
@@ -140,9 +198,44 @@ impl Kernel {
             let others = (0..m).filter(|i| !own.contains(i));
             touched[1] += others.map(|i| of(i, truth)).sum::<f64>();
             touched[2] += (m..m + n).filter(|j| *j != truth).map(|j| of(truth, j)).sum::<f64>();
-            unbiased([0, 1, 2].map(|part| all[part] - touched[part]), m - per_image, n - 1)
+            touched
         };
-        (0..n).into_par_iter().map(without).collect()
+        (0..n).into_par_iter().map(of_image).collect()
+    }
+
+    /// [`Self::touched`] without kept values.
+    fn touched_computed(&self, points: &Points, per_image: usize) -> Vec<[f64; 3]> {
+        let m = self.samples;
+        let of_tile = |rows: std::ops::Range<usize>| {
+            let mut of_rows = vec![[0.0; 3]; rows.len()];
+            let start = rows.start;
+            points.visit(rows, false, |i, first, d2| {
+                let image = if i < m { i / per_image } else { i - m };
+                let own = image * per_image..(image + 1) * per_image;
+                for (j, d2) in (first..).zip(d2) {
+                    // The image's own pairs count in the row of their first point alone.
+                    let part = match (i < m, j < m) {
+                        (true, true) if own.contains(&j) && j <= i => continue,
+                        (true, true) => 0,
+                        (true, false) => 1,
+                        (false, true) if own.contains(&j) => continue,
+                        (false, true) => 1,
+                        (false, false) if j == i => continue,
+                        (false, false) => 2,
+                    };
+                    of_rows[i - start][part] += (-d2 / self.median).exp();
+                }
+            });
+            of_rows
+        };
+        let of_rows: Vec<Vec<[f64; 3]>> = points.tiles().map(of_tile).collect();
+        let of_rows = of_rows.concat();
+        let of_image = |image: usize| {
+            let own = &of_rows[image * per_image..(image + 1) * per_image];
+            let rows = own.iter().chain([&of_rows[m + image]]);
+            rows.fold([0.0; 3], |sum, row| [0, 1, 2].map(|part| sum[part] + row[part]))
+        };
+        (0..self.truths).map(of_image).collect()
     }
 }
 
@@ -152,84 +245,31 @@ fn unbiased([xx, xy, yy]: [f64; 3], m: usize, n: usize) -> f64 {
     2.0 * xx / (m * (m - 1.0)) + 2.0 * yy / (n * (n - 1.0)) - 2.0 * xy / (m * n)
 }
 
-/// Both sets, one after the other, less their common mean.
-fn centred(samples: &[f64], truths: &[f64], dim: usize) -> Vec<f64> {
-    let mut points = [samples, truths].concat();
-    let count = (points.len() / dim) as f64;
-    let mut mean = vec![0.0; dim];
-    for row in points.chunks_exact(dim) {
-        mean.iter_mut().zip(row).for_each(|(m, x)| *m += x);
-    }
-    mean.iter_mut().for_each(|m| *m /= count);
-    for row in points.chunks_exact_mut(dim) {
-        row.iter_mut().zip(&mean).for_each(|(x, m)| *x -= m);
-    }
-    points
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Where the pairs (i, j > i) of `n` points begin.
-fn row_start(i: usize, n: usize) -> usize {
-    i * (2 * n - i - 1) / 2
-}
-
-/// ‖u − v‖² of all pairs of the centred points, row by row above the diagonal.
-///
-/// Most come from ‖u‖² + ‖v‖² − 2 u·v, a matrix product. Its rounding error is at most about
-/// D ε (‖u‖² + ‖v‖²). A pair with d² below a thousandth of ‖u‖² + ‖v‖², where more than three
-/// digits cancel, is computed from its difference instead; so the relative error of every d² is
-/// below 10³ D ε (3e-9 for D = 12,288; in practice rounding errors average out to about √D), and
-/// near-duplicates and exact ones (d² = 0) come out right.
-fn squared_distances(points: &[f64], dim: usize) -> Vec<f64> {
-    const TILE: usize = 128;
-    const CANCELLED: f64 = 1e-3;
-    let n = points.len() / dim;
-    let row = |i: usize| &points[i * dim..][..dim];
-    let zero = vec![0.0; dim];
-    let norms: Vec<f64> = (0..n).into_par_iter().map(|i| squared_distance(row(i), &zero)).collect();
-    let matrix = MatRef::from_row_major_slice(points, n, dim);
-
-    let mut d2 = vec![0.0; n * (n - 1) / 2];
-    let mut tiles = Vec::new();
-    let mut rest = d2.as_mut_slice();
-    for start in (0..n).step_by(TILE) {
-        let end = (start + TILE).min(n);
-        let (tile, after) = rest.split_at_mut(row_start(end, n) - row_start(start, n));
-        tiles.push((start, end, tile));
-        rest = after;
-    }
-    tiles.into_par_iter().for_each(|(start, end, tile)| {
-        // Column i − start holds the products of point i with the points from `start` on.
-        let mut gram = Mat::<f64>::zeros(n - start, end - start);
-        matmul(
-            gram.as_mut(),
-            Accum::Replace,
-            matrix.subrows(start, n - start),
-            matrix.subrows(start, end - start).transpose(),
-            1.0,
-            Par::Seq,
-        );
-        let mut pairs = tile.iter_mut();
-        for i in start..end {
-            for (j, pair) in (i + 1..n).zip(&mut pairs) {
-                let scale = norms[i] + norms[j];
-                let fast = scale - 2.0 * gram[(j - start, i - start)];
-                *pair =
-                    if fast < CANCELLED * scale { squared_distance(row(i), row(j)) } else { fast };
+    #[test]
+    fn blocks_give_what_kept_pairs_give() {
+        // (images, samples of each, values of an image): one block and several, with matrix products and without.
+        for (images, per_image, dim) in [(40, 3, 1), (700, 3, 2), (60, 4, 30)] {
+            let values = |count: usize, factor: u64| -> Vec<f64> {
+                (1..=count as u64).map(|i| (i * i * factor % 1_000_003) as f64 / 1e6).collect()
+            };
+            let samples = values(images * per_image * dim, 2_654_435_761);
+            let truths = values(images * dim, 40_503);
+            let kernel = |kept| Kernel::new(&samples, &truths, dim, kept).unwrap();
+            let (kept, computed) = (kernel(usize::MAX), kernel(0));
+            assert!(matches!(computed.pairs, Pairs::Computed(_)));
+            let (a, b) = (kept.mmd(), computed.mmd());
+            // Sums of up to 4 million terms below 1, divided by their number.
+            assert!((a.mmd2 - b.mmd2).abs() < 1e-12, "{a:?} {b:?}");
+            let relative = a.median_squared_distance / b.median_squared_distance - 1.0;
+            assert!(relative.abs() < 1e-13, "{a:?} {b:?}");
+            let left_out = kept.left_out(per_image).into_iter().zip(computed.left_out(per_image));
+            for (a, b) in left_out {
+                assert!((a - b).abs() < 1e-12, "{a} {b}");
             }
         }
-    });
-    d2
-}
-
-/// The median as numpy's: the mean of the two middle values where their number is even.
-fn median(mut values: Vec<f64>) -> f64 {
-    let half = values.len() / 2;
-    let even = values.len().is_multiple_of(2);
-    let (below, &mut upper, _) = values.select_nth_unstable_by(half, f64::total_cmp);
-    if even {
-        let lower = below.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        0.5 * (lower + upper)
-    } else {
-        upper
     }
 }
