@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use eps_data::{Array, png};
+use eps_data::Array;
+use eps_data::array_file::is_picture;
+use eps_data::mask::read_mask;
+use eps_data::measurement::require_dense;
 use eps_math::Shape;
 use eps_math::operator::{Operator, OperatorSpec};
 use eps_model::Precision;
@@ -156,8 +159,9 @@ pub(crate) fn note_if_emulated(precision: Precision, device: Device) {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(crate) struct OperatorFlags {
-    /// Inpainting: a black and white PNG of the image's size, white where a pixel was observed
-    #[arg(long, value_name = "MASK.png")]
+    /// Inpainting: a black and white PNG of the image's size, white where a pixel was observed, or an NPY
+    /// or HDF5 array [H, W], true or 1 where it was
+    #[arg(long, value_name = "MASK")]
     mask: Option<PathBuf>,
     /// Super-resolution: every measured value is the mean of K×K pixels; K ≥ 1 divides both sides
     #[arg(long, value_name = "K", value_parser = side)]
@@ -179,7 +183,7 @@ impl OperatorFlags {
     /// A file that cannot be read or does not describe an operator.
     pub(crate) fn read(&self) -> Result<Option<GivenOperator>> {
         if let Some(path) = &self.mask {
-            let mask = png::read_mask(path)?;
+            let mask = read_mask(path)?;
             return Ok(Some(GivenOperator {
                 spec: OperatorSpec::Mask { observed: mask.observed },
                 source: format!("--mask {}", path.display()),
@@ -199,6 +203,9 @@ impl OperatorFlags {
         Ok(Some(GivenOperator { spec, source, mask_size: None }))
     }
 }
+
+/// Rows and columns of a matrix from which on its decomposition takes a minute and more.
+const SLOW_SIDE: usize = 4096;
 
 /// An operator as flags name it, not yet fitted to an image.
 #[derive(Debug)]
@@ -226,6 +233,17 @@ impl GivenOperator {
                 shape.height,
                 shape.width
             );
+        }
+        if let OperatorSpec::Dense { matrix } = &self.spec {
+            let (rows, columns) = (matrix.len(), shape.len());
+            require_dense(rows, columns).with_context(|| self.source.clone())?;
+            if rows.min(columns) >= SLOW_SIDE {
+                eprintln!(
+                    "note: {}: the singular values of a {rows} x {columns} matrix take minutes: the time grows \
+                     with the third power of its sides",
+                    self.source
+                );
+            }
         }
         let operator = self.spec.build(shape).with_context(|| {
             format!(
@@ -279,16 +297,23 @@ fn read_spec(path: &Path) -> Result<OperatorSpec> {
     })
 }
 
-/// Refuses an array [.., H, W, C], whose channels are not where they are read.
+/// Refuses an array [.., H, W, C], whose channels are not where they are read, and a stack [N, H, W], whose
+/// images would be channels.
 ///
 /// # Errors
-/// A last side of 1, 3 or 4 where the one before the last two is none of these.
+/// A last side of 1, 3 or 4 where the one before the last two is none of these, and three sides of which the
+/// first is above 4.
 pub(crate) fn check_channels_first(path: &Path, dims: &[usize]) -> Result<()> {
     let counts_channels = |side: usize| matches!(side, 1 | 3 | 4);
     match *dims {
         [.., channels, _, last] if counts_channels(last) && !counts_channels(channels) => bail!(
             "{}: the array has dimensions {dims:?}, which would be {channels} channels: it looks like \
              [H, W, C]; transpose it to [C, H, W]",
+            path.display()
+        ),
+        [n, h, w] if n > 4 => bail!(
+            "{}: the array has dimensions {dims:?}, which would be one image of {n} channels: reshape it to \
+             [{n}, 1, {h}, {w}] if it is a stack of {n} grey images, [N, 1, H, W], or to [1, {n}, {h}, {w}] if not",
             path.display()
         ),
         _ => Ok(()),
@@ -298,8 +323,7 @@ pub(crate) fn check_channels_first(path: &Path, dims: &[usize]) -> Result<()> {
 /// The taps of a kernel, row by row.
 fn read_kernel(path: &Path) -> Result<Vec<Vec<f64>>> {
     let mut array = Array::read(path, "kernel")?;
-    let picture = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
-    if picture {
+    if is_picture(path) {
         ensure!(
             array.dims[0] == 1,
             "{}: a kernel has one channel, the picture {}: convert it to grey",
@@ -410,6 +434,8 @@ mod tests {
         for dims in [&[28, 28][..], &[3, 28, 28], &[1, 1, 3], &[3, 4, 4], &[9, 1, 28, 28]] {
             assert!(check(dims).is_ok(), "{dims:?}");
         }
+        let error = check(&[16, 28, 27]).unwrap_err().to_string();
+        assert!(error.contains("[16, 1, 28, 27]") && error.contains("[N, 1, H, W]"), "{error}");
         for dims in [&[28, 28, 3][..], &[5, 28, 28, 1]] {
             let error = check(dims).unwrap_err().to_string();
             assert!(error.contains("a.npy") && error.contains("transpose"), "{error}");

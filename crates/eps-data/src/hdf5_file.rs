@@ -4,24 +4,28 @@
 //! by their first dimension (one image a chunk), shuffled, compressed with gzip and carry Fletcher
 //! checksums, so that damage is found when a file is read. Every file has the root attributes
 //! `format`, `format_version` and `created_by`. Text attributes are UTF-8 of fixed length: texts of
-//! variable length, which are read too, lie in a heap without checksums, and the HDF5 library may
-//! never return from a damaged one.
+//! variable length, which are read too, lie in a heap without checksums, which is checked first: the HDF5
+//! library may never return from a damaged one.
 
+use std::cell::OnceCell;
 use std::io;
 use std::mem::ManuallyDrop;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use eps_files::PartFile;
+use hdf5::dataset::Layout;
+use hdf5::filters::Filter;
 use hdf5::plist::file_access::{FileCloseDegree, LibraryVersion};
-use hdf5::types::{FixedUnicode, TypeDescriptor, VarLenUnicode};
-use hdf5::{Attribute, Dataset, File, Group, H5Type};
+use hdf5::types::{FixedAscii, FixedUnicode, TypeDescriptor};
+use hdf5::{Attribute, Container, Dataset, File, Group, H5Type};
 use ndarray::{Array4, ArrayView4};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::array::{Array, checked_product, choose};
 use crate::error::require_finite;
-use crate::{DataError, Provenance};
+use crate::{DataError, Provenance, global_heap, memory};
 
 const WRITE_AGAIN: &str = "the file is damaged or incomplete: write it again";
 const GZIP_LEVEL: u8 = 4;
@@ -67,17 +71,19 @@ pub fn read_hdf5_array(path: &Path, name: &str) -> Result<Array, DataError> {
 }
 
 /// The format of this project that an HDF5 file tells, such as `eps-measurements`; none for a file from
-/// elsewhere.
+/// elsewhere, whose attribute `format` may be anything.
 ///
 /// # Errors
 ///
-/// [`DataError::Io`] where the file cannot be opened, [`DataError::Malformed`] where it is no HDF5 file or
-/// its attribute `format` is no text.
+/// [`DataError::Io`] where the file cannot be opened, [`DataError::Malformed`] where it is no HDF5 file.
 pub fn hdf5_format(path: &Path) -> Result<Option<String>, DataError> {
     let input = Input::open_any(path)?;
     let root = input.root()?;
     let names = root.attr_names().map_err(input.failed("list the attributes"))?;
-    names.iter().any(|name| name == "format").then(|| input.text(&root, "format")).transpose()
+    if !names.iter().any(|name| name == "format") {
+        return Ok(None);
+    }
+    Ok(input.text(&root, "format").ok().filter(|format| format.starts_with("eps-")))
 }
 
 /// An HDF5 file that is being written under its temporary name.
@@ -124,7 +130,7 @@ impl Output {
             .with_fapl(|p| {
                 p.libver_bounds(version_10, version_10).fclose_degree(FileCloseDegree::Strong)
             })
-            .create(part.path())
+            .create(by_name(part.path(), false).map_err(DataError::io(target, "create"))?.path())
             .map_err(|error| write_error(target, "create the file", error))?;
         let output = Output { file: OpenFile(Some(file)), part };
         let root = output.root()?;
@@ -310,8 +316,75 @@ impl Output {
     }
 }
 
+/// The only value of an attribute, a scalar or an array of one element.
+fn only<T: H5Type>(attribute: &Attribute) -> hdf5::Result<T> {
+    let values = attribute.read_raw::<T>()?;
+    values.into_iter().next().ok_or_else(|| "the attribute is empty".into())
+}
+
 fn fixed<const N: usize>(attribute: &Attribute) -> hdf5::Result<Vec<u8>> {
-    attribute.read_scalar::<FixedUnicode<N>>().map(|text| text.as_bytes().to_vec())
+    only::<FixedUnicode<N>>(attribute).map(|text| text.as_bytes().to_vec())
+}
+
+fn fixed_ascii<const N: usize>(attribute: &Attribute) -> hdf5::Result<Vec<u8>> {
+    only::<FixedAscii<N>>(attribute).map(|text| text.as_bytes().to_vec())
+}
+
+/// A path that HDF5 can open: it takes UTF-8 alone, and another path by the number of the open file.
+enum Openable<'a> {
+    Named(&'a Path),
+    Numbered { path: PathBuf, _file: std::fs::File },
+}
+
+impl Openable<'_> {
+    fn path(&self) -> &Path {
+        match self {
+            Openable::Named(path) => path,
+            Openable::Numbered { path, .. } => path,
+        }
+    }
+}
+
+fn by_name(path: &Path, read: bool) -> io::Result<Openable<'_>> {
+    if path.to_str().is_some() {
+        return Ok(Openable::Named(path));
+    }
+    let file = std::fs::File::options().read(true).write(!read).open(path)?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    Ok(Openable::Numbered { path, _file: file })
+}
+
+/// The name of a filter of values, by its number in the list of The HDF Group.
+fn filter_name(number: i32) -> &'static str {
+    match number {
+        4 => "SZIP",
+        307 => "BZIP2",
+        32000 => "LZF",
+        32001 => "Blosc",
+        32004 => "LZ4",
+        32008 => "Bitshuffle",
+        32013 => "ZFP",
+        32015 => "Zstandard",
+        32026 => "Blosc2",
+        _ => "an unknown filter",
+    }
+}
+
+/// A type that numbers can be read of.
+#[derive(Debug, PartialEq)]
+enum Numbers {
+    Described(TypeDescriptor),
+    /// Floats of two bytes, which the bindings do not describe.
+    Half,
+}
+
+impl std::fmt::Display for Numbers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Numbers::Described(found) => found.fmt(f),
+            Numbers::Half => f.write_str("float16"),
+        }
+    }
 }
 
 fn write_error(target: &Path, action: impl Into<String>, error: hdf5::Error) -> DataError {
@@ -324,6 +397,22 @@ fn write_error(target: &Path, action: impl Into<String>, error: hdf5::Error) -> 
             remedy: "check the free disk space and the permissions",
         },
     }
+}
+
+/// Whether HDF5 failed for a lock of another program.
+fn is_lock(error: &hdf5::Error) -> bool {
+    says(error, "unable to lock file")
+}
+
+/// Whether HDF5 failed for the mark that it leaves in files while they are written.
+fn is_unclosed(error: &hdf5::Error) -> bool {
+    says(error, "file is already open for")
+}
+
+fn says(error: &hdf5::Error, words: &str) -> bool {
+    let frames = error.stack();
+    frames.is_some_and(|stack| stack.iter().any(|frame| frame.desc().contains(words)))
+        || error.to_string().contains(words)
 }
 
 /// What the system answered, which HDF5 tells in the text of its innermost error alone.
@@ -341,6 +430,9 @@ fn system_error(error: &hdf5::Error) -> Option<io::Error> {
 pub(crate) struct Input {
     path: PathBuf,
     file: File,
+    /// Whether texts of variable length can be read, once that was looked at: the place of a heap that is
+    /// damaged.
+    heaps: OnceCell<Option<u64>>,
 }
 
 impl Input {
@@ -371,8 +463,20 @@ impl Input {
         }
         // HDF5 does not tell a file that is absent from one that is damaged.
         std::fs::File::open(path).map_err(DataError::io(path, "open"))?;
-        match File::open(path) {
-            Ok(file) => Ok(Input { path: path.to_owned(), file }),
+        let openable = by_name(path, true).map_err(DataError::io(path, "open"))?;
+        match File::open(openable.path()) {
+            Ok(file) => Ok(Input { path: path.to_owned(), file, heaps: OnceCell::new() }),
+            Err(error) if is_lock(&error) => Err(DataError::malformed(
+                path,
+                "another program has the file open for writing and holds a lock on it",
+                "close the file there (in Python: file.close(), or end the program), or copy the file and give the \
+                 copy",
+            )),
+            Err(error) if is_unclosed(&error) => Err(DataError::malformed(
+                path,
+                "the program that wrote the file did not close it, or still writes it",
+                "close it there; if that program has ended, run `h5clear -s FILE` and check the content",
+            )),
             Err(error) => Err(DataError::malformed(
                 path,
                 format!("it cannot be opened as HDF5 ({error})"),
@@ -400,17 +504,17 @@ impl Input {
     /// An attribute that is one number.
     pub(crate) fn number(&self, at: &Group, name: &str) -> Result<f64, DataError> {
         let (attribute, _) = self.scalar(at, name)?;
-        attribute.read_scalar().map_err(self.failed(format!("read the attribute {name:?}")))
+        only(&attribute).map_err(self.failed(format!("read the attribute {name:?}")))
     }
 
     /// An attribute that is one whole number, of which HDF5 would take another for what does not fit.
     pub(crate) fn whole(&self, at: &Group, name: &str) -> Result<u64, DataError> {
         let (attribute, found) = self.scalar(at, name)?;
         let failed = || self.failed(format!("read the attribute {name:?}"));
-        if let TypeDescriptor::Unsigned(_) = found {
-            return attribute.read_scalar().map_err(failed());
+        if let Numbers::Described(TypeDescriptor::Unsigned(_)) = found {
+            return only(&attribute).map_err(failed());
         }
-        let value: f64 = attribute.read_scalar().map_err(failed())?;
+        let value: f64 = only(&attribute).map_err(failed())?;
         // Below 2⁵³ an f64 holds every whole number.
         if value.fract() == 0.0 && (0.0..9e15).contains(&value) {
             return Ok(value as u64);
@@ -422,14 +526,15 @@ impl Input {
     }
 
     /// An attribute of one number, with its type.
-    fn scalar(&self, at: &Group, name: &str) -> Result<(Attribute, TypeDescriptor), DataError> {
+    fn scalar(&self, at: &Group, name: &str) -> Result<(Attribute, Numbers), DataError> {
         use TypeDescriptor::{Float, Integer, Unsigned};
         let attribute = self.attribute(at, name)?;
-        let found = attribute
-            .dtype()
-            .and_then(|dtype| dtype.to_descriptor())
-            .map_err(self.failed(format!("read the type of the attribute {name:?}")))?;
-        if attribute.is_scalar() && matches!(found, Float(_) | Integer(_) | Unsigned(_)) {
+        let found = self.type_of(&attribute, &format!("the attribute {name:?}"))?;
+        let is_number = matches!(
+            found,
+            Numbers::Half | Numbers::Described(Float(_) | Integer(_) | Unsigned(_))
+        );
+        if attribute.size() == 1 && is_number {
             return Ok((attribute, found));
         }
         let shape = attribute.shape();
@@ -439,29 +544,89 @@ impl Input {
         ))
     }
 
+    /// The type of a dataset or an attribute.
+    fn type_of(&self, of: &Container, what: &str) -> Result<Numbers, DataError> {
+        let stored = of.dtype().map_err(self.failed(format!("read the type of {what}")))?;
+        match stored.to_descriptor() {
+            Ok(found) => Ok(Numbers::Described(found)),
+            // Only numbers of two bytes that are no integers remain; what is none cannot be converted.
+            Err(_) if stored.size() == 2 && stored.conv_to::<f64>().is_some() => Ok(Numbers::Half),
+            Err(error) => Err(self.malformed(
+                format!("the type of {what} is not known here ({error})"),
+                "store it as float32 or float64",
+            )),
+        }
+    }
+
     pub(crate) fn text(&self, at: &Group, name: &str) -> Result<String, DataError> {
-        use TypeDescriptor::{FixedUnicode as Fixed, VarLenUnicode as Variable};
+        use TypeDescriptor::{
+            FixedAscii as Ascii, FixedUnicode as Fixed, VarLenAscii, VarLenUnicode,
+        };
         let attribute = self.attribute(at, name)?;
-        let found = attribute
-            .dtype()
-            .and_then(|dtype| dtype.to_descriptor())
-            .map_err(self.failed(format!("read the type of the attribute {name:?}")))?;
-        let bytes = match found {
+        let found = self.type_of(&attribute, &format!("the attribute {name:?}"))?;
+        if attribute.size() != 1 {
+            let shape = attribute.shape();
+            return Err(self.malformed(
+                format!(
+                    "the attribute {name:?} is of type {found} and shape {shape:?}, no single text"
+                ),
+                "store it as one text",
+            ));
+        }
+        let Numbers::Described(described) = &found else { return Err(self.no_text(name, &found)) };
+        if let VarLenAscii | VarLenUnicode = described {
+            self.check_heaps(name)?;
+        }
+        let bytes = match described {
             Fixed(0..=256) => fixed::<256>(&attribute),
             Fixed(257..=4096) => fixed::<4096>(&attribute),
             Fixed(4097..=LONGEST_TEXT) => fixed::<LONGEST_TEXT>(&attribute),
+            Ascii(0..=256) => fixed_ascii::<256>(&attribute),
+            Ascii(257..=4096) => fixed_ascii::<4096>(&attribute),
+            Ascii(4097..=LONGEST_TEXT) => fixed_ascii::<LONGEST_TEXT>(&attribute),
             // What Python writes.
-            Variable => attribute.read_scalar::<VarLenUnicode>().map(|t| t.as_bytes().to_vec()),
-            _ => {
-                return Err(self.malformed(
-                    format!("the attribute {name:?} is of type {found}, no UTF-8 text"),
-                    "store it as text",
-                ));
+            VarLenUnicode => {
+                only::<hdf5::types::VarLenUnicode>(&attribute).map(|t| t.as_bytes().to_vec())
             }
+            VarLenAscii => {
+                only::<hdf5::types::VarLenAscii>(&attribute).map(|t| t.as_bytes().to_vec())
+            }
+            _ => return Err(self.no_text(name, &found)),
         }
         .map_err(self.failed(format!("read the attribute {name:?}")))?;
         String::from_utf8(bytes)
             .map_err(|_| self.malformed(format!("the attribute {name:?} is no UTF-8"), WRITE_AGAIN))
+    }
+
+    fn no_text(&self, name: &str, found: &Numbers) -> DataError {
+        self.malformed(
+            format!("the attribute {name:?} is of type {found}, no text"),
+            "store it as text",
+        )
+    }
+
+    /// Fails where the heap of texts is damaged so that reading one might never end.
+    fn check_heaps(&self, name: &str) -> Result<(), DataError> {
+        let place = match self.heaps.get() {
+            Some(place) => *place,
+            None => {
+                let open = std::fs::File::open(&self.path);
+                let mut file = open.map_err(DataError::io(&self.path, "open"))?;
+                let place =
+                    global_heap::endless(&mut file).map_err(DataError::io(&self.path, "read"))?;
+                *self.heaps.get_or_init(|| place)
+            }
+        };
+        match place {
+            None => Ok(()),
+            Some(place) => Err(self.malformed(
+                format!(
+                    "the heap of texts at byte {place} has free space of size 0, so that the text of {name:?} cannot \
+                     be read"
+                ),
+                WRITE_AGAIN,
+            )),
+        }
     }
 
     fn attribute(&self, at: &Group, name: &str) -> Result<Attribute, DataError> {
@@ -534,19 +699,10 @@ impl Input {
         name: &str,
         rank: usize,
     ) -> Result<(Dataset, Vec<usize>), DataError> {
-        let (dataset, dims) = self.dataset(at, name)?;
-        if dims.len() != rank {
-            return Err(self.malformed(
-                format!("the dataset {name:?} has dimensions {dims:?}, needed are {rank} of them"),
-                "reshape it, or write the file again",
-            ));
-        }
+        let (dataset, dims) = self.ranked(at, name, rank)?;
         let needed = T::type_descriptor();
-        let found = dataset
-            .dtype()
-            .and_then(|dtype| dtype.to_descriptor())
-            .map_err(self.failed(format!("read the type of the dataset {name:?}")))?;
-        if found != needed {
+        let found = self.type_of(&dataset, &format!("the dataset {name:?}"))?;
+        if found != Numbers::Described(needed.clone()) {
             return Err(self.malformed(
                 format!("the dataset {name:?} is of type {found}, needed is {needed}"),
                 "convert it, or write the file again",
@@ -555,21 +711,61 @@ impl Input {
         Ok((dataset, dims))
     }
 
+    /// A dataset of `rank` dimensions, none of them 0.
+    fn ranked(
+        &self,
+        at: &Group,
+        name: &str,
+        rank: usize,
+    ) -> Result<(Dataset, Vec<usize>), DataError> {
+        let (dataset, dims) = self.dataset(at, name)?;
+        if dims.len() == rank {
+            return Ok((dataset, dims));
+        }
+        Err(self.malformed(
+            format!("the dataset {name:?} has dimensions {dims:?}, needed are {rank} of them"),
+            "reshape it, or write the file again",
+        ))
+    }
+
+    /// The dimensions of a dataset, none of them 0.
+    pub(crate) fn dims(&self, at: &Group, name: &str) -> Result<Vec<usize>, DataError> {
+        Ok(self.dataset(at, name)?.1)
+    }
+
+    /// Reads a dataset of any type of numbers with `rank` dimensions, each number finite.
+    pub(crate) fn floats(
+        &self,
+        at: &Group,
+        name: &str,
+        rank: usize,
+    ) -> Result<(Vec<usize>, Vec<f64>), DataError> {
+        self.ranked(at, name, rank)?;
+        let Array { dims, values } = self.numbers(at, name)?;
+        Ok((dims, values))
+    }
+
     /// Reads a dataset of any type of numbers, each of them finite.
     fn numbers(&self, at: &Group, name: &str) -> Result<Array, DataError> {
         let (dataset, dims) = self.dataset(at, name)?;
-        let found = dataset
-            .dtype()
-            .and_then(|dtype| dtype.to_descriptor())
-            .map_err(self.failed(format!("read the type of the dataset {name:?}")))?;
+        let found = self.type_of(&dataset, &format!("the dataset {name:?}"))?;
         use TypeDescriptor::{Boolean, Float, Integer, Unsigned};
-        if !matches!(found, Integer(_) | Unsigned(_) | Float(_) | Boolean) {
-            return Err(self.malformed(
-                format!("the dataset {name:?} is of type {found}, which is no real number"),
-                "store it as float32",
-            ));
-        }
-        let values: Vec<f64> = self.read(&dataset, name)?;
+        let values: Vec<f64> = match found {
+            // HDF5 converts no enumeration, which these are.
+            Numbers::Described(Boolean) => {
+                let values: Vec<bool> = self.read(&dataset, name)?;
+                values.into_iter().map(|value| f64::from(u8::from(value))).collect()
+            }
+            Numbers::Half | Numbers::Described(Integer(_) | Unsigned(_) | Float(_)) => {
+                self.read(&dataset, name)?
+            }
+            Numbers::Described(found) => {
+                return Err(self.malformed(
+                    format!("the dataset {name:?} is of type {found}, which is no real number"),
+                    "store it as float32",
+                ));
+            }
+        };
         self.require_finite(name, &values)?;
         Ok(Array { dims, values })
     }
@@ -592,6 +788,7 @@ impl Input {
         let dataset =
             at.dataset(name).map_err(self.failed(format!("open the dataset {name:?}")))?;
         let dims = dataset.shape();
+        self.check_readable(&dataset, name)?;
         // Parts that were never written read as zeros, and a header may promise more than memory.
         let complete = match (checked_product(&dims), dataset.chunk(), dataset.num_chunks()) {
             (None | Some(0), ..) => false,
@@ -610,7 +807,37 @@ impl Input {
         Ok((dataset, dims))
     }
 
+    /// Fails where the values lie in other files, or were packed by a filter that is not there.
+    fn check_readable(&self, dataset: &Dataset, name: &str) -> Result<(), DataError> {
+        if dataset.layout() == Layout::Virtual {
+            return Err(self.malformed(
+                format!("the dataset {name:?} is virtual: its values lie in other files"),
+                "copy it into one file, in Python for example by file.create_dataset(name, data=virtual[...])",
+            ));
+        }
+        let missing = dataset.filters().into_iter().find_map(|filter| match filter {
+            Filter::User(number, _) => Some(number),
+            Filter::SZip(..) => Some(4),
+            _ => None,
+        });
+        match missing {
+            None => Ok(()),
+            Some(number) => Err(self.malformed(
+                format!(
+                    "the dataset {name:?} is compressed by {} (filter {number}), which is not read here",
+                    filter_name(number)
+                ),
+                "write it with gzip or without compression: `h5repack -f GZIP=4 OLD.h5 NEW.h5`, or in Python \
+                 create_dataset(name, data=values, compression=\"gzip\")",
+            )),
+        }
+    }
+
     fn read<T: H5Type>(&self, dataset: &Dataset, name: &str) -> Result<Vec<T>, DataError> {
+        let need = dataset.size().saturating_mul(size_of::<T>()) as u64;
+        let what = format!("the dataset {name:?} of dimensions {:?}", dataset.shape());
+        memory::require(&what, need, "give fewer images at a time")
+            .map_err(|error| error.in_file(&self.path))?;
         dataset.read_raw().map_err(self.failed(format!("read the dataset {name:?}")))
     }
 

@@ -14,28 +14,13 @@ use std::path::Path;
 
 use eps_math::Shape;
 use hdf5::Group;
-use serde::{Deserialize, Serialize};
 
-use crate::DataError;
 use crate::hdf5_file::{Input, Output};
 use crate::range::{RANGE, value_of_byte};
+use crate::{DataError, Provenance};
 
 pub(crate) const FORMAT: &str = "eps-images";
 pub(crate) const VERSION: u64 = 1;
-
-/// Where a set of images comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Provenance {
-    /// The name of the set, with its split.
-    pub name: String,
-    /// Who made it and where it was taken from.
-    pub source: String,
-    /// Under which licence.
-    pub licence: String,
-    /// The SHA-256 of the file it was read from, in hexadecimal.
-    pub sha256: String,
-}
 
 /// How often each of the 256 values of a pixel occurs.
 #[derive(Debug)]

@@ -34,7 +34,7 @@ use crate::array::checked_product;
 use crate::error::first_not_finite;
 use crate::hdf5_file::{Input, Output};
 use crate::range::{RANGE, SCALE};
-use crate::{DataError, Provenance};
+use crate::{DataError, Provenance, memory};
 
 const VERSION: u64 = 1;
 
@@ -105,6 +105,9 @@ impl MeasurementSet {
             .iter()
             .enumerate()
             .map(|(index, spec)| {
+                if let OperatorSpec::Dense { matrix } = spec {
+                    require_dense(matrix.len(), shape.len())?;
+                }
                 spec.build(shape).map_err(|error| DataError::Operator { index, error })
             })
             .collect::<Result<_, _>>()?;
@@ -302,7 +305,7 @@ impl MeasurementSet {
         let shape = Shape { channels, height, width };
         let specs = get_operators(&input, &root, shape)?;
         let sigma_y = input.number(&root, "sigma_y")?;
-        let (dims, y) = floats(&input, &root, "y", 4)?;
+        let (dims, y) = input.floats(&root, "y", 4)?;
         let mut set = MeasurementSet::new(shape, y, specs, sigma_y, input.provenance(&root)?)
             .map_err(unusable)?;
         let range = set.range();
@@ -336,7 +339,7 @@ impl MeasurementSet {
             set = set.with_seed(input.whole(&root, "seed")?);
         }
         if root.link_exists("truth") {
-            let (dims, truth) = floats(&input, &root, "truth", 4)?;
+            let (dims, truth) = input.floats(&root, "truth", 4)?;
             let needed = [set.len(), shape.channels, shape.height, shape.width];
             expect_dims(&input, "truth", &dims, &needed)?;
             set = set.with_truth(truth).map_err(unusable)?;
@@ -354,6 +357,25 @@ fn require_finite(what: &str, values: &[f64]) -> Result<(), DataError> {
             "every value must be finite, 0 where a mask hides the pixel: measure again without NaN and infinities",
         )),
     }
+}
+
+/// Fails where the singular value decomposition of a dense operator needs more memory than there is.
+///
+/// The matrix is held as it was read, flat and as it is decomposed, with both sets of singular vectors, the
+/// algorithm's copies of them, and what is kept of the operator: 4 rows × columns + 2 rows² + 3 columns²
+/// numbers of 8 bytes, 19 GB for 16384².
+///
+/// # Errors
+///
+/// [`DataError::Invalid`] with both numbers.
+pub fn require_dense(rows: usize, columns: usize) -> Result<(), DataError> {
+    let (m, n) = (rows as u128, columns as u128);
+    let need = u64::try_from(8 * (4 * m * n + 2 * m * m + 3 * n * n)).unwrap_or(u64::MAX);
+    memory::require(
+        &format!("the singular value decomposition of a {rows} x {columns} matrix"),
+        need,
+        "give a smaller image, or an operator that is no dense matrix",
+    )
 }
 
 /// The operators with their blurs by taps of one size; fails where families are mixed.
@@ -500,15 +522,22 @@ fn get_operators(
     shape: Shape,
 ) -> Result<Vec<OperatorSpec>, DataError> {
     let matrices = |name: &str| -> Result<Vec<Vec<Vec<f64>>>, DataError> {
-        let (dims, values) = floats(input, root, name, 3)?;
+        let (dims, values) = input.floats(root, name, 3)?;
         let rows: Vec<Vec<f64>> = values.chunks_exact(dims[2]).map(<[f64]>::to_vec).collect();
         Ok(rows.chunks_exact(dims[1]).map(<[Vec<f64>]>::to_vec).collect())
     };
     Ok(match input.json(root, "operator")? {
         Family::AveragePool { factor } => vec![OperatorSpec::AveragePool { factor }],
         Family::Mask => {
-            let (dims, masks): (_, Vec<u8>) = input.array(root, "mask", 3)?;
+            let (dims, values) = input.floats(root, "mask", 3)?;
             expect_dims(input, "mask", &dims, &[dims[0], shape.height, shape.width])?;
+            if let Some(index) = values.iter().position(|value| ![0.0, 1.0].contains(value)) {
+                return Err(input.malformed(
+                    format!("the mask holds {} at flat index {index}", values[index]),
+                    "write 1 (true) where a pixel is observed and 0 (false) where it is not",
+                ));
+            }
+            let masks: Vec<u8> = values.into_iter().map(|value| u8::from(value == 1.0)).collect();
             masks
                 .chunks_exact(shape.plane())
                 .map(|observed| OperatorSpec::Mask { observed: observed.to_vec() })
@@ -537,20 +566,12 @@ fn get_operators(
                 .collect()
         }
         Family::Dense => {
+            if let [_, rows, columns] = input.dims(root, "matrix")?[..] {
+                require_dense(rows, columns).map_err(|error| error.in_file(input.path()))?;
+            }
             matrices("matrix")?.into_iter().map(|matrix| OperatorSpec::Dense { matrix }).collect()
         }
     })
-}
-
-fn floats(
-    input: &Input,
-    root: &Group,
-    name: &str,
-    rank: usize,
-) -> Result<(Vec<usize>, Vec<f64>), DataError> {
-    let (dims, values): (_, Vec<f64>) = input.array(root, name, rank)?;
-    input.require_finite(name, &values)?;
-    Ok((dims, values))
 }
 
 fn expect_dims(

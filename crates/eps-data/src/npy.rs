@@ -16,9 +16,9 @@ use std::path::Path;
 
 use eps_files::write_atomically;
 
-use crate::DataError;
 use crate::array::{Array, checked_product};
 use crate::error::require_finite;
+use crate::{DataError, memory};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 const SAVE_AGAIN: &str = "the file is damaged or of another format: save it again with numpy.save";
@@ -167,6 +167,13 @@ fn parse(path: &Path, what: &str, mut reader: impl Read) -> Result<Array, DataEr
         return Err(malformed(format!("{what} has dimensions {:?} that overflow", header.dims)));
     };
 
+    let need = (count as u64).saturating_mul(8 + kind.width() as u64);
+    memory::require(
+        &format!("{what} of dimensions {:?}", header.dims),
+        need,
+        "give fewer images at a time",
+    )
+    .map_err(|error| error.in_file(path))?;
     // The header is not trusted with an allocation; one byte more shows what is left over.
     let mut bytes = Vec::new();
     reader

@@ -169,7 +169,7 @@ impl Photo {
     ) -> Result<Result<Self, Dropped>, DataError> {
         let path = folder.join(&name);
         let content = fs::read(&path).map_err(DataError::io(&path, "read"))?;
-        let raster = match Raster::decode(&path, &content) {
+        let raster = match Raster::decode_as_stored(&path, &content) {
             Ok(raster) => raster.to_colour(),
             Err(DataError::Transparent { .. }) => {
                 return Ok(Err((name, "it is transparent".to_owned())));

@@ -1,5 +1,6 @@
 //! Where pictures are imported from: a folder, or a ZIP archive as EDM's `dataset_tool.py` writes it.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::fs::{self, File};
@@ -35,6 +36,8 @@ pub struct PictureSource {
     names: Vec<String>,
     /// What is wrong with names, for pictures that cannot be taken whatever they hold.
     bad_names: HashMap<String, &'static str>,
+    /// The other files, by their endings.
+    passed_over: BTreeMap<String, usize>,
     archive: Option<Zip>,
 }
 
@@ -86,9 +89,9 @@ impl PictureSource {
     /// Those of [`picture_names`]; [`DataError::Malformed`] where a file is no ZIP archive.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         if path.is_dir() {
-            let names = picture_names(path)?;
+            let (names, passed_over) = list(path)?;
             let (path, bad_names) = (path.to_owned(), names_of_several_lines(&names).collect());
-            return Ok(PictureSource { path, names, bad_names, archive: None });
+            return Ok(PictureSource { path, names, bad_names, passed_over, archive: None });
         }
         let file = File::open(path).map_err(DataError::io(path, "open"))?;
         let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|error| match error {
@@ -103,8 +106,12 @@ impl PictureSource {
         let is_listed = |name: &&str| !name.ends_with('/') && is_picture(Path::new(name));
         let mut names: Vec<String> =
             zip.file_names().filter(is_listed).map(str::to_owned).collect();
+        let mut passed_over = BTreeMap::new();
+        for name in zip.file_names().filter(|name| !name.ends_with('/') && !is_listed(name)) {
+            count_other(&mut passed_over, Path::new(name));
+        }
         if names.is_empty() {
-            return Err(no_pictures(path));
+            return Err(no_pictures(path, &passed_over));
         }
         names.sort();
         let mut bad_names: HashMap<String, &'static str> = names_of_several_lines(&names).collect();
@@ -117,12 +124,28 @@ impl PictureSource {
             }
             bad_names.insert(name, "its name is in the archive twice");
         }
-        Ok(PictureSource { path: path.to_owned(), names, bad_names, archive: Some(zip) })
+        let path = path.to_owned();
+        Ok(PictureSource { path, names, bad_names, passed_over, archive: Some(zip) })
     }
 
     /// The names of the pictures, with `/` between folders, sorted.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// What is told of files whose endings are none of pictures: how many there are, by their endings; none
+    /// where there are no such files. Hidden files and `dataset.json` do not count.
+    pub fn passed_over(&self) -> Option<String> {
+        let files: usize = self.passed_over.values().sum();
+        let plural = if files == 1 { "file was" } else { "files were" };
+        (files > 0).then(|| {
+            format!(
+                "{files} {plural} passed over in {} by their endings ({}): pictures end in {}; convert others first",
+                self.path.display(),
+                endings(&self.passed_over),
+                known_endings()
+            )
+        })
     }
 
     /// A picture's name in messages.
@@ -260,7 +283,12 @@ impl PictureSource {
 /// [`DataError::Io`] where a folder cannot be read, [`DataError::Malformed`] where a folder is a link or no
 /// picture is found, [`DataError::Invalid`] where a name is no UTF-8.
 pub fn picture_names(folder: &Path) -> Result<Vec<String>, DataError> {
-    let mut names = Vec::new();
+    Ok(list(folder)?.0)
+}
+
+/// The pictures of a folder, and how many other files it has, by their endings.
+fn list(folder: &Path) -> Result<(Vec<String>, BTreeMap<String, usize>), DataError> {
+    let (mut names, mut passed_over) = (Vec::new(), BTreeMap::new());
     let mut rest = vec![PathBuf::new()];
     while let Some(below) = rest.pop() {
         let inside = folder.join(&below);
@@ -287,14 +315,42 @@ pub fn picture_names(folder: &Path) -> Result<Vec<String>, DataError> {
                     )
                 })?;
                 names.push(parts.join("/"));
+            } else {
+                count_other(&mut passed_over, &path);
             }
         }
     }
     if names.is_empty() {
-        return Err(no_pictures(folder));
+        return Err(no_pictures(folder, &passed_over));
     }
     names.sort();
-    Ok(names)
+    Ok((names, passed_over))
+}
+
+/// Counts a file that is no picture by its ending, unless it is hidden or the file of labels.
+fn count_other(passed_over: &mut BTreeMap<String, usize>, path: &Path) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if name.starts_with('.') || path == Path::new(LABELS_FILE) {
+        return;
+    }
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    *passed_over.entry(ending.unwrap_or_default()).or_default() += 1;
+}
+
+/// The commonest endings with their numbers, as `.tif: 10, .bmp: 2`.
+fn endings(passed_over: &BTreeMap<String, usize>) -> String {
+    let mut order: Vec<(&String, &usize)> = passed_over.iter().collect();
+    order.sort_by_key(|(ending, count)| (Reverse(**count), *ending));
+    let shown = order.iter().take(5).map(|(ending, count)| match ending.as_str() {
+        "" => format!("none: {count}"),
+        ending => format!(".{ending}: {count}"),
+    });
+    let rest = if order.len() > 5 { ", …" } else { "" };
+    format!("{}{rest}", shown.collect::<Vec<_>>().join(", "))
+}
+
+fn known_endings() -> String {
+    ENDINGS.map(|ending| format!(".{ending}")).join(", ")
 }
 
 /// Whether a name is one of a picture, and not hidden.
@@ -310,10 +366,15 @@ fn names_of_several_lines(names: &[String]) -> impl Iterator<Item = (String, &'s
     bad.map(|name| (name.clone(), "its name has a tab or an end of line"))
 }
 
-fn no_pictures(path: &Path) -> DataError {
-    let endings = ENDINGS.map(|ending| format!(".{ending}")).join(", ");
-    let problem =
-        format!("no pictures were found there or in the folders below, by the endings {endings}");
+fn no_pictures(path: &Path, passed_over: &BTreeMap<String, usize>) -> DataError {
+    let others = match passed_over.is_empty() {
+        true => String::new(),
+        false => format!(" (other files: {})", endings(passed_over)),
+    };
+    let problem = format!(
+        "no pictures were found there or in the folders below, by the endings {}{others}",
+        known_endings()
+    );
     DataError::malformed(
         path,
         problem,

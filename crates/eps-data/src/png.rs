@@ -16,10 +16,9 @@ use eps_math::Shape;
 use png::{BitDepth, ColorType, Decoder, Encoder, Transformations};
 
 use crate::DataError;
+use crate::orientation::Orientation;
+use crate::picture_size::check_size;
 use crate::range::{byte_of_value, value_of_byte};
-
-/// In bytes.
-const LARGEST_PICTURE: usize = 1 << 30;
 
 /// A picture on the scale [-1, 1].
 #[derive(Clone, Debug, PartialEq)]
@@ -32,16 +31,24 @@ pub struct Picture {
 
 /// Reads a PNG picture.
 ///
-/// A channel of transparency is dropped where the picture is opaque everywhere.
+/// It is turned as its EXIF orientation says. A channel of transparency is dropped where the picture is opaque
+/// everywhere.
 ///
 /// # Errors
 ///
 /// [`DataError::Io`] where the file cannot be opened, [`DataError::Malformed`] where it is no PNG,
-/// is damaged, or has no pixels to give (animation frames apart), [`DataError::Transparent`] where it
-/// is transparent somewhere.
+/// is damaged, has more than 2²⁸ values or none (animation frames apart), [`DataError::Invalid`] where it needs
+/// more memory than there is, [`DataError::Transparent`] where it is transparent somewhere.
 pub fn read_png(path: &Path) -> Result<Picture, DataError> {
+    Ok(read_stored(path)?.0)
+}
+
+/// A picture, and the largest of its samples where they have 16 bits.
+pub(crate) fn read_stored(path: &Path) -> Result<(Picture, Option<u16>), DataError> {
     let file = File::open(path).map_err(DataError::io(path, "open"))?;
-    let Decoded { width, height, channels, samples, largest } = decode(path, BufReader::new(file))?;
+    // A sample is held as bytes, in 16 bits and as a number.
+    let Decoded { width, height, channels, samples, largest, orientation } =
+        decode(path, BufReader::new(file), 14)?;
     let transparency = channels % 2 == 0;
     let colours = channels - usize::from(transparency);
     let opaque = |pixel: &[u16]| !transparency || pixel[colours] == largest;
@@ -53,59 +60,13 @@ pub fn read_png(path: &Path) -> Result<Picture, DataError> {
         Ok(byte) if largest == 255 => value_of_byte(byte),
         _ => f64::from(v) / 32767.5 - 1.0,
     };
+    let ((width, height), samples) = orientation.turn((width, height), channels, samples);
     let plane = width * height;
     let values =
         (0..colours * plane).map(|i| value(samples[(i % plane) * channels + i / plane])).collect();
-    Ok(Picture { shape: Shape { channels: colours, height, width }, values })
-}
-
-/// A mask as it is read from a picture.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MaskPicture {
-    /// Height in pixels.
-    pub height: usize,
-    /// Width in pixels.
-    pub width: usize,
-    /// `[H, W]`: 1 where a pixel is observed (white), 0 where it is missing (black).
-    pub observed: Vec<u8>,
-}
-
-/// Reads a mask from a PNG picture: white pixels are observed, black ones are missing.
-///
-/// # Errors
-///
-/// As [`read_png`]; [`DataError::Malformed`] also where a pixel is neither black nor white, or
-/// where none is white.
-pub fn read_mask(path: &Path) -> Result<MaskPicture, DataError> {
-    let Picture { shape, values } = read_png(path)?;
-    let plane = shape.plane();
-    let mut observed = Vec::with_capacity(plane);
-    for pixel in 0..plane {
-        let colours: Vec<f64> = (0..shape.channels).map(|c| values[c * plane + pixel]).collect();
-        observed.push(match colours {
-            _ if colours.iter().all(|&v| v == 1.0) => 1,
-            _ if colours.iter().all(|&v| v == -1.0) => 0,
-            _ => {
-                let (row, column) = (pixel / shape.width, pixel % shape.width);
-                return Err(DataError::malformed(
-                    path,
-                    format!(
-                        "the mask's pixel in row {row}, column {column} is {colours:?} on [-1, 1], \
-                         neither black (-1) nor white (1)"
-                    ),
-                    "paint observed pixels white and missing ones black",
-                ));
-            }
-        });
-    }
-    if observed.iter().all(|&seen| seen == 0) {
-        return Err(DataError::malformed(
-            path,
-            format!("the mask hides all {plane} pixels"),
-            "paint the observed pixels white: there must be at least one",
-        ));
-    }
-    Ok(MaskPicture { height: shape.height, width: shape.width, observed })
+    let colours_of = samples.chunks_exact(channels).flat_map(|pixel| &pixel[..colours]);
+    let found = (largest == u16::MAX).then(|| colours_of.copied().max()).flatten();
+    Ok((Picture { shape: Shape { channels: colours, height, width }, values }, found))
 }
 
 /// A PNG file of 8 bits as bytes, for example to be embedded in a page.
@@ -242,10 +203,15 @@ pub(crate) struct Decoded {
     pub(crate) channels: usize,
     pub(crate) samples: Vec<u16>,
     pub(crate) largest: u16,
+    pub(crate) orientation: Orientation,
 }
 
-/// Decodes what `reader` gives; `path` names it in messages.
-pub(crate) fn decode(path: &Path, reader: impl BufRead + Seek) -> Result<Decoded, DataError> {
+/// Decodes what `reader` gives; `path` names it in messages, and a sample will need `bytes` of memory.
+pub(crate) fn decode(
+    path: &Path,
+    reader: impl BufRead + Seek,
+    bytes: usize,
+) -> Result<Decoded, DataError> {
     let damaged = |problem: String| {
         DataError::malformed(
             path,
@@ -258,11 +224,12 @@ pub(crate) fn decode(path: &Path, reader: impl BufRead + Seek) -> Result<Decoded
     let mut reader =
         decoder.read_info().map_err(|e| damaged(format!("the PNG header is unreadable ({e})")))?;
     // A damaged header must not allocate the machine away.
-    let size =
-        reader.output_buffer_size().filter(|&size| size <= LARGEST_PICTURE).ok_or_else(|| {
-            let (width, height) = reader.info().size();
-            damaged(format!("the header announces {width} x {height} pixels, more than 1 GiB"))
-        })?;
+    let (width, height) = reader.info().size();
+    let channels = reader.output_color_type().0.samples();
+    check_size(path, (width as usize, height as usize), channels, bytes)?;
+    let size = reader.output_buffer_size().ok_or_else(|| {
+        damaged(format!("the header announces {width} x {height} pixels, more than there can be"))
+    })?;
     let mut bytes = vec![0; size];
     let info = reader
         .next_frame(&mut bytes)
@@ -276,7 +243,9 @@ pub(crate) fn decode(path: &Path, reader: impl BufRead + Seek) -> Result<Decoded
         // EXPAND brings lower depths to 8 bits.
         _ => (bytes.into_iter().map(u16::from).collect(), u16::from(u8::MAX)),
     };
+    let exif = reader.info().exif_metadata.as_deref();
     Ok(Decoded {
+        orientation: exif.map_or(Orientation::AS_STORED, Orientation::of_exif),
         width: info.width as usize,
         height: info.height as usize,
         channels: info.color_type.samples(),

@@ -1,4 +1,4 @@
-//! Pictures of 8 bits as PNG, JPEG and WebP files hold them, of any size.
+//! Pictures as PNG, JPEG and WebP files hold them, of any size, in 8 bits.
 
 use std::io::Cursor;
 use std::panic::catch_unwind;
@@ -11,11 +11,9 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-use crate::DataError;
-use crate::png;
-
-/// In bytes: a damaged header must not allocate the machine away.
-const LARGEST: usize = 1 << 30;
+use crate::orientation::Orientation;
+use crate::picture_size::{MOST_VALUES, check_size};
+use crate::{DataError, png};
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG: &[u8] = b"\xff\xd8\xff";
@@ -51,10 +49,11 @@ impl Raster {
 
     /// Decodes the content of a PNG, JPEG or WebP file; `path` names it in messages.
     ///
-    /// The content tells the format, whatever the name. A channel of transparency is dropped where the
-    /// picture is opaque everywhere. Colour profiles and orientations are passed over, as EDM's
-    /// `dataset_tool.py` does. JPEGs of four colours (ImageNet has some) become RGB as Pillow converts
-    /// them, ink by ink.
+    /// The content tells the format, whatever the name. The picture is turned as its EXIF orientation says,
+    /// as every viewer shows it. A channel of transparency is dropped where the picture is opaque everywhere.
+    /// Pictures of 16 bits a channel are rounded to 8. Colour profiles are passed over, as EDM's
+    /// `dataset_tool.py` does. JPEGs of four colours (ImageNet has some) become RGB as Pillow converts them,
+    /// ink by ink.
     ///
     /// PNG and WebP come out as Pillow decodes them, JPEG within 4 grey levels of it, but for one column:
     /// where the chroma has half the width (4:2:0, 4:2:2), the width is even and no multiple of 16, the
@@ -64,34 +63,20 @@ impl Raster {
     ///
     /// # Errors
     ///
-    /// [`DataError::Malformed`] where the content is of no such format, is truncated or damaged, has 16
-    /// bits a channel or is animated; [`DataError::Transparent`] where it is transparent somewhere.
+    /// [`DataError::Malformed`] where the content is of no such format, is truncated or damaged, has more than
+    /// 2²⁸ values or is animated; [`DataError::Invalid`] where it needs more memory than there is;
+    /// [`DataError::Transparent`] where it is transparent somewhere.
     pub fn decode(path: &Path, content: &[u8]) -> Result<Self, DataError> {
-        let webp = content.starts_with(b"RIFF") && content.get(8..12) == Some(b"WEBP");
-        let decode = || match content {
-            [] => Err(DataError::malformed(path, "the file is empty", EXPORT_AGAIN)),
-            _ if content.starts_with(PNG) => decode_png(path, content),
-            _ if content.starts_with(JPEG) => decode_jpeg(path, content),
-            _ if webp => decode_webp(path, content),
-            _ => Err(DataError::malformed(
-                path,
-                format!("it starts with {:02x?}", &content[..content.len().min(8)]),
-                "give PNG, JPEG or WebP pictures",
-            )),
-        };
-        // zune-jpeg asserts what rare or damaged files do not keep, of their subsampling for example. One
-        // picture of a million must not end an import, and nothing that a decoder changes is left.
-        let raster = catch_unwind(decode).unwrap_or_else(|_| {
-            Err(DataError::malformed(
-                path,
-                "its decoder panicked",
-                "the file is damaged or of a rare kind: export it again, as a PNG for example",
-            ))
-        })?;
-        if raster.bytes.is_empty() {
-            return Err(DataError::malformed(path, "the picture has no pixels", EXPORT_AGAIN));
-        }
-        Ok(raster)
+        Ok(Decoded::of(path, content)?.shown())
+    }
+
+    /// [`Raster::decode`] without turning the picture.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Raster::decode`].
+    pub fn decode_as_stored(path: &Path, content: &[u8]) -> Result<Self, DataError> {
+        Ok(Decoded::of(path, content)?.stored)
     }
 
     /// The width in pixels.
@@ -176,6 +161,75 @@ impl Raster {
     }
 }
 
+/// A picture with what its file says of it.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    stored: Raster,
+    orientation: Orientation,
+    /// Whether the file holds more than 8 bits a channel.
+    pub(crate) is_rounded: bool,
+}
+
+impl Decoded {
+    /// Decodes a file's content; see [`Raster::decode`].
+    pub(crate) fn of(path: &Path, content: &[u8]) -> Result<Self, DataError> {
+        let decode = || match Format::of(content) {
+            Some(Format::Png) => decode_png(path, content),
+            Some(Format::Jpeg) => decode_jpeg(path, content),
+            Some(Format::WebP) => decode_webp(path, content),
+            None if content.is_empty() => {
+                Err(DataError::malformed(path, "the file is empty", EXPORT_AGAIN))
+            }
+            None => Err(DataError::malformed(
+                path,
+                format!("it starts with {:02x?}", &content[..content.len().min(8)]),
+                "give PNG, JPEG or WebP pictures",
+            )),
+        };
+        // zune-jpeg asserts what rare or damaged files do not keep, of their subsampling for example. One
+        // picture of a million must not end an import, and nothing that a decoder changes is left.
+        let decoded = catch_unwind(decode).unwrap_or_else(|_| {
+            Err(DataError::malformed(
+                path,
+                "its decoder panicked",
+                "the file is damaged or of a rare kind: export it again, as a PNG for example",
+            ))
+        })?;
+        if decoded.stored.bytes.is_empty() {
+            return Err(DataError::malformed(path, "the picture has no pixels", EXPORT_AGAIN));
+        }
+        Ok(decoded)
+    }
+
+    /// The picture as it is to be shown.
+    pub(crate) fn shown(self) -> Raster {
+        let Raster { width, height, channels, bytes } = self.stored;
+        let ((width, height), bytes) = self.orientation.turn((width, height), channels, bytes);
+        Raster { width, height, channels, bytes }
+    }
+}
+
+/// A format of pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Png,
+    Jpeg,
+    WebP,
+}
+
+impl Format {
+    /// The format that the first bytes of a file tell.
+    pub(crate) fn of(content: &[u8]) -> Option<Self> {
+        let webp = content.starts_with(b"RIFF") && content.get(8..12) == Some(b"WEBP");
+        match content {
+            _ if content.starts_with(PNG) => Some(Self::Png),
+            _ if content.starts_with(JPEG) => Some(Self::Jpeg),
+            _ if webp => Some(Self::WebP),
+            _ => None,
+        }
+    }
+}
+
 /// A picture of `channels` channels, the last of which is transparency where their number is even.
 fn flat(
     path: &Path,
@@ -196,16 +250,18 @@ fn flat(
     Ok(Raster { width, height, channels: colours, bytes })
 }
 
-fn decode_png(path: &Path, content: &[u8]) -> Result<Raster, DataError> {
-    let decoded = png::decode(path, Cursor::new(content))?;
-    if decoded.largest != u16::from(u8::MAX) {
-        return Err(DataError::malformed(path, "the PNG has 16 bits a channel", TO_RGB));
-    }
-    let bytes = decoded.samples.into_iter().map(|v| v as u8).collect();
-    flat(path, (decoded.width, decoded.height), decoded.channels, bytes)
+fn decode_png(path: &Path, content: &[u8]) -> Result<Decoded, DataError> {
+    let png::Decoded { width, height, channels, samples, largest, orientation } =
+        png::decode(path, Cursor::new(content), 4)?;
+    let is_rounded = largest != u16::from(u8::MAX);
+    // v/257, rounded: 65535 becomes 255.
+    let byte = |v: u16| if is_rounded { ((u32::from(v) + 128) / 257) as u8 } else { v as u8 };
+    let bytes = samples.into_iter().map(byte).collect();
+    let stored = flat(path, (width, height), channels, bytes)?;
+    Ok(Decoded { stored, orientation, is_rounded })
 }
 
-fn decode_jpeg(path: &Path, content: &[u8]) -> Result<Raster, DataError> {
+fn decode_jpeg(path: &Path, content: &[u8]) -> Result<Decoded, DataError> {
     let damaged = |error: String| {
         DataError::malformed(path, format!("the JPEG cannot be decoded ({error})"), EXPORT_AGAIN)
     };
@@ -233,12 +289,15 @@ fn decode_jpeg(path: &Path, content: &[u8]) -> Result<Raster, DataError> {
     let info = decoder.info().ok_or_else(|| damaged("it has no header".to_owned()))?;
     let size = (usize::from(info.width), usize::from(info.height));
     let channels = colours.num_components();
-    check_size(path, size, channels)?;
+    // Progressive ones are held as coefficients of 16 bits first.
+    check_size(path, size, channels, 4)?;
+    let orientation = orientation(decoder.exif().map(Vec::as_slice));
     let bytes = decoder.decode().map_err(|e| damaged(e.to_string()))?;
-    flat(path, size, channels, bytes)
+    let stored = flat(path, size, channels, bytes)?;
+    Ok(Decoded { stored, orientation, is_rounded: false })
 }
 
-fn decode_webp(path: &Path, content: &[u8]) -> Result<Raster, DataError> {
+fn decode_webp(path: &Path, content: &[u8]) -> Result<Decoded, DataError> {
     let damaged = |error: image_webp::DecodingError| {
         DataError::malformed(path, format!("the WebP cannot be decoded ({error})"), EXPORT_AGAIN)
     };
@@ -256,21 +315,16 @@ fn decode_webp(path: &Path, content: &[u8]) -> Result<Raster, DataError> {
     let (width, height) = decoder.dimensions();
     let size = (width as usize, height as usize);
     let channels = if decoder.has_alpha() { 4 } else { 3 };
-    let mut bytes = vec![0; check_size(path, size, channels)?];
-    decoder.set_memory_limit(LARGEST);
+    let mut bytes = vec![0; check_size(path, size, channels, 4)?];
+    decoder.set_memory_limit(4 * MOST_VALUES);
+    // Data that cannot be read say nothing.
+    let exif = decoder.exif_metadata().ok().flatten();
     decoder.read_image(&mut bytes).map_err(damaged)?;
-    flat(path, size, channels, bytes)
+    let stored = flat(path, size, channels, bytes)?;
+    Ok(Decoded { stored, orientation: orientation(exif.as_deref()), is_rounded: false })
 }
 
-/// The number of bytes of a picture, unless it is larger than is reasonable.
-fn check_size(
-    path: &Path,
-    (width, height): (usize, usize),
-    channels: usize,
-) -> Result<usize, DataError> {
-    let size = width.checked_mul(height).and_then(|pixels| pixels.checked_mul(channels));
-    size.filter(|&size| size <= LARGEST).ok_or_else(|| {
-        let problem = format!("the header announces {width} x {height} pixels, more than 1 GiB");
-        DataError::malformed(path, problem, EXPORT_AGAIN)
-    })
+/// The orientation that EXIF data tell, where there are any.
+fn orientation(exif: Option<&[u8]>) -> Orientation {
+    exif.map_or(Orientation::AS_STORED, Orientation::of_exif)
 }

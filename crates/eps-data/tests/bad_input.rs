@@ -9,8 +9,9 @@ use eps_data::Split;
 use eps_data::fashion_mnist;
 use eps_data::hdf5_file::{hdf5_format, read_hdf5_array};
 use eps_data::idx::read_idx;
+use eps_data::mask::read_mask;
 use eps_data::npy::{NpyValues, read_npy, read_npz, write_npy};
-use eps_data::png::{encode_png, read_mask, read_png, write_png};
+use eps_data::png::{encode_png, read_png, write_png};
 use eps_data::{
     ArchiveReader, Array, DataError, ImageSet, MeasurementSet, Provenance, SampleArchive,
 };
@@ -335,7 +336,8 @@ fn a_file_tells_its_format() {
     let (_dir, path) = measurements_file();
     assert_eq!(hdf5_format(&path).unwrap().as_deref(), Some(MeasurementSet::FORMAT));
     replace_attribute(&path, "format", 7_u64);
-    expect(hdf5_format(&path), &["y.h5", "\"format\"", "no UTF-8 text"]);
+    // Another program's attribute may be anything.
+    assert_eq!(hdf5_format(&path).unwrap(), None);
     change(&path, |file| file.delete_attr("format").unwrap());
     assert_eq!(hdf5_format(&path).unwrap(), None);
 }

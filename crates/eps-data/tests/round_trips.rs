@@ -5,8 +5,9 @@
 use std::path::Path;
 
 use eps_data::idx::{IdxArray, read_idx};
+use eps_data::mask::read_mask;
 use eps_data::npy::{NpyValues, read_npy, read_npz, write_npy};
-use eps_data::png::{Picture, encode_png, magnify, mosaic, read_mask, read_png, write_png};
+use eps_data::png::{Picture, encode_png, magnify, mosaic, read_png, write_png};
 use eps_data::range::value_of_byte;
 use eps_data::{
     ArchiveReader, ArchiveWriter, Array, ImageSet, MeasurementSet, Provenance, SampleArchive,

@@ -128,6 +128,35 @@ pub fn brightness_note(operator: &Operator) -> Option<String> {
     })
 }
 
+/// Says so where a mask seems to be inverted: the pixels called observed hold one value in every image, and
+/// those called hidden do not.
+///
+/// A hole is commonly filled with one value; real pixels with noise are not all alike.
+pub fn mask_note(set: &MeasurementSet) -> Option<String> {
+    let plane = set.shape().plane();
+    let mut constant = None;
+    let mut hidden_differ = false;
+    for image in 0..set.len() {
+        let Operator::Mask(mask) = set.operator(image) else { return None };
+        let (mut observed, mut hidden) = (Vec::new(), Vec::new());
+        for (index, value) in set.measurement(image).iter().enumerate() {
+            let seen = mask.observed()[index % plane];
+            if seen { observed.push(*value) } else { hidden.push(*value) }
+        }
+        let first = *observed.first()?;
+        if observed.len() < 2 || observed.iter().any(|value| *value != first) {
+            return None;
+        }
+        constant.get_or_insert(first);
+        hidden_differ |= hidden.iter().any(|value| *value != hidden[0]);
+    }
+    let value = number(constant.filter(|_| hidden_differ)?);
+    Some(format!(
+        "every pixel that the mask calls observed is {value}, and those that it calls hidden are not alike: is the \
+         mask inverted? White, or 1, is where a pixel was observed"
+    ))
+}
+
 /// Says so where measurements look like those of images in [0, 1]: no value is below 0, but for noise.
 pub fn range_note(set: &MeasurementSet) -> Option<String> {
     let keeps_sign = |operator: &Operator| match operator {
@@ -204,6 +233,27 @@ mod tests {
             let error = check_gain(&blur(tap)).unwrap_err().to_string();
             assert!(error.contains("kernel") && error.len() < 200, "{error}");
         }
+    }
+
+    #[test]
+    fn an_inverted_mask_is_told() {
+        let note = |y: [f64; 4], observed: [u8; 4]| {
+            let provenance = Provenance {
+                name: "y".to_owned(),
+                source: "test".to_owned(),
+                licence: "not stated".to_owned(),
+                sha256: String::new(),
+            };
+            let specs = vec![OperatorSpec::Mask { observed: observed.to_vec() }];
+            let shape = Shape::new(1, 2, 2).unwrap();
+            mask_note(&MeasurementSet::new(shape, y.to_vec(), specs, 0.01, provenance).unwrap())
+        };
+        let words = note([0.5, -0.2, 0.25, 0.25], [0, 0, 1, 1]).unwrap();
+        assert!(words.contains("is 0.25") && words.contains("inverted"), "{words}");
+        assert_eq!(note([0.5, -0.2, 0.25, 0.25], [1, 1, 0, 0]), None);
+        // An image of one value, and a mask of a single pixel, tell nothing.
+        assert_eq!(note([0.25; 4], [0, 0, 1, 1]), None);
+        assert_eq!(note([0.5, -0.2, 0.3, 0.25], [0, 0, 0, 1]), None);
     }
 
     #[test]

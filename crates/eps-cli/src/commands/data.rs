@@ -142,6 +142,9 @@ impl ImportFlags {
         if let Some(classes) = self.classes {
             import.require_classes(classes).with_context(cannot)?;
         }
+        for note in import.passed_over() {
+            eprintln!("note: {note}");
+        }
         let bar = bar(import.len() as u64, "importing", "pictures");
         let report =
             import.run(self.skip_bad, self.origin.of(&self.out), &|count| bar.inc(count as u64));
@@ -160,6 +163,12 @@ impl ImportFlags {
         }
         for (_, reason) in report.skipped {
             println!("left out: {reason}");
+        }
+        if report.rounded > 0 {
+            eprintln!(
+                "note: {} pictures have 16 bits a channel: images keep 8 of them",
+                report.rounded
+            );
         }
         show(&self.out)
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use eps_data::Array;
+use eps_data::array_file::is_picture;
 use eps_metrics::networks::{Backbone, NetworkScores, evaluate_networks};
 use eps_metrics::{Evaluation, SampleShape, evaluate};
 use serde::Serialize;
@@ -142,9 +143,8 @@ impl Arguments {
         };
         let array = Array::read(path, &name)?;
         let axes_text = axes.join(", ");
-        let picture = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
         ensure!(
-            !picture,
+            !is_picture(path),
             "{}: a picture is one image, needed is an array [{axes_text}]: give it as .npy, .npz or .h5",
             path.display()
         );

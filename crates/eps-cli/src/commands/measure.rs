@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, builder::TypedValueParser as _};
+use eps_data::array_file::is_picture;
 use eps_data::hdf5_file::hdf5_format;
 use eps_data::png::{Picture, encode_png};
 use eps_data::{Array, DataError, ImageSet, MeasurementSet, Provenance, Split};
@@ -31,8 +32,8 @@ const PREVIEW_IMAGES: usize = 16;
 /// and the image's index alone.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Clean images: a PNG, an NPY array [H, W], [C, H, W] or [N, C, H, W] in [-1, 1], or an HDF5
-    /// image set
+    /// Clean images: a PNG, JPEG or WebP, an NPY or HDF5 array [H, W], [C, H, W] or [N, C, H, W] in [-1, 1],
+    /// or an HDF5 image set
     #[arg(long, value_name = "FILE", required_unless_present = "dataset")]
     image: Option<PathBuf>,
     /// Clean images of a data set: its name, or a file that `eps data` wrote
@@ -255,11 +256,11 @@ fn check_indices(indices: &Range<usize>, count: usize, name: &str) -> Result<()>
 }
 
 fn read_images(path: &Path) -> Result<Images> {
-    if dataset::is_hdf5(path) {
+    if dataset::is_hdf5(path) && hdf5_format(path)?.is_some() {
         let set = ImageSet::read(path)?;
         return Images::of_set(&set, 0..set.len());
     }
-    let Array { dims, values } = Array::read(path, "images")?;
+    let (Array { dims, values }, mut notes) = Array::read_with_notes(path, "images")?;
     check_channels_first(path, &dims)?;
     let (count, shape) = match dims[..] {
         [h, w] => (1, Shape::new(1, h, w)),
@@ -279,6 +280,16 @@ fn read_images(path: &Path) -> Result<Images> {
             path.display(),
             number(values[index])
         );
+    }
+    // Pictures are scaled here.
+    if !is_picture(path) && values.iter().all(|value| *value >= 0.0) {
+        notes.push(format!(
+            "no value of {} is below 0: is it in [0, 1]? Images are taken to be in [-1, 1]: give 2 v - 1 if it is",
+            path.display()
+        ));
+    }
+    for note in notes {
+        eprintln!("note: {note}");
     }
     Ok(Images {
         shape: shape.with_context(|| path.display().to_string())?,

@@ -22,7 +22,7 @@ use crate::flags::{
     NetworkFlags, NoiseFlags, OperatorFlags, UsageError, check_channels_first, count_to,
 };
 use crate::{progress, sample_range};
-use eps::measurement::{brightness_note, range_note};
+use eps::measurement::{brightness_note, mask_note, range_note};
 use eps::restore::{Restoration, Settings};
 use eps::{Network, dataset, environment, pictures};
 
@@ -134,7 +134,7 @@ impl Arguments {
 
         let mut notes = network.notes(&set, self.class);
         notes.extend((0..set.len()).find_map(|index| brightness_note(set.operator(index))));
-        notes.extend(range_note(&set));
+        notes.extend(mask_note(&set).or_else(|| range_note(&set)));
         notes.extend(self.noise.note());
         for note in &notes {
             eprintln!("note: {note}");
@@ -324,7 +324,7 @@ fn is_restoration(config: &Value, names: &[String]) -> bool {
 
 /// The measurements of an array or picture, `[N, C, h, w]`, and the shape of one.
 fn read_measurement(path: &Path) -> Result<(Shape, Vec<f64>)> {
-    let Array { dims, values } = Array::read(path, "y")?;
+    let (Array { dims, values }, notes) = Array::read_with_notes(path, "y")?;
     check_channels_first(path, &dims)?;
     let shape = match dims[..] {
         // What a dense matrix gives.
@@ -337,6 +337,9 @@ fn read_measurement(path: &Path) -> Result<(Shape, Vec<f64>)> {
             path.display()
         ),
     };
+    for note in notes {
+        eprintln!("note: {note}");
+    }
     Ok((shape.with_context(|| path.display().to_string())?, values))
 }
 

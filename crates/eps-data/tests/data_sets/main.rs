@@ -185,8 +185,9 @@ fn no_subsampling_ends_the_program() {
 #[test]
 fn pictures_of_other_kinds_are_refused_by_name() {
     let decode = |content: &[u8]| Raster::decode(Path::new("a.png"), content);
+    // 16 bits are rounded to 8: 0x0707 is 7 · 257.
     let deep = encode(2, 2, 3, png::BitDepth::Sixteen, &[7; 24]);
-    expect(decode(&deep), &["a.png", "16 bits", "8-bit"]);
+    assert_eq!(decode(&deep).unwrap().bytes(), [7; 12]);
     expect(decode(&[]), &["a.png", "empty"]);
     expect(decode(b"GIF89a and so on"), &["a.png", "PNG, JPEG or WebP"]);
     let mut rgba = [9; 2 * 3 * 4];
@@ -837,15 +838,13 @@ fn a_file_of_many_names_is_in_one_split() {
 fn bad_files_are_named_or_left_out() {
     let good = png_file(5, 5, 3, 1);
     let other = png_file(5, 5, 3, 2);
-    let deep = encode(2, 2, 3, png::BitDepth::Sixteen, &[7; 24]);
     let dir = tempfile::tempdir().unwrap();
     let archive = dir.path().join("bad.zip");
     let out = dir.path().join("set.h5");
-    let files: [(&str, &[u8]); 9] = [
+    let files: [(&str, &[u8]); 8] = [
         ("good.png", &good),
         ("good2.png", &other),
         ("cut.png", &good[..40]),
-        ("deep.png", &deep),
         ("empty.png", b""),
         ("../../out.png", &good),
         ("tab\t.png", &good),
@@ -857,7 +856,6 @@ fn bad_files_are_named_or_left_out() {
     let skipped: BTreeMap<String, String> = report.skipped.into_iter().collect();
     for (name, reason) in [
         ("cut.png", "damaged"),
-        ("deep.png", "16 bits"),
         ("empty.png", "empty"),
         ("../../out.png", "out of the archive"),
         ("tab\t.png", "tab"),
@@ -870,7 +868,7 @@ fn bad_files_are_named_or_left_out() {
         let _ = fs::remove_dir_all(dir.path().join("set.h5.part"));
         expect(import(&archive, &out, import_config(false), false), &["bad.zip", name, reason]);
     }
-    assert_eq!(skipped.len(), 6);
+    assert_eq!(skipped.len(), 5);
     let kept: BTreeSet<String> = images(&out).into_keys().collect();
     assert_eq!(kept, ["good.png", "good2.png"].map(str::to_owned).into());
 }

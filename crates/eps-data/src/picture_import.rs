@@ -16,7 +16,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use eps_files::{sha256, write_atomically, write_bytes};
+use eps_files::{Lock, sha256, write_atomically, write_bytes};
 use eps_math::Shape;
 use eps_math::rng::Stream;
 use rayon::prelude::*;
@@ -26,8 +26,9 @@ use serde_json::Value;
 
 use crate::data_set::{DataSetWriter, Source};
 use crate::picture_source::{LABELS_FILE, Labels, PictureSource, Stamp};
+use crate::raster::Decoded;
 use crate::resize::lanczos;
-use crate::{DataError, Provenance, Raster, Shares, Split};
+use crate::{DataError, Provenance, Shares, Split};
 
 /// Pictures of a block.
 const BLOCK: usize = 256;
@@ -40,6 +41,9 @@ const LISTING: &str = "pictures.txt";
 
 /// The file of the digests of the pictures that no network is trained on.
 const HELD_OUT: &str = "held-out.json";
+
+/// The file that an import at work holds a lock on.
+const LOCK: &str = "lock";
 
 const START_ANEW: &str = "the file is damaged: remove it, and the import makes it again";
 
@@ -118,6 +122,9 @@ struct Taken {
     /// Of its file; none where it cannot be read.
     sha256: Option<String>,
     left_out: Option<LeftOut>,
+    /// Whether it has more than the 8 bits that are kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_rounded: bool,
 }
 
 /// The digest of a picture that no network is trained on.
@@ -146,6 +153,8 @@ pub struct ImportReport {
     pub resumed: usize,
     /// The pictures that were left out, each with the reason.
     pub skipped: Vec<(String, String)>,
+    /// The number of pictures with 16 bits a channel, of which 8 were kept.
+    pub rounded: usize,
 }
 
 impl Import {
@@ -231,6 +240,15 @@ impl Import {
         Ok(Import { source, test, output, record, listing, class_count, entries })
     }
 
+    /// What is told of files that are no pictures by their endings, for each source that has any.
+    pub fn passed_over(&self) -> Vec<String> {
+        [Some(&self.source), self.test.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter_map(PictureSource::passed_over)
+            .collect()
+    }
+
     /// The number of pictures.
     #[expect(clippy::len_without_is_empty, reason = "a source without pictures is an error")]
     pub fn len(&self) -> usize {
@@ -268,7 +286,7 @@ impl Import {
     /// # Errors
     ///
     /// [`DataError::Picture`] for the first picture that cannot be taken, unless `skip_bad`;
-    /// [`DataError::Io`] where a picture cannot be read, be it damaged or not; [`DataError::Malformed`] where
+    /// [`DataError::Io`] where another process imports into the file, and where a picture cannot be read, be it damaged or not; [`DataError::Malformed`] where
     /// an import of other pictures or with other settings was started, a picture was changed after it was
     /// imported, or the folder `OUT.h5.part` is somebody else's; [`DataError::Invalid`] where no picture is
     /// left, or none but test pictures that have a source of their own; those of writing. What was done stays
@@ -279,7 +297,7 @@ impl Import {
         provenance: Provenance,
         progress: &dyn Fn(usize),
     ) -> Result<ImportReport, DataError> {
-        let folder = self.start()?;
+        let (folder, lock) = self.start()?;
         let held_out = self.held_out(&folder)?;
         let mut report = ImportReport::default();
         for block in 0..self.entries.len().div_ceil(BLOCK) {
@@ -293,8 +311,9 @@ impl Import {
             }
             progress(count);
         }
-        report.skipped = self.assemble(&folder, skip_bad, provenance)?;
+        (report.skipped, report.rounded) = self.assemble(&folder, skip_bad, provenance)?;
         remove(&folder)?;
+        drop(lock);
         Ok(report)
     }
 
@@ -303,8 +322,8 @@ impl Import {
         Shape { channels: if self.record.import.grey { 1 } else { 3 }, height: side, width: side }
     }
 
-    /// Makes the folder of the blocks, or takes that of an import that was killed.
-    fn start(&self) -> Result<PathBuf, DataError> {
+    /// Makes the folder of the blocks, or takes that of an import that was killed, and locks it.
+    fn start(&self) -> Result<(PathBuf, Lock), DataError> {
         let mut name = OsString::from(&self.output);
         name.push(".part");
         let folder = PathBuf::from(name);
@@ -312,9 +331,12 @@ impl Import {
             fs::create_dir(&folder).map_err(DataError::io(&folder, "create"))?;
         }
         let names = names(&folder)?;
-        if names.iter().any(|name| name == STARTED) {
+        let lock = || Ok::<Lock, DataError>(Lock::take(&folder.join(LOCK), &self.output)?);
+        let lock = if names.iter().any(|name| name == STARTED) {
+            let lock = lock()?;
             self.check_started(&folder)?;
-        } else if let Some(name) = names.iter().find(|name| !is_temporary(name)) {
+            lock
+        } else if let Some(name) = names.iter().find(|name| *name != LOCK && !is_temporary(name)) {
             return Err(DataError::malformed(
                 &folder,
                 format!(
@@ -323,13 +345,15 @@ impl Import {
                 "move it away, or name another file to write",
             ));
         } else {
+            let lock = lock()?;
             write_json(&folder.join(STARTED), &self.record)?;
-        }
+            lock
+        };
         let listing = folder.join(LISTING);
         if !listing.is_file() {
             write_bytes(&listing, self.listing.as_bytes())?;
         }
-        Ok(folder)
+        Ok((folder, lock))
     }
 
     /// Fails unless the import that was started in a folder is this one.
@@ -500,25 +524,29 @@ impl Import {
             })
             .collect();
         let image = |path: &Path, content: &[u8]| {
-            let square = Raster::decode(path, content)?.centre_square();
+            let decoded = Decoded::of(path, content)?;
+            let is_rounded = decoded.is_rounded;
+            let square = decoded.shown().centre_square();
             let square = if grey { square.to_grey() } else { square.to_colour() };
-            Ok(lanczos(&square, size, size).planes())
+            Ok((lanczos(&square, size, size).planes(), is_rounded))
         };
         let take = |(split, path, stamp, content): Read| {
             let sha256 = content.as_ref().ok().map(|content| sha256(content));
             let left_out = is_in(held_out, sha256.as_deref(), split);
             if left_out.is_some() {
-                return Ok((Taken { stamp, sha256, left_out }, None));
+                return Ok((Taken { stamp, sha256, left_out, is_rounded: false }, None));
             }
             match content.and_then(|content| image(&path, &content)) {
-                Ok(image) => Ok((Taken { stamp, sha256, left_out: None }, Some(image))),
+                Ok((image, is_rounded)) => {
+                    Ok((Taken { stamp, sha256, left_out: None, is_rounded }, Some(image)))
+                }
                 // What the system failed to read may be there the next time.
                 Err(error @ (DataError::Malformed { .. } | DataError::Transparent { .. })) => {
                     if !skip_bad {
                         return Err(DataError::Picture(Box::new(error)));
                     }
                     let left_out = Some(LeftOut::Bad(error.to_string()));
-                    Ok((Taken { stamp, sha256, left_out }, None))
+                    Ok((Taken { stamp, sha256, left_out, is_rounded: false }, None))
                 }
                 Err(error) => Err(error),
             }
@@ -530,17 +558,19 @@ impl Import {
         Ok((taken, images.into_iter().flatten().collect()))
     }
 
-    /// Writes the blocks as one file; returns the pictures that were left out.
+    /// Writes the blocks as one file; returns the pictures that were left out, and how many were rounded.
     fn assemble(
         &self,
         folder: &Path,
         skip_bad: bool,
         provenance: Provenance,
-    ) -> Result<Vec<(String, String)>, DataError> {
+    ) -> Result<(Vec<(String, String)>, usize), DataError> {
         let blocks = self.entries.len().div_ceil(BLOCK);
+        let mut rounded = 0;
         let mut left_out: BTreeMap<usize, LeftOut> = BTreeMap::new();
         for block in 0..blocks {
             let taken: Vec<Taken> = read_json(&taken_file(folder, block), START_ANEW)?;
+            rounded += taken.iter().filter(|taken| taken.is_rounded).count();
             let of_block = (block * BLOCK..).zip(taken);
             left_out.extend(of_block.filter_map(|(at, taken)| Some((at, taken.left_out?))));
         }
@@ -623,7 +653,7 @@ impl Import {
             })
             .collect();
         skipped.sort();
-        Ok(skipped)
+        Ok((skipped, rounded))
     }
 }
 
@@ -727,7 +757,7 @@ fn names(folder: &Path) -> Result<Vec<String>, DataError> {
 /// Whether a file in the folder of the blocks is one that an import writes there.
 fn is_own(name: &str) -> bool {
     let of_block = |number: &str| number.len() >= 6 && number.bytes().all(|c| c.is_ascii_digit());
-    [STARTED, LISTING, HELD_OUT].contains(&name)
+    [STARTED, LISTING, HELD_OUT, LOCK].contains(&name)
         || name.strip_suffix(".pixels").is_some_and(of_block)
         || name.strip_suffix(".pictures.json").is_some_and(of_block)
         || is_temporary(name)

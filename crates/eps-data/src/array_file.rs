@@ -1,0 +1,102 @@
+//! Arrays out of files of any format.
+
+use std::fs;
+use std::path::Path;
+
+use crate::hdf5_file::read_hdf5_array;
+use crate::npy::{read_npy, read_npz};
+use crate::range::value_of_byte;
+use crate::raster::{Decoded, Format};
+use crate::{Array, DataError, array, png};
+
+/// The endings of pictures.
+const PICTURES: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
+
+impl Array {
+    /// Reads an array from a file, whose name's ending tells the format.
+    ///
+    /// | ending | what is read |
+    /// |---|---|
+    /// | `.npy` | its array |
+    /// | `.npz`, `.h5`, `.hdf5` | the array (dataset) `name`, or the only one there is |
+    /// | `.png`, `.jpg`, `.jpeg`, `.webp` | the picture, `[C, H, W]` in [-1, 1] |
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Malformed`] for another ending or where several arrays and none called `name`
+    /// are there, and the errors of each format's reader.
+    pub fn read(path: &Path, name: &str) -> Result<Self, DataError> {
+        Ok(Self::read_with_notes(path, name)?.0)
+    }
+
+    /// [`Array::read`], and what whoever measures with the values should know of them: that a picture was
+    /// compressed with losses, or that its 16 bits are not used in full.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Array::read`].
+    pub fn read_with_notes(path: &Path, name: &str) -> Result<(Self, Vec<String>), DataError> {
+        if path.is_dir() {
+            return Err(DataError::malformed(path, "it is a folder", "name a file"));
+        }
+        let silent = |array| (array, Vec::new());
+        match ending(path).as_str() {
+            "npy" => read_npy(path).map(silent),
+            "npz" => {
+                let mut arrays = read_npz(path)?;
+                let names: Vec<String> = arrays.iter().map(|(name, _)| name.clone()).collect();
+                let index = array::choose(path, &names, name)?;
+                Ok(silent(arrays.swap_remove(index).1))
+            }
+            "h5" | "hdf5" => read_hdf5_array(path, name).map(silent),
+            ending if PICTURES.contains(&ending) => read_picture(path),
+            other => Err(DataError::malformed(
+                path,
+                format!("the name ends in {other:?}, which tells no known format"),
+                "give a file that ends in .npy, .npz, .h5, .hdf5, .png, .jpg or .webp",
+            )),
+        }
+    }
+}
+
+/// Whether a file's ending is that of a picture.
+pub fn is_picture(path: &Path) -> bool {
+    PICTURES.contains(&ending(path).as_str())
+}
+
+fn ending(path: &Path) -> String {
+    path.extension().and_then(|ending| ending.to_str()).unwrap_or("").to_ascii_lowercase()
+}
+
+/// Reads a picture of any format, whatever its ending: PNG in all of its bits, others in 8.
+fn read_picture(path: &Path) -> Result<(Array, Vec<String>), DataError> {
+    let content = fs::read(path).map_err(DataError::io(path, "read"))?;
+    let format = Format::of(&content);
+    if let Some(Format::Jpeg | Format::WebP) = format {
+        let raster = Decoded::of(path, &content)?.shown();
+        let dims = vec![raster.channels(), raster.height(), raster.width()];
+        let values = raster.planes().into_iter().map(value_of_byte).collect();
+        // Of WebP without losses the first chunk is called VP8L, or one of that name follows.
+        let lossless = content.windows(4).take(4096).any(|name| name == b"VP8L");
+        let notes = (format == Some(Format::Jpeg) || !lossless).then(|| {
+            format!(
+                "{} was compressed with losses: what they changed is no Gaussian noise, and sigma_y has to cover \
+                 it; a PNG keeps what was measured",
+                path.display()
+            )
+        });
+        return Ok((Array { dims, values }, notes.into_iter().collect()));
+    }
+    let (picture, largest) = png::read_stored(path)?;
+    let dims = vec![picture.shape.channels, picture.shape.height, picture.shape.width];
+    let bits = largest.map_or(16, |largest| u16::BITS - largest.leading_zeros());
+    let notes = largest.filter(|_| (1..16).contains(&bits)).map(|largest| {
+        format!(
+            "the largest value of {} is {largest} of 65535, and 65535 is taken as white: if its values have {bits} \
+             bits, multiply them by {} first, and sigma_y is that of the result",
+            path.display(),
+            f64::from(u16::MAX) / f64::from((1u32 << bits) - 1)
+        )
+    });
+    Ok((Array { dims, values: picture.values }, notes.into_iter().collect()))
+}
