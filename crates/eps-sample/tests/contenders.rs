@@ -48,9 +48,11 @@ fn run(
     contenders::sample(contender, prior, measurement, sigmas, &noise, &mut ())?.finished()
 }
 
-/// Every contender with its usual constants, by name, with its grid and the calls and backward passes
-/// that it makes.
-fn contenders() -> Vec<(&'static str, Box<dyn ContenderStep>, Vec<f64>, [usize; 2])> {
+/// A contender by name, its grid, and the calls and backward passes that it makes.
+type Case = (&'static str, Box<dyn ContenderStep>, Vec<f64>, [usize; 2]);
+
+/// Every contender with its usual constants.
+fn contenders() -> Vec<Case> {
     let sigmas = || Schedule::karras().sigmas(20).unwrap();
     let annealing = || Schedule::annealing(80.0).sigmas(4).unwrap();
     vec![
