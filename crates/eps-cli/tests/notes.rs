@@ -22,7 +22,8 @@ fn measure_tells_of_images_in_0_to_1() {
     let unit: Vec<f64> = signed.iter().map(|value| 0.5 * (value + 1.0)).collect();
     for (name, values, is_told) in [("unit.npy", &unit, true), ("signed.npy", &signed, false)] {
         folder.npy(name, &[SIDE, SIDE], values);
-        let measure = format!("measure --image {name} --factor 2 --sigma-y 0.05 --out y.h5 --force");
+        let measure =
+            format!("measure --image {name} --factor 2 --sigma-y 0.05 --out y.h5 --force");
         let said = notes(&folder, &measure);
         assert_eq!(said.contains("is it in [0, 1]?"), is_told, "{said}");
     }

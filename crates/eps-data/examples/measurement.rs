@@ -45,9 +45,7 @@ fn measure(folder: &Path) -> Result<MeasurementSet, Error> {
     };
     let operators = vec![OperatorSpec::Mask { observed }];
     let path = folder.join("ramp.h5");
-    MeasurementSet::new(shape, y, operators, sigma_y, provenance)?
-        .with_truth(x_0)?
-        .write(&path)?;
+    MeasurementSet::new(shape, y, operators, sigma_y, provenance)?.with_truth(x_0)?.write(&path)?;
     Ok(MeasurementSet::read(&path)?)
 }
 

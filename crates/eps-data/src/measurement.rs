@@ -22,6 +22,8 @@
 //! | `{"operator": "circular-blur"}` | `/kernel` `[K, rows, columns]` f64, centre at (rows/2, columns/2) |
 //! | `{"operator": "separable"}` | `/vertical` `[K, p, H]`, `/horizontal` `[K, q, W]` f64 |
 //! | `{"operator": "dense"}` | `/matrix` `[K, m, C·H·W]` f64 |
+//!
+//! Numbers of another type are read too, as f32, and a mask of booleans; f64 is what is written.
 
 use std::path::Path;
 
