@@ -2,6 +2,8 @@
 //!
 //! `files/` was written by `write_files.py`, with h5py, Pillow and NumPy.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
