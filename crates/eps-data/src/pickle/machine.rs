@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
+use super::error::PickleError;
 use super::input::Input;
 use super::opcode::name;
-use super::{Call, Id, Pickle, PickleError, Value};
+use super::value::{Call, Id, Pickle, Value};
 
 /// The most values, and the most entries of stack, marks and memo: far above any file of weights, and less
 /// than 200 MB each.
