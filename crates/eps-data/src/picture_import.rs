@@ -346,7 +346,11 @@ impl Import {
             ));
         } else {
             let lock = lock()?;
-            write_json(&folder.join(STARTED), &self.record)?;
+            if let Err(error) = write_json(&folder.join(STARTED), &self.record) {
+                // Nothing was started, so nothing is left behind; the first error is what is told.
+                let _ = fs::remove_file(folder.join(LOCK));
+                return Err(error);
+            }
             lock
         };
         let listing = folder.join(LISTING);
