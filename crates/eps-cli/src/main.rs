@@ -41,7 +41,7 @@ use clap::{Parser, Subcommand};
 /// measurement is y = A x + noise of standard deviation sigma_y on that scale.
 #[derive(Debug, Parser)]
 // Version, revision of the sources, libtorch's version.
-#[command(version = env!("EPS_VERSION"))]
+#[command(name = "eps", version = env!("EPS_VERSION"))]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

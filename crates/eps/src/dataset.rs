@@ -27,7 +27,7 @@ pub fn load(name: &str, split: Split, data: Option<&Path>) -> Result<ImageSet, E
 fn read(file: &Path, split: Split) -> Result<ImageSet, DataError> {
     if !file.exists() {
         let remedy = if is_named(file) {
-            "fetch it by `cargo xtask fetch photos`"
+            "fetch it by `cargo xtask fetch photos` in the repository that this program was built from, or name its folder by --data"
         } else {
             "check its path, or make it with `eps data import`"
         };

@@ -5,10 +5,13 @@
 //! state and measurement instead of at the state (arXiv 2606.17048), so that every solver of the
 //! prior becomes an exact one of the posterior.
 //!
-//! This crate gathers the others under short names, and tch, whose tensors they take:
+//! [`Network`] is a trained network or a prior of any origin, [`measurement`] makes measurements and puts them on a
+//! device, [`restore()`] draws samples; [`prelude`] has what such a program imports. Beside these the crate gathers the
+//! others under short names, and tch, whose tensors they take:
 //!
 //! | module | what it has |
 //! |---|---|
+//! | [`files`] | files that are whole or absent, half-done outputs, digests |
 //! | [`math`] | interpolants, schedules, operators, the pivot, exact priors, random streams; pure f64 |
 //! | [`data`] | measurements, image sets and sample archives in HDF5, NPY, PNG |
 //! | [`model`] | operators on tensors, the `Denoiser` trait, networks, checkpoints |
@@ -25,7 +28,7 @@
 //!
 //! # Example
 //!
-//! Four samples of the image behind a measurement (`examples/restore.rs`):
+//! A measurement, and four samples of the image behind it (`examples/restore.rs`):
 //!
 //! ```no_run
 #![doc = include_str!("../examples/restore.rs")]
@@ -41,6 +44,7 @@ pub mod network;
 pub mod pictures;
 pub mod prelude;
 pub mod restore;
+pub mod uncertainty;
 
 pub use eps_data as data;
 pub use eps_files as files;

@@ -1,0 +1,151 @@
+//! Outputs that are full, taken, of names that HDF5 does not have, or half done.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+#[expect(dead_code, reason = "the other tests need more of it")]
+mod common;
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use common::{Folder, SIDE, values};
+
+/// A folder with measurements of four images and a network.
+fn folder() -> Folder {
+    let folder = Folder::new();
+    folder.network("net.safetensors");
+    folder.npy("clean.npy", &[4, 1, SIDE, SIDE], &values(4 * SIDE * SIDE));
+    folder.succeeds("measure --image clean.npy --factor 2 --sigma-y 0.05 --out y.h5");
+    folder
+}
+
+const RESTORE: &str = "restore --measurement y.h5 --network net.safetensors --threads 1";
+
+/// The program with arguments, in the folder, on one thread.
+fn program(folder: &Folder, arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_eps"));
+    command.args(arguments.split_whitespace()).current_dir(folder.path(""));
+    command.env("OMP_NUM_THREADS", "1");
+    command
+}
+
+#[test]
+fn the_version_names_the_revision_and_libtorch() {
+    let text = Folder::new().succeeds("--version");
+    assert!(text.starts_with(concat!("eps ", env!("CARGO_PKG_VERSION"), " (revision ")), "{text}");
+    assert!(text.contains(", libtorch 2."), "{text}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_standard_output_is_an_error_with_a_remedy() {
+    let folder = folder();
+    folder.succeeds(&format!("{RESTORE} --samples 2 --calls 1 --out out"));
+    for (arguments, written) in [
+        (format!("{RESTORE} --samples 1 --calls 1 --out other"), Some("other/samples.h5")),
+        ("evaluate --truth out/samples.h5 --samples out/samples.h5 --no-networks".to_owned(), None),
+        ("model show net.safetensors".to_owned(), None),
+    ] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = program(&folder, &arguments).stdout(full).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "eps {arguments}\n{error}");
+        assert!(error.contains("cannot write to standard output: No space left"), "{error}");
+        assert!(error.contains("send the output elsewhere"), "{error}");
+        assert!(!error.contains("panicked"), "{error}");
+        // What was told comes after what was made.
+        assert!(written.is_none_or(|file| folder.path(file).is_file()));
+    }
+    let names = folder.names();
+    let hidden = |path: &Path| path.file_name().unwrap().as_bytes().starts_with(b".");
+    assert!(!names.iter().any(|path| hidden(path)), "{names:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_note_on_a_full_standard_error_ends_nothing() {
+    let folder = folder();
+    // A network of another σ_y is a note.
+    folder.succeeds("measure --image clean.npy --factor 2 --sigma-y 0.5 --out y.h5 --force");
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let arguments = format!("{RESTORE} --samples 1 --calls 1 --out out");
+    let output = program(&folder, &arguments).stderr(full).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(folder.path("out/samples.h5").is_file());
+}
+
+#[test]
+fn a_name_that_is_no_utf8_is_refused_before_the_work() {
+    let folder = folder();
+    let before = folder.names();
+    let output = program(&folder, &format!("{RESTORE} --samples 1 --calls 1"))
+        .arg("--out")
+        .arg(OsStr::from_bytes(b"out-\xff"))
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("is not UTF-8") && error.contains("name another folder"), "{error}");
+    assert_eq!(folder.names(), before);
+}
+
+#[test]
+fn a_killed_restoration_goes_on_and_excludes_a_second_one() {
+    let folder = folder();
+    // 16 batches, far more than are made until the second is seen.
+    let all = format!("{RESTORE} --samples 8 --calls 20 --batch 2");
+    folder.succeeds(&format!("{all} --out whole"));
+
+    let resumed = format!("{all} --out out");
+    let mut running =
+        program(&folder, &resumed).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let (kept, start) = (folder.path(".out.unfinished"), Instant::now());
+    while !kept.join("samples-000001").is_file() {
+        assert!(running.try_wait().unwrap().is_none(), "it ended before it was killed");
+        assert!(start.elapsed() < Duration::from_secs(300), "no batch was kept");
+        sleep(Duration::from_millis(2));
+    }
+    // The output is taken.
+    let output = folder.eps(&resumed);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("another process works on out"), "{error}");
+    running.kill().unwrap();
+    running.wait().unwrap();
+    // What a kill while the results are written leaves.
+    fs::create_dir(folder.path(".out.a1B2c3.part")).unwrap();
+    fs::write(folder.path(".out.a1B2c3.part/samples.h5"), "half").unwrap();
+
+    let output = folder.eps(&resumed);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    assert!(error.contains("note: what an earlier run of this command has finished"), "{error}");
+    assert!(!kept.exists() && !folder.path(".out.a1B2c3.part").exists());
+    let samples = |name: &str| {
+        let path = folder.path(name).join("samples.h5");
+        eps::data::SampleArchive::read(&path).unwrap().samples().to_vec()
+    };
+    assert_eq!(samples("out"), samples("whole"));
+    assert_eq!(samples("out").len(), 4 * 8 * SIDE * SIDE);
+}
+
+#[test]
+fn what_is_kept_of_other_settings_is_not_taken() {
+    let folder = folder();
+    let kept = folder.path(".out.unfinished");
+    fs::create_dir(&kept).unwrap();
+    fs::write(kept.join("key"), "of other settings").unwrap();
+    fs::write(kept.join("samples-000000"), vec![0; 4 * 4 * SIDE * SIDE]).unwrap();
+    let output = folder.eps(&format!("{RESTORE} --samples 1 --calls 1 --out out"));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !error.contains("earlier run"), "{error}");
+    assert!(!kept.exists());
+    let archive = eps::data::SampleArchive::read(&folder.path("out/samples.h5")).unwrap();
+    assert!(archive.samples().iter().any(|value| *value != 0.0));
+}
