@@ -9,7 +9,9 @@ use eps::data::png::{read_png, write_png};
 use eps::data::{MeasurementSet, SampleArchive};
 use eps::math::operator::LinearOperator as _;
 use eps::math::{Shape, Task};
-use eps::model::checkpoint::AskedAt;
+use eps::model::checkpoint::{self, AskedAt, Storage};
+use eps::model::{Precision, set_values};
+use eps::tch::{Device, Kind, Tensor};
 use serde_json::Value;
 
 fn json(text: &str) -> Value {
@@ -498,8 +500,75 @@ fn a_data_set_is_imported_shown_trained_on_and_measured() {
     folder.fails(&other, 1, &["f32 holds", "another", "empty folder"]);
     folder.fails(&f32.replace("precision f32", "precision f16"), 1, &["is f16", "use bf16"]);
 
+    // More steps and another rate: the run goes on, and folder and network tell.
+    for (field, value) in [
+        ("batch", 2),
+        ("micro_batch", 2),
+        ("steps", 1),
+        ("checkpoint_every", 1),
+        ("validation_images", 2),
+    ] {
+        config[field] = value.into();
+    }
+    std::fs::write(folder.path("net.json"), config.to_string()).unwrap();
+    let train = "train net.json --out longer --threads 1 --precision f32";
+    folder.succeeds(train);
+    let output = folder.eps(&format!("{train} --steps 2 --learning-rate 1e-5 --storage bf16"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    for words in ["goes on with steps 2, until now it was 1", "goes on with learning_rate 0.00001,"]
+    {
+        assert!(said.contains(words), "no {words:?} in: {said}");
+    }
+    let changes = json(&std::fs::read_to_string(folder.path("longer/changes.json")).unwrap());
+    assert_eq!((&changes[1]["field"], &changes[1]["step"]), (&"steps".into(), &1.into()));
+    let shown = folder.succeeds("model show longer/all-tasks.safetensors");
+    for words in ["weights stored in bf16, each as its SHA-256", "\"changes\": ["] {
+        assert!(shown.contains(words), "no {words:?} in: {shown}");
+    }
+    let storages = ["f16", "f32"].map(|storage| {
+        folder.succeeds(&format!("{train} --steps 2 --learning-rate 1e-5 --storage {storage}"));
+        std::fs::metadata(folder.path("longer/all-tasks.safetensors")).unwrap().len()
+    });
+    assert!(storages[1] > storages[0] * 3 / 2, "{storages:?}");
+    let fewer = format!("{train} --steps 1 --learning-rate 1e-5");
+    folder.fails(&fewer, 1, &["has done 2 steps and 1 are asked for"]);
+
     folder.succeeds("experiment moments --dataset set.h5");
     assert!(folder.path("set.moments.h5").is_file());
+}
+
+#[test]
+fn samples_far_outside_of_the_range_are_told() {
+    let folder = Folder::new();
+    folder.network("net.safetensors");
+    folder.mask("mask.png", SIDE);
+    folder.npy("y.npy", &[SIDE, SIDE], &[0.25; SIDE * SIDE]);
+    let loaded = checkpoint::load(&folder.path("net.safetensors"), Device::Cpu, Precision::F32);
+    let loaded = loaded.unwrap();
+    for (name, mut tensor) in loaded.denoiser.network().tensors() {
+        if name.ends_with("aux_conv.bias") {
+            set_values(&mut tensor, &Tensor::full([1], 100.0, (Kind::Float, Device::Cpu))).unwrap();
+        }
+    }
+    let path = folder.path("large.safetensors");
+    checkpoint::save(&path, loaded.denoiser.network(), &loaded.config, Storage::F32).unwrap();
+    let restore = |network: &str| {
+        let output = folder.eps(&format!(
+            "restore --network {network}.safetensors --measurement y.npy --mask mask.png --sigma-y 0.1 --samples 2 \
+             --calls 3 --out {network}"
+        ));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        let config = std::fs::read_to_string(folder.path(&format!("{network}/config.json")));
+        (said, json(&config.unwrap())["notes"].to_string())
+    };
+    let (said, notes) = restore("large");
+    for text in [said, notes] {
+        assert!(text.contains("the samples lie between") && text.contains("[-1, 1]"), "{text}");
+    }
+    let (said, notes) = restore("net");
+    assert!(!(said + &notes).contains("the samples lie between"));
 }
 
 #[test]

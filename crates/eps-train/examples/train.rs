@@ -83,7 +83,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let prior = CheckpointConfig { precondition: longer.precondition, ..prior };
     let path = folder.path().join("halves.safetensors");
     checkpoint::save(&path, denoiser.network(), &prior, Storage::F16)?;
-    println!("{} bytes in {}", std::fs::metadata(&path)?.len(), "halves.safetensors");
+    println!("halves.safetensors: {} bytes", std::fs::metadata(&path)?.len());
     Ok(())
 }
 

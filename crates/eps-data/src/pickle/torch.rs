@@ -217,20 +217,26 @@ pub fn is_plain(module: &str, name: &str) -> bool {
     names.contains(&name)
 }
 
-/// The entries of a dictionary or `OrderedDict` whose keys are texts, in the order of the file; none where
+/// The entries of a dictionary, as of [`pairs`], whose keys are texts, in the order of the file; none where
 /// a key is something else.
 #[must_use]
 pub fn entries<'p, 'a>(item: Item<'p, 'a>) -> Option<Vec<(&'p str, Item<'p, 'a>)>> {
     pairs(item)?.into_iter().map(|(key, value)| Some((key.text()?, value))).collect()
 }
 
-/// Keys and values of a dictionary or `OrderedDict`, in the order of the file.
+/// Keys and values of a dictionary, an `OrderedDict`, a `defaultdict` or an `EasyDict` of EDM's code, in the order of
+/// the file.
 #[must_use]
 pub fn pairs<'p, 'a>(item: Item<'p, 'a>) -> Option<Vec<(Item<'p, 'a>, Item<'p, 'a>)>> {
     if let Value::Dict(entries) = item.value() {
         return Some(entries.iter().map(|(key, value)| (item.at(*key), item.at(*value))).collect());
     }
-    let Some(("collections", "OrderedDict")) = item.callee() else { return None };
+    let Some(
+        ("collections", "OrderedDict" | "defaultdict") | ("dnnlib.util" | "dnnlib", "EasyDict"),
+    ) = item.callee()
+    else {
+        return None;
+    };
     let call = item.call()?;
     // Python 2 gave the entries as an argument.
     let given = item.arguments();

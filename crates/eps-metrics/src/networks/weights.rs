@@ -2,14 +2,16 @@
 //!
 //! Layout: `conv{i}.weight` [O, I, K, K] and `conv{i}.bias` `[O]` of the i-th convolution from 0 on,
 //! `head{l}.weight` `[C]` of the l-th stage of LPIPS, all F32; one metadata entry `eps`, the JSON of
-//! [`Origin`]. A file is read strictly: a missing, surplus, misshapen or non-finite tensor is an error
-//! that names it.
+//! [`Origin`] and the SHA-256 of the bytes of every tensor. A file is read strictly: a missing, surplus, misshapen or
+//! non-finite tensor, or one that is not what was written, is an error that names it. Files of before digests were
+//! written are read without that comparison.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use tch::{Device, Kind, Tensor};
 
 use super::backbone::{Backbone, FeatureNetwork};
@@ -29,6 +31,9 @@ struct Metadata {
     format_version: u32,
     network: String,
     origin: Origin,
+    /// Of the bytes of every tensor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sha256: Option<BTreeMap<String, String>>,
 }
 
 /// A named array of weights.
@@ -94,6 +99,9 @@ pub fn serialize(
         format_version: FORMAT_VERSION,
         network: backbone.name().to_owned(),
         origin: origin.clone(),
+        sha256: Some(
+            buffers.iter().map(|(name, (_, bytes))| ((*name).clone(), sha256(bytes))).collect(),
+        ),
     };
     let json = serde_json::to_string(&metadata).map_err(|error| wrong(error.to_string()))?;
     let views = buffers
@@ -152,6 +160,12 @@ impl FeatureNetwork {
             if view.shape() != shape {
                 return Err(wrong(misshapen(&name, view.shape(), &shape)));
             }
+            let written = metadata.sha256.as_ref().map(|digests| digests.get(&name));
+            if written.is_some_and(|written| written != Some(&sha256(view.data()))) {
+                return Err(wrong(format!(
+                    "tensor {name:?} is not what was written, by its SHA-256"
+                )));
+            }
             let values = view.data().as_chunks::<4>().0;
             let finite = |bytes: &[u8; 4]| f32::from_le_bytes(*bytes).is_finite();
             if let Some(index) = values.iter().position(|bytes| !finite(bytes)) {
@@ -171,6 +185,11 @@ impl FeatureNetwork {
         }
         Ok(Self { backbone, origin: metadata.origin, convolutions, heads, device })
     }
+}
+
+/// In lower-case hexadecimal.
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn missing(name: &str, shape: &[usize]) -> String {

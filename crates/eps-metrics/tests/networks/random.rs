@@ -222,17 +222,36 @@ fn files_of_weights_are_read_strictly() {
         let at = bytes.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
         [&bytes[..at], to.as_bytes(), &bytes[at + from.len()..]].concat()
     };
-    let mut spoilt = bytes.clone();
-    let last = spoilt.len();
-    spoilt[last - 4..].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    let last = bytes.len();
+    let spoilt = |mut bytes: Vec<u8>| {
+        bytes[last - 4..].copy_from_slice(&f32::INFINITY.to_le_bytes());
+        bytes
+    };
+    let mut flipped = bytes.clone();
+    flipped[last - 3] ^= 1;
+    // As in a file of before digests were written: spaces at the end of the header.
+    let place = |from: usize, words: &[u8]| {
+        from + bytes[from..].windows(words.len()).position(|window| window == words).unwrap()
+    };
+    let start = place(0, b",\\\"sha256\\\":{\\\"conv");
+    let end = place(start, b"}") + 1;
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let spaces = vec![b' '; end - start];
+    let former = [&bytes[..start], &bytes[end..header], &spaces, &bytes[header..]].concat();
+    assert_eq!(*load(&former).unwrap().origin(), origin());
     for (bytes, words) in [
         (bytes[..last - 1].to_vec(), "damaged or no safetensors file"),
         (b"PK".to_vec(), "damaged or no safetensors file"),
-        (replaced("conv0.bias", "conv9.bias"), "tensor \"conv0.bias\" of shape [64] is missing"),
+        (
+            replaced("\"conv0.bias\":{", "\"conv9.bias\":{"),
+            "tensor \"conv0.bias\" of shape [64] is missing",
+        ),
         (replaced("\\\"alex\\\"", "\\\"alox\\\""), "its network is \"alox\""),
         (replaced("\"eps\"", "\"spe\""), "no entry \"eps\""),
         (replaced("version\\\":1", "version\\\":2"), "format version is 2"),
-        (spoilt, "is not finite"),
+        (spoilt(former), "is not finite"),
+        (spoilt(bytes.clone()), "is not what was written"),
+        (flipped, "is not what was written"),
     ] {
         let error = load(&bytes).unwrap_err().to_string();
         let named = error.contains("alex.safetensors") && error.contains("fetch the weights");

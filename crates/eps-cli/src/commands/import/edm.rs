@@ -74,6 +74,9 @@ pub(super) fn import(path: &Path, out: &Path, flags: &Flags) -> Result<()> {
         "{} is what is read: name another file to write",
         out.display()
     );
+    if path.is_dir() {
+        bail!(no_file(path));
+    }
     let bytes = fs::read(path).context("the file cannot be read: check its path")?;
     let Converted { network, config, architecture, notes } = convert(path, &bytes, flags)?;
     drop(bytes);
@@ -94,6 +97,28 @@ pub(super) fn import(path: &Path, out: &Path, flags: &Flags) -> Result<()> {
     );
     println!("{}", network::origin(&config.provenance));
     Ok(())
+}
+
+/// What to do with a folder in the place of a file.
+fn no_file(folder: &Path) -> String {
+    // diffusers keeps a network's class beside its weights.
+    let config = fs::read_to_string(folder.join("config.json")).ok();
+    let config: Option<serde_json::Value> =
+        config.and_then(|text| serde_json::from_str(&text).ok());
+    match config.as_ref().and_then(|config| config["_class_name"].as_str()) {
+        Some(class) => format!(
+            "it is a folder of diffusers with a {class}, an architecture that is not built here: as a module of \
+             TorchScript with a description it is a prior all the same (docs/priors.md)"
+        ),
+        None if folder.join("unet").is_dir() => format!(
+            "it is the folder of a pipeline of diffusers: its network is in {}",
+            folder.join("unet").display()
+        ),
+        None => {
+            "it is a folder: give a file with a network, or the .safetensors.index.json of several"
+                .to_owned()
+        }
+    }
 }
 
 /// A network with what its file will say of it.

@@ -31,6 +31,9 @@ const CLASSES: [&str; 8] = [
 /// The class around a network of which EDM's samplers and ours are.
 const WRAPPER: &str = "EDMPrecond";
 
+/// The same of EDM2's networks.
+const EDM2_WRAPPER: &str = "Precond";
+
 /// How Python makes a persistent object.
 const RECONSTRUCT: (&str, &str) = ("torch_utils.persistence", "_reconstruct_persistent_obj");
 
@@ -86,6 +89,11 @@ pub(super) fn read<'s, 'a>(
 ) -> Result<(Wrapped, Named<'s, 'a>)> {
     let mut walk = Walk { left: file.value_count() };
     let wrapper = walk.module(item, "the network")?;
+    ensure!(
+        wrapper.class != EDM2_WRAPPER,
+        "the network is EDM2's {EDM2_WRAPPER}, an architecture that is not built here: as a module of TorchScript with a \
+         description it is a prior all the same (docs/priors.md)"
+    );
     ensure!(
         wrapper.class == WRAPPER,
         "the network is wrapped in {:?}, not in {WRAPPER:?}: take one of the files that are named \

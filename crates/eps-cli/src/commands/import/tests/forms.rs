@@ -292,6 +292,37 @@ fn the_state_of_edms_training_is_read() {
     assert!(note.contains("optimizer_state") && note.contains("\"net\""), "{note}");
 }
 
+/// Trainers in half precision save their f32 copies as views of two storages: one of all tensors of one dimension, one of
+/// all others; others save parameters.
+#[test]
+fn tensors_may_be_views_of_shared_storages_and_parameters() {
+    let case = Case::new();
+    let mut values = [vec![], vec![]];
+    let mut places = vec![];
+    for (_, dims, tensor) in &case.named {
+        let storage: &mut Vec<f32> = &mut values[usize::from(dims.len() > 1)];
+        places.push(storage.len());
+        storage.extend(tensor);
+    }
+    let storages = ["0", "1"].iter().zip(&values);
+    let storages: Vec<torch_writer::Storage> =
+        storages.map(|(key, values)| torch_writer::Storage::new(key, values)).collect();
+    for old in [true, false] {
+        let entries = case.named.iter().zip(&places).map(|((name, dims, _), offset)| {
+            let storage = &storages[usize::from(dims.len() > 1)];
+            let reference = storage.reference("FloatStorage", old);
+            let strides = torch_writer::row_major(dims);
+            let tensor = torch_writer::tensor(reference, *offset, dims, &strides);
+            let hooks = ordered_dict::<&str>([]);
+            let arguments = vec![tensor, Py::Bool(true), hooks];
+            (name.clone(), call("torch._utils", "_rebuild_parameter", arguments))
+        });
+        let root = ordered_dict(entries.collect::<Vec<_>>());
+        let bytes = if old { legacy(&root, &storages) } else { zipped(&root, &storages, Stored) };
+        assert_equal(&case.convert("net.pt", &bytes, &[]).unwrap().network, &case.network);
+    }
+}
+
 /// A file of safetensors, its values in a type.
 fn safetensors_file(tensors: &[Named], kind: Dtype, metadata: Option<(&str, &str)>) -> Vec<u8> {
     let bytes = |values: &[f32]| -> Vec<u8> {
@@ -406,6 +437,28 @@ fn networks_of_other_programs_are_named() {
         let line = case.folder.line(&["net.pt", "out.safetensors"]).unwrap();
         let error = edm::convert(Path::new("net.pt"), &bytes, &line.edm).unwrap_err().to_string();
         assert!(error.contains(family) && error.contains("docs/priors.md"), "{error}");
+    }
+    // EDM2's pickle: an EasyDict of its own, and another class around the network.
+    let easy = Py::Call(
+        Box::new(Py::Global("dnnlib.util", "EasyDict")),
+        vec![],
+        vec![(text("ema"), object("Precond", dict::<&str>([])))],
+    );
+    let error = case.convert("net.pkl", &dumps(&easy, 4), &[]).err().unwrap();
+    assert!(error.contains("EDM2's Precond") && error.contains("docs/priors.md"), "{error}");
+    // Folders of diffusers: a network, a pipeline; and any other.
+    let folder = |name: &str| std::fs::create_dir_all(case.folder.path(name)).unwrap();
+    folder("ddpm.d");
+    case.folder.write("ddpm.d/config.json", br#"{"_class_name": "UNet2DModel"}"#);
+    folder("pipeline.d/unet");
+    folder("other.d");
+    for (name, words) in [
+        ("ddpm.d", "a folder of diffusers with a UNet2DModel"),
+        ("pipeline.d", "pipeline.d/unet"),
+        ("other.d", "it is a folder: give a file"),
+    ] {
+        let error = case.folder.import(&[name, "out.safetensors"]).unwrap_err();
+        assert!(error.contains(words), "{error}");
     }
     let module = call("__torch__.Net", "Net", vec![]);
     let error = case.convert("net.pt", &zipped(&module, &[], Stored), &[]).err().unwrap();
