@@ -24,7 +24,6 @@ mod experiment;
 mod flags;
 mod precision;
 mod progress;
-mod report;
 mod sample_range;
 mod training_plan;
 

@@ -6,15 +6,15 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use eps_data::MeasurementSet;
 use eps_data::Split;
+use eps_experiments::{Problem, test_images};
 use eps_math::{Level, Schedule, Task};
 use eps_metrics::fidelity::psnr;
 use eps_model::{Denoiser, Measurement, Precision, device_name};
+use eps_results::Setting;
 use eps_sample::{Estimator, NoiseKeys, Prior, Sample as _, Solver};
 use indicatif::ProgressBar;
 use tch::{Device, Kind, Tensor};
 
-use crate::experiment::plan::Setting;
-use crate::experiment::problem::{Problem, test_images};
 use crate::flags;
 use crate::flags::DeviceFlags;
 use crate::progress;

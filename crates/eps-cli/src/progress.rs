@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+pub(crate) use eps_experiments::WITH_BACKWARD;
 use eps_sample::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -14,9 +15,6 @@ pub(crate) fn bar(length: u64, what: &str, unit: &str) -> ProgressBar {
         ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(length).with_style(style).with_prefix(what.to_owned())
 }
-
-/// The steps of a bar that a call with a backward pass takes: the time of about so many calls.
-pub(crate) const WITH_BACKWARD: u64 = 3;
 
 /// The progress of a run: a bar on a terminal, a line a cell elsewhere.
 ///

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::metadata::Metadata;
 
 /// The edges between the crates of the workspace; lower layers know nothing of higher ones.
-const EDGES: [(&str, &[&str]); 11] = [
+const EDGES: [(&str, &[&str]); 14] = [
     ("eps-files", &[]),
     ("eps-link", &[]),
     ("eps-math", &[]),
@@ -29,6 +29,22 @@ const EDGES: [(&str, &[&str]); 11] = [
             "eps-train",
         ],
     ),
+    ("eps-results", &["eps-math", "eps-metrics"]),
+    ("eps-report", &["eps-math", "eps-metrics", "eps-results"]),
+    (
+        "eps-experiments",
+        &[
+            "eps",
+            "eps-files",
+            "eps-link",
+            "eps-math",
+            "eps-metrics",
+            "eps-data",
+            "eps-model",
+            "eps-results",
+            "eps-sample",
+        ],
+    ),
     (
         "eps-cli",
         &[
@@ -39,6 +55,9 @@ const EDGES: [(&str, &[&str]); 11] = [
             "eps-metrics",
             "eps-data",
             "eps-model",
+            "eps-results",
+            "eps-report",
+            "eps-experiments",
             "eps-sample",
             "eps-train",
         ],
@@ -46,13 +65,17 @@ const EDGES: [(&str, &[&str]); 11] = [
     ("xtask", &[]),
 ];
 
+/// The crates that compute with libtorch.
+const LIBTORCH: [&str; 7] =
+    ["eps-metrics", "eps-model", "eps-sample", "eps-train", "eps", "eps-experiments", "eps-cli"];
+
 /// Packages that only some crates may name in their manifest.
 const HOMES: [(&str, &[&str]); 5] = [
     ("hdf5-metno", &["eps-data"]),
     ("hdf5-metno-sys", &["eps-data"]),
     ("safetensors", &["eps-model", "eps-metrics"]),
-    ("tch", &["eps-metrics", "eps-model", "eps-sample", "eps-train", "eps", "eps-cli"]),
-    ("torch-sys", &["eps-metrics", "eps-model", "eps-sample", "eps-train", "eps", "eps-cli"]),
+    ("tch", &LIBTORCH),
+    ("torch-sys", &LIBTORCH),
 ];
 
 /// Crates that without any feature build in seconds anywhere, and what they must then never reach:

@@ -1,40 +1,24 @@
-//! `eps experiment`: from networks and test images to tables and a report.
+//! `eps experiment`, `eps tune` and `eps claims`: flags, and what is printed and written.
 //!
-//! The way of the data: a [`profile`] and the flags become a resolved [`config`]; [`problem`] draws
-//! the test images, their operators and measurements; each [`method`] restores them, cell by cell of
-//! the [`cells`] store; [`scores`] turns the restorations into the rows of a [`table`], which
-//! [`crate::report`] shows with pictures and curves.
+//! `eps-experiments` computes, `eps-report` makes tables and pages of the results.
 
-pub(crate) mod calibration;
-mod cells;
 pub(crate) mod claims;
-mod comparison;
-pub(crate) mod config;
-mod constants;
-pub(crate) mod contender;
-pub(crate) mod method;
 mod moments;
-pub(crate) mod neighbours;
-pub(crate) mod networks;
-pub(crate) mod oracle;
-mod overhead;
-pub(crate) mod plan;
-pub(crate) mod problem;
-mod profile;
-pub(crate) mod results;
+mod oracle;
 mod run;
-mod sampler;
-pub(crate) mod scores;
-mod summary;
-pub(crate) mod table;
+mod terminal;
 pub(crate) mod tune;
-mod variants;
-mod verdicts;
+
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Subcommand;
+use eps_experiments::{InvalidRequest, make_folder};
+use eps_files::write_bytes;
+use eps_report::Report;
+use eps_results::Experiment;
 
-use plan::Experiment;
+use crate::flags::UsageError;
 
 /// Run an experiment: restore test images, score them, write a report.
 #[derive(Debug, clap::Args)]
@@ -104,4 +88,24 @@ impl Arguments {
             Command::Oracle(arguments) => arguments.run(),
         }
     }
+}
+
+/// An error of the flags where a request makes no sense.
+fn usage(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<InvalidRequest>() {
+        Ok(InvalidRequest(message)) => UsageError(message).into(),
+        Err(error) => error,
+    }
+}
+
+/// Writes `report.html` and `figures/` into a folder and returns the path of the page.
+fn write_report(report: &Report, folder: &Path) -> Result<PathBuf> {
+    let figures = folder.join("figures");
+    make_folder(&figures)?;
+    for (name, svg) in &report.figures {
+        write_bytes(&figures.join(name), svg.as_bytes())?;
+    }
+    let path = folder.join("report.html");
+    write_bytes(&path, report.page.as_bytes())?;
+    Ok(path)
 }

@@ -2,18 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use clap::Args;
-use eps_data::{DataError, Moments, Split};
-use eps_files::sha256_file;
-use eps_math::Shape;
-use eps_math::lmmse::sample_moments;
-use faer::Mat;
-
 use eps::dataset;
-
-/// The most values of an image whose covariance is computed and inverted.
-pub(crate) const LARGEST: usize = 4096;
+use eps_data::Split;
+use eps_experiments::write_moments;
 
 /// Computes mean and covariance of the training images, the Gaussian prior of the linear MMSE
 /// estimate.
@@ -37,59 +30,12 @@ impl Arguments {
     /// Training images that are missing, and a file that cannot be written.
     pub(crate) fn run(&self) -> Result<()> {
         let set = dataset::load(&self.dataset, Split::Train, self.data.as_deref())?;
-        let shape = set.shape();
-        ensure!(
-            shape.len() <= LARGEST,
-            "the covariance of images of shape {shape} has {0} × {0} values: the linear estimate is \
-             left out above {LARGEST} values an image",
-            shape.len()
-        );
         let out = match &self.out {
             Some(out) => out.clone(),
             None => dataset::moments(&self.dataset, self.data.as_deref()).swap_remove(0),
         };
-        let images = (0..set.len()).map(|image| set.to_signed(image));
-        let (mean, covariance) = sample_moments(shape.len(), images)?;
-        let rows = (0..shape.len()).flat_map(|i| (0..shape.len()).map(move |j| (i, j)));
-        let covariance = rows.map(|(i, j)| covariance[(i, j)]).collect();
-        let count = set.len() as u64;
-        Moments::new(shape, count, mean, covariance, set.provenance().clone())?.write(&out)?;
+        let (count, shape) = (write_moments(&set, &out)?, set.shape());
         println!("{}: mean and covariance of {count} images of shape {shape}", out.display());
         Ok(())
     }
-}
-
-/// The Gaussian prior of the linear MMSE estimate.
-#[derive(Debug)]
-pub(crate) struct GaussianPrior {
-    /// D values.
-    pub(crate) mean: Vec<f64>,
-    /// D×D.
-    pub(crate) covariance: Mat<f64>,
-    /// The SHA-256 of the file that it was read from.
-    pub(crate) sha256: String,
-}
-
-/// The moments of the training images, from the first of some files that is there, for images of a
-/// shape.
-///
-/// # Errors
-/// A file that is missing or damaged, or has moments of other images.
-pub(crate) fn load(paths: &[PathBuf], shape: Shape) -> Result<GaussianPrior> {
-    let path = paths.iter().find(|path| path.is_file()).ok_or_else(|| DataError::Missing {
-        path: paths.first().cloned().unwrap_or_default(),
-        remedy: "restore data from the repository, or make it with `eps experiment moments --dataset NAME`"
-            .to_owned(),
-    })?;
-    let moments = Moments::read(path).context("cannot read the moments of the training images")?;
-    ensure!(
-        moments.shape() == shape,
-        "{}: these are moments of images of shape {}, the test images have {shape}: make it again with \
-         `eps experiment moments`",
-        path.display(),
-        moments.shape()
-    );
-    let n = shape.len();
-    let covariance = Mat::from_fn(n, n, |i, j| moments.covariance()[i * n + j]);
-    Ok(GaussianPrior { mean: moments.mean().to_vec(), covariance, sha256: sha256_file(path)? })
 }

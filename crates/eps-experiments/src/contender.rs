@@ -1,0 +1,211 @@
+//! The contenders of EPS on a frozen prior, as the experiments run them: their usual number of
+//! network calls, their grid, and the one constant of each that is tuned.
+
+use eps_math::operator::Operator;
+use eps_math::{Schedule, Task};
+use eps_model::{Denoiser, Measurement};
+use eps_results::Contender;
+use eps_sample::contenders::daps::{Daps, published_levels};
+use eps_sample::contenders::ddnm::Ddnm;
+use eps_sample::contenders::ddrm::Ddrm;
+use eps_sample::contenders::dps::{Dps, Form};
+use eps_sample::contenders::mpgd::Mpgd;
+use eps_sample::contenders::pigdm::{PiGdm, PiGdmPublished};
+use eps_sample::contenders::{self, ContenderStep};
+use eps_sample::{BatchNoise, Observer, Prior, SampleError};
+use tch::Tensor;
+
+/// What is tuned of a contender, and around which value.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Tunable {
+    /// The constant's name.
+    pub(crate) symbol: &'static str,
+    /// The value of the paper or code.
+    pub(crate) start: f64,
+    /// The values that are tried, ascending; the start is among them.
+    pub(crate) grid: Vec<f64>,
+}
+
+impl Tunable {
+    /// The length of a step, tried on a geometric grid.
+    fn length(symbol: &'static str, start: f64) -> Self {
+        let grid = [0.03, 0.1, 0.3, 1.0, 3.0].map(|factor| factor * start).to_vec();
+        Self { symbol, start, grid }
+    }
+
+    /// η, the share of fresh noise.
+    fn eta(start: f64) -> Self {
+        Self { symbol: "η", start, grid: vec![0.0, 0.5, 0.85, 1.0] }
+    }
+}
+
+/// Calls of the prior's flow at every annealing level of DAPS.
+const DAPS_FLOW: usize = 5;
+
+/// How a contender is run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Steps {
+    /// Network calls a sample.
+    pub(crate) calls: usize,
+    /// The constant that is tuned.
+    pub(crate) constant: f64,
+    /// The annealing levels of DAPS; the others walk EDM's schedule.
+    pub(crate) annealing: Schedule,
+}
+
+/// Network calls a sample: those of arXiv 2606.17048, or of the published configuration.
+pub(crate) fn usual_calls(contender: Contender) -> usize {
+    match contender {
+        Contender::Dps => 250,
+        Contender::DpsPublished | Contender::DapsPublished => 1000,
+        Contender::Ddrm => 20,
+        _ => 100,
+    }
+}
+
+/// The number of network calls at most `calls` that the method can make: DAPS makes five a level.
+pub(crate) fn nearest_calls(contender: Contender, calls: usize) -> usize {
+    match contender {
+        Contender::Daps | Contender::DapsPublished | Contender::DapsExact => {
+            (calls / DAPS_FLOW).max(1) * DAPS_FLOW
+        }
+        _ => calls,
+    }
+}
+
+/// Whether every network call is followed by a backward pass.
+pub(crate) fn differentiates(contender: Contender) -> bool {
+    matches!(
+        contender,
+        Contender::Dps | Contender::DpsPublished | Contender::Pigdm | Contender::PigdmPublished
+    )
+}
+
+/// The constant that is tuned for a task, with its starting value: Table 12 of arXiv 2606.17048,
+/// or the published code.
+pub(crate) fn tunable(contender: Contender, task: Task) -> Tunable {
+    use Task::{
+        BoxInpainting, ExtremeInpainting, ExtremeSuperResolution, GaussianBlur, MotionBlur,
+        RandomInpainting, SuperResolution,
+    };
+    match contender {
+        Contender::Dps => Tunable::length(
+            "ζ",
+            match task {
+                RandomInpainting | ExtremeInpainting => 5.0,
+                BoxInpainting | SuperResolution | ExtremeSuperResolution => 10.0,
+                GaussianBlur => 1.5,
+                MotionBlur => 2.5,
+            },
+        ),
+        Contender::DpsPublished => Tunable::length(
+            "ζ",
+            match task {
+                RandomInpainting | BoxInpainting | ExtremeInpainting => 0.5,
+                SuperResolution | ExtremeSuperResolution | GaussianBlur | MotionBlur => 0.3,
+            },
+        ),
+        Contender::Daps => Tunable::length(
+            "h",
+            match task {
+                RandomInpainting | BoxInpainting | ExtremeInpainting | MotionBlur => 5e-4,
+                SuperResolution | ExtremeSuperResolution | GaussianBlur => 9e-4,
+            },
+        ),
+        Contender::DapsPublished => Tunable::length(
+            "h",
+            match task {
+                BoxInpainting | MotionBlur => 5e-5,
+                RandomInpainting
+                | ExtremeInpainting
+                | SuperResolution
+                | ExtremeSuperResolution
+                | GaussianBlur => 1e-4,
+            },
+        ),
+        Contender::DapsExact => Tunable::length("τ/σ_y", 1.0),
+        Contender::Mpgd => Tunable::length(
+            "c",
+            match task {
+                RandomInpainting | ExtremeInpainting => 20.0,
+                BoxInpainting => 15.0,
+                SuperResolution | ExtremeSuperResolution => 30.0,
+                GaussianBlur => 5.0,
+                MotionBlur => 9.0,
+            },
+        ),
+        Contender::MpgdPublished => {
+            Tunable::length("c", if task == GaussianBlur { 10.0 } else { 4.0 })
+        }
+        Contender::Pigdm => Tunable::length("ζ", 1.0),
+        Contender::PigdmPublished => Tunable::eta(1.0),
+        // The noise that its filter lets through decides on blurs.
+        Contender::Ddnm if matches!(task, GaussianBlur | MotionBlur) => {
+            Tunable { symbol: "ε", start: 1e-3, grid: vec![1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0] }
+        }
+        Contender::Ddnm | Contender::DdnmPublished | Contender::Ddrm => Tunable::eta(0.85),
+    }
+}
+
+/// Draws one sample for every key of the noise.
+///
+/// # Shapes
+/// `[B, C, H, W]` in f64
+///
+/// # Errors
+/// Those of the method.
+pub(crate) fn sample(
+    contender: Contender,
+    denoiser: &dyn Denoiser,
+    measurement: &Measurement,
+    Steps { calls, constant, annealing }: Steps,
+    noise: &BatchNoise,
+    observer: &mut dyn Observer,
+) -> Result<Tensor, SampleError> {
+    let schedule = Schedule::karras();
+    let sigmas = match contender {
+        Contender::Daps | Contender::DapsExact => annealing.sigmas(calls.div_ceil(DAPS_FLOW))?,
+        // There they begin at 100, where the networks here know nothing.
+        Contender::DapsPublished => {
+            published_levels(calls.div_ceil(DAPS_FLOW), schedule.sigma_max())?
+        }
+        _ => schedule.sigmas(calls)?,
+    };
+    let step = step(contender, constant, measurement);
+    let prior = Prior { denoiser };
+    contenders::sample(&*step, &prior, measurement, &sigmas, noise, observer)?.finished()
+}
+
+/// A method with its constants for a measurement.
+fn step(contender: Contender, constant: f64, measurement: &Measurement) -> Box<dyn ContenderStep> {
+    match contender {
+        Contender::Dps => Box::new(Dps { scale: constant, form: Form::Euler }),
+        Contender::DpsPublished => Box::new(Dps { scale: constant, form: Form::Ancestral }),
+        Contender::Daps => Box::new(Daps::langevin(constant)),
+        Contender::DapsPublished => Box::new(Daps::published(constant, measurement.sigma_y())),
+        Contender::DapsExact => Box::new(Daps { tau_over_sigma_y: constant, ..Daps::exact() }),
+        // A† of a blur divides by what is next to nothing.
+        Contender::Ddnm => Box::new(match measurement.operator().operators().first() {
+            Some(Operator::CircularBlur(_)) => Ddnm { eta: 0.85, regularisation: constant },
+            _ => Ddnm { eta: constant, regularisation: 0.0 },
+        }),
+        Contender::DdnmPublished | Contender::Ddrm => Box::new(Ddrm { eta: constant, eta_b: 1.0 }),
+        Contender::Pigdm => Box::new(PiGdm { scale: constant, eta: 1.0 }),
+        Contender::PigdmPublished => Box::new(PiGdmPublished { eta: constant }),
+        Contender::Mpgd => Box::new(Mpgd { scale: constant, eta: 0.85 }),
+        Contender::MpgdPublished => Box::new(Mpgd { scale: constant, eta: 0.5 }),
+    }
+}
+
+/// The annealing levels of DAPS for a task: Table 12 of arXiv 2606.17048, which names the 0.1 where it
+/// begins at 30; elsewhere the code's 0.1 is taken, as the flow inside a level ends at 0.01.
+pub(crate) fn annealing(task: Task) -> Schedule {
+    let sigma_max = match task {
+        Task::SuperResolution | Task::ExtremeSuperResolution | Task::GaussianBlur => 30.0,
+        Task::RandomInpainting
+        | Task::BoxInpainting
+        | Task::ExtremeInpainting
+        | Task::MotionBlur => 80.0,
+    };
+    Schedule::annealing(sigma_max)
+}

@@ -1,0 +1,47 @@
+//! The experiments on exact posterior sampling: plans, runs, scores, the choice of constants and the
+//! tournament with exact denoisers.
+//!
+//! The way of the data: a [`Profile`] and a [`Request`] become a plan; a run draws the test images, their
+//! operators and measurements, lets each method restore them, cell by cell of a store from which a run that was
+//! cut off goes on, and scores the restorations. What is left are the types of `eps-results` and the images
+//! behind them ([`Outcome`]); tables and pages are made of these elsewhere. Nothing is printed: who runs an
+//! experiment hears of it through a [`Listener`].
+
+mod calibration;
+mod cells;
+mod constants;
+mod contender;
+mod files;
+mod linear;
+mod listener;
+mod margins;
+mod moments;
+mod neighbours;
+mod networks;
+mod output;
+mod overhead;
+pub mod pictures;
+mod pixels;
+mod plan;
+mod problem;
+mod profile;
+mod request;
+mod restoration;
+mod run;
+mod sampler;
+mod scores;
+pub mod tournament;
+mod tuning;
+
+pub use files::{check_folder, make_folder, write_json};
+pub use listener::{Listener, Silent, WITH_BACKWARD};
+pub use moments::write_moments;
+pub use output::{Computed, Outcome};
+pub use plan::Plan;
+pub use problem::{Problem, test_images};
+pub use profile::Profile;
+pub use request::{Choice, InvalidRequest, Request, folder_of};
+pub use restoration::Restoration;
+pub use run::Run;
+pub use sampler::passes_a_call;
+pub use tuning::{Tuning, TuningRequest};

@@ -1,0 +1,84 @@
+//! The methods without a network.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use eps_math::operator::{LinearOperator as _, OperatorSpec};
+use eps_math::pivot::mu_star;
+use eps_math::{Level, LinearMmse};
+use rayon::prelude::*;
+
+use crate::moments::GaussianPrior;
+use crate::problem::Problem;
+use crate::restoration::Restoration;
+
+/// A†y of some images.
+pub(crate) fn pseudo_inverse(problem: &Problem, images: Range<usize>) -> Restoration {
+    let start = Instant::now();
+    let estimates: Vec<Vec<f64>> = images
+        .into_par_iter()
+        .map(|i| problem.set.operator(i).pseudo_inverse(problem.set.measurement(i)))
+        .collect();
+    Restoration::estimates(estimates.into_iter().flatten(), start)
+}
+
+/// The Wiener filter of some images: the posterior mean for white images x₀ ~ N(m 1, v I), with the
+/// mean m and the variance v of all pixels of the training set.
+///
+/// It is the pivot of the state m 1 at the noise level √v.
+pub(crate) fn wiener(
+    problem: &Problem,
+    images: Range<usize>,
+    prior: &GaussianPrior,
+) -> Restoration {
+    let start = Instant::now();
+    let n = prior.mean.len();
+    let mean = prior.mean.iter().sum::<f64>() / n as f64;
+    let between: f64 = prior.mean.iter().map(|value| (value - mean).powi(2)).sum();
+    let within: f64 = (0..n).map(|i| prior.covariance[(i, i)]).sum();
+    let level = Level::edm(((between + within) / n as f64).sqrt());
+    let state = vec![mean; n];
+    let estimates: Vec<Vec<f64>> = images
+        .into_par_iter()
+        .map(|i| {
+            let (operator, y) = (problem.set.operator(i), problem.set.measurement(i));
+            mu_star(operator, y, problem.set.sigma_y(), &state, &level)
+        })
+        .collect();
+    Restoration::estimates(estimates.into_iter().flatten(), start)
+}
+
+/// The linear MMSE estimates of some images; operators that repeat are prepared once.
+///
+/// # Errors
+/// A prior that does not fit the images.
+pub(crate) fn linear_mmse(
+    problem: &Problem,
+    images: Range<usize>,
+    prior: &GaussianPrior,
+) -> Result<Restoration> {
+    let start = Instant::now();
+    let mut groups: Vec<(OperatorSpec, Vec<usize>)> = Vec::new();
+    for i in images.clone() {
+        let spec = problem.set.operator(i).spec();
+        match groups.iter_mut().find(|(known, _)| *known == spec) {
+            Some((_, members)) => members.push(i),
+            None => groups.push((spec, vec![i])),
+        }
+    }
+    let mut estimates = groups
+        .par_iter()
+        .map(|(_, members)| {
+            let operator = problem.set.operator(members[0]);
+            let estimator =
+                LinearMmse::new(&prior.mean, &prior.covariance, operator, problem.set.sigma_y())?;
+            let estimate = |i: &usize| (*i, estimator.estimate(problem.set.measurement(*i)));
+            Ok(members.iter().map(estimate).collect::<Vec<_>>())
+        })
+        .collect::<Result<Vec<_>, eps_math::MathError>>()
+        .context("the linear MMSE estimate cannot be prepared")?
+        .concat();
+    estimates.sort_unstable_by_key(|(i, _)| *i);
+    Ok(Restoration::estimates(estimates.into_iter().flat_map(|(_, estimate)| estimate), start))
+}

@@ -1,0 +1,597 @@
+//! The run of an experiment on networks: from a request to restorations and scores.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use eps::feature_networks::{self, FeatureNetworks};
+use eps::network::Network;
+use eps::{dataset, environment};
+use eps_data::{ImageSet, Provenance, Split};
+use eps_files::sha256_file;
+use eps_math::{Schedule, Task};
+use eps_metrics::networks::Backbone;
+use eps_model::Precision;
+use eps_results::{
+    Calibration, Config, Constant, Constants, DataSet, Diverged, Environment, Experiment,
+    FeatureFile, Loss, Method, Metric, NetworkFile, NetworkUse, Results, Row, Setting, TaskResults,
+};
+use eps_sample::SampleError;
+use serde_json::{Value, json};
+use tch::Device;
+
+use crate::calibration::calibration_of;
+use crate::cells::{Cells, PROGRAM, name};
+use crate::constants;
+use crate::contender::tunable;
+use crate::files::{check_folder, make_folder, write_json};
+use crate::linear::{linear_mmse, pseudo_inverse, wiener};
+use crate::listener::Listener;
+use crate::margins::margins;
+use crate::moments::{self, GaussianPrior};
+use crate::neighbours::find_neighbours;
+use crate::networks;
+use crate::output::{Computed, Outcome};
+use crate::overhead::measure_overhead;
+use crate::plan::Plan;
+use crate::problem::{Problem, seed_of, test_images};
+use crate::profile::Profile;
+use crate::request::{Choice, InvalidRequest, Request};
+use crate::restoration::Restoration;
+use crate::sampler::{SOLVER, Sampler, progress_steps};
+use crate::scores::{Judge, score_means, score_samples};
+
+/// Images of a cell, or more where as many are restored at once: a run that is cut off loses the
+/// work on one cell.
+const CELL_IMAGES: usize = 20;
+
+/// Samples in a mean of the paper's Table 5.
+const PAPER_MEAN_OF: usize = 10;
+
+/// A cell of the experiment: a method on some images of a problem.
+#[derive(Debug)]
+struct Cell {
+    problem: usize,
+    method: Method,
+    images: Range<usize>,
+    name: String,
+    key: Value,
+    restoration: Option<Restoration>,
+    /// Why there is no restoration, where a chain left the finite numbers.
+    diverged: Option<String>,
+}
+
+/// A prepared run: everything is read and checked.
+#[derive(Debug)]
+pub struct Run<'a> {
+    request: &'a Request,
+    listener: &'a dyn Listener,
+    profile: Profile,
+    config: Config,
+    device: Device,
+    precision: Precision,
+    environment: Environment,
+    plan: Plan,
+    judge: Judge,
+    networks: Vec<(String, Network)>,
+    losses: BTreeMap<String, Vec<Loss>>,
+    problems: Vec<Problem>,
+    /// The seed of the split at hand.
+    seed: u64,
+    /// The prior of the linear estimates, where images are small enough for them.
+    prior: Option<GaussianPrior>,
+    cells: Cells,
+}
+
+impl<'a> Run<'a> {
+    /// Reads and checks everything, and writes `config.json` into the folder `out`.
+    ///
+    /// # Errors
+    /// [`InvalidRequest`]; input that is missing or damaged, and output that cannot be written.
+    pub fn prepare(
+        request: &'a Request,
+        (device, precision): (Device, Precision),
+        out: &Path,
+        listener: &'a dyn Listener,
+    ) -> Result<Self> {
+        let Choice { profile, folder, mut plan } = request.choice()?;
+        let experiment = request.experiment;
+        if let Some(path) = request.constants.as_ref().filter(|path| !path.is_file()) {
+            let message = format!("--constants {}: there is no such file", path.display());
+            return Err(InvalidRequest(message).into());
+        }
+        let committed = dataset::networks(&request.dataset);
+        let set = dataset::load(&request.dataset, request.split, request.data.as_deref())?;
+        let is_linear = |method: &Method| matches!(method, Method::Wiener | Method::LinearMmse);
+        if set.shape().len() > moments::LARGEST {
+            plan.leave_out(is_linear);
+        }
+        let prior = if plan.methods.iter().any(is_linear) {
+            let paths = dataset::moments(&request.dataset, request.data.as_deref());
+            Some(moments::load(&paths, set.shape())?)
+        } else {
+            None
+        };
+        if request.prior.is_some()
+            && !plan.networks().iter().any(|(_, used, _)| *used == NetworkUse::Prior)
+        {
+            let message = "--prior: none of the methods asks a prior: leave the flag out";
+            return Err(InvalidRequest(message.to_owned()).into());
+        }
+        let (mut files, mut loaded) = (Vec::new(), Vec::new());
+        for (name, network_use, tasks) in plan.networks() {
+            let mut file = match (network_use, &request.prior) {
+                (NetworkUse::Prior, Some(path)) => networks::at(path, &name)?,
+                // There it is the start of the trainings.
+                (NetworkUse::Prior, None) if experiment == Experiment::WarmStart => {
+                    networks::find(&committed, &name)?
+                }
+                (NetworkUse::Prior, None) if !experiment.variants().is_empty() => {
+                    networks::find_prior(&committed)?
+                }
+                (NetworkUse::Prior, None) => networks::find_prior(&folder)?,
+                _ => networks::find(&folder, &name)?,
+            };
+            let question = (network_use, tasks.as_slice());
+            let images = (&*request.dataset, set.shape());
+            loaded.push((name, networks::load(&mut file, question, images, device, precision)?));
+            files.push(file);
+        }
+        let losses = networks::losses(&folder, loaded.iter().map(|(name, _)| name))?;
+        let constants_file =
+            request.constants.clone().unwrap_or_else(|| dataset::constants(&request.dataset));
+        let images = test_images(profile.images, set.len())?;
+        let seed = seed_of(request.split, request.seed);
+        let problems = plan
+            .settings
+            .iter()
+            .map(|setting| Problem::draw(*setting, &set, &images, seed))
+            .collect::<Result<Vec<_>>>()?;
+        let features = features(profile.report, request.inception.as_deref(), device, listener)?;
+        let batch = request.batch.unwrap_or(match (experiment, device) {
+            (Experiment::Runtime, _) => 1,
+            (_, Device::Cuda(_)) => {
+                let each = loaded.iter().map(|(_, network)| network.samples_at_once(precision));
+                each.min().unwrap_or(1000)
+            }
+            _ => 32,
+        });
+        let config = Config {
+            format_version: 2,
+            experiment,
+            profile: profile.name.to_owned(),
+            dataset: data_set(set.provenance()),
+            settings: plan.settings.clone(),
+            seed: request.seed,
+            samples: profile.samples,
+            solver: SOLVER,
+            schedule: Schedule::karras(),
+            methods: plan.methods.clone(),
+            in_table: plan.in_table,
+            constants: constants_of(&plan, &Constants::read(&constants_file)?),
+            batch,
+            precision: precision_of(precision),
+            moments: prior.as_ref().map(|prior| prior.sha256.clone()),
+            features: features.files.into_iter().map(feature_file).collect(),
+            networks: files,
+            images,
+        };
+        let judge = Judge { ensembles: profile.report, networks: features.networks };
+        let environment: Environment = serde_json::from_value(environment::record(device))
+            .context("the record of the program and the machine")?;
+        check_folder(out, experiment.name())?;
+        make_folder(out)?;
+        let resolved = json!({"config": config, "environment": environment});
+        write_json(&out.join("config.json"), &resolved)?;
+        let cells = Cells::open(
+            out.join("cells"),
+            set.shape(),
+            set.provenance().clone(),
+            request.keep_samples,
+        )?;
+        Ok(Self {
+            request,
+            listener,
+            profile,
+            config,
+            device,
+            precision,
+            environment,
+            plan,
+            judge,
+            networks: loaded,
+            losses,
+            problems,
+            seed,
+            prior,
+            cells,
+        })
+    }
+
+    /// All cells, with the restorations of those that are stored.
+    fn plan_cells(&self) -> Result<Vec<Cell>> {
+        let program = std::env::current_exe().context("cannot find the running program")?;
+        let program = sha256_file(&program)?;
+        let mut cells = Vec::new();
+        for (index, problem) in self.problems.iter().enumerate() {
+            for method in &self.plan.methods {
+                let block = match (method.calls(), self.config.experiment) {
+                    (0, _) => problem.images.len(),
+                    (_, Experiment::Runtime) => 1,
+                    _ => (self.config.batch / self.config.samples).max(CELL_IMAGES),
+                };
+                for start in (0..problem.images.len()).step_by(block) {
+                    let images = start..(start + block).min(problem.images.len());
+                    let key = self.key(&program, problem, *method, images.clone());
+                    let what = format!("{}.{}.{start}", problem.setting.name(), method.slug());
+                    let name = name(&what, &key);
+                    let restoration = self.cells.load(&name, &key);
+                    cells.push(Cell {
+                        problem: index,
+                        method: *method,
+                        images,
+                        name,
+                        key,
+                        restoration,
+                        diverged: None,
+                    });
+                }
+            }
+        }
+        if self.config.experiment == Experiment::Runtime {
+            // Every method on one image before the next image, each image beginning with another: what else the
+            // machine does, and what was asked before, meet all alike.
+            let methods = &self.plan.methods;
+            let place = |method| methods.iter().position(|known| *known == method).unwrap_or(0);
+            cells.sort_by_key(|cell| {
+                let image = cell.images.start;
+                (cell.problem, image, (place(cell.method) + image) % methods.len())
+            });
+        }
+        Ok(cells)
+    }
+
+    /// Everything that a cell depends on.
+    fn key(&self, program: &str, problem: &Problem, method: Method, images: Range<usize>) -> Value {
+        let task = problem.setting.task;
+        let learnt = match (method, method.network(task)) {
+            (Method::Wiener | Method::LinearMmse, _) => self.config.moments.iter().collect(),
+            (_, Some((name, _))) => {
+                let file = self.config.networks.iter().find(|file| file.name == name);
+                file.map_or(vec![], NetworkFile::digests)
+            }
+            (_, None) => vec![],
+        };
+        json!({
+            PROGRAM: program,
+            "precision": self.config.precision,
+            "device": self.environment.device,
+            "threads": self.environment.threads,
+            "dataset": [&self.config.dataset.sha256, &self.config.dataset.name],
+            "setting": problem.setting,
+            "seed": self.seed,
+            "images": problem.images[images],
+            "method": method,
+            "constant": self.constant(method, task),
+            "samples": self.config.samples,
+            "batch": self.config.batch,
+            "solver": self.config.solver,
+            "schedule": self.config.schedule,
+            "learnt": learnt,
+        })
+    }
+
+    /// The constant of a contender for a task.
+    fn constant(&self, method: Method, task: Task) -> Option<f64> {
+        let Method::Contender { contender, .. } = method else {
+            return None;
+        };
+        let of = |known: &&Constant| (known.contender, known.task) == (contender, task);
+        self.config.constants.iter().find(of).map(|constant| constant.value)
+    }
+
+    /// Computes what is not stored yet, problem by problem, and scores everything.
+    ///
+    /// # Errors
+    /// Those of the samplers but for chains that leave the finite numbers, and cells that cannot be written.
+    pub fn compute(&self) -> Result<Outcome> {
+        let mut cells = self.plan_cells()?;
+        let (batch, samples) = (self.config.batch, self.config.samples);
+        let steps = |cell: &Cell| progress_steps(cell.method, batch, cell.images.len(), samples);
+        let missing = cells.iter().filter(|cell| cell.restoration.is_none()).map(steps);
+        let listener = self.listener;
+        listener.begin(missing.sum(), "network passes");
+        let mut warm = String::new();
+        let mut lost = Vec::new();
+        for cell in cells.iter_mut().filter(|cell| cell.restoration.is_none()) {
+            // With one chain gone the method has no scores there.
+            if lost.contains(&(cell.problem, cell.method)) {
+                listener.advance(steps(cell));
+                continue;
+            }
+            let problem = &self.problems[cell.problem];
+            let what = format!("{}: {}", problem.setting.name(), cell.method.label());
+            listener.start(&what);
+            match self.restore(problem, cell, &mut warm).with_context(|| what.clone()) {
+                Ok(restoration) => {
+                    self.cells.store(&cell.name, cell.key.clone(), &restoration)?;
+                    cell.restoration = Some(restoration);
+                }
+                Err(error) if diverged(&error) => {
+                    cell.diverged = Some(format!("{error:#}"));
+                    lost.push((cell.problem, cell.method));
+                }
+                Err(error) => return Err(error),
+            }
+            listener.done(&what);
+        }
+        listener.finish();
+        let seconds = cells.iter().flat_map(|cell| &cell.restoration).map(|r| r.seconds).sum();
+        let training = self.training();
+        let (tasks, settings) = self.score(cells, training.as_ref())?.into_iter().unzip();
+        let overhead = match self.config.experiment {
+            Experiment::Runtime => {
+                let (precision, runs) = (self.precision, self.profile.runs);
+                Some(measure_overhead(self.device, precision, runs)?)
+            }
+            _ => None,
+        };
+        let (config, environment) = (self.config.clone(), self.environment.clone());
+        let results = Results::new(config, environment, seconds, overhead, tasks);
+        Ok(Outcome { results, settings, losses: self.losses.clone() })
+    }
+
+    /// Computes a cell; `warm` is the name of the network that has been asked before.
+    fn restore(&self, problem: &Problem, cell: &Cell, warm: &mut String) -> Result<Restoration> {
+        let (images, task) = (cell.images.clone(), problem.setting.task);
+        let name = match (cell.method, cell.method.network(task), &self.prior) {
+            (_, Some((name, _)), _) => name,
+            (Method::Wiener, _, Some(prior)) => return Ok(wiener(problem, images, prior)),
+            (Method::LinearMmse, _, Some(prior)) => return linear_mmse(problem, images, prior),
+            _ => return Ok(pseudo_inverse(problem, images)),
+        };
+        let found = self.networks.iter().find(|(found, _)| *found == name);
+        let (_, network) = found.with_context(|| format!("no network {name}"))?;
+        let sampler = Sampler {
+            method: cell.method,
+            constant: self.constant(cell.method, task).unwrap_or_default(),
+            network,
+            schedule: &self.config.schedule,
+            seed: self.seed,
+            samples: self.config.samples,
+            batch: self.config.batch,
+            device: self.device,
+            listener: self.listener,
+        };
+        if *warm != name {
+            sampler.warm_up(problem, images.clone())?;
+            *warm = name;
+        }
+        sampler.draw(problem, images)
+    }
+
+    /// The training images, to look for neighbours of samples, in the paper's comparison.
+    fn training(&self) -> Option<ImageSet> {
+        if self.config.experiment != Experiment::Main || !self.profile.report {
+            return None;
+        }
+        let (name, folder) = (&self.request.dataset, self.request.data.as_deref());
+        let loaded = dataset::load(name, Split::Train, folder).map_err(anyhow::Error::from);
+        if let Err(error) = &loaded {
+            self.listener.note(&format!("no nearest training images are shown: {error:#}"));
+        }
+        loaded.ok()
+    }
+
+    /// Joins the cells of each problem and method, and scores them.
+    fn score(
+        &self,
+        cells: Vec<Cell>,
+        training: Option<&ImageSet>,
+    ) -> Result<Vec<(TaskResults, Computed)>> {
+        let mut restorations: Vec<Vec<(Method, Restoration)>> =
+            self.problems.iter().map(|_| Vec::new()).collect();
+        let mut diverged: Vec<Vec<(Method, String)>> =
+            self.problems.iter().map(|_| Vec::new()).collect();
+        let times = match self.config.experiment {
+            Experiment::Runtime => self.seconds_a_call(&cells),
+            _ => vec![],
+        };
+        for cell in cells {
+            if let Some(reason) = cell.diverged {
+                diverged[cell.problem].push((cell.method, reason));
+            }
+            let Some(restoration) = cell.restoration else {
+                continue;
+            };
+            let of_problem = &mut restorations[cell.problem];
+            match of_problem.iter_mut().find(|(method, _)| *method == cell.method) {
+                Some((_, joined)) => joined.extend(restoration),
+                None => of_problem.push((cell.method, restoration)),
+            }
+        }
+        let mut tasks = Vec::new();
+        for ((problem, mut restorations), diverged) in
+            self.problems.iter().zip(restorations).zip(diverged)
+        {
+            // A method some of whose chains diverged has no scores: those of the others mislead.
+            restorations.retain(|(method, _)| !diverged.iter().any(|(other, _)| other == method));
+            let (mut rows, mut curve) = self.rows(problem, &restorations)?;
+            for (of, method, seconds) in &times {
+                let row = rows.iter_mut().chain(&mut curve).find(|row| row.method == *method);
+                if let Some(row) = row.filter(|_| *of == problem.setting) {
+                    row.of_images.insert(Metric::SecondsACall, seconds.clone());
+                }
+            }
+            // The claims are about the tasks as the networks were trained for them.
+            let usual = problem.setting == Setting::of(problem.setting.task);
+            let margins = if usual { margins(&rows) } else { vec![] };
+            let calibration = match self.config.experiment {
+                Experiment::Calibration => calibrations(problem, &restorations)?,
+                _ => vec![],
+            };
+            let found = training.and_then(|training| {
+                let is_eps = |(method, _): &&(Method, Restoration)| {
+                    matches!(method, Method::Eps { calls, .. } if *calls > 1)
+                };
+                let (method, restoration) = restorations.iter().find(is_eps)?;
+                Some(find_neighbours(*method, problem, restoration, training))
+            });
+            let (neighbours, neighbour_images) = found.unzip();
+            let diverged = diverged.into_iter().map(|(method, reason)| Diverged {
+                label: method.label(),
+                cell: method.slug(),
+                reason,
+            });
+            let results = TaskResults {
+                setting: problem.setting,
+                name: problem.setting.name(),
+                table: rows,
+                curve,
+                calibration,
+                margins,
+                neighbours,
+                diverged: diverged.collect(),
+            };
+            let computed =
+                Computed { problem: problem.clone(), restorations, neighbours: neighbour_images };
+            tasks.push((results, computed));
+        }
+        Ok(tasks)
+    }
+
+    /// Seconds a call of every setting and method, one a cell.
+    fn seconds_a_call(&self, cells: &[Cell]) -> Vec<(Setting, Method, Vec<f64>)> {
+        let mut times: Vec<(Setting, Method, Vec<f64>)> = Vec::new();
+        for cell in cells {
+            let (setting, method) = (self.problems[cell.problem].setting, cell.method);
+            let Some(restoration) = cell.restoration.as_ref().filter(|cell| cell.nfe > 0) else {
+                continue;
+            };
+            let calls = restoration.nfe * restoration.per_image * cell.images.len();
+            let seconds = restoration.seconds / calls as f64;
+            match times.iter_mut().find(|(of, known, _)| (*of, *known) == (setting, method)) {
+                Some((.., of_cells)) => of_cells.push(seconds),
+                None => times.push((setting, method, vec![seconds])),
+            }
+        }
+        times
+    }
+
+    /// The rows of the table and those of the curve alone.
+    fn rows(
+        &self,
+        problem: &Problem,
+        restorations: &[(Method, Restoration)],
+    ) -> Result<(Vec<Row>, Vec<Row>)> {
+        let (shape, truth) = (problem.set.shape(), problem.truth());
+        let (mut rows, mut curve) = (Vec::new(), Vec::new());
+        let scored = |row: Row| Row { sources: problem.sources.clone(), ..row };
+        for (method, restoration) in restorations {
+            let in_table = self.plan.methods[..self.plan.in_table].contains(method);
+            let rows = if in_table { &mut rows } else { &mut curve };
+            rows.push(scored(score_samples(*method, truth, restoration, shape, &self.judge)?));
+            // The mean of one-call estimates is a point of the curve alone.
+            let rows = if method.calls() > 1 { rows } else { &mut curve };
+            for count in means(self.config.experiment, restoration.per_image) {
+                let first = restoration.first(count, shape.len());
+                rows.push(scored(score_means(*method, truth, &first, shape, &self.judge)?));
+            }
+        }
+        Ok((rows, curve))
+    }
+}
+
+/// Of how many of J samples the means are scored: of all, and where the mean is what an experiment is
+/// about, of as many as the paper's.
+fn means(experiment: Experiment, samples: usize) -> Vec<usize> {
+    let mut counts = match experiment {
+        Experiment::PosteriorMean => vec![PAPER_MEAN_OF],
+        _ => vec![],
+    };
+    counts.retain(|count| *count < samples);
+    counts.extend((samples > 1).then_some(samples));
+    counts
+}
+
+/// How the samples of every method spread.
+fn calibrations(
+    problem: &Problem,
+    restorations: &[(Method, Restoration)],
+) -> Result<Vec<Calibration>> {
+    let of = |(method, restoration): &(Method, Restoration)| {
+        calibration_of(*method, problem, restoration).transpose()
+    };
+    restorations.iter().filter_map(of).collect()
+}
+
+/// AlexNet, for LPIPS and distances between features, where it has been fetched, and the FID network where
+/// a file is named.
+fn features(
+    wanted: bool,
+    inception: Option<&Path>,
+    device: Device,
+    listener: &dyn Listener,
+) -> Result<FeatureNetworks> {
+    if !wanted {
+        return Ok(FeatureNetworks::none("the profile scores pixels alone"));
+    }
+    let mut networks = feature_networks::load(None, &[Backbone::Alex], device)?;
+    if let Some(reason) = &networks.left_out {
+        listener.note(reason);
+    }
+    if let Some(path) = inception {
+        networks.add_inception(path, device)?;
+    }
+    Ok(networks)
+}
+
+/// Whether an error is that of a chain which left the finite numbers.
+fn diverged(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<SampleError>(), Some(SampleError::Diverged { .. }))
+}
+
+/// The constants of the contenders of a plan.
+fn constants_of(plan: &Plan, tuned: &Constants) -> Vec<Constant> {
+    let mut constants: Vec<Constant> = Vec::new();
+    for method in &plan.methods {
+        let Method::Contender { contender, .. } = *method else {
+            continue;
+        };
+        for Setting { task, .. } in &plan.settings {
+            let task = *task;
+            if constants.iter().any(|known| (known.contender, known.task) == (contender, task)) {
+                continue;
+            }
+            constants.push(Constant {
+                contender,
+                task,
+                symbol: tunable(contender, task).symbol.to_owned(),
+                value: constants::value(tuned, contender, task),
+                tuned: tuned.find(contender, task).is_some(),
+            });
+        }
+    }
+    constants
+}
+
+/// The data set of a provenance.
+fn data_set(provenance: &Provenance) -> DataSet {
+    let Provenance { name, source, licence, sha256 } = provenance.clone();
+    DataSet { name, source, licence, sha256 }
+}
+
+/// The record of a file of features.
+fn feature_file(file: feature_networks::NetworkFile) -> FeatureFile {
+    FeatureFile { sha256: file.sha256, source: file.source }
+}
+
+/// The record of a precision.
+pub(crate) fn precision_of(precision: Precision) -> eps_results::Precision {
+    match precision {
+        Precision::F32 => eps_results::Precision::F32,
+        Precision::Bf16 => eps_results::Precision::Bf16,
+        Precision::F16 => eps_results::Precision::F16,
+    }
+}

@@ -1,0 +1,172 @@
+//! Drawing samples: a method with its network, a batch of measurements, noise by seed.
+
+use std::ops::{ControlFlow, Range};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use eps::measurement;
+use eps::network::Network;
+use eps_math::{Interpolant, Schedule};
+use eps_results::{Method, NetworkUse, OtherSolver, Scope};
+use eps_sample::{
+    CountNfe, Eps, Estimator, NoiseKeys, Palette, Prior, Progress, Sample as _, Solver, ZeroShot,
+};
+use tch::{Device, Kind, Tensor};
+
+use crate::contender::{self, annealing, differentiates};
+use crate::listener::{Listener, Silent, WITH_BACKWARD};
+use crate::problem::Problem;
+use crate::restoration::Restoration;
+
+/// The paper's sampler: EDM's deterministic Euler steps, as many as network calls.
+pub(crate) const SOLVER: Solver = Solver::Euler;
+
+/// A method with its network and how it is run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sampler<'a> {
+    /// The method.
+    pub(crate) method: Method,
+    /// The constant of a contender.
+    pub(crate) constant: f64,
+    /// The network.
+    pub(crate) network: &'a Network,
+    /// The grid of noise levels of EPS and Palette.
+    pub(crate) schedule: &'a Schedule,
+    /// The seed of the samples' noise.
+    pub(crate) seed: u64,
+    /// Samples of each image.
+    pub(crate) samples: usize,
+    /// Samples that are drawn at once.
+    pub(crate) batch: usize,
+    /// Where the network runs.
+    pub(crate) device: Device,
+    /// Told of every network call.
+    pub(crate) listener: &'a dyn Listener,
+}
+
+/// The forward passes in whose time a method makes a network call.
+#[must_use]
+pub fn passes_a_call(method: Method) -> u64 {
+    match method {
+        Method::Contender { contender, .. } if differentiates(contender) => WITH_BACKWARD,
+        _ => 1,
+    }
+}
+
+/// How many steps of progress a method takes for `samples` samples of each of some images.
+pub(crate) fn progress_steps(method: Method, batch: usize, images: usize, samples: usize) -> u64 {
+    ((images * samples).div_ceil(batch) * method.calls()) as u64 * passes_a_call(method)
+}
+
+/// The solver of a name.
+fn solver_of(other: OtherSolver) -> Solver {
+    match other {
+        OtherSolver::Heun => Solver::Heun,
+        OtherSolver::Ddim => Solver::Ddim { eta: 1.0 },
+    }
+}
+
+impl Sampler<'_> {
+    /// Makes libtorch prepare what the first call of a batch needs, so that it is not timed.
+    ///
+    /// # Errors
+    /// As [`Sampler::draw`].
+    pub(crate) fn warm_up(&self, problem: &Problem, images: Range<usize>) -> Result<()> {
+        let method = Method::Eps { network: Scope::PerTask, calls: 1 };
+        let unseen = Sampler { method, listener: &Silent, ..*self };
+        let items = self.items(images);
+        unseen.draw_batch(problem, &items[..items.len().min(self.batch)]).map(drop)
+    }
+
+    /// Draws the samples of some images.
+    ///
+    /// A sample's noise depends on the seed, the image's number in the test set and the sample's
+    /// number alone.
+    ///
+    /// # Errors
+    /// A chain that leaves the finite numbers, and those of libtorch.
+    pub(crate) fn draw(&self, problem: &Problem, images: Range<usize>) -> Result<Restoration> {
+        let items = self.items(images);
+        let mut batches = items.chunks(self.batch).map(|items| {
+            self.draw_batch(problem, items).with_context(|| {
+                let number = |item: &(usize, u64)| problem.images[item.0];
+                format!("images {} to {}", number(&items[0]), number(&items[items.len() - 1]))
+            })
+        });
+        let mut all = batches.next().context("no images are asked for")??;
+        for batch in batches {
+            all.extend(batch?);
+        }
+        Ok(Restoration { per_image: self.samples, ..all })
+    }
+
+    /// The samples of some images, each by the image's place in the problem and its number.
+    fn items(&self, images: Range<usize>) -> Vec<(usize, u64)> {
+        images
+            .flat_map(|image| (0..self.samples as u64).map(move |sample| (image, sample)))
+            .collect()
+    }
+
+    /// Draws samples, as if each were the only one of an image.
+    fn draw_batch(&self, problem: &Problem, items: &[(usize, u64)]) -> Result<Restoration> {
+        let start = Instant::now();
+        let images: Vec<usize> = items.iter().map(|(image, _)| *image).collect();
+        let measurement = measurement::on_device(&problem.set, &images, self.device)?;
+        let classes = problem.classes(&images);
+        let network = self.network.about(classes.as_deref())?;
+        let denoiser = CountNfe::new(network);
+        let keys = items.iter().map(|(image, sample)| (problem.images[*image] as u64, *sample));
+        let keys = NoiseKeys::new(self.seed, keys.collect());
+        let solver = match self.method {
+            Method::EpsBy { by, .. } => solver_of(by),
+            _ => SOLVER,
+        };
+        let noise = keys.on(problem.set.shape(), self.device);
+        let each = passes_a_call(self.method);
+        let watch = || {
+            move |step: &Progress<'_>| {
+                self.listener.advance(step.calls as u64 * each);
+                ControlFlow::Continue(())
+            }
+        };
+        let walk = |estimator: &dyn Estimator| -> Result<Tensor> {
+            let sigmas = self.schedule.sigmas(solver.steps(self.method.calls())?)?;
+            Ok(solver.sample_watched(estimator, &sigmas, &noise, &mut watch())?.finished()?)
+        };
+        let (denoiser, measurement) = (&denoiser, &measurement);
+        let drawn = match self.method {
+            Method::PseudoInverse | Method::Wiener | Method::LinearMmse => {
+                bail!("{} draws no samples", self.method.label())
+            }
+            Method::Unconditional { .. } => walk(&Prior { denoiser })?,
+            Method::Eps { .. } | Method::EpsBy { .. } => walk(&Eps { denoiser, measurement })?,
+            Method::Palette { .. } => walk(&Palette { denoiser, measurement })?,
+            Method::Variant { variant, calls } => match variant.network_use {
+                NetworkUse::Palette => walk(&Palette { denoiser, measurement })?,
+                _ if variant.flow => {
+                    let interpolant = Interpolant::RectifiedFlow;
+                    let sigma_max = self.schedule.sigma_max();
+                    let times = Schedule::UniformTime { interpolant, sigma_max }.sigmas(calls)?;
+                    let (solver, estimator) =
+                        (Solver::Flow { interpolant }, Eps { denoiser, measurement });
+                    solver.sample_watched(&estimator, &times, &noise, &mut watch())?.finished()?
+                }
+                NetworkUse::Eps | NetworkUse::Prior => walk(&Eps { denoiser, measurement })?,
+            },
+            Method::ZeroShot { .. } => walk(&ZeroShot { denoiser, measurement })?,
+            Method::Contender { contender, calls } => {
+                let annealing = annealing(problem.setting.task);
+                let steps = contender::Steps { calls, constant: self.constant, annealing };
+                contender::sample(contender, denoiser, measurement, steps, &noise, &mut watch())?
+            }
+        };
+        let values = drawn.to_device(Device::Cpu).to_kind(Kind::Double).flatten(0, -1);
+        Ok(Restoration {
+            samples: Restoration::clipped(Vec::<f64>::try_from(values)?),
+            per_image: 1,
+            nfe: denoiser.nfe(),
+            backward_passes: denoiser.backward_passes(),
+            seconds: start.elapsed().as_secs_f64(),
+        })
+    }
+}

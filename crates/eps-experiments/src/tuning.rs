@@ -1,0 +1,286 @@
+//! The constant of a contender, chosen on validation images.
+//!
+//! Every value of a grid around the paper's is tried; where the best is at an end of the grid, the grid
+//! goes on, and the middles between the best and its neighbours are tried as well. The value of the
+//! least fair energy score is kept.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use eps::dataset;
+use eps_data::Split;
+use eps_math::{Schedule, Task};
+use eps_model::Precision;
+use eps_results::{Constants, Contender, Method, NetworkUse, PRIOR, Setting, Trial, Tuned};
+use eps_sample::SampleError;
+use tch::Device;
+
+use crate::constants;
+use crate::contender::{Tunable, nearest_calls, tunable, usual_calls};
+use crate::listener::Listener;
+use crate::networks;
+use crate::problem::{Problem, seed_of, test_images};
+use crate::run::precision_of;
+use crate::sampler::{Sampler, passes_a_call, progress_steps};
+use crate::scores::{Judge, score_samples};
+
+/// What is tuned, and on what.
+#[derive(Debug, Clone)]
+pub struct TuningRequest {
+    /// The method.
+    pub contender: Contender,
+    /// The tasks, one after the other.
+    pub tasks: Vec<Task>,
+    /// Whether the starting value alone is tried, at next to no cost; it counts even where it diverges.
+    pub check: bool,
+    /// Validation images.
+    pub images: usize,
+    /// Samples of each, 2 or more.
+    pub samples: usize,
+    /// Seed of operators, measurement noise and samples.
+    pub seed: u64,
+    /// The data set: its name, or a file.
+    pub dataset: String,
+    /// Folder or file of the data set; none for where the repository keeps it.
+    pub data: Option<PathBuf>,
+    /// Folder of the prior; none for that of the repository.
+    pub networks: Option<PathBuf>,
+    /// The prior, in place of that of the folder.
+    pub prior: Option<PathBuf>,
+    /// The file of constants, whose others are kept; none for that of the repository.
+    pub constants: Option<PathBuf>,
+    /// Samples that are drawn at once.
+    pub batch: usize,
+}
+
+/// Images, samples and network calls of a check.
+const CHECK: usize = 2;
+
+/// The most values that are tried beyond an end of the grid.
+const BEYOND: usize = 3;
+
+/// The most middles between the best value and its neighbours.
+const MIDDLES: usize = 2;
+
+/// Whether the values of a grid stand in ratios; those of η go from 0 to 1.
+fn is_geometric(tunable: &Tunable) -> bool {
+    tunable.symbol != "η"
+}
+
+impl TuningRequest {
+    /// Tunes the method for every task. `device` tells where and in which precision, once the file of constants is
+    /// known to be readable; `found` hears of the network and of every constant.
+    ///
+    /// # Errors
+    /// Input that is missing or damaged, a file that cannot be written, and a method all of whose
+    /// trials diverge.
+    pub fn run(
+        &self,
+        device: impl FnOnce() -> Result<(Device, Precision)>,
+        listener: &dyn Listener,
+        mut found: impl FnMut(Tuning<'_>),
+    ) -> Result<()> {
+        let path = self.constants.clone().unwrap_or_else(|| dataset::constants(&self.dataset));
+        Constants::read(&path)?;
+        let (device, precision) = device()?;
+        let set = dataset::load(&self.dataset, Split::Validation, self.data.as_deref())?;
+        let folder = self.networks.clone().unwrap_or_else(|| dataset::networks(&self.dataset));
+        let mut file = match &self.prior {
+            Some(path) => networks::at(path, PRIOR)?,
+            None => networks::find_prior(&folder)?,
+        };
+        let images = (&*self.dataset, set.shape());
+        let prior = networks::load(&mut file, (NetworkUse::Prior, &[]), images, device, precision)?;
+        found(Tuning::Network(&file.origin));
+        // What cannot be written is better known before the trials than after.
+        constants::change(&path, |_| ())?;
+        let (image_count, samples, calls) = self.sizes();
+        let images = test_images(image_count, set.len())?;
+        let seed = seed_of(Split::Validation, self.seed);
+        let schedule = Schedule::karras();
+        let method = Method::Contender { contender: self.contender, calls };
+        for task in self.tasks.iter().copied() {
+            let tunable = tunable(self.contender, task);
+            let sought = Tuned {
+                contender: self.contender,
+                task,
+                symbol: tunable.symbol.to_owned(),
+                value: tunable.start,
+                tried: vec![],
+                calls,
+                images: image_count,
+                samples,
+                seed: self.seed,
+                prior: file.sha256.clone(),
+                precision: Some(precision_of(precision)),
+                dataset: Some(set.provenance().sha256.clone()),
+            };
+            let grid = if self.check { &[tunable.start][..] } else { &tunable.grid };
+            let known = Constants::read(&path)?;
+            let known = known.find(self.contender, task);
+            if let Some(tuned) = known.filter(|tuned| tuned.is_of(&sought, grid)) {
+                found(Tuning::Constant(tuned));
+                continue;
+            }
+            let problem = Problem::draw(Setting::of(task), &set, &images, seed)?;
+            let steps = progress_steps(method, self.batch, images.len(), samples);
+            listener.begin(steps * tunable.grid.len() as u64, "passes");
+            listener.start(task.name());
+            let attempt = |value: f64| {
+                let sampler = Sampler {
+                    method,
+                    constant: value,
+                    network: &prior,
+                    schedule: &schedule,
+                    seed,
+                    samples,
+                    batch: self.batch,
+                    device,
+                    listener,
+                };
+                self.attempt(&sampler, &problem)
+            };
+            let tried = if self.check {
+                vec![attempt(tunable.start)?]
+            } else {
+                let longer = || listener.lengthen(steps);
+                search(&tunable.grid, is_geometric(&tunable), longer, attempt)?
+            };
+            listener.finish();
+            let best = Tuned::best(&tried).or(self.check.then_some(tunable.start));
+            let value = best.with_context(|| {
+                format!(
+                    "{} for {}: every value of {} from {} to {} diverges",
+                    self.contender.label(),
+                    task.name(),
+                    tunable.symbol,
+                    tried[0].value,
+                    tried[tried.len() - 1].value
+                )
+            })?;
+            let tuned = Tuned { value, tried, ..sought };
+            found(Tuning::Constant(&tuned));
+            constants::change(&path, |constants| constants.set(tuned))?;
+        }
+        Ok(())
+    }
+
+    /// The forward passes of a search that tries as many values as one can.
+    #[must_use]
+    pub fn most_passes(&self) -> u64 {
+        let (images, samples, calls) = self.sizes();
+        let trials = |task: Task| match tunable(self.contender, task) {
+            _ if self.check => 1,
+            tunable if is_geometric(&tunable) => tunable.grid.len() + BEYOND + MIDDLES,
+            tunable => tunable.grid.len() + MIDDLES,
+        };
+        let trials: usize = self.tasks.iter().copied().map(trials).sum();
+        let method = Method::Contender { contender: self.contender, calls };
+        (trials * images * samples * calls) as u64 * passes_a_call(method)
+    }
+
+    /// Validation images, samples of each, network calls a sample.
+    fn sizes(&self) -> (usize, usize, usize) {
+        if self.check {
+            (CHECK, CHECK, nearest_calls(self.contender, CHECK))
+        } else {
+            (self.images, self.samples, usual_calls(self.contender))
+        }
+    }
+
+    fn attempt(&self, sampler: &Sampler<'_>, problem: &Problem) -> Result<Trial> {
+        let value = sampler.constant;
+        let drawn = match sampler.draw(problem, 0..problem.images.len()) {
+            Ok(drawn) => drawn,
+            Err(error) => {
+                return match error.downcast_ref::<SampleError>() {
+                    Some(SampleError::Diverged { .. }) => {
+                        Ok(Trial { value, energy_score_fair: None, psnr_db: None })
+                    }
+                    _ => Err(error),
+                };
+            }
+        };
+        let row = score_samples(
+            sampler.method,
+            problem.truth(),
+            &drawn,
+            problem.set.shape(),
+            &Judge::PIXELS,
+        )?;
+        Ok(Trial {
+            value,
+            energy_score_fair: row.energy_score_fair,
+            psnr_db: Some(row.psnr_db.mean),
+        })
+    }
+}
+
+/// What a search found.
+#[derive(Debug)]
+pub enum Tuning<'a> {
+    /// Where the weights of the prior come from.
+    Network(&'a str),
+    /// The constant for a task, with everything that was tried.
+    Constant(&'a Tuned),
+}
+
+/// Tries every value of a grid; while the best is at an end of a geometric grid, also the next value
+/// beyond it; then the middles on both sides of the best. Returns the trials by ascending value. `longer` is called
+/// before a trial beyond the grid's.
+fn search(
+    grid: &[f64],
+    geometric: bool,
+    longer: impl Fn(),
+    attempt: impl Fn(f64) -> Result<Trial>,
+) -> Result<Vec<Trial>> {
+    let mut tried = grid.iter().map(|value| attempt(*value)).collect::<Result<Vec<_>>>()?;
+    for _ in 0..if geometric { BEYOND } else { 0 } {
+        let (first, last) = (tried[0].value, tried[tried.len() - 1].value);
+        let best = Tuned::best(&tried);
+        // A third of the least where all diverge: smaller steps are stabler.
+        let next = match best {
+            Some(value) if value == last => 3.0 * last,
+            Some(value) if value != first => break,
+            _ => first / 3.0,
+        };
+        longer();
+        tried.push(attempt(next)?);
+        tried.sort_by(|a, b| a.value.total_cmp(&b.value));
+    }
+    let middles: Vec<f64> = tried
+        .windows(2)
+        .map(|pair| [pair[0].value, pair[1].value])
+        .filter(|ends| Tuned::best(&tried).is_some_and(|best| ends.contains(&best)))
+        .map(|[a, b]| if geometric { (a * b).sqrt() } else { 0.5 * (a + b) })
+        .collect();
+    for value in middles {
+        longer();
+        tried.push(attempt(value)?);
+    }
+    tried.sort_by(|a, b| a.value.total_cmp(&b.value));
+    Ok(tried)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_search_goes_on_beyond_an_end() {
+        let longer = || ();
+        // The least score is at 0.05; 4 diverges.
+        let attempt = |value: f64| {
+            let score = (value < 4.0).then(|| (value.ln() - 0.05f64.ln()).powi(2));
+            Ok(Trial { value, energy_score_fair: score, psnr_db: score })
+        };
+        let tried = search(&[1.0, 2.0, 4.0], true, longer, attempt).unwrap();
+        let values: Vec<f64> = tried.iter().map(|trial| trial.value).collect();
+        let middle = (1.0f64 / 27.0 / 9.0).sqrt();
+        assert_eq!(values, [1.0 / 27.0, middle, 1.0 / 9.0, 1.0 / 3.0, 1.0, 2.0, 4.0]);
+        assert_eq!(Tuned::best(&tried), Some(middle));
+        assert_eq!(search(&[1.0, 2.0], false, longer, attempt).unwrap().len(), 3);
+        let diverge = |value| Ok(Trial { value, energy_score_fair: None, psnr_db: None });
+        assert_eq!(search(&[1.0], true, longer, diverge).unwrap().len(), 4);
+    }
+}

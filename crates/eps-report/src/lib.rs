@@ -1,0 +1,32 @@
+//! Claims, tables, charts and pages made of the results of experiments.
+//!
+//! Everything here reads the types of `eps-results` and gives text: nothing is computed anew, no network is
+//! asked and no file is written. [`claims_page`] says of every claim whether the results hold it,
+//! [`results_page`] has their tables, [`Report`] is the page of one run.
+
+mod chart;
+mod claims;
+mod comparison;
+mod gallery;
+mod html;
+mod median;
+mod page;
+mod paper;
+mod quality;
+#[cfg(test)]
+mod sample_results;
+mod scatter;
+mod style;
+mod table;
+mod tables;
+mod tournament_page;
+mod tournament_table;
+mod verdicts;
+
+pub use claims::claims_page;
+pub use gallery::{ColourScale, Column, Gallery};
+pub use page::Report;
+pub use table::{Table, calibration_table};
+pub use tables::results_page;
+pub use tournament_page::{Clouds, tournament_figure};
+pub use tournament_table::{tournament_summary, tournament_table};

@@ -1,0 +1,199 @@
+//! The charts of a run: quality against network calls or training steps, calibration, losses.
+
+use eps_results::{Calibration, Loss, Method, Metric, RANKED_SAMPLES, Row, TaskResults};
+
+use crate::chart::{Axis, Chart, Line, Style};
+
+/// The loss curves of one network.
+pub(crate) fn loss(name: &str, records: &[Loss]) -> Chart {
+    let line = |label: &str, colour, value: fn(&Loss) -> f64| Line {
+        label: label.to_owned(),
+        points: records.iter().map(|record| (record.step as f64, value(record))).collect(),
+        colour,
+        style: Style::Solid,
+    };
+    Chart {
+        title: name.to_owned(),
+        x: Axis { label: "training step".to_owned(), logarithmic: false },
+        y: Axis { label: "loss (no unit)".to_owned(), logarithmic: true },
+        lines: vec![
+            line("training", 1, |record| record.train_loss),
+            line("validation", 0, |record| record.validation_loss),
+        ],
+        band: None,
+    }
+}
+
+/// The curves of one setting: quality against training steps where the networks are apart in these,
+/// otherwise against network calls.
+pub(crate) fn charts(results: &TaskResults) -> Vec<Chart> {
+    let by_steps = results.table.iter().any(
+        |row| matches!(row.method, Method::Variant { variant, .. } if variant.training.is_some()),
+    );
+    if by_steps { training(results) } else { quality(results) }
+}
+
+/// A score of a row, where it has one.
+type Score = fn(&Row) -> Option<f64>;
+
+/// The scores that curves show, with their names.
+const SCORES: [(&str, Score); 3] = [
+    ("PSNR (dB)", |row| Some(row.psnr_db.mean)),
+    ("energy score [0,1]", |row| row.energy_score),
+    ("LPIPS (AlexNet)", |row| *row.features.get(&Metric::LpipsAlex)?),
+];
+
+/// Quality against training steps, at the most network calls: the paper's Figure 4.
+fn training(results: &TaskResults) -> Vec<Chart> {
+    let rows = || results.table.iter().filter(|row| row.mean_of.is_none());
+    let trained = || rows().filter_map(|row| Some((row.method.training()?, row)));
+    let most = trained().map(|(_, row)| row.method.calls()).max().unwrap_or(0);
+    let mut families: Vec<&str> = Vec::new();
+    for (training, _) in trained() {
+        if !families.contains(&training.line) {
+            families.push(training.line);
+        }
+    }
+    SCORES
+        .into_iter()
+        .map(|(label, value)| {
+            let line = |(colour, family): (usize, &&str)| {
+                let of = trained().filter(|(training, row)| {
+                    training.line == *family && row.method.calls() == most
+                });
+                let mut points: Vec<(f64, f64)> = of
+                    .filter_map(|(training, row)| Some((training.steps as f64, value(row)?)))
+                    .collect();
+                points.sort_by(|a, b| a.0.total_cmp(&b.0));
+                Line { label: (*family).to_owned(), points, colour, style: Style::Solid }
+            };
+            Chart {
+                title: results.setting.title(),
+                x: Axis { label: "training steps".to_owned(), logarithmic: false },
+                y: Axis { label: format!("{label}, {most} calls"), logarithmic: false },
+                lines: families.iter().enumerate().map(line).collect(),
+                band: None,
+            }
+        })
+        .collect()
+}
+
+/// The curves of quality against network calls of one setting.
+fn quality(results: &TaskResults) -> Vec<Chart> {
+    let sampled = || results.rows().filter(|row| row.method.calls() > 0);
+    let mut families: Vec<String> = Vec::new();
+    for row in sampled() {
+        let family = row.method.family();
+        if !families.contains(&family) {
+            families.push(family);
+        }
+    }
+    // One line a family and estimate: points by ascending calls.
+    let line = |family: &str, mean: bool, value: fn(&Row) -> Option<f64>| {
+        let mut points: Vec<(f64, f64)> = sampled()
+            .filter(|row| row.mean_of.is_some() == mean && row.method.family() == family)
+            .filter_map(|row| Some((row.method.calls() as f64, value(row)?)))
+            .collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        points
+    };
+    let lines = |value: fn(&Row) -> Option<f64>| -> Vec<Line> {
+        let all: Vec<_> = families.iter().map(|family| line(family, false, value)).collect();
+        let most = all.iter().map(Vec::len).max().unwrap_or(0);
+        let mut lines = Vec::new();
+        for (colour, (family, points)) in families.iter().zip(all).enumerate() {
+            // Of some methods only the table's numbers of calls are known.
+            let style = if points.len() + 1 >= most { Style::Solid } else { Style::Points };
+            lines.push(Line { label: family.clone(), points, colour, style });
+        }
+        lines
+    };
+    let mut charts = SCORES.map(|(label, value)| (label, lines(value)));
+    let psnr = &mut charts[0].1;
+    if let Some(row) = sampled().find(|row| matches!(row.method, Method::Eps { .. })) {
+        let family = row.method.family();
+        let points = line(&family, true, |row| Some(row.psnr_db.mean));
+        let label = format!("{family}, mean");
+        psnr.push(Line { label, points, colour: families.len(), style: Style::Solid });
+    }
+    psnr.retain(|line| !line.points.is_empty());
+    let calls = psnr.iter().flat_map(|line| &line.points).map(|point| point.0);
+    let ends = calls.fold([f64::INFINITY, 0.0f64], |[a, b], x| [a.min(x), b.max(x)]);
+    if let Some(linear) = results.row(Method::LinearMmse, false)
+        && ends[1] > 0.0
+    {
+        psnr.push(Line {
+            label: "linear MMSE".to_owned(),
+            points: ends.map(|end| (end, linear.psnr_db.mean)).to_vec(),
+            colour: families.len() + 1,
+            style: Style::Dashed,
+        });
+    }
+    let x = Axis { label: "network calls a sample (NFE)".to_owned(), logarithmic: true };
+    charts
+        .into_iter()
+        .filter(|(_, lines)| lines.iter().any(|line| !line.points.is_empty()))
+        .map(|(label, lines)| Chart {
+            title: results.setting.title(),
+            x: x.clone(),
+            y: Axis { label: label.to_owned(), logarithmic: false },
+            lines,
+            band: None,
+        })
+        .collect()
+}
+
+/// The charts of a setting's calibration: ranks of the truth, and error against spread.
+pub(crate) fn spread(results: &TaskResults) -> Vec<Chart> {
+    let line = |colour: usize, row: &Calibration, points: Vec<(f64, f64)>| Line {
+        label: row.method.label(),
+        points,
+        colour,
+        style: Style::Solid,
+    };
+    let rows = || results.calibration.iter().enumerate();
+    let mut ranks: Vec<Line> = rows()
+        .map(|(colour, row)| {
+            let counts = row.ranks.counts();
+            let total = counts.iter().sum::<u64>() as f64;
+            let bins = counts.len() as f64;
+            let share = |(rank, count): (usize, &u64)| (rank as f64, *count as f64 * bins / total);
+            line(colour, row, counts.iter().enumerate().map(share).collect())
+        })
+        .collect();
+    let reference = |label: &str, points| Line {
+        label: label.to_owned(),
+        points,
+        colour: results.calibration.len(),
+        style: Style::Dashed,
+    };
+    ranks.push(reference("calibrated", vec![(0.0, 1.0), (RANKED_SAMPLES as f64, 1.0)]));
+    let mut errors: Vec<Line> = rows()
+        .map(|(colour, row)| {
+            let bins = row.spread.iter().filter(|bin| bin.spread > 0.0 && bin.error > 0.0);
+            line(colour, row, bins.map(|bin| (bin.spread, bin.error)).collect())
+        })
+        .collect();
+    let ends = errors.iter().flat_map(|line| &line.points).map(|point| point.0);
+    let (low, high) = ends.fold((f64::INFINITY, 0.0f64), |(a, b), x| (a.min(x), b.max(x)));
+    if low < high {
+        errors.push(reference("calibrated", vec![(low, low), (high, high)]));
+    }
+    let axis = |label: &str, logarithmic| Axis { label: label.to_owned(), logarithmic };
+    vec![
+        Chart {
+            title: "Rank histogram".to_owned(),
+            x: axis("rank of the truth among the samples", false),
+            y: axis("frequency, 1 if calibrated", false),
+            lines: ranks,
+            band: None,
+        },
+        Chart {
+            title: "Error against spread".to_owned(),
+            x: axis("standard deviation of the samples", true),
+            y: axis("error of their mean", true),
+            lines: errors,
+            band: None,
+        },
+    ]
+}

@@ -1,0 +1,264 @@
+//! The tables of committed results, as one Markdown file.
+
+use eps_results::tournament::{BEYOND, Distance, MethodResults, TournamentSettingResults};
+use eps_results::{
+    Calibration, Experiment, Metric, NetworkFile, Record, Results, Row, TaskResults,
+    TournamentResults,
+};
+
+use crate::comparison::comparable;
+use crate::table::with_interval;
+use crate::tournament_table::FLOOR;
+
+/// The scores that are shown, with the number of decimals.
+const SCORES: [(Metric, &str, usize); 12] = [
+    (Metric::PsnrDb, "PSNR (dB)", 2),
+    (Metric::Ssim, "SSIM", 3),
+    (Metric::LpipsAlex, "LPIPS", 3),
+    (Metric::FdAlex, "FD-AlexNet", 1),
+    (Metric::EnergyScore, "energy score", 3),
+    (Metric::EnergyScoreFair, "fair", 3),
+    (Metric::Mmd2, "MMD²", 4),
+    (Metric::EnergyScoreAlex, "energy score (AlexNet)", 2),
+    (Metric::Mmd2Alex, "MMD² (AlexNet)", 4),
+    (Metric::Fid, "FID", 1),
+    (Metric::EnergyScoreInception, "energy score (Inception)", 2),
+    (Metric::Mmd2Inception, "MMD² (Inception)", 4),
+];
+
+/// The tables of results, as a Markdown page.
+#[must_use]
+pub fn results_page(records: &[Record]) -> String {
+    let mut text = "# Results\n\nWritten by `eps claims --tables` from the committed results; what a row \
+                    is and how it was measured is in [experiments.md](experiments.md). Numbers are means \
+                    over images ± the standard deviation over posterior seeds (of the tournament over measurements), all \
+                    on the test split; a score that needs more images than there are is left out, and a \
+                    Fréchet distance of fewer than twice as many images as features compares methods at equal \
+                    counts alone. The energy score of J samples is that of \
+                    the paper, with the pair term 1/(2J²), and in its fair form, which alone compares methods \
+                    without regard to J; MMD² is of all samples together and to be compared at equal J only. \
+                    Reading of the results: \
+                    [claims.md](claims.md).\n"
+        .to_owned();
+    for record in records {
+        text += &section(record);
+    }
+    text
+}
+
+fn section(record: &Record) -> String {
+    let experiment = record.experiment();
+    let (environment, precision) = match record {
+        Record::Experiment(results) => (&results.environment, results.config.precision.name()),
+        Record::Tournament(results) => (&results.environment, "f64"),
+    };
+    let mut text = format!(
+        "\n## `{experiment}`, {}\n\n{} (images × samples), precision {precision}, `{}` at revision {}.\n",
+        record.data(),
+        record.size(),
+        environment.command,
+        short(environment.revision.as_deref().unwrap_or("?")),
+    );
+    text += &match record {
+        Record::Experiment(results) => networks_and_settings(record, results),
+        Record::Tournament(results) => tournament(results),
+    };
+    text
+}
+
+/// How long the networks were trained, and the tables of the settings.
+fn networks_and_settings(record: &Record, results: &Results) -> String {
+    let mut text = String::new();
+    let experiment = results.config.experiment;
+    let networks: Vec<String> = results.config.networks.iter().filter_map(training).collect();
+    if !networks.is_empty() {
+        text += &format!("\nSteps of training in all: {}.\n", networks.join(", "));
+    }
+    for setting in &results.tasks {
+        let (name, data) = (experiment.name(), record.data());
+        text += &format!("\n### {name}, {data}: {}\n\n", setting.name);
+        if experiment == Experiment::Calibration {
+            text += &calibration(&setting.calibration);
+        }
+        // Elsewhere other work ran on the machine.
+        text += &table(setting, experiment == Experiment::Runtime);
+        if let Some(found) = &setting.neighbours {
+            text += &format!("\n{}\n", found.sentence());
+        }
+        for method in &setting.diverged {
+            text += &format!("\n{} diverged.\n", method.cell);
+        }
+    }
+    text
+}
+
+/// Lines of a Markdown table.
+fn lines(headings: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let head: Vec<String> = headings.iter().map(|heading| (*heading).to_owned()).collect();
+    let rule: Vec<String> =
+        (0..headings.len()).map(|i| if i == 0 { "---" } else { "---:" }.to_owned()).collect();
+    let rows: String = rows.map(|row| line(&row)).collect();
+    line(&head) + &line(&rule) + &rows
+}
+
+/// The rows of a setting with the scores that any of them has.
+fn table(setting: &TaskResults, is_timed: bool) -> String {
+    let shown: Vec<_> = SCORES
+        .into_iter()
+        .filter(|(metric, ..)| setting.rows().any(|row| comparable(row, *metric).is_some()))
+        .collect();
+    let mut headings = vec!["method", "NFE"];
+    headings.extend(shown.iter().map(|(_, heading, _)| heading));
+    if is_timed {
+        headings.push("ms a sample");
+    }
+    let row = |row: &Row| {
+        let mut cells = vec![row.label.clone(), row.nfe.to_string()];
+        for (metric, _, decimals) in &shown {
+            cells.push(match comparable(row, *metric) {
+                Some((value, Some(spread))) if spread > 0.0 => {
+                    format!("{value:.decimals$} ± {spread:.decimals$}")
+                }
+                Some((value, _)) => format!("{value:.decimals$}"),
+                None => String::new(),
+            });
+        }
+        if is_timed {
+            cells.push(format!("{:.1}", 1e3 * row.seconds));
+        }
+        cells
+    };
+    lines(&headings, setting.rows().map(row))
+}
+
+/// How long a network was trained, its starts included.
+fn training(network: &NetworkFile) -> Option<String> {
+    let steps: u64 = network.training.iter().map(|leg| leg.steps).sum();
+    let batch = network.training.first()?.batch;
+    Some(format!("`{}` {steps} of {batch} images", network.name))
+}
+
+/// The first ten digits of a revision, and whether the program differed from it.
+fn short(revision: &str) -> String {
+    let (commit, dirty) = revision.split_at(revision.find('-').unwrap_or(revision.len()));
+    format!("{}{dirty}", commit.get(..10).unwrap_or(commit))
+}
+
+/// Energy ratios and coverage of every method; ± is the half width of a 95 % interval over images.
+fn calibration(rows: &[Calibration]) -> String {
+    let headings = [
+        "method",
+        "ratio of the truth",
+        "of an eleventh sample",
+        "difference",
+        "in 50 % intervals (%)",
+        "in 80 %",
+        "in 90 %",
+        "pixels ranked (%)",
+        "in 90 % of all pixels",
+    ];
+    let row = |row: &Calibration| {
+        let mut cells = vec![row.method.label()];
+        cells.extend([row.ratios.truth, row.ratios.held_out].map(|value| format!("{value:.4}")));
+        cells.push(with_interval(&row.ratios.difference, 1.0, 4));
+        cells.extend(row.coverage.iter().map(|covered| with_interval(covered, 100.0, 1)));
+        cells.push(format!("{:.1}", 100.0 * row.ranks.share));
+        let [.., of_all] = &row.coverage_of_all;
+        cells.push(with_interval(of_all, 100.0, 1));
+        cells
+    };
+    lines(&headings, rows.iter().map(row)) + "\n"
+}
+
+/// Sliced W2 of every method at its most calls: tables for every prior, of [`COLUMNS`] settings at most.
+fn tournament(results: &TournamentResults) -> String {
+    let prior = |setting: &TournamentSettingResults| setting.setting.group();
+    let groups = results.settings.chunk_by(|a, b| prior(a) == prior(b));
+    groups.flat_map(|group| group.chunks(COLUMNS)).map(tournament_of).collect()
+}
+
+/// The columns of a table of the tournament.
+const COLUMNS: usize = 6;
+
+/// A column a setting.
+fn tournament_of(settings: &[TournamentSettingResults]) -> String {
+    let mut headings = vec!["sliced W2 at the most calls"];
+    headings.extend(settings.iter().map(|setting| setting.label.as_str()));
+    let mut methods: Vec<&MethodResults> = Vec::new();
+    for method in settings.iter().flat_map(|setting| &setting.methods) {
+        if !methods.iter().any(|known| known.method == method.method) {
+            methods.push(method);
+        }
+    }
+    let row = |method: &&MethodResults| {
+        let mut cells = vec![method.label.clone()];
+        cells.extend(settings.iter().map(|setting| {
+            let Some(found) = setting.method(method.method) else {
+                return String::new();
+            };
+            let last = found.curve.last();
+            last.and_then(|point| point.over_measurements.get(&Distance::SlicedW2))
+                .map_or(BEYOND.to_owned(), |spread| format!("{spread:.3}"))
+        }));
+        cells
+    };
+    let floor = |setting: &TournamentSettingResults| {
+        setting.claim.as_ref().map_or(String::new(), |claim| format!("{:.3}", claim.floor))
+    };
+    let mut floors = vec![FLOOR.to_owned()];
+    floors.extend(settings.iter().map(floor));
+    format!("\n{}", lines(&headings, methods.iter().map(row).chain([floors])))
+}
+
+#[cfg(test)]
+mod tests {
+    use eps_metrics::summary::Spread;
+    use eps_results::{Method, Scope};
+
+    use super::*;
+    use crate::sample_results::{row_of, setting_of, tournament_of_two};
+
+    #[test]
+    fn a_row_has_the_scores_that_any_row_has() {
+        let eps = Method::Eps { network: Scope::PerTask, calls: 20 };
+        let mut with = Row { mean_of: Some(3), seconds: 0.0821, ..row_of(eps, 21.337) };
+        with.label = eps.label_of(Some(3));
+        with.psnr_db.standard_deviation = Some(0.25);
+        with.ssim = Spread { mean: 0.8, standard_deviation: None, n: 1 };
+        with.features.insert(Metric::FdAlex, Some(2.0));
+        with.cautions.insert(Metric::FdAlex, "few images".to_owned());
+        let mut without = row_of(Method::PseudoInverse, 9.0);
+        without.psnr_db.standard_deviation = None;
+        without.ssim = with.ssim;
+        assert_eq!(
+            table(&setting_of(vec![with, without]), true),
+            "| method | NFE | PSNR (dB) | SSIM | ms a sample |\n| --- | ---: | ---: | ---: | ---: |\n\
+             | EPS, 20 calls, mean of 3 | 20 | 21.34 ± 0.25 | 0.800 | 82.1 |\n\
+             | A†y | 0 | 9.00 | 0.800 | 0.0 |\n"
+        );
+    }
+
+    #[test]
+    fn a_tournament_has_a_table_a_prior_and_a_column_a_setting() {
+        let mut results = tournament_of_two();
+        let sliced = Spread { mean: 0.1234, standard_deviation: Some(0.01), n: 2 };
+        for (setting, floor) in results.settings.iter_mut().zip([0.1, 0.2]) {
+            setting.methods.truncate(1);
+            let last = setting.methods[0].curve.last_mut().unwrap();
+            last.over_measurements.insert(Distance::SlicedW2, sliced);
+            setting.claim.as_mut().unwrap().floor = floor;
+        }
+        let text = results_page(&[Record::Tournament(Box::new(results))]);
+        assert!(
+            text.contains("| EPS, Euler | 0.123 ± 0.010 |\n| two exact sets | 0.100 |\n\n| "),
+            "{text}"
+        );
+        assert!(
+            text.contains("| EPS, Euler | 0.123 ± 0.010 |\n| two exact sets | 0.200 |\n"),
+            "{text}"
+        );
+        assert!(text.contains("## `oracle`, exact denoisers, quick\n\n2 × 500 (images"), "{text}");
+        assert!(text.contains("at revision 0123456789."), "{text}");
+    }
+}
