@@ -25,8 +25,16 @@ const CMAKE_VERSION: (u32, u32) = (3, 26);
 const PIP_VERSION: (u32, u32) = (20, 3);
 
 /// The packages whose build scripts look at libtorch.
-const LINKED: [&str; 7] =
-    ["torch-sys", "eps-metrics", "eps-model", "eps-sample", "eps-train", "eps", "eps-cli"];
+const LINKED: [&str; 8] = [
+    "torch-sys",
+    "eps-metrics",
+    "eps-model",
+    "eps-sample",
+    "eps-train",
+    "eps",
+    "eps-experiments",
+    "eps-cli",
+];
 
 /// Brings what is missing into `.deps/`; needs no network where nothing is.
 pub(crate) fn setup(cuda: bool) -> Result<()> {

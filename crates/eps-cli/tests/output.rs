@@ -1,7 +1,6 @@
 //! Outputs that are full, taken, of names that HDF5 does not have, or half done.
 
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 #[expect(dead_code, reason = "the other tests need more of it")]
 mod common;

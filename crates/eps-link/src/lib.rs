@@ -2,12 +2,10 @@
 //!
 //! A program that is linked by tch alone does not know where libtorch lies when it is run, and one with a libtorch for
 //! CUDA finds no GPU: no symbol of `libtorch_cuda` is named by Rust code, so that the linker drops the library. A
-//! crate with programs, tests or examples on `eps-sample`, `eps-model` or `tch` calls [`libtorch`] in its `build.rs`:
+//! crate with programs, tests or examples on `eps-sample`, `eps-model` or `tch` calls [`libtorch`] in `main` of its `build.rs`:
 //!
 //! ```no_run
-//! fn main() {
-//!     eps_link::libtorch();
-//! }
+//! eps_link::libtorch();
 //! ```
 //!
 //! and has in its `Cargo.toml`, beside what it uses, the package that tells where libtorch lies:

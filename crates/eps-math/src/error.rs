@@ -1,21 +1,14 @@
 //! What can be wrong with the input of this crate.
 
-use crate::Shape;
+use crate::shape::ShapeError;
 
 /// An input that the mathematics does not admit.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MathError {
-    /// A shape with a zero side.
-    #[error("image shape {0} has no pixels: every side must be at least 1")]
-    EmptyShape(Shape),
-    /// A shape of more values than are taken.
-    #[error(
-        "image shape {0} has more than {max} values, the most that an image may have: check its sides, \
-         or cut the image into tiles",
-        max = Shape::MAX_LEN
-    )]
-    LargeShape(Shape),
+    /// A shape that no image has.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     /// A buffer of the wrong length.
     #[error("{what} has {found} values where {expected} are needed")]
     Length {

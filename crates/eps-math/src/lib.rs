@@ -61,6 +61,6 @@ pub use lmmse::LinearMmse;
 pub use precondition::{Precondition, PreconditionMode};
 pub use real::Real;
 pub use schedule::Schedule;
-pub use shape::Shape;
+pub use shape::{Shape, ShapeError};
 pub use solver::{Churn, Solver, check_share};
 pub use task::{Draw, Task};

@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::MathError;
-
 /// Channels, height and width of one image; its pixels lie in row-major order, channel by channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Sides")]
@@ -26,11 +24,26 @@ struct Sides {
 }
 
 impl TryFrom<Sides> for Shape {
-    type Error = MathError;
+    type Error = ShapeError;
 
-    fn try_from(sides: Sides) -> Result<Self, MathError> {
+    fn try_from(sides: Sides) -> Result<Self, ShapeError> {
         Self::new(sides.channels, sides.height, sides.width)
     }
+}
+
+/// Sides that no image has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ShapeError {
+    /// A zero side.
+    #[error("image shape {0} has no pixels: every side must be at least 1")]
+    Empty(Shape),
+    /// More values than are taken.
+    #[error(
+        "image shape {0} has more than {max} values, the most that an image may have: check its sides, \
+         or cut the image into tiles",
+        max = Shape::MAX_LEN
+    )]
+    Large(Shape),
 }
 
 impl Shape {
@@ -40,15 +53,15 @@ impl Shape {
     /// A shape with no empty side, of at most [`Shape::MAX_LEN`] values.
     ///
     /// # Errors
-    /// [`MathError::EmptyShape`] if a side is zero, [`MathError::LargeShape`] if there are more values.
-    pub fn new(channels: usize, height: usize, width: usize) -> Result<Self, MathError> {
+    /// [`ShapeError::Empty`] if a side is zero, [`ShapeError::Large`] if there are more values.
+    pub fn new(channels: usize, height: usize, width: usize) -> Result<Self, ShapeError> {
         let shape = Self { channels, height, width };
         if [channels, height, width].contains(&0) {
-            return Err(MathError::EmptyShape(shape));
+            return Err(ShapeError::Empty(shape));
         }
         match height.checked_mul(width).and_then(|plane| plane.checked_mul(channels)) {
             Some(length) if length <= Self::MAX_LEN => Ok(shape),
-            _ => Err(MathError::LargeShape(shape)),
+            _ => Err(ShapeError::Large(shape)),
         }
     }
 

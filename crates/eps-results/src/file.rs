@@ -1,12 +1,10 @@
 //! Reading and writing `results.json`, plain or compressed.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::Path;
 
-use flate2::Compression;
 use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -118,14 +116,4 @@ fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, ResultsErr
 /// None for the types of this crate.
 pub fn json(value: &impl Serialize) -> Result<String, serde_json::Error> {
     serde_json::to_value(value).map(|value| value.to_string())
-}
-
-/// [`json`], compressed by gzip: what a committed `NAME.json.gz` holds. The same value gives the same bytes.
-///
-/// # Errors
-/// None for the types of this crate.
-pub fn compressed(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(json(value)?.as_bytes()).map_err(serde_json::Error::io)?;
-    encoder.finish().map_err(serde_json::Error::io)
 }

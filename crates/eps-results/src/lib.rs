@@ -41,7 +41,7 @@ pub use contender::Contender;
 pub use environment::Environment;
 pub use error::ResultsError;
 pub use experiment::{Experiment, SIGMA_Y, Setting};
-pub use file::{Record, compressed, json};
+pub use file::{Record, json};
 pub use margin::{MEAN_DB, MEAN_OF, Margin, MarginVerdict, ONE_CALL_DB};
 pub use method::{Method, OtherSolver};
 pub use metric::Metric;

@@ -2,7 +2,7 @@
 
 use eps_math::pivot::velocity_factors;
 use eps_math::rng::Stream;
-use eps_math::{Draw, Level, Shape, Task};
+use eps_math::{Draw, Level, MathError, Shape, Task};
 use eps_model::device_rng::normals;
 use eps_model::{
     Factors, Field, Measurement, Mode, NetworkDenoiser, Noise, Query, TensorOperator, level_fields,
@@ -138,7 +138,8 @@ fn errors_of(
     raw: &mut Raw<'_>,
 ) -> Result<Errors, TrainError> {
     let (batch, channels, height, width) = x_0.size4()?;
-    let shape = Shape::new(channels as usize, height as usize, width as usize)?;
+    let shape =
+        Shape::new(channels as usize, height as usize, width as usize).map_err(MathError::from)?;
     let batch = batch as usize;
     let device = x_0.device();
     let times: Vec<f64> = (0..batch)

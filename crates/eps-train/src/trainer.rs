@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use eps_files::{FilesError, Lock};
-use eps_math::{PreconditionMode, Shape};
+use eps_math::{MathError, PreconditionMode, Shape};
 use eps_model::{DataMoments, Mode, NetworkDenoiser, UNet, attempt, one_hot, values_of_bytes};
 use indicatif::{ProgressBar, ProgressStyle};
 use tch::{Device, Kind, Tensor};
@@ -216,7 +216,7 @@ fn go_on(
 fn shape_of(images: &Tensor) -> Result<Shape, TrainError> {
     let (_, channels, height, width) = images.size4()?;
     let [channels, height, width] = [channels, height, width].map(|side| side as usize);
-    Ok(Shape::new(channels, height, width)?)
+    Ok(Shape::new(channels, height, width).map_err(MathError::from)?)
 }
 
 /// One split of a run's images, with the classes that a conditional network learns.

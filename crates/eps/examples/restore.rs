@@ -1,5 +1,7 @@
 //! Measures some pixels of a picture, with noise, and draws four samples of the picture behind them.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it found")]
+
 use eps::prelude::*;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -21,7 +21,7 @@ pub fn load(name: &str, split: Split, data: Option<&Path>) -> Result<ImageSet, E
             return Err(Error::UnknownDataset { name: name.to_owned(), known: &NAMES });
         }
     };
-    set.map_err(|source| Error::Dataset { name: name.to_owned(), split, source })
+    set.map_err(|source| Error::Dataset { name: name.to_owned(), split, source: Box::new(source) })
 }
 
 fn read(file: &Path, split: Split) -> Result<ImageSet, DataError> {
@@ -47,6 +47,9 @@ pub fn is_own(name: &str, data: Option<&Path>) -> bool {
 }
 
 /// What `--dataset` accepts: a name or the path of a file.
+///
+/// # Errors
+/// Any other text, with the names that are known.
 pub fn name(text: &str) -> Result<String, String> {
     if NAMES.contains(&text) || is_hdf5(Path::new(text)) {
         return Ok(text.to_owned());

@@ -33,7 +33,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: ModelError,
+        source: Box<ModelError>,
     },
     /// A described prior that cannot be read or used.
     #[error("cannot load the prior {}", path.display())]
@@ -41,7 +41,7 @@ pub enum Error {
         /// The file of the description.
         path: PathBuf,
         /// Why.
-        source: ModelError,
+        source: Box<ModelError>,
     },
     /// A class that a network does not know.
     #[error("{}: --class {class}", path.display())]
@@ -51,7 +51,7 @@ pub enum Error {
         /// The class.
         class: usize,
         /// Why not.
-        source: ModelError,
+        source: Box<ModelError>,
     },
     /// Images with another number of channels than the network's.
     #[error(
@@ -76,7 +76,7 @@ pub enum Error {
         /// The shape of the images.
         shape: Shape,
         /// Why not.
-        source: ModelError,
+        source: Box<ModelError>,
     },
     /// Images of another shape than those whose moments a network reads.
     #[error(
@@ -185,7 +185,7 @@ pub enum Error {
         /// The split.
         split: Split,
         /// Why.
-        source: DataError,
+        source: Box<DataError>,
     },
     /// A folder without the networks of LPIPS.
     #[error(
@@ -204,7 +204,7 @@ pub enum Error {
         /// Which one.
         what: &'static str,
         /// Why.
-        source: NetworkError,
+        source: Box<NetworkError>,
     },
     /// A file could not be read or written.
     #[error(transparent)]

@@ -45,8 +45,10 @@ impl FeatureNetworks {
     /// # Errors
     /// Those of [`Inception::load`].
     pub fn add_inception(&mut self, path: &Path, device: Device) -> Result<(), Error> {
-        let network = Inception::load(path, device)
-            .map_err(|source| Error::FeatureNetwork { what: "--inception", source })?;
+        let network = Inception::load(path, device).map_err(|source| Error::FeatureNetwork {
+            what: "--inception",
+            source: Box::new(source),
+        })?;
         let sha256 = sha256_file(path)?;
         let source = if sha256 == Inception::SHA256 {
             "NVIDIA's inception-2015-12-05.pt".to_owned()
@@ -84,11 +86,11 @@ pub fn load(
     };
     let complete = |folder: &&PathBuf| Backbone::ALL.iter().all(|b| file(folder, *b).is_file());
     let found = folders.iter().find(complete);
-    if let Some(named) = folder {
-        if found.is_none() {
-            let folder = named.to_owned();
-            return Err(Error::NoFeatureNetworks { folder, remedy: REMEDY });
-        }
+    if let Some(named) = folder
+        && found.is_none()
+    {
+        let folder = named.to_owned();
+        return Err(Error::NoFeatureNetworks { folder, remedy: REMEDY });
     }
     let Some(folder) = found else {
         return Ok(FeatureNetworks::none(&format!(
@@ -101,7 +103,7 @@ pub fn load(
         let path = file(folder, *backbone);
         let what = "the networks of LPIPS (--no-networks leaves them out)";
         let network = FeatureNetwork::load(&path, device)
-            .map_err(|source| Error::FeatureNetwork { what, source })?;
+            .map_err(|source| Error::FeatureNetwork { what, source: Box::new(source) })?;
         let origin = network.origin();
         loaded.files.push(NetworkFile {
             sha256: sha256_file(&path)?,

@@ -27,7 +27,7 @@ use crate::format::number;
 pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpoint, Error> {
     check_exists(path)?;
     checkpoint::load(path, device, precision)
-        .map_err(|source| Error::Network { path: path.to_owned(), source })
+        .map_err(|source| Error::Network { path: path.to_owned(), source: Box::new(source) })
 }
 
 fn check_exists(path: &Path) -> Result<(), Error> {
@@ -57,14 +57,16 @@ impl Network {
     ) -> Result<Self, Error> {
         if is_description(path) {
             check_exists(path)?;
-            let prior = ScriptedPrior::load(path, class, device, precision)
-                .map_err(|source| Error::Prior { path: path.to_owned(), source })?;
+            let prior = ScriptedPrior::load(path, class, device, precision).map_err(|source| {
+                Error::Prior { path: path.to_owned(), source: Box::new(source) }
+            })?;
             return Ok(Self::Scripted(Box::new(prior)));
         }
         let checkpoint = load(path, device, precision)?;
         if let Some(class) = class {
-            ClassConditional::new(&checkpoint.denoiser, &[class])
-                .map_err(|source| Error::Class { path: path.to_owned(), class, source })?;
+            ClassConditional::new(&checkpoint.denoiser, &[class]).map_err(|source| {
+                Error::Class { path: path.to_owned(), class, source: Box::new(source) }
+            })?;
         }
         Ok(Self::Trained(Box::new(checkpoint)))
     }
@@ -341,7 +343,7 @@ pub fn check_fit(config: &CheckpointConfig, shape: Shape) -> Result<(), Error> {
     config.network.check_size(shape.height, shape.width).map_err(|source| Error::Size {
         name: name(),
         shape,
-        source,
+        source: Box::new(source),
     })?;
     let moments = config.data.as_ref();
     match moments.filter(|_| config.precondition.mode == PreconditionMode::Wiener) {

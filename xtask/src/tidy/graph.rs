@@ -73,7 +73,7 @@ const LIBTORCH: [&str; 7] =
 const HOMES: [(&str, &[&str]); 5] = [
     ("hdf5-metno", &["eps-data"]),
     ("hdf5-metno-sys", &["eps-data"]),
-    ("safetensors", &["eps-model", "eps-metrics"]),
+    ("safetensors", &["eps-model", "eps-metrics", "eps-train", "eps-cli"]),
     ("tch", &LIBTORCH),
     ("torch-sys", &LIBTORCH),
 ];

@@ -5,20 +5,14 @@
 pub(crate) mod claims;
 mod moments;
 mod oracle;
+mod output;
 mod run;
 mod terminal;
 pub(crate) mod tune;
 
-use std::path::{Path, PathBuf};
-
 use anyhow::Result;
 use clap::Subcommand;
-use eps_experiments::{InvalidRequest, make_folder};
-use eps_files::write_bytes;
-use eps_report::Report;
 use eps_results::Experiment;
-
-use crate::flags::UsageError;
 
 /// Run an experiment: restore test images, score them, write a report.
 #[derive(Debug, clap::Args)]
@@ -88,24 +82,4 @@ impl Arguments {
             Command::Oracle(arguments) => arguments.run(),
         }
     }
-}
-
-/// An error of the flags where a request makes no sense.
-fn usage(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast::<InvalidRequest>() {
-        Ok(InvalidRequest(message)) => UsageError(message).into(),
-        Err(error) => error,
-    }
-}
-
-/// Writes `report.html` and `figures/` into a folder and returns the path of the page.
-fn write_report(report: &Report, folder: &Path) -> Result<PathBuf> {
-    let figures = folder.join("figures");
-    make_folder(&figures)?;
-    for (name, svg) in &report.figures {
-        write_bytes(&figures.join(name), svg.as_bytes())?;
-    }
-    let path = folder.join("report.html");
-    write_bytes(&path, report.page.as_bytes())?;
-    Ok(path)
 }

@@ -17,7 +17,7 @@ use eps_results::{Environment, TournamentResults};
 use serde_json::json;
 use tch::Device;
 
-use super::write_report;
+use super::output::write_report;
 use crate::experiment::terminal::Terminal;
 use crate::flags::{UsageError, count};
 

@@ -18,7 +18,7 @@ use eps_math::Task;
 use eps_report::{ColourScale, Column, Gallery, Report, Table, calibration_table};
 use eps_results::{Experiment, MarginVerdict, Method, Scope, TaskResults};
 
-use super::{usage, write_report};
+use super::output::{usage, write_report};
 use crate::cost::CostFlags;
 use crate::experiment::terminal::Terminal;
 use crate::flags::{NetworkFlags, count};

@@ -1,6 +1,6 @@
 //! Super-resolution: y is the mean of every k×k block.
 
-use super::{LinearOperator, assert_length};
+use super::linear_operator::{LinearOperator, assert_length};
 use crate::{MathError, Shape};
 
 /// Average pooling by a factor k; all k² − 1 directions inside a block that sum to 0 are lost.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rustfft::{Fft, FftPlanner, num_complex::Complex};
 
-use super::{Kernel, LinearOperator, assert_length};
+use super::kernel::Kernel;
+use super::linear_operator::{LinearOperator, assert_length};
 use crate::{MathError, Shape};
 
 /// Circular convolution y[r, c] = Σ h[i, j] x[r − i, c − j] with the kernel's centre at the origin.

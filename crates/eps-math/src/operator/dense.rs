@@ -2,7 +2,7 @@
 
 use faer::{Mat, MatRef};
 
-use super::{LinearOperator, assert_length};
+use super::linear_operator::{LinearOperator, assert_length};
 use crate::cholesky::{product, product_transposed};
 use crate::{MathError, Shape, error::check_values};
 

@@ -1,6 +1,6 @@
 //! Inpainting: y = m ⊙ x with one mask for all channels.
 
-use super::{LinearOperator, assert_length};
+use super::linear_operator::{LinearOperator, assert_length};
 use crate::rng::Stream;
 use crate::{MathError, Shape};
 

@@ -1,6 +1,7 @@
 //! Operators that act on rows and columns separately: Y = R X Cᵀ for every channel.
 
-use super::{Dense, LinearOperator, assert_length};
+use super::dense::Dense;
+use super::linear_operator::{LinearOperator, assert_length};
 use crate::{MathError, Shape};
 
 /// A = R ⊗ C on every channel, with eigenvalues s_r² s_c².
