@@ -11,7 +11,7 @@ use crate::fetch::{self, Item};
 use crate::process::{cargo, run};
 use crate::{reproduce, setup, tidy};
 
-/// The crates that are tested by themselves: with the whole workspace, cargo would switch on
+/// The crates that are tested by themselves too: with the whole workspace, cargo switches on
 /// features of their dependencies that only other crates ask for.
 pub(crate) const PURE: [&str; 2] = ["eps-math", "eps-metrics"];
 
@@ -70,14 +70,6 @@ fn checks() -> Vec<Check> {
         add(&format!("tests of {package}"), Box::new(check));
     }
     add("networks of LPIPS", Box::new(|| fetch::fetch(Item::Lpips, None)));
-    add(
-        "tests of eps-metrics with networks",
-        Box::new(|| {
-            let mut tests = cargo();
-            tests.args(["test", "--release", "--no-fail-fast", "--package", "eps-metrics"]);
-            run(tests.args(["--features", "networks", "--test", "networks"]))
-        }),
-    );
     add("lints", {
         let clippy =
             ["clippy", "--release", "--workspace", "--all-targets", "--", "--deny", "warnings"];
@@ -94,26 +86,26 @@ fn checks() -> Vec<Check> {
     add(
         "tests of the other crates",
         Box::new(|| {
+            // Those of eps-metrics too: here it has its networks.
             let mut tests = cargo();
             tests.args(["test", "--release", "--no-fail-fast", "--workspace"]);
-            run(tests.args(PURE.iter().flat_map(|package| ["--exclude", package])))
+            run(tests.args(["--exclude", "eps-math"]))
         }),
     );
     add("smoke run", Box::new(|| reproduce::reproduce(&reproduce::Options::smoke())));
     let paper_scale = || reproduce::reproduce(&reproduce::Options::paper_scale());
     add("the paper's network, two images and two steps", Box::new(paper_scale));
-    add("benches compile", Box::new(compile_benches));
+    // All at once: for a crate alone, its dependencies would be compiled with other features.
+    let benches = ["bench", "--no-run", "--workspace", "--bench", "*"];
+    add("benches compile", Box::new(move || run(cargo().args(benches))));
+    add("packages", Box::new(package));
     checks
 }
 
-/// Compiles the benches of the crates that have some.
-fn compile_benches() -> Result<()> {
-    let metadata = tidy::metadata::read()?;
-    for package in metadata.members() {
-        if package.targets.iter().any(|target| target.kind.iter().any(|kind| kind == "bench")) {
-            let benches = ["bench", "--no-run", "--bench", "*", "--package", &package.name];
-            run(cargo().args(benches))?;
-        }
-    }
-    Ok(())
+/// Packages what others may want, without compiling it again.
+fn package() -> Result<()> {
+    let mut package = cargo();
+    package.args(["package", "--quiet", "--workspace", "--exclude", "xtask"]);
+    // Everything has been fetched for the tests before.
+    run(package.args(["--no-verify", "--allow-dirty", "--offline"]))
 }

@@ -1,10 +1,12 @@
 //! `cargo xtask tidy`: rules of the project that no compiler checks.
 
+mod examples;
+mod features;
 mod files;
 mod graph;
 mod imports;
 mod licences;
-pub(crate) mod metadata;
+mod metadata;
 mod sizes;
 
 use anyhow::{Result, bail};
@@ -20,6 +22,8 @@ pub(crate) fn tidy() -> Result<()> {
         ("lints of the workspace in every crate", graph::check_lints(&metadata)?),
         ("licences of dependencies", licences::check(&metadata)),
         ("committed files", files::check(&files)?),
+        ("the same features in programs and tests", features::check()?),
+        ("examples are run", examples::check(&metadata)),
         ("sizes of crates", sizes::check(&sizes)),
         ("no circle of imports between files", circles.iter().map(remedy).collect()),
     ];

@@ -37,7 +37,10 @@ pub(crate) struct Dependency {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Target {
+    pub(crate) name: String,
     pub(crate) kind: Vec<String>,
+    /// Whether its tests are run.
+    pub(crate) test: bool,
     /// The first file.
     pub(crate) src_path: PathBuf,
 }
