@@ -1,8 +1,8 @@
 //! Claims, tables, charts and pages made of the results of experiments.
 //!
 //! Everything here reads the types of `eps-results` and gives text: nothing is computed anew, no network is
-//! asked and no file is written. [`claims_page`] says of every claim whether the results hold it,
-//! [`results_page`] has their tables, [`Report`] is the page of one run.
+//! asked and no file is written. [`claims_pages`] says of every claim whether the results hold it,
+//! [`results_pages`] has their tables, [`Report`] is the page of one run.
 
 mod chart;
 mod claims;
@@ -23,10 +23,10 @@ mod tournament_page;
 mod tournament_table;
 mod verdicts;
 
-pub use claims::claims_page;
+pub use claims::{ClaimsPages, claims_pages};
 pub use gallery::{ColourScale, Column, Gallery};
 pub use page::Report;
 pub use table::{Table, calibration_table};
-pub use tables::results_page;
+pub use tables::{ResultsPage, results_pages};
 pub use tournament_page::{Clouds, tournament_figure};
 pub use tournament_table::{tournament_summary, tournament_table};

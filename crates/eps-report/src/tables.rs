@@ -1,6 +1,8 @@
-//! The tables of committed results, as one Markdown file.
+//! The tables of committed results, a Markdown file for each experiment.
 
-use eps_results::tournament::{BEYOND, Distance, MethodResults, TournamentSettingResults};
+use eps_results::tournament::{
+    BEYOND, Distance, EXPERIMENT, MethodResults, TournamentSettingResults,
+};
 use eps_results::{
     Calibration, Experiment, Metric, NetworkFile, Record, Results, Row, TaskResults,
     TournamentResults,
@@ -26,48 +28,76 @@ const SCORES: [(Metric, &str, usize); 12] = [
     (Metric::Mmd2Inception, "MMD² (Inception)", 4),
 ];
 
-/// The tables of results, as a Markdown page.
-#[must_use]
-pub fn results_page(records: &[Record]) -> String {
-    let mut text = "# Results\n\nWritten by `eps claims --tables` from the committed results; what a row \
-                    is and how it was measured is in [experiments.md](experiments.md). Numbers are means \
-                    over images ± the standard deviation over posterior seeds (of the tournament over measurements), all \
-                    on the test split; a score that needs more images than there are is left out, and a \
-                    Fréchet distance of fewer than twice as many images as features compares methods at equal \
-                    counts alone. The energy score of J samples is that of \
-                    the paper, with the pair term 1/(2J²), and in its fair form, which alone compares methods \
-                    without regard to J; MMD² is of all samples together and to be compared at equal J only. \
-                    Reading of the results: \
-                    [claims.md](claims.md).\n"
-        .to_owned();
-    for record in records {
-        text += &section(record);
-    }
-    text
+/// A page with the name of its file.
+#[derive(Debug)]
+pub struct ResultsPage {
+    /// `DATASET-EXPERIMENT.md`, `oracle-PROFILE.md` or `README.md`.
+    pub name: String,
+    /// Markdown.
+    pub text: String,
 }
 
-fn section(record: &Record) -> String {
+/// The tables of results: an index as `README.md`, then a page for each experiment on a data set.
+#[must_use]
+pub fn results_pages(records: &[Record]) -> Vec<ResultsPage> {
+    let mut index = "# Results\n\nWritten by `eps claims --tables` from the committed results; what a row \
+                     is and how it was measured is in [experiments.md](../experiments.md). Numbers are means \
+                     over images ± the standard deviation over posterior seeds (of the tournament over \
+                     measurements), all on the test split; a score that needs more images than there are is \
+                     left out, and a Fréchet distance of fewer than twice as many images as features compares \
+                     methods at equal counts alone. The energy score of J samples is that of the paper, with \
+                     the pair term 1/(2J²), and in its fair form, which alone compares methods without regard \
+                     to J; MMD² is of all samples together and to be compared at equal J only. What the \
+                     results say: [claims.md](../claims.md).\n\n"
+        .to_owned();
+    let row = |record: &Record| {
+        let experiment = record.experiment();
+        vec![format!("[`{experiment}`]({})", name(record)), record.data(), record.size()]
+    };
+    index += &lines(&["experiment", "data", "images × samples"], records.iter().map(row));
+    let index = ResultsPage { name: "README.md".to_owned(), text: index };
+    let page = |record: &Record| ResultsPage { name: name(record), text: page(record) };
+    std::iter::once(index).chain(records.iter().map(page)).collect()
+}
+
+/// The name of the file of an experiment's tables.
+fn name(record: &Record) -> String {
+    let (first, second) = match record {
+        Record::Experiment(results) => {
+            let dataset = &results.config.dataset.name;
+            (dataset.split(',').next().unwrap_or(dataset), results.config.experiment.name())
+        }
+        Record::Tournament(results) => (EXPERIMENT, results.config.profile.as_str()),
+    };
+    let is_plain = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
+    let plain = |letter: char| if is_plain(letter) { letter } else { '-' };
+    format!("{first}-{second}.md").to_lowercase().chars().map(plain).collect()
+}
+
+/// The tables of an experiment.
+fn page(record: &Record) -> String {
     let experiment = record.experiment();
     let (environment, precision) = match record {
         Record::Experiment(results) => (&results.environment, results.config.precision.name()),
         Record::Tournament(results) => (&results.environment, "f64"),
     };
     let mut text = format!(
-        "\n## `{experiment}`, {}\n\n{} (images × samples), precision {precision}, `{}` at revision {}.\n",
+        "# `{experiment}`, {}\n\n{} (images × samples), precision {precision}, `{}` at revision {}. How to read \
+         the tables: [README.md](README.md).\n",
         record.data(),
         record.size(),
         environment.command,
         short(environment.revision.as_deref().unwrap_or("?")),
     );
     text += &match record {
-        Record::Experiment(results) => networks_and_settings(record, results),
+        Record::Experiment(results) => networks_and_settings(results),
         Record::Tournament(results) => tournament(results),
     };
     text
 }
 
 /// How long the networks were trained, and the tables of the settings.
-fn networks_and_settings(record: &Record, results: &Results) -> String {
+fn networks_and_settings(results: &Results) -> String {
     let mut text = String::new();
     let experiment = results.config.experiment;
     let networks: Vec<String> = results.config.networks.iter().filter_map(training).collect();
@@ -75,8 +105,7 @@ fn networks_and_settings(record: &Record, results: &Results) -> String {
         text += &format!("\nSteps of training in all: {}.\n", networks.join(", "));
     }
     for setting in &results.tasks {
-        let (name, data) = (experiment.name(), record.data());
-        text += &format!("\n### {name}, {data}: {}\n\n", setting.name);
+        text += &format!("\n## {}\n\n", setting.name);
         if experiment == Experiment::Calibration {
             text += &calibration(&setting.calibration);
         }
@@ -249,7 +278,11 @@ mod tests {
             last.over_measurements.insert(Distance::SlicedW2, sliced);
             setting.claim.as_mut().unwrap().floor = floor;
         }
-        let text = results_page(&[Record::Tournament(Box::new(results))]);
+        let pages = results_pages(&[Record::Tournament(Box::new(results))]);
+        let [index, ResultsPage { name, text }] = &pages[..] else { panic!("{pages:?}") };
+        assert_eq!((index.name.as_str(), name.as_str()), ("README.md", "oracle-quick.md"));
+        let row = "| [`oracle`](oracle-quick.md) | exact denoisers, quick | 2 × 500 |\n";
+        assert!(index.text.ends_with(row), "{}", index.text);
         assert!(
             text.contains("| EPS, Euler | 0.123 ± 0.010 |\n| two exact sets | 0.100 |\n\n| "),
             "{text}"
@@ -258,7 +291,10 @@ mod tests {
             text.contains("| EPS, Euler | 0.123 ± 0.010 |\n| two exact sets | 0.200 |\n"),
             "{text}"
         );
-        assert!(text.contains("## `oracle`, exact denoisers, quick\n\n2 × 500 (images"), "{text}");
+        assert!(
+            text.starts_with("# `oracle`, exact denoisers, quick\n\n2 × 500 (images"),
+            "{text}"
+        );
         assert!(text.contains("at revision 0123456789."), "{text}");
     }
 }

@@ -36,28 +36,30 @@ impl Verdict {
             _ => Self::InPart,
         }
     }
-
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Holds => "holds",
-            Self::InPart => "holds in part",
-            Self::Fails => "**fails**",
-            Self::Undecided => "undecided",
-        }
-    }
 }
 
 /// What was found about a claim; none without results.
-pub(crate) type Finding = Option<(Verdict, String)>;
+pub(crate) type Finding = Option<(Verdict, Figures)>;
 
-/// The finding of cells with a figure for each.
-fn finding(found: Outcomes, unit: &str, figures: &[String]) -> Finding {
+/// What a verdict rests on.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Figures {
+    /// How many cells went how, and what the figures are of.
+    pub(crate) summary: String,
+    /// A figure of each task, score or method.
+    pub(crate) cells: Vec<String>,
+}
+
+/// The finding of cells with a figure for each, and what these are of.
+fn finding(found: Outcomes, of: &str, cells: Vec<String>) -> Finding {
     let Outcomes { wins, ties, losses } = found;
-    let count = match (ties, losses) {
-        (0, 0) => String::new(),
-        _ => format!("{wins} hold, {ties} undecided, {losses} contradicted; "),
+    let count = format!("{wins} hold, {ties} undecided, {losses} contradicted");
+    let summary = match (ties, losses) {
+        (0, 0) => of.to_owned(),
+        _ if of.is_empty() => count,
+        _ => format!("{count}; {of}"),
     };
-    (found.all() > 0).then(|| (Verdict::of(found), format!("{count}{unit}{}", figures.join(", "))))
+    (found.all() > 0).then_some((Verdict::of(found), Figures { summary, cells }))
 }
 
 /// What is missing for a claim about every task and tuned contenders.
@@ -194,7 +196,8 @@ pub(crate) fn against_contenders(results: &Results, cell: &str, metrics: &[Metri
         verdict => verdict,
     };
     figures.extend(gaps);
-    (of_all.all() > 0).then(|| (verdict, figures.join("; ")))
+    let figures = Figures { summary: String::new(), cells: figures };
+    (of_all.all() > 0).then_some((verdict, figures))
 }
 
 /// Cells that EPS is to win against Palette, of all [`METRICS`] on the five tasks.
@@ -228,7 +231,8 @@ pub(crate) fn against_palette(results: &Results, cell: &str, palette: &str) -> F
         0 => String::new(),
         some => format!(", {some} not judged"),
     };
-    let figures = format!("{found} of {whole} cells{not_judged} ({})", of_tasks.join("; "));
+    let summary = format!("{found} of {whole} cells{not_judged}; these three by task");
+    let figures = Figures { summary, cells: of_tasks };
     (all > 0).then_some((verdict, figures))
 }
 
@@ -254,7 +258,7 @@ pub(crate) fn psnr(
         found.extend([Outcome::at_least(difference, half_width, margin)]);
         figures.push(format!("{} {difference:+.2} ± {half_width:.2}", setting.name));
     }
-    finding(found, &format!("{means_of}dB: "), &figures)
+    finding(found, &format!("{means_of}dB"), figures)
 }
 
 /// Whether the fair energy score of one row's samples is below that of another's by more than −`within`
@@ -276,7 +280,7 @@ pub(crate) fn energy(results: &Results, cell: &str, other: &str, within: f64) ->
         found.extend([Outcome::at_least(gain, half_width, -within)]);
         figures.push(format!("{} {gain:+.1} ± {half_width:.1} %", setting.name));
     }
-    finding(found, "energy score lower by ", &figures)
+    finding(found, "energy score lower by", figures)
 }
 
 /// Whether the mean of one row's samples is nearer to the truth than that of another's, in every setting.
@@ -294,7 +298,7 @@ pub(crate) fn error_of_mean(results: &Results, cell: &str, other: &str) -> Findi
         found.extend([Outcome::at_least(gain.value, half_width, 0.0)]);
         figures.push(format!("{} {:+.2} ± {half_width:.2}", setting.name, gain.value));
     }
-    finding(found, "dB: ", &figures)
+    finding(found, "dB", figures)
 }
 
 /// By how much the energy score of 20 calls is above the best of the others in the curve.
@@ -324,7 +328,7 @@ pub(crate) fn saturation(results: &Results) -> Finding {
         found.extend([Outcome::at_most(above, half_width, 2.0)]);
         figures.push(format!("{} {above:+.1} ± {half_width:.1} %", setting.name));
     }
-    finding(found, "", &figures)
+    finding(found, "", figures)
 }
 
 /// EPS by the paper's solver, in a row of `calibration`.
@@ -364,7 +368,7 @@ fn calibrated(
         found.extend([outcome]);
         figures.push(format!("{} {}", setting.name, figure(value, half_width)));
     }
-    finding(found, "", &figures)
+    finding(found, "", figures)
 }
 
 /// Whether the two energy ratios agree.
@@ -416,7 +420,7 @@ pub(crate) fn runtime(results: &Results) -> Finding {
         [low, ..] if low > 1.006 => Verdict::Fails,
         _ => Verdict::Undecided,
     };
-    Some((verdict, figures.join(", ")))
+    Some((verdict, Figures { summary: String::new(), cells: figures }))
 }
 
 /// The share of the denoiser that EPS adds at the paper's size.
@@ -430,7 +434,7 @@ pub(crate) fn overhead(results: &Results) -> Finding {
         1e3 * of.denoiser_seconds
     );
     let verdict = if of.share <= 0.006 { Verdict::Holds } else { Verdict::Fails };
-    Some((verdict, figures))
+    Some((verdict, Figures { summary: String::new(), cells: vec![figures] }))
 }
 
 /// The settings of a tournament that a claim shows one by one; of more only those that miss the bound.
@@ -451,16 +455,16 @@ pub(crate) fn reaches_the_posterior(results: &TournamentResults) -> Finding {
         let w2 = claim.sliced_w2.map_or("diverged".to_owned(), |value| format!("{value:.3}"));
         figures.push(format!("{}: {w2} ({:.3}; {:.3})", setting.label, claim.floor, claim.bound));
     }
-    let unit = "W2 (that of two exact sets; the bound) ";
+    let unit = "W2 (that of two exact sets; the bound)";
     if !are_many {
-        return finding(found, unit, &figures);
+        return finding(found, unit, figures);
     }
     let mean = 100.0 * excess / found.all() as f64;
     let all =
         format!("{} settings, W2 on average {mean:+.1} % from that of two exact sets", found.all());
     let unit =
         if figures.is_empty() { String::new() } else { format!("; above the bound: {unit}") };
-    finding(found, &(all + &unit), &figures)
+    finding(found, &(all + &unit), figures)
 }
 
 /// In how many settings each method stays above the bound that EPS meets with 1,000 calls: the methods without
@@ -491,11 +495,9 @@ pub(crate) fn contenders_miss_the_posterior(results: &TournamentResults) -> Find
             }
         }
     }
-    let figures: Vec<String> = figures
-        .iter()
-        .map(|(label, missed, of)| format!("{label} misses it in {missed} of {of}"))
-        .collect();
-    finding(found, &format!("up to {most} calls: "), &figures)
+    let figures: Vec<String> =
+        figures.iter().map(|(label, missed, of)| format!("{label}: {missed} of {of}")).collect();
+    finding(found, &format!("misses of this bound, with up to {most} calls"), figures)
 }
 
 #[cfg(test)]
@@ -508,23 +510,30 @@ mod tests {
     use super::*;
     use crate::sample_results::{main_results, results_of, row_of, setting_of, tournament_of_two};
 
-    fn contenders(results: &Results, metrics: &[Metric]) -> Finding {
-        against_contenders(results, "eps-20", metrics)
+    /// A finding with its figures in a line.
+    fn line(found: Finding) -> (Verdict, String) {
+        let (verdict, Figures { summary, cells }) = found.unwrap();
+        let lead = if summary.is_empty() { summary } else { summary + ": " };
+        (verdict, lead + &cells.join("; "))
+    }
+
+    fn contenders(results: &Results, metrics: &[Metric]) -> (Verdict, String) {
+        line(against_contenders(results, "eps-20", metrics))
     }
 
     #[test]
     fn a_better_method_wins_and_a_worse_one_loses() {
         let better = main_results((21.5, 1.0));
-        let (verdict, figures) = against_palette(&better, "eps-20", "palette-100").unwrap();
+        let (verdict, figures) = line(against_palette(&better, "eps-20", "palette-100"));
         assert_eq!(
             (verdict, figures.as_str()),
             (
                 Verdict::Undecided,
-                "2 wins, 0 ties, 0 losses of 40 cells, 38 not judged (motion-blur 2, 0, 0)"
+                "2 wins, 0 ties, 0 losses of 40 cells, 38 not judged; these three by task: motion-blur 2, 0, 0"
             )
         );
         let metrics = [Metric::EnergyScoreFair, Metric::FdAlex];
-        let (verdict, figures) = contenders(&better, &metrics).unwrap();
+        let (verdict, figures) = contenders(&better, &metrics);
         assert_eq!(verdict, Verdict::InPart);
         assert_eq!(
             figures,
@@ -534,22 +543,22 @@ mod tests {
         );
 
         let close = main_results((20.1, 3.5));
-        let (verdict, figures) = against_palette(&close, "eps-20", "palette-100").unwrap();
+        let (verdict, figures) = line(against_palette(&close, "eps-20", "palette-100"));
         assert_eq!(
             (verdict, figures.as_str()),
             (
                 Verdict::Fails,
-                "0 wins, 1 ties, 1 losses of 40 cells, 38 not judged (motion-blur 0, 1, 1)"
+                "0 wins, 1 ties, 1 losses of 40 cells, 38 not judged; these three by task: motion-blur 0, 1, 1"
             )
         );
         // The one that diverged is beaten all the same, one that was not run is not counted.
         let mut few = main_results((21.5, 1.0));
         few.tasks[0].diverged.clear();
-        let (_, figures) = contenders(&few, &metrics[..1]).unwrap();
+        let (_, figures) = contenders(&few, &metrics[..1]);
         assert!(
             figures.starts_with("energy score: 5 wins, 0 ties, 0 losses; 1 of 5 tasks; not run")
         );
-        let (verdict, figures) = contenders(&close, &metrics[..1]).unwrap();
+        let (verdict, figures) = contenders(&close, &metrics[..1]);
         assert_eq!(verdict, Verdict::InPart);
         assert!(
             figures.starts_with("energy score: 1 wins, 0 ties, 5 losses (dps-250 on motion-blur"),
@@ -561,18 +570,18 @@ mod tests {
     fn the_tournament_is_read() {
         let mut results = tournament_of_two();
         results.settings.truncate(1);
-        let (verdict, figures) = reaches_the_posterior(&results).unwrap();
+        let (verdict, figures) = line(reaches_the_posterior(&results));
         assert_eq!(verdict, Verdict::Holds);
         assert_eq!(
             figures,
-            "W2 (that of two exact sets; the bound) 2-D mixture, dense, σ_y 0.2: 0.140 (0.130; 0.300)"
+            "W2 (that of two exact sets; the bound): 2-D mixture, dense, σ_y 0.2: 0.140 (0.130; 0.300)"
         );
-        let (verdict, figures) = contenders_miss_the_posterior(&results).unwrap();
+        let (verdict, figures) = line(contenders_miss_the_posterior(&results));
         assert_eq!(verdict, Verdict::InPart);
         assert_eq!(
             figures,
-            "1 hold, 0 undecided, 1 contradicted; up to 200 calls: EPS, Euler misses it in 0 of 1, DPS misses \
-             it in 1 of 1, DDRM misses it in 0 of 1"
+            "1 hold, 0 undecided, 1 contradicted; misses of this bound, with up to 200 calls: EPS, Euler: 0 of 1; \
+             DPS: 1 of 1; DDRM: 0 of 1"
         );
 
         // Of many settings those that miss the bound are shown.
@@ -581,12 +590,12 @@ mod tests {
         let claim = missed.claim.as_mut().unwrap();
         (claim.holds, claim.sliced_w2) = (false, Some(0.39));
         results.settings = vec![setting; 11].into_iter().chain([missed]).collect();
-        let (verdict, figures) = reaches_the_posterior(&results).unwrap();
+        let (verdict, figures) = line(reaches_the_posterior(&results));
         assert_eq!(verdict, Verdict::InPart);
         assert_eq!(
             figures,
             "11 hold, 0 undecided, 1 contradicted; 12 settings, W2 on average +23.7 % from that of two exact \
-             sets; above the bound: W2 (that of two exact sets; the bound) 2-D mixture, dense, σ_y 0.2: 0.390 \
+             sets; above the bound: W2 (that of two exact sets; the bound): 2-D mixture, dense, σ_y 0.2: 0.390 \
              (0.130; 0.300)"
         );
     }
@@ -613,9 +622,9 @@ mod tests {
             results_of(Experiment::Calibration, vec![setting])
         };
         let sure = results(0.91, 0.01);
-        let found = ratios(&sure).unwrap();
+        let found = line(ratios(&sure));
         assert_eq!(found, (Verdict::Holds, "motion-blur +0.0050 ± 0.0040".to_owned()));
-        let found = coverage(&sure, is_euler).unwrap();
+        let found = line(coverage(&sure, is_euler));
         assert_eq!(found, (Verdict::Holds, "motion-blur 91.0 ± 1.0 %".to_owned()));
         assert_eq!(coverage(&sure, is_heun), None);
         let verdict =
@@ -647,7 +656,7 @@ mod tests {
             results_of(Experiment::Inputs, settings.to_vec())
         };
         let verdict = |offsets| {
-            psnr(&results(offsets), samples("state-y-1"), samples("pivot-scalar-1"), 0.0).unwrap()
+            line(psnr(&results(offsets), samples("state-y-1"), samples("pivot-scalar-1"), 0.0))
         };
         let (above, below, unclear) = ([0.9, 1.0, 1.1], [-0.9, -1.0, -1.1], [-2.0, 3.0, 1.0]);
         assert_eq!(verdict([above, above]).0, Verdict::Holds);
@@ -673,7 +682,7 @@ mod tests {
         let bare = row(Method::Unconditional { calls: 100 }, vec![1.0; 30]);
         let eps = row(Method::Eps { network: Scope::PerTask, calls: 100 }, disturbed);
         let results = results_of(Experiment::Runtime, vec![setting_of(vec![bare, eps])]);
-        let found = runtime(&results).unwrap();
+        let found = line(runtime(&results));
         assert_eq!(found, (Verdict::Holds, "eps 1.002 × (1.002 to 1.002)".to_owned()));
     }
 }

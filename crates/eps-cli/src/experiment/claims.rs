@@ -5,23 +5,24 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use eps_files::write_bytes;
-use eps_report::{claims_page, results_page, tournament_figure};
+use eps_report::{claims_pages, results_pages, tournament_figure};
 use eps_results::{Record, TournamentResults};
 
 /// Write a table of claims with what results say about each.
 ///
-/// Every claim is one line for each data set with results: what it says, the experiment that tests it,
-/// whether it holds, and the figures: differences with the half widths of their 95 % intervals. A claim whose experiment is not among the results is open.
+/// Every claim is one line for each data set with results: whether it holds, and what it says. A second page,
+/// beside the first, has the figures: differences with the half widths of their 95 % intervals. A claim whose
+/// experiment is not among the results is open.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The results.json of experiments, one of each on a data set at most
     #[arg(value_name = "RESULTS.json", required = true)]
     results: Vec<PathBuf>,
-    /// The Markdown file to write
+    /// The Markdown file to write; the figures go to NAME-figures.md beside it
     #[arg(long, value_name = "FILE", default_value = "docs/claims.md")]
     out: PathBuf,
-    /// A second Markdown file, for the tables of all results
-    #[arg(long, value_name = "FILE")]
+    /// A folder for the tables of all results, a Markdown file for each
+    #[arg(long, value_name = "FOLDER")]
     tables: Option<PathBuf>,
     /// An SVG file for the curves of the tournament with exact denoisers
     #[arg(long, value_name = "FILE")]
@@ -29,7 +30,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Writes the file.
+    /// Writes the files.
     ///
     /// # Errors
     /// A file that is no results, two files of one experiment, and output that cannot be written.
@@ -52,7 +53,11 @@ impl Arguments {
             records.push(record);
         }
         if let Some(tables) = &self.tables {
-            write(tables, &results_page(&records))?;
+            std::fs::create_dir_all(tables)
+                .with_context(|| format!("the folder {}", tables.display()))?;
+            for page in results_pages(&records) {
+                write(&tables.join(&page.name), &page.text)?;
+            }
         }
         if let Some(path) = &self.tournament {
             // Of two profiles that with fewer settings, which a figure can show.
@@ -61,7 +66,11 @@ impl Arguments {
             let results = results.context("--tournament: no results of `oracle` are given")?;
             write(path, &tournament_figure(results))?;
         }
-        write(&self.out, &claims_page(&records))
+        let stem = self.out.file_stem().context("--out: no name of a file")?.to_string_lossy();
+        let figures_name = format!("{stem}-figures.md");
+        let pages = claims_pages(&records, &figures_name);
+        write(&self.out, &pages.verdicts)?;
+        write(&self.out.with_file_name(&figures_name), &pages.figures)
     }
 }
 
