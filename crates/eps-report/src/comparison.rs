@@ -81,6 +81,13 @@ pub(crate) fn difference(row: &Row, other: &Row, metric: Metric) -> Option<(f64,
     Some((estimate.value, estimate.half_width_95.unwrap_or(f64::INFINITY)))
 }
 
+/// The mean of a score over images with its 95 % interval, where the row has a value for each image.
+pub(crate) fn over_images(row: &Row, metric: Metric) -> Option<Estimate> {
+    let terms: Vec<[f64; 2]> =
+        numbers(&row.of_images, metric).iter().map(|of_image| [*of_image, 1.0]).collect();
+    Estimate::of_sums(&terms, |[sum, count]| sum / count, groups(row, terms.len())).ok()
+}
+
 /// The file that each of a row's images was made of, where that is known: several may be pieces of one.
 fn groups(row: &Row, images: usize) -> Option<&[u32]> {
     row.sources.as_deref().filter(|sources| sources.len() == images)

@@ -3,15 +3,27 @@
 use eps_results::Environment;
 
 use crate::chart::escape;
+use crate::columns::meaning;
 use crate::table::Table;
+
+/// The heading of a column, with what it means on hover.
+pub(crate) fn heading(text: &str) -> String {
+    let title = meaning(text).map_or(String::new(), |said| format!(" title=\"{}\"", escape(said)));
+    format!("<th scope=\"col\"{title}>{}</th>", escape(text))
+}
+
+/// A part of a page that folds away; an address with its name opens it.
+pub(crate) fn fold(name: &str, summary: &str, body: &str, open: bool) -> String {
+    let open = if open { " open" } else { "" };
+    format!(
+        "<details{open}><summary>{summary}</summary><div class=\"part\" id=\"{name}\">{body}</div>\
+         </details>\n"
+    )
+}
 
 /// A table as HTML.
 pub(crate) fn table(table: &Table) -> String {
-    let headings: String = table
-        .headings
-        .iter()
-        .map(|text| format!("<th scope=\"col\">{}</th>", escape(text)))
-        .collect();
+    let headings: String = table.headings.iter().map(|text| heading(text)).collect();
     let row = |cells: &Vec<String>| {
         let cells = cells.iter().enumerate().map(|(column, text)| {
             let text = escape(text);

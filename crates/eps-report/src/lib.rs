@@ -6,10 +6,12 @@
 
 mod chart;
 mod claims;
+mod columns;
 mod comparison;
 mod gallery;
 mod html;
 mod median;
+mod opening;
 mod page;
 mod paper;
 mod quality;

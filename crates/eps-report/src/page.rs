@@ -9,8 +9,10 @@ use eps_results::{
 };
 
 use crate::chart::{self, Chart, escape};
+use crate::columns;
 use crate::gallery::{Gallery, data_uri};
-use crate::html::{environment, facts_table, table};
+use crate::html::{environment, facts_table, fold, heading, table};
+use crate::opening::opening;
 use crate::paper::{self, DATASETS};
 use crate::quality::{charts, loss, spread as spread_charts};
 use crate::style::STYLE;
@@ -87,20 +89,28 @@ impl Report {
         let of_losses =
             loss_charts.iter().map(|chart| (format!("{}-loss.svg", chart.title), chart.file()));
         let figures = of_curves.chain(of_losses).collect();
+        let about: Vec<String> = results
+            .tasks
+            .iter()
+            .zip(galleries)
+            .map(|(task, gallery)| plain(&description(task.setting, gallery.shape)))
+            .collect();
         let mut body = introduction(results);
+        body += &opening(results, &about);
+        for (place, (task, gallery)) in results.tasks.iter().zip(galleries).enumerate() {
+            body += &section(&results.config, task, gallery, place == 0);
+        }
         body += &overview(results, galleries);
-        body += METHOD;
-        body += &untuned(&results.config.constants);
-        body += &claims(results);
-        body += READING;
-        for (task, gallery) in results.tasks.iter().zip(galleries) {
-            body += &section(&results.config, task, gallery);
-        }
-        if let Some(overhead) = &results.overhead {
-            let sentence = escape(&overhead.sentence());
-            body += &format!("<h2 id=\"overhead\">At the paper’s size</h2><p>{sentence}.</p>\n");
-        }
         body += &quality(&curves);
+        body += &claims(results);
+        body += &fold("columns", "What the columns mean", &(columns::list() + PICTURES), false);
+        let method = METHOD.to_owned() + &untuned(&results.config.constants);
+        body += &fold("method", "Method", &method, false);
+        body += &fold("conventions", "Conventions of the scores", &conventions(results), false);
+        if let Some(overhead) = &results.overhead {
+            let sentence = format!("<p>{}.</p>", escape(&overhead.sentence()));
+            body += &fold("overhead", "The cost at the paper’s size", &sentence, false);
+        }
         body += &training(&results.config, losses, &loss_charts);
         body += &record(results)?;
         let page = format!(
@@ -115,32 +125,39 @@ impl Report {
     }
 }
 
+/// What was computed, in one sentence.
 fn introduction(results: &Results) -> String {
     let config = &results.config;
-    let links: String = results
-        .tasks
-        .iter()
-        .map(|task| {
-            let setting = task.setting;
-            format!("<li><a href=\"#{}\">{}</a></li>", setting.name(), escape(&setting.title()))
-        })
-        .collect();
+    let samples = match config.samples {
+        1 => "one posterior sample".to_owned(),
+        samples => format!("{samples} posterior samples"),
+    };
     format!(
-        "<header><h1>{}</h1>\
-         <p>{}, experiment <code>{}</code>. Test images: {}. Posterior samples of each: {}. \
-         Profile: <code>{}</code>.</p><nav aria-label=\"Contents\"><ul>\
-         <li><a href=\"#method\">Method</a></li>\
-         <li><a href=\"#claims\">Against the linear estimate</a></li>{links}\
-         <li><a href=\"#quality\">Quality and network calls</a></li>\
-         <li><a href=\"#training\">Training</a></li>\
-         <li><a href=\"#record\">Record</a></li></ul></nav></header>\n<main>",
+        "<header><h1>{}</h1><p>{} test images ({}), {samples} of each by every method, in {} \
+         (experiment <code>{}</code>, profile <code>{}</code>).</p></header>\n<main>",
         config.experiment.title(),
-        escape(&config.dataset.name),
-        config.experiment.name(),
         config.images.len(),
-        config.samples,
+        escape(&config.dataset.name),
+        match results.tasks.len() {
+            1 => "one task".to_owned(),
+            tasks => format!("{tasks} tasks"),
+        },
+        config.experiment.name(),
         escape(&config.profile),
     )
+}
+
+/// A text of this page without the HTML of its indices.
+fn plain(html: &str) -> String {
+    html.replace("<sub>", "_").replace("</sub>", "")
+}
+
+/// What the run's file says of its scores.
+fn conventions(results: &Results) -> String {
+    let fact = |(name, meaning): (&String, &String)| {
+        format!("<dt><code>{}</code></dt><dd>{}</dd>", escape(name), escape(meaning))
+    };
+    format!("<dl>{}</dl>", results.conventions.iter().map(fact).collect::<String>())
 }
 
 /// One image of every task.
@@ -148,11 +165,20 @@ fn overview(results: &Results, galleries: &[Gallery]) -> String {
     let names: Vec<String> = results.tasks.iter().map(|task| task.setting.title()).collect();
     let rows: Vec<(&str, &Gallery, usize)> =
         names.iter().zip(galleries).map(|(name, gallery)| (name.as_str(), gallery, 0)).collect();
-    format!(
-        "<figure>{}<figcaption>One test image in every task. {}</figcaption></figure>\n",
+    let figure = format!(
+        "<figure>{}<figcaption>{}</figcaption></figure>",
         grid(&rows, true),
         scale(galleries.first())
-    )
+    );
+    fold("overview", "One test image in every task", &figure, false)
+}
+
+/// The least width and height of a picture on the page.
+const LEAST_SIDE: usize = 112;
+
+/// The side at which a picture of `pixels` is shown: a multiple, so that all its pixels are as large.
+fn shown_side(pixels: usize) -> usize {
+    pixels * LEAST_SIDE.div_ceil(pixels.max(1))
 }
 
 /// A table of pictures: each row is an image of a gallery, with its name.
@@ -173,8 +199,10 @@ fn grid(rows: &[(&str, &Gallery, usize)], named: bool) -> String {
         }
         for column in &gallery.columns {
             html += &format!(
-                "<td><img alt=\"{}: {name}\" width=\"84\" height=\"84\" src=\"{}\"></td>",
+                "<td><img alt=\"{}: {name}\" width=\"{}\" height=\"{}\" src=\"{}\"></td>",
                 escape(&column.label),
+                shown_side(gallery.shape.width),
+                shown_side(gallery.shape.height),
                 data_uri(&column.pictures[*image])
             );
         }
@@ -201,8 +229,7 @@ fn untuned(constants: &[Constant]) -> String {
 }
 
 /// What was computed, and how.
-const METHOD: &str = "<h2 id=\"method\">Method</h2>\
-    <p>An image <var>x</var><sub>0</sub> was measured as <var>y</var> = <var>A x</var><sub>0</sub> + \
+const METHOD: &str = "<p>An image <var>x</var><sub>0</sub> was measured as <var>y</var> = <var>A x</var><sub>0</sub> + \
     <var>η</var> with a known linear <var>A</var> and noise <var>η</var> ~ N(0, σ<sub>y</sub>² \
     <var>I</var>). The restorations are samples of p(<var>x</var><sub>0</sub> | <var>y</var>). A \
     diffusion model turns noise into images step by step, asking a denoiser for the mean of \
@@ -229,23 +256,10 @@ const METHOD: &str = "<h2 id=\"method\">Method</h2>\
     called published, each with one constant, tuned on validation images unless said below. Images, operators and noise are the \
     same for all methods and seeds, and everything is clipped to [−1, 1].</p>\n";
 
-/// How tables and pictures are read.
-const READING: &str = "<h2 id=\"reading\">How to read what follows</h2>\
-    <ul><li>Pictures show −1 as black (of a colour: none of it) and 1 as white. Those of EPS are by the network of the \
-    task where this run has it: the first sample at each number of network calls, then further samples, mean and standard \
-    deviation at the most calls.</li>\
-    <li><em>PSNR</em> (dB, data range 2) and <em>SSIM</em>: higher is better. Mean ± standard \
-    deviation over seeds, where a seed is one sample of every image and its value the mean over \
-    images.</li>\
-    <li><em>Energy score</em> (the paper’s CRPS, pair term 1/(2J²) for J samples), its <em>fair</em> \
-    form (1/(2J(J − 1)), comparable between different J) and <em>CRPS</em> of a pixel (fair): on \
-    pixels in [0, 1], lower is better. <em>MMD²</em> is unbiased and may be negative. Each of them \
-    judges all samples together and so has no spread over seeds.</li>\
-    <li><em>LPIPS</em> (v0.1) and, on AlexNet’s features, the squared Fréchet distance <em>FD</em> (no FID: \
-    that has another network), MMD² and energy score: lower is better. Images smaller than 64 pixels are \
-    upsampled to that for the network, grey ones repeated to three channels.</li>\
-    <li><em>NFE</em>, network evaluations as counted, and <em>time</em>, wall clock in batches: for \
-    each sample; for all of its samples where the row is a mean.</li></ul>\n";
+/// How pictures are read.
+const PICTURES: &str = "<p>Pictures show −1 as black (of a colour: none of it) and 1 as white. Those of EPS are \
+    by the network of the task where this run has it: the first sample at each number of network calls, then \
+    further samples, mean and standard deviation at the most calls.</p>";
 
 /// The table of margins above the linear estimate: a row an estimate, a column a task.
 fn claims(results: &Results) -> String {
@@ -285,30 +299,35 @@ fn claims(results: &Results) -> String {
         .iter()
         .map(|task| format!("<th scope=\"col\">{}</th>", escape(&task.setting.title())))
         .collect();
+    let of_all = all().count();
+    if of_all == 0 {
+        return String::new();
+    }
     let summary = match all().filter(|claim| claim.verdict == MarginVerdict::Fails).count() {
-        0 => "No comparison fails here.".to_owned(),
+        0 => "Against the linear estimate: no comparison fails".to_owned(),
         n => format!(
-            "<strong class=\"fails\">{n} of {} comparisons fail here.</strong>",
-            all().count()
+            "Against the linear estimate: <span class=\"fails\">{n} of {of_all} comparisons fail</span>"
         ),
     };
-    format!(
-        "<h2 id=\"claims\">Against the linear estimate</h2>\
-         <p>Over 1,000 test images of each task, the one-call estimate is claimed to have a PSNR at \
+    let body = format!(
+        "<p>Over 1,000 test images of each task, the one-call estimate is claimed to have a PSNR at \
          least {ONE_CALL_DB:.0} dB above that of the linear MMSE estimate, and the mean of {MEAN_OF} \
          samples at least {MEAN_DB} dB. This run compares {} images; <code>eps experiment main \
-         --profile verify</code> compares 1,000. {summary}</p>\
+         --profile verify</code> compares 1,000.</p>\
          <figure><div class=\"scroll\" tabindex=\"0\"><table class=\"data\"><thead><tr>\
-         <th scope=\"col\">estimate</th><th scope=\"col\">claimed (dB)</th>{tasks}</tr></thead>\
-         <tbody>{}</tbody></table></div><figcaption>PSNR minus that of the linear MMSE estimate, in \
+         {}{}{tasks}</tr></thead><tbody>{}</tbody></table></div><figcaption>PSNR minus that of the linear MMSE estimate, in \
          dB. Open: not reached, but by the mean of fewer samples than is claimed about.</figcaption>\
-         </figure>\n",
+         </figure>",
         results.config.images.len(),
+        heading("estimate"),
+        heading("claimed (dB)"),
         estimates.iter().map(row).collect::<String>()
-    )
+    );
+    fold("claims", &summary, &body, false)
 }
 
-fn section(config: &Config, results: &TaskResults, gallery: &Gallery) -> String {
+/// A task: its pictures, and folded in it all its scores.
+fn section(config: &Config, results: &TaskResults, gallery: &Gallery, open: bool) -> String {
     let setting = results.setting;
     let (name, title) = (setting.name(), escape(&setting.title()));
     let shown = gallery.images();
@@ -316,22 +335,29 @@ fn section(config: &Config, results: &TaskResults, gallery: &Gallery) -> String 
         config.images.iter().take(shown).map(|image| format!("test image {image}")).collect();
     let rows: Vec<(&str, &Gallery, usize)> =
         images.iter().enumerate().map(|(row, image)| (image.as_str(), gallery, row)).collect();
-    format!(
-        "<section aria-labelledby=\"{name}\"><h2 id=\"{name}\">{title}</h2><p>{}</p>\
-         <figure>{}<figcaption>{shown} of {} test images. {} {}</figcaption></figure>\
-         <figure><div class=\"scroll\" tabindex=\"0\">{}</div><figcaption>{title}: scores over {} \
-         test images, mean ± standard deviation over seeds.</figcaption></figure>{}{}{}</section>\n",
+    let scores = format!(
+        "<figure><div class=\"scroll\" tabindex=\"0\">{}</div><figcaption>{title}: scores over {} \
+         test images, mean ± standard deviation over seeds.</figcaption></figure>{}",
+        table(&Table::new(results.shown(), true)),
+        config.images.len(),
+        diverged(results),
+    );
+    let calibration = match spread(results) {
+        none if none.is_empty() => none,
+        some => fold(&format!("{name}-calibration"), "Calibration", &some, false),
+    };
+    let body = format!(
+        "<p>{}</p><figure>{}<figcaption>{shown} of {} test images. {} {}</figcaption></figure>\
+         {}{calibration}{}",
         description(setting, gallery.shape),
         grid(&rows, false),
         config.images.len(),
         scale(Some(gallery)),
         results.neighbours.as_ref().map_or(String::new(), |found| escape(&found.sentence())),
-        table(&Table::new(results.shown(), true)),
-        config.images.len(),
-        diverged(results),
-        spread(results),
+        fold(&format!("{name}-scores"), "All scores", &scores, false),
         paper_values(config.experiment, &config.dataset.name, setting),
-    )
+    );
+    fold(&name, &format!("{title}: pictures and all scores"), &body, open)
 }
 
 /// The paper's tables of the task, where this experiment is that of the paper: that of the data set alone
@@ -366,9 +392,8 @@ fn paper_values(experiment: Experiment, dataset: &str, setting: Setting) -> Stri
             DATASETS.iter().filter_map(table).collect(),
         ),
     };
-    format!(
-        "<details><summary>{summary}</summary><p>From arXiv 2606.17048: {caption}</p>{tables}</details>"
-    )
+    let body = format!("<p>From arXiv 2606.17048: {caption}</p>{tables}");
+    fold(&format!("{}-paper", setting.name()), summary, &body, false)
 }
 
 /// How the samples of each method spread, where the experiment asks for it.
@@ -435,12 +460,12 @@ fn quality(curves: &[Vec<Chart>]) -> String {
     };
     let most = curves.iter().map(Vec::len).max().unwrap_or(0);
     let figures: String = (0..most).filter_map(figure).collect();
-    format!(
-        "<h2 id=\"quality\">Quality</h2>\
-         <p>Few calls lead towards the posterior mean, whose PSNR is high and which shows no spread: \
+    let body = format!(
+        "<p>Few calls lead towards the posterior mean, whose PSNR is high and which shows no spread: \
          an exact sample of the posterior has twice the squared error of its mean. The energy score and \
          LPIPS, of which less is better, judge closeness and spread, and what an eye sees.</p>{figures}"
-    )
+    );
+    fold("quality", "Curves of every method", &body, false)
 }
 
 fn training(config: &Config, losses: &BTreeMap<String, Vec<Loss>>, charts: &[Chart]) -> String {
@@ -466,7 +491,7 @@ fn training(config: &Config, losses: &BTreeMap<String, Vec<Loss>>, charts: &[Cha
             charts.iter().map(Chart::svg).collect::<String>()
         )
     };
-    format!("<h2 id=\"training\">Training</h2>{note}{figure}\n")
+    fold("training", "Training of the networks", &(note + &figure), false)
 }
 
 fn record(results: &Results) -> Result<String, serde_json::Error> {
@@ -501,19 +526,26 @@ fn record(results: &Results) -> Result<String, serde_json::Error> {
             )
         })
         .collect();
-    Ok(format!(
-        "<h2 id=\"record\">Record</h2>\
-         {facts}<h3>Networks</h3><figure><div class=\"scroll\"><table class=\"data\"><thead><tr>\
-         <th scope=\"col\">network</th><th scope=\"col\">SHA-256 of its file</th>\
-         <th scope=\"col\">origin</th><th scope=\"col\">training</th></tr></thead><tbody>{networks}</tbody></table></div></figure><h3>Resolved configuration</h3><details><summary>\
-         As it is in <code>config.json</code></summary><pre>{}</pre></details>\n",
-        escape(&serde_json::to_string_pretty(config)?)
-    ))
+    let headings = ["network", "SHA-256 of its file", "origin", "training"].map(heading).concat();
+    let config = format!("<pre>{}</pre>", escape(&serde_json::to_string_pretty(config)?));
+    let body = format!(
+        "{facts}<h3>Networks</h3><figure><div class=\"scroll\" tabindex=\"0\"><table class=\"data\">\
+         <thead><tr>{headings}</tr></thead><tbody>{networks}</tbody></table></div></figure>{}",
+        fold(
+            "configuration",
+            "Resolved configuration, as in <code>config.json</code>",
+            &config,
+            false
+        )
+    );
+    Ok(fold("record", "Record: environment, data, networks, configuration", &body, false))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gallery::Column;
+    use crate::sample_results::main_results;
 
     #[test]
     fn the_paper_s_values_are_captioned_by_data_set() {
@@ -527,5 +559,28 @@ mod tests {
         assert!(other.contains("not what values to expect"), "{other}");
         let setting = Setting::of(Task::MotionBlur);
         assert_eq!(paper_values(Experiment::Steps, "ffhq-64, test", setting), "");
+    }
+
+    #[test]
+    fn a_report_opens_with_what_was_found_and_folds_the_rest() {
+        let results = main_results((21.0, 1.0));
+        let gallery = Gallery {
+            shape: Shape { channels: 1, height: 28, width: 32 },
+            columns: vec![Column { label: "truth".to_owned(), pictures: vec![vec![1], vec![2]] }],
+            deviation: None,
+        };
+        let page = Report::new(&results, &[gallery], &BTreeMap::new()).unwrap().page;
+        let said =
+            "2 test images (clothes), 3 posterior samples of each by every method, in one task";
+        assert!(page.contains(said), "{page}");
+        let (opening, folded) = page.split_once("<details").unwrap();
+        assert_eq!((opening.matches("<svg").count(), opening.matches("<table").count()), (1, 1));
+        // The pictures of the first task are open, nothing else is.
+        assert!(folded.starts_with(" open><summary>Motion"), "{folded}");
+        assert_eq!(page.matches("<details open>").count(), 1);
+        assert_eq!(page.matches("<details").count(), page.matches("</details>").count());
+        assert!(page.contains("width=\"128\" height=\"112\""), "{page}");
+        assert_eq!(page.matches("<table").count(), page.matches("<div class=\"scroll\"").count());
+        assert!(page.contains("What the columns mean") && page.contains("title=\"Network"));
     }
 }

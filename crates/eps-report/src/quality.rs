@@ -1,6 +1,8 @@
 //! The charts of a run: quality against network calls or training steps, calibration, losses.
 
-use eps_results::{Calibration, Loss, Method, Metric, RANKED_SAMPLES, Row, TaskResults};
+use std::collections::BTreeMap;
+
+use eps_results::{Calibration, Loss, Method, Metric, RANKED_SAMPLES, Row, Scope, TaskResults};
 
 use crate::chart::{Axis, Chart, Line, Style};
 
@@ -27,10 +29,69 @@ pub(crate) fn loss(name: &str, records: &[Loss]) -> Chart {
 /// The curves of one setting: quality against training steps where the networks are apart in these,
 /// otherwise against network calls.
 pub(crate) fn charts(results: &TaskResults) -> Vec<Chart> {
-    let by_steps = results.table.iter().any(
+    if is_by_steps(results) { training(results) } else { quality(results) }
+}
+
+fn is_by_steps(results: &TaskResults) -> bool {
+    results.table.iter().any(
         |row| matches!(row.method, Method::Variant { variant, .. } if variant.training.is_some()),
-    );
-    if by_steps { training(results) } else { quality(results) }
+    )
+}
+
+/// One score of EPS and of the best other method at each number of calls; every method by training steps
+/// where the networks are apart in these. With `more` the highest score is the best.
+pub(crate) fn best(
+    results: &TaskResults,
+    metric: Metric,
+    label: &str,
+    more: bool,
+) -> Option<Chart> {
+    if is_by_steps(results) {
+        let mut charts = training(results);
+        let place = usize::from(metric != Metric::PsnrDb);
+        return (place < charts.len()).then(|| charts.swap_remove(place));
+    }
+    let scored = || {
+        let samples = results.rows().filter(|row| row.mean_of.is_none() && row.method.calls() > 0);
+        samples.filter_map(|row| Some((row.method, row.score(metric)?.0)))
+    };
+    let is_eps = |method: Method| matches!(method, Method::Eps { .. });
+    let is_own = |method: Method| matches!(method, Method::Eps { network: Scope::PerTask, .. });
+    let has_own = scored().any(|(method, _)| is_own(method));
+    let is_shown = |method: Method| if has_own { is_own(method) } else { is_eps(method) };
+    let own: BTreeMap<usize, f64> = scored()
+        .filter(|(method, _)| is_shown(*method))
+        .map(|(method, value)| (method.calls(), value))
+        .collect();
+    let mut others: BTreeMap<usize, (f64, String)> = BTreeMap::new();
+    for (method, value) in scored().filter(|(method, _)| !is_eps(*method)) {
+        let known = others.get(&method.calls());
+        if known.is_none_or(|(best, _)| if more { value > *best } else { value < *best }) {
+            others.insert(method.calls(), (value, method.family()));
+        }
+    }
+    let mut lines = Vec::new();
+    if let Some((method, _)) = scored().find(|(method, _)| is_shown(*method)) {
+        let points = own.into_iter().map(|(calls, value)| (calls as f64, value)).collect();
+        lines.push(Line { label: method.family(), points, colour: 0, style: Style::Solid });
+    }
+    if let Some((_, first)) = others.values().next() {
+        // Nothing is known between two methods.
+        let (label, style) = if others.values().all(|(_, family)| family == first) {
+            (first.clone(), Style::Solid)
+        } else {
+            ("best other".to_owned(), Style::Points)
+        };
+        let points = others.iter().map(|(calls, (value, _))| (*calls as f64, *value)).collect();
+        lines.push(Line { label, points, colour: 1, style });
+    }
+    (!lines.is_empty()).then(|| Chart {
+        title: results.setting.title(),
+        x: Axis { label: "network calls a sample (NFE)".to_owned(), logarithmic: true },
+        y: Axis { label: label.to_owned(), logarithmic: false },
+        lines,
+        band: None,
+    })
 }
 
 /// A score of a row, where it has one.
@@ -196,4 +257,38 @@ pub(crate) fn spread(results: &TaskResults) -> Vec<Chart> {
             band: None,
         },
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use eps_results::Contender;
+
+    use super::*;
+    use crate::sample_results::{main_results, row_of, setting_of};
+
+    #[test]
+    fn eps_stands_beside_the_best_other_at_each_number_of_calls() {
+        let results = main_results((21.0, 1.0));
+        let chart = best(&results.tasks[0], Metric::EnergyScoreFair, "score", false).unwrap();
+        assert_eq!(chart.lines[0].label, "EPS");
+        assert_eq!(chart.lines[0].points, [(20.0, 1.0)]);
+        // Palette has 2 at 100 calls.
+        assert!(chart.lines[1].points.contains(&(100.0, 2.0)), "{:?}", chart.lines);
+        assert_eq!(best(&setting_of(vec![]), Metric::PsnrDb, "score", true), None);
+    }
+
+    #[test]
+    fn one_other_method_keeps_its_name_and_its_line() {
+        let dps = |calls| Method::Contender { contender: Contender::Dps, calls };
+        let palette = Method::Palette { network: Scope::PerTask, calls: 20 };
+        let line = |rows: Vec<Row>| {
+            let chart = best(&setting_of(rows), Metric::PsnrDb, "PSNR (dB)", true).unwrap();
+            chart.lines.into_iter().next().unwrap()
+        };
+        let alone = line(vec![row_of(dps(100), 18.0), row_of(dps(20), 17.0)]);
+        assert_eq!((alone.label, alone.style), (dps(20).family(), Style::Solid));
+        let two = line(vec![row_of(dps(100), 18.0), row_of(palette, 19.0), row_of(dps(20), 17.0)]);
+        assert_eq!((two.label.as_str(), two.style), ("best other", Style::Points));
+        assert_eq!(two.points, [(20.0, 19.0), (100.0, 18.0)]);
+    }
 }
