@@ -6,6 +6,7 @@ use std::time::Instant;
 
 pub(crate) use eps_experiments::WITH_BACKWARD;
 use eps_sample::Progress;
+use eps_train::TrainConfig;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A bar of `length` steps, each called `unit`, with the time left.
@@ -14,6 +15,14 @@ pub(crate) fn bar(length: u64, what: &str, unit: &str) -> ProgressBar {
     let style =
         ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(length).with_style(style).with_prefix(what.to_owned())
+}
+
+/// The bar of a training, with its rate and its last losses.
+pub(crate) fn training_bar(config: &TrainConfig) -> ProgressBar {
+    let template = "{prefix} {bar:32} {pos}/{len} steps, {per_sec}, {eta} left  {msg}";
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(config.steps).with_style(style).with_prefix(config.name.clone())
 }
 
 /// The progress of a run: a bar on a terminal, a line a cell elsewhere.

@@ -19,4 +19,4 @@ pub use error::TrainError;
 pub use noise_law::{Family, NoiseLaw, Tail};
 pub use objective::{BatchStreams, loss};
 pub use run_folder::{Change, Record, changes};
-pub use trainer::{Classes, Images, train, train_until};
+pub use trainer::{Classes, Images, TrainProgress, train, train_watched};

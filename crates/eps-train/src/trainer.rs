@@ -1,11 +1,11 @@
 //! The training loop: a folder holds a run, and a run that was killed goes on from it.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use eps_files::{FilesError, Lock};
 use eps_math::{MathError, PreconditionMode, Shape};
 use eps_model::{DataMoments, Mode, NetworkDenoiser, UNet, attempt, one_hot, values_of_bytes};
-use indicatif::{ProgressBar, ProgressStyle};
 use tch::{Device, Kind, Tensor};
 
 use crate::balance::Balance;
@@ -90,23 +90,35 @@ pub fn train(
     folder: &Path,
     device: Device,
 ) -> Result<NetworkDenoiser, TrainError> {
-    train_until(config, start, images, folder, device, config.steps)
+    train_watched(config, start, images, folder, device, &mut |_| ControlFlow::Continue(()))
 }
 
-/// [`train`] up to a step of the run at most; what was done since the last checkpoint is not kept.
+/// How far a training is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrainProgress {
+    /// Steps done, those of earlier legs included.
+    pub step: u64,
+    /// Steps in all.
+    pub steps: u64,
+    /// The losses, after a step that ends with a checkpoint.
+    pub losses: Option<Record>,
+}
+
+/// [`train`] under the eyes of an observer, which is told before the first step and after every one and may end the
+/// training: what was done since the last checkpoint is then not kept.
 ///
 /// # Errors
 /// Those of [`train`].
-pub fn train_until(
+pub fn train_watched(
     config: &TrainConfig,
     start: Option<NetworkDenoiser>,
     images: &Images,
     folder: &Path,
     device: Device,
-    last_step: u64,
+    observer: &mut dyn FnMut(TrainProgress) -> ControlFlow<()>,
 ) -> Result<NetworkDenoiser, TrainError> {
     // Memory can run out in any operation of a step. What was written before stays, and the run goes on from it.
-    attempt(|| go_on(config, start, images, folder, device, last_step))?
+    attempt(|| go_on(config, start, images, folder, device, observer))?
 }
 
 fn go_on(
@@ -115,7 +127,7 @@ fn go_on(
     images: &Images,
     folder: &Path,
     device: Device,
-    last_step: u64,
+    observer: &mut dyn FnMut(TrainProgress) -> ControlFlow<()>,
 ) -> Result<NetworkDenoiser, TrainError> {
     config.validate()?;
     for split in [&images.train, &images.validation] {
@@ -168,11 +180,12 @@ fn go_on(
     let metrics_path = folder.join("metrics.jsonl");
     truncate_metrics(&metrics_path, run.step)?;
 
-    let bar = progress_bar(config, run.step);
+    let mut tell = |step, losses| observer(TrainProgress { step, steps: config.steps, losses });
+    let mut verdict = tell(run.step, None);
     let held_out =
         Examples { images: &images.validation, classes: validation_classes.as_ref(), label_dim };
     let mut clock = std::time::Instant::now();
-    while run.step < config.steps.min(last_step) {
+    while run.step < config.steps && verdict.is_continue() {
         let value = accumulate(&denoiser, config, training, balance.as_mut(), run.step)?;
         let seen = ((run.step + 1) * config.batch as u64) as f64;
         let average_factor = config.ema.factor(seen, config.batch as f64);
@@ -183,7 +196,7 @@ fn go_on(
         run.step += 1;
         run.loss_sum += value;
         run.summed += 1;
-        bar.inc(1);
+        let mut losses = None;
         if run.step.is_multiple_of(config.checkpoint_every) || run.step == config.steps {
             optimiser.publish_average();
             let validation_loss = validation_loss(&denoiser, config, held_out, device)?;
@@ -197,17 +210,14 @@ fn go_on(
                 validation_loss,
                 seconds: run.seconds,
             };
-            bar.set_message(format!(
-                "loss {:.4}, validation {:.4}",
-                record.train_loss, record.validation_loss
-            ));
             (run.loss_sum, run.summed) = (0.0, 0);
             let unsaved = |error| TrainError::Unsaved { step: run.step, cause: Box::new(error) };
             append_record(&metrics_path, &record).map_err(unsaved)?;
             save_state(&state_path, &optimiser, balance.as_ref(), run).map_err(unsaved)?;
+            losses = Some(record);
         }
+        verdict = tell(run.step, losses);
     }
-    bar.finish();
     optimiser.publish_average();
     Ok(denoiser)
 }
@@ -271,17 +281,6 @@ fn accumulate(
     // Read at the end: reading waits for the device.
     let errors: Vec<&Tensor> = parts.iter().map(|part| &part.of_images).collect();
     Ok(Tensor::cat(&errors, 0).mean(Kind::Double).double_value(&[]))
-}
-
-fn progress_bar(config: &TrainConfig, done: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template(
-        "{prefix} {bar:32} {pos}/{len} steps, {per_sec}, {eta} left  {msg}",
-    )
-    .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(config.steps)
-        .with_style(style)
-        .with_prefix(config.name.clone())
-        .with_position(done)
 }
 
 /// The images of one training batch, drawn uniformly with replacement.

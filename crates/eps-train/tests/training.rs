@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use eps_files::FilesError;
@@ -12,7 +13,7 @@ use eps_model::{
 };
 use eps_train::{
     BatchStreams, Change, Classes, Decay, Ema, FORMAT_VERSION, Images, LossWeight, NoiseLaw,
-    Objective, Tail, TrainConfig, TrainError, changes, loss, train_until,
+    Objective, Tail, TrainConfig, TrainError, TrainProgress, changes, loss, train_watched,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -71,8 +72,16 @@ fn weights(denoiser: &NetworkDenoiser) -> Vec<f32> {
     Vec::try_from(Tensor::cat(&parts, 0)).unwrap()
 }
 
+/// An observer that ends a training after a step.
+fn until(last_step: u64) -> impl FnMut(TrainProgress) -> ControlFlow<()> {
+    move |progress| match progress.step < last_step {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
+    }
+}
+
 fn run(config: &TrainConfig, folder: &Path, last_step: u64) -> Result<NetworkDenoiser, TrainError> {
-    train_until(config, None, &images(), folder, Device::Cpu, last_step)
+    train_watched(config, None, &images(), folder, Device::Cpu, &mut until(last_step))
 }
 
 #[test]
@@ -133,7 +142,7 @@ fn a_step_in_parts_is_the_step() {
 /// The weights of a run of two steps.
 fn weights_of(config: &TrainConfig, images: &Images) -> Result<Vec<f32>, TrainError> {
     let folder = tempfile::tempdir().unwrap();
-    let denoiser = train_until(config, None, images, folder.path(), Device::Cpu, 2)?;
+    let denoiser = train_watched(config, None, images, folder.path(), Device::Cpu, &mut until(2))?;
     Ok(weights(&denoiser))
 }
 
@@ -433,7 +442,8 @@ fn numbers_out_of_range_are_named() {
         assert!(!folder.path().join("config.json").exists());
     }
     let none = Images { train: images().train.narrow(0, 0, 0), ..images() };
-    let error = train_until(&config(), None, &none, folder.path(), Device::Cpu, 1).unwrap_err();
+    let error = train_watched(&config(), None, &none, folder.path(), Device::Cpu, &mut until(1))
+        .unwrap_err();
     assert!(error.to_string().contains("training images is 0"), "{error}");
     let half = TrainConfig { precision: Precision::F16, ..config() };
     let error = run(&half, folder.path(), 1).unwrap_err().to_string();

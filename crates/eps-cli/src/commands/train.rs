@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -11,11 +12,13 @@ use eps_files::{sha256_file, write_atomically};
 use eps_math::PreconditionMode;
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Origin, Provenance, Storage};
 use eps_model::{ModelError, NetworkDenoiser, Precision};
-use eps_train::{Classes, Images, Objective, TrainConfig, changes, train};
+use eps_train::{Classes, Images, Objective, TrainConfig, changes, train_watched};
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
 use crate::flags::{DeviceFlags, count_to, note_if_emulated, positive};
+use crate::progress::training_bar;
 use crate::training_plan::{dry_run, read_config};
 use eps::{dataset, environment, network};
 
@@ -84,7 +87,6 @@ impl Arguments {
         }
         let out = self.out.as_deref().context("--out is missing")?;
         let device = self.device.apply();
-        note_if_emulated(config.precision, device);
         let set = |split| dataset::load(&config.dataset, split, self.data.as_deref());
         let training = set(Split::Train)?;
         let images_of = || format!("the images of {}", self.shown_data(&config));
@@ -111,8 +113,20 @@ impl Arguments {
         // After all checks: a folder that was claimed goes on with these files alone.
         claim_inputs(out, &json!({ "dataset": provenance.sha256, "start": start_sha256 }))?;
         note_changes(&config, out);
-        let denoiser = train(&config, start, &images, out, device)
-            .with_context(|| format!("the training of {:?} stopped", config.name))?;
+        note_if_emulated(config.precision, device);
+        // A rate is that of this leg: the bar begins where it does.
+        let mut bar = None;
+        let denoiser = train_watched(&config, start, &images, out, device, &mut |progress| {
+            let bar = bar.get_or_insert_with(|| training_bar(&config).with_position(progress.step));
+            bar.set_position(progress.step);
+            if let Some(losses) = progress.losses {
+                let (train, validation) = (losses.train_loss, losses.validation_loss);
+                bar.set_message(format!("loss {train:.4}, validation {validation:.4}"));
+            }
+            ControlFlow::Continue(())
+        })
+        .with_context(|| format!("the training of {:?} stopped", config.name))?;
+        bar.iter().for_each(ProgressBar::finish);
 
         let losses = last_losses(&out.join("metrics.jsonl"))?;
         let start = start_path
