@@ -113,11 +113,14 @@ impl Arguments {
         // After all checks: a folder that was claimed goes on with these files alone.
         claim_inputs(out, &json!({ "dataset": provenance.sha256, "start": start_sha256 }))?;
         note_changes(&config, out);
-        note_if_emulated(config.precision, device);
         // A rate is that of this leg: the bar begins where it does.
         let mut bar = None;
         let denoiser = train_watched(&config, start, &images, out, device, &mut |progress| {
-            let bar = bar.get_or_insert_with(|| training_bar(&config).with_position(progress.step));
+            let bar = bar.get_or_insert_with(|| {
+                // Nothing has failed until the first step.
+                note_if_emulated(config.precision, device);
+                training_bar(&config).with_position(progress.step)
+            });
             bar.set_position(progress.step);
             if let Some(losses) = progress.losses {
                 let (train, validation) = (losses.train_loss, losses.validation_loss);
