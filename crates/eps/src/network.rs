@@ -174,7 +174,7 @@ impl Network {
     }
 
     /// How many samples a GPU draws at once: the activations of a pass that is differentiated, as DPS
-    /// does, take [`ACTIVATIONS`] at most.
+    /// does, take 16 GiB at most.
     pub fn samples_at_once(&self, precision: Precision) -> usize {
         match self {
             Self::Trained(checkpoint) => {
