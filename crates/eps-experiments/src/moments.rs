@@ -16,7 +16,7 @@ pub(crate) const LARGEST: usize = 4096;
 /// they are of.
 ///
 /// # Errors
-/// Images of more than [`LARGEST`] values, and a file that cannot be written.
+/// Images of more values than a covariance is kept of, and a file that cannot be written.
 pub fn write_moments(set: &ImageSet, out: &Path) -> Result<u64> {
     let shape = set.shape();
     ensure!(
