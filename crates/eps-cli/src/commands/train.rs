@@ -112,12 +112,13 @@ impl Arguments {
         drop(validation);
         // After all checks: a folder that was claimed goes on with these files alone.
         claim_inputs(out, &json!({ "dataset": provenance.sha256, "start": start_sha256 }))?;
-        note_changes(&config, out);
+        let changed = changes_in(&config, out);
         // A rate is that of this leg: the bar begins where it does.
         let mut bar = None;
         let denoiser = train_watched(&config, start, &images, out, device, &mut |progress| {
             let bar = bar.get_or_insert_with(|| {
-                // Nothing has failed until the first step.
+                // A run that cannot go on has failed by now.
+                changed.iter().for_each(|change| eprintln!("note: {change}"));
                 note_if_emulated(config.precision, device);
                 training_bar(&config).with_position(progress.step)
             });
@@ -320,19 +321,20 @@ fn claim_inputs(out: &Path, inputs: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Says with what the run in a folder goes on that it has not had until now.
-fn note_changes(config: &TrainConfig, out: &Path) {
-    let Ok(before) = read_config(&out.join("config.json")) else { return };
+/// What the run in a folder goes on with that it has not had until now, a sentence each.
+fn changes_in(config: &TrainConfig, out: &Path) -> Vec<String> {
+    let Ok(before) = read_config(&out.join("config.json")) else { return vec![] };
     let changes = [
         ("steps", before.steps as f64, config.steps as f64),
         ("learning_rate", before.learning_rate, config.learning_rate),
     ];
-    for (field, before, now) in changes.into_iter().filter(|(_, before, now)| before != now) {
-        eprintln!(
-            "note: the run in {} goes on with {field} {now}, until now it was {before}",
-            out.display()
-        );
-    }
+    let changed = changes.into_iter().filter(|(_, before, now)| before != now);
+    let out = out.display();
+    changed
+        .map(|(field, before, now)| {
+            format!("the run in {out} goes on with {field} {now}, until now it was {before}")
+        })
+        .collect()
 }
 
 /// Whether the classes of a data set can be those that the network knows.
