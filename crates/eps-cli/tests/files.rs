@@ -139,7 +139,7 @@ fn what_data_does_not_replace() {
         folder.fails(
             &format!("{command} empty other.h5 --size 16"),
             1,
-            &["empty: no pictures were found", ".png, .jpg, .jpeg, .webp"],
+            &["empty: no pictures were found", ".png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp"],
         );
     }
 }

@@ -6,11 +6,9 @@ use std::path::Path;
 use crate::hdf5_file::read_hdf5_array;
 use crate::npy::{read_npy, read_npz};
 use crate::range::value_of_byte;
-use crate::raster::{Decoded, Format};
-use crate::{Array, DataError, array, png};
-
-/// The endings of pictures.
-const PICTURES: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
+use crate::raster::{Decoded, ENDINGS, Format};
+use crate::stored_picture::Values;
+use crate::{Array, DataError, array};
 
 impl Array {
     /// Reads an array from a file, whose name's ending tells the format.
@@ -19,7 +17,7 @@ impl Array {
     /// |---|---|
     /// | `.npy` | its array |
     /// | `.npz`, `.h5`, `.hdf5` | the array (dataset) `name`, or the only one there is |
-    /// | `.png`, `.jpg`, `.jpeg`, `.webp` | the picture, `[C, H, W]` in [-1, 1] |
+    /// | `.png`, `.jpg`, `.jpeg`, `.webp`, `.tif`, `.tiff`, `.bmp` | the picture, `[C, H, W]` in [-1, 1] |
     ///
     /// # Errors
     ///
@@ -49,11 +47,11 @@ impl Array {
                 Ok(silent(arrays.swap_remove(index).1))
             }
             "h5" | "hdf5" => read_hdf5_array(path, name).map(silent),
-            ending if PICTURES.contains(&ending) => read_picture(path),
+            ending if ENDINGS.contains(&ending) => read_picture(path),
             other => Err(DataError::malformed(
                 path,
                 format!("the name ends in {other:?}, which tells no known format"),
-                "give a file that ends in .npy, .npz, .h5, .hdf5, .png, .jpg or .webp",
+                "give a file that ends in .npy, .npz, .h5, .hdf5, .png, .jpg, .webp, .tif or .bmp",
             )),
         }
     }
@@ -61,34 +59,37 @@ impl Array {
 
 /// Whether a file's ending is that of a picture.
 pub fn is_picture(path: &Path) -> bool {
-    PICTURES.contains(&ending(path).as_str())
+    ENDINGS.contains(&ending(path).as_str())
 }
 
 fn ending(path: &Path) -> String {
     path.extension().and_then(|ending| ending.to_str()).unwrap_or("").to_ascii_lowercase()
 }
 
-/// Reads a picture of any format, whatever its ending: PNG in all of its bits, others in 8.
+/// Reads a picture of any format, whatever its ending: PNG, TIFF and BMP in all of their bits, others in 8.
 fn read_picture(path: &Path) -> Result<(Array, Vec<String>), DataError> {
     let content = fs::read(path).map_err(DataError::io(path, "read"))?;
-    let format = Format::of(&content);
-    if let Some(Format::Jpeg | Format::WebP) = format {
-        let raster = Decoded::of(path, &content)?.shown();
-        let dims = vec![raster.channels(), raster.height(), raster.width()];
-        let values = raster.planes().into_iter().map(value_of_byte).collect();
-        // Of WebP without losses the first chunk is called VP8L, or one of that name follows.
-        let lossless = content.windows(4).take(4096).any(|name| name == b"VP8L");
-        let notes = (format == Some(Format::Jpeg) || !lossless).then(|| {
-            format!(
-                "{} was compressed with losses: what they changed is no Gaussian noise, and sigma_y has to cover \
-                 it; a PNG keeps what was measured",
-                path.display()
-            )
-        });
-        return Ok((Array { dims, values }, notes.into_iter().collect()));
-    }
-    let (picture, largest) = png::read_stored(path)?;
-    let dims = vec![picture.shape.channels, picture.shape.height, picture.shape.width];
+    let format = match Format::required_of(path, &content)? {
+        Format::Exact(format) => format,
+        lossy => {
+            let raster = Decoded::of(path, &content)?.shown();
+            let dims = vec![raster.channels(), raster.height(), raster.width()];
+            let values = raster.planes().into_iter().map(value_of_byte).collect();
+            // Of WebP without losses the first chunk is called VP8L, or one of that name follows.
+            let lossless = content.windows(4).take(4096).any(|name| name == b"VP8L");
+            let notes = (lossy == Format::Jpeg || !lossless).then(|| {
+                format!(
+                    "{} was compressed with losses: what they changed is no Gaussian noise, and sigma_y has to \
+                     cover it; a PNG keeps what was measured",
+                    path.display()
+                )
+            });
+            return Ok((Array { dims, values }, notes.into_iter().collect()));
+        }
+    };
+    // A sample is held as bytes, in 16 bits and as a number.
+    let Values { shape, values, largest } = format.decode(path, &content, 14)?.into_values(path)?;
+    let dims = vec![shape.channels, shape.height, shape.width];
     let bits = largest.map_or(16, |largest| u16::BITS - largest.leading_zeros());
     let notes = largest.filter(|_| (1..16).contains(&bits)).map(|largest| {
         format!(
@@ -98,5 +99,5 @@ fn read_picture(path: &Path) -> Result<(Array, Vec<String>), DataError> {
             f64::from(u16::MAX) / f64::from((1u32 << bits) - 1)
         )
     });
-    Ok((Array { dims, values: picture.values }, notes.into_iter().collect()))
+    Ok((Array { dims, values }, notes.into_iter().collect()))
 }

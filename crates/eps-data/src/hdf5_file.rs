@@ -359,7 +359,6 @@ fn filter_name(number: i32) -> &'static str {
     match number {
         4 => "SZIP",
         307 => "BZIP2",
-        32000 => "LZF",
         32001 => "Blosc",
         32004 => "LZ4",
         32008 => "Bitshuffle",

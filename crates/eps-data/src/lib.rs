@@ -10,6 +10,7 @@
 pub mod archive;
 pub mod array;
 pub mod array_file;
+mod bmp;
 pub mod data_set;
 mod error;
 pub mod fashion_mnist;
@@ -34,6 +35,8 @@ pub mod range;
 pub mod raster;
 pub mod resize;
 pub mod split;
+mod stored_picture;
+mod tiff;
 
 pub use archive::{ArchiveReader, ArchiveWriter, SampleArchive};
 pub use array::Array;

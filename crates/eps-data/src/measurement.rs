@@ -350,6 +350,24 @@ impl MeasurementSet {
     }
 }
 
+/// The dense matrices of a file of measurements: their number, rows and columns; none where its operators are of
+/// another family.
+///
+/// Their decompositions, which [`MeasurementSet::read`] makes, take minutes from some thousand rows on: this says
+/// so before.
+///
+/// # Errors
+///
+/// Those of [`MeasurementSet::read`] for a file that cannot be opened or is none of measurements.
+pub fn dense_sizes(path: &Path) -> Result<Option<[usize; 3]>, DataError> {
+    let input = Input::open(path, MeasurementSet::FORMAT, VERSION)?;
+    let root = input.root()?;
+    if !root.link_exists("matrix") {
+        return Ok(None);
+    }
+    Ok(input.dims(&root, "matrix")?.try_into().ok())
+}
+
 fn require_finite(what: &str, values: &[f64]) -> Result<(), DataError> {
     match first_not_finite(values) {
         None => Ok(()),

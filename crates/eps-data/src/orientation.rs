@@ -14,10 +14,16 @@ impl Orientation {
     /// What EXIF data say; as stored where they say nothing, or nothing that can be read.
     pub(crate) fn of_exif(exif: &[u8]) -> Self {
         let tag = Self::find(exif.strip_prefix(b"Exif\0\0").unwrap_or(exif));
-        tag.map_or(Self::AS_STORED, Self)
+        tag.map_or(Self::AS_STORED, Self::of_value)
     }
 
-    fn find(tiff: &[u8]) -> Option<u8> {
+    /// What the value of the tag says, EXIF's or TIFF's; as stored where it is none of the eight.
+    pub(crate) fn of_value(value: u32) -> Self {
+        let known = u8::try_from(value).ok().filter(|value| (1..=8).contains(value));
+        known.map_or(Self::AS_STORED, Self)
+    }
+
+    fn find(tiff: &[u8]) -> Option<u32> {
         let is_big = match tiff.get(..4)? {
             b"II*\0" => false,
             b"MM\0*" => true,
@@ -36,12 +42,11 @@ impl Orientation {
         let entry = (0..entries)
             .map(|entry| directory + 2 + 12 * entry)
             .find(|&entry| short(entry) == Some(TAG))?;
-        let value = match short(entry + 2)? {
-            3 => u32::from(short(entry + 8)?),
-            4 => long(entry + 8)?,
-            _ => return None,
-        };
-        u8::try_from(value).ok().filter(|value| (1..=8).contains(value))
+        match short(entry + 2)? {
+            3 => Some(u32::from(short(entry + 8)?)),
+            4 => long(entry + 8),
+            _ => None,
+        }
     }
 
     /// Pixels as they are to be shown, with their width and height.

@@ -13,6 +13,7 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use crate::DataError;
+use crate::raster::ENDINGS;
 
 /// The file of labels, as EDM's `dataset_tool.py` writes it.
 ///
@@ -20,9 +21,6 @@ use crate::DataError;
 /// {"labels": [["00000/img00000000.png", 6], …]}
 /// ```
 pub const LABELS_FILE: &str = "dataset.json";
-
-/// The endings of pictures' names, small or capital.
-const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
 
 /// In bytes: a damaged or hostile archive must not fill the memory.
 const LARGEST: u64 = 1 << 30;
@@ -81,8 +79,8 @@ pub struct Labels {
 impl PictureSource {
     /// Lists the pictures of a folder or a ZIP archive, in all folders below, sorted by name.
     ///
-    /// Pictures are known by the endings of their names: `png`, `jpg`, `jpeg`, `webp`. Hidden files are
-    /// passed over.
+    /// Pictures are known by the endings of their names, small or capital: `png`, `jpg`, `jpeg`, `webp`, `tif`,
+    /// `tiff`, `bmp`. Hidden files are passed over.
     ///
     /// # Errors
     ///
@@ -337,7 +335,7 @@ fn count_other(passed_over: &mut BTreeMap<String, usize>, path: &Path) {
     *passed_over.entry(ending.unwrap_or_default()).or_default() += 1;
 }
 
-/// The commonest endings with their numbers, as `.tif: 10, .bmp: 2`.
+/// The commonest endings with their numbers, as `.gif: 10, .txt: 2`.
 fn endings(passed_over: &BTreeMap<String, usize>) -> String {
     let mut order: Vec<(&String, &usize)> = passed_over.iter().collect();
     order.sort_by_key(|(ending, count)| (Reverse(**count), *ending));
@@ -378,7 +376,7 @@ fn no_pictures(path: &Path, passed_over: &BTreeMap<String, usize>) -> DataError 
     DataError::malformed(
         path,
         problem,
-        "give a folder or a ZIP archive of PNG, JPEG or WebP pictures",
+        "give a folder or a ZIP archive of PNG, JPEG, WebP, TIFF or BMP pictures",
     )
 }
 

@@ -18,7 +18,8 @@ use png::{BitDepth, ColorType, Decoder, Encoder, Transformations};
 use crate::DataError;
 use crate::orientation::Orientation;
 use crate::picture_size::check_size;
-use crate::range::{byte_of_value, value_of_byte};
+use crate::range::byte_of_value;
+use crate::stored_picture::{StoredPicture, Values};
 
 /// A picture on the scale [-1, 1].
 #[derive(Clone, Debug, PartialEq)]
@@ -40,33 +41,10 @@ pub struct Picture {
 /// is damaged, has more than 2²⁸ values or none (animation frames apart), [`DataError::Invalid`] where it needs
 /// more memory than there is, [`DataError::Transparent`] where it is transparent somewhere.
 pub fn read_png(path: &Path) -> Result<Picture, DataError> {
-    Ok(read_stored(path)?.0)
-}
-
-/// A picture, and the largest of its samples where they have 16 bits.
-pub(crate) fn read_stored(path: &Path) -> Result<(Picture, Option<u16>), DataError> {
     let file = File::open(path).map_err(DataError::io(path, "open"))?;
     // A sample is held as bytes, in 16 bits and as a number.
-    let Decoded { width, height, channels, samples, largest, orientation } =
-        decode(path, BufReader::new(file), 14)?;
-    let transparency = channels % 2 == 0;
-    let colours = channels - usize::from(transparency);
-    let opaque = |pixel: &[u16]| !transparency || pixel[colours] == largest;
-    if let Some(pixel) = samples.chunks_exact(channels).position(|pixel| !opaque(pixel)) {
-        let (row, column) = (pixel / width, pixel % width);
-        return Err(DataError::Transparent { path: path.to_owned(), row, column });
-    }
-    let value = |v: u16| match u8::try_from(v) {
-        Ok(byte) if largest == 255 => value_of_byte(byte),
-        _ => f64::from(v) / 32767.5 - 1.0,
-    };
-    let ((width, height), samples) = orientation.turn((width, height), channels, samples);
-    let plane = width * height;
-    let values =
-        (0..colours * plane).map(|i| value(samples[(i % plane) * channels + i / plane])).collect();
-    let colours_of = samples.chunks_exact(channels).flat_map(|pixel| &pixel[..colours]);
-    let found = (largest == u16::MAX).then(|| colours_of.copied().max()).flatten();
-    Ok((Picture { shape: Shape { channels: colours, height, width }, values }, found))
+    let Values { shape, values, .. } = decode(path, BufReader::new(file), 14)?.into_values(path)?;
+    Ok(Picture { shape, values })
 }
 
 /// A PNG file of 8 bits as bytes, for example to be embedded in a page.
@@ -196,22 +174,12 @@ pub fn mosaic(pictures: &[Option<&Picture>], columns: usize, gap: usize) -> Pict
     Picture { shape, values }
 }
 
-/// Samples `[H, W, channels]` as stored, all out of `largest`.
-pub(crate) struct Decoded {
-    pub(crate) width: usize,
-    pub(crate) height: usize,
-    pub(crate) channels: usize,
-    pub(crate) samples: Vec<u16>,
-    pub(crate) largest: u16,
-    pub(crate) orientation: Orientation,
-}
-
 /// Decodes what `reader` gives; `path` names it in messages, and a sample will need `bytes` of memory.
 pub(crate) fn decode(
     path: &Path,
     reader: impl BufRead + Seek,
     bytes: usize,
-) -> Result<Decoded, DataError> {
+) -> Result<StoredPicture, DataError> {
     let damaged = |problem: String| {
         DataError::malformed(
             path,
@@ -244,7 +212,7 @@ pub(crate) fn decode(
         _ => (bytes.into_iter().map(u16::from).collect(), u16::from(u8::MAX)),
     };
     let exif = reader.info().exif_metadata.as_deref();
-    Ok(Decoded {
+    Ok(StoredPicture {
         orientation: exif.map_or(Orientation::AS_STORED, Orientation::of_exif),
         width: info.width as usize,
         height: info.height as usize,

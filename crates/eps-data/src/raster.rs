@@ -1,7 +1,7 @@
-//! Pictures as PNG, JPEG and WebP files hold them, of any size, in 8 bits.
+//! Pictures as PNG, JPEG, WebP, TIFF and BMP files hold them, of any size, in 8 bits.
 
 use std::io::Cursor;
-use std::panic::catch_unwind;
+use std::panic::{UnwindSafe, catch_unwind};
 use std::path::Path;
 
 use eps_math::Shape;
@@ -13,12 +13,17 @@ use zune_jpeg::JpegDecoder;
 
 use crate::orientation::Orientation;
 use crate::picture_size::{MOST_VALUES, check_size};
-use crate::{DataError, png};
+use crate::stored_picture::StoredPicture;
+use crate::{DataError, bmp, png, tiff};
+
+/// The endings of pictures' names.
+pub(crate) const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp"];
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG: &[u8] = b"\xff\xd8\xff";
 
 const EXPORT_AGAIN: &str = "the file is damaged: export or fetch it again";
+const GIVE_PICTURES: &str = "give PNG, JPEG, WebP, TIFF or BMP pictures";
 const TO_RGB: &str = "convert the picture to 8-bit RGB or grey first";
 
 /// A picture of 8-bit pixels, grey or red, green and blue.
@@ -47,15 +52,15 @@ impl Raster {
         Raster { width, height, channels, bytes }
     }
 
-    /// Decodes the content of a PNG, JPEG or WebP file; `path` names it in messages.
+    /// Decodes the content of a PNG, JPEG, WebP, TIFF or BMP file; `path` names it in messages.
     ///
     /// The content tells the format, whatever the name. The picture is turned as its EXIF orientation says,
-    /// as every viewer shows it. A channel of transparency is dropped where the picture is opaque everywhere.
+    /// as every viewer shows it; so does the tag of TIFF. A channel of transparency is dropped where the picture is opaque everywhere.
     /// Pictures of 16 bits a channel are rounded to 8. Colour profiles are passed over, as EDM's
     /// `dataset_tool.py` does. JPEGs of four colours (ImageNet has some) become RGB as Pillow converts them,
     /// ink by ink.
     ///
-    /// PNG and WebP come out as Pillow decodes them, JPEG within 4 grey levels of it, but for one column:
+    /// PNG, WebP, TIFF and BMP come out as Pillow decodes them, JPEG within 4 grey levels of it, but for one column:
     /// where the chroma has half the width (4:2:0, 4:2:2), the width is even and no multiple of 16, the
     /// last column's chroma is interpolated with what fills up the block, which libjpeg does not look at.
     /// The largest difference there was 2 levels in the median of 60 photographs, 16 at most, and 30 in noise
@@ -64,7 +69,7 @@ impl Raster {
     /// # Errors
     ///
     /// [`DataError::Malformed`] where the content is of no such format, is truncated or damaged, has more than
-    /// 2²⁸ values or is animated; [`DataError::Invalid`] where it needs more memory than there is;
+    /// 2²⁸ values, is animated or has several pages; [`DataError::Invalid`] where it needs more memory than there is;
     /// [`DataError::Transparent`] where it is transparent somewhere.
     pub fn decode(path: &Path, content: &[u8]) -> Result<Self, DataError> {
         Ok(Decoded::of(path, content)?.shown())
@@ -173,27 +178,13 @@ pub(crate) struct Decoded {
 impl Decoded {
     /// Decodes a file's content; see [`Raster::decode`].
     pub(crate) fn of(path: &Path, content: &[u8]) -> Result<Self, DataError> {
-        let decode = || match Format::of(content) {
-            Some(Format::Png) => decode_png(path, content),
-            Some(Format::Jpeg) => decode_jpeg(path, content),
-            Some(Format::WebP) => decode_webp(path, content),
-            None if content.is_empty() => {
-                Err(DataError::malformed(path, "the file is empty", EXPORT_AGAIN))
+        let decoded = without_panics(path, || match Format::required_of(path, content)? {
+            Format::Jpeg => decode_jpeg(path, content),
+            Format::WebP => decode_webp(path, content),
+            Format::Exact(format) => {
+                // A sample is held as bytes and in 16 bits.
+                rounded(path, format.decode(path, content, 4)?)
             }
-            None => Err(DataError::malformed(
-                path,
-                format!("it starts with {:02x?}", &content[..content.len().min(8)]),
-                "give PNG, JPEG or WebP pictures",
-            )),
-        };
-        // zune-jpeg asserts what rare or damaged files do not keep, of their subsampling for example. One
-        // picture of a million must not end an import, and nothing that a decoder changes is left.
-        let decoded = catch_unwind(decode).unwrap_or_else(|_| {
-            Err(DataError::malformed(
-                path,
-                "its decoder panicked",
-                "the file is damaged or of a rare kind: export it again, as a PNG for example",
-            ))
         })?;
         if decoded.stored.bytes.is_empty() {
             return Err(DataError::malformed(path, "the picture has no pixels", EXPORT_AGAIN));
@@ -212,22 +203,79 @@ impl Decoded {
 /// A format of pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    Png,
     Jpeg,
     WebP,
+    Exact(ExactFormat),
+}
+
+/// A format whose pictures are kept in all of their bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExactFormat {
+    Png,
+    Tiff,
+    Bmp,
 }
 
 impl Format {
     /// The format that the first bytes of a file tell.
-    pub(crate) fn of(content: &[u8]) -> Option<Self> {
+    fn of(content: &[u8]) -> Option<Self> {
         let webp = content.starts_with(b"RIFF") && content.get(8..12) == Some(b"WEBP");
+        let tiff = [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"];
         match content {
-            _ if content.starts_with(PNG) => Some(Self::Png),
+            _ if content.starts_with(PNG) => Some(Self::Exact(ExactFormat::Png)),
             _ if content.starts_with(JPEG) => Some(Self::Jpeg),
             _ if webp => Some(Self::WebP),
+            _ if tiff.iter().any(|start| content.starts_with(*start)) => {
+                Some(Self::Exact(ExactFormat::Tiff))
+            }
+            _ if content.starts_with(b"BM") => Some(Self::Exact(ExactFormat::Bmp)),
             _ => None,
         }
     }
+
+    /// [`Format::of`] a file that has to be a picture.
+    pub(crate) fn required_of(path: &Path, content: &[u8]) -> Result<Self, DataError> {
+        Self::of(content).ok_or_else(|| match content {
+            [] => DataError::malformed(path, "the file is empty", EXPORT_AGAIN),
+            _ => {
+                let start = &content[..content.len().min(8)];
+                DataError::malformed(path, format!("it starts with {start:02x?}"), GIVE_PICTURES)
+            }
+        })
+    }
+}
+
+impl ExactFormat {
+    /// Decodes a file's content, of which a sample will need `bytes` of memory.
+    pub(crate) fn decode(
+        self,
+        path: &Path,
+        content: &[u8],
+        bytes: usize,
+    ) -> Result<StoredPicture, DataError> {
+        without_panics(path, || match self {
+            ExactFormat::Png => png::decode(path, Cursor::new(content), bytes),
+            ExactFormat::Tiff => tiff::decode(path, content, bytes),
+            ExactFormat::Bmp => bmp::decode(path, content, bytes),
+        })
+    }
+}
+
+/// Decodes a picture by a decoder that may panic.
+///
+/// zune-jpeg asserts what rare or damaged files do not keep, of their subsampling for example. One picture of
+/// a million must not end an import, and nothing that a decoder changes is left.
+fn without_panics<T>(
+    path: &Path,
+    decode: impl FnOnce() -> Result<T, DataError> + UnwindSafe,
+) -> Result<T, DataError> {
+    catch_unwind(decode).unwrap_or_else(|_| {
+        Err(DataError::malformed(
+            path,
+            "its decoder panicked",
+            "the file is damaged or of a rare kind: export it again, as a PNG for example",
+        ))
+    })
 }
 
 /// A picture of `channels` channels, the last of which is transparency where their number is even.
@@ -250,9 +298,9 @@ fn flat(
     Ok(Raster { width, height, channels: colours, bytes })
 }
 
-fn decode_png(path: &Path, content: &[u8]) -> Result<Decoded, DataError> {
-    let png::Decoded { width, height, channels, samples, largest, orientation } =
-        png::decode(path, Cursor::new(content), 4)?;
+/// A picture in 8 bits.
+fn rounded(path: &Path, picture: StoredPicture) -> Result<Decoded, DataError> {
+    let StoredPicture { width, height, channels, samples, largest, orientation } = picture;
     let is_rounded = largest != u16::from(u8::MAX);
     // v/257, rounded: 65535 becomes 255.
     let byte = |v: u16| if is_rounded { ((u32::from(v) + 128) / 257) as u8 } else { v as u8 };

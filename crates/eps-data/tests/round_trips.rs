@@ -6,6 +6,7 @@ use std::path::Path;
 
 use eps_data::idx::{IdxArray, read_idx};
 use eps_data::mask::read_mask;
+use eps_data::measurement::dense_sizes;
 use eps_data::npy::{NpyValues, read_npy, read_npz, write_npy};
 use eps_data::png::{Picture, encode_png, magnify, mosaic, read_png, write_png};
 use eps_data::range::value_of_byte;
@@ -469,6 +470,8 @@ fn measurements_of_every_family_come_back_bit_for_bit() {
             .with_truth(truth)
             .unwrap();
         set.write(&path).unwrap();
+        let dense = matches!(operators[0], OperatorSpec::Dense { .. });
+        assert_eq!(dense_sizes(&path).unwrap(), dense.then_some([operators.len(), 5, 96]));
         let read = MeasurementSet::read(&path).unwrap();
 
         assert_eq!(read.shape(), shape);

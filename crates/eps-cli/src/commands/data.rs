@@ -49,7 +49,7 @@ impl Arguments {
 /// data sets photos-32 and photos-64 by this command.
 #[derive(Debug, Args)]
 struct Photos {
-    /// The folder of the photographs (PNG, JPEG, WebP), searched with all folders in it
+    /// The folder of the photographs (PNG, JPEG, WebP, TIFF, BMP), searched with all folders in it
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
     /// The data set to write
@@ -87,7 +87,7 @@ impl Photos {
 /// is given again.
 #[derive(Debug, Args)]
 struct ImportFlags {
-    /// A folder of pictures (PNG, JPEG, WebP), searched with all folders in it, or a ZIP archive of them
+    /// A folder of pictures (PNG, JPEG, WebP, TIFF, BMP), searched with all folders in it, or a ZIP archive of them
     #[arg(value_name = "SOURCE")]
     pictures: PathBuf,
     /// The data set to write; OUT.h5.part beside it holds what is done so far

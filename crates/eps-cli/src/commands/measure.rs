@@ -32,7 +32,7 @@ const PREVIEW_IMAGES: usize = 16;
 /// and the image's index alone.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Clean images: a PNG, JPEG or WebP, an NPY or HDF5 array [H, W], [C, H, W] or [N, C, H, W] in [-1, 1],
+    /// Clean images: a PNG, JPEG, WebP, TIFF or BMP, an NPY or HDF5 array [H, W], [C, H, W] or [N, C, H, W] in [-1, 1],
     /// or an HDF5 image set
     #[arg(long, value_name = "FILE", required_unless_present = "dataset")]
     image: Option<PathBuf>,

@@ -189,7 +189,7 @@ fn pictures_of_other_kinds_are_refused_by_name() {
     let deep = encode(2, 2, 3, png::BitDepth::Sixteen, &[7; 24]);
     assert_eq!(decode(&deep).unwrap().bytes(), [7; 12]);
     expect(decode(&[]), &["a.png", "empty"]);
-    expect(decode(b"GIF89a and so on"), &["a.png", "PNG, JPEG or WebP"]);
+    expect(decode(b"GIF89a and so on"), &["a.png", "PNG, JPEG, WebP, TIFF or BMP"]);
     let mut rgba = [9; 2 * 3 * 4];
     expect(decode(&encode(2, 3, 4, png::BitDepth::Eight, &rgba)), &["row 0, column 0", "flatten"]);
     rgba.chunks_exact_mut(4).for_each(|pixel| pixel[3] = 255);
@@ -271,7 +271,7 @@ fn unfit_photographs_and_tiles_are_dropped_with_reasons() {
     let empty = tempfile::tempdir().unwrap();
     expect(
         write_tiles(empty.path(), &out, &tile_config(), provenance(), &|| ()),
-        &["PNG, JPEG or WebP"],
+        &["PNG, JPEG, WebP, TIFF or BMP"],
     );
 }
 
@@ -614,8 +614,12 @@ fn a_source_without_pictures_is_named_with_the_endings() {
     for source in [dir.path(), &archive] {
         let shown = source.to_string_lossy();
         let out = dir.path().join("set.h5");
-        let words =
-            [&*shown, "no pictures were found", ".png, .jpg, .jpeg, .webp", "folders below"];
+        let words = [
+            &*shown,
+            "no pictures were found",
+            ".png, .jpg, .jpeg, .webp, .tif, .tiff, .bmp",
+            "folders below",
+        ];
         expect(import(source, &out, import_config(false), false), &words);
     }
 }

@@ -1,6 +1,6 @@
 """Writes the files of other programs that the tests read.
 
-Run with h5py 3.16, hdf5plugin 7.1, Pillow 13 and NumPy 2.4: python write_files.py files
+Run with h5py 3.16, hdf5plugin 7.1, Pillow 13, tifffile 2026 and NumPy 2.4: python write_files.py files
 """
 
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import hdf5plugin
 import numpy as np
+import tifffile
 from PIL import Image
 
 folder = Path(sys.argv[1])
@@ -67,3 +68,60 @@ Image.fromarray((np.arange(12, dtype="u2").reshape(3, 4) * 372 + 3).astype("u2")
 Image.fromarray((np.arange(12).reshape(3, 4) % 2).astype("u1")).save(folder / "ones.png")
 np.save(folder / "boolean.npy", np.arange(12).reshape(3, 4) % 2 == 1)
 np.save(folder / "bayer.npy", np.stack([np.eye(4, dtype=bool), ~np.eye(4, dtype=bool), np.eye(4, dtype=bool)]))
+
+# The test computes the same: 3 x 5 pixels of three channels, and a fourth that is full.
+row, column, channel = np.mgrid[:3, :5, :3]
+rgb = ((row * 83 + column * 31 + channel * 67) % 256).astype("u1")
+grey = rgb[..., 0]
+rgba = np.concatenate([rgb, np.full((3, 5, 1), 255, "u1")], axis=2)
+deep = rgb.astype("u2") * 256 + 7
+
+
+def tiff(name, values, **how):
+    photometric = how.pop("photometric", "rgb" if values.ndim == 3 else "minisblack")
+    tifffile.imwrite(folder / name, values, photometric=photometric, metadata=None, **how)
+
+
+image = Image.fromarray(picture)
+image.save(folder / "turned-6.tif", tiffinfo={0x0112: 6})
+Image.fromarray(grey).save(folder / "grey.tif")
+Image.fromarray(rgb).save(folder / "rgb-lzw.tif", compression="tiff_lzw")
+Image.fromarray(rgb).save(folder / "rgb-packbits.tif", compression="packbits")
+Image.fromarray(rgba).save(folder / "rgba-deflate.tif", compression="tiff_adobe_deflate")
+Image.fromarray(np.stack([grey, grey * 0 + 255], axis=2)).save(folder / "grey-alpha.tif")
+Image.fromarray((np.arange(12).reshape(3, 4) % 2) == 1).save(folder / "mask.tif")
+tiff("grey-16.tif", deep[..., 0])
+tiff("rgb-16-big-endian.tif", deep, byteorder=">", predictor=True, compression="zlib")
+tiff("rgb-big-tiff.tif", rgb, bigtiff=True)
+tiff("rgb-planes.tif", np.moveaxis(rgb, 2, 0), planarconfig="separate")
+tiff("rgb-tiles.tif", rgb, tile=(16, 16))
+tiff("grey-white-is-zero.tif", 255 - grey, photometric="miniswhite")
+tiff("thumbnail.tif", rgb)
+tifffile.imwrite(folder / "thumbnail.tif", rgb[::2, ::2], photometric="rgb", subfiletype=1, append=True, metadata=None)
+tiff("two-pages.tif", np.stack([grey, grey]), photometric="minisblack")
+tiff("float.tif", grey.astype("f4"))
+tiff("clear.tif", np.concatenate([rgb, rgb[..., :1]], axis=2), extrasamples=["unassalpha"])
+Image.fromarray(rgb).convert("CMYK").save(folder / "cmyk.tif")
+
+Image.fromarray(grey).save(folder / "grey.bmp")
+Image.fromarray(rgb).save(folder / "rgb.bmp")
+Image.fromarray(rgba).save(folder / "rgba.bmp")
+Image.fromarray((np.arange(12).reshape(3, 4) % 2) == 1).save(folder / "mask.bmp")
+palette = Image.fromarray(np.arange(15, dtype="u1").reshape(3, 5), mode="P")
+palette.putpalette(rgb.tobytes())
+palette.save(folder / "palette.bmp")
+# The same from the top down, and with the header of OS/2.
+content = bytearray((folder / "rgb.bmp").read_bytes())
+content[22:26] = (-3).to_bytes(4, "little", signed=True)
+stride = 16
+rows = [content[54 + i * stride : 54 + (i + 1) * stride] for i in range(3)]
+(folder / "rgb-top-down.bmp").write_bytes(content[:54] + b"".join(reversed(rows)))
+header = b"BM" + (26 + 48).to_bytes(4, "little") + bytes(4) + (26).to_bytes(4, "little")
+header += (12).to_bytes(4, "little") + b"".join(n.to_bytes(2, "little") for n in (5, 3, 1, 24))
+(folder / "rgb-os2.bmp").write_bytes(header + b"".join(rows))
+# Colours by masks, red first, with transparency.
+header = b"BM" + bytes(8) + (122).to_bytes(4, "little")
+header += b"".join(n.to_bytes(4, "little") for n in (108, 5, 3, 1 + (32 << 16), 3, 0, 0, 0, 0, 0))
+header += b"".join((255 << shift).to_bytes(4, "little") for shift in (0, 8, 16, 24)) + bytes(52)
+(folder / "rgba-fields.bmp").write_bytes(header + rgba[::-1].tobytes())
+(folder / "clear.bmp").write_bytes(header + (rgba // 2)[::-1].tobytes())

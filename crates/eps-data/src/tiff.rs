@@ -1,0 +1,117 @@
+//! TIFF pictures of 8 and 16 bits, grey or red, green and blue, and masks of one bit.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use tiff::decoder::{Decoder, DecodingResult, Limits};
+use tiff::tags::Tag;
+use tiff::{ColorType, TiffError};
+
+use crate::DataError;
+use crate::orientation::Orientation;
+use crate::picture_size::{MOST_VALUES, check_size};
+use crate::stored_picture::StoredPicture;
+
+const CONVERT: &str = "convert it to 8-bit or 16-bit grey or RGB, with deflate, LZW or no compression; values \
+                       of other types can be given as an array (.npy)";
+
+const ONE_PAGE: &str = "export one page as a TIFF or PNG of its own, or give them all as an array [N, 1, H, W] or \
+                        [N, 3, H, W] (.npy) in [-1, 1]";
+
+/// The bits of the tag NewSubfileType that say that a page is a smaller version or a mask of another.
+const NO_PAGE: u32 = 0b101;
+
+/// The values of the tag ExtraSamples that say that a channel is transparency.
+const TRANSPARENCY: std::ops::RangeInclusive<u16> = 1..=2;
+
+/// The value of the tag PlanarConfiguration that says that channels are stored one by one.
+const PLANES: u16 = 2;
+
+/// Decodes a TIFF file; `path` names it in messages, and a sample will need `bytes` of memory.
+pub(crate) fn decode(
+    path: &Path,
+    content: &[u8],
+    bytes: usize,
+) -> Result<StoredPicture, DataError> {
+    let failed = |error: TiffError| {
+        let problem = format!("the TIFF cannot be decoded ({error})");
+        match error {
+            TiffError::UnsupportedError(_) => DataError::malformed(path, problem, CONVERT),
+            _ => DataError::malformed(
+                path,
+                problem,
+                "the file is damaged or of a rare kind: export it again, as a PNG for example",
+            ),
+        }
+    };
+    let other = |problem: String| DataError::malformed(path, problem, CONVERT);
+    // Values of 16 bits at most, whose number is checked below.
+    let mut limits = Limits::default();
+    limits.decoding_buffer_size = 2 * MOST_VALUES;
+    limits.intermediate_buffer_size = 2 * MOST_VALUES;
+    let decoder = Decoder::new(Cursor::new(content)).map_err(failed)?;
+    let mut decoder = decoder.with_limits(limits);
+
+    let (width, height) = decoder.dimensions().map_err(failed)?;
+    let size = (width as usize, height as usize);
+    let colours = decoder.colortype().map_err(failed)?;
+    let extra: Vec<u16> =
+        decoder.find_tag_unsigned_vec(Tag::ExtraSamples).map_err(failed)?.unwrap_or_default();
+    let (channels, bits) = match colours {
+        ColorType::Gray(bits @ (1 | 8 | 16)) => (1, bits),
+        ColorType::RGB(bits @ (8 | 16)) => (3, bits),
+        ColorType::RGBA(bits @ (8 | 16)) => (4, bits),
+        ColorType::Multiband { bit_depth: bits @ (8 | 16), num_samples: 2 } if matches!(extra[..], [kind] if TRANSPARENCY.contains(&kind)) => {
+            (2, bits)
+        }
+        kind => {
+            return Err(other(format!("the TIFF's colours are {kind:?}, their bits in brackets")));
+        }
+    };
+    let count = check_size(path, size, channels, bytes)?;
+    let orientation: Option<u32> = decoder.find_tag_unsigned(Tag::Orientation).map_err(failed)?;
+    let orientation = orientation.map_or(Orientation::AS_STORED, Orientation::of_value);
+
+    let planes: Option<u16> =
+        decoder.find_tag_unsigned(Tag::PlanarConfiguration).map_err(failed)?;
+    let mut result = DecodingResult::U8(Vec::new());
+    decoder.read_image_to_buffer(&mut result).map_err(failed)?;
+    let (samples, largest): (Vec<u16>, u16) = match result {
+        DecodingResult::U8(packed) if bits == 1 => (unpacked(&packed, size.0), 255),
+        DecodingResult::U8(bytes) => (bytes.into_iter().map(u16::from).collect(), 255),
+        DecodingResult::U16(samples) => (samples, u16::MAX),
+        _ => return Err(other("the TIFF's values are signed or no whole numbers".to_owned())),
+    };
+    if samples.len() != count {
+        let found = samples.len();
+        return Err(other(format!(
+            "the TIFF has {found} values of {width} x {height} pixels of {channels} channels"
+        )));
+    }
+    let samples = if planes == Some(PLANES) { interleaved(&samples, channels) } else { samples };
+    let mut pages = 1;
+    while decoder.more_images() {
+        decoder.next_image().map_err(failed)?;
+        let kind: Option<u32> = decoder.find_tag_unsigned(Tag::NewSubfileType).map_err(failed)?;
+        pages += usize::from(kind.unwrap_or(0) & NO_PAGE == 0);
+    }
+    if pages > 1 {
+        return Err(DataError::malformed(path, format!("the TIFF has {pages} pages"), ONE_PAGE));
+    }
+    let (width, height) = size;
+    Ok(StoredPicture { width, height, channels, samples, largest, orientation })
+}
+
+/// The pixels of rows that hold eight in a byte, the first in its highest bit: 0 or 255.
+fn unpacked(rows: &[u8], width: usize) -> Vec<u16> {
+    let pixel = |row: &[u8], column: usize| row[column / 8] >> (7 - column % 8) & 1;
+    rows.chunks_exact(width.div_ceil(8))
+        .flat_map(|row| (0..width).map(move |column| 255 * u16::from(pixel(row, column))))
+        .collect()
+}
+
+/// `[H, W, channels]` of `[channels, H, W]`.
+fn interleaved(planes: &[u16], channels: usize) -> Vec<u16> {
+    let plane = planes.len() / channels;
+    (0..planes.len()).map(|i| planes[i % channels * plane + i / channels]).collect()
+}
