@@ -13,7 +13,7 @@ use eps_data::mask::read_mask;
 use eps_data::measurement::require_dense;
 use eps_math::Shape;
 use eps_math::operator::{Operator, OperatorSpec};
-use eps_model::Precision;
+use eps_model::{DevicePrecision as _, Precision};
 use tch::Device;
 
 use eps::format::number;
@@ -159,7 +159,7 @@ pub(crate) fn note_if_emulated(precision: Precision, device: Device) {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(crate) struct OperatorFlags {
-    /// Inpainting: a black and white PNG of the image's size, white where a pixel was observed, or an NPY
+    /// Inpainting: a black and white picture (PNG, TIFF, BMP) of the image's size, white where a pixel was observed, or an NPY
     /// or HDF5 array [H, W], true or 1 where it was
     #[arg(long, value_name = "MASK")]
     mask: Option<PathBuf>,
@@ -167,7 +167,7 @@ pub(crate) struct OperatorFlags {
     #[arg(long, value_name = "K", value_parser = side)]
     factor: Option<usize>,
     /// Deblurring (wrap-around borders): the kernel, its centre at (rows/2, columns/2), as an NPY or
-    /// HDF5 array [rows, columns], taken as it is, or as a grey PNG, scaled to sum 1
+    /// HDF5 array [rows, columns], taken as it is, or as a grey picture, scaled to sum 1
     #[arg(long, value_name = "KERNEL")]
     kernel: Option<PathBuf>,
     /// Any operator that EPS knows, by name, e.g. {"operator": "gaussian-blur", "sigma_blur": 0.75,
@@ -207,6 +207,34 @@ impl OperatorFlags {
 /// Rows and columns of a matrix from which on its decomposition takes a minute and more.
 const SLOW_SIDE: usize = 4096;
 
+/// What is said of dense matrices whose decompositions take minutes; `source` names where they are.
+fn slow_decomposition(source: &str, [matrices, rows, columns]: [usize; 3]) -> Option<String> {
+    let work = matrices as f64 * (rows.min(columns) as f64).powi(3);
+    let what = match matrices {
+        1 => format!("a {rows} x {columns} matrix"),
+        _ => format!("{matrices} matrices of {rows} x {columns}"),
+    };
+    (work >= (SLOW_SIDE as f64).powi(3)).then(|| {
+        format!(
+            "{source}: the singular values of {what} take minutes: the time grows with the third power of the sides"
+        )
+    })
+}
+
+/// Says so where a file of measurements has dense matrices whose decompositions take minutes.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(crate) fn note_if_slow(path: &Path) -> Result<()> {
+    let sizes = eps_data::measurement::dense_sizes(path)?;
+    if let Some(note) =
+        sizes.and_then(|sizes| slow_decomposition(&path.display().to_string(), sizes))
+    {
+        eprintln!("note: {note}");
+    }
+    Ok(())
+}
+
 /// An operator as flags name it, not yet fitted to an image.
 #[derive(Debug)]
 pub(crate) struct GivenOperator {
@@ -237,12 +265,8 @@ impl GivenOperator {
         if let OperatorSpec::Dense { matrix } = &self.spec {
             let (rows, columns) = (matrix.len(), shape.len());
             require_dense(rows, columns).with_context(|| self.source.clone())?;
-            if rows.min(columns) >= SLOW_SIDE {
-                eprintln!(
-                    "note: {}: the singular values of a {rows} x {columns} matrix take minutes: the time grows \
-                     with the third power of its sides",
-                    self.source
-                );
+            if let Some(note) = slow_decomposition(&self.source, [1, rows, columns]) {
+                eprintln!("note: {note}");
             }
         }
         let operator = self.spec.build(shape).with_context(|| {
@@ -357,6 +381,17 @@ mod tests {
 
     fn given(spec: OperatorSpec) -> GivenOperator {
         GivenOperator { spec, source: "--operator a.json".into(), mask_size: None }
+    }
+
+    #[test]
+    fn decompositions_that_take_minutes_are_told() {
+        let note = slow_decomposition("a.h5", [1, 4096, 5000]).unwrap();
+        assert!(note.starts_with("a.h5: the singular values of a 4096 x 5000 matrix take minutes"));
+        assert_eq!(slow_decomposition("a.h5", [1, 4095, 5000]), None);
+        // Eight of half the side are the same work.
+        let note = slow_decomposition("a.h5", [8, 2048, 2048]).unwrap();
+        assert!(note.contains("8 matrices of 2048 x 2048"), "{note}");
+        assert_eq!(slow_decomposition("a.h5", [7, 2048, 2048]), None);
     }
 
     #[test]

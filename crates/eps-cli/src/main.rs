@@ -2,6 +2,10 @@
 //!
 //! Exit codes: 0 for success, 1 for a failure, 2 for a command line that makes no sense.
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)
+)]
 #![expect(
     clippy::print_stdout,
     reason = "a command talks to whoever runs it; the crates below it never print"
@@ -18,12 +22,12 @@ macro_rules! eprintln {
 
 mod chain;
 mod commands;
-mod cost;
 mod experiment;
 mod flags;
-mod precision;
+mod precision_comparison;
 mod progress;
 mod sample_range;
+mod sampling_cost;
 mod training_plan;
 
 use std::any::Any;

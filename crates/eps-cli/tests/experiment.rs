@@ -1,14 +1,15 @@
 //! `eps experiment main` from flags to report, with small untrained networks and the committed test
 //! images.
 
+#[path = "common/cells.rs"]
+mod cells;
 #[expect(dead_code, reason = "the other tests need more of it")]
 mod common;
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
+use cells::cells;
 use common::{Folder, SIDE};
 use eps::data::ArchiveReader;
 use eps::data::png::write_png;
@@ -41,18 +42,6 @@ fn scores(folder: &Folder) -> Vec<Value> {
         row.as_object_mut().and_then(|row| row.remove("seconds")).expect("the time");
     }
     rows
-}
-
-/// The cells with the times at which they were written.
-fn cells(folder: &Folder) -> BTreeMap<PathBuf, SystemTime> {
-    std::fs::read_dir(folder.path("out/cells"))
-        .expect("cells")
-        .map(|entry| {
-            let path = entry.expect("a cell").path();
-            let written = path.metadata().and_then(|file| file.modified()).expect("a time");
-            (path, written)
-        })
-        .collect()
 }
 
 #[test]
@@ -100,7 +89,7 @@ fn a_run_writes_its_record_and_goes_on_where_it_was_cut_off() {
     );
 
     // One cell is lost and one damaged: these two are computed again, to the same scores.
-    let before = cells(&folder);
+    let before = cells(&folder.path("out"));
     let cell = |what: &str| {
         let is_it = |path: &&PathBuf| {
             path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(what))
@@ -113,7 +102,7 @@ fn a_run_writes_its_record_and_goes_on_where_it_was_cut_off() {
     std::fs::write(&damaged, "no cell").unwrap();
     folder.succeeds(RUN);
     assert_eq!(scores(&folder), first);
-    let after = cells(&folder);
+    let after = cells(&folder.path("out"));
     assert_eq!(before.len(), after.len());
     for (path, written) in before {
         let again = path == lost || path == damaged;

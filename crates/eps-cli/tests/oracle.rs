@@ -1,12 +1,11 @@
 //! `eps experiment oracle` from flags to report.
 
+#[path = "common/cells.rs"]
+mod cells;
 #[expect(dead_code, reason = "the other tests need more of it")]
 mod common;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::SystemTime;
-
+use cells::cells;
 use common::Folder;
 use serde_json::Value;
 
@@ -15,18 +14,6 @@ const RUN: &str = "experiment oracle --profile smoke --samples 40 --calls 2,5 --
 fn results(folder: &Folder) -> Value {
     let text = std::fs::read_to_string(folder.path("out/results.json")).expect("results");
     serde_json::from_str(&text).expect("JSON")
-}
-
-/// The cells with the times at which they were written.
-fn cells(folder: &Folder) -> BTreeMap<PathBuf, SystemTime> {
-    std::fs::read_dir(folder.path("out/cells"))
-        .expect("cells")
-        .map(|entry| {
-            let path = entry.expect("a cell").path();
-            let written = path.metadata().and_then(|file| file.modified()).expect("a time");
-            (path, written)
-        })
-        .collect()
 }
 
 #[test]
@@ -80,14 +67,14 @@ fn a_run_writes_its_record_and_goes_on_where_it_was_cut_off() {
     }
 
     // One cell is lost and one damaged: these two are computed again, to the same scores.
-    let before = cells(&folder);
+    let before = cells(&folder.path("out"));
     let lost = folder.path("out/cells/plane-mixture-dense-0.2.eps-euler.0.json");
     let damaged = folder.path("out/cells/4x4-mixture-random-inpainting-0.2.mpgd.tuning.json");
     std::fs::remove_file(&lost).unwrap();
     std::fs::write(&damaged, "no cell").unwrap();
     folder.succeeds(RUN);
     assert_eq!(results(&folder), first);
-    let after = cells(&folder);
+    let after = cells(&folder.path("out"));
     assert_eq!(before.len(), after.len());
     for (path, written) in before {
         let again = path == lost || path == damaged;

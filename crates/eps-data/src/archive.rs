@@ -55,6 +55,7 @@ impl SampleArchive {
     ///
     /// [`DataError::Invalid`] where the number of values is not a positive multiple of J·C·H·W or
     /// a value is not finite.
+    #[expect(clippy::cast_possible_truncation, reason = "files keep them in f32")]
     pub fn new(
         shape: Shape,
         samples_per_image: usize,

@@ -507,6 +507,11 @@ impl Input {
     }
 
     /// An attribute that is one whole number, of which HDF5 would take another for what does not fit.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a whole number from 0 to 9e15"
+    )]
     pub(crate) fn whole(&self, at: &Group, name: &str) -> Result<u64, DataError> {
         let (attribute, found) = self.scalar(at, name)?;
         let failed = || self.failed(format!("read the attribute {name:?}"));

@@ -7,6 +7,11 @@
 //!
 //! This is the only crate that links HDF5.
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)
+)]
+
 pub mod archive;
 pub mod array;
 pub mod array_file;

@@ -295,7 +295,13 @@ impl MeasurementSet {
         let root = input.root()?;
         let unusable = |error: DataError| error.in_file(path);
 
-        let side = |name: &str| input.whole(&root, name).map(|side| side as usize);
+        let side = |name: &str| {
+            let side = input.whole(&root, name)?;
+            usize::try_from(side).map_err(|_| {
+                let problem = format!("the attribute {name} is {side}, no side of an image");
+                input.malformed(problem, "correct it, or write the file again")
+            })
+        };
         let dims = [side("channels")?, side("height")?, side("width")?];
         if matches!(checked_product(&dims), None | Some(0)) {
             return Err(input.malformed(

@@ -119,6 +119,7 @@ impl Moments {
     /// # Errors
     ///
     /// [`DataError::Io`] or [`DataError::Hdf5`] where the file cannot be written.
+    #[expect(clippy::cast_possible_truncation, reason = "files keep them in f32")]
     pub fn write(&self, path: &Path) -> Result<(), DataError> {
         let n = self.mean.len();
         let mean: Vec<f32> = self.mean.iter().map(|v| *v as f32).collect();

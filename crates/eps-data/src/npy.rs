@@ -328,6 +328,11 @@ impl Kind {
     }
 
     /// The value of `width` bytes.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        reason = "the upper bytes are 0, and the lower ones are what they are read as"
+    )]
     pub(crate) fn value(self, bytes: &[u8]) -> f64 {
         let mut little = [0; 8];
         little[..self.width].copy_from_slice(bytes);

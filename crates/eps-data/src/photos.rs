@@ -235,6 +235,11 @@ fn mean_and_sd(bytes: &[u8]) -> (f64, f64) {
 }
 
 /// The tiles of a photograph, `[n, C, size, size]`, from the smallest scale to the largest, row by row.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "sides of at most those of the picture, or what is too large for it"
+)]
 fn tiles(raster: &Raster, config: &TileConfig) -> Vec<u8> {
     let size = config.size;
     let mut found = Vec::new();

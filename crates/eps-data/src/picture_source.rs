@@ -195,7 +195,8 @@ impl PictureSource {
                 let about = fs::metadata(&path).map_err(DataError::io(&path, "read"))?;
                 let modified = about.modified().map_err(DataError::io(&path, "read"))?;
                 let age = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                Ok(Stamp::File { bytes: about.len(), modified: age.as_nanos() as u64 })
+                let modified = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+                Ok(Stamp::File { bytes: about.len(), modified })
             }
             Some(zip) => {
                 let entry = zip.by_name(name).map_err(|e| not_unpacked(&path, e))?;

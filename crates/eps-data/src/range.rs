@@ -41,6 +41,7 @@ pub fn value_of_byte(byte: u8) -> f64 {
 /// assert_eq!(byte_of_value(0.0), 128);
 /// assert_eq!(byte_of_value(1.0), 255);
 /// ```
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0 to 255")]
 pub fn byte_of_value(value: f64) -> u8 {
     // `as` truncates towards zero and maps NaN to 0.
     (127.5 * value + 128.0).clamp(0.0, 255.0) as u8

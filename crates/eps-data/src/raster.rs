@@ -139,7 +139,8 @@ impl Raster {
         // In 16 fractional bits, as Pillow does.
         let luma = |p: &[u8]| {
             let [r, g, b] = [p[0], p[1], p[2]].map(u32::from);
-            ((19595 * r + 38470 * g + 7471 * b + (1 << 15)) >> 16) as u8
+            // The weights sum to 2¹⁶.
+            u8::try_from((19595 * r + 38470 * g + 7471 * b + (1 << 15)) >> 16).unwrap_or(u8::MAX)
         };
         let bytes = self.bytes.chunks_exact(3).map(luma).collect();
         Raster::of(self.width, self.height, 1, bytes)
@@ -303,7 +304,10 @@ fn rounded(path: &Path, picture: StoredPicture) -> Result<Decoded, DataError> {
     let StoredPicture { width, height, channels, samples, largest, orientation } = picture;
     let is_rounded = largest != u16::from(u8::MAX);
     // v/257, rounded: 65535 becomes 255.
-    let byte = |v: u16| if is_rounded { ((u32::from(v) + 128) / 257) as u8 } else { v as u8 };
+    let byte = |v: u16| match is_rounded {
+        true => u8::try_from((u32::from(v) + 128) / 257).unwrap_or(u8::MAX),
+        false => u8::try_from(v).unwrap_or(u8::MAX),
+    };
     let bytes = samples.into_iter().map(byte).collect();
     let stored = flat(path, (width, height), channels, bytes)?;
     Ok(Decoded { stored, orientation, is_rounded })

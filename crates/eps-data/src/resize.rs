@@ -61,6 +61,7 @@ pub fn lanczos(raster: &Raster, width: usize, height: usize) -> Raster {
 /// What is added so that dropping the fractional bits rounds.
 const HALF: i32 = 1 << (WEIGHT_BITS - 1);
 
+#[expect(clippy::cast_sign_loss, reason = "clamped to 0 to 255")]
 fn byte(sum: i32) -> u8 {
     (sum >> WEIGHT_BITS).clamp(0, 255) as u8
 }
@@ -71,6 +72,11 @@ struct Window {
     weights: Vec<i32>,
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`as` gives 0 below 0, and pixels and weights are far below 2^31"
+)]
 fn weights(old: usize, new: usize) -> Vec<Window> {
     let scale = old as f64 / new as f64;
     let stretch = scale.max(1.0);
@@ -78,7 +84,6 @@ fn weights(old: usize, new: usize) -> Vec<Window> {
     (0..new)
         .map(|i| {
             let centre = (i as f64 + 0.5) * scale;
-            // `as` truncates, and gives 0 below 0.
             let start = (centre - support + 0.5) as usize;
             let end = ((centre + support + 0.5) as usize).min(old);
             let values: Vec<f64> =

@@ -1,6 +1,5 @@
 //! Whether samples spread as the truth does: the scores of the experiment `calibration`.
 
-use anyhow::Result;
 use eps_math::rng::Stream;
 use eps_metrics::calibration::{
     Ensemble, RankHistogram, energy_ratios, rank_histogram, spread_against_error,
@@ -8,6 +7,7 @@ use eps_metrics::calibration::{
 use eps_metrics::summary::Estimate;
 use eps_results::{Calibration, LEVELS, Method, RANKED_SAMPLES};
 
+use crate::error::Result;
 use crate::pixels::unit;
 use crate::problem::Problem;
 use crate::restoration::Restoration;

@@ -7,13 +7,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
 use eps_data::{Provenance, SampleArchive};
 use eps_files::sha256;
 use eps_math::Shape;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::error::Result;
+use crate::files::make_folder;
 use crate::restoration::Restoration;
 
 /// A folder of cells.
@@ -65,9 +66,7 @@ impl Cells {
         provenance: Provenance,
         any_build: bool,
     ) -> Result<Self> {
-        std::fs::create_dir_all(&folder).with_context(|| {
-            format!("cannot make the folder {}: check its permissions", folder.display())
-        })?;
+        make_folder(&folder)?;
         Ok(Self { folder, shape, provenance, any_build })
     }
 

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::path::Path;
 
-use anyhow::Result;
 use eps_math::Task;
 use eps_results::{Constants, Contender};
 
 use crate::contender::tunable;
+use crate::error::Result;
 use crate::files::{make_folder, write_json};
 
 /// The constant of a contender for a task: the tuned one, else the starting value.
@@ -45,20 +45,10 @@ mod tests {
         let path = dir.path().join("constants.json");
         let starting = Constants::read(&path).unwrap();
         assert_eq!(value(&starting, Contender::Dps, Task::MotionBlur), 2.5);
-        let tuned = |contender, value| Tuned {
-            contender,
-            task: Task::MotionBlur,
-            symbol: "ζ".into(),
-            value,
-            tried: vec![],
-            calls: 250,
-            images: 8,
-            samples: 2,
-            seed: 0,
-            prior: "0".into(),
-            precision: None,
-            dataset: None,
-        };
+        // One of the committed constants, with another value.
+        let committed = Constants::read(&eps::dataset::constants("fashion-mnist")).unwrap();
+        let known = committed.find(Contender::Dps, Task::MotionBlur).unwrap();
+        let tuned = |contender, value| Tuned { contender, value, ..known.clone() };
         for found in [(Contender::Mpgd, 3.0), (Contender::Dps, 1.0), (Contender::Dps, 0.5)] {
             change(&path, |constants| constants.set(tuned(found.0, found.1))).unwrap();
         }

@@ -3,9 +3,10 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
 use eps_files::write_atomically;
 use serde::{Deserialize, Serialize};
+
+use crate::error::{ExperimentError, Result};
 
 /// Refuses a folder that holds something else than this experiment, of which an earlier run goes on.
 ///
@@ -17,12 +18,11 @@ pub fn check_folder(out: &Path, experiment: &str) -> Result<()> {
         return Ok(());
     };
     let found: Option<Head> = serde_json::from_str(&text).ok();
-    ensure!(
-        found.is_some_and(|found| found.config.experiment == experiment),
-        "--out {}: its config.json is not of the experiment {experiment}: name another folder",
-        out.display()
-    );
-    Ok(())
+    if found.is_some_and(|found| found.config.experiment == experiment) {
+        return Ok(());
+    }
+    let (folder, experiment) = (out.to_owned(), experiment.to_owned());
+    Err(ExperimentError::OtherExperiment { folder, experiment })
 }
 
 /// Makes a folder with those above it.
@@ -30,9 +30,8 @@ pub fn check_folder(out: &Path, experiment: &str) -> Result<()> {
 /// # Errors
 /// A folder that cannot be made.
 pub fn make_folder(folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| {
-        format!("cannot make the folder {}: check the path and its permissions", folder.display())
-    })
+    std::fs::create_dir_all(folder)
+        .map_err(|source| ExperimentError::Folder { folder: folder.to_owned(), source })
 }
 
 /// Writes a value as indented JSON.

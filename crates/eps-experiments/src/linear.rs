@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
 use eps_math::operator::{LinearOperator as _, OperatorSpec};
 use eps_math::pivot::mu_star;
 use eps_math::{Level, LinearMmse};
 use rayon::prelude::*;
 
+use crate::error::{During as _, Result};
 use crate::moments::GaussianPrior;
 use crate::problem::Problem;
 use crate::restoration::Restoration;
@@ -77,7 +77,7 @@ pub(crate) fn linear_mmse(
             Ok(members.iter().map(estimate).collect::<Vec<_>>())
         })
         .collect::<Result<Vec<_>, eps_math::MathError>>()
-        .context("the linear MMSE estimate cannot be prepared")?
+        .during(|| "the linear MMSE estimate cannot be prepared".to_owned())?
         .concat();
     estimates.sort_unstable_by_key(|(i, _)| *i);
     Ok(Restoration::estimates(estimates.into_iter().flat_map(|(_, estimate)| estimate), start))

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
 use eps_data::{DataError, ImageSet, Moments};
 use eps_files::sha256_file;
 use eps_math::Shape;
 use eps_math::faer::Mat;
 use eps_math::lmmse::sample_moments;
+
+use crate::error::{During as _, ExperimentError, Result};
 
 /// The most values of an image whose covariance is computed and inverted.
 pub(crate) const LARGEST: usize = 4096;
@@ -19,12 +20,9 @@ pub(crate) const LARGEST: usize = 4096;
 /// Images of more values than a covariance is kept of, and a file that cannot be written.
 pub fn write_moments(set: &ImageSet, out: &Path) -> Result<u64> {
     let shape = set.shape();
-    ensure!(
-        shape.len() <= LARGEST,
-        "the covariance of images of shape {shape} has {0} × {0} values: the linear estimate is \
-         left out above {LARGEST} values an image",
-        shape.len()
-    );
+    if shape.len() > LARGEST {
+        return Err(ExperimentError::LargeCovariance { shape, most: LARGEST });
+    }
     let images = (0..set.len()).map(|image| set.to_signed(image));
     let (mean, covariance) = sample_moments(shape.len(), images)?;
     let rows = (0..shape.len()).flat_map(|i| (0..shape.len()).map(move |j| (i, j)));
@@ -56,14 +54,12 @@ pub(crate) fn load(paths: &[PathBuf], shape: Shape) -> Result<GaussianPrior> {
         remedy: "restore data from the repository, or make it with `eps experiment moments --dataset NAME`"
             .to_owned(),
     })?;
-    let moments = Moments::read(path).context("cannot read the moments of the training images")?;
-    ensure!(
-        moments.shape() == shape,
-        "{}: these are moments of images of shape {}, the test images have {shape}: make it again with \
-         `eps experiment moments`",
-        path.display(),
-        moments.shape()
-    );
+    let moments = Moments::read(path)
+        .during(|| "cannot read the moments of the training images".to_owned())?;
+    if moments.shape() != shape {
+        let (path, found) = (path.clone(), moments.shape());
+        return Err(ExperimentError::MomentsShape { path, found, needed: shape });
+    }
     let n = shape.len();
     let covariance = Mat::from_fn(n, n, |i, j| moments.covariance()[i * n + j]);
     Ok(GaussianPrior { mean: moments.mean().to_vec(), covariance, sha256: sha256_file(path)? })

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
 use eps::dataset;
 use eps::network::{self, Network, is_description};
-use eps_files::sha256_file;
+use eps::train::TrainConfig;
+use eps_files::{FilesError, sha256_file};
 use eps_math::{Schedule, Shape, Task};
 use eps_model::checkpoint::CheckpointConfig;
 use eps_model::{Precision, PriorDescription};
 use eps_results::{Leg, Loss, NetworkFile, NetworkUse, PRIOR};
-use serde_json::Value;
+use serde::Deserialize as _;
 use tch::Device;
+
+use crate::error::{ExperimentError, Result};
 
 /// The prior with as many training steps as EPS has in all; the methods without training ask it where
 /// there is one.
@@ -21,28 +23,36 @@ const LONG_PRIOR: &str = "long-prior";
 
 /// The legs that ended in a configuration: its own, then those of its starts, whose `NAME.json` lies in one
 /// of some folders.
-fn legs(config: &Value, folders: &[PathBuf]) -> Vec<Leg> {
-    let (mut legs, mut next) = (Vec::<Leg>::new(), Some(config.clone()));
-    while let Some(config) = next {
-        let (Some(name), Some(steps), Some(batch)) =
-            (config["name"].as_str(), config["steps"].as_u64(), config["batch"].as_u64())
-        else {
-            break;
-        };
+///
+/// # Errors
+/// A start's configuration that cannot be read.
+fn legs(config: TrainConfig, folders: &[PathBuf]) -> Result<Vec<Leg>> {
+    let (mut legs, mut next) = (Vec::<Leg>::new(), Some(config));
+    while let Some(TrainConfig { name, steps, batch, start, .. }) = next {
         // A configuration that starts from itself would never end.
         if legs.iter().any(|leg| leg.name == name) {
             break;
         }
-        legs.push(Leg { name: name.to_owned(), steps, batch });
-        next = config["start"].as_str().and_then(|start| {
-            let file = Path::new(start).with_extension("json");
-            let file = file.file_name()?;
-            let text =
-                folders.iter().find_map(|folder| fs::read_to_string(folder.join(file)).ok())?;
-            serde_json::from_str(&text).ok()
+        legs.push(Leg { name, steps, batch: batch as u64 });
+        let start = start.map(|start| start.with_extension("json"));
+        let file = start.as_deref().and_then(Path::file_name);
+        let found = file.and_then(|file| {
+            folders.iter().map(|folder| folder.join(file)).find(|path| path.is_file())
         });
+        next = found.map(|path| read_config(&path)).transpose()?;
     }
-    legs
+    Ok(legs)
+}
+
+/// Reads the configuration of a training.
+fn read_config(path: &Path) -> Result<TrainConfig> {
+    let text = fs::read_to_string(path).map_err(FilesError::io(path, "read"))?;
+    serde_json::from_str(&text).map_err(unreadable(path))
+}
+
+/// The error of a configuration, in a file, that is none of this version.
+fn unreadable(path: &Path) -> impl FnOnce(serde_json::Error) -> ExperimentError {
+    move |source| ExperimentError::Training { path: path.to_owned(), source }
 }
 
 /// Finds `NAME.safetensors` in a folder, or in `NAME/` in it, as training leaves it.
@@ -53,12 +63,8 @@ pub(crate) fn find(folder: &Path, name: &str) -> Result<NetworkFile> {
     let file = format!("{name}.safetensors");
     let candidates = [folder.join(&file), folder.join(name).join(&file)];
     let Some(path) = candidates.iter().find(|path| path.is_file()) else {
-        bail!(
-            "the network {} is missing: restore data/networks from the repository, name the \
-             folder of yours with --networks, or train it (`cargo xtask reproduce \
-             --from-scratch`, or `--experiment NAME` for the networks of an experiment)",
-            candidates[0].display()
-        );
+        let [path, _] = candidates;
+        return Err(ExperimentError::NoNetwork(path));
     };
     at(path, name)
 }
@@ -78,12 +84,9 @@ pub(crate) fn find_prior(folder: &Path) -> Result<NetworkFile> {
 pub(crate) fn at(path: &Path, name: &str) -> Result<NetworkFile> {
     let script_sha256 = if is_description(path) {
         let description = PriorDescription::read(path)?;
-        ensure!(
-            description.classes.is_none(),
-            "{}: the module reads classes, which experiments give to networks of ours alone: import its \
-             weights (`eps import`), or script it with one class for all images",
-            path.display()
-        );
+        if description.classes.is_some() {
+            return Err(ExperimentError::ReadsClasses(path.to_owned()));
+        }
         Some(sha256_file(&description.script_path(path))?)
     } else {
         None
@@ -108,23 +111,22 @@ pub(crate) fn load(
     let network = Network::load(&file.path, None, device, precision)?;
     if let Network::Trained(checkpoint) = &network {
         check_use(file, &checkpoint.config, network_use, tasks)?;
-        let training = &checkpoint.config.provenance.training["config"];
-        file.training = legs(training, &dataset::training_configurations(dataset));
+        // Imported networks have none.
+        if let Some(training) = checkpoint.config.provenance.training.get("config") {
+            let config = TrainConfig::deserialize(training).map_err(unreadable(&file.path))?;
+            file.training = legs(config, &dataset::training_configurations(dataset))?;
+        }
     }
     let known = network.image_shape();
-    ensure!(
-        known == shape,
-        "{}: the network is for images of shape {known}, these have {shape}: give one that was \
-         trained on them (--networks, --prior)",
-        file.path.display()
-    );
+    let path = || file.path.clone();
+    if known != shape {
+        return Err(ExperimentError::ImageShape { path: path(), known, found: shape });
+    }
     let ((_, highest), needed) = (network.sigmas(), Schedule::karras().sigma_max());
-    ensure!(
-        highest >= needed,
-        "{}: the network knows noise up to {highest}, experiments begin at {needed}: give one that was \
-         trained so far (--networks, --prior); `eps restore` begins where the network does",
-        file.path.display()
-    );
+    // Also true for NaN.
+    if !(highest >= needed) {
+        return Err(ExperimentError::Noise { path: path(), known: highest, needed });
+    }
     file.origin = network.origin();
     Ok(network)
 }
@@ -136,31 +138,22 @@ fn check_use(
     network_use: NetworkUse,
     tasks: &[Task],
 ) -> Result<()> {
-    let path = file.path.display();
+    let path = file.path.clone();
     let found = match network::conditioning(config) {
         network::Conditioning::ZeroShot => NetworkUse::Prior,
         network::Conditioning::Eps => NetworkUse::Eps,
         network::Conditioning::Palette => NetworkUse::Palette,
     };
-    let describe = |network_use| match network_use {
-        NetworkUse::Prior => "a prior, which knows of no measurement",
-        NetworkUse::Eps => "one that is asked at the pivot (EPS)",
-        NetworkUse::Palette => "one that is asked at the state beside the measurement (Palette)",
-    };
-    ensure!(
-        found == network_use,
-        "{path}: the network is {}, but {} is needed: give such a one (--networks)",
-        describe(found),
-        describe(network_use)
-    );
-    if let Some(task) = tasks.iter().find(|task| !config.tasks.contains(task)) {
-        bail!(
-            "{path}: the network was trained for {}, not for {}: give one that was (--networks)",
-            config.tasks.iter().map(|task| task.name()).collect::<Vec<_>>().join(", "),
-            task.name()
-        );
+    if found != network_use {
+        return Err(ExperimentError::Use { path, found, needed: network_use });
     }
-    Ok(())
+    match tasks.iter().find(|task| !config.tasks.contains(task)) {
+        None => Ok(()),
+        Some(task) => {
+            let known = config.tasks.iter().map(|task| task.name()).collect();
+            Err(ExperimentError::Task { path, known, needed: task.name() })
+        }
+    }
 }
 
 /// The losses of the trainings of some networks, as far as a folder tells of them:
@@ -184,12 +177,10 @@ pub(crate) fn losses<'a>(
 }
 
 fn read_losses(path: &Path) -> Result<Vec<Loss>> {
-    let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let read = |(number, line)| {
-        serde_json::from_str(line).with_context(|| {
-            format!("{}: line {number} is no record of losses: delete the file", path.display())
-        })
+    let text = fs::read_to_string(path).map_err(FilesError::io(path, "read"))?;
+    let read = |(line, record): (usize, &str)| {
+        let failed = |source| ExperimentError::Losses { path: path.to_owned(), line, source };
+        serde_json::from_str(record).map_err(failed)
     };
     (1..).zip(text.lines()).map(read).collect()
 }
@@ -197,27 +188,38 @@ fn read_losses(path: &Path) -> Result<Vec<Loss>> {
 #[cfg(test)]
 mod tests {
     use eps_results::ALL_TASKS;
-    use serde_json::json;
 
     use super::*;
+
+    /// The configuration of a committed training, with another name, number of steps and start.
+    fn config(name: &str, steps: u64, start: &str) -> TrainConfig {
+        let text = include_str!("../../../data/networks/fashion/prior.json");
+        let config: TrainConfig = serde_json::from_str(text).unwrap();
+        let start = Some(PathBuf::from(start));
+        TrainConfig { name: name.to_owned(), steps, start, ..config }
+    }
 
     #[test]
     fn a_training_is_followed_to_its_start() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, start: &str| {
-            let text = json!({"name": name, "steps": 10, "batch": 4, "start": start}).to_string();
+            let text = serde_json::to_string(&config(name, 10, start)).unwrap();
             fs::write(dir.path().join(format!("{name}.json")), text).unwrap();
         };
         write("first", "../elsewhere/prior.safetensors");
         write("circle", "circle.safetensors");
         let folders = [dir.path().to_owned()];
-        let of = |start: &str| {
-            let config = json!({"name": "last", "steps": 5, "batch": 4, "start": start});
-            legs(&config, &folders).into_iter().map(|leg| (leg.name, leg.steps)).collect::<Vec<_>>()
+        let of = |start: &str| -> Result<Vec<(String, u64)>> {
+            let legs = legs(config("last", 5, start), &folders)?;
+            Ok(legs.into_iter().map(|leg| (leg.name, leg.steps)).collect())
         };
-        assert_eq!(of("a/first.safetensors"), [("last".to_owned(), 5), ("first".to_owned(), 10)]);
-        assert_eq!(of("circle.safetensors").len(), 2);
-        assert_eq!(legs(&Value::Null, &folders), []);
+        let first = of("a/first.safetensors").unwrap();
+        assert_eq!(first, [("last".to_owned(), 5), ("first".to_owned(), 10)]);
+        assert_eq!(of("circle.safetensors").unwrap().len(), 2);
+        // What is there and cannot be read is no end of the way.
+        fs::write(dir.path().join("old.json"), r#"{"name": "old", "step_count": 10}"#).unwrap();
+        let error = of("old.safetensors").unwrap_err().chain();
+        assert!(error.contains("old.json") && error.contains("step_count"), "{error}");
     }
 
     #[test]

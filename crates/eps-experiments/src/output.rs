@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Result;
 use eps_data::{ArchiveWriter, Provenance, SampleArchive};
 use eps_results::{Loss, Method, Results};
 use serde_json::{Value, json};
 
+use crate::error::Result;
 use crate::files::{make_folder, write_json};
 use crate::problem::Problem;
 use crate::restoration::Restoration;

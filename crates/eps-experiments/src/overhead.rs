@@ -2,15 +2,16 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
 use eps_math::rng::Stream;
 use eps_math::{Draw, Level, Precondition, PreconditionMode, Shape, Task};
 use eps_model::{
-    ComputeError, Denoiser as _, Measurement, NetworkDenoiser, Noise, Precision, Query,
-    SongUNetConfig, TensorOperator, UNet, batch, level_fields,
+    ComputeError, Denoiser as _, DevicePrecision as _, Measurement, NetworkDenoiser, Noise,
+    Precision, Query, SongUNetConfig, TensorOperator, UNet, batch, level_fields,
 };
 use eps_results::Overhead;
 use tch::{Cuda, Device, Kind, Tensor};
+
+use crate::error::Result;
 
 /// The sides of FFHQ-64.
 const SHAPE: Shape = Shape { channels: 3, height: 64, width: 64 };

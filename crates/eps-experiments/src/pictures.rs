@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use anyhow::Result;
 use eps_data::png::{Picture, magnify, mosaic, write_png};
 use eps_math::Shape;
 use eps_results::{Method, Row, Scope, TaskResults};
 
+use crate::error::Result;
 use crate::output::Computed;
 use crate::pixels::moments;
 use crate::restoration::Restoration;

@@ -3,7 +3,6 @@
 //! Everything is a function of the seed, the task and the image's number in the test set: the same
 //! for every method, whatever the number of images or the order in which they are restored.
 
-use anyhow::{Context as _, Result, ensure};
 use eps::measurement::{measure, stream};
 use eps::pictures;
 use eps_data::png::Picture;
@@ -13,6 +12,8 @@ use eps_math::rng::Stream;
 use eps_math::{Draw, MathError, Shape};
 use eps_results::Setting;
 use rayon::prelude::*;
+
+use crate::error::{During as _, ExperimentError, Result};
 
 /// Measurements of one kind, with the truth behind them.
 #[derive(Debug, Clone)]
@@ -37,10 +38,9 @@ pub struct Problem {
 /// # Errors
 /// More images than there are.
 pub fn test_images(count: usize, total: usize) -> Result<Vec<usize>> {
-    ensure!(
-        (1..=total).contains(&count),
-        "{count} test images are asked for, but there are {total}: ask for 1 to {total}"
-    );
+    if !(1..=total).contains(&count) {
+        return Err(ExperimentError::TestImages { count, total });
+    }
     let stream = Stream::named(0, "test images");
     let mut order: Vec<usize> = (0..total).collect();
     order.sort_by_key(|image| stream.bits(*image as u64));
@@ -91,7 +91,7 @@ impl Problem {
                 Ok((operator.spec(), measure(&operator, &truth, sigma_y, &stream("noise"))))
             })
             .collect::<Result<Vec<_>, MathError>>()
-            .with_context(|| format!("cannot draw the operators of {}", task.name()))?;
+            .during(|| format!("cannot draw the operators of {}", task.name()))?;
         let (specs, y): (Vec<_>, Vec<_>) = drawn.into_iter().unzip();
         let truth = images.iter().flat_map(|image| images_set.to_signed(*image)).collect();
         let provenance = images_set.provenance().clone();

@@ -1,32 +1,19 @@
 //! What is asked of a run, and what follows of it.
 
-use std::fmt;
 use std::path::PathBuf;
 
-use anyhow::Result;
 use eps::dataset;
 use eps_data::Split;
 use eps_math::Task;
 use eps_results::{ALL_TASKS, Contender, Experiment, RANKED_SAMPLES, Scope};
 
+use crate::error::{InvalidRequest, Result};
 use crate::networks;
 use crate::plan::{Plan, Scopes};
 use crate::profile::Profile;
 
 /// Where `cargo xtask reproduce` trains the networks of the experiments that have their own.
 const OWN_NETWORKS: &str = "target/reproduce/networks";
-
-/// A request that makes no sense; the message names the flag, its value and what would.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidRequest(pub String);
-
-impl fmt::Display for InvalidRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for InvalidRequest {}
 
 /// What the experiments on networks have in common.
 #[derive(Debug, Clone)]
@@ -224,6 +211,7 @@ pub struct Choice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ExperimentError;
 
     fn request(profile: &str) -> Request {
         Request {
@@ -257,7 +245,7 @@ mod tests {
         assert_eq!(request("quick").sizes().unwrap().images, 6);
         let asked = Request { calls: vec![20, 1], ..request("quick") };
         let error = asked.sizes().unwrap_err();
-        assert!(error.is::<InvalidRequest>());
+        assert!(matches!(error, ExperimentError::Request(_)), "{error}");
         let error = error.to_string();
         assert!(error.contains("[20, 1]") && error.contains("ascending"), "{error}");
     }

@@ -4,20 +4,17 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
 use eps::feature_networks::{self, FeatureNetworks};
 use eps::network::Network;
 use eps::{dataset, environment};
 use eps_data::{ImageSet, Provenance, Split};
 use eps_files::sha256_file;
-use eps_math::{Schedule, Task};
+use eps_math::{Precision, Schedule, Task};
 use eps_metrics::networks::Backbone;
-use eps_model::Precision;
 use eps_results::{
     Calibration, Config, Constant, Constants, DataSet, Diverged, Environment, Experiment,
     FeatureFile, Loss, Method, Metric, NetworkFile, NetworkUse, Results, Row, Setting, TaskResults,
 };
-use eps_sample::SampleError;
 use serde_json::{Value, json};
 use tch::Device;
 
@@ -25,6 +22,7 @@ use crate::calibration::calibration_of;
 use crate::cells::{Cells, PROGRAM, name};
 use crate::constants;
 use crate::contender::tunable;
+use crate::error::{During as _, ExperimentError, InvalidRequest, Result};
 use crate::files::{check_folder, make_folder, write_json};
 use crate::linear::{linear_mmse, pseudo_inverse, wiener};
 use crate::listener::Listener;
@@ -37,7 +35,7 @@ use crate::overhead::measure_overhead;
 use crate::plan::Plan;
 use crate::problem::{Problem, seed_of, test_images};
 use crate::profile::Profile;
-use crate::request::{Choice, InvalidRequest, Request};
+use crate::request::{Choice, Request};
 use crate::restoration::Restoration;
 use crate::sampler::{SOLVER, Sampler, progress_steps};
 use crate::scores::{Judge, score_means, score_samples};
@@ -171,7 +169,7 @@ impl<'a> Run<'a> {
             in_table: plan.in_table,
             constants: constants_of(&plan, &Constants::read(&constants_file)?),
             batch,
-            precision: precision_of(precision),
+            precision,
             moments: prior.as_ref().map(|prior| prior.sha256.clone()),
             features: features.files.into_iter().map(feature_file).collect(),
             networks: files,
@@ -179,7 +177,7 @@ impl<'a> Run<'a> {
         };
         let judge = Judge { ensembles: profile.report, networks: features.networks };
         let environment: Environment = serde_json::from_value(environment::record(device))
-            .context("the record of the program and the machine")?;
+            .during(|| "the record of the program and the machine".to_owned())?;
         check_folder(out, experiment.name())?;
         make_folder(out)?;
         let resolved = json!({"config": config, "environment": environment});
@@ -211,7 +209,7 @@ impl<'a> Run<'a> {
 
     /// All cells, with the restorations of those that are stored.
     fn plan_cells(&self) -> Result<Vec<Cell>> {
-        let program = std::env::current_exe().context("cannot find the running program")?;
+        let program = std::env::current_exe().map_err(ExperimentError::Program)?;
         let program = sha256_file(&program)?;
         let mut cells = Vec::new();
         for (index, problem) in self.problems.iter().enumerate() {
@@ -313,13 +311,13 @@ impl<'a> Run<'a> {
             let problem = &self.problems[cell.problem];
             let what = format!("{}: {}", problem.setting.name(), cell.method.label());
             listener.start(&what);
-            match self.restore(problem, cell, &mut warm).with_context(|| what.clone()) {
+            match self.restore(problem, cell, &mut warm).during(|| what.clone()) {
                 Ok(restoration) => {
                     self.cells.store(&cell.name, cell.key.clone(), &restoration)?;
                     cell.restoration = Some(restoration);
                 }
-                Err(error) if diverged(&error) => {
-                    cell.diverged = Some(format!("{error:#}"));
+                Err(error) if error.is_divergence() => {
+                    cell.diverged = Some(error.chain());
                     lost.push((cell.problem, cell.method));
                 }
                 Err(error) => return Err(error),
@@ -352,7 +350,7 @@ impl<'a> Run<'a> {
             _ => return Ok(pseudo_inverse(problem, images)),
         };
         let found = self.networks.iter().find(|(found, _)| *found == name);
-        let (_, network) = found.with_context(|| format!("no network {name}"))?;
+        let (_, network) = found.ok_or_else(|| ExperimentError::NotRead(name.clone()))?;
         let sampler = Sampler {
             method: cell.method,
             constant: self.constant(cell.method, task).unwrap_or_default(),
@@ -377,9 +375,9 @@ impl<'a> Run<'a> {
             return None;
         }
         let (name, folder) = (&self.request.dataset, self.request.data.as_deref());
-        let loaded = dataset::load(name, Split::Train, folder).map_err(anyhow::Error::from);
+        let loaded = dataset::load(name, Split::Train, folder).map_err(ExperimentError::from);
         if let Err(error) = &loaded {
-            self.listener.note(&format!("no nearest training images are shown: {error:#}"));
+            self.listener.note(&format!("no nearest training images are shown: {}", error.chain()));
         }
         loaded.ok()
     }
@@ -547,11 +545,6 @@ fn features(
     Ok(networks)
 }
 
-/// Whether an error is that of a chain which left the finite numbers.
-fn diverged(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref::<SampleError>(), Some(SampleError::Diverged { .. }))
-}
-
 /// The constants of the contenders of a plan.
 fn constants_of(plan: &Plan, tuned: &Constants) -> Vec<Constant> {
     let mut constants: Vec<Constant> = Vec::new();
@@ -585,13 +578,4 @@ fn data_set(provenance: &Provenance) -> DataSet {
 /// The record of a file of features.
 fn feature_file(file: feature_networks::NetworkFile) -> FeatureFile {
     FeatureFile { sha256: file.sha256, source: file.source }
-}
-
-/// The record of a precision.
-pub(crate) fn precision_of(precision: Precision) -> eps_results::Precision {
-    match precision {
-        Precision::F32 => eps_results::Precision::F32,
-        Precision::Bf16 => eps_results::Precision::Bf16,
-        Precision::F16 => eps_results::Precision::F16,
-    }
 }

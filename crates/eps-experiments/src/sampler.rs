@@ -3,7 +3,6 @@
 use std::ops::{ControlFlow, Range};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
 use eps::measurement;
 use eps::network::Network;
 use eps_math::{Interpolant, Schedule};
@@ -14,6 +13,7 @@ use eps_sample::{
 use tch::{Device, Kind, Tensor};
 
 use crate::contender::{self, annealing, differentiates};
+use crate::error::{During as _, ExperimentError, Result};
 use crate::listener::{Listener, Silent, WITH_BACKWARD};
 use crate::problem::Problem;
 use crate::restoration::Restoration;
@@ -88,12 +88,12 @@ impl Sampler<'_> {
     pub(crate) fn draw(&self, problem: &Problem, images: Range<usize>) -> Result<Restoration> {
         let items = self.items(images);
         let mut batches = items.chunks(self.batch).map(|items| {
-            self.draw_batch(problem, items).with_context(|| {
+            self.draw_batch(problem, items).during(|| {
                 let number = |item: &(usize, u64)| problem.images[item.0];
                 format!("images {} to {}", number(&items[0]), number(&items[items.len() - 1]))
             })
         });
-        let mut all = batches.next().context("no images are asked for")??;
+        let mut all = batches.next().ok_or(ExperimentError::NoImages)??;
         for batch in batches {
             all.extend(batch?);
         }
@@ -136,7 +136,7 @@ impl Sampler<'_> {
         let (denoiser, measurement) = (&denoiser, &measurement);
         let drawn = match self.method {
             Method::PseudoInverse | Method::Wiener | Method::LinearMmse => {
-                bail!("{} draws no samples", self.method.label())
+                return Err(ExperimentError::DrawsNothing(self.method.label()));
             }
             Method::Unconditional { .. } => walk(&Prior { denoiser })?,
             Method::Eps { .. } | Method::EpsBy { .. } => walk(&Eps { denoiser, measurement })?,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result};
 use eps_math::Shape;
 use eps_metrics::energy::{PairTerm, energy_score};
 use eps_metrics::mmd::mmd2_left_out;
@@ -12,6 +11,7 @@ use eps_metrics::{MetricsError, SampleShape, evaluate, fidelity};
 use eps_results::{Method, Metric, Row};
 use rayon::prelude::*;
 
+use crate::error::{During as _, ExperimentError, Result};
 use crate::pixels::{moments, unit};
 use crate::restoration::Restoration;
 
@@ -79,7 +79,7 @@ pub(crate) fn score_samples(
         nfe: restoration.nfe,
         backward_passes: restoration.backward_passes,
         seconds: restoration.seconds / (images * per_image) as f64,
-        psnr_db: over_seeds(|scores| scores.0).context("a sample equals its truth")?,
+        psnr_db: over_seeds(|scores| scores.0).during(|| "a sample equals its truth".to_owned())?,
         ssim: over_seeds(|scores| scores.1)?,
         energy_score: None,
         energy_score_fair: None,
@@ -170,7 +170,7 @@ fn by_metric<T>(
     let kept = scores.into_iter().filter(|(name, _)| !without.contains(&name.as_str()));
     kept.map(|(name, score)| {
         let metric = Metric::from_name(&name);
-        Ok((metric.with_context(|| format!("results have no score {name}"))?, score))
+        Ok((metric.ok_or(ExperimentError::UnknownScore(name))?, score))
     })
     .collect()
 }

@@ -4,23 +4,20 @@
 //! goes on, and the middles between the best and its neighbours are tried as well. The value of the
 //! least fair energy score is kept.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
 use eps::dataset;
 use eps_data::Split;
-use eps_math::{Schedule, Task};
-use eps_model::Precision;
+use eps_math::{Precision, Schedule, Task};
 use eps_results::{Constants, Contender, Method, NetworkUse, PRIOR, Setting, Trial, Tuned};
-use eps_sample::SampleError;
 use tch::Device;
 
 use crate::constants;
 use crate::contender::{Tunable, nearest_calls, tunable, usual_calls};
+use crate::error::{ExperimentError, Result};
 use crate::listener::Listener;
 use crate::networks;
 use crate::problem::{Problem, seed_of, test_images};
-use crate::run::precision_of;
 use crate::sampler::{Sampler, passes_a_call, progress_steps};
 use crate::scores::{Judge, score_samples};
 
@@ -73,16 +70,26 @@ impl TuningRequest {
     ///
     /// # Errors
     /// Input that is missing or damaged, a file that cannot be written, and a method all of whose
-    /// trials diverge.
-    pub fn run(
+    /// trials diverge; that of `device`.
+    pub fn run<E: From<ExperimentError>>(
         &self,
-        device: impl FnOnce() -> Result<(Device, Precision)>,
+        device: impl FnOnce() -> Result<(Device, Precision), E>,
+        listener: &dyn Listener,
+        found: impl FnMut(Tuning<'_>),
+    ) -> Result<(), E> {
+        let path = self.constants.clone().unwrap_or_else(|| dataset::constants(&self.dataset));
+        Constants::read(&path).map_err(ExperimentError::from)?;
+        let device = device()?;
+        Ok(self.tune(&path, device, listener, found)?)
+    }
+
+    fn tune(
+        &self,
+        path: &Path,
+        (device, precision): (Device, Precision),
         listener: &dyn Listener,
         mut found: impl FnMut(Tuning<'_>),
     ) -> Result<()> {
-        let path = self.constants.clone().unwrap_or_else(|| dataset::constants(&self.dataset));
-        Constants::read(&path)?;
-        let (device, precision) = device()?;
         let set = dataset::load(&self.dataset, Split::Validation, self.data.as_deref())?;
         let folder = self.networks.clone().unwrap_or_else(|| dataset::networks(&self.dataset));
         let mut file = match &self.prior {
@@ -93,7 +100,7 @@ impl TuningRequest {
         let prior = networks::load(&mut file, (NetworkUse::Prior, &[]), images, device, precision)?;
         found(Tuning::Network(&file.origin));
         // What cannot be written is better known before the trials than after.
-        constants::change(&path, |_| ())?;
+        constants::change(path, |_| ())?;
         let (image_count, samples, calls) = self.sizes();
         let images = test_images(image_count, set.len())?;
         let seed = seed_of(Split::Validation, self.seed);
@@ -112,11 +119,11 @@ impl TuningRequest {
                 samples,
                 seed: self.seed,
                 prior: file.sha256.clone(),
-                precision: Some(precision_of(precision)),
+                precision: Some(precision),
                 dataset: Some(set.provenance().sha256.clone()),
             };
             let grid = if self.check { &[tunable.start][..] } else { &tunable.grid };
-            let known = Constants::read(&path)?;
+            let known = Constants::read(path)?;
             let known = known.find(self.contender, task);
             if let Some(tuned) = known.filter(|tuned| tuned.is_of(&sought, grid)) {
                 found(Tuning::Constant(tuned));
@@ -148,19 +155,16 @@ impl TuningRequest {
             };
             listener.finish();
             let best = Tuned::best(&tried).or(self.check.then_some(tunable.start));
-            let value = best.with_context(|| {
-                format!(
-                    "{} for {}: every value of {} from {} to {} diverges",
-                    self.contender.label(),
-                    task.name(),
-                    tunable.symbol,
-                    tried[0].value,
-                    tried[tried.len() - 1].value
-                )
+            let value = best.ok_or_else(|| ExperimentError::AllDiverge {
+                contender: self.contender.label(),
+                task: task.name(),
+                symbol: tunable.symbol,
+                lowest: tried[0].value,
+                highest: tried[tried.len() - 1].value,
             })?;
             let tuned = Tuned { value, tried, ..sought };
             found(Tuning::Constant(&tuned));
-            constants::change(&path, |constants| constants.set(tuned))?;
+            constants::change(path, |constants| constants.set(tuned))?;
         }
         Ok(())
     }
@@ -192,14 +196,10 @@ impl TuningRequest {
         let value = sampler.constant;
         let drawn = match sampler.draw(problem, 0..problem.images.len()) {
             Ok(drawn) => drawn,
-            Err(error) => {
-                return match error.downcast_ref::<SampleError>() {
-                    Some(SampleError::Diverged { .. }) => {
-                        Ok(Trial { value, energy_score_fair: None, psnr_db: None })
-                    }
-                    _ => Err(error),
-                };
+            Err(error) if error.is_divergence() => {
+                return Ok(Trial { value, energy_score_fair: None, psnr_db: None });
             }
+            Err(error) => return Err(error),
         };
         let row = score_samples(
             sampler.method,

@@ -16,6 +16,11 @@
 //! # Ok::<(), eps_files::FilesError>(())
 //! ```
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)
+)]
+
 mod atomic;
 mod digest;
 mod error;
@@ -26,6 +31,6 @@ mod unfinished;
 pub use atomic::{PartFile, write_atomically, write_bytes};
 pub use digest::{Hasher, sha256, sha256_file, sha256_reader};
 pub use error::FilesError;
-pub use lock::Lock;
+pub use lock::{Lock, WriteLock};
 pub use output_folder::{Former, OutputFolder};
 pub use unfinished::Unfinished;

@@ -1,7 +1,7 @@
 //! What a sampler asks, and who answers.
 
-use eps_math::Level;
 use eps_math::pivot::pivot_gains;
+use eps_math::{Level, measured};
 use tch::{Kind, Tensor};
 
 use crate::operator::Coordinates;
@@ -78,7 +78,7 @@ impl Measurement {
         sigma_y: f64,
     ) -> Result<Self, ModelError> {
         check_sigma_y(sigma_y)?;
-        let y = operator.apply(x_0) + z * sigma_y;
+        let Field(y) = measured(Field(operator.apply(x_0)), sigma_y, Field(z.shallow_clone()));
         Ok(Self::of(operator, y, sigma_y))
     }
 

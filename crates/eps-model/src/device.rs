@@ -1,9 +1,6 @@
-//! Devices and precisions by name.
+//! Devices by name, and what precisions mean for them.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
+use eps_math::Precision;
 use tch::{Cuda, Device, Kind};
 
 use crate::ModelError;
@@ -43,24 +40,25 @@ pub fn device_name(device: Device) -> String {
     }
 }
 
-/// The precision in which a network computes; its weights are always kept in f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32-bit floating point. On CUDA, GPUs from Ampere on convolve it in TF32 (11 bits of significand), libtorch's
-    /// default; the environment variable `NVIDIA_TF32_OVERRIDE=0` turns that off.
-    #[default]
-    F32,
-    /// bfloat16: f32's range, 8 bits of significand.
-    Bf16,
-    /// IEEE half precision: 11 bits of significand, largest value 65504.
-    F16,
+/// What a precision means for libtorch and its devices.
+pub trait DevicePrecision {
+    /// The element kind of the tensors that a network of this precision takes.
+    fn kind(self) -> Kind;
+
+    /// Checks that networks of this precision run on a device.
+    ///
+    /// # Errors
+    /// [`ModelError::HalfOnCpu`] for f16 anywhere but on CUDA: CPUs have few fast operations on it,
+    /// and bf16 takes as little memory.
+    fn check(self, device: Device) -> Result<(), ModelError>;
+
+    /// Whether a device has no instructions for this precision, so that f32 is many times faster: bf16
+    /// on x86 processors without AVX-512 BF16.
+    fn is_emulated(&self, device: Device) -> bool;
 }
 
-impl Precision {
-    /// The element kind of the tensors that a network of this precision takes.
-    #[must_use]
-    pub fn kind(self) -> Kind {
+impl DevicePrecision for Precision {
+    fn kind(self) -> Kind {
         match self {
             Self::F32 => Kind::Float,
             Self::Bf16 => Kind::BFloat16,
@@ -68,45 +66,15 @@ impl Precision {
         }
     }
 
-    /// Checks that networks of this precision run on a device.
-    ///
-    /// # Errors
-    /// [`ModelError::HalfOnCpu`] for f16 anywhere but on CUDA: CPUs have few fast operations on it,
-    /// and bf16 takes as little memory.
-    pub fn check(self, device: Device) -> Result<(), ModelError> {
+    fn check(self, device: Device) -> Result<(), ModelError> {
         if self == Self::F16 && !device.is_cuda() { Err(ModelError::HalfOnCpu) } else { Ok(()) }
     }
 
-    /// Whether a device has no instructions for this precision, so that f32 is many times faster: bf16
-    /// on x86 processors without AVX-512 BF16.
-    #[must_use]
-    pub fn is_emulated(self, device: Device) -> bool {
+    fn is_emulated(&self, device: Device) -> bool {
         #[cfg(target_arch = "x86_64")]
         let has_bf16 = std::arch::is_x86_feature_detected!("avx512bf16");
         #[cfg(not(target_arch = "x86_64"))]
         let has_bf16 = true;
-        self == Self::Bf16 && device == Device::Cpu && !has_bf16
-    }
-}
-
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-            Self::F16 => "f16",
-        })
-    }
-}
-
-impl FromStr for Precision {
-    type Err = ModelError;
-
-    /// Reads `f32`, `bf16` or `f16`.
-    fn from_str(name: &str) -> Result<Self, ModelError> {
-        [Self::F32, Self::Bf16, Self::F16]
-            .into_iter()
-            .find(|precision| precision.to_string() == name)
-            .ok_or_else(|| ModelError::UnknownPrecision(name.to_owned()))
+        *self == Self::Bf16 && device == Device::Cpu && !has_bf16
     }
 }

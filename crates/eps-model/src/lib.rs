@@ -56,8 +56,10 @@ pub use class_conditional::{ClassConditional, one_hot};
 pub use compute_error::{ComputeError, attempt};
 pub use data_moments::{DataMoments, values_of_bytes};
 pub use denoiser::{Denoiser, Measurement, Noise, Pivot, Query};
-pub use device::{Precision, device, device_name};
+pub use device::{DevicePrecision, device, device_name};
 pub use dhariwal_unet::DhariwalUNetConfig;
+/// Beside [`DevicePrecision`], which says what it means here.
+pub use eps_math::Precision;
 pub use error::ModelError;
 pub use field::{Field, level_fields};
 pub use layers::Mode;

@@ -9,8 +9,8 @@ use crate::data_moments::{DataFields, DataMoments};
 use crate::denoiser::differentiated;
 use crate::operator::{Coordinates, pixel_sum};
 use crate::{
-    ComputeError, Denoiser, Field, Measurement, Mode, Noise, Precision, Query, Recomputed,
-    TensorOperator, UNet, attempt,
+    ComputeError, Denoiser, DevicePrecision as _, Field, Measurement, Mode, Noise, Precision,
+    Query, Recomputed, TensorOperator, UNet, attempt,
 };
 
 /// A channel that the network reads beside its scaled input, never scaled by c_in.

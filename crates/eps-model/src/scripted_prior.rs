@@ -39,7 +39,10 @@ use tch::{CModule, Device, Kind, Tensor};
 
 use crate::compute_error::{cause, check_shape};
 use crate::denoiser::all_finite;
-use crate::{AdaptedDenoiser, ComputeError, Denoiser, ModelError, Precision, Query, RawNetwork};
+use crate::{
+    AdaptedDenoiser, ComputeError, Denoiser, DevicePrecision as _, ModelError, Precision, Query,
+    RawNetwork,
+};
 
 /// The version of [`PriorDescription`]'s layout.
 const FORMAT_VERSION: u32 = 1;

@@ -8,7 +8,7 @@ use tch::Device;
 
 use crate::layers::{Attention, Conv2d, Resample, UNetBlock};
 use crate::steps::{Layer, Step};
-use crate::{ModelError, Precision, UNet, UNetConfig};
+use crate::{DevicePrecision as _, ModelError, Precision, UNet, UNetConfig};
 
 /// What a network takes for images of its training resolution.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,9 +9,9 @@ use eps_math::rng::Stream;
 use eps_math::{Level, Precondition, PreconditionMode};
 use eps_model::verify::{VERIFY_LIMIT, verify};
 use eps_model::{
-    ClassConditional, DecoderType, Denoiser as _, DhariwalUNetConfig, EncoderType, Mode,
-    ModelError, NetworkDenoiser, Noise, PUBLISHED, Precision, Query, SongUNetConfig, UNet,
-    UNetConfig, level_fields, published,
+    ClassConditional, DecoderType, Denoiser as _, DevicePrecision as _, DhariwalUNetConfig,
+    EncoderType, Mode, ModelError, NetworkDenoiser, Noise, PUBLISHED, Precision, Query,
+    SongUNetConfig, UNet, UNetConfig, level_fields, published,
 };
 use tch::{Device, Kind, Tensor};
 

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use eps_math::{Schedule, Solver, Task};
+use eps_math::{Precision, Schedule, Solver, Task};
 use eps_metrics::summary::Spread;
 use eps_results::tournament::{
     CallsResults, Distance, Law, MethodResults, ReachClaim, Space, TournamentConfig,
     TournamentMethod, TournamentSetting, TournamentSettingResults,
 };
 use eps_results::{
-    Config, Contender, DataSet, Diverged, Environment, Experiment, Method, Metric, Precision,
-    Results, Row, Scope, Setting, TaskResults, TournamentResults,
+    Config, Contender, DataSet, Diverged, Environment, Experiment, Method, Metric, Results, Row,
+    Scope, Setting, TaskResults, TournamentResults,
 };
 
 use crate::verdicts::CONTENDERS;

@@ -1,6 +1,6 @@
 //! The resolved configuration of a run: everything that its results depend on.
 
-use eps_math::{Schedule, Solver, Task};
+use eps_math::{Precision, Schedule, Solver, Task};
 use serde::{Deserialize, Serialize};
 
 use crate::contender::Contender;
@@ -79,28 +79,4 @@ pub struct DataSet {
     pub licence: String,
     /// The SHA-256 of the file it was read from, in hexadecimal.
     pub sha256: String,
-}
-
-/// The precision of the networks, by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32-bit floating point.
-    F32,
-    /// bfloat16.
-    Bf16,
-    /// IEEE half precision.
-    F16,
-}
-
-impl Precision {
-    /// The name in files and flags.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-            Self::F16 => "f16",
-        }
-    }
 }

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use eps_math::Task;
+use eps_math::{Precision, Task};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Precision;
 use crate::contender::Contender;
 use crate::error::ResultsError;
 

@@ -35,7 +35,7 @@ pub mod tournament;
 mod variant;
 
 pub use calibration::{Calibration, LEVELS, RANKED_SAMPLES};
-pub use config::{Config, Constant, DataSet, Precision};
+pub use config::{Config, Constant, DataSet};
 pub use constants::{Constants, Trial, Tuned};
 pub use contender::Contender;
 pub use environment::Environment;

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use eps_data::{ImageSet, MeasurementSet};
 use eps_math::operator::{LinearOperator as _, Operator};
 use eps_math::rng::Stream;
-use eps_math::{Draw, Shape, Task};
+use eps_math::{Draw, Shape, Task, measured};
 use eps_model::{Measurement, TensorOperator};
 use tch::{Device, Tensor};
 
@@ -26,7 +26,12 @@ pub fn stream(seed: u64, what: &str, of: &str, image: u64) -> Stream {
 /// If `x_0` does not have the values of the operator's images.
 pub fn measure(operator: &Operator, x_0: &[f64], sigma_y: f64, noise: &Stream) -> Vec<f64> {
     let noise = noise.normals(operator.range().len());
-    operator.apply(x_0).iter().zip(noise).map(|(clean, z)| clean + sigma_y * z).collect()
+    operator
+        .apply(x_0)
+        .into_iter()
+        .zip(noise)
+        .map(|(clean, eta)| measured(clean, sigma_y, eta))
+        .collect()
 }
 
 /// Measures some images of a data set as a task says: operators and noise are a function of the seed, the task and the

@@ -100,6 +100,7 @@ impl Arguments {
             || format!("cannot score {} against {}", self.samples.display(), self.truth.display());
         let networks = self.load_networks(shape)?;
         let evaluation = evaluate(&truth.values, &samples.values, shape).with_context(failed)?;
+        #[expect(clippy::cast_possible_truncation, reason = "networks compute in f32")]
         let floats = |values: &[f64]| values.iter().map(|x| *x as f32).collect::<Vec<f32>>();
         let (truth, samples) = (floats(&truth.values), floats(&samples.values));
         let scores =

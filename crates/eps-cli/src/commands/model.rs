@@ -13,7 +13,7 @@ use eps_model::{PUBLISHED, Precision, UNet, UNetConfig, published};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
-use crate::precision;
+use crate::precision_comparison;
 use eps::environment;
 use eps::network::Network;
 
@@ -65,7 +65,7 @@ enum Command {
     /// answers in each precision and in f32, over the rms of the latter; and the PSNR of samples of 20
     /// calls against those in f32 from the same noise. Needs no clean images: the states lie around
     /// the samples.
-    Precision(precision::Arguments),
+    Precision(precision_comparison::Arguments),
 }
 
 impl Arguments {

@@ -20,6 +20,7 @@ use super::measure::file_provenance;
 use crate::chain::chain;
 use crate::flags::{
     NetworkFlags, NoiseFlags, OperatorFlags, UsageError, check_channels_first, count_to,
+    note_if_slow,
 };
 use crate::{progress, sample_range};
 use eps::measurement::{brightness_note, mask_note, range_note};
@@ -45,7 +46,7 @@ const MOSAIC_IMAGES: usize = 16;
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// What was measured: the HDF5 file of `eps measure`, which brings operator and sigma_y; or,
-    /// with flags for both, a PNG (0..255 is [-1, 1]) or an array [h, w], [C, h, w] or [N, C, h, w]
+    /// with flags for both, a picture (PNG, TIFF, BMP; 0..255 is [-1, 1]) or an array [h, w], [C, h, w] or [N, C, h, w]
     /// in NPY or HDF5 (dataset `y`)
     #[arg(long, value_name = "FILE")]
     measurement: PathBuf,
@@ -195,10 +196,11 @@ impl Arguments {
     /// Fails, before any work, where the samples do not fit on the disk: their bytes are written and removed again.
     fn reserve(&self, unfinished: &Unfinished, set: &MeasurementSet) -> Result<()> {
         let archive = self.out.join("samples.h5");
-        let values = set.len() * self.samples * set.shape().len();
+        let values = [self.samples, set.shape().len(), size_of::<f32>()].into_iter();
+        let bytes =
+            values.fold(set.len() as u64, |size, factor| size.saturating_mul(factor as u64));
         let mut part = PartFile::create(&unfinished.folder().join("samples.h5"))?;
-        part.fill_with_zeros((values * size_of::<f32>()) as u64)
-            .map_err(FilesError::io(&archive, "reserve space for"))?;
+        part.fill_with_zeros(bytes).map_err(FilesError::io(&archive, "reserve space for"))?;
         Ok(())
     }
 
@@ -241,7 +243,10 @@ impl Arguments {
                     ))
                     .into());
                 }
-                (Some(_), false) => return Ok(MeasurementSet::read(path)?),
+                (Some(_), false) => {
+                    note_if_slow(path)?;
+                    return Ok(MeasurementSet::read(path)?);
+                }
                 (Some(MeasurementSet::FORMAT), true) => {
                     return Err(UsageError(format!(
                         "{} brings its own operator and sigma_y: leave the flags for both out",

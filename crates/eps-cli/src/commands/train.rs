@@ -376,8 +376,9 @@ fn classes(set: &ImageSet) -> Option<Vec<usize>> {
 /// The pixels of a set, `[N, C, H, W]` in bytes.
 fn bytes(set: &ImageSet) -> Result<Tensor> {
     let shape = set.shape();
-    let dims = [set.len(), shape.channels, shape.height, shape.width].map(|side| side as i64);
-    Ok(Tensor::f_from_slice(set.pixels())?.f_view(dims)?)
+    let sides = [set.len(), shape.channels, shape.height, shape.width];
+    let dims = sides.map(i64::try_from).into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(Tensor::f_from_slice(set.pixels())?.f_view(dims.as_slice())?)
 }
 
 #[cfg(test)]

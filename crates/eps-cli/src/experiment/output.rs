@@ -3,17 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use eps_experiments::{InvalidRequest, make_folder};
+use eps_experiments::{ExperimentError, InvalidRequest, make_folder};
 use eps_files::write_bytes;
 use eps_report::Report;
 
 use crate::flags::UsageError;
 
 /// An error of the flags where a request makes no sense.
-pub(super) fn usage(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast::<InvalidRequest>() {
-        Ok(InvalidRequest(message)) => UsageError(message).into(),
-        Err(error) => error,
+pub(super) fn usage(error: ExperimentError) -> anyhow::Error {
+    match error {
+        ExperimentError::Request(InvalidRequest(message)) => UsageError(message).into(),
+        error => error.into(),
     }
 }
 

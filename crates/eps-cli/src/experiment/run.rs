@@ -19,9 +19,9 @@ use eps_report::{ColourScale, Column, Gallery, Report, Table, calibration_table}
 use eps_results::{Experiment, MarginVerdict, Method, Scope, TaskResults};
 
 use super::output::{usage, write_report};
-use crate::cost::CostFlags;
 use crate::experiment::terminal::Terminal;
 use crate::flags::{NetworkFlags, count};
+use crate::sampling_cost::CostFlags;
 
 /// What the experiments on networks have in common.
 #[derive(Debug, Args)]

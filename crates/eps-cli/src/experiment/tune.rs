@@ -11,9 +11,9 @@ use eps_math::Task;
 use eps_results::{Contender, Tuned};
 
 use super::run::task;
-use crate::cost::CostFlags;
 use crate::experiment::terminal::Terminal;
 use crate::flags::{NetworkFlags, count};
+use crate::sampling_cost::CostFlags;
 
 /// Choose the constant of a contender on validation images.
 ///

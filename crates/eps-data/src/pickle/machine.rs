@@ -126,8 +126,8 @@ impl<'a> Machine<'a> {
             b'N' => Value::None,
             0x88 => Value::Bool(true),
             0x89 => Value::Bool(false),
-            b'K' => Value::Int(self.input.unsigned(what, 1)? as i64),
-            b'M' => Value::Int(self.input.unsigned(what, 2)? as i64),
+            b'K' => Value::Int(u8::from_le_bytes(self.input.array(what)?).into()),
+            b'M' => Value::Int(u16::from_le_bytes(self.input.array(what)?).into()),
             b'J' => Value::Int(i32::from_le_bytes(self.input.array(what)?).into()),
             b'G' => Value::Float(f64::from_be_bytes(self.input.array(what)?)),
             0x8a => integer(self.input.counted(what, 1)?),
@@ -398,8 +398,8 @@ impl<'a> Machine<'a> {
         if self.values.len() == MOST_VALUES {
             return Err(PickleError::TooMany { limit: MOST_VALUES });
         }
-        // The limit is far below 2³².
-        let id = Id(self.values.len() as u32);
+        let limit = PickleError::TooMany { limit: MOST_VALUES };
+        let id = Id(u32::try_from(self.values.len()).map_err(|_| limit)?);
         self.values.push(value);
         Ok(id)
     }

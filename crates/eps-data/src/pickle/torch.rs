@@ -305,6 +305,11 @@ impl Kind {
     }
 
     /// The value of `width` bytes, rounded to f32.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        reason = "the upper bytes are 0, and the lower ones are what they are read as"
+    )]
     fn value(self, bytes: &[u8]) -> f32 {
         let mut little = [0; 8];
         little[..bytes.len()].copy_from_slice(bytes);

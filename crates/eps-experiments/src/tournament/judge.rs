@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use anyhow::Result;
 use eps_math::faer::Mat;
 use eps_math::lmmse::sample_moments;
 use eps_math::rng::Stream;
@@ -11,6 +10,7 @@ use eps_metrics::sliced::sliced_wasserstein2;
 use eps_results::tournament::Distances;
 
 use super::posed::Posed;
+use crate::error::Result;
 
 /// Directions of the sliced Wasserstein distance.
 const DIRECTIONS: usize = 128;

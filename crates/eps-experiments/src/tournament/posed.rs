@@ -1,6 +1,5 @@
 //! The measurements of the tournament with their exact posteriors.
 
-use anyhow::{Result, ensure};
 use eps::measurement::{measure, stream};
 use eps_math::faer::Mat;
 use eps_math::operator::{AveragePool, CircularBlur, Dense, Kernel, Operator};
@@ -8,6 +7,8 @@ use eps_math::prior::{Gaussian, Mixture};
 use eps_math::rng::Stream;
 use eps_math::{Draw, MathError, Shape, Task};
 use eps_results::tournament::{Law, Space, TournamentSetting};
+
+use crate::error::{ExperimentError, Result};
 
 /// The prior on a space.
 ///
@@ -195,8 +196,10 @@ impl Posed {
         let covariance = self.posterior.covariance();
         let n = covariance.nrows();
         let trace: f64 = (0..n).map(|i| covariance[(i, i)]).sum();
-        ensure!(trace > 0.0, "{}: the posterior has no spread", self.setting.label());
-        Ok((trace / n as f64).sqrt())
+        if trace > 0.0 {
+            return Ok((trace / n as f64).sqrt());
+        }
+        Err(ExperimentError::NoSpread(self.setting.label()))
     }
 }
 

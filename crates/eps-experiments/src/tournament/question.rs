@@ -1,6 +1,5 @@
 //! The methods of the tournament, each asked with the exact denoiser of the prior.
 
-use anyhow::Result;
 use eps_math::operator::LinearOperator as _;
 use eps_math::{Schedule, Shape, Task};
 use eps_model::{Measurement, Oracle, TensorOperator, batch};
@@ -11,6 +10,7 @@ use tch::{Device, Tensor};
 
 use super::posed::Posed;
 use crate::contender::{self, Steps, nearest_calls};
+use crate::error::Result;
 
 /// A constant that is chosen for every setting.
 #[derive(Debug, Clone, Copy, PartialEq)]

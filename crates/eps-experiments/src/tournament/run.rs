@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
 use eps_files::sha256_file;
 use eps_results::Environment;
 use eps_results::tournament::{
@@ -19,6 +18,7 @@ use super::posed::{Posed, Purpose, draw};
 use super::question::{Question, TunedConstant, tuned};
 use super::scored::{Cloud, Curve, Point, ScoredSetting};
 use super::store::Store;
+use crate::error::{During as _, ExperimentError, Result};
 use crate::listener::Listener;
 
 /// Samples of the plane that are kept for the pictures.
@@ -71,7 +71,7 @@ impl<'a> Tournament<'a> {
         out: &Path,
         listener: &'a dyn Listener,
     ) -> Result<Self> {
-        let program = std::env::current_exe().context("cannot find the running program")?;
+        let program = std::env::current_exe().map_err(ExperimentError::Program)?;
         let program = sha256_file(&program)?;
         let store = Store::open(out.join("cells"))?;
         Ok(Self { config, environment, listener, program, store })
@@ -169,7 +169,7 @@ impl<'a> Tournament<'a> {
         }
         let says = format!("{}: {what}", setting.label());
         self.listener.start(&says);
-        let cell = compute().with_context(|| says.clone())?;
+        let cell = compute().during(|| says.clone())?;
         self.store.store(&name, &key, &cell)?;
         self.listener.advance(1);
         self.listener.done(&says);
@@ -182,7 +182,7 @@ impl<'a> Tournament<'a> {
         let set = |number: usize| posed.exact_samples(self.config.samples, 1 + number as u64);
         let pair = |pair: usize| {
             let score = judge.score(&set(2 * pair), &set(2 * pair + 1))?;
-            score.context("an exact sample is far beyond the scale of images")
+            score.ok_or(ExperimentError::ExactSample)
         };
         (0..self.config.floor_pairs).map(pair).collect()
     }

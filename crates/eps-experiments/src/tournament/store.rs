@@ -5,12 +5,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cells::hash;
+use crate::error::Result;
 use crate::files::{make_folder, write_json};
 
 /// A folder of cells.

@@ -110,8 +110,8 @@ impl Misfit {
                 misfit.missing.push(name.clone());
                 continue;
             };
-            let found = tensor.dims().iter().map(|dim| *dim as i64);
-            if !found.eq(needed.iter().copied()) {
+            let found = tensor.dims().iter().map(|dim| i64::try_from(*dim).ok());
+            if !found.eq(needed.iter().copied().map(Some)) {
                 misfit.misshapen.push(format!("{name} {:?} for {needed:?}", tensor.dims()));
             }
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::Args;
 use eps_data::pickle::torch::{Tensor, TorchFile};
-use eps_files::{sha256, sha256_file};
+use eps_files::{WriteLock, sha256, sha256_file};
 use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
 use eps_model::{
     DhariwalUNetConfig, ModelError, PUBLISHED, SongUNetConfig, UNet, UNetConfig, published,
@@ -77,6 +77,7 @@ pub(super) fn import(path: &Path, out: &Path, flags: &Flags) -> Result<()> {
     if path.is_dir() {
         bail!(no_file(path));
     }
+    let _lock = WriteLock::take(out)?;
     let bytes = fs::read(path).context("the file cannot be read: check its path")?;
     let Converted { network, config, architecture, notes } = convert(path, &bytes, flags)?;
     drop(bytes);

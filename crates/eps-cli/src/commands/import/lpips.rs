@@ -160,6 +160,7 @@ fn kernel(name: String, array: &Array, what: &str) -> Result<WeightArray> {
 }
 
 /// Values that were f32 before they were read as f64.
+#[expect(clippy::cast_possible_truncation, reason = "values are kept in f32")]
 fn weight_array(name: String, dims: Vec<usize>, values: Vec<f64>) -> WeightArray {
     WeightArray { name, dims, values: values.into_iter().map(|value| value as f32).collect() }
 }

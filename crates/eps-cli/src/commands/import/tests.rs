@@ -503,6 +503,24 @@ fn tensors_that_share_values_or_names_are_refused() {
 }
 
 #[test]
+fn a_second_import_into_a_file_is_refused_at_once() {
+    let folder = Folder::new();
+    // The file is looked at after the lock: another error would be that it is no network.
+    folder.write("net.pkl", b"no network");
+    let out = folder.path("out.safetensors");
+    let lock = eps_files::WriteLock::take(&out).unwrap();
+    for options in [&[][..], &["--force"]] {
+        let refused = folder.import(&[&["net.pkl", "out.safetensors"], options].concat());
+        let error = refused.unwrap_err();
+        assert!(error.contains("another process works on") && error.contains("out.safetensors"));
+    }
+    drop(lock);
+    let error = folder.import(&["net.pkl", "out.safetensors"]).unwrap_err();
+    assert!(error.contains("the file is no pickle"), "{error}");
+    assert_eq!(std::fs::read_dir(folder.0.path()).unwrap().count(), 1, "locks are removed");
+}
+
+#[test]
 fn damaged_files_are_refused() {
     let folder = Folder::new();
     let [config, ..] = configs();

@@ -9,7 +9,7 @@ use eps_data::Split;
 use eps_experiments::{Problem, test_images};
 use eps_math::{Level, Schedule, Task};
 use eps_metrics::fidelity::psnr;
-use eps_model::{Denoiser, Measurement, Precision, device_name};
+use eps_model::{Denoiser, DevicePrecision as _, Measurement, Precision, device_name};
 use eps_results::Setting;
 use eps_sample::{Estimator, NoiseKeys, Prior, Sample as _, Solver};
 use indicatif::ProgressBar;
@@ -130,6 +130,7 @@ impl Arguments {
     /// The measurements and what they are.
     fn measurements(&self, network: &Network) -> Result<(MeasurementSet, String)> {
         if let Some(path) = &self.measurement {
+            flags::note_if_slow(path)?;
             let set = MeasurementSet::read(path)?;
             return Ok((set, path.display().to_string()));
         }
@@ -192,7 +193,10 @@ impl Questions<'_> {
             let drawn = Solver::Euler.sample_watched(&*estimator, &sigmas, &noise, &mut bar)?;
             let drawn = drawn.finished()?;
             let x_0 = match around {
-                Some(all) => all.narrow(0, images[0] as i64, images.len() as i64),
+                Some(all) => {
+                    let [first, count] = [images[0], images.len()].map(i64::try_from);
+                    all.narrow(0, first?, count?)
+                }
                 None => drawn.shallow_clone(),
             };
             let trained = trained(network.conditioning(), network, &measurement);
@@ -228,7 +232,7 @@ impl Deviation {
         let values = |x: &Tensor| -> Result<Vec<f64>> {
             Ok(Vec::try_from(x.to_device(Device::Cpu).to_kind(Kind::Double).flatten(0, -1))?)
         };
-        let (images, truth) = (exact.samples.size()[0] as usize, values(&exact.samples)?);
+        let (images, truth) = (usize::try_from(exact.samples.size()[0])?, values(&exact.samples)?);
         let found = values(&answers.samples)?;
         let n = truth.len() / images;
         let mut sum = 0.0;

@@ -1,0 +1,24 @@
+//! What is measured of an image.
+
+use crate::Real;
+
+/// One value of a measurement, or all of them as a field.
+///
+/// ```text
+/// y = A x₀ + σ_y η,   η ~ N(0, I)
+/// ```
+///
+/// `clean` is that of A x₀ and `eta` that of η.
+///
+/// # Units
+/// `clean` and `sigma_y` on the scale of the images.
+///
+/// # Example
+///
+/// ```
+/// assert_eq!(eps_math::measured(0.5, 0.1, -2.0), 0.3);
+/// ```
+#[must_use]
+pub fn measured<T: Real>(clean: T, sigma_y: f64, eta: T) -> T {
+    clean + eta * sigma_y
+}
