@@ -11,8 +11,9 @@ use crate::fetch::{self, Item};
 use crate::process::{cargo, run};
 use crate::{reproduce, setup, tidy};
 
-/// The crates without libtorch, which are tested by themselves: with the whole workspace, cargo switches on features
-/// of their dependencies that only other crates ask for, and their programs ask for a libtorch that they do not find.
+/// The crates without libtorch, which are tested apart from the others: with the whole workspace, cargo switches on
+/// features of their dependencies that only other crates ask for, and their programs ask for a libtorch that they do
+/// not find.
 const PURE: [&str; 4] = ["eps-math", METRICS, "eps-results", "eps-report"];
 
 /// The one of them that has tests of its networks too.
@@ -66,12 +67,15 @@ fn checks() -> Vec<Check> {
     add(SET_UP, Box::new(|| setup::setup(false)));
     add("format", Box::new(|| run(cargo().args(["fmt", "--all", "--check"]))));
     add("guards", Box::new(tidy::tidy));
-    for package in PURE {
-        let check = move || {
-            run(cargo().args(["test", "--release", "--no-fail-fast", "--package", package]))
-        };
-        add(&format!("tests of {package}"), Box::new(check));
-    }
+    // All at once: each of them alone asks for num-traits with other features, and faer would be compiled for each.
+    add(
+        "tests of the crates without libtorch",
+        Box::new(|| {
+            let mut tests = cargo();
+            tests.args(["test", "--release", "--no-fail-fast"]);
+            run(tests.args(PURE.iter().flat_map(|package| ["--package", package])))
+        }),
+    );
     add("networks of LPIPS", Box::new(|| fetch::fetch(Item::Lpips, None)));
     add("lints", {
         let clippy =
