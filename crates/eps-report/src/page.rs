@@ -529,7 +529,7 @@ fn record(results: &Results) -> Result<String, serde_json::Error> {
     let headings = ["network", "SHA-256 of its file", "origin", "training"].map(heading).concat();
     let config = format!("<pre>{}</pre>", escape(&serde_json::to_string_pretty(config)?));
     let body = format!(
-        "{facts}<h3>Networks</h3><figure><div class=\"scroll\" tabindex=\"0\"><table class=\"data\">\
+        "{facts}<h3>Networks</h3><figure><div class=\"scroll\" tabindex=\"0\"><table class=\"data facts\">\
          <thead><tr>{headings}</tr></thead><tbody>{networks}</tbody></table></div></figure>{}",
         fold(
             "configuration",

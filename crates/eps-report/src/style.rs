@@ -20,13 +20,13 @@ figure{margin:1rem 0}figcaption,caption{color:var(--soft);font-size:.9rem;text-a
 padding:.3rem 0}\
 .scroll{overflow-x:auto;max-width:100%;-webkit-overflow-scrolling:touch}\
 table{border-collapse:separate;border-spacing:0;font-variant-numeric:tabular-nums;font-size:.86rem}\
-.data th,.data td{padding:.28rem .55rem;border-bottom:1px solid var(--rule);text-align:right;\
+.data th,.data td{padding:.28rem .45rem;border-bottom:1px solid var(--rule);text-align:right;\
 white-space:nowrap}\
 .data th:first-child,.data td:first-child{text-align:left}\
 .data thead th{border-bottom:2px solid var(--soft);font-weight:600;white-space:normal;\
 vertical-align:bottom}\
 .data tbody th{font-weight:400}\
-.data .none{color:var(--soft)}.data.facts td{text-align:left;white-space:normal;\
+.data .none{color:var(--soft);white-space:normal}.data.facts td{text-align:left;white-space:normal;\
 overflow-wrap:anywhere}\
 .data th:first-child{position:sticky;left:0;background:var(--ground);white-space:normal;\
 min-width:10rem}.data [title]{text-decoration:underline dotted var(--soft);text-underline-offset:3px;\
@@ -49,4 +49,5 @@ gap:1rem 1.5rem}.charts svg{width:100%;height:auto;display:block}\
 pre{background:var(--panel);padding:.7rem .9rem;overflow-x:auto;font-size:.82rem;line-height:1.45}\
 code{font-size:.9em}\
 @media(max-width:40rem){body{padding:1rem .8rem}.data th,.data td{padding:.28rem .5rem}\
-.data th:first-child{min-width:7rem}.grid tbody th{position:sticky;left:0;background:var(--ground);width:5.5rem}}";
+.data th:first-child{min-width:7rem}.data.found{font-size:.66rem}\
+.data.found th,.data.found td{padding:.25rem .12rem}.data.found th:first-child{min-width:3.5rem}.grid tbody th{position:sticky;left:0;background:var(--ground);width:5.5rem}}";

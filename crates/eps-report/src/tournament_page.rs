@@ -59,10 +59,11 @@ fn page(
     results: &TournamentResults,
     clouds: &[Option<Clouds>],
 ) -> Result<String, serde_json::Error> {
+    let pictures = pictures(results, clouds);
     let body = [
-        introduction(results),
+        introduction(results, !pictures.is_empty()),
         METHOD.to_owned(),
-        pictures(results, clouds),
+        pictures,
         overview(results),
         results.groups().iter().map(|(name, of)| group(results, name, of)).collect(),
         record(results)?,
@@ -77,18 +78,20 @@ fn page(
     ))
 }
 
-fn introduction(results: &TournamentResults) -> String {
+fn introduction(results: &TournamentResults, has_pictures: bool) -> String {
     let config = &results.config;
     let links: String = results
         .groups()
         .iter()
         .map(|(name, _)| format!("<li><a href=\"#{}\">{name}</a></li>", anchor(name)))
         .collect();
+    let samples =
+        if has_pictures { "<li><a href=\"#samples\">Samples in the plane</a></li>" } else { "" };
     format!(
         "<header><h1>Posterior samplers against exact posteriors</h1>\
          <p>Settings: {}. Measurements of each: {}. Samples of each measurement: {}. Profile: \
          <code>{}</code>.</p><nav aria-label=\"Contents\"><ul>\
-         <li><a href=\"#method\">Method</a></li><li><a href=\"#samples\">Samples in the plane</a></li>\
+         <li><a href=\"#method\">Method</a></li>{samples}\
          <li><a href=\"#overview\">All settings</a></li>{links}\
          <li><a href=\"#record\">Record</a></li></ul></nav></header>\n<main>",
         config.settings.len(),
@@ -147,6 +150,9 @@ fn pictures(results: &TournamentResults, clouds: &[Option<Clouds>]) -> String {
             escape(&setting.label)
         )
     };
+    if shown.is_empty() {
+        return String::new();
+    }
     let first: String = shown.iter().take(1).map(figure).collect();
     let others: String = shown.iter().skip(1).map(figure).collect();
     let others = match others.as_str() {
