@@ -66,5 +66,5 @@ pub use precondition::{Precondition, PreconditionMode};
 pub use real::Real;
 pub use schedule::Schedule;
 pub use shape::{Shape, ShapeError};
-pub use solver::{Churn, Solver, check_share};
+pub use solver::{Churn, Solver, check_share, multistep_weights};
 pub use task::{Draw, Task};

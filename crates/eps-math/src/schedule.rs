@@ -57,6 +57,9 @@ pub enum Schedule {
     },
 }
 
+/// The last level before 0 of [`Schedule::few_steps`].
+const FEW_STEPS_SIGMA_MIN: f64 = 0.02;
+
 /// The most steps of a grid: far more than any sampler makes, and small enough for memory.
 const MOST_STEPS: usize = 1_000_000;
 
@@ -71,6 +74,32 @@ impl Schedule {
     #[must_use]
     pub fn karras_between(sigma_min: f64, sigma_max: f64) -> Self {
         Self::Karras { rho: 7.0, sigma_min, sigma_max }
+    }
+
+    /// A grid for few steps, of [`Solver::MULTISTEP`](crate::Solver::MULTISTEP): uniform in ln σ down to 0.02.
+    ///
+    /// Half of EDM's steps lie below σ = 1, where the posterior's mean hardly moves; a grid that is uniform in the solver's
+    /// own variable extrapolates by the same length everywhere. The repository's
+    /// `docs/decisions/0009-multistep.md` has the measurements.
+    #[must_use]
+    pub fn few_steps(sigma_max: f64) -> Self {
+        Self::LogUniform { sigma_min: FEW_STEPS_SIGMA_MIN.min(0.5 * sigma_max), sigma_max }
+    }
+
+    /// The same between the same ends but for what is given: another ρ, ∞ for [`Schedule::LogUniform`], and another
+    /// last level before 0. [`Schedule::UniformTime`] has neither and stays as it is.
+    #[must_use]
+    pub fn with(self, rho: Option<f64>, sigma_min: Option<f64>) -> Self {
+        let (own_rho, own_min, sigma_max) = match self {
+            Self::Karras { rho, sigma_min, sigma_max } => (rho, sigma_min, sigma_max),
+            Self::LogUniform { sigma_min, sigma_max } => (f64::INFINITY, sigma_min, sigma_max),
+            Self::UniformTime { .. } => return self,
+        };
+        let sigma_min = sigma_min.unwrap_or(own_min);
+        match rho.unwrap_or(own_rho) {
+            f64::INFINITY => Self::LogUniform { sigma_min, sigma_max },
+            rho => Self::Karras { rho, sigma_min, sigma_max },
+        }
     }
 
     /// The annealing levels of DAPS, which end at 0.1: the flow that it walks inside each ends at 0.01.
@@ -239,6 +268,23 @@ mod tests {
                 .validate()
                 .is_ok()
         );
+    }
+
+    #[test]
+    fn another_density_and_another_end() {
+        let edm = Schedule::karras();
+        assert_eq!(edm.with(None, None), edm);
+        assert_eq!(edm.with(None, Some(0.01)), Schedule::karras_between(0.01, 80.0));
+        let log = Schedule::LogUniform { sigma_min: 0.02, sigma_max: 80.0 };
+        assert_eq!(edm.with(Some(f64::INFINITY), Some(0.02)), log);
+        assert_eq!(Schedule::few_steps(80.0), log);
+        assert_eq!(log.with(Some(7.0), Some(0.002)), edm);
+        assert!(Schedule::few_steps(0.01).validate().is_ok());
+        let flow =
+            Schedule::UniformTime { interpolant: Interpolant::RectifiedFlow, sigma_max: 80.0 };
+        assert_eq!(flow.with(Some(3.0), Some(0.1)), flow);
+        // NaN is refused where the grid is made.
+        assert!(edm.with(Some(f64::NAN), None).sigmas(3).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Solvers of the diffusion and flow equations, each over any [`Estimator`]. The state is f64 throughout.
 
 use eps_math::pivot::velocity_factors;
-use eps_math::{Churn, Interpolant, Level, Shape, Solver};
+use eps_math::{Churn, Interpolant, Level, Shape, Solver, multistep_weights};
 use eps_model::{ComputeError, attempt};
 use tch::{Device, Tensor};
 
@@ -62,13 +62,21 @@ impl Sample for Solver {
         check_grid(sigmas)?;
         let nfe = |steps| self.nfe(steps);
         let flow = match self {
-            Self::Flow { interpolant } => Some(FlowGrid::new(interpolant, sigmas)?),
+            Self::Flow { interpolant } | Self::Multistep { interpolant, .. } => {
+                Some(FlowGrid::new(interpolant, sigmas)?)
+            }
             _ => None,
         };
+        let mut past = Past::default();
         // Pure noise at x_t: the mean α x₀ is below the noise by σ_max.
         let beta =
             flow.as_ref().map_or(sigmas[0], |flow| flow.interpolant.level(flow.times[0]).beta);
         let x = attempt(|| noise.initial() * beta)?;
+        // Made above for the solvers that ask for them.
+        let times = |step: Step| {
+            let times = flow.as_ref().map_or(&[][..], |flow| &flow.times[step.index..]);
+            [times[0], times[1]]
+        };
         walk(x, sigmas, observer, &nfe, |x, step| {
             let draws = noise.of_step(step.index, 1);
             match self {
@@ -80,11 +88,11 @@ impl Sample for Solver {
                     let x = ddim_step(&d, x, step, *eta, || draws.draw(0));
                     Ok(Moved { x, estimate: d })
                 }
-                Self::Flow { interpolant } => {
-                    // Made above for this solver.
-                    let times = flow.as_ref().map_or(&[][..], |flow| &flow.times[step.index..]);
-                    flow_step(estimator, x, interpolant, (times[0], times[1]))
+                Self::Multistep { order, interpolant } => {
+                    let ends = times(step).map(|t| interpolant.level(t));
+                    past.step(estimator, x, ends, *order)
                 }
+                Self::Flow { interpolant } => flow_step(estimator, x, interpolant, times(step)),
             }
         })
     }
@@ -185,12 +193,44 @@ pub(crate) fn guided_ddim_step(
     if sigma_eta == 0.0 { moved } else { moved + noise() * sigma_eta }
 }
 
+/// The estimates of the last levels of [`Solver::Multistep`], the newest first.
+#[derive(Default)]
+struct Past {
+    /// σ of each.
+    sigmas: Vec<f64>,
+    estimates: Vec<Tensor>,
+}
+
+impl Past {
+    /// One step between two levels, of the order that the estimates so far allow.
+    fn step(
+        &mut self,
+        estimator: &dyn Estimator,
+        x: &Tensor,
+        [level, next]: [Level; 2],
+        order: usize,
+    ) -> Result<Moved, ComputeError> {
+        let d = estimator.estimate(x, level)?;
+        self.sigmas.insert(0, level.sigma());
+        self.estimates.insert(0, d.shallow_clone());
+        self.sigmas.truncate(order);
+        self.estimates.truncate(order);
+        let weights = multistep_weights(&self.sigmas, next.sigma());
+        let kept = x * (next.beta / level.beta);
+        let x = weights.iter().zip(&self.estimates).fold(kept, |x, (weight, d)| {
+            // The step to σ = 0 is D itself, whatever the others are.
+            if *weight == 0.0 { x } else { x + d * (next.alpha * weight) }
+        });
+        Ok(Moved { x, estimate: d })
+    }
+}
+
 /// One step of [`Solver::Flow`] from time t to t'.
 fn flow_step(
     estimator: &dyn Estimator,
     x: &Tensor,
     interpolant: &Interpolant,
-    (t, next): (f64, f64),
+    [t, next]: [f64; 2],
 ) -> Result<Moved, ComputeError> {
     let level = interpolant.level(t);
     let (of_state, of_estimate) = velocity_factors(&level, &interpolant.rate(t));

@@ -57,16 +57,80 @@ fn solvers_have_their_order() {
         solver.sample(&eps, &sigmas, &keys, shape(), CPU).unwrap()
     };
     let flow = |interpolant| Solver::Flow { interpolant };
+    let multistep = |order, interpolant| Solver::Multistep { order, interpolant };
     for (solver, order) in [
         (Solver::Euler, 1.0),
         (Solver::Ddim { eta: 0.0 }, 1.0),
         (flow(Interpolant::RectifiedFlow), 1.0),
         (flow(Interpolant::Trigonometric), 1.0),
         (Solver::Heun, 2.0),
+        (Solver::MULTISTEP, 2.0),
+        (multistep(2, Interpolant::RectifiedFlow), 2.0),
+        (multistep(2, Interpolant::vp_cosine()), 2.0),
     ] {
         let [coarse, middle, fine] = [128, 256, 512].map(|intervals| run(solver, intervals));
         let slope = (distance(&coarse, &middle) / distance(&middle, &fine)).log2();
         assert!((slope - order).abs() < 0.2, "{solver:?}: slope {slope} for order {order}");
+    }
+}
+
+/// The third order appears where the first step, which is Euler's, makes next to no error: from a level at which D hardly
+/// changes.
+#[test]
+fn the_multistep_solver_of_third_order_has_it() {
+    let prior = Mixture::from(gaussian(0.1));
+    let oracle = Oracle::new(&prior);
+    let (_, operator) = &operators()[0];
+    let measurement = measurement(operator, &measure(&prior, operator, 0.3), 0.3, 2);
+    let eps = Eps { denoiser: &oracle, measurement: &measurement };
+    let keys = NoiseKeys::image_major(0, 0..1, 2);
+    let schedule = Schedule::LogUniform { sigma_min: 0.05, sigma_max: 1000.0 };
+    let solver = Solver::Multistep { order: 3, interpolant: Interpolant::Edm };
+    let [coarse, middle, fine] = [256, 512, 1024].map(|intervals| {
+        let sigmas = schedule.sigmas(intervals + 1).unwrap();
+        solver.sample(&eps, &sigmas, &keys, shape(), CPU).unwrap()
+    });
+    let slope = (distance(&coarse, &middle) / distance(&middle, &fine)).log2();
+    assert!((slope - 3.0).abs() < 0.2, "slope {slope}");
+}
+
+/// In the variable x/α a multistep step is one and the same on every path, and the first and last are Euler's.
+#[test]
+fn the_multistep_solver_draws_the_same_samples_on_every_path() {
+    let prior = Mixture::new(&[0.6, 0.4], vec![gaussian(0.35), gaussian(-0.35)]).unwrap();
+    let oracle = Oracle::new(&prior);
+    let (_, operator) = &operators()[0];
+    let measurement = measurement(operator, &measure(&prior, operator, 0.2), 0.2, 2);
+    let keys = NoiseKeys::image_major(3, 0..1, 2);
+    for estimator in [
+        &Eps { denoiser: &oracle, measurement: &measurement } as &dyn Estimator,
+        &Palette { denoiser: &oracle, measurement: &measurement },
+        &Prior { denoiser: &oracle },
+    ] {
+        let run = |solver: Solver, steps: usize| {
+            let sigmas = Schedule::karras().sigmas(steps).unwrap();
+            solver.sample(estimator, &sigmas, &keys, shape(), CPU).unwrap()
+        };
+        for order in [2, 3] {
+            let on = |interpolant| run(Solver::Multistep { order, interpolant }, 9);
+            let edm = on(Interpolant::Edm);
+            for path in [
+                Interpolant::RectifiedFlow,
+                Interpolant::Trigonometric,
+                Interpolant::vp_cosine(),
+                Interpolant::vp_linear(),
+            ] {
+                // Levels come back from times with errors of 80 ε and less, weights below 4, 32 values.
+                let difference = distance(&on(path), &edm);
+                assert!(difference < 1e-10, "order {order}, {path:?}: {difference}");
+            }
+        }
+        // One step is D; of two the first has nothing before it and the second ends at 0.
+        for steps in [1, 2] {
+            let difference = distance(&run(Solver::MULTISTEP, steps), &run(Solver::Euler, steps));
+            assert!(difference < 1e-12, "{steps} steps: {difference}");
+        }
+        assert!(distance(&run(Solver::MULTISTEP, 3), &run(Solver::Euler, 3)) > 1e-3);
     }
 }
 
@@ -225,9 +289,14 @@ fn samples_do_not_depend_on_the_batch() {
     let sigmas = Schedule::karras().sigmas(6).unwrap();
     let churn = Churn { s_churn: 4.0, s_min: 0.05, s_max: 50.0, s_noise: 1.003 };
     let flow = Solver::Flow { interpolant: Interpolant::VpCosine { offset: 0.008 } };
-    for solver in
-        [Solver::Euler, Solver::Heun, Solver::Churn(churn), Solver::Ddim { eta: 0.85 }, flow]
-    {
+    for solver in [
+        Solver::Euler,
+        Solver::Heun,
+        Solver::Churn(churn),
+        Solver::Ddim { eta: 0.85 },
+        Solver::MULTISTEP,
+        flow,
+    ] {
         for (name, operator) in operators() {
             let y = measure(&prior, &operator, 0.1);
             let run_with = |times: usize, items: Vec<(u64, u64)>| {
@@ -259,7 +328,8 @@ fn calls_are_counted_as_stated() {
     let counted = CountNfe::new(Oracle::new(&prior));
     let keys = NoiseKeys::image_major(0, 0..1, 1);
     let flow = Solver::Flow { interpolant: Interpolant::RectifiedFlow };
-    for solver in [Solver::Euler, Solver::Heun, Solver::Ddim { eta: 0.5 }, flow] {
+    for solver in [Solver::Euler, Solver::Heun, Solver::Ddim { eta: 0.5 }, Solver::MULTISTEP, flow]
+    {
         for calls in [1, 7, 19] {
             let steps = solver.steps(calls).unwrap();
             let sigmas = Schedule::karras().sigmas(steps).unwrap();
@@ -286,6 +356,8 @@ fn bad_input_is_named() {
     assert!(run(Solver::Ddim { eta: 1.5 }, &[1.0, 0.0]).contains("η is 1.5"));
     let churn = Churn { s_churn: -1.0, s_min: 0.0, s_max: 1.0, s_noise: 1.0 };
     assert!(run(Solver::Churn(churn), &[1.0, 0.0]).contains("S_churn"));
+    let fourth = Solver::Multistep { order: 4, interpolant: Interpolant::Edm };
+    assert!(run(fourth, &[1.0, 0.0]).contains("the order of the multistep solver is 4"));
     // At t = 1 of a rectified flow there is no pivot.
     let flow = Solver::Flow { interpolant: Interpolant::RectifiedFlow };
     assert!(
