@@ -456,7 +456,7 @@ fn unknown_names() {
     folder.fails(
         &format!("{RESTORE} --measurement y.h5 --sampler rk4"),
         2,
-        &["--sampler", "'rk4'", "euler, heun, ddim"],
+        &["--sampler", "'rk4'", "euler, heun, ddim, multistep"],
     );
     folder.fails(
         "measure --dataset cifar --index 0 --factor 2 --sigma-y 0.1 --out new.h5",

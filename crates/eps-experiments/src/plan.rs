@@ -1,5 +1,7 @@
 //! What each experiment computes: which measurements, restored by which methods.
 
+use std::ops::RangeInclusive;
+
 use eps_math::Task;
 use eps_results::{Contender, Experiment, Method, NetworkUse, OtherSolver, Scope, Setting};
 
@@ -182,12 +184,19 @@ fn curve(profile: &Profile, scopes: &Scopes) -> Vec<Method> {
     scopes.eps.first().map_or(vec![], |scope| of(scope).collect())
 }
 
+/// Calls of EPS by the multistep solver: one call is Euler's, and many need no better solver.
+const FEW_CALLS: RangeInclusive<usize> = 2..=20;
+
 /// Every method at every number of calls.
 fn steps(profile: &Profile, scopes: &Scopes) -> Vec<Method> {
     let mut methods = estimates();
     for calls in &profile.steps {
         let calls = *calls;
-        methods.push(Method::Eps { network: scopes.eps[0], calls });
+        let network = scopes.eps[0];
+        methods.push(Method::Eps { network, calls });
+        if FEW_CALLS.contains(&calls) {
+            methods.push(Method::EpsBy { network, by: OtherSolver::Multistep, calls });
+        }
         methods.push(Method::Palette { network: scopes.palette, calls });
         methods.push(Method::ZeroShot { calls });
         for contender in CONTENDERS {
@@ -236,10 +245,11 @@ fn trained(profile: &Profile, scopes: &Scopes) -> Vec<Method> {
     methods
 }
 
-/// EPS by other solvers at the most calls that its own has.
-fn other_solvers(profile: &Profile, network: Scope) -> [Method; 2] {
+/// EPS by other solvers: at the most calls that its own has, and by the multistep solver at half of its fewest.
+fn other_solvers(profile: &Profile, network: Scope) -> [Method; 3] {
     let many = profile.limit(PALETTE_CALLS);
     [
+        Method::EpsBy { network, by: OtherSolver::Multistep, calls: profile.limit(10) },
         Method::EpsBy { network, by: OtherSolver::Heun, calls: many - (many + 1) % 2 },
         Method::EpsBy { network, by: OtherSolver::Ddim, calls: many },
     ]

@@ -63,6 +63,7 @@ fn solver_of(other: OtherSolver) -> Solver {
     match other {
         OtherSolver::Heun => Solver::Heun,
         OtherSolver::Ddim => Solver::Ddim { eta: 1.0 },
+        OtherSolver::Multistep => Solver::MULTISTEP,
     }
 }
 
@@ -130,7 +131,8 @@ impl Sampler<'_> {
             }
         };
         let walk = |estimator: &dyn Estimator| -> Result<Tensor> {
-            let sigmas = self.schedule.sigmas(solver.steps(self.method.calls())?)?;
+            let schedule = solver.schedule(*self.schedule);
+            let sigmas = schedule.sigmas(solver.steps(self.method.calls())?)?;
             Ok(solver.sample_watched(estimator, &sigmas, &noise, &mut watch())?.finished()?)
         };
         let (denoiser, measurement) = (&denoiser, &measurement);

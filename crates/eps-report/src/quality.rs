@@ -55,10 +55,13 @@ pub(crate) fn best(
         let samples = results.rows().filter(|row| row.mean_of.is_none() && row.method.calls() > 0);
         samples.filter_map(|row| Some((row.method, row.score(metric)?.0)))
     };
-    let is_eps = |method: Method| matches!(method, Method::Eps { .. });
+    let is_eps = |method: Method| matches!(method, Method::Eps { .. } | Method::EpsBy { .. });
     let is_own = |method: Method| matches!(method, Method::Eps { network: Scope::PerTask, .. });
     let has_own = scored().any(|(method, _)| is_own(method));
-    let is_shown = |method: Method| if has_own { is_own(method) } else { is_eps(method) };
+    let is_shown = |method: Method| match method {
+        Method::Eps { .. } => !has_own || is_own(method),
+        _ => false,
+    };
     let own: BTreeMap<usize, f64> = scored()
         .filter(|(method, _)| is_shown(*method))
         .map(|(method, value)| (method.calls(), value))
@@ -74,6 +77,12 @@ pub(crate) fn best(
     if let Some((method, _)) = scored().find(|(method, _)| is_shown(*method)) {
         let points = own.into_iter().map(|(calls, value)| (calls as f64, value)).collect();
         lines.push(Line { label: method.family(), points, colour: 0, style: Style::Solid });
+    }
+    let by_other = |method: Method| matches!(method, Method::EpsBy { .. });
+    if let Some((method, _)) = scored().find(|(method, _)| by_other(*method)) {
+        let of_family = scored().filter(|(other, _)| other.family() == method.family());
+        let points = of_family.map(|(method, value)| (method.calls() as f64, value)).collect();
+        lines.push(Line { label: method.family(), points, colour: 2, style: Style::Solid });
     }
     if let Some((_, first)) = others.values().next() {
         // Nothing is known between two methods.

@@ -28,7 +28,7 @@ pub struct Config {
     pub samples: usize,
     /// The solver of the samples.
     pub solver: Solver,
-    /// Its grid of noise levels.
+    /// Its grid of noise levels; the multistep solver's is [`Solver::schedule`] of it.
     pub schedule: Schedule,
     /// The methods of the table, then those of the curve of quality against NFE.
     pub methods: Vec<Method>,

@@ -107,6 +107,8 @@ pub enum OtherSolver {
     Heun,
     /// DDIM with η = 1: as much fresh noise as a Markov chain can have.
     Ddim,
+    /// The multistep solver of second order, on the grid of noise levels for few steps.
+    Multistep,
 }
 
 impl OtherSolver {
@@ -114,6 +116,7 @@ impl OtherSolver {
         match self {
             Self::Heun => "heun",
             Self::Ddim => "ddim",
+            Self::Multistep => "multistep",
         }
     }
 
@@ -121,6 +124,7 @@ impl OtherSolver {
         match self {
             Self::Heun => "Heun's method",
             Self::Ddim => "DDIM, η = 1",
+            Self::Multistep => "the multistep solver",
         }
     }
 }
@@ -257,11 +261,14 @@ mod tests {
     fn a_method_comes_back_and_unknown_fields_are_refused() {
         let eps = Method::Eps { network: Scope::AllTasks, calls: 20 };
         let by = Method::EpsBy { network: Scope::PerTask, by: OtherSolver::Heun, calls: 99 };
+        let multistep =
+            Method::EpsBy { network: Scope::AllTasks, by: OtherSolver::Multistep, calls: 8 };
         let contender = Method::Contender { contender: Contender::Ddrm, calls: 20 };
         for (method, slug) in [
             (Method::LinearMmse, "linear-mmse"),
             (eps, "eps-all-tasks-20"),
             (by, "eps-heun-99"),
+            (multistep, "eps-all-tasks-multistep-8"),
             (contender, "ddrm-20"),
         ] {
             assert_eq!(method.slug(), slug);

@@ -1,6 +1,7 @@
 //! Samples of the images behind measurements.
 
 use eps_data::{MeasurementSet, SampleArchive};
+use eps_math::Schedule;
 use eps_sample::{NoiseKeys, Observer, Sample as _, Solver};
 use serde_json::Value;
 use tch::{Device, Kind};
@@ -17,6 +18,9 @@ const MOST_VALUES: usize = 1 << 31;
 pub struct Settings {
     /// The solver.
     pub solver: Solver,
+    /// Its grid of noise levels; none for the one that suits it between the levels that the network was trained for,
+    /// [`Solver::schedule`] of [`Network::schedule`].
+    pub schedule: Option<Schedule>,
     /// Network calls for a sample, at least 1; odd for Heun's method.
     pub calls: usize,
     /// Samples of each image, at least 1.
@@ -31,11 +35,20 @@ pub struct Settings {
     pub device: Device,
 }
 
+impl Settings {
+    /// The grid of noise levels on a network.
+    #[must_use]
+    pub fn schedule_on(&self, network: &Network) -> Schedule {
+        self.schedule.unwrap_or_else(|| self.solver.schedule(network.schedule()))
+    }
+}
+
 impl Default for Settings {
     /// Eight samples by Euler's method in 20 network calls, seed 0, on the CPU.
     fn default() -> Self {
         Self {
             solver: Solver::Euler,
+            schedule: None,
             calls: 20,
             samples: 8,
             seed: 0,
@@ -114,7 +127,7 @@ impl<'a> Restoration<'a> {
         if samples == 0 || batch == 0 {
             return Err(Error::NothingToDraw { samples, batch });
         }
-        let sigmas = network.schedule().sigmas(steps)?;
+        let sigmas = settings.schedule_on(network).sigmas(steps)?;
         network.check_fit(set.shape())?;
         check_sigma_y(set.sigma_y())?;
         let values = set.len().saturating_mul(samples).saturating_mul(set.shape().len());

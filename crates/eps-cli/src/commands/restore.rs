@@ -73,6 +73,13 @@ pub(crate) struct Arguments {
     /// The randomness of ddim, from 0 (none: the same as euler) to 1 (as in DDPM) [default: 1]
     #[arg(long, value_name = "ETA", value_parser = eta, allow_negative_numbers = true)]
     eta: Option<f64>,
+    /// Where the steps lie between the noise levels: uniform in sigma^(1/rho), a number, or "inf" for uniform in ln(sigma)
+    /// [default: 7, for multistep inf]
+    #[arg(long, value_name = "RHO", value_parser = rho, allow_negative_numbers = true)]
+    rho: Option<f64>,
+    /// The last noise level before 0 [default: the lowest that the network was trained for, for multistep 0.02]
+    #[arg(long, value_name = "SIGMA", value_parser = sigma_min, allow_negative_numbers = true)]
+    sigma_min: Option<f64>,
     /// The seed of the samples
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -98,12 +105,28 @@ enum Sampler {
     Heun,
     /// DDIM(eta)
     Ddim,
+    /// The multistep solver of second order, DPM-Solver++(2M): for 8 to 10 calls
+    Multistep,
 }
 
 fn eta(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
         _ => Err("it must be a number from 0 to 1".to_owned()),
+    }
+}
+
+fn rho(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 => Ok(value),
+        _ => Err("it must be a positive number, or inf".to_owned()),
+    }
+}
+
+fn sigma_min(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
+        _ => Err("it must be a positive number".to_owned()),
     }
 }
 
@@ -124,13 +147,31 @@ impl Arguments {
         let mut unfinished = Unfinished::claim(&self.out).with_context(out)?;
         let (device, precision) = self.network_flags.apply()?;
         let network = Network::load(&self.network, self.class, device, precision)?;
-        let schedule = network.schedule();
+        let schedule = solver.schedule(network.schedule()).with(self.rho, self.sigma_min);
+        if let Err(error) = schedule.validate() {
+            return Err(UsageError(format!("the grid of noise levels: {error}")).into());
+        }
         let set = self.measurement(network.image_shape())?;
         let (samples, seed, batch, class) = (self.samples, self.seed, self.batch, self.class);
-        let settings = Settings { solver, calls, samples, seed, batch, class, device };
+        let settings = Settings {
+            solver,
+            schedule: Some(schedule),
+            calls,
+            samples,
+            seed,
+            batch,
+            class,
+            device,
+        };
         let cannot = || format!("{} cannot be restored", self.measurement.display());
         let all = Restoration::new(&network, &set, &settings).with_context(cannot)?;
-        let one = Settings { solver: Solver::Euler, calls: 1, samples: 1, ..settings.clone() };
+        let one = Settings {
+            solver: Solver::Euler,
+            schedule: None,
+            calls: 1,
+            samples: 1,
+            ..settings.clone()
+        };
         let one_call = Restoration::new(&network, &set, &one).with_context(cannot)?;
 
         let mut notes = network.notes(&set, self.class);
@@ -224,6 +265,7 @@ impl Arguments {
             Sampler::Euler => Solver::Euler,
             Sampler::Heun => Solver::Heun,
             Sampler::Ddim => Solver::Ddim { eta: self.eta.unwrap_or(1.0) },
+            Sampler::Multistep => Solver::MULTISTEP,
         })
     }
 

@@ -59,7 +59,9 @@ pub(crate) fn tuned(
 pub(crate) fn nfe(method: TournamentMethod, calls: usize) -> usize {
     match method {
         TournamentMethod::EpsHeun => 2 * calls.div_ceil(2) - 1,
-        TournamentMethod::EpsEuler | TournamentMethod::ZeroShot => calls,
+        TournamentMethod::EpsEuler
+        | TournamentMethod::EpsMultistep
+        | TournamentMethod::ZeroShot => calls,
         TournamentMethod::Contender(contender) => nearest_calls(contender, calls),
     }
 }
@@ -129,13 +131,14 @@ impl<'a> Question<'a> {
         let Self { measurement, keys, .. } = self;
         let schedule = Schedule::karras();
         let walk = |solver: Solver, estimator: &dyn Estimator| {
-            let sigmas = schedule.sigmas(solver.steps(calls)?)?;
+            let sigmas = solver.schedule(schedule).sigmas(solver.steps(calls)?)?;
             solver.sample(estimator, &sigmas, keys, self.shape, Device::Cpu)
         };
         let eps = Eps { denoiser: oracle, measurement };
         let contender = match method {
             TournamentMethod::EpsHeun => return walk(Solver::Heun, &eps),
             TournamentMethod::EpsEuler => return walk(Solver::Euler, &eps),
+            TournamentMethod::EpsMultistep => return walk(Solver::MULTISTEP, &eps),
             TournamentMethod::ZeroShot => {
                 return walk(Solver::Euler, &ZeroShot { denoiser: oracle, measurement });
             }
@@ -193,13 +196,17 @@ mod tests {
         let question = Question::new(&posed, 1000).unwrap();
         let exact = posed.exact_samples(1000, 0);
         let floor = judge.sliced_w2(&posed.exact_samples(1000, 1), &exact).unwrap();
-        let at = |calls| {
-            let drawn = question.draw(TournamentMethod::EpsHeun, calls, None).unwrap();
+        let at = |method, calls| {
+            let drawn = question.draw(method, calls, None).unwrap();
             judge.sliced_w2(&drawn.samples.unwrap(), &exact).unwrap()
         };
         // Two exact sets differ by a chance distance; three times that is far beyond its spread.
-        assert!(at(101) < 3.0 * floor, "{} {floor}", at(101));
-        assert!(at(5) > at(101));
+        let heun = |calls| at(TournamentMethod::EpsHeun, calls);
+        assert!(heun(101) < 3.0 * floor, "{} {floor}", heun(101));
+        assert!(heun(5) > heun(101));
+        // One call a step and an order more than Euler's.
+        let multistep = at(TournamentMethod::EpsMultistep, 20);
+        assert!(multistep < 3.0 * floor, "{multistep} {floor}");
     }
 
     #[test]

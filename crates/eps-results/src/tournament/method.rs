@@ -12,6 +12,8 @@ pub enum TournamentMethod {
     EpsHeun,
     /// Exact posterior sampling with D_Σ⋆, Euler's method.
     EpsEuler,
+    /// Exact posterior sampling with D_Σ⋆, the multistep solver of second order on the grid for few steps.
+    EpsMultistep,
     /// The prior's own denoiser asked at the pivot, Euler's method.
     ZeroShot,
     /// A method without training, with one tuned constant.
@@ -21,9 +23,10 @@ pub enum TournamentMethod {
 
 impl TournamentMethod {
     /// All methods, in the order of the tables.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::EpsHeun,
         Self::EpsEuler,
+        Self::EpsMultistep,
         Self::ZeroShot,
         Self::Contender(Contender::Dps),
         Self::Contender(Contender::DpsPublished),
@@ -42,6 +45,7 @@ impl TournamentMethod {
         match self {
             Self::EpsHeun => "eps-heun",
             Self::EpsEuler => "eps-euler",
+            Self::EpsMultistep => "eps-multistep",
             Self::ZeroShot => "zero-shot",
             Self::Contender(contender) => contender.name(),
         }
@@ -53,6 +57,7 @@ impl TournamentMethod {
         match self {
             Self::EpsHeun => "EPS, Heun",
             Self::EpsEuler => "EPS, Euler",
+            Self::EpsMultistep => "EPS, multistep",
             Self::ZeroShot => "zero-shot EPS",
             Self::Contender(contender) => contender.label(),
         }
