@@ -5,8 +5,14 @@
 //! both estimators, and they are not to be confused: for D coordinates the energy score is about
 //! √D times as large.
 
+use rayon::prelude::*;
+
 use crate::MetricsError;
 use crate::input::{check_finite, check_rows, squared_distance};
+use crate::pairs::{Points, as_it_is};
+
+/// Samples of an image from which on the distances of their pairs are taken in blocks, on all threads.
+const MANY: usize = 1024;
 
 /// The estimator of half the mean distance of two independent samples, ½ E‖x − x′‖, from J of
 /// them.
@@ -51,6 +57,10 @@ impl PairTerm {
 /// Those of the input; the paper's are [0, 1] pixels. With J = 1 and
 /// [`PairTerm::VStatistic`] it is the distance ‖x − x₀‖.
 ///
+/// # Many samples
+/// From 1,024 samples on the distances come from products of blocks, on all threads, in 10 MB a thread whatever J: equal
+/// to those of fewer to rounding, and to the bit whatever the number of threads.
+///
 /// # Errors
 /// `samples` that are no multiple of `truth`, empty input, values that are not finite, the fair
 /// pair term with J = 1.
@@ -63,8 +73,24 @@ pub fn energy_score(
     let row = |j: usize| &samples[j * truth.len()..][..truth.len()];
     let distance = |a: &[f64], b: &[f64]| squared_distance(a, b).sqrt();
     let to_truth: f64 = (0..n).map(|j| distance(row(j), truth)).sum();
-    let pairs: f64 = (0..n).flat_map(|j| (0..j).map(move |k| distance(row(j), row(k)))).sum();
+    let pairs: f64 = if n < MANY {
+        (0..n).flat_map(|j| (0..j).map(move |k| distance(row(j), row(k)))).sum()
+    } else {
+        pairs_in_blocks(samples, truth.len())
+    };
     Ok(to_truth / n as f64 - weight * pairs)
+}
+
+/// Σ_{j<k} ‖x_j − x_k‖ of many samples.
+fn pairs_in_blocks(samples: &[f64], dim: usize) -> f64 {
+    let points = Points::centred(samples, &[], dim, as_it_is);
+    let of_tile = |rows| {
+        let mut sum = 0.0;
+        points.visit(rows, true, |_, _, d2| sum += d2.iter().map(|d2| d2.sqrt()).sum::<f64>());
+        sum
+    };
+    // Added in order, whatever thread they come from.
+    points.tiles().map(of_tile).collect::<Vec<f64>>().iter().sum()
 }
 
 /// Mean over coordinates of the continuous ranked probability score of J samples.
@@ -119,4 +145,23 @@ fn check(
     check_finite("truth", truth)?;
     let n = check_rows("samples", samples, truth.len())?;
     Ok((n, pair_term.weight(n)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_give_the_distances_of_all_pairs() {
+        for (count, dim) in [(300, 3), (700, 40), (2500, 12)] {
+            let value = |i: u64| (i * i * 2_654_435_761 % 1_000_003) as f64 / 1e6;
+            let samples: Vec<f64> = (1..=(count * dim) as u64).map(value).collect();
+            let row = |j: usize| &samples[j * dim..][..dim];
+            let all = (0..count).flat_map(|j| (0..j).map(move |k| (j, k)));
+            let expected: f64 = all.map(|(j, k)| squared_distance(row(j), row(k)).sqrt()).sum();
+            let found = pairs_in_blocks(&samples, dim);
+            // Three million terms of one sign, each to some 1e-14.
+            assert!((found / expected - 1.0).abs() < 1e-12, "{count} {dim}: {found} {expected}");
+        }
+    }
 }

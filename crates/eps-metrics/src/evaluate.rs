@@ -9,7 +9,7 @@ use crate::MetricsError;
 use crate::energy::{PairTerm, crps_coordinate, energy_score};
 use crate::fidelity::{psnr, ssim};
 use crate::input::check_length;
-use crate::mmd::mmd2;
+use crate::mmd::mmd2_on;
 
 /// Sizes of the input of [`evaluate()`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,8 +95,8 @@ const CONVENTIONS: [(&str, &str); 7] = [
     ),
 ];
 
-/// A metric of a truth and one or all of its samples.
-type Metric<'a> = dyn Fn(&[f64], &[f64]) -> Result<f64, MetricsError> + Sync + 'a;
+/// The metrics of one image: PSNR and SSIM, the means over its samples, both energy scores and CRPS.
+type OfImage = [Result<f64, MetricsError>; 5];
 
 /// Scores samples against the truths they restore.
 ///
@@ -116,6 +116,10 @@ type Metric<'a> = dyn Fn(&[f64], &[f64]) -> Result<f64, MetricsError> + Sync + '
 /// Lengths that do not fit `shape`, a dimension of zero, values that are not finite, truths outside
 /// the range. Too few samples or an image smaller than SSIM's window is no error: the metrics
 /// concerned are `None` and `undefined` says so.
+///
+/// # Memory
+/// That of one image and its samples a thread, and that of [`mmd2`](crate::mmd::mmd2()), whatever the number of images:
+/// the input itself is read only.
 pub fn evaluate(
     truth: &[f64],
     samples: &[f64],
@@ -133,25 +137,15 @@ pub fn evaluate(
     }
 
     let clipped = samples.iter().filter(|x| x.abs() > 1.0).count();
-    let pixels = |values: &[f64]| -> Vec<f64> {
-        values.iter().map(|x| 0.5 * (x.clamp(-1.0, 1.0) + 1.0)).collect()
-    };
-    let truth = pixels(truth);
-    let samples = pixels(samples);
-
-    let mean_over_images = |metric: &Metric<'_>| {
-        let scores = truth
-            .par_chunks_exact(dim)
-            .zip(samples.par_chunks_exact(per_image * dim))
-            .map(|(truth, samples)| metric(truth, samples))
-            .collect::<Result<Vec<f64>, MetricsError>>()?;
-        Ok(scores.iter().sum::<f64>() / images as f64)
-    };
-    let mean_over_samples = |metric: &Metric<'_>| {
-        mean_over_images(&|truth, samples| {
-            let scores = samples.chunks_exact(dim).map(|sample| metric(truth, sample));
-            Ok(scores.sum::<Result<f64, MetricsError>>()? / per_image as f64)
-        })
+    // Of one image at a time: nothing as large as the input is kept.
+    let of_images: Vec<OfImage> = truth
+        .par_chunks_exact(dim)
+        .zip(samples.par_chunks_exact(per_image * dim))
+        .map(|(truth, samples)| of_image(truth, samples, [channels, height, width]))
+        .collect();
+    let mean_over_images = |metric: usize| -> Result<f64, MetricsError> {
+        let scores = of_images.iter().map(|of_image| of_image[metric].clone());
+        Ok(scores.sum::<Result<f64, MetricsError>>()? / images as f64)
     };
 
     let mut undefined = BTreeMap::new();
@@ -164,29 +158,17 @@ pub fn evaluate(
         undefined.insert(name.to_owned(), reason);
         None
     };
-    let mmd = mmd2(&samples, &truth, dim);
+    let mmd = mmd2_on(samples, truth, dim, pixel);
     Ok(Evaluation {
         format_version: FORMAT_VERSION,
         images,
         samples: per_image,
         clipped,
-        psnr_db: defined("psnr_db", mean_over_samples(&|truth, sample| psnr(truth, sample, 1.0))),
-        ssim: defined(
-            "ssim",
-            mean_over_samples(&|truth, sample| ssim(truth, sample, [channels, height, width])),
-        ),
-        energy_score: defined(
-            "energy_score",
-            mean_over_images(&|truth, samples| energy_score(truth, samples, PairTerm::VStatistic)),
-        ),
-        energy_score_fair: defined(
-            "energy_score_fair",
-            mean_over_images(&|truth, samples| energy_score(truth, samples, PairTerm::Fair)),
-        ),
-        crps_coordinate: defined(
-            "crps_coordinate",
-            mean_over_images(&|truth, samples| crps_coordinate(truth, samples, PairTerm::Fair)),
-        ),
+        psnr_db: defined("psnr_db", mean_over_images(0)),
+        ssim: defined("ssim", mean_over_images(1)),
+        energy_score: defined("energy_score", mean_over_images(2)),
+        energy_score_fair: defined("energy_score_fair", mean_over_images(3)),
+        crps_coordinate: defined("crps_coordinate", mean_over_images(4)),
         mmd2: defined("mmd2", mmd.clone().map(|mmd| mmd.mmd2)),
         mmd_median_squared_distance: defined(
             "mmd_median_squared_distance",
@@ -197,4 +179,26 @@ pub fn evaluate(
             .map(|(name, convention)| (name.to_owned(), convention.to_owned()))
             .into(),
     })
+}
+
+/// A value on [-1, 1], clipped, as a pixel on [0, 1].
+fn pixel(value: f64) -> f64 {
+    0.5 * (value.clamp(-1.0, 1.0) + 1.0)
+}
+
+/// The metrics of one image, `[C, H, W]`, and its samples.
+fn of_image(truth: &[f64], samples: &[f64], shape: [usize; 3]) -> OfImage {
+    let pixels = |values: &[f64]| -> Vec<f64> { values.iter().copied().map(pixel).collect() };
+    let (truth, samples) = (pixels(truth), pixels(samples));
+    let mean = |metric: &dyn Fn(&[f64]) -> Result<f64, MetricsError>| {
+        let scores = samples.chunks_exact(truth.len()).map(metric);
+        Ok(scores.sum::<Result<f64, MetricsError>>()? / (samples.len() / truth.len()) as f64)
+    };
+    [
+        mean(&|sample| psnr(&truth, sample, 1.0)),
+        mean(&|sample| ssim(&truth, sample, shape)),
+        energy_score(&truth, &samples, PairTerm::VStatistic),
+        energy_score(&truth, &samples, PairTerm::Fair),
+        crps_coordinate(&truth, &samples, PairTerm::Fair),
+    ]
 }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::MetricsError;
 use crate::input::check_rows;
-use crate::pairs::{Points, median, row_start};
+use crate::pairs::{Points, as_it_is, median, row_start};
 
 /// The most pairs whose kernel is kept, 256 MiB of them: the pairs of 8,192 points. With more, distances are
 /// computed as often as they are needed.
@@ -35,8 +35,8 @@ pub struct Mmd {
 /// m = 2ℓ². Multiplying all input by a constant leaves MMD² as it is.
 ///
 /// # Shapes
-/// `samples`: [M, D]; `truths`: [N, D]; M, N ≥ 2. Memory: at most 0.6 GB beside a copy of the input; the time
-/// grows with D (M + N)².
+/// `samples`: [M, D]; `truths`: [N, D]; M, N ≥ 2. Memory: at most 0.6 GB, and for up to 8,192 points a copy
+/// of them; more points stay where they are and are taken in blocks, 10 MB a thread. The time grows with D (M + N)².
 ///
 /// # Units
 /// `mmd2` has none.
@@ -46,7 +46,17 @@ pub struct Mmd {
 /// where at least half of all pairs coincide, lengths that are no multiple of `dim`, values that
 /// are not finite.
 pub fn mmd2(samples: &[f64], truths: &[f64], dim: usize) -> Result<Mmd, MetricsError> {
-    Ok(Kernel::new(samples, truths, dim, KEPT)?.mmd())
+    mmd2_on(samples, truths, dim, as_it_is)
+}
+
+/// [`mmd2`] of values on another scale, to which `scale` takes each.
+pub(crate) fn mmd2_on(
+    samples: &[f64],
+    truths: &[f64],
+    dim: usize,
+    scale: fn(f64) -> f64,
+) -> Result<Mmd, MetricsError> {
+    Ok(Kernel::new(samples, truths, dim, scale, KEPT)?.mmd())
 }
 
 /// [`mmd2`], and what it would be without each image: its truth and all of its samples left out, the width
@@ -63,7 +73,7 @@ pub fn mmd2_left_out(
     dim: usize,
 ) -> Result<(Mmd, Vec<f64>), MetricsError> {
     let per_image = check_rows("samples", samples, truths.len())?;
-    let kernel = Kernel::new(samples, truths, dim, KEPT)?;
+    let kernel = Kernel::new(samples, truths, dim, as_it_is, KEPT)?;
     let needed = 3;
     if kernel.truths < needed {
         let what = "mmd2 without an image, truths";
@@ -73,27 +83,33 @@ pub fn mmd2_left_out(
 }
 
 /// The kernel between all pairs of the pooled points, samples before truths.
-struct Kernel {
+struct Kernel<'a> {
     /// M.
     samples: usize,
     /// N.
     truths: usize,
-    pairs: Pairs,
+    pairs: Pairs<'a>,
     /// m.
     median: f64,
 }
 
 /// Where the kernel's values come from.
-enum Pairs {
+enum Pairs<'a> {
     /// k of all pairs, row by row above the diagonal.
     Kept(Vec<f64>),
     /// Computed block by block.
-    Computed(Points),
+    Computed(Points<'a>),
 }
 
-impl Kernel {
+impl<'a> Kernel<'a> {
     /// The kernel; the values of at most `kept` pairs are kept.
-    fn new(samples: &[f64], truths: &[f64], dim: usize, kept: usize) -> Result<Self, MetricsError> {
+    fn new(
+        samples: &'a [f64],
+        truths: &'a [f64],
+        dim: usize,
+        scale: fn(f64) -> f64,
+        kept: usize,
+    ) -> Result<Self, MetricsError> {
         let m = check_rows("samples", samples, dim)?;
         let n = check_rows("truths", truths, dim)?;
         for (what, got) in [("mmd2 between samples", m), ("mmd2 between truths", n)] {
@@ -101,7 +117,7 @@ impl Kernel {
                 return Err(MetricsError::TooFewSamples { what, needed: 2, got });
             }
         }
-        let points = Points::centred(samples, truths, dim);
+        let points = Points::centred(samples, truths, dim, scale);
         let (pairs, median) = if points.pairs() <= kept {
             let d2 = points.squared_distances();
             let median = median(d2.clone());
@@ -204,7 +220,7 @@ impl Kernel {
     }
 
     /// [`Self::touched`] without kept values.
-    fn touched_computed(&self, points: &Points, per_image: usize) -> Vec<[f64; 3]> {
+    fn touched_computed(&self, points: &Points<'_>, per_image: usize) -> Vec<[f64; 3]> {
         let m = self.samples;
         let of_tile = |rows: std::ops::Range<usize>| {
             let mut of_rows = vec![[0.0; 3]; rows.len()];
@@ -258,7 +274,7 @@ mod tests {
             };
             let samples = values(images * per_image * dim, 2_654_435_761);
             let truths = values(images * dim, 40_503);
-            let kernel = |kept| Kernel::new(&samples, &truths, dim, kept).unwrap();
+            let kernel = |kept| Kernel::new(&samples, &truths, dim, as_it_is, kept).unwrap();
             let (kept, computed) = (kernel(usize::MAX), kernel(0));
             assert!(matches!(computed.pairs, Pairs::Computed(_)));
             let (a, b) = (kept.mmd(), computed.mmd());

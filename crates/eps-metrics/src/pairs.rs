@@ -11,8 +11,11 @@ use crate::input::squared_distance;
 /// Rows of a block.
 const TILE: usize = 128;
 
-/// Columns of a block, where not all pairs are kept.
+/// The most columns of a block, where not all pairs are kept.
 const WIDTH: usize = 2048;
+
+/// The most values of a block's columns, 8 MiB of them, unless a tile has more.
+const BLOCK_VALUES: usize = 1 << 20;
 
 /// Points of few coordinates, whose differences are taken at once, without a matrix product.
 const FEW: usize = 8;
@@ -20,31 +23,94 @@ const FEW: usize = 8;
 /// Bins of a histogram of distances.
 const BINS: usize = 1 << 18;
 
-/// P points, less their common mean.
-pub(crate) struct Points {
-    /// `[P, D]`
-    values: Vec<f64>,
+/// P points, less their common mean. They stay where they are; what a block needs of them is gathered for it.
+pub(crate) struct Points<'a> {
+    /// `[P₁, D]`
+    first: &'a [f64],
+    /// `[P₂, D]`
+    second: &'a [f64],
     dim: usize,
+    /// Takes each value to the scale on which distances are.
+    scale: fn(f64) -> f64,
+    mean: Vec<f64>,
     /// ‖u‖² of each.
     norms: Vec<f64>,
 }
 
-impl Points {
-    /// The rows of both sets, one after the other, less their common mean.
-    pub(crate) fn centred(first: &[f64], second: &[f64], dim: usize) -> Self {
-        let mut values = [first, second].concat();
-        let count = (values.len() / dim) as f64;
+/// Some points, less the common mean of all.
+struct Gathered {
+    /// The number of the first.
+    start: usize,
+    /// `[rows, D]`
+    values: Vec<f64>,
+    dim: usize,
+}
+
+impl Gathered {
+    fn row(&self, i: usize) -> &[f64] {
+        &self.values[(i - self.start) * self.dim..][..self.dim]
+    }
+
+    /// The values of its rows from one on.
+    fn from_row(&self, i: usize) -> &[f64] {
+        &self.values[(i - self.start) * self.dim..]
+    }
+
+    /// Some of its rows as a matrix.
+    fn rows(&self, rows: Range<usize>) -> MatRef<'_, f64> {
+        let count = self.values.len() / self.dim;
+        MatRef::from_row_major_slice(&self.values, count, self.dim)
+            .subrows(rows.start - self.start, rows.len())
+    }
+}
+
+/// A value as it is.
+pub(crate) fn as_it_is(value: f64) -> f64 {
+    value
+}
+
+impl<'a> Points<'a> {
+    /// The rows of both sets on a scale, one after the other, less their common mean.
+    pub(crate) fn centred(
+        first: &'a [f64],
+        second: &'a [f64],
+        dim: usize,
+        scale: fn(f64) -> f64,
+    ) -> Self {
+        let count = ((first.len() + second.len()) / dim) as f64;
         let mut mean = vec![0.0; dim];
-        for row in values.chunks_exact(dim) {
-            mean.iter_mut().zip(row).for_each(|(m, x)| *m += x);
+        for row in first.chunks_exact(dim).chain(second.chunks_exact(dim)) {
+            mean.iter_mut().zip(row).for_each(|(m, x)| *m += scale(*x));
         }
         mean.iter_mut().for_each(|m| *m /= count);
-        for row in values.chunks_exact_mut(dim) {
-            row.iter_mut().zip(&mean).for_each(|(x, m)| *x -= m);
-        }
+        let mut points = Self { first, second, dim, scale, mean, norms: Vec::new() };
         let zero = vec![0.0; dim];
-        let norms = values.par_chunks_exact(dim).map(|row| squared_distance(row, &zero)).collect();
-        Self { values, dim, norms }
+        let of_tile = |rows: Range<usize>| -> Vec<f64> {
+            let tile = points.gather(rows.clone());
+            rows.map(|i| squared_distance(tile.row(i), &zero)).collect()
+        };
+        let total = (first.len() + second.len()) / dim;
+        let norms: Vec<Vec<f64>> = tiles(total).map(of_tile).collect();
+        points.norms = norms.concat();
+        points
+    }
+
+    /// The points of some numbers.
+    fn gather(&self, rows: Range<usize>) -> Gathered {
+        let place = |i: usize| (i * self.dim).min(self.first.len());
+        let rest = |i: usize| (i * self.dim).saturating_sub(self.first.len());
+        let first = &self.first[place(rows.start)..place(rows.end)];
+        let second = &self.second[rest(rows.start)..rest(rows.end)];
+        let mut values = Vec::with_capacity(first.len() + second.len());
+        for row in first.chunks_exact(self.dim).chain(second.chunks_exact(self.dim)) {
+            values.extend(row.iter().zip(&self.mean).map(|(x, m)| (self.scale)(*x) - m));
+        }
+        Gathered { start: rows.start, values, dim: self.dim }
+    }
+
+    /// The columns of a block.
+    fn width(&self) -> usize {
+        (BLOCK_VALUES / self.dim).clamp(TILE, WIDTH)
     }
 
     /// P.
@@ -57,9 +123,10 @@ impl Points {
         self.len() * (self.len() - 1) / 2
     }
 
-    /// ‖u − v‖² of all pairs, row by row above the diagonal; see [`row_start`].
+    /// ‖u − v‖² of all pairs, row by row above the diagonal; see [`row_start`]. All points are gathered for it.
     pub(crate) fn squared_distances(&self) -> Vec<f64> {
         let n = self.len();
+        let points = self.gather(0..n);
         let mut d2 = vec![0.0; self.pairs()];
         let mut tiles = Vec::new();
         let mut rest = d2.as_mut_slice();
@@ -70,11 +137,12 @@ impl Points {
             rest = after;
         }
         tiles.into_par_iter().for_each(|(start, end, tile)| {
-            let gram = self.gram(start..end, start..n);
+            let gram = gram(points.rows(start..end), points.rows(start..n));
             let mut pairs = tile.iter_mut();
             for i in start..end {
                 for (j, pair) in (i + 1..n).zip(&mut pairs) {
-                    *pair = self.squared_distance(i, j, gram[(j - start, i - start)]);
+                    let rows = || [points.row(i), points.row(j)];
+                    *pair = self.squared_distance(i, j, gram[(j - start, i - start)], rows);
                 }
             }
         });
@@ -83,10 +151,7 @@ impl Points {
 
     /// The blocks of rows that [`Self::visit`] takes.
     pub(crate) fn tiles(&self) -> impl IndexedParallelIterator<Item = Range<usize>> {
-        let n = self.len();
-        (0..n.div_ceil(TILE))
-            .into_par_iter()
-            .map(move |tile| tile * TILE..((tile + 1) * TILE).min(n))
+        tiles(self.len())
     }
 
     /// Hands the squared distances of some rows to `take`, in pieces: the row i, a column j, and the distances
@@ -100,11 +165,15 @@ impl Points {
         mut take: impl FnMut(usize, usize, &[f64]),
     ) {
         let n = self.len();
-        let mut piece = Vec::with_capacity(WIDTH);
+        let width = self.width();
+        let mut piece = Vec::with_capacity(width);
         let first = if above { rows.start } else { 0 };
-        for start in (first..n).step_by(WIDTH) {
-            let columns = start..(start + WIDTH).min(n);
-            let gram = (self.dim > FEW).then(|| self.gram(rows.clone(), columns.clone()));
+        let tile = self.gather(rows.clone());
+        for start in (first..n).step_by(width) {
+            let columns = start..(start + width).min(n);
+            let block = self.gather(columns.clone());
+            let gram = (self.dim > FEW)
+                .then(|| gram(tile.rows(rows.clone()), block.rows(columns.clone())));
             for i in rows.clone() {
                 let own = if above { columns.start.max(i + 1) } else { columns.start };
                 if own >= columns.end {
@@ -114,9 +183,9 @@ impl Points {
                 match &gram {
                     Some(gram) => piece.extend((own..columns.end).map(|j| {
                         let product = gram[(j - columns.start, i - rows.start)];
-                        self.squared_distance(i, j, product)
+                        self.squared_distance(i, j, product, || [tile.row(i), block.row(j)])
                     })),
-                    None => self.differences(i, own..columns.end, &mut piece),
+                    None => differences(tile.row(i), block.from_row(own), &mut piece),
                 }
                 take(i, own, &piece);
             }
@@ -203,25 +272,6 @@ impl Points {
         (of_tiles.into_iter().flat_map(|(kept, _)| kept).collect(), below)
     }
 
-    fn row(&self, i: usize) -> &[f64] {
-        &self.values[i * self.dim..][..self.dim]
-    }
-
-    /// The products of points, `[columns, rows]`.
-    fn gram(&self, rows: Range<usize>, columns: Range<usize>) -> Mat<f64> {
-        let matrix = MatRef::from_row_major_slice(&self.values, self.len(), self.dim);
-        let mut gram = Mat::<f64>::zeros(columns.len(), rows.len());
-        matmul(
-            gram.as_mut(),
-            Accum::Replace,
-            matrix.subrows(columns.start, columns.len()),
-            matrix.subrows(rows.start, rows.len()).transpose(),
-            1.0,
-            Par::Seq,
-        );
-        gram
-    }
-
     /// ‖u − v‖² from u·v.
     ///
     /// Most come from ‖u‖² + ‖v‖² − 2 u·v, whose rounding error is at most about D ε (‖u‖² + ‖v‖²). A pair
@@ -229,22 +279,45 @@ impl Points {
     /// difference instead; so the relative error of every d² is below 10³ D ε (3e-9 for D = 12,288; in
     /// practice rounding errors average out to about √D), and near-duplicates and exact ones (d² = 0) come
     /// out right.
-    fn squared_distance(&self, i: usize, j: usize, product: f64) -> f64 {
+    fn squared_distance<'b>(
+        &self,
+        i: usize,
+        j: usize,
+        product: f64,
+        rows: impl FnOnce() -> [&'b [f64]; 2],
+    ) -> f64 {
         const CANCELLED: f64 = 1e-3;
         let scale = self.norms[i] + self.norms[j];
         let fast = scale - 2.0 * product;
-        if fast < CANCELLED * scale { squared_distance(self.row(i), self.row(j)) } else { fast }
-    }
-
-    /// ‖u − v‖² of one point and others, from their differences.
-    fn differences(&self, i: usize, others: Range<usize>, piece: &mut Vec<f64>) {
-        let others = &self.values[others.start * self.dim..others.end * self.dim];
-        let own = self.row(i);
-        if let [own] = own {
-            piece.extend(others.iter().map(|other| (own - other) * (own - other)));
+        if fast < CANCELLED * scale {
+            let [u, v] = rows();
+            squared_distance(u, v)
         } else {
-            piece.extend(others.chunks_exact(self.dim).map(|other| squared_distance(own, other)));
+            fast
         }
+    }
+}
+
+/// The blocks of rows of so many points.
+fn tiles(points: usize) -> impl IndexedParallelIterator<Item = Range<usize>> {
+    (0..points.div_ceil(TILE))
+        .into_par_iter()
+        .map(move |tile| tile * TILE..((tile + 1) * TILE).min(points))
+}
+
+/// The products of points, `[columns, rows]`.
+fn gram(rows: MatRef<'_, f64>, columns: MatRef<'_, f64>) -> Mat<f64> {
+    let mut gram = Mat::<f64>::zeros(columns.nrows(), rows.nrows());
+    matmul(gram.as_mut(), Accum::Replace, columns, rows.transpose(), 1.0, Par::Seq);
+    gram
+}
+
+/// ‖u − v‖² of one point and others, from their differences.
+fn differences(own: &[f64], others: &[f64], piece: &mut Vec<f64>) {
+    if let [own] = own {
+        piece.extend(others.iter().map(|other| (own - other) * (own - other)));
+    } else {
+        piece.extend(others.chunks_exact(own.len()).map(|other| squared_distance(own, other)));
     }
 }
 
@@ -279,7 +352,7 @@ mod tests {
     fn the_median_found_in_bins_is_that_of_all_pairs() {
         for (count, dim) in [(300, 1), (301, 1), (150, 3), (302, 20)] {
             let values = values(count * dim);
-            let points = Points::centred(&values[..dim], &values[dim..], dim);
+            let points = Points::centred(&values[..dim], &values[dim..], dim, as_it_is);
             let expected = median(points.squared_distances());
             for most in [0, 10, 1000] {
                 let found = points.median(most);
@@ -290,10 +363,22 @@ mod tests {
     }
 
     #[test]
+    fn points_are_gathered_across_both_sets_and_scaled() {
+        let values = values(9 * 12);
+        let points = Points::centred(&values[..36], &values[36..], 12, |x| 0.5 * x + 1.0);
+        let moved: Vec<f64> = values.iter().map(|x| 0.5 * x + 1.0).collect();
+        let expected = Points::centred(&moved[..36], &moved[36..], 12, as_it_is);
+        assert_eq!(points.gather(0..9).values, expected.gather(0..9).values);
+        assert_eq!(points.gather(2..5).values, expected.gather(0..9).values[24..60]);
+        assert_eq!(points.squared_distances(), expected.squared_distances());
+    }
+
+    #[test]
     fn equal_distances_have_their_median() {
         // Of five zeros and three ones 15 pairs differ and 13 do not; with two zeros more 21 and 24.
         for (zeros, ones, expected) in [(5, 3, 1.0), (7, 3, 0.0), (1, 3, 0.5)] {
-            let points = Points::centred(&vec![0.0; zeros], &vec![1.0; ones], 1);
+            let (first, second) = (vec![0.0; zeros], vec![1.0; ones]);
+            let points = Points::centred(&first, &second, 1, as_it_is);
             assert_eq!(points.median(0), expected, "{zeros} {ones}");
             assert_eq!(median(points.squared_distances()), expected);
         }
@@ -302,7 +387,7 @@ mod tests {
     #[test]
     fn every_pair_is_visited_once() {
         let values = values(5000);
-        let points = Points::centred(&values[..1000], &values[1000..], 1);
+        let points = Points::centred(&values[..1000], &values[1000..], 1, as_it_is);
         let count = |above: bool| -> usize {
             let rows = |rows: Range<usize>| {
                 let mut count = 0;

@@ -100,9 +100,10 @@ impl Arguments {
             || format!("cannot score {} against {}", self.samples.display(), self.truth.display());
         let networks = self.load_networks(shape)?;
         let evaluation = evaluate(&truth.values, &samples.values, shape).with_context(failed)?;
+        // In place of the doubles, which nothing needs any more.
         #[expect(clippy::cast_possible_truncation, reason = "networks compute in f32")]
-        let floats = |values: &[f64]| values.iter().map(|x| *x as f32).collect::<Vec<f32>>();
-        let (truth, samples) = (floats(&truth.values), floats(&samples.values));
+        let floats = |values: Vec<f64>| values.into_iter().map(|x| x as f32).collect::<Vec<f32>>();
+        let (truth, samples) = (floats(truth.values), floats(samples.values));
         let scores =
             evaluate_networks(&truth, &samples, shape, &networks.networks).with_context(failed)?;
         let report = Report::new(evaluation, scores, networks);
