@@ -1,8 +1,7 @@
 //! What the metrics cost that grow faster than their input.
 //!
 //! `cargo bench -p eps-metrics`. The Fréchet distance is timed at the 2,048 features of Inception, MMD² and the energy
-//! score at numbers of points from which the 50,000 of a published evaluation follow by their square. Numbers beside SciPy's
-//! are in `docs/decisions/0010-frechet.md`.
+//! score at numbers of points from which the 50,000 of a published evaluation follow by their square.
 
 use std::hint::black_box;
 
