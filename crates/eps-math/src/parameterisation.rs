@@ -156,6 +156,24 @@ pub struct Parameterisation {
     pub range: PixelRange,
 }
 
+impl Parameterisation {
+    /// Of networks that predict the noise of images in [-1, 1] at the timesteps of a chain: DDPM's, guided-diffusion's
+    /// and diffusers'.
+    ///
+    /// ```text
+    /// D(μ) = μ − σ_t F(μ/√(1 + σ_t²), n(σ_t))
+    /// ```
+    #[must_use]
+    pub fn noise(betas: Betas, between: Between) -> Self {
+        Self {
+            prediction: Prediction::Epsilon,
+            state: StateScale::VariancePreserving,
+            time: TimeInput::Timestep { betas, between },
+            range: PixelRange::MinusOneToOne,
+        }
+    }
+}
+
 /// A parameterisation that was checked, with the table of its timesteps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Translation {
@@ -262,7 +280,7 @@ impl Translation {
     }
 
     /// How the network is asked about a noise level σ_t > 0; beyond its reach, about the nearest
-    /// level that it knows.
+    /// level that it knows, or at the nearest timestep ([`Between::Interpolate`], [`Between::Daps`]).
     ///
     /// # Units
     /// `sigma_t` on the [-1, 1] scale.

@@ -108,6 +108,16 @@ impl Schedule {
         Self::karras_between(0.1, sigma_max)
     }
 
+    /// The same, ending at `lowest` before its step to 0 where it would go below: networks of a chain know nothing of
+    /// less noise. Uniform times end where they do.
+    #[must_use]
+    pub fn ending_at(mut self, lowest: f64) -> Self {
+        if let Self::Karras { sigma_min, .. } | Self::LogUniform { sigma_min, .. } = &mut self {
+            *sigma_min = sigma_min.max(lowest);
+        }
+        self
+    }
+
     /// The first level of every grid, σ_max.
     #[must_use]
     pub fn sigma_max(&self) -> f64 {

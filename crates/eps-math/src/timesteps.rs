@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::MathError;
 use crate::interpolant::cosine_angles;
+use crate::{Interpolant, MathError};
 
 /// The variances β_n that a chain x_n = √(1 − β_n) x_n₋₁ + √β_n ε adds in its steps n = 0 … N − 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -95,14 +95,21 @@ pub enum Between {
     /// trained for. The answer is that of a level σ' with |ln σ'/σ| at most half a step of the chain.
     Nearest,
     /// The fractional timestep between the two, linear in ln σ, at the level itself: for networks
-    /// that embed time by sines and cosines.
+    /// that embed time by sines and cosines. k-diffusion's rule, and that of diffusers' schedulers with given levels;
+    /// beyond an end the timestep of the end, at the level itself.
     Interpolate,
+    /// ⌊(N − 1) τ + ½⌋ at the level itself, τ the time of the continuous path that the chain discretises: DAPS's rule.
+    /// Of Ho et al.'s chain τ = (√(0.01 + 39.8 ln(1 + σ²)) − 0.1)/19.9, and the timestep lies up to 4 above the
+    /// nearest.
+    Daps,
 }
 
 /// The noise levels σ_n = √((1 − ᾱ_n)/ᾱ_n), ᾱ_n = Π_i≤n (1 − β_i), of a chain's timesteps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Timesteps {
     log_sigmas: Vec<f64>,
+    /// The path that the chain discretises.
+    path: Interpolant,
 }
 
 impl Timesteps {
@@ -117,7 +124,15 @@ impl Timesteps {
             *log_alpha_bar += (-beta).ln_1p();
             Some(0.5 * (-*log_alpha_bar).exp_m1().ln())
         };
-        Ok(Self { log_sigmas: betas.values().into_iter().scan(0.0, log_sigma).collect() })
+        let path = match *betas {
+            Betas::Linear { first, last, steps } => Interpolant::VpLinear {
+                rate_min: first * steps as f64,
+                rate_max: last * steps as f64,
+            },
+            Betas::Cosine { offset, .. } => Interpolant::VpCosine { offset },
+        };
+        let log_sigmas = betas.values().into_iter().scan(0.0, log_sigma).collect();
+        Ok(Self { log_sigmas, path })
     }
 
     /// σ_n.
@@ -136,7 +151,7 @@ impl Timesteps {
     }
 
     /// The noise level and the timestep at which a network is asked about the level σ_t > 0; beyond
-    /// an end of the chain, those of the end.
+    /// an end of the chain the timestep of the end.
     ///
     /// # Units
     /// The timestep counts from 0, at the least noise, to N − 1.
@@ -144,14 +159,20 @@ impl Timesteps {
     pub fn ask(&self, sigma_t: f64, between: Between) -> (f64, f64) {
         let wanted = sigma_t.ln();
         let above = self.log_sigmas.partition_point(|log_sigma| *log_sigma < wanted);
+        let last = self.count() - 1;
+        if between == Between::Daps {
+            let tau = self.path.time_of_sigma(sigma_t);
+            return (sigma_t, (last as f64 * tau + 0.5).floor().min(last as f64));
+        }
         if above == 0 || above == self.count() {
-            let n = above.min(self.count() - 1);
-            return (self.sigma(n), n as f64);
+            let n = above.min(last);
+            let at = if between == Between::Interpolate { sigma_t } else { self.sigma(n) };
+            return (at, n as f64);
         }
         let (low, high) = (self.log_sigmas[above - 1], self.log_sigmas[above]);
         let part = (wanted - low) / (high - low);
         match between {
-            Between::Interpolate => (sigma_t, (above - 1) as f64 + part),
+            Between::Interpolate | Between::Daps => (sigma_t, (above - 1) as f64 + part),
             Between::Nearest => {
                 let n = if part < 0.5 { above - 1 } else { above };
                 (self.sigma(n), n as f64)
@@ -216,12 +237,51 @@ mod tests {
                 assert!(asked == timesteps.sigma(n) && time.fract() == 0.0);
                 assert!((asked / sigma).ln().abs() <= half + 1e-12 || sigma > asked && n == 999);
                 let (same, between) = timesteps.ask(sigma, Between::Interpolate);
-                assert!((same == sigma || n == 999) && (between - time).abs() <= 0.5);
+                assert!(same == sigma && (between - time).abs() <= 0.5);
             }
             let ends =
                 [timesteps.ask(1e-4, Between::Nearest), timesteps.ask(1e9, Between::Nearest)];
             assert_eq!(ends, [(timesteps.sigma(0), 0.0), (timesteps.sigma(999), 999.0)]);
         }
+    }
+
+    /// The levels of Ho et al.'s chain, and what public programs ask at others.
+    #[test]
+    fn the_linear_chain_is_asked_as_public_programs_do() {
+        let timesteps = Timesteps::new(&Betas::linear()).unwrap();
+        for (n, sigma) in [
+            (0, 0.0100005000),
+            (1, 0.0148309237),
+            (2, 0.0189696194),
+            (10, 0.0468854902),
+            (100, 0.342259699),
+            (250, 0.958033715),
+            (500, 3.44296711),
+            (750, 17.3786007),
+            (998, 155.825194),
+            (999, 157.407281),
+        ] {
+            // Nine digits are given.
+            assert!((timesteps.sigma(n) / sigma - 1.0).abs() < 5e-9, "{n}: {}", timesteps.sigma(n));
+        }
+        for (sigma_t, [interpolated, nearest, daps]) in [
+            (0.011, [0.2417, 0.0, 1.0]),
+            (0.02, [2.2878, 2.0, 3.0]),
+            (0.1, [26.4095, 26.0, 27.0]),
+            (0.3, [87.5804, 88.0, 88.0]),
+            (1.0, [258.0930, 258.0, 259.0]),
+            (12.0, [699.7096, 700.0, 702.0]),
+            (80.0, [929.6181, 930.0, 933.0]),
+        ] {
+            let (at, time) = timesteps.ask(sigma_t, Between::Interpolate);
+            // Four decimals are given.
+            assert!(at == sigma_t && (time - interpolated).abs() <= 5.1e-5, "{sigma_t}: {time}");
+            assert_eq!(timesteps.ask(sigma_t, Between::Nearest).1, nearest);
+            assert_eq!(timesteps.ask(sigma_t, Between::Daps), (sigma_t, daps));
+        }
+        assert_eq!(timesteps.ask(0.005, Between::Interpolate), (0.005, 0.0));
+        assert_eq!(timesteps.ask(900.0, Between::Interpolate), (900.0, 999.0));
+        assert_eq!(timesteps.ask(900.0, Between::Daps), (900.0, 999.0));
     }
 
     #[test]
