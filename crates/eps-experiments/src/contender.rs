@@ -51,6 +51,8 @@ pub(crate) struct Steps {
     pub(crate) constant: f64,
     /// The annealing levels of DAPS; the others walk EDM's schedule.
     pub(crate) annealing: Schedule,
+    /// The lowest noise level that the prior knows, where walks end; 0 for all.
+    pub(crate) lowest: f64,
 }
 
 /// Network calls a sample: those of arXiv 2606.17048, or of the published configuration.
@@ -158,11 +160,11 @@ pub(crate) fn sample(
     contender: Contender,
     denoiser: &dyn Denoiser,
     measurement: &Measurement,
-    Steps { calls, constant, annealing }: Steps,
+    Steps { calls, constant, annealing, lowest }: Steps,
     noise: &BatchNoise,
     observer: &mut dyn Observer,
 ) -> Result<Tensor, SampleError> {
-    let schedule = Schedule::karras();
+    let schedule = Schedule::karras().ending_at(lowest);
     let sigmas = match contender {
         Contender::Daps | Contender::DapsExact => annealing.sigmas(calls.div_ceil(DAPS_FLOW))?,
         // There they begin at 100, where the networks here know nothing.
@@ -171,19 +173,29 @@ pub(crate) fn sample(
         }
         _ => schedule.sigmas(calls)?,
     };
-    let step = step(contender, constant, measurement);
+    let step = step(contender, constant, lowest, measurement);
     let prior = Prior { denoiser };
     contenders::sample(&*step, &prior, measurement, &sigmas, noise, observer)?.finished()
 }
 
 /// A method with its constants for a measurement.
-fn step(contender: Contender, constant: f64, measurement: &Measurement) -> Box<dyn ContenderStep> {
+fn step(
+    contender: Contender,
+    constant: f64,
+    lowest: f64,
+    measurement: &Measurement,
+) -> Box<dyn ContenderStep> {
+    let flow_to = |daps: Daps| Daps { ode_sigma_min: daps.ode_sigma_min.max(lowest), ..daps };
     match contender {
         Contender::Dps => Box::new(Dps { scale: constant, form: Form::Euler }),
         Contender::DpsPublished => Box::new(Dps { scale: constant, form: Form::Ancestral }),
-        Contender::Daps => Box::new(Daps::langevin(constant)),
-        Contender::DapsPublished => Box::new(Daps::published(constant, measurement.sigma_y())),
-        Contender::DapsExact => Box::new(Daps { tau_over_sigma_y: constant, ..Daps::exact() }),
+        Contender::Daps => Box::new(flow_to(Daps::langevin(constant))),
+        Contender::DapsPublished => {
+            Box::new(flow_to(Daps::published(constant, measurement.sigma_y())))
+        }
+        Contender::DapsExact => {
+            Box::new(flow_to(Daps { tau_over_sigma_y: constant, ..Daps::exact() }))
+        }
         // A† of a blur divides by what is next to nothing.
         Contender::Ddnm => Box::new(match measurement.operator().operators().first() {
             Some(Operator::CircularBlur(_)) => Ddnm { eta: 0.85, regularisation: constant },

@@ -130,8 +130,10 @@ impl Sampler<'_> {
                 ControlFlow::Continue(())
             }
         };
+        // Walks end where the network does.
+        let (lowest, _) = self.network.sigmas();
         let walk = |estimator: &dyn Estimator| -> Result<Tensor> {
-            let schedule = solver.schedule(*self.schedule);
+            let schedule = solver.schedule(*self.schedule).ending_at(lowest);
             let sigmas = schedule.sigmas(solver.steps(self.method.calls())?)?;
             Ok(solver.sample_watched(estimator, &sigmas, &noise, &mut watch())?.finished()?)
         };
@@ -158,7 +160,7 @@ impl Sampler<'_> {
             Method::ZeroShot { .. } => walk(&ZeroShot { denoiser, measurement })?,
             Method::Contender { contender, calls } => {
                 let annealing = annealing(problem.setting.task);
-                let steps = contender::Steps { calls, constant: self.constant, annealing };
+                let steps = contender::Steps { calls, constant: self.constant, annealing, lowest };
                 contender::sample(contender, denoiser, measurement, steps, &noise, &mut watch())?
             }
         };

@@ -146,7 +146,8 @@ impl<'a> Question<'a> {
         };
         let sigma_max = schedule.sigma_max();
         let annealing = Schedule::annealing(sigma_max);
-        let steps = Steps { calls, constant: constant.unwrap_or(f64::NAN), annealing };
+        let constant = constant.unwrap_or(f64::NAN);
+        let steps = Steps { calls, constant, annealing, lowest: 0.0 };
         let noise = keys.on(self.shape, Device::Cpu);
         contender::sample(contender, oracle, measurement, steps, &noise, &mut ())
     }
