@@ -83,7 +83,7 @@ impl<N: RawNetwork> AdaptedDenoiser<N> {
 }
 
 /// The noise levels σ_t of a query on the host, one or one an image.
-fn sigmas(query: &Query<'_>) -> Vec<f64> {
+pub(crate) fn sigmas(query: &Query<'_>) -> Vec<f64> {
     let sigma = query.level.sigma().0.to_device(Device::Cpu).flatten(0, -1);
     Vec::try_from(sigma).expect("an f64 tensor of one dimension")
 }

@@ -1,6 +1,6 @@
 //! Networks in safetensors files, with the complete configuration in the file's metadata.
 //!
-//! Layout: every tensor of the network under its EDM name (`model.enc.28x28_conv.weight`, …), F32, F16 or
+//! Layout: every tensor of the network under the name of the original (`model.enc.28x28_conv.weight`, …), F32, F16 or
 //! BF16, row-major; one metadata entry `eps`, the JSON of [`CheckpointConfig`], which begins with the digests of what
 //! the file holds:
 //!
@@ -17,7 +17,8 @@ use std::path::Path;
 use std::str::FromStr;
 
 use eps_files::{sha256, write_bytes};
-use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
+use eps_math::parameterisation::{Parameterisation, Translation};
+use eps_math::{Interpolant, MathError, Precondition, PreconditionMode, Task};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -27,6 +28,9 @@ use crate::{Condition, DataMoments, ModelError, NetworkDenoiser, Precision, UNet
 
 /// The version of [`CheckpointConfig`]'s layout.
 pub const FORMAT_VERSION: u32 = 1;
+
+/// Where schedules begin at most for a chain that goes on further.
+const HIGHEST_OF_CHAINS: f64 = 160.0;
 
 /// The metadata entry that holds the configuration.
 const METADATA_KEY: &str = "eps";
@@ -43,6 +47,10 @@ pub struct CheckpointConfig {
     pub network: UNetConfig,
     /// The preconditioning.
     pub precondition: Precondition,
+    /// What the network reads and predicts, where that is not what EDM's do: then the preconditioning is `scalar`, and
+    /// its σ_data counts for the weight of a loss alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameterisation: Option<Parameterisation>,
     /// The channels that the network reads beside its scaled input.
     pub conditions: Vec<Condition>,
     /// The path from data to noise that it was trained on.
@@ -75,6 +83,7 @@ impl CheckpointConfig {
             name,
             network,
             precondition: Precondition { mode: PreconditionMode::Scalar, sigma_data: 0.5 },
+            parameterisation: None,
             conditions: vec![],
             interpolant: Interpolant::Edm,
             sigma_min: 0.002,
@@ -87,8 +96,58 @@ impl CheckpointConfig {
         }
     }
 
+    /// A prior of another parameterisation, between the lowest and the highest noise level that it can be asked about.
+    ///
+    /// # Errors
+    /// Those of [`Translation::new`].
+    pub fn parameterised_prior(
+        name: String,
+        network: UNetConfig,
+        parameterisation: Parameterisation,
+        provenance: Provenance,
+    ) -> Result<Self, MathError> {
+        let (low, high) = Translation::new(&parameterisation)?.reach();
+        let prior = Self::edm_prior(name, network, provenance);
+        Ok(Self {
+            sigma_min: prior.sigma_min.max(low),
+            // The cosine chain goes on to 2e4, with steps that others would lack: at 160 nothing is left of an image. A
+            // network that is asked by σ itself is asked to 80.
+            sigma_max: if high.is_finite() { high.min(HIGHEST_OF_CHAINS) } else { prior.sigma_max },
+            parameterisation: Some(parameterisation),
+            ..prior
+        })
+    }
+
+    /// Whether what it says of asking the network is possible.
+    fn check_parameterisation(&self) -> Result<(), String> {
+        let Some(parameterisation) = &self.parameterisation else {
+            return if self.network.predicts_noise() {
+                Err("its network predicts noise, and its parameterisation is missing".to_owned())
+            } else {
+                Ok(())
+            };
+        };
+        let mode = self.precondition.mode;
+        if mode != PreconditionMode::Scalar {
+            return Err(format!(
+                "its network has a parameterisation, which goes with the preconditioning scalar, not {mode:?}"
+            ));
+        }
+        let translation = Translation::new(parameterisation)
+            .map_err(|error| format!("parameterisation: {error}"))?;
+        let ((low, high), (min, max)) = (translation.reach(), (self.sigma_min, self.sigma_max));
+        if min < low || max > high {
+            return Err(format!(
+                "sigma_min {min} and sigma_max {max} are not within {low} and {high}, the levels that its network can \
+                 be asked about"
+            ));
+        }
+        Ok(())
+    }
+
     /// Whether the noise levels are positive and in order.
     fn check_values(&self) -> Result<(), String> {
+        self.check_parameterisation()?;
         let positive = |value: f64| value > 0.0 && value.is_finite();
         let [min, max] = [self.sigma_min, self.sigma_max];
         if !(positive(min) && positive(max) && min < max) {
@@ -429,6 +488,11 @@ pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpo
     }
     let mut denoiser =
         NetworkDenoiser::new(network, config.precondition, config.conditions.clone(), precision);
+    if let Some(parameterisation) = &config.parameterisation {
+        denoiser = denoiser
+            .with_parameterisation(parameterisation)
+            .map_err(|error| corrupt(format!("parameterisation: {error}")))?;
+    }
     if let Some(data) = &config.data {
         denoiser = denoiser.with_data(data.clone());
     }
@@ -454,6 +518,9 @@ pub fn widen(narrow: &UNet, wide: &UNetConfig, device: Device) -> Result<UNet, M
     let _guard = tch::no_grad_guard();
     let source = narrow.tensors();
     let mut target = network.tensors();
+    // EDM2 reads a channel of ones after all others, and scales weights to a root mean square, zeros included.
+    let is_scaled = matches!(wide, UNetConfig::Precond(_));
+    let ones = i64::from(is_scaled);
     for (name, from) in &source {
         let Some(to) = target.get_mut(name) else {
             return Err(widen_error(
@@ -467,14 +534,18 @@ pub fn widen(narrow: &UNet, wide: &UNetConfig, device: Device) -> Result<UNet, M
         let extends = old.len() == 4
             && new.len() == 4
             && (old[0], old[2], old[3]) == (new[0], new[2], new[3])
-            && old[1] == narrow.config().in_channels() as i64
-            && new[1] == wide.in_channels() as i64
+            && old[1] == narrow.config().in_channels() as i64 + ones
+            && new[1] == wide.in_channels() as i64 + ones
             && old[1] < new[1];
         if old == new {
             set_values(to, &from.copy())?;
         } else if extends {
             let wider = Tensor::zeros(&new, (Kind::Float, from.device()));
-            wider.narrow(1, 0, old[1]).copy_(from);
+            let read = old[1] - ones;
+            wider.narrow(1, 0, read).copy_(&from.narrow(1, 0, read));
+            wider.narrow(1, new[1] - ones, ones).copy_(&from.narrow(1, read, ones));
+            let same_rms = (new[1] as f64 / old[1] as f64).sqrt();
+            let wider = if is_scaled { wider * same_rms } else { wider };
             set_values(to, &wider)?;
         } else {
             let reason = "only the input channels may grow";

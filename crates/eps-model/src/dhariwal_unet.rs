@@ -8,10 +8,11 @@ use tch::nn::Path;
 
 use crate::ModelError;
 use crate::layers::{
-    BlockStyle, Conv2d, GroupNorm, Init, Law, Linear, NoiseEmbedding, Scale, UNetBlock, Weights,
+    BlockStyle, Conv2d, EDM_NAMES, GroupNorm, Init, Law, Linear, NoiseEmbedding, NormStyle, Scale,
+    UNetBlock, Weights,
 };
 use crate::levels::{Levels, MOST_CHANNELS, require};
-use crate::mapping::{LabelEntry, Mapping};
+use crate::mapping::{Embedding, LabelEntry, LabelMap, Mapping};
 use crate::steps::{Layer, Skip, Steps};
 
 /// The channels of an attention head.
@@ -169,7 +170,8 @@ impl DhariwalUNetConfig {
             dropout: self.dropout,
             adaptive_scale: true,
             sum_divisor: 1.0,
-            eps: 1e-5,
+            norm: NormStyle::edm(1e-5),
+            names: &EDM_NAMES,
             resample_proj: false,
             channels_per_head: Some(CHANNELS_PER_HEAD),
             init,
@@ -179,17 +181,17 @@ impl DhariwalUNetConfig {
     }
 
     /// The layers, with their parameters under `root`.
-    pub(crate) fn build(&self, root: &Path<'_>, weights: Weights) -> (Mapping, Steps) {
+    pub(crate) fn build(&self, root: &Path<'_>, weights: Weights) -> (Embedding, Steps) {
         let init = Self::init(weights);
         let style = self.style(init);
         let mut steps = Steps::default();
         let (x, skips) = self.encode(&mut steps, &(root / "enc"), &style);
         let (x, cout) = self.decode(&mut steps, &(root / "dec"), x, skips, &style);
-        let norm = GroupNorm::new(&(root / "out_norm"), cout, style.eps);
+        let norm = GroupNorm::new(&(root / "out_norm"), cout, style.norm);
         let dims = [cout, self.out_channels as i64, 3];
         let conv = Conv2d::new(&(root / "out_conv"), dims, style.init_zero);
         steps.push(Layer::Output(norm, conv), &[x]);
-        (self.mapping(root, init), steps)
+        (self.mapping(root, init).into(), steps)
     }
 
     fn mapping(&self, root: &Path<'_>, init: Init) -> Mapping {
@@ -203,7 +205,8 @@ impl DhariwalUNetConfig {
         Mapping {
             noise: NoiseEmbedding::positional_without_endpoint(root.device(), noise_channels),
             label: (label_dim > 0)
-                .then(|| linear("map_label", label_dim, emb_channels, false, label_init)),
+                .then(|| linear("map_label", label_dim, emb_channels, false, label_init))
+                .map(LabelMap::Linear),
             label_entry: LabelEntry::Embedding,
             label_dropout: self.label_dropout,
             augment: (augment_dim > 0)

@@ -20,8 +20,8 @@ pub enum ModelError {
     },
     /// A network architecture that this crate does not implement; the value in JSON.
     #[error(
-        "model_type {0} is not supported: this version builds \"SongUNet\" (DDPM++, NCSN++) and \
-         \"DhariwalUNet\" (ADM)"
+        "model_type {0} is not supported: this version builds \"SongUNet\" (DDPM++, NCSN++), \
+         \"DhariwalUNet\" (ADM), guided-diffusion's \"UNetModel\", diffusers' \"UNet2DModel\" and EDM2's \"Precond\""
     )]
     Architecture(String),
     /// A class was named to a network that knows none.

@@ -1,4 +1,4 @@
-//! The layers that EDM's networks are made of, on libtorch tensors.
+//! The layers that published networks are made of, on libtorch tensors.
 //!
 //! Images are `[B, C, H, W]`, contiguous in memory. A layer computes in the kind of its input; its
 //! f32 master weights are cast to that kind on the way, so gradients arrive at the masters; a frozen
@@ -70,6 +70,8 @@ pub(crate) enum Law {
     KaimingUniform,
     /// N(0, 1/fan_in).
     KaimingNormal,
+    /// N(0, 1).
+    StandardNormal,
 }
 
 /// How the weights of a layer are drawn.
@@ -95,7 +97,7 @@ impl Init {
     }
 
     /// The weight of a layer, `[cout, cin, ..]`.
-    fn weight(self, path: &Path<'_>, dims: &[i64]) -> Tensor {
+    pub(crate) fn weight(self, path: &Path<'_>, dims: &[i64]) -> Tensor {
         self.parameter(path, "weight", dims, dims, self.gain)
     }
 
@@ -114,8 +116,7 @@ impl Init {
     ) -> Tensor {
         let seed = match self.weights {
             Weights::Blank => {
-                let zero = Tensor::zeros([1], (Kind::Float, path.device()));
-                return path.add(name, zero.expand(dims, false), true);
+                return path.add(name, blank(dims, path.device()), true);
             }
             Weights::Drawn(_) if gain == 0.0 => return path.zeros(name, dims),
             Weights::Drawn(seed) => seed,
@@ -128,11 +129,22 @@ impl Init {
             Law::XavierUniform => uniform(gain * (6.0 / (fan_in + fan_out)).sqrt(), i),
             Law::KaimingUniform => uniform(gain * (3.0 / fan_in).sqrt(), i),
             Law::KaimingNormal => gain * (1.0 / fan_in).sqrt() * stream.normal(i),
+            Law::StandardNormal => gain * stream.normal(i),
         };
         let n = dims.iter().product::<i64>() as u64;
         let values: Vec<f32> = (0..n).map(|i| value(i) as f32).collect();
         path.add(name, Tensor::from_slice(&values).view(dims).to_device(path.device()), true)
     }
+}
+
+/// Zeros that take the memory of one.
+pub(crate) fn blank(dims: &[i64], device: Device) -> Tensor {
+    Tensor::zeros([0i64; 0].as_slice(), (Kind::Float, device)).expand(dims, false)
+}
+
+/// The path below another that a name with dots leads to, as `in_layers.0`.
+pub(crate) fn below<'a>(path: &Path<'a>, name: &str) -> Path<'a> {
+    name.split('.').fold(path.clone(), |path, part| path.sub(part))
 }
 
 /// A fully connected layer x Wᵀ + b.
@@ -291,6 +303,15 @@ impl Master {
     }
 }
 
+/// Where a convolution of stride two with a kernel of 3×3 is padded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StridePadding {
+    /// A zero on all four sides.
+    Around,
+    /// A row of zeros below and a column to the right.
+    After,
+}
+
 /// A convolution (cross-correlation, zero padding).
 #[derive(Debug)]
 pub(crate) struct Conv2d {
@@ -301,9 +322,14 @@ pub(crate) struct Conv2d {
 
 impl Conv2d {
     pub(crate) fn new(path: &Path<'_>, [cin, cout, kernel]: [i64; 3], init: Init) -> Self {
-        let dims = [cout, cin, kernel, kernel];
-        let (weight, bias) = (init.weight(path, &dims), init.bias(path, &dims));
-        Self { weight: Master::new(weight), bias: Master::new(bias), padding: kernel / 2 }
+        Self::stored(path, &[cout, cin, kernel, kernel], init)
+    }
+
+    /// One whose weight is stored in `dims`: `[Cout, Cin]` and `[Cout, Cin, 1]` are kernels of 1×1.
+    pub(crate) fn stored(path: &Path<'_>, dims: &[i64], init: Init) -> Self {
+        let (weight, bias) = (init.weight(path, dims), init.bias(path, dims));
+        let padding = dims.get(2).map_or(0, |kernel| kernel / 2);
+        Self { weight: Master::new(weight), bias: Master::new(bias), padding }
     }
 
     /// The number of its weights without biases.
@@ -319,7 +345,18 @@ impl Conv2d {
     /// # Shapes
     /// x: `[B, Cin, H, W]` → `[B, Cout, H, W]`
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
-        self.convolve(x, self.padding)
+        self.convolve(x, self.padding, 1)
+    }
+
+    /// The same with a stride of two, by a kernel of 3×3.
+    ///
+    /// # Shapes
+    /// x: `[B, Cin, H, W]` → `[B, Cout, H/2, W/2]`
+    pub(crate) fn forward_strided(&self, x: &Tensor, padding: StridePadding) -> Tensor {
+        match padding {
+            StridePadding::Around => self.convolve(x, self.padding, 2),
+            StridePadding::After => self.convolve(&x.zero_pad2d(0, 1, 0, 1), 0, 2),
+        }
     }
 
     /// Convolves at full resolution, padded for both, then halves it: EDM's "fused" form.
@@ -328,17 +365,43 @@ impl Conv2d {
     /// x: `[B, Cin, H, W]` → `[B, Cout, H/2, W/2]`
     pub(crate) fn forward_fused(&self, x: &Tensor, filter: &Filter) -> Tensor {
         // The filter sums to one, so the bias may go through it.
-        filter.down_padded(&self.convolve(x, self.padding + filter.padding()), 0)
+        filter.down_padded(&self.convolve(x, self.padding + filter.padding(), 1), 0)
     }
 
-    fn convolve(&self, x: &Tensor, padding: i64) -> Tensor {
+    fn convolve(&self, x: &Tensor, padding: i64, stride: i64) -> Tensor {
         let kind = x.kind();
         let bias = self.bias.to_kind(kind);
-        x.conv2d(&self.weight.to_kind(kind), Some(&bias), [1, 1], [padding, padding], [1, 1], 1)
+        let mut weight = self.weight.to_kind(kind);
+        while weight.dim() < 4 {
+            weight = weight.unsqueeze(-1);
+        }
+        let (stride, padding) = ([stride, stride], [padding, padding]);
+        x.conv2d(&weight, Some(&bias), stride, padding, [1, 1], 1)
     }
 }
 
-/// Group normalisation over min(32, C/4) groups, affine.
+/// How the group normalisations of one architecture are set.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NormStyle {
+    /// The number of groups; none for EDM's, min(32, C/4).
+    pub(crate) groups: Option<i64>,
+    /// ε, which is added to the variance.
+    pub(crate) eps: f64,
+}
+
+impl NormStyle {
+    /// EDM's number of groups.
+    pub(crate) fn edm(eps: f64) -> Self {
+        Self { groups: None, eps }
+    }
+
+    /// The number of groups of `channels` channels.
+    pub(crate) fn groups(self, channels: i64) -> i64 {
+        self.groups.unwrap_or_else(|| GroupNorm::groups(channels))
+    }
+}
+
+/// Group normalisation, affine.
 ///
 /// libtorch accumulates the statistics in f32 whatever the kind of the input.
 #[derive(Debug)]
@@ -350,17 +413,17 @@ pub(crate) struct GroupNorm {
 }
 
 impl GroupNorm {
-    /// The number of groups of `channels` channels.
+    /// EDM's number of groups of `channels` channels.
     pub(crate) fn groups(channels: i64) -> i64 {
         (channels / 4).min(32)
     }
 
-    pub(crate) fn new(path: &Path<'_>, channels: i64, eps: f64) -> Self {
+    pub(crate) fn new(path: &Path<'_>, channels: i64, style: NormStyle) -> Self {
         Self {
             weight: Master::new(path.ones("weight", &[channels])),
             bias: Master::new(path.zeros("bias", &[channels])),
-            groups: Self::groups(channels),
-            eps,
+            groups: style.groups(channels),
+            eps: style.eps,
         }
     }
 
@@ -374,45 +437,138 @@ impl GroupNorm {
     }
 }
 
+/// How the 3C rows of an attention's joint layer are its queries, keys and values, p = 0, 1, 2, of a head of
+/// D = C/heads channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum QkvOrder {
+    /// Row (D·head + c)·3 + p: EDM's.
+    Interleaved,
+    /// Row 3D·head + D·p + c: guided-diffusion's older order.
+    InHeads,
+    /// Row C·p + D·head + c: guided-diffusion's newer order.
+    BeforeHeads,
+}
+
+/// The layers that make queries, keys and values.
+#[derive(Debug)]
+pub(crate) enum Qkv {
+    /// One layer of 3C rows.
+    Joint(Conv2d, QkvOrder),
+    /// Three of C rows, in heads one after the other.
+    Separate([Conv2d; 3]),
+}
+
+impl Qkv {
+    /// # Shapes
+    /// x: `[B, C, H, W]` → q, k and v, each `[B·heads, D, H·W]`
+    fn forward(&self, x: &Tensor, heads: i64) -> [Tensor; 3] {
+        let (batch, channels, height, width) = image_size(x);
+        let (d, pixels) = (channels / heads, height * width);
+        let (conv, order) = match self {
+            Self::Joint(conv, order) => (conv, *order),
+            Self::Separate(convs) => {
+                return [0, 1, 2]
+                    .map(|p: usize| convs[p].forward(x).view([batch * heads, d, pixels]));
+            }
+        };
+        let qkv = conv.forward(x);
+        let (sides, part) = match order {
+            QkvOrder::Interleaved => (vec![batch * heads, d, 3, pixels], 2),
+            QkvOrder::InHeads => (vec![batch * heads, 3, d, pixels], 1),
+            QkvOrder::BeforeHeads => (vec![batch, 3, channels, pixels], 1),
+        };
+        let qkv = qkv.view(sides.as_slice());
+        let of = |p| {
+            let part = qkv.select(part, p);
+            // Both sides of a view that is none where a head's channels do not lie beside each other.
+            if order == QkvOrder::BeforeHeads {
+                part.reshape([batch * heads, d, pixels])
+            } else {
+                part
+            }
+        };
+        [of(0), of(1), of(2)]
+    }
+}
+
+/// softmax(kᵀ q/√D) over keys, applied to v, with the softmax in f32 at least.
+///
+/// # Shapes
+/// q, k, v: `[B·heads, D, H·W]` → the same
+pub(crate) fn attend([q, k, v]: &[Tensor; 3]) -> Tensor {
+    let (kind, wide) = (v.kind(), at_least_f32(v.kind()));
+    let k = k.to_kind(wide) / (q.size()[1] as f64).sqrt();
+    // [B·heads, queries, keys]
+    let weights = q.to_kind(wide).transpose(1, 2).bmm(&k).softmax(-1, wide);
+    v.bmm(&weights.to_kind(kind).transpose(1, 2))
+}
+
 /// Self-attention over the pixels, softmax in f32.
 #[derive(Debug)]
 pub(crate) struct Attention {
     pub(crate) heads: i64,
-    norm2: GroupNorm,
-    pub(crate) qkv: Conv2d,
+    /// None in diffusers' middle block with scale and shift.
+    pub(crate) norm: Option<GroupNorm>,
+    pub(crate) qkv: Qkv,
     pub(crate) proj: Conv2d,
 }
 
 impl Attention {
+    /// EDM's.
     fn new(path: &Path<'_>, c: i64, heads: i64, style: &BlockStyle) -> Self {
+        let qkv = Conv2d::new(&(path / "qkv"), [c, 3 * c, 1], style.init_attention);
         Self {
             heads,
-            norm2: GroupNorm::new(&(path / "norm2"), c, style.eps),
-            qkv: Conv2d::new(&(path / "qkv"), [c, 3 * c, 1], style.init_attention),
+            norm: Some(GroupNorm::new(&(path / "norm2"), c, style.norm)),
+            qkv: Qkv::Joint(qkv, QkvOrder::Interleaved),
             proj: Conv2d::new(&(path / "proj"), [c, c, 1], style.init_zero),
         }
+    }
+
+    /// All its convolutions.
+    pub(crate) fn convolutions(&self) -> impl Iterator<Item = &Conv2d> {
+        let qkv = match &self.qkv {
+            Qkv::Joint(conv, _) => std::slice::from_ref(conv),
+            Qkv::Separate(convs) => convs,
+        };
+        qkv.iter().chain([&self.proj])
     }
 
     /// The update that is added to x.
     ///
     /// ```text
-    /// proj(softmax(q kᵀ/√D) v) a head of D = C/heads channels,
-    /// q, k, v = channels 3c, 3c + 1, 3c + 2 of qkv(norm2(x)),   c = D·head, …, D·head + D − 1
+    /// proj(softmax(q kᵀ/√D) v) a head of D = C/heads channels,   q, k, v those of norm(x)
     /// ```
     fn forward(&self, x: &Tensor) -> Tensor {
-        let (batch, channels, height, width) = image_size(x);
-        let (items, channels_per_head) = (batch * self.heads, channels / self.heads);
-        let qkv = self.qkv.forward(&self.norm2.forward(x));
-        let qkv = qkv.view([items, channels_per_head, 3, height * width]).unbind(2);
-        let (q, k, v) = (&qkv[0], &qkv[1], &qkv[2]);
-        let wide = at_least_f32(x.kind());
-        let k = k.to_kind(wide) / (channels_per_head as f64).sqrt();
-        // [B·heads, queries, keys]
-        let weights = q.to_kind(wide).transpose(1, 2).bmm(&k).softmax(-1, wide);
-        let a = v.bmm(&weights.to_kind(x.kind()).transpose(1, 2));
-        self.proj.forward(&a.view([batch, channels, height, width]))
+        let normalised = match &self.norm {
+            Some(norm) => norm.forward(x),
+            None => x.shallow_clone(),
+        };
+        let a = attend(&self.qkv.forward(&normalised, self.heads));
+        self.proj.forward(&a.view(x.size().as_slice()))
     }
 }
+
+/// How an architecture calls the parts of a residual block.
+#[derive(Debug)]
+pub(crate) struct BlockNames {
+    pub(crate) norm0: &'static str,
+    pub(crate) conv0: &'static str,
+    pub(crate) affine: &'static str,
+    pub(crate) norm1: &'static str,
+    pub(crate) conv1: &'static str,
+    pub(crate) skip: &'static str,
+}
+
+/// EDM's names.
+pub(crate) const EDM_NAMES: BlockNames = BlockNames {
+    norm0: "norm0",
+    conv0: "conv0",
+    affine: "affine",
+    norm1: "norm1",
+    conv1: "conv1",
+    skip: "skip",
+};
 
 /// What the residual blocks of one architecture have in common.
 #[derive(Debug, Clone, Copy)]
@@ -426,8 +582,10 @@ pub(crate) struct BlockStyle {
     pub(crate) adaptive_scale: bool,
     /// What a sum of a residual and its skip is divided by.
     pub(crate) sum_divisor: f64,
-    /// ε of the normalisations.
-    pub(crate) eps: f64,
+    /// Groups and ε of the normalisations.
+    pub(crate) norm: NormStyle,
+    /// What the parts of a block are called.
+    pub(crate) names: &'static BlockNames,
     /// Whether a skip that only resamples has a convolution.
     pub(crate) resample_proj: bool,
     /// The channels of an attention head; none for one head of all.
@@ -502,24 +660,24 @@ impl UNetBlock {
         let affine_channels = if style.adaptive_scale { 2 * cout } else { cout };
         let init = style.init;
         let heads = style.heads(cout);
+        let (names, at) = (style.names, |name: &str| below(path, name));
         Self {
             name: path.path("dropout"),
             style: *style,
             resample,
-            norm0: GroupNorm::new(&(path / "norm0"), cin, style.eps),
-            conv0: Conv2d::new(&(path / "conv0"), [cin, cout, 3], init),
-            affine: Linear::new(
-                &(path / "affine"),
-                style.emb_channels,
-                affine_channels,
-                true,
-                init,
-            ),
-            norm1: GroupNorm::new(&(path / "norm1"), cout, style.eps),
-            conv1: Conv2d::new(&(path / "conv1"), [cout, cout, 3], style.init_zero),
-            skip: has_skip.then(|| Conv2d::new(&(path / "skip"), [cin, cout, 1], init)),
+            norm0: GroupNorm::new(&at(names.norm0), cin, style.norm),
+            conv0: Conv2d::new(&at(names.conv0), [cin, cout, 3], init),
+            affine: Linear::new(&at(names.affine), style.emb_channels, affine_channels, true, init),
+            norm1: GroupNorm::new(&at(names.norm1), cout, style.norm),
+            conv1: Conv2d::new(&at(names.conv1), [cout, cout, 3], style.init_zero),
+            skip: has_skip.then(|| Conv2d::new(&at(names.skip), [cin, cout, 1], init)),
             attention: (attention && heads > 0).then(|| Attention::new(path, cout, heads, style)),
         }
+    }
+
+    /// The block with an attention of another architecture than EDM's after it.
+    pub(crate) fn with_attention(self, attention: Attention) -> Self {
+        Self { attention: Some(attention), ..self }
     }
 
     /// # Shapes
@@ -561,6 +719,8 @@ pub(crate) struct NoiseEmbedding {
     /// The factor of the frequencies.
     factor: f64,
     order: Order,
+    /// How many zeros stand after sines and cosines.
+    zeros: i64,
 }
 
 /// Which half of an embedding comes first.
@@ -575,18 +735,20 @@ pub(crate) enum Order {
 impl NoiseEmbedding {
     /// Frequencies 10000^(−i/(n/2 − 1)) from 1 down to 1/10000, sines first.
     pub(crate) fn positional(device: Device, channels: i64) -> Self {
-        Self::geometric(device, channels, channels / 2 - 1, Order::SineCosine)
+        Self::geometric(device, channels, (channels / 2 - 1) as f64, Order::SineCosine)
     }
 
     /// Frequencies 10000^(−i/(n/2)), which stop short of 1/10000, cosines first.
     pub(crate) fn positional_without_endpoint(device: Device, channels: i64) -> Self {
-        Self::geometric(device, channels, channels / 2, Order::CosineSine)
+        Self::geometric(device, channels, (channels / 2) as f64, Order::CosineSine)
     }
 
-    fn geometric(device: Device, channels: i64, steps: i64, order: Order) -> Self {
+    /// Frequencies 10000^(−i/steps), i below n/2; a zero is appended where n is odd.
+    pub(crate) fn geometric(device: Device, channels: i64, steps: f64, order: Order) -> Self {
         let freqs: Vec<f32> =
-            (0..channels / 2).map(|i| 1e4f64.powf(-(i as f64) / steps as f64) as f32).collect();
-        Self { freqs: Tensor::from_slice(&freqs).to_device(device), factor: 1.0, order }
+            (0..channels / 2).map(|i| 1e4f64.powf(-(i as f64) / steps) as f32).collect();
+        let freqs = Tensor::from_slice(&freqs).to_device(device);
+        Self { freqs, factor: 1.0, order, zeros: channels % 2 }
     }
 
     /// Stored normal frequencies of scale 16, times 2π, sines first.
@@ -600,7 +762,8 @@ impl NoiseEmbedding {
             Weights::Blank => vec![0.0; half as usize],
         };
         let freqs = Tensor::from_slice(&freqs).to_device(path.device());
-        Self { freqs: path.add("freqs", freqs, false), factor: TAU, order: Order::SineCosine }
+        let freqs = path.add("freqs", freqs, false);
+        Self { freqs, factor: TAU, order: Order::SineCosine, zeros: 0 }
     }
 
     /// # Shapes
@@ -611,8 +774,18 @@ impl NoiseEmbedding {
             Order::SineCosine => [angle.sin(), angle.cos()],
             Order::CosineSine => [angle.cos(), angle.sin()],
         };
-        Tensor::cat(&halves, 1)
+        let emb = Tensor::cat(&halves, 1);
+        if self.zeros == 0 { emb } else { emb.constant_pad_nd([0, self.zeros]) }
     }
+}
+
+/// Checks the shape of labels against the number of columns that is read.
+pub(crate) fn check_labels(labels: &Tensor, what: &str, batch: i64, columns: i64) {
+    assert!(
+        columns > 0 && labels.size() == [batch, columns],
+        "{what} must be [{batch}, {columns}] (none where that is 0), got {:?}",
+        labels.size()
+    );
 }
 
 /// The kind for what low precision would spoil: f32, or f64 where that is the network's own.
@@ -666,7 +839,8 @@ mod tests {
             dropout: 0.0,
             adaptive_scale: false,
             sum_divisor: 2f64.sqrt(),
-            eps: 1e-6,
+            norm: NormStyle::edm(1e-6),
+            names: &EDM_NAMES,
             resample_proj: true,
             channels_per_head: None,
             init: init(0),
@@ -773,7 +947,8 @@ mod tests {
             let attention = Attention::new(&variables.root(), 8, heads, &style);
             fill(&variables);
             let x = normals("x", &[1, 8, 2, 3]);
-            let qkv = attention.qkv.forward(&attention.norm2.forward(&x));
+            let Qkv::Joint(qkv, QkvOrder::Interleaved) = &attention.qkv else { panic!() };
+            let qkv = qkv.forward(&attention.norm.as_ref().unwrap().forward(&x));
             let at = |part: i64, c: i64, pixel: i64| {
                 qkv.double_value(&[0, 3 * c + part, pixel / 3, pixel % 3])
             };
@@ -808,7 +983,7 @@ mod tests {
         let style = BlockStyle {
             adaptive_scale: true,
             sum_divisor: 1.0,
-            eps: 1e-5,
+            norm: NormStyle::edm(1e-5),
             resample_proj: false,
             ..style()
         };

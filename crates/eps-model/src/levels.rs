@@ -1,4 +1,4 @@
-//! The resolution levels that EDM's two architectures are built from.
+//! The resolution levels that networks are built from, and what all configurations are checked for.
 
 use crate::ModelError;
 use crate::layers::GroupNorm;
@@ -7,10 +7,82 @@ use crate::layers::GroupNorm;
 pub(crate) const MOST_CHANNELS: usize = 1 << 16;
 
 /// The most classes.
-const MOST_CLASSES: usize = 1 << 24;
+pub(crate) const MOST_CLASSES: usize = 1 << 24;
 
 /// The most blocks of a level.
-const MOST_BLOCKS: usize = 256;
+pub(crate) const MOST_BLOCKS: usize = 256;
+
+/// The most levels.
+pub(crate) const MOST_LEVELS: usize = 16;
+
+/// What is asked of every architecture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Outline {
+    /// The side length of the training images.
+    pub(crate) img_resolution: usize,
+    /// Channels of the input, those of conditions included.
+    pub(crate) in_channels: usize,
+    /// Channels of the images that are predicted.
+    pub(crate) out_channels: usize,
+    /// The number of classes.
+    pub(crate) label_dim: usize,
+    /// The number of resolution levels.
+    pub(crate) levels: usize,
+}
+
+impl Outline {
+    /// The number that both sides of an image must be multiples of.
+    pub(crate) fn size_multiple(&self) -> usize {
+        1 << self.levels.saturating_sub(1).min(MOST_LEVELS)
+    }
+
+    /// Whether images of `height` × `width` pixels fit the levels.
+    pub(crate) fn check_size(&self, height: usize, width: usize) -> Result<(), ModelError> {
+        let multiple = self.size_multiple();
+        if [height, width].iter().all(|&side| side > 0 && side % multiple == 0) {
+            return Ok(());
+        }
+        Err(ModelError::ImageSize { height, width, levels: self.levels, multiple })
+    }
+
+    /// Whether a network has images, levels and classes; `side` and `levels` are the names of these fields.
+    pub(crate) fn validate(
+        &self,
+        side: &'static str,
+        levels: &'static str,
+    ) -> Result<(), ModelError> {
+        within("in_channels", self.in_channels, 1, MOST_CHANNELS)?;
+        within("out_channels", self.out_channels, 1, MOST_CHANNELS)?;
+        within(side, self.img_resolution, 1, MOST_CHANNELS)?;
+        within("classes", self.label_dim, 0, MOST_CLASSES)?;
+        within(levels, self.levels, 1, MOST_LEVELS)?;
+        require(
+            self.check_size(self.img_resolution, self.img_resolution).is_ok(),
+            side,
+            self.img_resolution,
+            || format!("{} levels need a multiple of {}", self.levels, self.size_multiple()),
+        )
+    }
+}
+
+/// An error that names the field unless a number is in a range, both ends included.
+pub(crate) fn within(
+    field: &'static str,
+    value: usize,
+    least: usize,
+    most: usize,
+) -> Result<(), ModelError> {
+    require((least..=most).contains(&value), field, value, || {
+        format!("it must be at least {least} and at most {most}")
+    })
+}
+
+/// Whether a field is a probability below 1.
+pub(crate) fn check_probability(field: &'static str, value: f64) -> Result<(), ModelError> {
+    require((0.0..1.0).contains(&value), field, value, || {
+        "it is a probability: at least 0 and below 1".to_owned()
+    })
+}
 
 /// The fields that [`crate::SongUNetConfig`] and [`crate::DhariwalUNetConfig`] have in common.
 #[derive(Debug, Clone, Copy)]
@@ -31,18 +103,14 @@ pub(crate) struct Levels<'a> {
 }
 
 impl Levels<'_> {
-    /// The number that both sides of an image must be multiples of.
-    pub(crate) fn size_multiple(&self) -> usize {
-        1 << self.channel_mult.len().saturating_sub(1)
-    }
-
-    /// Whether images of `height` × `width` pixels fit the levels.
-    pub(crate) fn check_size(&self, height: usize, width: usize) -> Result<(), ModelError> {
-        let multiple = self.size_multiple();
-        if [height, width].iter().all(|&side| side > 0 && side % multiple == 0) {
-            return Ok(());
+    pub(crate) fn outline(&self) -> Outline {
+        Outline {
+            img_resolution: self.img_resolution,
+            in_channels: self.in_channels,
+            out_channels: self.out_channels,
+            label_dim: self.label_dim,
+            levels: self.channel_mult.len(),
         }
-        Err(ModelError::ImageSize { height, width, levels: self.channel_mult.len(), multiple })
     }
 
     /// Whether a network can be built from these levels.
@@ -78,16 +146,16 @@ impl Levels<'_> {
         })?;
         let levels = self.channel_mult.len();
         require(
-            (1..=16).contains(&levels) && self.channel_mult.iter().all(|&mult| mult > 0),
+            (1..=MOST_LEVELS).contains(&levels) && self.channel_mult.iter().all(|&mult| mult > 0),
             "channel_mult",
             format!("{:?}", self.channel_mult),
             || "it must list 1 to 16 positive multipliers, one a level".to_owned(),
         )?;
         require(
-            self.check_size(self.img_resolution, self.img_resolution).is_ok(),
+            self.outline().check_size(self.img_resolution, self.img_resolution).is_ok(),
             "img_resolution",
             self.img_resolution,
-            || format!("{levels} levels need a multiple of {}", self.size_multiple()),
+            || format!("{levels} levels need a multiple of {}", self.outline().size_multiple()),
         )?;
         let resolutions: Vec<_> = (0..levels).map(|level| self.img_resolution >> level).collect();
         for &resolution in self.attn_resolutions {
@@ -100,9 +168,7 @@ impl Levels<'_> {
             )?;
         }
         for (field, value) in [("dropout", self.dropout), ("label_dropout", self.label_dropout)] {
-            require((0.0..1.0).contains(&value), field, value, || {
-                "it is a probability: at least 0 and below 1".to_owned()
-            })?;
+            check_probability(field, value)?;
         }
         for channels in self.normalised_channels() {
             let groups = GroupNorm::groups(channels as i64) as usize;

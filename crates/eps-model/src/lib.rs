@@ -35,6 +35,8 @@ mod denoiser;
 mod device;
 pub mod device_rng;
 mod dhariwal_unet;
+mod edm2_layers;
+mod edm2_precond;
 mod error;
 mod field;
 mod layers;
@@ -49,6 +51,8 @@ mod song_unet;
 mod steps;
 pub mod training_cost;
 mod unet;
+mod unet_2d_model;
+mod unet_model;
 pub mod verify;
 
 pub use adapted_denoiser::{AdaptedDenoiser, RawNetwork};
@@ -58,6 +62,7 @@ pub use data_moments::{DataMoments, values_of_bytes};
 pub use denoiser::{Denoiser, Measurement, Noise, Pivot, Query};
 pub use device::{DevicePrecision, device, device_name};
 pub use dhariwal_unet::DhariwalUNetConfig;
+pub use edm2_precond::PrecondConfig;
 /// Beside [`DevicePrecision`], which says what it means here.
 pub use eps_math::Precision;
 pub use error::ModelError;
@@ -66,10 +71,14 @@ pub use layers::Mode;
 pub use network_denoiser::{Condition, Factors, NetworkDenoiser};
 pub use operator::{Coordinates, TensorOperator};
 pub use oracle::{Oracle, batch};
-pub use published::{PUBLISHED, published};
+pub use published::{PUBLISHED, published, published_betas, published_licence};
 pub use scripted_prior::{ClassInput, Classes, PriorDescription, ScriptedNetwork, ScriptedPrior};
 pub use song_unet::{DecoderType, EmbeddingType, EncoderType, SongUNetConfig};
 pub use steps::Recomputed;
 /// libtorch's tensors, which this crate takes.
 pub use tch;
 pub use unet::{UNet, UNetConfig, set_values};
+pub use unet_2d_model::{
+    DownBlockType, ResampleType, TimeScaleShift, UNet2DModelConfig, UpBlockType,
+};
+pub use unet_model::UNetModelConfig;

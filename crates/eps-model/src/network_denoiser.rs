@@ -1,10 +1,12 @@
 //! A network as a denoiser: preconditioning and conditioning around F.
 
+use eps_math::parameterisation::{Call, Parameterisation, Translation};
 use eps_math::precondition::{PreconditionFactors, factors_of};
-use eps_math::{Precondition, PreconditionMode, Real};
+use eps_math::{MathError, Precondition, PreconditionMode, Real};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
+use crate::adapted_denoiser::sigmas;
 use crate::data_moments::{DataFields, DataMoments};
 use crate::denoiser::differentiated;
 use crate::operator::{Coordinates, pixel_sum};
@@ -47,6 +49,9 @@ impl Condition {
 /// ```
 ///
 /// m is the mean of the data in the mode `wiener`, and 0 in the others.
+///
+/// A network of noise, of velocity or of images in [0, 1] has its [`Parameterisation`] in the place of the factors and
+/// of ¼ ln σ_t: see [`NetworkDenoiser::with_parameterisation`].
 #[derive(Debug)]
 pub struct NetworkDenoiser {
     network: UNet,
@@ -54,7 +59,42 @@ pub struct NetworkDenoiser {
     conditions: Vec<Condition>,
     precision: Precision,
     data: Option<(DataMoments, DataFields)>,
+    asked: Option<Asked>,
 }
+
+/// How a network of another parameterisation than EDM's is asked.
+#[derive(Debug)]
+struct Asked {
+    translation: Translation,
+    /// The middle of the range of its images, where that is not 0, `[1, 1, 1, 1]`.
+    middle: Option<Tensor>,
+}
+
+impl Asked {
+    /// One value of the calls at the levels of a query, an image.
+    fn field(&self, query: &Query<'_>, value: fn(&Call) -> f64) -> Field {
+        let values =
+            sigmas(query).into_iter().map(|sigma_t| value(&self.translation.call(sigma_t)));
+        Field::per_image(&values.collect::<Vec<f64>>(), query.mu.device())
+    }
+
+    /// Fails for a noise level that the network does not know.
+    fn check(&self, query: &Query<'_>) -> Result<(), ComputeError> {
+        let (low, high) = self.translation.reach();
+        let is_known =
+            |sigma_t: f64| (low * (1.0 - ROUNDING)..=high * (1.0 + ROUNDING)).contains(&sigma_t);
+        match sigmas(query).into_iter().find(|sigma_t| !is_known(*sigma_t)) {
+            None => Ok(()),
+            Some(sigma_t) => Err(ComputeError::Other(format!(
+                "sigma_t = {sigma_t} lies beyond the noise levels that the network knows, {low} to {high}: begin and \
+                 end the schedule within them"
+            ))),
+        }
+    }
+}
+
+/// By how much of itself a level may lie beyond an end: what logarithms and powers of schedules round.
+const ROUNDING: f64 = 1e-9;
 
 impl NetworkDenoiser {
     /// Wraps a network; for the preconditioning `wiener` see [`NetworkDenoiser::with_data`].
@@ -70,7 +110,30 @@ impl NetworkDenoiser {
     ) -> Self {
         let read = Condition::total(&conditions, network.config().out_channels());
         assert_eq!(network.config().in_channels(), read, "input channels of the network");
-        Self { network, precondition, conditions, precision, data: None }
+        Self { network, precondition, conditions, precision, data: None, asked: None }
+    }
+
+    /// The same for a network that was trained in another parameterisation than EDM's: it is asked at σ_t in every
+    /// direction, whatever the preconditioning. Variances that it learnt are dropped.
+    ///
+    /// ```text
+    /// D(μ) = c + a (μ − c) + b F(s (μ − c), conditions, time)
+    /// ```
+    ///
+    /// c is the middle of the range of its images; a, b, s and the time are [`Translation::call`]'s. A level beyond
+    /// [`Translation::reach`] is an error of [`Denoiser::denoise`].
+    ///
+    /// # Errors
+    /// Those of [`Translation::new`].
+    pub fn with_parameterisation(
+        self,
+        parameterisation: &Parameterisation,
+    ) -> Result<Self, MathError> {
+        let translation = Translation::new(parameterisation)?;
+        let (_, c) = parameterisation.range.scale_and_offset();
+        let device = self.network.variables().device();
+        let middle = (c != 0.0).then(|| Tensor::full([1, 1, 1, 1], c, (Kind::Double, device)));
+        Ok(Self { asked: Some(Asked { translation, middle }), ..self })
     }
 
     /// The same with moments of the data, which the preconditioning `wiener` is a function of.
@@ -115,6 +178,14 @@ impl NetworkDenoiser {
     /// If the preconditioning is `wiener` and there are no moments of the data.
     #[must_use]
     pub fn factors<'a>(&'a self, query: &Query<'a>) -> Factors<'a> {
+        if let Some(asked) = &self.asked {
+            let factors = PreconditionFactors {
+                skip: asked.field(query, |call| call.mu),
+                input: asked.field(query, |call| call.input_scale),
+                output: asked.field(query, |call| call.prediction),
+            };
+            return Factors::new(factors, Noise::Isotropic, query.mu, asked.middle.as_ref());
+        }
         let level_variance = query.level.sigma().square();
         if self.precondition.mode == PreconditionMode::Wiener {
             let Some((_, data)) = &self.data else {
@@ -143,7 +214,7 @@ impl NetworkDenoiser {
         Factors::new(factors, noise, query.mu, None)
     }
 
-    /// The raw output of F for a query, `[B, C, H, W]` in the network's precision.
+    /// The raw output of F for a query, `[B, C, H, W]` in the network's precision, without learnt variances.
     ///
     /// A network that reads conditions sees zeros for them in a query without a measurement, but for
     /// the noise diagonal, which is ¼ ln σ_t² there. A conditional network without labels sees zeros.
@@ -158,7 +229,18 @@ impl NetworkDenoiser {
         mode: Mode,
     ) -> Tensor {
         let (x, c_noise) = self.inputs(query, factors);
-        self.network.forward(&x, &c_noise, labels, None, mode)
+        let raw = self.network.forward(&x, &c_noise, labels, None, mode);
+        match self.kept_channels() {
+            Some(kept) => raw.narrow(1, 0, kept),
+            None => raw,
+        }
+    }
+
+    /// The channels of the network's output that are no learnt variances, where it has some.
+    fn kept_channels(&self) -> Option<i64> {
+        let config = self.network.config();
+        let kept = config.out_channels();
+        (kept < config.returned_channels()).then_some(kept as i64)
     }
 
     /// [`Self::raw`] with the activations inside blocks computed again on the way back.
@@ -173,7 +255,11 @@ impl NetworkDenoiser {
         mode: Mode,
     ) -> Recomputed<'_> {
         let (x, c_noise) = self.inputs(query, factors);
-        self.network.recomputed(&x, &c_noise, labels, None, mode)
+        let pass = self.network.recomputed(&x, &c_noise, labels, None, mode);
+        match self.kept_channels() {
+            Some(kept) => pass.first_channels(kept),
+            None => pass,
+        }
     }
 
     /// What F reads: images beside conditions, and c_noise.
@@ -184,11 +270,11 @@ impl NetworkDenoiser {
             inputs.push(condition_tensor(*condition, query).to_kind(kind));
         }
         let batch = query.mu.size()[0];
-        let c_noise = Precondition::noise_input(query.level.sigma())
-            .0
-            .flatten(0, -1)
-            .expand([batch], false)
-            .to_kind(Kind::Float);
+        let c_noise = match &self.asked {
+            Some(asked) => asked.field(query, |call| call.time),
+            None => Precondition::noise_input(query.level.sigma()),
+        };
+        let c_noise = c_noise.0.flatten(0, -1).expand([batch], false).to_kind(Kind::Float);
         (Tensor::cat(&inputs, 1), c_noise)
     }
 }
@@ -239,7 +325,8 @@ impl NetworkDenoiser {
         }
         // Sides of a tensor are not negative.
         let fits = config.check_size(height as usize, width as usize);
-        fits.map_err(|error| ComputeError::Other(error.to_string()))
+        fits.map_err(|error| ComputeError::Other(error.to_string()))?;
+        self.asked.as_ref().map_or(Ok(()), |asked| asked.check(query))
     }
 
     fn answer(&self, query: &Query<'_>, labels: Option<&Tensor>) -> Tensor {

@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use tch::nn::Path;
 
 use crate::ModelError;
+use crate::edm2_precond::check_filter;
 use crate::layers::{
-    BlockStyle, Conv2d, Filter, GroupNorm, Init, Law, Linear, NoiseEmbedding, Scale, UNetBlock,
-    Weights,
+    BlockStyle, Conv2d, EDM_NAMES, Filter, GroupNorm, Init, Law, Linear, NoiseEmbedding, NormStyle,
+    Scale, UNetBlock, Weights,
 };
 use crate::levels::{Levels, MOST_CHANNELS, require};
-use crate::mapping::{LabelEntry, Mapping};
+use crate::mapping::{Embedding, LabelEntry, LabelMap, Mapping};
 use crate::steps::{Layer, Skip, Steps};
 
 /// How the noise level enters the network.
@@ -217,16 +218,7 @@ impl SongUNetConfig {
             self.model_channels,
             || "times channel_mult_noise it must be even and at least 4".to_owned(),
         )?;
-        let taps = &self.resample_filter;
-        require(
-            taps.len() >= 2
-                && taps.len().is_multiple_of(2)
-                && taps.iter().all(|tap| tap.is_finite())
-                && taps.iter().sum::<f64>().abs() > 1e-6,
-            "resample_filter",
-            format!("{taps:?}"),
-            || "it must have an even number of finite taps whose sum is not 0".to_owned(),
-        )
+        check_filter(&self.resample_filter)
     }
 
     /// The law of the initial weights but for those of [`Self::style`].
@@ -245,7 +237,8 @@ impl SongUNetConfig {
             dropout: self.dropout,
             adaptive_scale: false,
             sum_divisor: SQRT_2,
-            eps: 1e-6,
+            norm: NormStyle::edm(1e-6),
+            names: &EDM_NAMES,
             resample_proj: true,
             channels_per_head: None,
             init,
@@ -255,12 +248,12 @@ impl SongUNetConfig {
     }
 
     /// The layers, with their parameters under `root`.
-    pub(crate) fn build(&self, root: &Path<'_>, weights: Weights) -> (Mapping, Steps) {
+    pub(crate) fn build(&self, root: &Path<'_>, weights: Weights) -> (Embedding, Steps) {
         let init = Self::init(weights);
         let mut steps = Steps::default();
         let (x, skips) = self.encode(&mut steps, &(root / "enc"), init);
         self.decode(&mut steps, &(root / "dec"), x, skips, init);
-        (self.mapping(root, init), steps)
+        (self.mapping(root, init).into(), steps)
     }
 
     fn mapping(&self, root: &Path<'_>, init: Init) -> Mapping {
@@ -277,7 +270,8 @@ impl SongUNetConfig {
         let (label_dim, augment_dim) = (self.label_dim as i64, self.augment_dim as i64);
         Mapping {
             noise,
-            label: (label_dim > 0).then(|| linear("map_label", label_dim, noise_channels, true)),
+            label: (label_dim > 0)
+                .then(|| LabelMap::Linear(linear("map_label", label_dim, noise_channels, true))),
             label_entry: LabelEntry::Noise,
             label_dropout: self.label_dropout,
             augment: (augment_dim > 0)
@@ -376,7 +370,7 @@ impl SongUNetConfig {
             if self.decoder_type == DecoderType::Skip || level == 0 {
                 let dims = [cout, self.out_channels as i64, 3];
                 let conv = Conv2d::new(&at("aux_conv"), dims, style.init_zero);
-                let layer = Layer::Output(GroupNorm::new(&at("aux_norm"), cout, style.eps), conv);
+                let layer = Layer::Output(GroupNorm::new(&at("aux_norm"), cout, style.norm), conv);
                 let mut reads = vec![x];
                 if let Some(below) = output {
                     let filter = Filter::new(path.device(), taps);

@@ -7,7 +7,8 @@ use std::f64::consts::SQRT_2;
 
 use tch::{Kind, Tensor};
 
-use crate::layers::{Conv2d, Filter, GroupNorm, Mode, UNetBlock, at_least_f32};
+use crate::edm2_layers::{MpBlock, MpConv, with_ones};
+use crate::layers::{Conv2d, Filter, GroupNorm, Mode, StridePadding, UNetBlock, at_least_f32};
 
 /// What a step does with the values that it reads.
 #[derive(Debug)]
@@ -16,6 +17,18 @@ pub(crate) enum Layer {
     Conv(Conv2d),
     /// A residual block on one value, or on two beside each other: the activations and a skip.
     Block(Box<UNetBlock>),
+    /// A convolution of one value that halves its resolution.
+    Stride(Conv2d, StridePadding),
+    /// Doubles the resolution of one value, then a convolution.
+    Enlarge(Filter, Conv2d),
+    /// 2x − 1 of an image in [0, 1].
+    Centre,
+    /// EDM2's first convolution, of one value beside a channel of ones.
+    MpInput(MpConv),
+    /// EDM2's block on one value, or on two joined.
+    MpBlock(Box<MpBlock>),
+    /// EDM2's last convolution.
+    MpOutput(MpConv),
     /// Halves the resolution of a side path.
     Down(Filter),
     /// Doubles the resolution of a side path.
@@ -42,6 +55,12 @@ impl Layer {
                 drop(inputs);
                 block.forward(&x, emb, mode)
             }
+            Self::Stride(conv, padding) => conv.forward_strided(&inputs[0], *padding),
+            Self::Enlarge(filter, conv) => conv.forward(&filter.up(&inputs[0])),
+            Self::Centre => &inputs[0] * 2.0 - 1.0,
+            Self::MpInput(conv) => conv.forward(&with_ones(&inputs[0])),
+            Self::MpBlock(block) => block.forward(&inputs, emb, mode),
+            Self::MpOutput(conv) => conv.forward(&inputs[0]),
             Self::Down(filter) => filter.down(&inputs[0]),
             Self::Up(filter) => filter.up(&inputs[0]),
             Self::AuxSkip(conv) => conv.forward(&inputs[0]) + &inputs[1],
@@ -171,6 +190,9 @@ impl Steps {
 pub struct Recomputed<'a> {
     steps: &'a Steps,
     values: Vec<Tensor>,
+    /// The whole output, a leaf.
+    leaf: Tensor,
+    /// What of it is asked for.
     output: Tensor,
     emb: Tensor,
     mode: Mode,
@@ -180,11 +202,18 @@ impl<'a> Recomputed<'a> {
     /// `emb` with its graph.
     pub(crate) fn new(steps: &'a Steps, x: &Tensor, emb: Tensor, mode: Mode) -> Self {
         let values = steps.values(x, &emb.detach(), mode);
-        let output = values.last().expect("the input at least").detach().set_requires_grad(true);
-        Self { steps, values, output, emb, mode }
+        let leaf = values.last().expect("the input at least").detach().set_requires_grad(true);
+        let output = leaf.shallow_clone();
+        Self { steps, values, leaf, output, emb, mode }
     }
 
-    /// The output of the network, a leaf: it collects the gradient of a loss.
+    /// The same with the first channels of the output alone.
+    pub(crate) fn first_channels(self, channels: i64) -> Self {
+        let output = self.leaf.narrow(1, 0, channels);
+        Self { output, ..self }
+    }
+
+    /// The output of the network, of which a loss is made: its gradient is collected here.
     pub fn output(&self) -> &Tensor {
         &self.output
     }
@@ -196,7 +225,7 @@ impl<'a> Recomputed<'a> {
     /// # Panics
     /// If the output has no gradient: a loss of it goes backward first.
     pub fn backward(self) {
-        let cotangent = self.output.grad();
+        let cotangent = self.leaf.grad();
         assert!(cotangent.defined(), "the loss of a recomputed pass goes backward first");
         tch::with_grad(|| {
             let leaf = self.emb.detach().set_requires_grad(true);

@@ -6,6 +6,7 @@
 
 use tch::Device;
 
+use crate::edm2_layers::{MpBlock, MpConv};
 use crate::layers::{Attention, Conv2d, Resample, UNetBlock};
 use crate::steps::{Layer, Step};
 use crate::{DevicePrecision as _, ModelError, Precision, UNet, UNetConfig};
@@ -194,8 +195,9 @@ impl StepCost {
 
     fn attend(&mut self, attention: &Attention, x: Size) {
         let pairs = x.pixels() * x.pixels();
-        self.convolve(&attention.qkv, x.side);
-        self.convolve(&attention.proj, x.side);
+        for conv in attention.convolutions() {
+            self.convolve(conv, x.side);
+        }
         self.multiply_adds += 2 * x.channels * pairs;
         // Its input, normalised; queries, keys and values in one; what the projection reads.
         self.inside.same += 6 * x.elements();
@@ -235,6 +237,47 @@ impl StepCost {
     }
 }
 
+impl StepCost {
+    /// Adds a layer of EDM2's that returns `side`² pixels, whose effective weight is kept beside the stored one; the
+    /// size of its value.
+    fn convolve_scaled(&mut self, conv: &MpConv, side: u64) -> Size {
+        let output = Size { channels: conv.out_channels() as u64, side };
+        self.weights += conv.weight_count();
+        self.multiply_adds += conv.weight_count() * output.pixels();
+        output
+    }
+
+    /// EDM2's block on `x`, which is kept by the caller.
+    fn scaled_block(&mut self, block: &MpBlock, x: Size) -> Size {
+        let mut x = x.resampled(&block.resample);
+        let skip = block.conv_skip.as_ref();
+        let wide = skip.map_or(x, |conv| self.convolve_scaled(conv, x.side));
+        // What the normalisation of pixels or the skip, SiLU and the first convolution read.
+        self.inside.same += 2 * x.elements() + wide.elements();
+        x = self.convolve_scaled(&block.conv_res0, x.side);
+        self.multiply_adds += block.emb_linear.weight_count();
+        // What the scale, SiLU and the second convolution read; the mask.
+        self.inside.same += 3 * x.elements();
+        self.inside.flags += if block.style.dropout > 0.0 { x.elements() } else { 0 };
+        x = self.convolve_scaled(&block.conv_res1, x.side);
+        // The sum, where it is clipped.
+        self.inside.same += x.elements();
+        if let Some(attention) = &block.attention {
+            let pairs = x.pixels() * x.pixels();
+            self.convolve_scaled(&attention.qkv, x.side);
+            self.convolve_scaled(&attention.proj, x.side);
+            self.multiply_adds += 2 * x.channels * pairs;
+            // Its input; queries, keys and values before and after their normalisation; what the projection reads.
+            self.inside.same += 8 * x.elements();
+            self.inside.wide += x.elements();
+            self.inside.widened += x.elements();
+            self.inside.wide += attention.heads as u64 * pairs;
+            self.inside.cast += attention.heads as u64 * pairs;
+        }
+        x
+    }
+}
+
 /// Whether the backward pass of a resampling needs what it read.
 fn resampling_keeps_input(resample: &Resample) -> bool {
     match resample {
@@ -260,6 +303,33 @@ fn step_cost(step: &Step, sizes: &[Size]) -> (Size, StepCost) {
                 _ => cost.inside.same += x.elements(),
             }
             cost.block(block, x)
+        }
+        Layer::Stride(conv, _) => {
+            cost.needs.push(step.reads[0]);
+            cost.convolve(conv, first.side / 2)
+        }
+        Layer::Enlarge(_, conv) => {
+            let wide = Size { side: first.side * 2, ..first };
+            cost.inside.same += wide.elements();
+            cost.convolve(conv, wide.side)
+        }
+        Layer::Centre => first,
+        Layer::MpInput(conv) => {
+            cost.inside.same += first.elements() + first.pixels();
+            cost.convolve_scaled(conv, first.side)
+        }
+        Layer::MpBlock(block) => {
+            let channels = step.reads.iter().map(|&read| sizes[read].channels).sum();
+            let x = Size { channels, ..first };
+            match step.reads[..] {
+                [only] => cost.needs.push(only),
+                _ => cost.inside.same += x.elements(),
+            }
+            cost.scaled_block(block, x)
+        }
+        Layer::MpOutput(conv) => {
+            cost.needs.push(step.reads[0]);
+            cost.convolve_scaled(conv, first.side)
         }
         Layer::Down(_) => {
             cost.needs.push(step.reads[0]);

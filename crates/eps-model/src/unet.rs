@@ -1,29 +1,41 @@
-//! EDM's networks F: an architecture's configuration and the network that is built from it.
+//! Published networks F: an architecture's configuration and the network that is built from it.
 
 use std::collections::BTreeMap;
 
 use eps_math::Shape;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
+use crate::edm2_layers::LogVariance;
 use crate::layers::{Mode, Weights, image_size};
-use crate::levels::Levels;
-use crate::mapping::Mapping;
+use crate::levels::Outline;
+use crate::mapping::Embedding;
 use crate::steps::{Recomputed, Steps};
-use crate::{DhariwalUNetConfig, ModelError, SongUNetConfig, dhariwal_unet};
+use crate::{
+    DhariwalUNetConfig, ModelError, PrecondConfig, SongUNetConfig, UNet2DModelConfig,
+    UNetModelConfig, dhariwal_unet,
+};
 
-/// The configuration of a [`UNet`], its architecture named by EDM's `model_type`.
+/// The configuration of a [`UNet`], its architecture named by the class of the original.
 ///
-/// A configuration in JSON without `model_type` is that of a SongUNet.
+/// A configuration in JSON without `model_type` is that of a SongUNet, or with `_class_name` that of diffusers' class of
+/// this name.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "model_type")]
 pub enum UNetConfig {
-    /// DDPM++ and NCSN++.
+    /// EDM's DDPM++ and NCSN++.
     SongUNet(SongUNetConfig),
-    /// ADM.
+    /// EDM's ADM.
     DhariwalUNet(DhariwalUNetConfig),
+    /// guided-diffusion's ADM, a network of noise.
+    UNetModel(UNetModelConfig),
+    /// diffusers' DDPM, a network of noise.
+    UNet2DModel(UNet2DModelConfig),
+    /// EDM2's.
+    Precond(PrecondConfig),
 }
 
 impl From<SongUNetConfig> for UNetConfig {
@@ -38,14 +50,63 @@ impl From<DhariwalUNetConfig> for UNetConfig {
     }
 }
 
+impl From<UNetModelConfig> for UNetConfig {
+    fn from(config: UNetModelConfig) -> Self {
+        Self::UNetModel(config)
+    }
+}
+
+impl From<UNet2DModelConfig> for UNetConfig {
+    fn from(config: UNet2DModelConfig) -> Self {
+        Self::UNet2DModel(config)
+    }
+}
+
+impl From<PrecondConfig> for UNetConfig {
+    fn from(config: PrecondConfig) -> Self {
+        Self::Precond(config)
+    }
+}
+
+/// The classes that guided-diffusion's flag `class_cond` stands for.
+const CLASSES_OF_FLAG: usize = 1000;
+
+/// Fields that stand beside those of an architecture and change nothing in it: flags of guided-diffusion's commands
+/// and of EDM2, what diffusers writes of itself.
+fn remove_neutral(model_type: &str, fields: &mut Map<String, Value>) {
+    match model_type {
+        "UNetModel" => {
+            for flag in ["use_fp16", "use_checkpoint"] {
+                fields.remove(flag);
+            }
+            if let Some(flag) = fields.remove("class_cond") {
+                let classes = if flag == Value::Bool(true) { CLASSES_OF_FLAG } else { 0 };
+                fields.entry("num_classes").or_insert(classes.into());
+            }
+        }
+        "UNet2DModel" => {
+            fields.retain(|name, _| !name.starts_with('_') && name != "num_train_timesteps");
+        }
+        "Precond" => {
+            fields.remove("use_fp16");
+        }
+        _ => {}
+    }
+}
+
 impl<'de> Deserialize<'de> for UNetConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut fields = serde_json::Map::deserialize(deserializer)?;
-        let model_type = fields.remove("model_type").unwrap_or("SongUNet".into());
+        let mut fields = Map::deserialize(deserializer)?;
+        let class = fields.get("_class_name").cloned();
+        let model_type = fields.remove("model_type").or(class).unwrap_or("SongUNet".into());
+        remove_neutral(model_type.as_str().unwrap_or_default(), &mut fields);
         let fields = fields.into();
         match model_type.as_str() {
             Some("SongUNet") => serde_json::from_value(fields).map(Self::SongUNet),
             Some("DhariwalUNet") => serde_json::from_value(fields).map(Self::DhariwalUNet),
+            Some("UNetModel") => serde_json::from_value(fields).map(Self::UNetModel),
+            Some("UNet2DModel") => serde_json::from_value(fields).map(Self::UNet2DModel),
+            Some("Precond") => serde_json::from_value(fields).map(Self::Precond),
             _ => return Err(D::Error::custom(ModelError::Architecture(model_type.to_string()))),
         }
         .map_err(D::Error::custom)
@@ -53,17 +114,36 @@ impl<'de> Deserialize<'de> for UNetConfig {
 }
 
 impl UNetConfig {
-    fn levels(&self) -> Levels<'_> {
+    fn outline(&self) -> Outline {
         match self {
-            Self::SongUNet(config) => config.levels(),
-            Self::DhariwalUNet(config) => config.levels(),
+            Self::SongUNet(config) => config.levels().outline(),
+            Self::DhariwalUNet(config) => config.levels().outline(),
+            Self::UNetModel(config) => config.outline(),
+            Self::UNet2DModel(config) => config.outline(),
+            Self::Precond(config) => config.outline(),
+        }
+    }
+
+    /// Whether it is a network that reads a timestep and predicts the noise ε there, which others are preconditioned
+    /// to be asked for.
+    #[must_use]
+    pub fn predicts_noise(&self) -> bool {
+        matches!(self, Self::UNetModel(_) | Self::UNet2DModel(_))
+    }
+
+    /// Channels that the network returns: those of an image, and of what it learnt of variances.
+    #[must_use]
+    pub fn returned_channels(&self) -> usize {
+        match self {
+            Self::UNetModel(config) => config.out_channels,
+            _ => self.out_channels(),
         }
     }
 
     /// The side length of the training images.
     #[must_use]
     pub fn img_resolution(&self) -> usize {
-        self.levels().img_resolution
+        self.outline().img_resolution
     }
 
     /// The shape of the training images.
@@ -76,25 +156,25 @@ impl UNetConfig {
     /// Channels of the input, those of an observation included.
     #[must_use]
     pub fn in_channels(&self) -> usize {
-        self.levels().in_channels
+        self.outline().in_channels
     }
 
-    /// Channels of the output.
+    /// Channels of the images that it predicts.
     #[must_use]
     pub fn out_channels(&self) -> usize {
-        self.levels().out_channels
+        self.outline().out_channels
     }
 
     /// The number of classes; 0 for an unconditional network.
     #[must_use]
     pub fn label_dim(&self) -> usize {
-        self.levels().label_dim
+        self.outline().label_dim
     }
 
     /// The number that both sides of an image must be multiples of.
     #[must_use]
     pub fn size_multiple(&self) -> usize {
-        self.levels().size_multiple()
+        self.outline().size_multiple()
     }
 
     /// Whether images of `height` × `width` pixels fit the network's levels.
@@ -102,7 +182,7 @@ impl UNetConfig {
     /// # Errors
     /// [`ModelError::ImageSize`] unless both are positive multiples of [`Self::size_multiple`].
     pub fn check_size(&self, height: usize, width: usize) -> Result<(), ModelError> {
-        self.levels().check_size(height, width)
+        self.outline().check_size(height, width)
     }
 
     /// The taps of the filter by which its levels are resampled.
@@ -110,7 +190,10 @@ impl UNetConfig {
     pub fn resample_filter(&self) -> &[f64] {
         match self {
             Self::SongUNet(config) => &config.resample_filter,
-            Self::DhariwalUNet(_) => &dhariwal_unet::TAPS,
+            Self::DhariwalUNet(_) | Self::UNetModel(_) | Self::UNet2DModel(_) => {
+                &dhariwal_unet::TAPS
+            }
+            Self::Precond(config) => &config.resample_filter,
         }
     }
 
@@ -122,23 +205,27 @@ impl UNetConfig {
         match self {
             Self::SongUNet(config) => config.validate(),
             Self::DhariwalUNet(config) => config.validate(),
+            Self::UNetModel(config) => config.validate(),
+            Self::UNet2DModel(config) => config.validate(),
+            Self::Precond(config) => config.validate(),
         }
     }
 }
 
-/// A network F of EDM's with its parameters.
+/// A network F with its parameters.
 ///
 /// The parameters are f32, whatever the precision of a call: see [`Self::forward`].
 #[derive(Debug)]
 pub struct UNet {
     config: UNetConfig,
     variables: VarStore,
-    mapping: Mapping,
+    mapping: Embedding,
     steps: Steps,
+    log_variance: Option<LogVariance>,
 }
 
 impl UNet {
-    /// Builds the network on a device, with EDM's initial weights drawn for `seed`.
+    /// Builds the network on a device, with the original's initial weights drawn for `seed`.
     ///
     /// # Errors
     /// [`ModelError::Config`] when [`UNetConfig::validate`] refuses the configuration.
@@ -162,13 +249,20 @@ impl UNet {
     fn build(config: UNetConfig, device: Device, weights: Weights) -> Result<Self, ModelError> {
         config.validate()?;
         let variables = VarStore::new(device);
-        let root = variables.root() / "model";
+        let (root, mut log_variance) = (variables.root(), None);
         let (mapping, steps) = match &config {
-            UNetConfig::SongUNet(config) => config.build(&root, weights),
-            UNetConfig::DhariwalUNet(config) => config.build(&root, weights),
+            UNetConfig::SongUNet(config) => config.build(&(&root / "model"), weights),
+            UNetConfig::DhariwalUNet(config) => config.build(&(&root / "model"), weights),
+            UNetConfig::UNetModel(config) => config.build(&root, weights),
+            UNetConfig::UNet2DModel(config) => config.build(&root, weights),
+            UNetConfig::Precond(config) => {
+                let (mapping, steps, learnt) = config.build(&root, weights);
+                log_variance = Some(learnt);
+                (mapping, steps)
+            }
         };
         drop(root);
-        Ok(Self { config, variables, mapping, steps })
+        Ok(Self { config, variables, mapping, steps, log_variance })
     }
 
     /// The configuration that the network was built from.
@@ -177,7 +271,7 @@ impl UNet {
         &self.config
     }
 
-    /// The parameters, for an optimiser. Their names start with `model.`.
+    /// The parameters, for an optimiser, by the names of the original: those of EDM's start with `model.`.
     #[must_use]
     pub fn variables(&self) -> &VarStore {
         &self.variables
@@ -203,7 +297,16 @@ impl UNet {
         self.variables.trainable_variables().iter().map(Tensor::numel).sum()
     }
 
-    pub(crate) fn mapping(&self) -> &Mapping {
+    /// The logarithm of the variance of the error, which EDM2's training learns; none for others.
+    ///
+    /// # Shapes
+    /// c_noise: `[B]` → `[B]` in f32
+    #[must_use]
+    pub fn log_variance(&self, c_noise: &Tensor) -> Option<Tensor> {
+        self.log_variance.as_ref().map(|learnt| learnt.forward(c_noise))
+    }
+
+    pub(crate) fn mapping(&self) -> &Embedding {
         &self.mapping
     }
 
@@ -223,14 +326,16 @@ impl UNet {
     /// embeddings, softmax and the statistics of the normalisations stay in f32 where it is lower,
     /// and gradients flow to the f32 parameters.
     ///
-    /// A conditional network without labels sees zeros, as EDM's does.
+    /// A conditional network without labels sees zeros, as EDM's does; guided-diffusion's and diffusers' were never
+    /// trained so.
     ///
     /// # Shapes
     /// x: `[B, Cin, H, W]`, c_noise: `[B]`, class_labels: `[B, label_dim]` (one-hot), augment_labels:
-    /// `[B, augment_dim]` → `[B, Cout, H, W]`
+    /// `[B, augment_dim]` → `[B, Cout, H, W]`, Cout = [`UNetConfig::returned_channels`]
     ///
     /// # Units
-    /// x is c_in times the image, and the observation as it is; c_noise = ln(σ)/4.
+    /// x is c_in times the image, and the observation as it is; c_noise = ln(σ)/4, or of a network of noise
+    /// ([`UNetConfig::predicts_noise`]) the timestep, fractions allowed.
     ///
     /// # Panics
     /// If a shape is not as stated, if the levels do not divide H and W (see

@@ -1,25 +1,35 @@
-//! Compares a network with a fixture: outputs that EDM's own code computed for known weights.
+//! Compares a network with a fixture: outputs that the original's own code computed for known weights.
 //!
-//! A fixture describes a network, its tensors, and for several σ the first and last 32 values, the
-//! mean and the root mean square of D(x; σ). Weights and input are not stored: both follow a rule.
+//! A fixture describes a network, its tensors, and for several noise levels the first and last 32 values, the
+//! mean and the root mean square of an output. Weights and input are not stored: both follow a rule.
 //! With v = 2·`u01(NAME)[i]` − 1 at flat row-major index i of the tensor NAME ([`eps_math::rng::u01`]):
 //!
 //! ```text
+//! no dimensions    1 + 0.1 v
 //! one dimension    …weight: 1 + 0.1 v    …freqs: 16 v    else: 0.1 v
 //! more dimensions  v·√(3/fan_in),  fan_in the product of all dimensions but the first
-//! input            √(σ² + ¼)·√3·(2·u01("x") − 1), [batch, C, H, W] row-major
+//! u                √3·(2·u01("x") − 1), [batch, C, H, W] row-major
 //! ```
+//!
+//! Networks that are preconditioned (EDM, EDM2) have `cases` of D(x; σ) at x = s √(σ² + ¼) u, with s the case's
+//! `input_scale` or 1; EDM2's learnt log variance is compared beside it. Networks of noise (guided-diffusion, diffusers)
+//! have `cases` of their own output at s u and timesteps, and `denoiser_cases` of D(x; σ).
 
 use std::path::Path;
 
+use eps_math::parameterisation::{Parameterisation, Translation};
 use eps_math::rng::u01;
-use eps_math::{Precondition, PreconditionMode};
+use eps_math::timesteps::{Betas, Between};
+use eps_math::{Level, Precondition, PreconditionMode};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use tch::{Device, Kind, Tensor};
 
 use crate::class_conditional::one_hot;
 use crate::unet::set_values;
-use crate::{Mode, ModelError, UNet, UNetConfig};
+use crate::{
+    Mode, ModelError, NetworkDenoiser, Noise, Precision, Query, UNet, UNetConfig, level_fields,
+};
 
 /// The largest deviation, relative to a case's rms, at which a network counts as the same.
 pub const VERIFY_LIMIT: f64 = 1e-4;
@@ -30,30 +40,56 @@ const LABEL_RULE: &str = "class (7*b+3) % label_dim";
 /// The most values of a fixture's input.
 const MOST_VALUES: usize = 1 << 26;
 
+/// By how much a timestep of a fixture may differ from the chain's: some digits of a logarithm.
+const TIMESTEP_ROUNDING: f64 = 1e-6;
+
 /// A fixture file, as far as it is read.
 #[derive(Debug, Deserialize)]
 struct Fixture {
     tag: String,
     img_resolution: usize,
+    /// The size of the inputs, where it is another.
+    input_resolution: Option<usize>,
     img_channels: usize,
+    out_channels: Option<usize>,
     label_dim: usize,
     label_of_item: Option<String>,
     model_type: String,
-    model_kwargs: serde_json::Map<String, serde_json::Value>,
+    #[serde(default)]
+    learn_sigma: bool,
+    prediction: Option<String>,
+    #[serde(default)]
+    model_kwargs: Map<String, Value>,
+    /// In the place of `model_kwargs` for diffusers.
+    #[serde(default)]
+    config_json: Map<String, Value>,
     batch: usize,
     parameters: usize,
     tensors: Vec<(String, Vec<i64>)>,
     cases: Vec<Case>,
+    #[serde(default)]
+    denoiser_cases: Vec<Case>,
+    /// A case of a conditional network without labels.
+    unconditional_case: Option<Case>,
 }
 
-/// The stored values of D(x; σ).
+/// The stored values of one output.
 #[derive(Debug, Deserialize)]
 struct Case {
-    sigma: f64,
+    /// The noise level of D(x; σ).
+    sigma: Option<f64>,
+    /// What all items of a network of noise are asked at, where it is one timestep.
+    timestep: Option<f64>,
+    /// What each is asked at.
+    timesteps: Option<Vec<f64>>,
+    input_scale: Option<f64>,
     first: Vec<f64>,
     last: Vec<f64>,
     mean: f64,
     rms: f64,
+    /// EDM2's learnt log variance.
+    #[serde(default)]
+    logvar: Vec<f64>,
 }
 
 /// What [`verify`] found.
@@ -63,18 +99,19 @@ pub struct VerifyReport {
     pub tag: String,
     /// The number of trainable parameters.
     pub parameters: usize,
-    /// The number of tensors, `freqs` included.
+    /// The number of tensors, `freqs` and `phases` included.
     pub tensors: usize,
     /// One entry for each case, in the file's order.
     pub cases: Vec<CaseDeviation>,
 }
 
 /// How far one case is from its stored values.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CaseDeviation {
-    /// The noise level σ_t of the case.
-    pub sigma_t: f64,
-    /// The largest deviation over `first`, `last`, `mean` and `rms`, divided by the stored `rms`.
+    /// What was asked: "sigma 0.5", "timestep 250", with the scale of the input where that is not 1.
+    pub question: String,
+    /// The largest deviation over `first`, `last`, `mean` and `rms`, divided by the stored `rms`, and over the learnt
+    /// log variance, divided by its size where that is above 1.
     pub deviation: f64,
 }
 
@@ -95,7 +132,8 @@ impl VerifyReport {
 /// Builds the network that a fixture describes, fills it by the rule, and compares its outputs.
 ///
 /// ```text
-/// D(x; σ) = c_skip x + c_out F(c_in x, ¼ ln σ, label),  σ_data = 0.5      (Karras et al. 2022, eq. 7)
+/// EDM, EDM2   D(x; σ) = c_skip x + c_out F(c_in x, ¼ ln σ, label)          (Karras et al. 2022, eq. 7)
+/// noise       D(x; σ) = x − σ F(x/√(1 + σ²), t(σ), label),  t(σ) linear in ln σ between a chain's timesteps
 /// ```
 ///
 /// Computed on the CPU in f32.
@@ -110,7 +148,17 @@ pub fn verify(path: &Path) -> Result<VerifyReport, ModelError> {
     let fixture: Fixture = serde_json::from_str(&text).map_err(|error| {
         corrupt(format!("not a fixture of a network ({error}); fetch the file again"))
     })?;
-    let config = fixture.config(path)?;
+    compare(&fixture, path, &|_, values| values)
+}
+
+/// Compares a network whose tensors are those of the rule after a change, by their names.
+fn compare(
+    fixture: &Fixture,
+    path: &Path,
+    change: &dyn Fn(&str, Tensor) -> Tensor,
+) -> Result<VerifyReport, ModelError> {
+    let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
+    let Built { config, sigma_data, betas } = fixture.build().map_err(corrupt)?;
     fixture.check_images(&config).map_err(corrupt)?;
     let labels = fixture.labels().map_err(corrupt)?;
     if fixture.batch == 0 || fixture.cases.is_empty() {
@@ -122,39 +170,126 @@ pub fn verify(path: &Path) -> Result<VerifyReport, ModelError> {
     fixture.check_tensors(&network, path)?;
     for (name, mut tensor) in network.tensors() {
         let dims = tensor.size();
-        set_values(&mut tensor, &rule_tensor(&name, &dims))?;
+        set_values(&mut tensor, &change(&name, rule_tensor(&name, &dims)))?;
     }
 
-    let mut cases = Vec::with_capacity(fixture.cases.len());
+    let of_noise = network.config().predicts_noise();
+    let precondition = Precondition { mode: PreconditionMode::Scalar, sigma_data };
+    let mut denoiser = NetworkDenoiser::new(network, precondition, vec![], Precision::F32);
+    let noise = Parameterisation::noise(betas, Between::Interpolate);
+    let chain = Translation::new(&noise).map_err(|error| corrupt(error.to_string()))?;
+    if of_noise {
+        denoiser =
+            denoiser.with_parameterisation(&noise).map_err(|error| corrupt(error.to_string()))?;
+    }
+    let labels = labels.as_ref();
+    let mut cases = Vec::new();
+    let mut ask = |case: &Case, labels, raw: bool| -> Result<(), String> {
+        let deviation = if raw {
+            let output = fixture.raw(case, &denoiser, labels)?;
+            case.deviation(&output)?
+        } else {
+            let chain = of_noise.then_some(&chain);
+            let (output, log_variance) = fixture.denoised(case, &denoiser, chain, labels)?;
+            largest([case.deviation(&output)?, case.of_log_variance(&log_variance)?].into_iter())
+        };
+        cases.push(CaseDeviation { question: case.question(), deviation });
+        Ok(())
+    };
     for case in &fixture.cases {
-        let deviation = fixture.deviation(case, &network, labels.as_ref()).map_err(corrupt)?;
-        cases.push(CaseDeviation { sigma_t: case.sigma, deviation });
+        ask(case, labels, of_noise).map_err(corrupt)?;
+    }
+    for case in &fixture.denoiser_cases {
+        ask(case, labels, false).map_err(corrupt)?;
+    }
+    if let Some(case) = &fixture.unconditional_case {
+        ask(case, None, of_noise).map_err(corrupt)?;
     }
     Ok(VerifyReport {
-        tag: fixture.tag,
+        tag: fixture.tag.clone(),
         parameters: fixture.parameters,
         tensors: fixture.tensors.len(),
         cases,
     })
 }
 
+/// What a fixture says of its network.
+#[derive(Debug)]
+struct Built {
+    config: UNetConfig,
+    /// σ_data of the preconditioning, where there is one.
+    sigma_data: f64,
+    /// The chain of a network of noise.
+    betas: Betas,
+}
+
 impl Fixture {
-    /// The network's configuration: the fixture's keyword arguments and what EDM's wrapper adds.
-    fn config(&self, path: &Path) -> Result<UNetConfig, ModelError> {
+    /// The network's configuration: the fixture's keyword arguments, and what stands beside them.
+    fn build(&self) -> Result<Built, String> {
         let mut kwargs = self.model_kwargs.clone();
-        kwargs.insert("model_type".to_owned(), self.model_type.clone().into());
-        for (field, value) in [
-            ("img_resolution", self.img_resolution),
-            ("in_channels", self.img_channels),
-            ("out_channels", self.img_channels),
-            ("label_dim", self.label_dim),
-        ] {
-            kwargs.entry(field).or_insert(value.into());
+        let out_channels = self.out_channels.unwrap_or(self.img_channels);
+        let mut beside: Vec<(&str, Value)> = match &*self.model_type {
+            "UNetModel" => vec![
+                ("image_size", self.img_resolution.into()),
+                ("in_channels", self.img_channels.into()),
+                ("out_channels", out_channels.into()),
+                ("learn_sigma", self.learn_sigma.into()),
+                ("num_classes", self.label_dim.into()),
+            ],
+            "UNet2DModel" => {
+                kwargs.extend(self.config_json.clone());
+                vec![
+                    ("sample_size", self.img_resolution.into()),
+                    ("in_channels", self.img_channels.into()),
+                    ("out_channels", out_channels.into()),
+                ]
+            }
+            "Precond" => vec![
+                ("img_resolution", self.img_resolution.into()),
+                ("img_channels", self.img_channels.into()),
+                ("label_dim", self.label_dim.into()),
+            ],
+            _ => vec![
+                ("img_resolution", self.img_resolution.into()),
+                ("in_channels", self.img_channels.into()),
+                ("out_channels", self.img_channels.into()),
+                ("label_dim", self.label_dim.into()),
+            ],
+        };
+        beside.push(("model_type", self.model_type.clone().into()));
+        let sigma_data = match kwargs.remove("sigma_data") {
+            None => 0.5,
+            Some(value) => value
+                .as_f64()
+                .filter(|value| *value > 0.0)
+                .ok_or_else(|| format!("sigma_data is {value}, which is not positive"))?,
+        };
+        let betas = match kwargs.remove("noise_schedule").as_ref().map(|name| name.as_str()) {
+            None | Some(Some("linear")) => Betas::linear(),
+            Some(Some("cosine")) => Betas::cosine(),
+            Some(name) => {
+                return Err(format!("noise_schedule {name:?} is not known: linear and cosine are"));
+            }
+        };
+        for (field, value) in beside {
+            kwargs.entry(field).or_insert(value);
         }
-        serde_json::from_value(kwargs.into()).map_err(|error| ModelError::Corrupt {
-            path: path.to_owned(),
-            reason: format!("model_kwargs: {error}; only EDM's own arguments are understood"),
-        })
+        let config: UNetConfig = serde_json::from_value(kwargs.into()).map_err(|error| {
+            format!("its configuration: {error}; only the original's own arguments are understood")
+        })?;
+        match self.prediction.as_deref() {
+            Some(prediction) if config.predicts_noise() && prediction != "epsilon" => {
+                return Err(format!(
+                    "its network predicts {prediction:?}: known is \"epsilon\" alone"
+                ));
+            }
+            _ => Ok(Built { config, sigma_data, betas }),
+        }
+    }
+
+    /// The sides of the inputs.
+    fn side(&self) -> usize {
+        self.input_resolution.unwrap_or(self.img_resolution)
     }
 
     /// Whether the images and labels are those that the network takes, and not too many.
@@ -174,7 +309,9 @@ impl Fixture {
                  again"
             ));
         }
-        let values = [self.batch, channels, side, side]
+        let side = self.side();
+        config.check_size(side, side).map_err(|error| format!("input_resolution: {error}"))?;
+        let values = [self.batch, config.returned_channels().max(channels), side, side]
             .into_iter()
             .try_fold(1, usize::checked_mul)
             .filter(|values| *values <= MOST_VALUES);
@@ -230,59 +367,138 @@ impl Fixture {
         Ok(())
     }
 
-    /// The largest deviation of one case, relative to its rms.
-    fn deviation(
+    /// The input of a case, `[batch, C, H, W]` in f32: `scale` times values of variance 1.
+    fn input(&self, scale: f64) -> Tensor {
+        let dims = [self.batch, self.img_channels, self.side(), self.side()];
+        let scale = scale * 3f64.sqrt();
+        let values = u01("x", dims.iter().product());
+        let values: Vec<f32> = values.iter().map(|u| (scale * (2.0 * u - 1.0)) as f32).collect();
+        Tensor::from_slice(&values).view(dims.map(|dim| dim as i64))
+    }
+
+    /// A network's own output.
+    fn raw(
         &self,
         case: &Case,
-        network: &UNet,
+        denoiser: &NetworkDenoiser,
         labels: Option<&Tensor>,
-    ) -> Result<f64, String> {
-        let sigma = case.sigma;
-        if !(sigma > 0.0 && sigma.is_finite() && case.rms > 0.0) {
+    ) -> Result<Vec<f64>, String> {
+        let times = match (&case.timesteps, case.timestep) {
+            (Some(times), _) => times.clone(),
+            (None, Some(time)) => vec![time; self.batch],
+            (None, None) => return Err("a case has neither a timestep nor timesteps".to_owned()),
+        };
+        if times.len() != self.batch {
+            return Err(format!("a case has {} timesteps for {} items", times.len(), self.batch));
+        }
+        let times = Tensor::from_slice(&times).to_kind(Kind::Float);
+        let x = self.input(case.input_scale.unwrap_or(1.0));
+        values(&denoiser.network().forward(&x, &times, labels, None, Mode::Eval))
+    }
+
+    /// D(x; σ), and the learnt log variance.
+    fn denoised(
+        &self,
+        case: &Case,
+        denoiser: &NetworkDenoiser,
+        chain: Option<&Translation>,
+        labels: Option<&Tensor>,
+    ) -> Result<(Vec<f64>, Vec<f64>), String> {
+        let Some(sigma) = case.sigma else {
+            return Err("a case has no sigma; fetch the file again".to_owned());
+        };
+        if !(sigma > 0.0 && sigma.is_finite()) {
             return Err(format!(
-                "a case has sigma {sigma} and rms {}: both must be positive; fetch the file again",
-                case.rms
+                "a case has sigma {sigma}, which must be positive; fetch the file again"
             ));
         }
-        let dims = [self.batch, self.img_channels, self.img_resolution, self.img_resolution];
-        let n = dims.iter().product();
-        let scale = (sigma * sigma + 0.25).sqrt() * 3f64.sqrt();
-        let x: Vec<f32> = u01("x", n).iter().map(|u| (scale * (2.0 * u - 1.0)) as f32).collect();
-        let x = Tensor::from_slice(&x).view(dims.map(|dim| dim as i64));
+        if let (Some(chain), Some(given)) = (chain, case.timestep) {
+            let found = chain.call(sigma).time;
+            if (found - given).abs() > TIMESTEP_ROUNDING * found.max(1.0) {
+                return Err(format!(
+                    "its timestep for sigma {sigma} is {given}, that of the chain {found}: it is of another chain"
+                ));
+            }
+        }
+        let scale = case.input_scale.unwrap_or(1.0) * sigma.hypot(0.5);
+        let mu = self.input(scale).to_kind(Kind::Double);
+        let level = level_fields(&[Level::edm(sigma)], Device::Cpu);
+        let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+        let factors = denoiser.factors(&query);
+        let raw = denoiser.raw(&query, &factors, labels, Mode::Eval).to_kind(Kind::Double);
+        let c_noise = Tensor::from_slice(&[Precondition::noise_input(sigma)]);
+        let log_variance = match denoiser.network().log_variance(&c_noise) {
+            Some(found) => values(&found)?,
+            None => vec![],
+        };
+        Ok((values(&factors.answer(&raw))?, log_variance))
+    }
+}
 
-        let precondition = Precondition { mode: PreconditionMode::Scalar, sigma_data: 0.5 };
-        let factors = precondition.factors(sigma * sigma);
-        let c_noise = Tensor::full(
-            [self.batch as i64],
-            Precondition::noise_input(sigma),
-            (Kind::Float, Device::Cpu),
-        );
-        let f = network.forward(&(&x * factors.input), &c_noise, labels, None, Mode::Eval);
-        let d = &x * factors.skip + f * factors.output;
+impl Case {
+    /// What it asks.
+    fn question(&self) -> String {
+        let asked = match (self.sigma, self.timestep, &self.timesteps) {
+            (Some(sigma), _, _) => format!("sigma {sigma}"),
+            (None, Some(time), _) => format!("timestep {time}"),
+            (None, None, Some(times)) => format!("timesteps {times:?}"),
+            (None, None, None) => String::new(),
+        };
+        match self.input_scale {
+            Some(scale) if scale != 1.0 => format!("{asked}, input times {scale}"),
+            _ => asked,
+        }
+    }
 
-        let mut values = vec![0f32; n];
-        d.f_copy_data(&mut values, n).map_err(|error| error.to_string())?;
-        let values: Vec<f64> = values.into_iter().map(f64::from).collect();
-        let mean = values.iter().sum::<f64>() / n as f64;
-        let rms = (values.iter().map(|v| v * v).sum::<f64>() / n as f64).sqrt();
-        let edges = case.first.len().max(case.last.len());
+    /// The largest deviation of an output, relative to the stored rms.
+    fn deviation(&self, output: &[f64]) -> Result<f64, String> {
+        if !(self.rms > 0.0) {
+            return Err(format!(
+                "a case has rms {}, which must be positive; fetch the file again",
+                self.rms
+            ));
+        }
+        let n = output.len();
+        let mean = output.iter().sum::<f64>() / n as f64;
+        let rms = (output.iter().map(|v| v * v).sum::<f64>() / n as f64).sqrt();
+        let edges = self.first.len().max(self.last.len());
         if edges > n {
             return Err(format!("a case lists {edges} values of {n}; fetch the file again"));
         }
-        let first = values.iter().zip(&case.first);
-        let last = values[n - case.last.len()..].iter().zip(&case.last);
-        let pairs = first.chain(last).chain([(&mean, &case.mean), (&rms, &case.rms)]);
-        Ok(largest(pairs.map(|(ours, theirs)| (ours - theirs).abs() / case.rms)))
+        let first = output.iter().zip(&self.first);
+        let last = output[n - self.last.len()..].iter().zip(&self.last);
+        let pairs = first.chain(last).chain([(&mean, &self.mean), (&rms, &self.rms)]);
+        Ok(largest(pairs.map(|(ours, theirs)| (ours - theirs).abs() / self.rms)))
     }
+
+    /// The largest deviation of the log variance at the case's level; all items have the same.
+    fn of_log_variance(&self, found: &[f64]) -> Result<f64, String> {
+        let [ours] = found[..] else {
+            return if self.logvar.is_empty() {
+                Ok(0.0)
+            } else {
+                Err("a case has a logvar, which its network does not learn".to_owned())
+            };
+        };
+        let relative = |theirs: &f64| (ours - theirs).abs() / theirs.abs().max(1.0);
+        Ok(largest(self.logvar.iter().map(relative)))
+    }
+}
+
+/// The values of a tensor, row-major.
+fn values(tensor: &Tensor) -> Result<Vec<f64>, String> {
+    let flat = tensor.to_kind(Kind::Double).flatten(0, -1);
+    Vec::try_from(flat).map_err(|error: tch::TchError| error.to_string())
 }
 
 /// The tensor that the rule puts under a name, computed in f64 and rounded to f32.
 fn rule_tensor(name: &str, dims: &[i64]) -> Tensor {
     let n = dims.iter().product::<i64>() as usize;
-    let fan_in = dims[1..].iter().product::<i64>() as f64;
+    let fan_in = dims.iter().skip(1).product::<i64>() as f64;
     let value = |u: &f64| {
         let v = 2.0 * u - 1.0;
         match dims.len() {
+            0 => 1.0 + 0.1 * v,
             1 if name.ends_with("weight") => 1.0 + 0.1 * v,
             1 if name.ends_with("freqs") => 16.0 * v,
             1 => 0.1 * v,
@@ -296,4 +512,225 @@ fn rule_tensor(name: &str, dims: &[i64]) -> Tensor {
 /// The largest value; NaN if any is.
 fn largest(values: impl Iterator<Item = f64>) -> f64 {
     values.fold(0.0, |max: f64, value| if value.is_nan() || value > max { value } else { max })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A change of a fixture, of its options or of what it asks.
+    type Options = fn(&mut Value);
+
+    /// A change of tensors, by which a right network answers as a wrong one would.
+    type Tensors = fn(&str, Tensor) -> Tensor;
+
+    fn same(_: &str, values: Tensor) -> Tensor {
+        values
+    }
+
+    /// The largest deviation of a fixture under a mistake.
+    fn deviation(name: &str, options: Options, tensors: Tensors) -> f64 {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let path = folder.join(format!("{name}.json"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut json: Value = serde_json::from_str(&text).unwrap();
+        options(&mut json);
+        let fixture: Fixture = serde_json::from_value(json).unwrap();
+        compare(&fixture, &path, &tensors).unwrap().deviation()
+    }
+
+    /// The halves of the rows, or of the columns, in the other order.
+    fn swapped(values: &Tensor, dim: i64) -> Tensor {
+        values.roll([values.size()[dim as usize] / 2], [dim])
+    }
+
+    fn is_of(name: &str, part: &str) -> bool {
+        name.contains(part)
+    }
+
+    fn scale_and_shift_swapped(name: &str, values: Tensor) -> Tensor {
+        let is_embedding = is_of(name, "emb_layers.1.") || is_of(name, "time_emb_proj.");
+        if is_embedding { swapped(&values, 0) } else { values }
+    }
+
+    fn one_of_scale_forgotten(name: &str, values: Tensor) -> Tensor {
+        let is_bias = is_of(name, "emb_layers.1.bias") || is_of(name, "time_emb_proj.bias");
+        if !is_bias {
+            return values;
+        }
+        let half = values.size()[0] / 2;
+        let one = Tensor::ones([half], (Kind::Float, Device::Cpu));
+        values - Tensor::cat(&[&one, &one.zeros_like()], 0)
+    }
+
+    fn sines_first(name: &str, values: Tensor) -> Tensor {
+        let reads = ["time_embed.0.weight", "time_embedding.linear_1.weight"].contains(&name);
+        if reads { swapped(&values, 1) } else { values }
+    }
+
+    /// Of 32 channels at the first level and as many skipped.
+    fn skip_before_current(name: &str, values: Tensor) -> Tensor {
+        let is_decoder = name.starts_with("output_blocks.") || name.starts_with("up_blocks.");
+        let dim = match values.size()[..] {
+            [_, 64, _, _] => 1,
+            [64] => 0,
+            _ => return values,
+        };
+        let reads = ["in_layers.0.", "in_layers.2.weight", "skip_connection.weight"];
+        let reads = is_decoder && reads.iter().any(|part| is_of(name, part));
+        if reads { swapped(&values, dim) } else { values }
+    }
+
+    /// Queries over √d once more, for heads of 8 channels.
+    fn queries_over_d(name: &str, values: Tensor) -> Tensor {
+        if is_of(name, ".to_q.") { values / 8f64.sqrt() } else { values }
+    }
+
+    fn keys_before_queries_and_values(name: &str, values: Tensor) -> Tensor {
+        if is_of(name, "attn_qkv.") { values.roll([1], [0]) } else { values }
+    }
+
+    /// Weights a tenth: those of norm(w) with ten times the 1e-4.
+    fn ten_times_the_eps(name: &str, values: Tensor) -> Tensor {
+        if name.ends_with(".weight") { values / 10.0 } else { values }
+    }
+
+    fn no_phases(name: &str, values: Tensor) -> Tensor {
+        if name.ends_with("phases") { values.zeros_like() } else { values }
+    }
+
+    fn c_noise_not_over_four(name: &str, values: Tensor) -> Tensor {
+        if name.ends_with("freqs") { values * 4.0 } else { values }
+    }
+
+    /// What multiplies the channel of ones is the last.
+    fn no_channel_of_ones(name: &str, values: Tensor) -> Tensor {
+        if name == "unet.enc.16x16_conv.weight" {
+            let _ = values.narrow(1, 3, 1).zero_();
+        }
+        values
+    }
+
+    fn gains_forgotten(name: &str, values: Tensor) -> Tensor {
+        if name.ends_with("gain") { values.ones_like() } else { values }
+    }
+
+    fn no_class(name: &str, values: Tensor) -> Tensor {
+        let is_table = ["label_emb.weight", "class_embedding.weight"].contains(&name);
+        if is_table { values.zeros_like() } else { values }
+    }
+
+    /// Mistakes that one could make, each with a fixture that shows it: as another option of the network, or as a
+    /// change of weights under which a right network answers as the wrong one would.
+    #[test]
+    fn mistakes_are_caught() {
+        fn set(json: &mut Value, table: &str, name: &str, value: impl Into<Value>) {
+            json[table][name] = value.into();
+        }
+        fn kwargs(json: &mut Value, name: &str, value: impl Into<Value>) {
+            set(json, "model_kwargs", name, value);
+        }
+        fn config(json: &mut Value, name: &str, value: impl Into<Value>) {
+            set(json, "config_json", name, value);
+        }
+        let none: Options = |_| ();
+        let mistakes: [(&str, &str, Options, Tensors); 32] = [
+            (
+                "order of q, k, v: before heads",
+                "adm_updown_tiny",
+                |j| kwargs(j, "use_new_attention_order", true),
+                same,
+            ),
+            (
+                "order of q, k, v: in heads",
+                "adm_newattn_tiny",
+                |j| kwargs(j, "use_new_attention_order", false),
+                same,
+            ),
+            ("order of q, k, v", "edm2_cond_tiny", none, keys_before_queries_and_values),
+            (
+                "one head, its width given",
+                "adm_updown_tiny",
+                |j| kwargs(j, "num_head_channels", 32),
+                same,
+            ),
+            ("one head, their number given", "adm_plain_tiny", |j| kwargs(j, "num_heads", 1), same),
+            (
+                "one head",
+                "unet2d_options_tiny",
+                |j| config(j, "attention_head_dim", Value::Null),
+                same,
+            ),
+            ("several heads", "ddpm_cifar10_tiny", |j| config(j, "attention_head_dim", 8), same),
+            ("one head", "edm2_cond_tiny", |j| kwargs(j, "channels_per_head", 32), same),
+            ("1/d for 1/√d", "unet2d_options_tiny", none, queries_over_d),
+            ("sines first", "adm_updown_tiny", none, sines_first),
+            ("cosines first", "ddpm_cifar10_tiny", |j| config(j, "flip_sin_to_cos", true), same),
+            ("sines first", "unet2d_options_tiny", |j| config(j, "flip_sin_to_cos", false), same),
+            ("h for h − 1 frequencies", "ddpm_celebahq_tiny", |j| config(j, "freq_shift", 0), same),
+            (
+                "h − 1 for h frequencies",
+                "unet2d_options_tiny",
+                |j| config(j, "freq_shift", 1),
+                same,
+            ),
+            (
+                "t rounded",
+                "adm_plain_tiny",
+                |j| j["cases"][2]["timesteps"] = json!([417, 417]),
+                same,
+            ),
+            (
+                "t off by 0.01",
+                "adm_plain_tiny",
+                |j| j["cases"][0]["timesteps"] = json!([0.01, 0.01]),
+                same,
+            ),
+            ("scale and shift swapped", "adm_newattn_tiny", none, scale_and_shift_swapped),
+            ("scale and shift swapped", "unet2d_options_tiny", none, scale_and_shift_swapped),
+            ("1 + of the scale forgotten", "adm_updown_tiny", none, one_of_scale_forgotten),
+            (
+                "padding on all sides",
+                "ddpm_cifar10_tiny",
+                |j| config(j, "downsample_padding", 1),
+                same,
+            ),
+            ("padding after", "unet2d_options_tiny", |j| config(j, "downsample_padding", 0), same),
+            ("skip before current", "adm_updown_tiny", none, skip_before_current),
+            (
+                "ten times ε of the norms",
+                "ddpm_cifar10_tiny",
+                |j| config(j, "norm_eps", 1e-5),
+                same,
+            ),
+            (
+                "a tenth of ε of the norms",
+                "unet2d_options_tiny",
+                |j| config(j, "norm_eps", 1e-6),
+                same,
+            ),
+            ("groups of norms", "ddpm_celebahq_tiny", |j| config(j, "norm_num_groups", 2), same),
+            ("class forgotten", "adm_plain_tiny", none, no_class),
+            ("ten times 1e-4", "edm2_uncond_tiny", none, ten_times_the_eps),
+            ("phases forgotten", "edm2_uncond_tiny", none, no_phases),
+            ("ln σ for ¼ ln σ", "edm2_cond_tiny", none, c_noise_not_over_four),
+            ("no channel of ones", "edm2_uncond_tiny", none, no_channel_of_ones),
+            ("gains forgotten", "edm2_cond_tiny", none, gains_forgotten),
+            (
+                "weights of the joint",
+                "edm2_uncond_tiny",
+                |j| kwargs(j, "concat_balance", 0.5),
+                same,
+            ),
+        ];
+        for (mistake, fixture, options, tensors) in mistakes {
+            let found = deviation(fixture, options, tensors);
+            assert!(found > VERIFY_LIMIT, "{mistake} in {fixture}: {found}");
+        }
+        // What the changes are made with is no mistake by itself.
+        let found = deviation("adm_updown_tiny", none, same);
+        assert!(found <= VERIFY_LIMIT, "{found}");
+    }
 }

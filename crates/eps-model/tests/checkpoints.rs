@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, FORMAT_VERSION, Provenance, Storage};
 use eps_model::{
-    Condition, DataMoments, EmbeddingType, EncoderType, Mode, ModelError, Precision,
-    SongUNetConfig, UNet,
+    Condition, DataMoments, EmbeddingType, EncoderType, Mode, ModelError, Precision, PrecondConfig,
+    SongUNetConfig, UNet, UNetConfig, UNetModelConfig,
 };
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
@@ -31,6 +31,7 @@ fn config() -> CheckpointConfig {
         name: "test".into(),
         network: network_config(3).into(),
         precondition: Precondition { mode: PreconditionMode::Spectral, sigma_data: 0.71 },
+        parameterisation: None,
         conditions: vec![Condition::Observation, Condition::NoiseDiagonal],
         interpolant: Interpolant::Edm,
         sigma_min: 0.002,
@@ -330,11 +331,45 @@ fn a_widened_network_starts_as_the_narrow_one() {
     };
     let skip =
         |in_channels| SongUNetConfig { encoder_type: EncoderType::Skip, ..residual(in_channels) };
-    for (narrow, wide) in
-        [(network_config(1), network_config(3)), (residual(1), residual(3)), (skip(1), skip(3))]
-    {
+    let guided = |in_channels| UNetModelConfig {
+        image_size: 16,
+        in_channels,
+        out_channels: 2,
+        learn_sigma: true,
+        num_channels: 32,
+        channel_mult: vec![1.0],
+        num_res_blocks: 1,
+        ..UNetModelConfig::default()
+    };
+    let edm2 = |condition_channels| PrecondConfig {
+        img_resolution: 16,
+        img_channels: 1,
+        condition_channels,
+        model_channels: 8,
+        channel_mult: vec![1, 2],
+        num_blocks: 1,
+        ..PrecondConfig::default()
+    };
+    let pairs: [[UNetConfig; 2]; 5] = [
+        [network_config(1).into(), network_config(3).into()],
+        [residual(1).into(), residual(3).into()],
+        [skip(1).into(), skip(3).into()],
+        [guided(1).into(), guided(3).into()],
+        [edm2(0).into(), edm2(2).into()],
+    ];
+    for [narrow, wide] in pairs {
         let narrow = UNet::new(narrow, Device::Cpu, 1).unwrap();
-        let wide = checkpoint::widen(&narrow, &wide.into(), Device::Cpu).unwrap();
+        let wide = checkpoint::widen(&narrow, &wide, Device::Cpu).unwrap();
+        // Gains that start at 0 would hide the rest.
+        for network in [&narrow, &wide] {
+            for (name, mut tensor) in network.tensors() {
+                match name.as_str() {
+                    "out.2.weight" => tensor.set_data(&(tensor.ones_like() * 0.1)),
+                    name if name.ends_with("gain") => tensor.set_data(&Tensor::from(0.7f32)),
+                    _ => {}
+                }
+            }
+        }
         let values = eps_math::rng::Stream::named(0, "x").normals(2 * 3 * 256);
         let x = Tensor::from_slice(&values).view([2, 3, 16, 16]).to_kind(Kind::Float);
         let c_noise = Tensor::from_slice(&[0.1f32, -0.4]);

@@ -34,6 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         dataset: "made in the example".to_owned(),
         network: network.clone().into(),
         precondition: Precondition { mode: PreconditionMode::Scalar, sigma_data: 0.75 },
+        parameterisation: None,
         conditions: vec![],
         interpolant: Interpolant::Edm,
         objective: Objective::Denoise,

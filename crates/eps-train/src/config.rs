@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use eps_math::{Interpolant, Precondition, Shape, Task};
-use eps_model::{Condition, Precision, UNetConfig};
+use eps_math::parameterisation::{Parameterisation, Translation};
+use eps_math::{Interpolant, Precondition, PreconditionMode, Shape, Task};
+use eps_model::{Condition, ModelError, NetworkDenoiser, Precision, UNet, UNetConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::{NoiseLaw, TrainError};
@@ -28,6 +29,9 @@ pub struct TrainConfig {
     pub network: UNetConfig,
     /// The preconditioning.
     pub precondition: Precondition,
+    /// What the network reads and predicts, where that is not what EDM's do: that of the network it starts from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameterisation: Option<Parameterisation>,
     /// The channels that the network reads beside its scaled input.
     #[serde(default)]
     pub conditions: Vec<Condition>,
@@ -186,6 +190,52 @@ impl TrainConfig {
         if found == expected { Ok(()) } else { Err(TrainError::Images { expected, found }) }
     }
 
+    /// A network of this configuration as the denoiser that is trained.
+    ///
+    /// # Errors
+    /// Those of [`Translation::new`].
+    ///
+    /// # Panics
+    /// If the network's input channels are not those of its images and the conditions.
+    pub fn denoiser(&self, network: UNet) -> Result<NetworkDenoiser, TrainError> {
+        let conditions = self.conditions.clone();
+        let denoiser = NetworkDenoiser::new(network, self.precondition, conditions, self.precision);
+        Ok(match &self.parameterisation {
+            Some(parameterisation) => denoiser.with_parameterisation(parameterisation)?,
+            None => denoiser,
+        })
+    }
+
+    /// Whether the network can be asked about the levels of the noise law.
+    fn check_parameterisation(&self) -> Result<(), TrainError> {
+        let refused = |field, value: &str, requirement: &str| {
+            let (value, requirement) = (value.to_owned(), requirement.to_owned());
+            Err(ModelError::Config { field, value, requirement }.into())
+        };
+        let Some(parameterisation) = &self.parameterisation else {
+            if self.network.predicts_noise() {
+                let needed = "the network predicts noise: give that of its start, as `eps model show` prints it";
+                return refused("parameterisation", "null", needed);
+            }
+            return Ok(());
+        };
+        if self.precondition.mode != PreconditionMode::Scalar {
+            let mode = format!("{:?}", self.precondition.mode);
+            return refused("precondition.mode", &mode, "with a parameterisation it is \"scalar\"");
+        }
+        let (low, high) = Translation::new(parameterisation)?.reach();
+        let range = "within the levels that the parameterisation can tell";
+        for (field, value) in [
+            ("noise_law.sigma_min", self.noise_law.sigma_min),
+            ("noise_law.sigma_max", self.noise_law.sigma_max),
+        ] {
+            if !(low..=high).contains(&value) {
+                return Err(TrainError::Config { field, value, range });
+            }
+        }
+        Ok(())
+    }
+
     /// Checks every number.
     ///
     /// # Errors
@@ -238,6 +288,7 @@ impl TrainConfig {
             return Err(TrainError::Config { field, value: sigma_max, range });
         }
         self.network.validate()?;
+        self.check_parameterisation()?;
         let reads = self.network.in_channels();
         if reads != Condition::total(&self.conditions, self.network.out_channels()) {
             return Err(TrainError::Config {

@@ -158,12 +158,7 @@ fn go_on(
             denoiser.network_mut().variables_mut().unfreeze();
             denoiser
         }
-        None => NetworkDenoiser::new(
-            UNet::new(config.network.clone(), device, config.seed)?,
-            config.precondition,
-            config.conditions.clone(),
-            config.precision,
-        ),
+        None => config.denoiser(UNet::new(config.network.clone(), device, config.seed)?)?,
     };
     if config.precondition.mode == PreconditionMode::Wiener && denoiser.data().is_none() {
         denoiser = denoiser.with_data(DataMoments::of(&images.train)?);

@@ -6,10 +6,13 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use eps_files::FilesError;
+use eps_math::parameterisation::Parameterisation;
+use eps_math::timesteps::{Betas, Between};
 use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
 use eps_model::checkpoint;
 use eps_model::{
     ComputeError, Condition, DataMoments, Mode, NetworkDenoiser, Precision, SongUNetConfig, UNet,
+    UNetModelConfig,
 };
 use eps_train::{
     BatchStreams, Change, Classes, Decay, Ema, FORMAT_VERSION, Images, LossWeight, NoiseLaw,
@@ -37,6 +40,7 @@ fn config() -> TrainConfig {
         dataset: "random".into(),
         network: network().into(),
         precondition: Precondition { mode: PreconditionMode::Spectral, sigma_data: 0.5 },
+        parameterisation: None,
         conditions,
         interpolant: Interpolant::Edm,
         objective: Objective::Eps { tasks: Task::ALL.to_vec(), sigma_y: 0.05 },
@@ -448,6 +452,58 @@ fn numbers_out_of_range_are_named() {
     let half = TrainConfig { precision: Precision::F16, ..config() };
     let error = run(&half, folder.path(), 1).unwrap_err().to_string();
     assert!(error.contains("f16") && error.contains("bf16"), "{error}");
+}
+
+/// A network of noise with learnt variances, that reads a measurement beside its state.
+fn noise_config() -> TrainConfig {
+    let network = UNetModelConfig {
+        image_size: 16,
+        in_channels: 3,
+        out_channels: 2,
+        learn_sigma: true,
+        num_channels: 32,
+        num_res_blocks: 1,
+        channel_mult: vec![1.0],
+        attention_resolutions: vec![],
+        ..UNetModelConfig::default()
+    };
+    TrainConfig {
+        network: network.into(),
+        precondition: Precondition { mode: PreconditionMode::Scalar, sigma_data: 0.5 },
+        parameterisation: Some(Parameterisation::noise(Betas::linear(), Between::Interpolate)),
+        noise_law: NoiseLaw { sigma_min: 0.0101, ..NoiseLaw::edm() },
+        steps: 2,
+        ..config()
+    }
+}
+
+#[test]
+fn a_network_of_noise_is_trained_for_the_pivot() {
+    for gradient_checkpointing in [false, true] {
+        let config = TrainConfig { gradient_checkpointing, ..noise_config() };
+        let folder = tempfile::tempdir().unwrap();
+        let before = UNet::new(config.network.clone(), Device::Cpu, config.seed).unwrap();
+        let denoiser = run(&config, folder.path(), 2).unwrap();
+        let after = denoiser.network().tensors();
+        for (name, tensor) in before.tensors() {
+            let output = ["out.2.weight", "out.2.bias"].contains(&name.as_str());
+            // The output layer starts at 0, so the first step moves it alone, and of it what is no variance.
+            if output {
+                let change = (&after[&name] - &tensor).abs();
+                assert!(change.get(0).max().double_value(&[]) > 0.0, "{name}");
+                assert_eq!(change.get(1).max().double_value(&[]), 0.0, "{name}");
+            }
+        }
+    }
+    let refused = |config: TrainConfig, words: &str| {
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    };
+    refused(TrainConfig { parameterisation: None, ..noise_config() }, "predicts noise");
+    let spectral = Precondition { mode: PreconditionMode::Spectral, sigma_data: 0.5 };
+    refused(TrainConfig { precondition: spectral, ..noise_config() }, "precondition.mode");
+    let beyond = NoiseLaw::edm();
+    refused(TrainConfig { noise_law: beyond, ..noise_config() }, "noise_law.sigma_min");
 }
 
 /// The loss of an untrained network with scalar preconditioning under a weight.

@@ -6,10 +6,12 @@ use anyhow::{Context as _, Result, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use eps_files::sha256_file;
+use eps_math::parameterisation::Parameterisation;
+use eps_math::timesteps::Between;
 use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
 use eps_model::training_cost::training_cost;
 use eps_model::verify::{VERIFY_LIMIT, verify};
-use eps_model::{PUBLISHED, Precision, UNet, UNetConfig, published};
+use eps_model::{PUBLISHED, Precision, UNet, UNetConfig, published, published_betas};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
@@ -26,10 +28,10 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Compare an architecture with outputs that EDM's own code computed for known weights
+    /// Compare an architecture with outputs that the original's own code computed for known weights
     ///
-    /// Prints one line a noise level: the largest deviation over the stored values, their mean and
-    /// root mean square, relative to the root mean square. Exit code 1 above 1e-4.
+    /// Of EDM, guided-diffusion, diffusers and EDM2. Prints one line a case: the largest deviation over the stored
+    /// values, their mean and root mean square, relative to the root mean square. Exit code 1 above 1e-4.
     Verify {
         /// The fixture: architecture, tensors and outputs
         #[arg(value_name = "FILE.json")]
@@ -37,10 +39,10 @@ enum Command {
     },
     /// Write a prior of a published architecture with random initial weights
     ///
-    /// The preconditioning, the path of the noise and its levels are EDM's: the file is what a training
-    /// starts from that has no published weights to start from.
+    /// The preconditioning, the path of the noise and its levels are EDM's, or of a network of noise the chain's that
+    /// it was published for: the file is what a training starts from that has no published weights to start from.
     Init {
-        /// The name of EDM's file
+        /// The name of the published file, without its ending
         #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(PUBLISHED))]
         name: String,
         /// The file to be made, with its folder
@@ -85,12 +87,12 @@ fn run_verify(path: &Path) -> Result<()> {
     println!("{}: {} parameters in {} tensors", report.tag, report.parameters, report.tensors);
     for case in &report.cases {
         let verdict = if case.deviation <= VERIFY_LIMIT { "ok" } else { "FAILED" };
-        println!("sigma {:<8} deviation {:.2e}  {verdict}", case.sigma_t, case.deviation);
+        println!("{:<14} deviation {:.2e}  {verdict}", case.question, case.deviation);
     }
     ensure!(
         report.passed(),
         "{}: the largest deviation is {:.2e}, above {VERIFY_LIMIT:.0e}: this build does not compute \
-         the network as EDM does",
+         the network as its original does",
         path.display(),
         report.deviation()
     );
@@ -101,13 +103,21 @@ fn run_init(name: &str, out: &Path, seed: u64) -> Result<()> {
     ensure!(!out.exists(), "{} exists already: name another file, or remove it", out.display());
     let network = published(name).with_context(|| format!("no published network {name:?}"))?;
     let provenance = Provenance {
-        source: "random initial weights, EDM's law (Karras et al. 2022)".to_owned(),
+        source: "random initial weights, drawn by the law of the original".to_owned(),
         licence: env!("CARGO_PKG_LICENSE").to_owned(),
         command: environment::command_line(),
         training: json!({ "seed": seed, "steps": 0 }),
         start: None,
     };
-    let config = CheckpointConfig::edm_prior(name.to_owned(), network.clone(), provenance);
+    let config = match published_betas(name) {
+        None => CheckpointConfig::edm_prior(name.to_owned(), network.clone(), provenance),
+        Some(betas) => CheckpointConfig::parameterised_prior(
+            name.to_owned(),
+            network.clone(),
+            Parameterisation::noise(betas, Between::Interpolate),
+            provenance,
+        )?,
+    };
     if let Some(folder) = out.parent() {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;

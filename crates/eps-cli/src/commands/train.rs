@@ -10,6 +10,7 @@ use clap::Args;
 use eps_data::{ImageSet, Split};
 use eps_files::{sha256_file, write_atomically};
 use eps_math::PreconditionMode;
+use eps_math::parameterisation::Parameterisation;
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Origin, Provenance, Storage};
 use eps_model::{ModelError, NetworkDenoiser, Precision};
 use eps_train::{Classes, Images, Objective, TrainConfig, changes, train_watched};
@@ -225,14 +226,29 @@ fn load_start(
         .context("no network to start from: train it first, or name another one by --start")?;
     let network = checkpoint::widen(start.denoiser.network(), &config.network, device)
         .with_context(|| format!("{} cannot be the start of {:?}", path.display(), config.name))?;
-    let conditions = config.conditions.clone();
-    let denoiser = NetworkDenoiser::new(network, config.precondition, conditions, config.precision);
+    ensure!(
+        start.config.parameterisation == config.parameterisation,
+        "{} is asked as {}, the configuration says {}: give it the parameterisation of its start, as `eps model show` \
+         prints it",
+        path.display(),
+        shown(start.config.parameterisation.as_ref())?,
+        shown(config.parameterisation.as_ref())?
+    );
+    let denoiser = config.denoiser(network)?;
     let is_wiener = config.precondition.mode == PreconditionMode::Wiener;
     let denoiser = match start.config.data.filter(|_| is_wiener) {
         Some(data) => denoiser.with_data(data),
         None => denoiser,
     };
     Ok((denoiser, start.config.provenance.origin(sha256_file(path)?)))
+}
+
+/// How a network is asked, for messages.
+fn shown(parameterisation: Option<&Parameterisation>) -> Result<String> {
+    Ok(match parameterisation {
+        Some(parameterisation) => serde_json::to_string(parameterisation)?,
+        None => "EDM's networks are".to_owned(),
+    })
 }
 
 /// The licence of weights: that of those they started as, and that of the images where these are a
@@ -269,6 +285,7 @@ fn checkpoint_config(
         name: config.name.clone(),
         network: config.network.clone(),
         precondition: config.precondition,
+        parameterisation: config.parameterisation,
         conditions: config.conditions.clone(),
         interpolant: config.interpolant,
         sigma_min: config.noise_law.sigma_min,

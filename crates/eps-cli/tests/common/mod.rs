@@ -133,6 +133,7 @@ impl Folder {
             format_version: checkpoint::FORMAT_VERSION,
             name: "tiny".to_owned(),
             precondition: Precondition { mode: PreconditionMode::Spectral, sigma_data: 0.5 },
+            parameterisation: None,
             conditions: vec![Condition::Observation],
             interpolant: Interpolant::Edm,
             sigma_min: 0.002,

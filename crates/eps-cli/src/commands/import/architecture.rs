@@ -7,9 +7,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use eps_data::pickle::torch::Tensor;
+use eps_math::timesteps::Betas;
 use eps_model::{PUBLISHED, UNet, UNetConfig, published, set_values};
+use serde_json::Value;
 use tch::Device;
 
+use super::family::Family;
 use crate::progress;
 
 /// A buffer that the configuration determines.
@@ -18,10 +21,10 @@ const FILTER: &str = "resample_filter";
 /// How many tensors of a kind an error lists.
 const LISTED: usize = 3;
 
-/// The architecture that a flag names.
-pub(super) fn given_architecture(name: &str) -> Result<(String, UNetConfig)> {
+/// The architecture that a flag names, and the chain that its file may say beside it.
+pub(super) fn given_architecture(name: &str) -> Result<(String, UNetConfig, Option<Betas>)> {
     if let Some(config) = published(name) {
-        return Ok((name.to_owned(), config));
+        return Ok((name.to_owned(), config, None));
     }
     let path = PathBuf::from(name);
     ensure!(
@@ -31,19 +34,50 @@ pub(super) fn given_architecture(name: &str) -> Result<(String, UNetConfig)> {
     );
     let text = fs::read_to_string(&path)
         .with_context(|| format!("--architecture {name}: the file cannot be read"))?;
-    let config = serde_json::from_str(&text)
-        .with_context(|| format!("--architecture {name}: no configuration of a network"))?;
-    Ok((name.to_owned(), config))
+    let no_configuration = || format!("--architecture {name}: no configuration of a network");
+    let mut config: Value = serde_json::from_str(&text).with_context(no_configuration)?;
+    // A flag of guided-diffusion's commands that is none of its network's.
+    let schedule = config.as_object_mut().and_then(|fields| fields.remove("noise_schedule"));
+    let betas = match schedule.as_ref().map(|name| name.as_str().unwrap_or_default()) {
+        None => None,
+        Some(schedule) => Some(noise_schedule(schedule).map_err(anyhow::Error::msg)?),
+    };
+    let config = serde_json::from_value(config).with_context(no_configuration)?;
+    Ok((name.to_owned(), config, betas))
+}
+
+/// The chain that guided-diffusion's flag `noise_schedule` names.
+pub(super) fn noise_schedule(name: &str) -> Result<Betas, String> {
+    match name {
+        "linear" => Ok(Betas::linear()),
+        "cosine" => Ok(Betas::cosine()),
+        other => Err(format!("noise_schedule {other:?} is not known: linear and cosine are")),
+    }
+}
+
+/// The family of a configuration.
+pub(super) fn family_of(config: &UNetConfig) -> Family {
+    match config {
+        UNetConfig::SongUNet(_) | UNetConfig::DhariwalUNet(_) => Family::Edm,
+        UNetConfig::UNetModel(_) => Family::Guided,
+        UNetConfig::UNet2DModel(_) => Family::Diffusers,
+        UNetConfig::Precond(_) => Family::Edm2,
+    }
 }
 
 /// The published architecture that has these tensors; of several the one called `stem`, or the first.
 pub(super) fn infer(
     tensors: &BTreeMap<String, Tensor<'_>>,
+    known: Option<Family>,
     stem: &str,
 ) -> Result<(UNetConfig, String)> {
     let mut fitting = vec![];
     let mut nearest: Option<(&'static str, Misfit)> = None;
+    let of_family = |config: &UNetConfig| known.is_none_or(|family| family_of(config) == family);
     for (name, config) in PUBLISHED.into_iter().filter_map(|name| Some((name, published(name)?))) {
+        if !of_family(&config) {
+            continue;
+        }
         let misfit = Misfit::of(&shapes(&UNet::blank(config.clone(), Device::Cpu)?), tensors);
         if misfit.count() == 0 {
             fitting.push((config, name.to_owned()));
@@ -55,7 +89,7 @@ pub(super) fn infer(
     if !fitting.is_empty() {
         return Ok(fitting.swap_remove(chosen));
     }
-    if let Some(family) = family(tensors) {
+    if let (None, Some(family)) = (known, family(tensors)) {
         bail!(
             "its tensors are those of {family}, an architecture that is not built here: as a module of TorchScript with \
              a description it is a prior all the same (docs/priors.md)"
@@ -63,21 +97,19 @@ pub(super) fn infer(
     }
     let nearest = nearest.map(|(name, misfit)| format!("{name}, but {misfit}"));
     bail!(
-        "its tensors are those of no published network; the nearest is {}: name the network's \
+        "its tensors are those of {}, but of no published network; the nearest is {}: name the network's \
          configuration by --architecture",
+        known.map_or("no family that is known here", Family::name),
         nearest.unwrap_or_default()
     )
 }
 
 /// Networks of other programs, by tensors that all of a kind have, without EDM's prefix.
-const FAMILIES: [(&str, &[&str]); 7] = [
+const FAMILIES: [(&str, &[&str]); 4] = [
     (
         "a latent diffusion network (guided-diffusion's UNet beside an autoencoder)",
         &["diffusion_model.time_embed.0.weight", "diffusion_model.input_blocks.0.0.weight"],
     ),
-    ("guided-diffusion's UNetModel", &["time_embed.0.weight", "input_blocks.0.0.weight"]),
-    ("diffusers' UNet2DModel", &["time_embedding.linear_1.weight", "conv_in.weight"]),
-    ("EDM2's Precond", &["unet.emb_noise.weight", "unet.out_gain"]),
     ("a diffusion transformer (DiT)", &["x_embedder.proj.weight", "t_embedder.mlp.0.weight"]),
     ("denoising-diffusion-pytorch's Unet", &["init_conv.weight", "time_mlp.1.weight"]),
     ("score_sde's networks", &["all_modules.0.weight", "all_modules.1.weight"]),
@@ -175,26 +207,42 @@ pub(super) fn fill(config: &UNetConfig, tensors: &BTreeMap<String, Tensor<'_>>) 
 /// than any of them has: such a network may be larger than any memory.
 fn check_size(config: &UNetConfig, tensors: &BTreeMap<String, Tensor<'_>>) -> Result<()> {
     let most = tensors.values().flat_map(|tensor| tensor.dims()).copied().max().unwrap_or(0);
-    let (base, mults, factors, blocks, others) = match config {
-        UNetConfig::SongUNet(c) => (
-            c.model_channels,
-            &c.channel_mult,
-            [c.channel_mult_emb, c.channel_mult_noise],
-            c.num_blocks,
-            [c.in_channels, c.out_channels, c.label_dim, c.augment_dim],
-        ),
-        UNetConfig::DhariwalUNet(c) => (
-            c.model_channels,
-            &c.channel_mult,
-            [c.channel_mult_emb, 1],
-            c.num_blocks,
-            [c.in_channels, c.out_channels, c.label_dim, c.augment_dim],
-        ),
+    let mut others = vec![config.in_channels(), config.out_channels(), config.label_dim()];
+    // Channels of levels, of embeddings and of what is halved, and the number of blocks.
+    let (mut widths, blocks) = match config {
+        UNetConfig::SongUNet(c) => {
+            others.push(c.augment_dim);
+            let mults = c.channel_mult.iter().chain([&c.channel_mult_emb, &c.channel_mult_noise]);
+            let widths = mults.map(|mult| c.model_channels.saturating_mul(*mult)).collect();
+            (widths, c.num_blocks.saturating_mul(c.channel_mult.len()))
+        }
+        UNetConfig::DhariwalUNet(c) => {
+            others.push(c.augment_dim);
+            let mults = c.channel_mult.iter().chain([&c.channel_mult_emb, &1]);
+            let widths = mults.map(|mult| c.model_channels.saturating_mul(*mult)).collect();
+            (widths, c.num_blocks.saturating_mul(c.channel_mult.len()))
+        }
+        UNetConfig::UNetModel(c) => {
+            let levels = c.channel_mult.len();
+            let widest = c.channel_mult.iter().fold(1.0, |a: f64, b| a.max(*b));
+            let widths = vec![c.num_channels, (widest * c.num_channels as f64) as usize];
+            (widths, c.num_res_blocks.saturating_mul(levels))
+        }
+        UNetConfig::UNet2DModel(c) => {
+            let blocks = c.layers_per_block.saturating_mul(c.block_out_channels.len());
+            (c.block_out_channels.clone(), blocks)
+        }
+        UNetConfig::Precond(c) => {
+            let mults =
+                c.channel_mult.iter().chain(&c.channel_mult_noise).chain(&c.channel_mult_emb);
+            let widths = mults.map(|mult| c.model_channels.saturating_mul(*mult)).collect();
+            others.push(c.logvar_channels);
+            (widths, c.num_blocks.saturating_mul(c.channel_mult.len()))
+        }
     };
-    let widths = mults.iter().chain(&factors).map(|mult| base.saturating_mul(*mult));
+    widths.push(0);
     // Frequencies come in pairs.
-    let widest = widths.max().unwrap_or(0) / 2;
-    let blocks = blocks.saturating_mul(mults.len());
+    let widest = widths.into_iter().max().unwrap_or(0) / 2;
     ensure!(
         blocks <= tensors.len() && others.into_iter().chain([widest]).all(|width| width <= most),
         "its {} tensors of at most {most} channels are too few for its configuration: {}",

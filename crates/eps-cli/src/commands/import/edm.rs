@@ -1,4 +1,5 @@
-//! `eps import FILE OUT`: EDM's networks from their pickles, from files of PyTorch and from safetensors.
+//! `eps import FILE OUT`: networks of EDM, EDM2, guided-diffusion and diffusers from pickles, files of PyTorch and
+//! safetensors.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,14 +9,19 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::Args;
 use eps_data::pickle::torch::{Tensor, TorchFile};
 use eps_files::{WriteLock, sha256, sha256_file};
+use eps_math::parameterisation::{Parameterisation, PixelRange, Prediction};
+use eps_math::timesteps::{Betas, Between};
 use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
 use eps_model::{
-    DhariwalUNetConfig, ModelError, PUBLISHED, SongUNetConfig, UNet, UNetConfig, published,
+    DhariwalUNetConfig, ModelError, PUBLISHED, PrecondConfig, SongUNetConfig, UNet,
+    UNet2DModelConfig, UNetConfig, UNetModelConfig, published, published_betas, published_licence,
 };
 use serde_json::json;
 
-use super::architecture::{fill, given_architecture, infer};
+use super::architecture::{fill, given_architecture, infer, noise_schedule};
 use super::contents::{Contents, is_setting};
+use super::diffusers::{self, Beside};
+use super::family::Family;
 use super::persistent;
 use super::safetensors::{self, Shards};
 use super::selection::{Selected, Source};
@@ -27,27 +33,37 @@ const EDM_LICENCE: &str = "CC BY-NC-SA 4.0";
 /// What is recorded where nobody says under which licence the weights are.
 const UNKNOWN_LICENCE: &str = "unknown";
 
-/// The same for weights of an architecture that NVIDIA published weights of.
-const LIKELY_LICENCE: &str = "not stated; EDM's published weights of this architecture are under \
-                              CC BY-NC-SA 4.0";
-
-/// The most tensors of a file: ImageNet's network has 541, and each is looked up by itself.
+/// The most tensors of a file: the networks of 256×256 pixels have some 600, and each is looked up by itself.
 const MOST_TENSORS: usize = 4096;
 
 /// How a file is read, and what is written.
 #[derive(Debug, Args)]
 pub(super) struct Flags {
-    /// The network of a state dict: the name of a file that NVIDIA published, without its ending, or
-    /// a JSON file with the configuration, as `eps model show` prints it under "network" [default: the
-    /// published one that has these tensors]
+    /// The network of a state dict: the name of a published file, without its ending, or a JSON file with the
+    /// configuration, as `eps model show` prints it under "network": {"model_type": "UNetModel"} with the flags of
+    /// guided-diffusion's commands, the config.json of diffusers, or the arguments of EDM's and EDM2's classes
+    /// [default: the config.json beside the weights, or the published one that has these tensors]
     #[arg(long, value_name = "NAME|FILE.json")]
     architecture: Option<String>,
     /// Which of the networks in the file: its name there, or a part of that between dots [default: the one that is
     /// called an average (EMA), or the only one]
     #[arg(long, value_name = "NAME")]
     entry: Option<String>,
-    /// The licence of the weights [default: CC BY-NC-SA 4.0 for pickles of EDM's code, taken to hold
-    /// for state dicts of the architectures that NVIDIA published too; otherwise unknown]
+    /// The chain that a network of noise was trained on, guided-diffusion's flag [default: that of the
+    /// scheduler_config.json beside the weights, of the published network or of --architecture's file; otherwise
+    /// linear]
+    #[arg(long, value_name = "linear|cosine", value_parser = noise_schedule)]
+    noise_schedule: Option<Betas>,
+    /// What a network of noise is asked between two timesteps of its chain: the fractional one, linear in ln σ as in
+    /// k-diffusion, the one whose σ is nearest, or the one of DAPS's rounding
+    #[arg(long, value_name = "interpolate|nearest|daps", value_parser = between, default_value = "interpolate")]
+    between: Between,
+    /// The network of noise was trained on images in [0, 1], not in [-1, 1] [default: where its configuration has
+    /// center_input_sample]
+    #[arg(long)]
+    zero_to_one: bool,
+    /// The licence of the weights [default: CC BY-NC-SA 4.0 for pickles of EDM's and EDM2's code; for state dicts of
+    /// a published architecture what its weights are under, as not stated; otherwise unknown]
     #[arg(long, value_name = "TEXT")]
     licence: Option<String>,
     /// Store the weights in half precision, f16
@@ -59,6 +75,16 @@ pub(super) struct Flags {
     /// Replace the file if it is there
     #[arg(long)]
     force: bool,
+}
+
+/// A rule by its name.
+fn between(name: &str) -> Result<Between, String> {
+    match name {
+        "interpolate" => Ok(Between::Interpolate),
+        "nearest" => Ok(Between::Nearest),
+        "daps" => Ok(Between::Daps),
+        other => Err(format!("{other:?} is not known: interpolate, nearest and daps are")),
+    }
 }
 
 /// Reads a file, checks it, writes the network.
@@ -74,12 +100,10 @@ pub(super) fn import(path: &Path, out: &Path, flags: &Flags) -> Result<()> {
         "{} is what is read: name another file to write",
         out.display()
     );
-    if path.is_dir() {
-        bail!(no_file(path));
-    }
+    let weights = if path.is_dir() { diffusers::weights(path)? } else { path.to_owned() };
     let _lock = WriteLock::take(out)?;
-    let bytes = fs::read(path).context("the file cannot be read: check its path")?;
-    let Converted { network, config, architecture, notes } = convert(path, &bytes, flags)?;
+    let bytes = fs::read(&weights).context("the file cannot be read: check its path")?;
+    let Converted { network, config, architecture, notes } = convert(&weights, &bytes, flags)?;
     drop(bytes);
     let storage = if flags.half { Storage::F16 } else { flags.storage };
     checkpoint::save(out, &network, &config, storage).map_err(|error| match error {
@@ -98,28 +122,6 @@ pub(super) fn import(path: &Path, out: &Path, flags: &Flags) -> Result<()> {
     );
     println!("{}", network::origin(&config.provenance));
     Ok(())
-}
-
-/// What to do with a folder in the place of a file.
-fn no_file(folder: &Path) -> String {
-    // diffusers keeps a network's class beside its weights.
-    let config = fs::read_to_string(folder.join("config.json")).ok();
-    let config: Option<serde_json::Value> =
-        config.and_then(|text| serde_json::from_str(&text).ok());
-    match config.as_ref().and_then(|config| config["_class_name"].as_str()) {
-        Some(class) => format!(
-            "it is a folder of diffusers with a {class}, an architecture that is not built here: as a module of \
-             TorchScript with a description it is a prior all the same (docs/priors.md)"
-        ),
-        None if folder.join("unet").is_dir() => format!(
-            "it is the folder of a pipeline of diffusers: its network is in {}",
-            folder.join("unet").display()
-        ),
-        None => {
-            "it is a folder: give a file with a network, or the .safetensors.index.json of several"
-                .to_owned()
-        }
-    }
 }
 
 /// A network with what its file will say of it.
@@ -178,18 +180,58 @@ fn build(
         imported["entry"] = selected.name.clone().into();
     }
     let tensors = tensors(&selected, size)?;
-    let Selected { source, notes, .. } = selected;
-    let given = flags.architecture.as_deref().map(given_architecture).transpose()?;
+    let Selected { source, mut notes, .. } = selected;
+    let mut schedule = None;
+    let given = match flags.architecture.as_deref().map(given_architecture).transpose()? {
+        Some((name, config, betas)) => {
+            schedule = betas.map(|betas| (betas, Prediction::Epsilon));
+            Some((name, config))
+        }
+        // What another network's folder says is none of its concern.
+        None if matches!(source, Source::StateDict(None | Some(Family::Diffusers))) => {
+            Beside::of(path)?.map(|beside| {
+                schedule = beside.schedule;
+                ("the config.json beside it".to_owned(), beside.config)
+            })
+        }
+        None => None,
+    };
     let (config, architecture) = config_of(&source, given, &tensors, &stem(path))?;
     let network = fill(&config, &tensors)?;
+    let parameterisation = config.predicts_noise().then(|| {
+        let betas = published_betas(&architecture).map(|betas| (betas, Prediction::Epsilon));
+        let (schedule, note) = match (flags.noise_schedule, schedule.or(betas)) {
+            (Some(betas), known) => {
+                let prediction = known.map_or(Prediction::Epsilon, |(_, prediction)| prediction);
+                ((betas, prediction), None)
+            }
+            (None, Some(known)) => (known, None),
+            (None, None) => ((Betas::linear(), Prediction::Epsilon), Some(ASSUMED_CHAIN)),
+        };
+        notes.extend(note.map(str::to_owned));
+        let is_centred =
+            matches!(&config, UNetConfig::UNet2DModel(config) if config.center_input_sample);
+        let range = if flags.zero_to_one || is_centred {
+            PixelRange::ZeroToOne
+        } else {
+            PixelRange::MinusOneToOne
+        };
+        diffusers::parameterisation(schedule, flags.between, range)
+    });
+    if config.returned_channels() > config.out_channels() {
+        notes.push("the variances that the network learnt are not used".to_owned());
+    }
     let provenance = Provenance {
         source: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        licence: flags.licence.clone().unwrap_or_else(|| licence(&source, &config).to_owned()),
+        licence: flags.licence.clone().unwrap_or_else(|| licence(&source, &config)),
         command: environment::command_line(),
         training: json!({ "imported": imported }),
         start: None,
     };
-    let mut config = CheckpointConfig::edm_prior(stem(path), config, provenance);
+    let mut config = match parameterisation {
+        None => CheckpointConfig::edm_prior(stem(path), config, provenance),
+        Some(parameterisation) => prior_of_noise(stem(path), config, parameterisation, provenance)?,
+    };
     if let Source::Object(wrapped) = &source {
         let [lowest, highest] = wrapped.sigma_range;
         config.precondition.sigma_data = wrapped.sigma_data;
@@ -199,9 +241,30 @@ fn build(
     Ok(Converted { network, config, architecture, notes })
 }
 
-/// A file's name without its ending.
+/// What is said where nothing says the chain.
+const ASSUMED_CHAIN: &str = "the chain that the network was trained on is not said: it is taken to be linear, 1000 \
+                             steps from 1e-4 to 0.02; --noise-schedule names another";
+
+fn prior_of_noise(
+    name: String,
+    network: UNetConfig,
+    parameterisation: Parameterisation,
+    provenance: Provenance,
+) -> Result<CheckpointConfig> {
+    CheckpointConfig::parameterised_prior(name, network, parameterisation, provenance)
+        .context("the chain cannot be asked")
+}
+
+/// A file's name without its ending; of diffusers' files, which all have one name, that of their folder.
 fn stem(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if name.starts_with("diffusion_pytorch_model.") {
+        let mut folders = path.ancestors().skip(1).filter_map(Path::file_name);
+        let folder = folders.find(|folder| *folder != "unet");
+        if let Some(folder) = folder {
+            return folder.to_string_lossy().into_owned();
+        }
+    }
     if let Some(stem) = name.strip_suffix(".safetensors.index.json") {
         return stem.to_owned();
     }
@@ -236,7 +299,7 @@ fn config_of(
     match (source, given) {
         (Source::Object(wrapped), given) => {
             let config: UNetConfig = serde_json::from_value(wrapped.kwargs.clone().into())
-                .context("the arguments of the network are not those of EDM's")?;
+                .context("the arguments of the network are not those of EDM's or EDM2's")?;
             if let Some((name, given)) = given {
                 ensure!(
                     given == config,
@@ -248,18 +311,24 @@ fn config_of(
             let name = known.unwrap_or("another network than those published").to_owned();
             Ok((config, name))
         }
-        (Source::StateDict, Some((name, config))) => Ok((config, name)),
-        (Source::StateDict, None) => infer(tensors, stem),
+        (Source::StateDict(_), Some((name, config))) => Ok((config, name)),
+        (Source::StateDict(family), None) => infer(tensors, *family, stem),
     }
 }
 
 /// The licence of the weights where nobody names it.
-fn licence(source: &Source, config: &UNetConfig) -> &'static str {
-    let is_published = |name| published(name).is_some_and(|known| same_tensors(&known, config));
+fn licence(source: &Source, config: &UNetConfig) -> String {
+    let is_published =
+        |name: &&str| published(name).is_some_and(|known| same_tensors(&known, config));
+    let known = || PUBLISHED.into_iter().find(is_published).and_then(published_licence);
     match source {
-        Source::Object(_) => EDM_LICENCE,
-        Source::StateDict if PUBLISHED.into_iter().any(is_published) => LIKELY_LICENCE,
-        Source::StateDict => UNKNOWN_LICENCE,
+        Source::Object(_) => EDM_LICENCE.to_owned(),
+        Source::StateDict(_) => known().map_or_else(
+            || UNKNOWN_LICENCE.to_owned(),
+            |(publisher, licence)| {
+                format!("not stated; {publisher} published weights of this architecture are under {licence}")
+            },
+        ),
     }
 }
 
@@ -272,6 +341,9 @@ fn same_tensors(a: &UNetConfig, b: &UNetConfig) -> bool {
         UNetConfig::DhariwalUNet(c) => {
             DhariwalUNetConfig { dropout: 0.0, label_dropout: 0.0, ..c }.into()
         }
+        UNetConfig::UNetModel(c) => UNetModelConfig { dropout: 0.0, ..c }.into(),
+        UNetConfig::UNet2DModel(c) => UNet2DModelConfig { dropout: 0.0, ..c }.into(),
+        UNetConfig::Precond(c) => PrecondConfig { dropout: 0.0, ..c }.into(),
     });
     a == b
 }
@@ -281,28 +353,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weights_of_a_published_architecture_are_taken_for_edms() {
-        let source = Source::StateDict;
+    fn weights_of_a_published_architecture_are_taken_for_theirs() {
+        let source = Source::StateDict(None);
         for name in PUBLISHED {
             let config = published(name).unwrap();
+            let licence = licence(&source, &config);
+            let expected = match name {
+                _ if name.starts_with("edm") => {
+                    let publisher = if name.starts_with("edm2") { "EDM2's" } else { "EDM's" };
+                    format!(
+                        "not stated; {publisher} published weights of this architecture are under CC BY-NC-SA 4.0"
+                    )
+                }
+                "ffhq_10m" => UNKNOWN_LICENCE.to_owned(),
+                _ if name.starts_with("ddpm") => {
+                    "not stated; Google's published weights of this architecture are under Apache-2.0"
+                        .to_owned()
+                }
+                _ => "not stated; OpenAI's published weights of this architecture are under MIT"
+                    .to_owned(),
+            };
+            assert_eq!(licence, expected, "{name}");
             let provenance = Provenance {
                 source: "net.pt".to_owned(),
-                licence: licence(&source, &config).to_owned(),
+                licence,
                 command: String::new(),
                 training: json!({ "imported": { "sha256": "ab" } }),
                 start: None,
             };
-            assert!(provenance.is_non_commercial(), "{name}");
+            assert_eq!(provenance.is_non_commercial(), name.starts_with("edm"), "{name}");
+            let limit = if name.starts_with("edm") { " (non-commercial use only)" } else { "" };
             let line = network::origin(&provenance);
-            assert_eq!(
-                line,
-                "net.pt (SHA-256 ab); licence: not stated; EDM's published weights of this \
-                 architecture are under CC BY-NC-SA 4.0 (non-commercial use only)"
-            );
+            assert_eq!(line, format!("net.pt (SHA-256 ab); licence: {expected}{limit}"));
         }
         let song = SongUNetConfig::ddpmpp(64, 3, 3);
         let with_dropout = SongUNetConfig { augment_dim: 9, dropout: 0.5, ..song.clone() };
-        assert_eq!(licence(&source, &with_dropout.into()), LIKELY_LICENCE);
+        assert!(licence(&source, &with_dropout.into()).contains("CC BY-NC-SA 4.0"));
         assert_eq!(licence(&source, &SongUNetConfig { num_blocks: 2, ..song }.into()), "unknown");
     }
 }

@@ -2,8 +2,10 @@
 
 mod architecture;
 mod contents;
+mod diffusers;
 mod edm;
 mod entry;
+mod family;
 mod lpips;
 mod persistent;
 mod safetensors;
@@ -18,15 +20,17 @@ use clap::{Args, Subcommand};
 
 /// Convert networks of other programs into files of this one.
 ///
-/// FILE is a pickle of EDM's code (`edm-ffhq-64x64-uncond-vp.pkl`), a file of PyTorch (`.pt`, `.pth`, `.ckpt`) with
-/// the state dict of such a network, alone or in the state of a training, or its weights as safetensors (of several
-/// files their `.safetensors.index.json`). Files are read as data: nothing in them is executed, no Python is
-/// needed. Of several networks the one that is called an average (EMA) is taken. Names, shapes and number of the
-/// tensors must be those of the network; what stands before all names is taken off.
+/// FILE is a pickle of EDM's or EDM2's code (`edm-ffhq-64x64-uncond-vp.pkl`, `edm2-img64-s-….pkl`), a file of PyTorch
+/// (`.pt`, `.pth`, `.bin`, `.ckpt`) with the state dict of a network of EDM, EDM2, guided-diffusion (`ffhq_10m.pt`,
+/// `256x256_diffusion_uncond.pt`) or diffusers, alone or in the state of a training, its weights as safetensors (of
+/// several files their `.safetensors.index.json`), or a folder of diffusers with `config.json`. Files are read as data:
+/// nothing in them is executed, no Python is needed. Of several networks the one that is called an average (EMA) is
+/// taken. Names, shapes and number of the tensors must be those of the network; what stands before all names is taken
+/// off.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Arguments {
-    /// The file of the other program
+    /// The file, or folder, of the other program
     #[arg(value_name = "FILE", required = true)]
     file: Option<PathBuf>,
     /// The network to be written

@@ -1,4 +1,4 @@
-//! The networks of EDM's code in its pickles: persistent objects, read as data.
+//! The networks of EDM's and EDM2's code in their pickles: persistent objects, read as data.
 //!
 //! ```text
 //! call of torch_utils.persistence._reconstruct_persistent_obj({type: "class", version: 6,
@@ -16,8 +16,8 @@ use serde_json::Map;
 /// The layout of persistent objects that is read.
 const VERSION: i64 = 6;
 
-/// The classes of EDM's networks beside the one around them.
-const CLASSES: [&str; 8] = [
+/// The classes of EDM's networks beside the one around them, and those of EDM2's.
+const CLASSES: [&str; 12] = [
     "SongUNet",
     "DhariwalUNet",
     "UNetBlock",
@@ -26,6 +26,10 @@ const CLASSES: [&str; 8] = [
     "GroupNorm",
     "PositionalEmbedding",
     "FourierEmbedding",
+    "UNet",
+    "Block",
+    "MPConv",
+    "MPFourier",
 ];
 
 /// The class around a network of which EDM's samplers and ours are.
@@ -65,7 +69,7 @@ pub(super) fn class_name<'s>(item: Item<'s, '_>) -> Option<&'s str> {
     meta.into_iter().find_map(|(name, item)| (name == "class_name").then_some(item))?.text()
 }
 
-/// What a pickle says of an `EDMPrecond`.
+/// What a pickle says of an `EDMPrecond` or of EDM2's `Precond`.
 #[derive(Debug)]
 pub(super) struct Wrapped {
     /// The arguments of the network in it, with its class as `model_type`.
@@ -79,7 +83,7 @@ pub(super) struct Wrapped {
 /// Values by name.
 type Named<'s, 'a> = Vec<(String, Item<'s, 'a>)>;
 
-/// Reads an `EDMPrecond`, and all its tensors by the names that `state_dict` gives them.
+/// Reads an `EDMPrecond` or EDM2's `Precond`, and all its tensors by the names that `state_dict` gives them.
 ///
 /// # Errors
 /// Another object, with its name; a layout, class or argument that is not known.
@@ -89,14 +93,10 @@ pub(super) fn read<'s, 'a>(
 ) -> Result<(Wrapped, Named<'s, 'a>)> {
     let mut walk = Walk { left: file.value_count() };
     let wrapper = walk.module(item, "the network")?;
+    let is_edm2 = wrapper.class == EDM2_WRAPPER;
     ensure!(
-        wrapper.class != EDM2_WRAPPER,
-        "the network is EDM2's {EDM2_WRAPPER}, an architecture that is not built here: as a module of TorchScript with a \
-         description it is a prior all the same (docs/priors.md)"
-    );
-    ensure!(
-        wrapper.class == WRAPPER,
-        "the network is wrapped in {:?}, not in {WRAPPER:?}: take one of the files that are named \
+        is_edm2 || wrapper.class == WRAPPER,
+        "the network is wrapped in {:?}, not in {WRAPPER:?} or EDM2's {EDM2_WRAPPER:?}: take one of the files that are named \
          edm-…; those of EDM's baselines were trained along other paths",
         wrapper.class
     );
@@ -111,6 +111,9 @@ pub(super) fn read<'s, 'a>(
     for (name, value) in walk.entries(given, "_init_kwargs")? {
         kwargs.insert(name.to_owned(), walk.argument(value, name, DEEPEST_ARGUMENT)?);
     }
+    if is_edm2 {
+        return read_edm2(&mut walk, &wrapper, kwargs, item);
+    }
     let model_type = kwargs.entry("model_type").or_insert("DhariwalUNet".into()).clone();
     for name in ["use_fp16", "sigma_min", "sigma_max", "sigma_data", "img_channels"] {
         kwargs.remove(name);
@@ -121,14 +124,7 @@ pub(super) fn read<'s, 'a>(
         ("out_channels", "img_channels"),
         ("label_dim", "label_dim"),
     ] {
-        let item = wrapper.attribute(attribute)?;
-        let value = walk.argument(item, attribute, 0)?;
-        if let Some(given) = kwargs.insert(argument.to_owned(), value.clone()) {
-            ensure!(
-                given == value,
-                "{argument} is {value} in the network and {given} in its arguments"
-            );
-        }
+        walk.set(&mut kwargs, argument, &wrapper, attribute)?;
     }
     let modules = walk.entries(wrapper.attribute("_modules")?, "_modules")?;
     let model = modules.iter().find_map(|(name, item)| (*name == "model").then_some(*item));
@@ -142,6 +138,28 @@ pub(super) fn read<'s, 'a>(
         kwargs,
         sigma_data: wrapper.number("sigma_data")?,
         sigma_range: [wrapper.number("sigma_min")?, wrapper.number("sigma_max")?],
+    };
+    Ok((wrapped, walk.tensors(item)?))
+}
+
+/// EDM2's `Precond`, of which the arguments say all.
+fn read_edm2<'s, 'a>(
+    walk: &mut Walk,
+    wrapper: &Module<'s, 'a>,
+    mut kwargs: Map<String, serde_json::Value>,
+    item: Item<'s, 'a>,
+) -> Result<(Wrapped, Named<'s, 'a>)> {
+    for name in ["use_fp16", "sigma_data"] {
+        kwargs.remove(name);
+    }
+    for name in ["img_resolution", "img_channels", "label_dim"] {
+        walk.set(&mut kwargs, name, wrapper, name)?;
+    }
+    kwargs.insert("model_type".to_owned(), EDM2_WRAPPER.into());
+    let wrapped = Wrapped {
+        kwargs,
+        sigma_data: wrapper.number("sigma_data")?,
+        sigma_range: [0.0, f64::INFINITY],
     };
     Ok((wrapped, walk.tensors(item)?))
 }
@@ -230,6 +248,24 @@ impl Walk {
         Ok(Module { class, state, name: what.to_owned() })
     }
 
+    /// Sets an argument to what an attribute says, which must be what was given.
+    fn set(
+        &mut self,
+        kwargs: &mut Map<String, serde_json::Value>,
+        argument: &str,
+        wrapper: &Module<'_, '_>,
+        attribute: &str,
+    ) -> Result<()> {
+        let value = self.argument(wrapper.attribute(attribute)?, attribute, 0)?;
+        if let Some(given) = kwargs.insert(argument.to_owned(), value.clone()) {
+            ensure!(
+                given == value,
+                "{argument} is {value} in the network and {given} in its arguments"
+            );
+        }
+        Ok(())
+    }
+
     /// The tensors of a module and all its parts.
     fn tensors<'s, 'a>(&mut self, root: Item<'s, 'a>) -> Result<Vec<(String, Item<'s, 'a>)>> {
         let mut found = Vec::new();
@@ -239,7 +275,7 @@ impl Walk {
             ensure!(depth < DEEPEST, "{what} is deeper than any part of EDM's networks");
             let module = self.module(item, what)?;
             let known = CLASSES.contains(&module.class)
-                || (depth == 0 && module.class == WRAPPER)
+                || (depth == 0 && [WRAPPER, EDM2_WRAPPER].contains(&module.class))
                 || (!is_persistent(item) && module.class == "ModuleDict");
             ensure!(known, "{what} is a {:?}, which is no part of EDM's networks", module.class);
             for kind in ["_parameters", "_buffers", "_modules"] {

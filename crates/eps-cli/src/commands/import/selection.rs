@@ -1,16 +1,11 @@
-//! The network that is meant among all that a file holds, with its tensors by the names that EDM gives them.
+//! The network that is meant among all that a file holds, with its tensors by the names of its family.
 
 use anyhow::{Result, bail};
 
 use super::contents::{Contents, Dictionary, Weight};
 use super::entry::{Choice, choose, is_average, is_optimiser};
+use super::family::Family;
 use super::persistent::{self, Wrapped};
-
-/// How EDM names the network in its preconditioning; some state dicts leave it out.
-const PREFIX: &str = "model.";
-
-/// A tensor that every network of EDM's has: what stands before its name stands before all of that network.
-const ANCHOR: &str = "map_layer0.weight";
 
 /// What other programs put before the names of a network's tensors.
 const WRAPPERS: [&str; 8] = [
@@ -32,15 +27,15 @@ const LISTED: usize = 3;
 pub(super) enum Source {
     /// An object of EDM's code.
     Object(Wrapped),
-    /// A dictionary of tensors.
-    StateDict,
+    /// A dictionary of tensors, of a family where that is known.
+    StateDict(Option<Family>),
 }
 
 /// The network that is meant.
 #[derive(Debug)]
 pub(super) struct Selected<'s, 'a> {
     pub(super) source: Source,
-    /// Its tensors by EDM's names, in the order of the file.
+    /// Its tensors by the names of its family, in the order of the file.
     pub(super) weights: Vec<(String, Weight<'s, 'a>)>,
     /// How the file calls it; empty where it has no name.
     pub(super) name: String,
@@ -54,7 +49,7 @@ enum Place<'c> {
     /// One of its objects.
     Object(usize),
     /// The tensors of a dictionary whose names begin with a prefix.
-    Named { dictionary: usize, prefix: &'c str },
+    Named { dictionary: usize, prefix: &'c str, family: Family },
 }
 
 impl<'s, 'a> Selected<'s, 'a> {
@@ -76,7 +71,7 @@ impl<'s, 'a> Selected<'s, 'a> {
         }
         let (source, weights) = match places[at] {
             Place::Object(object) => Self::object(contents, object)?,
-            Place::Named { dictionary, prefix } => {
+            Place::Named { dictionary, prefix, family } => {
                 let dictionary = &contents.dictionaries[dictionary];
                 if notes.is_empty() && !dictionary.path.is_empty() {
                     notes.push(format!("the network is the entry {name:?} of the file"));
@@ -85,8 +80,9 @@ impl<'s, 'a> Selected<'s, 'a> {
                     Place::Named { prefix, .. } => Some(*prefix),
                     Place::Object(_) => None,
                 });
-                notes.extend(prefix_notes(dictionary, prefix, &prefixes.collect::<Vec<_>>()));
-                (Source::StateDict, below(dictionary, prefix))
+                let prefixes: Vec<&str> = prefixes.collect();
+                notes.extend(prefix_notes(dictionary, prefix, family, &prefixes));
+                (Source::StateDict(Some(family)), below(dictionary, prefix, family))
             }
         };
         Ok(Self { source, weights, name, notes })
@@ -139,14 +135,15 @@ impl<'s, 'a> Selected<'s, 'a> {
         {
             prefix = next;
         }
-        let mut weights = below(dictionary, &prefix);
+        let mut weights = below(dictionary, &prefix, Family::Edm);
         if weights.is_empty() {
             // What is there in the place of tensors is named when they are read.
             let entries = dictionary.entries.iter().filter(|(_, weight)| !weight.is_plain());
-            weights
-                .extend(entries.map(|(name, weight)| (format!("{PREFIX}{name}"), weight.clone())));
+            weights.extend(
+                entries.map(|(name, weight)| (Family::Edm.tensor_name(name), weight.clone())),
+            );
         }
-        Ok(Self { source: Source::StateDict, weights, name, notes })
+        Ok(Self { source: Source::StateDict(None), weights, name, notes })
     }
 }
 
@@ -164,34 +161,37 @@ fn places<'c>(contents: &'c Contents<'_, '_>) -> (Vec<Place<'c>>, Vec<String>) {
             continue;
         }
         let anchors = dictionary.entries.iter().filter(|(_, weight)| weight.is_tensor());
-        let prefixes = anchors.filter_map(|(name, _)| name.strip_suffix(ANCHOR));
-        let prefixes: Vec<&str> =
-            prefixes.filter(|prefix| prefix.is_empty() || prefix.ends_with('.')).collect();
-        for &prefix in &prefixes {
+        let found = anchors.filter_map(|(name, _)| Family::of_anchor(name));
+        let found: Vec<(Family, &str)> = found.collect();
+        for &(family, prefix) in &found {
             // EDM's own prefix tells something where there are several alone.
-            let told = if prefixes.len() == 1 { without_edms(prefix) } else { prefix };
+            let told = if found.len() == 1 { without_own(prefix, family) } else { prefix };
             let parts = dictionary.path.iter().map(String::as_str);
             let parts = parts.chain(told.split('.').filter(|part| !part.is_empty()));
             names.push(parts.collect::<Vec<_>>().join("."));
-            places.push(Place::Named { dictionary: at, prefix });
+            places.push(Place::Named { dictionary: at, prefix, family });
         }
     }
     (places, names)
 }
 
-/// A prefix without what EDM itself puts before names.
-fn without_edms(prefix: &str) -> &str {
-    match prefix.strip_suffix(PREFIX) {
+/// A prefix without what the original itself puts before names.
+fn without_own(prefix: &str, family: Family) -> &str {
+    match prefix.strip_suffix(family.prefix()) {
         Some(rest) if rest.is_empty() || rest.ends_with('.') => rest,
         _ => prefix,
     }
 }
 
-/// The tensors of a dictionary whose names begin with a prefix, by EDM's names.
-fn below<'s, 'a>(dictionary: &Dictionary<'s, 'a>, prefix: &str) -> Vec<(String, Weight<'s, 'a>)> {
+/// The tensors of a dictionary whose names begin with a prefix, by the names of a family.
+fn below<'s, 'a>(
+    dictionary: &Dictionary<'s, 'a>,
+    prefix: &str,
+    family: Family,
+) -> Vec<(String, Weight<'s, 'a>)> {
     let tensors = dictionary.entries.iter().filter(|(_, weight)| weight.is_tensor());
     let named = tensors.filter_map(|(name, weight)| Some((name.strip_prefix(prefix)?, weight)));
-    named.map(|(name, weight)| (format!("{PREFIX}{name}"), weight.clone())).collect()
+    named.map(|(name, weight)| (family.tensor_name(name), weight.clone())).collect()
 }
 
 /// Where averages of weights lie that are none of the networks.
@@ -242,9 +242,14 @@ fn training_note(contents: &Contents<'_, '_>, name: &str) -> Option<String> {
 }
 
 /// What is to be said of names that were shortened and of tensors that are none of the network's.
-fn prefix_notes(dictionary: &Dictionary<'_, '_>, prefix: &str, networks: &[&str]) -> Vec<String> {
+fn prefix_notes(
+    dictionary: &Dictionary<'_, '_>,
+    prefix: &str,
+    family: Family,
+    networks: &[&str],
+) -> Vec<String> {
     let mut notes = vec![];
-    let foreign = without_edms(prefix);
+    let foreign = without_own(prefix, family);
     if !foreign.is_empty() {
         notes.push(format!("the names of its tensors begin with {foreign:?}, which is taken off"));
     }

@@ -1,5 +1,6 @@
 //! Imports of small networks, from files as EDM and PyTorch write them.
 
+mod families;
 mod forms;
 #[path = "../../../../eps-data/tests/torch_writer/mod.rs"]
 mod torch_writer;

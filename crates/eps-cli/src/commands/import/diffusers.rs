@@ -1,0 +1,135 @@
+//! Folders of diffusers: a network's configuration beside its weights, and the chain that it was trained on.
+//!
+//! ```text
+//! FOLDER/config.json, diffusion_pytorch_model.{safetensors, safetensors.index.json, bin}, scheduler_config.json
+//! FOLDER/unet/… and FOLDER/scheduler/scheduler_config.json of newer pipelines
+//! ```
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use eps_math::parameterisation::{Parameterisation, PixelRange, Prediction};
+use eps_math::timesteps::{Betas, Between};
+use eps_model::UNetConfig;
+use serde_json::Value;
+
+/// The class of the networks that are built here.
+const CLASS: &str = "UNet2DModel";
+
+/// The files of weights, the first that is there being taken.
+const WEIGHTS: [&str; 3] = [
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.safetensors.index.json",
+    "diffusion_pytorch_model.bin",
+];
+
+const CONFIG: &str = "config.json";
+const SCHEDULER: &str = "scheduler_config.json";
+
+/// The file of weights in a folder.
+///
+/// # Errors
+/// A folder without a network of diffusers, or of another class.
+pub(super) fn weights(folder: &Path) -> Result<PathBuf> {
+    let inner = folder.join("unet");
+    let folder = if inner.is_dir() && !folder.join(CONFIG).is_file() { &*inner } else { folder };
+    ensure!(
+        folder.join(CONFIG).is_file(),
+        "it is a folder without {CONFIG}: give the folder of a network of diffusers, a file with a network, or the \
+         .safetensors.index.json of several"
+    );
+    let found = WEIGHTS.into_iter().map(|name| folder.join(name)).find(|path| path.is_file());
+    found.with_context(|| {
+        format!("{} has {CONFIG}, but none of {}", folder.display(), WEIGHTS.join(", "))
+    })
+}
+
+/// What lies beside a file of weights.
+#[derive(Debug)]
+pub(super) struct Beside {
+    /// The network.
+    pub(super) config: UNetConfig,
+    /// The chain and the prediction; none where no scheduler is there.
+    pub(super) schedule: Option<(Betas, Prediction)>,
+}
+
+impl Beside {
+    /// What diffusers wrote beside a file of weights; none where there is no configuration of diffusers.
+    ///
+    /// # Errors
+    /// A configuration that is not read, with its name and what is wrong.
+    pub(super) fn of(weights: &Path) -> Result<Option<Self>> {
+        let folder = weights.parent().unwrap_or(Path::new(""));
+        let Some(config) = json(&folder.join(CONFIG))? else { return Ok(None) };
+        let Some(class) = config["_class_name"].as_str() else { return Ok(None) };
+        ensure!(
+            class == CLASS,
+            "{}: it is of a {class}; built here is diffusers' {CLASS}: as a module of TorchScript with a description it \
+             is a prior all the same (docs/priors.md)",
+            folder.join(CONFIG).display()
+        );
+        let config = serde_json::from_value(config)
+            .with_context(|| format!("{}: not read", folder.join(CONFIG).display()))?;
+        let beside = [folder.join(SCHEDULER), folder.join("../scheduler").join(SCHEDULER)];
+        let mut schedule = None;
+        for path in beside {
+            let None = schedule else { break };
+            if let Some(scheduler) = json(&path)? {
+                let found = read_schedule(&scheduler);
+                schedule = Some(found.with_context(|| format!("{}: not read", path.display()))?);
+            }
+        }
+        Ok(Some(Self { config, schedule }))
+    }
+}
+
+/// A file of JSON, where it is there.
+fn json(path: &Path) -> Result<Option<Value>> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(path).with_context(|| format!("{}: not read", path.display()))?;
+    let value = serde_json::from_str(&text);
+    value.map(Some).with_context(|| format!("{}: no JSON", path.display()))
+}
+
+/// The chain and the prediction of a scheduler's configuration, absent keys being the library's.
+fn read_schedule(scheduler: &Value) -> Result<(Betas, Prediction)> {
+    let number = |key: &str, default: f64| match &scheduler[key] {
+        Value::Null => Ok(default),
+        value => value.as_f64().with_context(|| format!("{key} is {value}, not a number")),
+    };
+    ensure!(
+        scheduler["trained_betas"].is_null(),
+        "trained_betas are given, and only chains with linear or cosine betas are read"
+    );
+    let steps = number("num_train_timesteps", 1000.0)? as usize;
+    let betas = match scheduler["beta_schedule"].as_str().unwrap_or("linear") {
+        "linear" => Betas::Linear {
+            first: number("beta_start", 1e-4)?,
+            last: number("beta_end", 0.02)?,
+            steps,
+        },
+        "squaredcos_cap_v2" => Betas::Cosine { offset: 0.008, steps },
+        other => bail!("beta_schedule is {other:?}: read are \"linear\" and \"squaredcos_cap_v2\""),
+    };
+    let prediction = match scheduler["prediction_type"].as_str().unwrap_or("epsilon") {
+        "epsilon" => Prediction::Epsilon,
+        "v_prediction" => Prediction::V,
+        "sample" => Prediction::X0,
+        other => bail!(
+            "prediction_type is {other:?}: read are \"epsilon\", \"v_prediction\" and \"sample\""
+        ),
+    };
+    Ok((betas, prediction))
+}
+
+/// How a network of a chain is asked.
+pub(super) fn parameterisation(
+    (betas, prediction): (Betas, Prediction),
+    between: Between,
+    range: PixelRange,
+) -> Parameterisation {
+    Parameterisation { prediction, range, ..Parameterisation::noise(betas, between) }
+}
