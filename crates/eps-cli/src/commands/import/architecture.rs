@@ -97,9 +97,10 @@ pub(super) fn infer(
     }
     let nearest = nearest.map(|(name, misfit)| format!("{name}, but {misfit}"));
     bail!(
-        "its tensors are those of {}, but of no published network; the nearest is {}: name the network's \
-         configuration by --architecture",
-        known.map_or("no family that is known here", Family::name),
+        "its tensors are {}; the nearest is {}: name the network's configuration by --architecture",
+        known.map_or("those of no network that is known here".to_owned(), |family| {
+            format!("those of {}, but of no published network", family.name())
+        }),
         nearest.unwrap_or_default()
     )
 }

@@ -430,6 +430,7 @@ fn networks_of_other_programs_are_named() {
             &[
                 "model.diffusion_model.time_embed.0.weight",
                 "model.diffusion_model.input_blocks.0.0.weight",
+                "first_stage_model.encoder.conv_in.weight",
             ][..],
             "a latent diffusion network",
         ),
