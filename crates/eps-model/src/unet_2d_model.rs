@@ -184,9 +184,12 @@ fn side<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     match SampleSize::deserialize(deserializer)? {
         SampleSize::Side(side) => Ok(side),
         SampleSize::Sides([height, width]) if height == width => Ok(height),
-        other => Err(serde::de::Error::custom(format!(
-            "sample_size is {other:?}, read is the side length of square images"
+        SampleSize::Sides(sides) => Err(serde::de::Error::custom(format!(
+            "sample_size is {sides:?}, read is the side length of square images"
         ))),
+        SampleSize::Unknown(()) => Err(serde::de::Error::custom(
+            "sample_size is null: give the side length of the training images",
+        )),
     }
 }
 

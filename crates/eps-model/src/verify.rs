@@ -173,37 +173,52 @@ fn compare(
         set_values(&mut tensor, &change(&name, rule_tensor(&name, &dims)))?;
     }
 
-    let of_noise = network.config().predicts_noise();
-    let precondition = Precondition { mode: PreconditionMode::Scalar, sigma_data };
-    let mut denoiser = NetworkDenoiser::new(network, precondition, vec![], Precision::F32);
-    let noise = Parameterisation::noise(betas, Between::Interpolate);
-    let chain = Translation::new(&noise).map_err(|error| corrupt(error.to_string()))?;
-    if of_noise {
-        denoiser =
-            denoiser.with_parameterisation(&noise).map_err(|error| corrupt(error.to_string()))?;
-    }
     let labels = labels.as_ref();
-    let mut cases = Vec::new();
-    let mut ask = |case: &Case, labels, raw: bool| -> Result<(), String> {
-        let deviation = if raw {
-            let output = fixture.raw(case, &denoiser, labels)?;
-            case.deviation(&output)?
-        } else {
-            let chain = of_noise.then_some(&chain);
-            let (output, log_variance) = fixture.denoised(case, &denoiser, chain, labels)?;
-            largest([case.deviation(&output)?, case.of_log_variance(&log_variance)?].into_iter())
-        };
-        cases.push(CaseDeviation { question: case.question(), deviation });
-        Ok(())
+    let of_noise = network.config().predicts_noise();
+    let (raw, denoised) = if of_noise {
+        (&fixture.cases[..], &fixture.denoiser_cases)
+    } else {
+        (&[][..], &fixture.cases)
     };
-    for case in &fixture.cases {
-        ask(case, labels, of_noise).map_err(corrupt)?;
+    let mut cases = Vec::new();
+    let mut found = |case: &Case, deviation| {
+        cases.push(CaseDeviation { question: case.question(), deviation });
+    };
+    for case in raw {
+        let output = fixture.raw(case, &network, labels).map_err(corrupt)?;
+        found(case, case.deviation(&output).map_err(corrupt)?);
     }
-    for case in &fixture.denoiser_cases {
-        ask(case, labels, false).map_err(corrupt)?;
+    if let (true, Some(case)) = (of_noise, &fixture.unconditional_case) {
+        let output = fixture.raw(case, &network, None).map_err(corrupt)?;
+        found(case, case.deviation(&output).map_err(corrupt)?);
     }
-    if let Some(case) = &fixture.unconditional_case {
-        ask(case, None, of_noise).map_err(corrupt)?;
+    if !denoised.is_empty() {
+        let (reads, returns) = (network.config().in_channels(), network.config().out_channels());
+        if reads != returns {
+            return Err(corrupt(format!(
+                "its network reads {reads} channels and predicts {returns}: it has no D(x; sigma)"
+            )));
+        }
+        let precondition = Precondition { mode: PreconditionMode::Scalar, sigma_data };
+        let mut denoiser = NetworkDenoiser::new(network, precondition, vec![], Precision::F32);
+        let wrong = |error: eps_math::MathError| corrupt(error.to_string());
+        let noise = Parameterisation::noise(betas, Between::Interpolate);
+        let chain = of_noise.then(|| Translation::new(&noise)).transpose().map_err(wrong)?;
+        if of_noise {
+            denoiser = denoiser.with_parameterisation(&noise).map_err(wrong)?;
+        }
+        let mut ask = |case: &Case, labels| -> Result<(), String> {
+            let (output, logvar) = fixture.denoised(case, &denoiser, chain.as_ref(), labels)?;
+            let deviations = [case.deviation(&output)?, case.of_log_variance(&logvar)?];
+            found(case, largest(deviations.into_iter()));
+            Ok(())
+        };
+        for case in denoised {
+            ask(case, labels).map_err(corrupt)?;
+        }
+        if let (false, Some(case)) = (of_noise, &fixture.unconditional_case) {
+            ask(case, None).map_err(corrupt)?;
+        }
     }
     Ok(VerifyReport {
         tag: fixture.tag.clone(),
@@ -265,14 +280,18 @@ impl Fixture {
                 .ok_or_else(|| format!("sigma_data is {value}, which is not positive"))?,
         };
         let betas = match kwargs.remove("noise_schedule").as_ref().map(|name| name.as_str()) {
-            None | Some(Some("linear")) => Betas::linear(),
+            None => self.chain(),
+            Some(Some("linear")) => Betas::linear(),
             Some(Some("cosine")) => Betas::cosine(),
             Some(name) => {
                 return Err(format!("noise_schedule {name:?} is not known: linear and cosine are"));
             }
         };
         for (field, value) in beside {
-            kwargs.entry(field).or_insert(value);
+            let given = kwargs.entry(field).or_insert(Value::Null);
+            if given.is_null() {
+                *given = value;
+            }
         }
         let config: UNetConfig = serde_json::from_value(kwargs.into()).map_err(|error| {
             format!("its configuration: {error}; only the original's own arguments are understood")
@@ -287,6 +306,19 @@ impl Fixture {
         }
     }
 
+    /// The chain whose timesteps the cases of D(x; σ) name: of guided-diffusion's two the one that has them, or the
+    /// linear one.
+    fn chain(&self) -> Betas {
+        let fits = |betas: &Betas| {
+            let noise = Parameterisation::noise(*betas, Between::Interpolate);
+            let Ok(chain) = Translation::new(&noise) else { return false };
+            let mut asked =
+                self.denoiser_cases.iter().filter_map(|case| Some((case.sigma?, case.timestep?)));
+            asked.all(|(sigma, timestep)| is_near(chain.call(sigma).time, timestep))
+        };
+        [Betas::linear(), Betas::cosine()].into_iter().find(fits).unwrap_or_else(Betas::linear)
+    }
+
     /// The sides of the inputs.
     fn side(&self) -> usize {
         self.input_resolution.unwrap_or(self.img_resolution)
@@ -296,12 +328,12 @@ impl Fixture {
     fn check_images(&self, config: &UNetConfig) -> Result<(), String> {
         let network = (
             config.in_channels(),
-            config.out_channels(),
+            config.returned_channels(),
             config.img_resolution(),
             config.label_dim(),
         );
         let (channels, side, classes) = (self.img_channels, self.img_resolution, self.label_dim);
-        if network != (channels, channels, side, classes) {
+        if network != (channels, self.out_channels.unwrap_or(channels), side, classes) {
             let (reads, returns, size, knows) = network;
             return Err(format!(
                 "its images have {channels} channels, {side}x{side} pixels and {classes} classes, its network is made \
@@ -380,7 +412,7 @@ impl Fixture {
     fn raw(
         &self,
         case: &Case,
-        denoiser: &NetworkDenoiser,
+        network: &UNet,
         labels: Option<&Tensor>,
     ) -> Result<Vec<f64>, String> {
         let times = match (&case.timesteps, case.timestep) {
@@ -393,7 +425,7 @@ impl Fixture {
         }
         let times = Tensor::from_slice(&times).to_kind(Kind::Float);
         let x = self.input(case.input_scale.unwrap_or(1.0));
-        values(&denoiser.network().forward(&x, &times, labels, None, Mode::Eval))
+        values(&network.forward(&x, &times, labels, None, Mode::Eval))
     }
 
     /// D(x; σ), and the learnt log variance.
@@ -414,7 +446,7 @@ impl Fixture {
         }
         if let (Some(chain), Some(given)) = (chain, case.timestep) {
             let found = chain.call(sigma).time;
-            if (found - given).abs() > TIMESTEP_ROUNDING * found.max(1.0) {
+            if !is_near(found, given) {
                 return Err(format!(
                     "its timestep for sigma {sigma} is {given}, that of the chain {found}: it is of another chain"
                 ));
@@ -483,6 +515,11 @@ impl Case {
         let relative = |theirs: &f64| (ours - theirs).abs() / theirs.abs().max(1.0);
         Ok(largest(self.logvar.iter().map(relative)))
     }
+}
+
+/// Whether a timestep of a fixture is that of a chain.
+fn is_near(found: f64, given: f64) -> bool {
+    (found - given).abs() <= TIMESTEP_ROUNDING * found.max(1.0)
 }
 
 /// The values of a tensor, row-major.
