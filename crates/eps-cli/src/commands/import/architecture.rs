@@ -109,7 +109,10 @@ pub(super) fn infer(
 const FAMILIES: [(&str, &[&str]); 4] = [
     (
         "a latent diffusion network (guided-diffusion's UNet beside an autoencoder)",
-        &["diffusion_model.time_embed.0.weight", "diffusion_model.input_blocks.0.0.weight"],
+        &[
+            "model.diffusion_model.time_embed.0.weight",
+            "model.diffusion_model.input_blocks.0.0.weight",
+        ],
     ),
     ("a diffusion transformer (DiT)", &["x_embedder.proj.weight", "t_embedder.mlp.0.weight"]),
     ("denoising-diffusion-pytorch's Unet", &["init_conv.weight", "time_mlp.1.weight"]),
