@@ -12,7 +12,7 @@ use eps_data::array_file::is_picture;
 use eps_data::mask::read_mask;
 use eps_data::measurement::require_dense;
 use eps_math::Shape;
-use eps_math::operator::{Operator, OperatorSpec};
+use eps_math::operator::{Border, OperatorSpec, PreparedOperator};
 use eps_model::{DevicePrecision as _, Precision};
 use tch::Device;
 
@@ -166,14 +166,35 @@ pub(crate) struct OperatorFlags {
     /// Super-resolution: every measured value is the mean of K×K pixels; K ≥ 1 divides both sides
     #[arg(long, value_name = "K", value_parser = side)]
     factor: Option<usize>,
-    /// Deblurring (wrap-around borders): the kernel, its centre at (rows/2, columns/2), as an NPY or
-    /// HDF5 array [rows, columns], taken as it is, or as a grey picture, scaled to sum 1
+    /// Deblurring: the kernel, its centre at (rows/2, columns/2), as an NPY or HDF5 array [rows, columns], taken as
+    /// it is, or as a grey picture, scaled to sum 1
     #[arg(long, value_name = "KERNEL")]
     kernel: Option<PathBuf>,
     /// Any operator that EPS knows, by name, e.g. {"operator": "gaussian-blur", "sigma_blur": 0.75,
-    /// "taps": 11}; the others are mask, average-pool, circular-blur, motion-blur, separable, dense
+    /// "taps": 11}; docs/files.md has all of them, and `eps operator` looks at them
     #[arg(long, value_name = "OPERATOR.json")]
     operator: Option<PathBuf>,
+}
+
+/// What lies beyond the edges of what was blurred.
+#[derive(Debug, Args)]
+pub(crate) struct BorderFlag {
+    /// What the blur of --kernel finds beyond the edges: valid (a scene of which y is the part that the kernel saw whole),
+    /// circular, reflect, symmetric, zero or replicate [default: valid to restore a PNG, JPEG or WebP, else circular]
+    #[arg(long, value_name = "BORDER", requires = "kernel", value_parser = border)]
+    border: Option<Border>,
+}
+
+impl BorderFlag {
+    /// The border that was asked for.
+    pub(crate) fn asked(&self) -> Option<Border> {
+        self.border
+    }
+}
+
+fn border(text: &str) -> Result<Border, String> {
+    Border::from_name(text)
+        .ok_or_else(|| format!("it must be one of {}", Border::ALL.map(Border::name).join(", ")))
 }
 
 impl OperatorFlags {
@@ -251,7 +272,7 @@ impl GivenOperator {
     /// # Errors
     /// An operator that the images do not admit, or a kernel of extreme weight, with the flag and its
     /// value.
-    pub(crate) fn build(&self, shape: Shape) -> Result<Operator> {
+    pub(crate) fn build(&self, shape: Shape) -> Result<PreparedOperator> {
         if let Some((height, width)) = self.mask_size {
             ensure!(
                 (height, width) == (shape.height, shape.width),
@@ -269,7 +290,7 @@ impl GivenOperator {
                 eprintln!("note: {note}");
             }
         }
-        let operator = self.spec.build(shape).with_context(|| {
+        let operator = self.spec.prepare(shape).with_context(|| {
             format!(
                 "{} does not fit images of shape {shape} (channels, height, width)",
                 self.source
@@ -277,6 +298,21 @@ impl GivenOperator {
         })?;
         measurement::check_gain(&operator).with_context(|| self.source.clone())?;
         Ok(operator)
+    }
+
+    /// The same with another border, where it is a kernel of --kernel; a kernel without one wraps around.
+    pub(crate) fn with_border(mut self, border: Border) -> Self {
+        if let OperatorSpec::CircularBlur { kernel } = &self.spec
+            && border != Border::Circular
+        {
+            self.spec = OperatorSpec::Convolution { kernel: kernel.clone(), border };
+        }
+        self
+    }
+
+    /// Whether it is a kernel of --kernel.
+    pub(crate) fn is_kernel(&self) -> bool {
+        self.source.starts_with("--kernel")
     }
 
     /// The shape of the image behind a measurement of shape `y`.
@@ -289,16 +325,13 @@ impl GivenOperator {
         if let OperatorSpec::AveragePool { factor: 0 } = self.spec {
             bail!("{}: the factor is 0: it must be at least 1", self.source);
         }
-        let columns = |matrix: &[Vec<f64>]| matrix.first().map_or(0, Vec::len);
-        let (channels, height, width) = match &self.spec {
-            OperatorSpec::AveragePool { factor } => {
-                (y.channels, y.height.saturating_mul(*factor), y.width.saturating_mul(*factor))
+        let Shape { channels, height, width } = match &self.spec {
+            // What these do not tell, the network does.
+            OperatorSpec::Dense { .. } => network,
+            OperatorSpec::Resize { .. } | OperatorSpec::Crop { .. } => {
+                Shape { channels: y.channels, ..network }
             }
-            OperatorSpec::Separable { vertical, horizontal } => {
-                (y.channels, columns(vertical), columns(horizontal))
-            }
-            OperatorSpec::Dense { .. } => (network.channels, network.height, network.width),
-            _ => (y.channels, y.height, y.width),
+            spec => spec.domain_of(y).unwrap_or(network),
         };
         Shape::new(channels, height, width).with_context(|| self.source.clone())
     }
@@ -309,9 +342,13 @@ impl GivenOperator {
     }
 }
 
-fn read_spec(path: &Path) -> Result<OperatorSpec> {
+/// The description of an operator in a JSON file.
+///
+/// # Errors
+/// A file that cannot be read or does not describe an operator.
+pub(crate) fn read_spec(path: &Path) -> Result<OperatorSpec> {
     let file = File::open(path)
-        .with_context(|| format!("cannot open {}: check the path of --operator", path.display()))?;
+        .with_context(|| format!("cannot open {}: check its path", path.display()))?;
     serde_json::from_reader(BufReader::new(file)).with_context(|| {
         format!(
             "{}: not the JSON description of an operator, such as {{\"operator\": \
@@ -375,7 +412,7 @@ fn read_kernel(path: &Path) -> Result<Vec<Vec<f64>>> {
 
 #[cfg(test)]
 mod tests {
-    use eps_math::operator::LinearOperator as _;
+    use eps_math::operator::LinearMap as _;
 
     use super::*;
 
@@ -403,7 +440,11 @@ mod tests {
         let wide = |n: usize| identity(n).into_iter().take(1).collect::<Vec<_>>();
         for (spec, y, image) in [
             (OperatorSpec::AveragePool { factor: 4 }, [3, 7, 5], [3, 28, 20]),
-            (OperatorSpec::GaussianBlur { sigma_blur: 0.5, taps: 3 }, [1, 9, 8], [1, 9, 8]),
+            (
+                OperatorSpec::GaussianBlur { sigma_blur: 0.5, taps: 3, border: Border::Circular },
+                [1, 9, 8],
+                [1, 9, 8],
+            ),
             (
                 OperatorSpec::Separable { vertical: wide(6), horizontal: wide(5) },
                 [3, 1, 1],

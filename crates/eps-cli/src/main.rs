@@ -53,6 +53,7 @@ struct Arguments {
 enum Command {
     Restore(commands::restore::Arguments),
     Measure(commands::measure::Arguments),
+    Operator(commands::operator::Arguments),
     Evaluate(commands::evaluate::Arguments),
     Train(commands::train::Arguments),
     Model(commands::model::Arguments),
@@ -98,6 +99,7 @@ impl Command {
         match self {
             Self::Restore(arguments) => arguments.run(),
             Self::Measure(arguments) => arguments.run(),
+            Self::Operator(arguments) => arguments.run(),
             Self::Evaluate(arguments) => arguments.run(),
             Self::Train(arguments) => arguments.run(),
             Self::Model(arguments) => arguments.run(),

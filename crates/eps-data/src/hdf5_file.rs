@@ -435,8 +435,8 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Opens a file of one of this crate's formats.
-    pub(crate) fn open(path: &Path, format: &str, version: u64) -> Result<Self, DataError> {
+    /// Opens a file of one of this crate's formats, of a version from 1 to `newest`.
+    pub(crate) fn open(path: &Path, format: &str, newest: u64) -> Result<Self, DataError> {
         let input = Self::open_any(path)?;
         let root = input.root()?;
         let found = input.text(&root, "format")?;
@@ -447,9 +447,10 @@ impl Input {
             ));
         }
         let found = input.whole(&root, "format_version")?;
-        if found != version {
+        if !(1..=newest).contains(&found) {
+            let known = if newest == 1 { "is 1".to_owned() } else { format!("are 1 to {newest}") };
             return Err(input.malformed(
-                format!("the attribute \"format_version\" is {found}, known is {version}"),
+                format!("the attribute \"format_version\" is {found}, known {known}"),
                 "use the version of eps that wrote the file, or write it again",
             ));
         }

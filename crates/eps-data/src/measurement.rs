@@ -24,11 +24,15 @@
 //! | `{"operator": "dense"}` | `/matrix` `[K, m, C·H·W]` f64 |
 //!
 //! Numbers of another type are read too, as f32, and a mask of booleans; f64 is what is written.
+//!
+//! Other operators are in a file of `format_version` 2, which differs in this: the attribute `operator` is
+//! `{"operator": "described"}`, and `/operators` `[bytes]` u8 is UTF-8 JSON, a list of one description for all images or
+//! of one an image, as `eps operator` and `--operator` read them.
 
 use std::path::Path;
 
 use eps_math::Shape;
-use eps_math::operator::{Kernel, LinearOperator, Operator, OperatorSpec};
+use eps_math::operator::{Border, Kernel, LinearMap, OperatorSpec, PreparedOperator};
 use hdf5::Group;
 use serde::{Deserialize, Serialize};
 
@@ -38,10 +42,14 @@ use crate::hdf5_file::{Input, Output};
 use crate::range::{RANGE, SCALE};
 use crate::{DataError, Provenance, memory};
 
-const VERSION: u64 = 1;
+/// The version of files with operators of the table above, which older programs read.
+const TABULATED: u64 = 1;
+
+/// The version of files with operators by their descriptions.
+const DESCRIBED: u64 = 2;
 
 /// The content of the attribute `operator`.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "operator", rename_all = "kebab-case", deny_unknown_fields)]
 enum Family {
     Mask,
@@ -49,6 +57,7 @@ enum Family {
     CircularBlur,
     Separable,
     Dense,
+    Described,
 }
 
 /// Measurements of N images by operators of one family.
@@ -62,7 +71,7 @@ pub struct MeasurementSet {
     y: Vec<f64>,
     /// One for all images, or one for each; blurs by their taps, all of one size.
     specs: Vec<OperatorSpec>,
-    operators: Vec<Operator>,
+    operators: Vec<PreparedOperator>,
     sigma_y: f64,
     seed: Option<u64>,
     truth: Option<Vec<f64>>,
@@ -103,14 +112,14 @@ impl MeasurementSet {
             ));
         }
         let specs = by_taps(operators)?;
-        let built: Vec<Operator> = specs
+        let built: Vec<PreparedOperator> = specs
             .iter()
             .enumerate()
             .map(|(index, spec)| {
                 if let OperatorSpec::Dense { matrix } = spec {
                     require_dense(matrix.len(), shape.len())?;
                 }
-                spec.build(shape).map_err(|error| DataError::Operator { index, error })
+                spec.prepare(shape).map_err(|error| DataError::Operator { index, error })
             })
             .collect::<Result<_, _>>()?;
         let Some(first) = built.first() else {
@@ -230,9 +239,19 @@ impl MeasurementSet {
     /// # Panics
     ///
     /// Where `index ≥ len()`.
-    pub fn operator(&self, index: usize) -> &Operator {
+    pub fn operator(&self, index: usize) -> &PreparedOperator {
         assert!(index < self.len(), "operator {index} of {}", self.len());
-        if self.operators.len() == 1 { &self.operators[0] } else { &self.operators[index] }
+        &self.operators[index % self.operators.len()]
+    }
+
+    /// The description of the operator of one measurement, as it is written: blurs by their taps.
+    ///
+    /// # Panics
+    ///
+    /// Where `index ≥ len()`.
+    pub fn spec(&self, index: usize) -> &OperatorSpec {
+        assert!(index < self.len(), "operator {index} of {}", self.len());
+        &self.specs[index % self.specs.len()]
     }
 
     /// σ_y, the standard deviation of the measurement noise.
@@ -261,7 +280,9 @@ impl MeasurementSet {
     ///
     /// [`DataError::Io`] or [`DataError::Hdf5`] where the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), DataError> {
-        let output = Output::create(path, Self::FORMAT, VERSION)?;
+        let version =
+            if Family::of(&self.specs[0]) == Family::Described { DESCRIBED } else { TABULATED };
+        let output = Output::create(path, Self::FORMAT, version)?;
         let root = output.root()?;
         let images = |shape: Shape| [self.len(), shape.channels, shape.height, shape.width];
         output.put_number(&root, "channels", self.shape.channels as u64)?;
@@ -291,7 +312,7 @@ impl MeasurementSet {
     /// dataset or an attribute is missing or of another shape or type; [`DataError::NonFinite`];
     /// [`DataError::Unusable`] with what [`MeasurementSet::new`] says of the content.
     pub fn read(path: &Path) -> Result<Self, DataError> {
-        let input = Input::open(path, Self::FORMAT, VERSION)?;
+        let input = Input::open(path, Self::FORMAT, DESCRIBED)?;
         let root = input.root()?;
         let unusable = |error: DataError| error.in_file(path);
 
@@ -410,11 +431,11 @@ fn by_taps(operators: Vec<OperatorSpec>) -> Result<Vec<OperatorSpec>, DataError>
     for (index, spec) in operators.into_iter().enumerate() {
         let failed = |error| DataError::Operator { index, error };
         specs.push(match spec {
-            OperatorSpec::GaussianBlur { sigma_blur, taps } => {
-                blur(&Kernel::gaussian(sigma_blur, taps).map_err(failed)?)
+            OperatorSpec::GaussianBlur { sigma_blur, taps, border } => {
+                blur(&Kernel::gaussian(sigma_blur, taps).map_err(failed)?, border)
             }
-            OperatorSpec::MotionBlur { length, angle_degrees } => {
-                blur(&Kernel::motion(length, angle_degrees.to_radians()).map_err(failed)?)
+            OperatorSpec::MotionBlur { length, angle_degrees, border } => {
+                blur(&Kernel::motion(length, angle_degrees.to_radians()).map_err(failed)?, border)
             }
             OperatorSpec::CircularBlur { kernel } => {
                 let columns = kernel.first().map_or(0, Vec::len);
@@ -429,14 +450,12 @@ fn by_taps(operators: Vec<OperatorSpec>) -> Result<Vec<OperatorSpec>, DataError>
             }
             other => other,
         });
-        if family_name(&specs[index]) != family_name(&specs[0]) {
+        let (family, first) = (specs[index].family(), specs[0].family());
+        if family != first {
             return Err(DataError::invalid(
                 format!("the family of operator {index}"),
-                family_name(&specs[index]),
-                format!(
-                    "the operators of a set are of one family, here {}",
-                    family_name(&specs[0])
-                ),
+                family,
+                format!("the operators of a set are of one family, here {first}"),
             ));
         }
     }
@@ -454,9 +473,14 @@ fn by_taps(operators: Vec<OperatorSpec>) -> Result<Vec<OperatorSpec>, DataError>
     Ok(specs)
 }
 
-fn blur(kernel: &Kernel) -> OperatorSpec {
+/// A blur by its taps.
+fn blur(kernel: &Kernel, border: Border) -> OperatorSpec {
     let rows = kernel.taps().chunks_exact(kernel.columns());
-    OperatorSpec::CircularBlur { kernel: rows.map(<[f64]>::to_vec).collect() }
+    let kernel = rows.map(<[f64]>::to_vec).collect();
+    match border {
+        Border::Circular => OperatorSpec::CircularBlur { kernel },
+        border => OperatorSpec::Convolution { kernel, border },
+    }
 }
 
 /// Pads a kernel with zeros around its centre, the tap at (rows/2, columns/2).
@@ -471,15 +495,17 @@ fn pad(kernel: &mut Vec<Vec<f64>>, rows: usize, columns: usize) {
     kernel.resize(rows, vec![0.0; columns]);
 }
 
-fn family_name(spec: &OperatorSpec) -> &'static str {
-    match spec {
-        OperatorSpec::Mask { .. } => "mask",
-        OperatorSpec::AveragePool { .. } => "average-pool",
-        OperatorSpec::CircularBlur { .. }
-        | OperatorSpec::GaussianBlur { .. }
-        | OperatorSpec::MotionBlur { .. } => "circular-blur",
-        OperatorSpec::Separable { .. } => "separable",
-        OperatorSpec::Dense { .. } => "dense",
+impl Family {
+    /// How the operators of a set are written, their blurs being kept by taps.
+    fn of(spec: &OperatorSpec) -> Self {
+        match spec {
+            OperatorSpec::Mask { .. } => Self::Mask,
+            OperatorSpec::AveragePool { factor } => Self::AveragePool { factor: *factor },
+            OperatorSpec::CircularBlur { .. } => Self::CircularBlur,
+            OperatorSpec::Separable { .. } => Self::Separable,
+            OperatorSpec::Dense { .. } => Self::Dense,
+            _ => Self::Described,
+        }
     }
 }
 
@@ -489,16 +515,7 @@ fn put_operators(
     shape: Shape,
     specs: &[OperatorSpec],
 ) -> Result<(), DataError> {
-    let family = match &specs[0] {
-        OperatorSpec::Mask { .. } => Family::Mask,
-        OperatorSpec::AveragePool { factor } => Family::AveragePool { factor: *factor },
-        OperatorSpec::Separable { .. } => Family::Separable,
-        OperatorSpec::Dense { .. } => Family::Dense,
-        // The constructor keeps every blur by its taps.
-        OperatorSpec::CircularBlur { .. }
-        | OperatorSpec::GaussianBlur { .. }
-        | OperatorSpec::MotionBlur { .. } => Family::CircularBlur,
-    };
+    let family = Family::of(&specs[0]);
     output.put_json(root, "operator", &family)?;
 
     let matrices = |name: &str, of: fn(&OperatorSpec) -> Option<&Vec<Vec<f64>>>| {
@@ -509,6 +526,12 @@ fn put_operators(
     };
     match family {
         Family::AveragePool { .. } => Ok(()),
+        Family::Described => {
+            let text = serde_json::to_vec(specs).map_err(|e| {
+                DataError::invalid("the description of an operator", e, "give finite numbers")
+            })?;
+            output.put_array(root, "operators", &[text.len()], &text)
+        }
         Family::Mask => {
             let masks: Vec<u8> = specs
                 .iter()
@@ -554,6 +577,19 @@ fn get_operators(
     };
     Ok(match input.json(root, "operator")? {
         Family::AveragePool { factor } => vec![OperatorSpec::AveragePool { factor }],
+        Family::Described => {
+            let (_, values) = input.floats(root, "operators", 1)?;
+            // The values of a dataset of bytes are from 0 to 255; of another type what is no byte is no JSON.
+            let bytes: Vec<u8> = values.iter().map(|value| *value as u8).collect();
+            serde_json::from_slice(&bytes).map_err(|e| {
+                input.malformed(
+                    format!(
+                        "the dataset \"operators\" is not the JSON of a list of operators: {e}"
+                    ),
+                    "correct it, or write the file again",
+                )
+            })?
+        }
         Family::Mask => {
             let (dims, values) = input.floats(root, "mask", 3)?;
             expect_dims(input, "mask", &dims, &[dims[0], shape.height, shape.width])?;

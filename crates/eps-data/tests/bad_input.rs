@@ -313,7 +313,7 @@ fn truncated_or_damaged_hdf5() {
     let again = "write it again";
     let content = |set: MeasurementSet| {
         let truth = set.truth().map(<[f64]>::to_vec);
-        let operators: Vec<_> = (0..set.len()).map(|index| set.operator(index).spec()).collect();
+        let operators: Vec<_> = (0..set.len()).map(|index| set.spec(index).clone()).collect();
         (set.y().to_vec(), operators, set.sigma_y(), set.seed(), truth)
     };
     let (_dir, path) = images_file();
@@ -526,7 +526,7 @@ fn measurements_that_make_no_sense() {
     expect(MeasurementSet::read(&path), &["y.h5", "\"sigma_y\"", "as one number"]);
     let (_dir, path) = measurements_file();
     replace_attribute(&path, "format_version", 9_u64);
-    expect(MeasurementSet::read(&path), &["y.h5", "format_version", "is 9", "known is 1"]);
+    expect(MeasurementSet::read(&path), &["y.h5", "format_version", "is 9", "known are 1 to 2"]);
     let (_dir, path) = measurements_file();
     replace_dataset(&path, "mask", &[1, 4, 4], &[0_u8; 16]);
     expect(MeasurementSet::read(&path), &["y.h5", "image 0", "hides all 16 pixels"]);
@@ -546,7 +546,7 @@ fn measurements_that_make_no_sense() {
     expect(new(16, vec![pool(2), pool(2)]), &["operators is 2", "each of the 4"]);
     let ragged = OperatorSpec::CircularBlur { kernel: vec![vec![1.0], vec![1.0, 2.0]] };
     expect(new(16, vec![ragged]), &["row 1 of kernel 0", "is 2", "the first, 1"]);
-    let large = OperatorSpec::GaussianBlur { sigma_blur: 1.0, taps: 5 };
+    let large = OperatorSpec::GaussianBlur { sigma_blur: 1.0, taps: 5, border: Default::default() };
     expect(new(16, vec![large]), &["image 0", "5×5", "4×4", "crop it"]);
     expect(measurement().unwrap().with_truth(vec![0.0; 7]), &["is 7", "need 48"]);
 }

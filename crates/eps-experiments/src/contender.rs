@@ -197,10 +197,12 @@ fn step(
             Box::new(flow_to(Daps { tau_over_sigma_y: constant, ..Daps::exact() }))
         }
         // A† of a blur divides by what is next to nothing.
-        Contender::Ddnm => Box::new(match measurement.operator().operators().first() {
-            Some(Operator::CircularBlur(_)) => Ddnm { eta: 0.85, regularisation: constant },
-            _ => Ddnm { eta: constant, regularisation: 0.0 },
-        }),
+        Contender::Ddnm => {
+            Box::new(match measurement.operator().operators().first().and_then(|o| o.spectral()) {
+                Some(Operator::CircularBlur(_)) => Ddnm { eta: 0.85, regularisation: constant },
+                _ => Ddnm { eta: constant, regularisation: 0.0 },
+            })
+        }
         Contender::DdnmPublished | Contender::Ddrm => Box::new(Ddrm { eta: constant, eta_b: 1.0 }),
         Contender::Pigdm => Box::new(PiGdm { scale: constant, eta: 1.0 }),
         Contender::PigdmPublished => Box::new(PiGdmPublished { eta: constant }),

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use eps_math::operator::{LinearOperator as _, OperatorSpec};
+use eps_math::operator::{OperatorSpec, Spectral as _};
 use eps_math::pivot::mu_star;
 use eps_math::{Level, LinearMmse};
 use rayon::prelude::*;
@@ -18,7 +18,7 @@ pub(crate) fn pseudo_inverse(problem: &Problem, images: Range<usize>) -> Restora
     let start = Instant::now();
     let estimates: Vec<Vec<f64>> = images
         .into_par_iter()
-        .map(|i| problem.set.operator(i).pseudo_inverse(problem.set.measurement(i)))
+        .map(|i| problem.operator(i).pseudo_inverse(problem.set.measurement(i)))
         .collect();
     Restoration::estimates(estimates.into_iter().flatten(), start)
 }
@@ -42,7 +42,7 @@ pub(crate) fn wiener(
     let estimates: Vec<Vec<f64>> = images
         .into_par_iter()
         .map(|i| {
-            let (operator, y) = (problem.set.operator(i), problem.set.measurement(i));
+            let (operator, y) = (problem.operator(i), problem.set.measurement(i));
             mu_star(operator, y, problem.set.sigma_y(), &state, &level)
         })
         .collect();
@@ -61,7 +61,7 @@ pub(crate) fn linear_mmse(
     let start = Instant::now();
     let mut groups: Vec<(OperatorSpec, Vec<usize>)> = Vec::new();
     for i in images.clone() {
-        let spec = problem.set.operator(i).spec();
+        let spec = problem.operator(i).spec();
         match groups.iter_mut().find(|(known, _)| *known == spec) {
             Some((_, members)) => members.push(i),
             None => groups.push((spec, vec![i])),

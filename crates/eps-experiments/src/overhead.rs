@@ -52,7 +52,7 @@ pub(crate) fn measure_overhead(
         let y = Stream::named(0, "y").normals(operator.range().len());
         let y = batch(&y, operator.range(), device);
         let measurement = Measurement::new(operator, &y, 0.05)?;
-        let seconds = median(device, runs, || Ok(measurement.pivot(&x, &level).mu_star))?;
+        let seconds = median(device, runs, || Ok(measurement.pivot(&x, &level)?.mu_star))?;
         if seconds > pivot_seconds {
             (pivot_seconds, pivot_task) = (seconds, task);
         }

@@ -120,6 +120,16 @@ impl Problem {
         Some(images.iter().map(|image| classes[*image]).collect())
     }
 
+    /// The operator of an image.
+    ///
+    /// # Panics
+    /// For a number beyond the images.
+    #[must_use]
+    pub fn operator(&self, image: usize) -> &Operator {
+        let operator = self.set.operator(image).spectral();
+        operator.expect("the operators of the tasks have an eigenbasis")
+    }
+
     /// The measurement of an image as a picture of the images' shape.
     #[must_use]
     pub fn picture(&self, image: usize) -> Picture {
@@ -131,7 +141,7 @@ impl Problem {
 mod tests {
     use eps_data::Provenance;
     use eps_math::Task;
-    use eps_math::operator::LinearOperator as _;
+    use eps_math::operator::Spectral as _;
 
     use super::*;
 
@@ -174,7 +184,7 @@ mod tests {
         let mask = |missing| {
             let setting = Setting { missing, ..Setting::of(Task::RandomInpainting) };
             let problem = Problem::draw(setting, &images(), &[1], 7).unwrap();
-            problem.set.operator(0).eigenvalues().to_vec()
+            problem.operator(0).eigenvalues().to_vec()
         };
         let (usual, same, more) = (mask(None), mask(Some(0.7)), mask(Some(0.9)));
         assert_eq!(usual, same);

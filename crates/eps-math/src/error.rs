@@ -1,5 +1,6 @@
 //! What can be wrong with the input of this crate.
 
+use crate::Shape;
 use crate::shape::ShapeError;
 
 /// An input that the mathematics does not admit.
@@ -79,6 +80,75 @@ pub enum MathError {
         height: usize,
         /// Width of the image.
         width: usize,
+    },
+    /// An image of another number of channels than an operator takes.
+    #[error("the operator {what} takes images of {needed} channels, not of {found}")]
+    Channels {
+        /// The operator.
+        what: &'static str,
+        /// The channels that it takes.
+        needed: usize,
+        /// The channels of the image.
+        found: usize,
+    },
+    /// A chain whose operators do not fit.
+    #[error(
+        "operator {index} of the chain (from 0) takes images of {taken}, but the one before it gives {given}: the \
+         first operator of a chain is applied to the image first"
+    )]
+    Link {
+        /// The operator's place in the chain.
+        index: usize,
+        /// The shape that the operator before it gives.
+        given: Shape,
+        /// The shape that it takes.
+        taken: Shape,
+    },
+    /// A rectangle that reaches beyond the image.
+    #[error(
+        "the rectangle of {height}×{width} pixels at row {top} and column {left} reaches beyond an image of {shape}: \
+         give one inside of it"
+    )]
+    Crop {
+        /// The first row.
+        top: usize,
+        /// The first column.
+        left: usize,
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+        /// The shape of the image.
+        shape: Shape,
+    },
+    /// Images that are not square, where an operator turns them.
+    #[error(
+        "radon turns images about their middle and takes square ones, not {height}×{width} pixels: pad them with zeros"
+    )]
+    Square {
+        /// Height of the image.
+        height: usize,
+        /// Width of the image.
+        width: usize,
+    },
+    /// An operator without an eigenbasis, where one is needed.
+    #[error(
+        "the operator {0} has no eigenbasis in closed form, which this needs: ask for the pivot by conjugate gradients, \
+         or write it as a matrix"
+    )]
+    NoEigenbasis(&'static str),
+    /// A system that an iterative solver did not solve.
+    #[error(
+        "the iterative solver did not reach its tolerance {rtol:.1e} in {steps} steps; what is left is {residual:.1e} of \
+         the first residual: allow more steps or a larger tolerance, or raise sigma_y"
+    )]
+    NotSolved {
+        /// The steps that were made.
+        steps: usize,
+        /// What is left, over what it began with.
+        residual: f64,
+        /// The tolerance.
+        rtol: f64,
     },
     /// A matrix that measures nothing.
     #[error("all entries of {0} are 0: give one that measures something")]

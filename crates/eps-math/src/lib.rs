@@ -12,7 +12,7 @@
 //! symbols are those of `docs/notation.md`.
 //!
 //! ```
-//! use eps_math::operator::{LinearOperator, Mask};
+//! use eps_math::operator::{LinearMap, Mask};
 //! use eps_math::prior::{Gaussian, Mixture};
 //! use eps_math::rng::Stream;
 //! use eps_math::{Level, Shape, pivot};
@@ -51,6 +51,7 @@ mod real;
 pub mod rng;
 mod schedule;
 mod shape;
+pub mod solve;
 mod solver;
 mod task;
 pub mod timesteps;

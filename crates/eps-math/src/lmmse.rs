@@ -4,7 +4,7 @@ use faer::linalg::solvers::{Llt, Solve};
 use faer::{ColRef, Mat, Side};
 
 use crate::error::{MathError, check_positive, check_symmetric, check_values};
-use crate::operator::LinearOperator;
+use crate::operator::LinearMap;
 
 /// The linear estimate of x₀ ~ (m, C) from y = A x₀ + η, prepared for one operator and σ_y.
 ///
@@ -43,7 +43,7 @@ impl LinearMmse {
     pub fn new(
         mean: &[f64],
         covariance: &Mat<f64>,
-        operator: &dyn LinearOperator,
+        operator: &dyn LinearMap,
         sigma_y: f64,
     ) -> Result<Self, MathError> {
         let (n, measurements) = (operator.domain().len(), operator.range().len());

@@ -14,7 +14,7 @@
 
 use faer::Mat;
 
-use crate::operator::{LinearOperator, spectral_matrix};
+use crate::operator::{Spectral, spectral_matrix};
 use crate::{Level, Real};
 
 /// What one eigenvalue λ of AᵀA contributes to the pivot.
@@ -65,7 +65,7 @@ pub fn pivot_gains<T: Real>(lambda: T, level: &Level<T>, sigma_y: f64) -> PivotG
 /// If y or x_t does not have its shape.
 #[must_use]
 pub fn mu_star(
-    operator: &dyn LinearOperator,
+    operator: &dyn Spectral,
     y: &[f64],
     sigma_y: f64,
     x_t: &[f64],
@@ -84,7 +84,7 @@ pub fn mu_star(
 /// Σ⋆ = (α²/β² I + AᵀA/σ_y²)⁻¹ = V diag(β² σ_y²/(α² σ_y² + β² λ)) Vᵀ
 /// ```
 #[must_use]
-pub fn sigma_star(operator: &dyn LinearOperator, sigma_y: f64, level: &Level) -> Mat<f64> {
+pub fn sigma_star(operator: &dyn Spectral, sigma_y: f64, level: &Level) -> Mat<f64> {
     spectral_matrix(operator, &|lambda| pivot_gains(lambda, level, sigma_y).sigma_star)
 }
 

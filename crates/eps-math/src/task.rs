@@ -131,7 +131,7 @@ fn box_mask(draw: Draw, shape: Shape, stream: &Stream) -> Vec<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator::LinearOperator;
+    use crate::operator::{LinearMap, Spectral};
 
     #[test]
     fn tasks_draw_what_they_say() {

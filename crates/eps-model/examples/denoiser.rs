@@ -73,7 +73,7 @@ fn difference() -> Result<f64, Error> {
     let level = level_fields(&[Level::edm(2.0)], Device::Cpu);
     let x_t = batch(&Stream::named(0, "state").normals(4), shape, Device::Cpu);
 
-    let pivot = measurement.pivot(&x_t, &level);
+    let pivot = measurement.pivot(&x_t, &level)?;
     let noise = Noise::Anisotropic { measurement: &measurement, sigma_star: &pivot.sigma_star };
     let query = Query { mu: &pivot.mu_star, level: &level, noise };
     let answers = (White.denoise(&query)?, Oracle::new(&prior).denoise(&query)?);

@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let y = Tensor::full([1, 1, 8, 8], 0.5, (Kind::Double, Device::Cpu)) * operator.lift(&ones());
     let measurement = Measurement::new(operator, &y, 0.1)?;
     let level = level_fields(&[Level::edm(1.0)], Device::Cpu);
-    let pivot = measurement.pivot(&Tensor::zeros_like(&y), &level);
+    let pivot = measurement.pivot(&Tensor::zeros_like(&y), &level)?;
     let noise = Noise::Anisotropic { measurement: &measurement, sigma_star: &pivot.sigma_star };
     let answer = prior.denoiser.denoise(&Query { mu: &pivot.mu_star, level: &level, noise })?;
 

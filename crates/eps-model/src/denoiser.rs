@@ -149,10 +149,12 @@ impl Measurement {
     /// # Shapes
     /// x_t: `[B, C, H, W]` in f64; `level`: `[B, 1, 1, 1]` or `[1, 1, 1, 1]`
     ///
+    /// # Errors
+    /// [`ComputeError::Other`] where conjugate gradients do not converge, for an operator without an eigenbasis.
+    ///
     /// # Panics
     /// If x_t has another number of images than the measurement and neither has 1.
-    #[must_use]
-    pub fn pivot(&self, x_t: &Tensor, level: &Level<Field>) -> Pivot {
+    pub fn pivot(&self, x_t: &Tensor, level: &Level<Field>) -> Result<Pivot, ComputeError> {
         self.pivot_under(x_t, level, self.sigma_y)
     }
 
@@ -170,16 +172,26 @@ impl Measurement {
     /// # Shapes
     /// As [`Measurement::pivot`].
     ///
+    /// # Errors
+    /// As [`Measurement::pivot`].
+    ///
     /// # Panics
     /// As [`Measurement::pivot`].
-    #[must_use]
-    pub fn pivot_under(&self, x_t: &Tensor, level: &Level<Field>, sigma_y: f64) -> Pivot {
+    pub fn pivot_under(
+        &self,
+        x_t: &Tensor,
+        level: &Level<Field>,
+        sigma_y: f64,
+    ) -> Result<Pivot, ComputeError> {
         let gains = pivot_gains(self.operator.eigenvalues().clone(), level, sigma_y);
-        let mu_star = self.operator.spectral_sum(&[
-            (&self.operator.coordinates(x_t), &gains.state),
-            (&self.adjoint_coordinates, &gains.observation),
-        ]);
-        Pivot { mu_star, sigma_star: gains.sigma_star }
+        let mu_star = match self.operator.mu_star(&self.y, sigma_y, x_t, level) {
+            Some(solved) => solved?,
+            None => self.operator.spectral_sum(&[
+                (&self.operator.coordinates(x_t), &gains.state),
+                (&self.adjoint_coordinates, &gains.observation),
+            ]),
+        };
+        Ok(Pivot { mu_star, sigma_star: gains.sigma_star })
     }
 }
 

@@ -1,6 +1,8 @@
 //! The exact denoiser of a Gaussian mixture, for any noise covariance: every sampler's reference.
 
-use eps_math::operator::{Operator, OperatorSpec};
+use std::sync::Arc;
+
+use eps_math::operator::{Dense, LinearMap, OperatorSpec, PreparedOperator, to_matrix};
 use eps_math::pivot;
 use eps_math::prior::{Mixture, Smoothed};
 use eps_math::{Level, Real as _, Shape};
@@ -24,7 +26,7 @@ impl<'a> Oracle<'a> {
 }
 
 /// The operator of a batch item: that of its own, or one that all share.
-fn operator_of(measurement: &Measurement, item: usize) -> &Operator {
+fn operator_of(measurement: &Measurement, item: usize) -> &PreparedOperator {
     let operators = measurement.operator().operators();
     &operators[item % operators.len()]
 }
@@ -34,7 +36,39 @@ fn operator_of(measurement: &Measurement, item: usize) -> &Operator {
 struct NoiseKey {
     alpha: f64,
     beta: f64,
-    operator: Option<OperatorSpec>,
+    operator: Option<OperatorKey>,
+}
+
+/// What tells operators apart: a description, or the place of a map in memory.
+#[derive(Debug, PartialEq)]
+enum OperatorKey {
+    Spec(OperatorSpec),
+    Map(*const ()),
+}
+
+impl OperatorKey {
+    fn of(operator: &PreparedOperator) -> Self {
+        match operator {
+            PreparedOperator::Spectral(operator) => Self::Spec(operator.spec()),
+            PreparedOperator::Map { map, .. } => Self::Map(Arc::as_ptr(map).cast()),
+        }
+    }
+}
+
+/// Σ⋆ of one image: by the operator's eigenbasis, or by that of its matrix.
+fn sigma_star(
+    operator: &PreparedOperator,
+    sigma_y: f64,
+    level: &Level,
+) -> Result<eps_math::faer::Mat<f64>, eps_math::MathError> {
+    if let Some(operator) = operator.spectral() {
+        return Ok(pivot::sigma_star(operator, sigma_y, level));
+    }
+    let (rows, n) = (operator.range().len(), operator.domain().len());
+    let matrix = to_matrix(operator.map());
+    let entries: Vec<f64> = (0..rows * n).map(|i| matrix[(i / n, i % n)]).collect();
+    let dense = Dense::new(operator.domain(), rows, &entries)?;
+    Ok(pivot::sigma_star(&dense, sigma_y, level))
 }
 
 impl Oracle<'_> {
@@ -60,7 +94,7 @@ impl Oracle<'_> {
             operator: match query.noise {
                 Noise::Isotropic => None,
                 Noise::Anisotropic { measurement, .. } | Noise::Observed(measurement) => {
-                    Some(operator_of(measurement, i).spec())
+                    Some(OperatorKey::of(operator_of(measurement, i)))
                 }
             },
         };
@@ -95,8 +129,8 @@ impl Oracle<'_> {
             Noise::Isotropic => self.prior.smoothed_isotropic(level.sigma()),
             Noise::Anisotropic { measurement, .. } | Noise::Observed(measurement) => {
                 let operator = operator_of(measurement, item);
-                let sigma_star = pivot::sigma_star(operator, measurement.sigma_y(), &level);
-                self.prior.smoothed(sigma_star.as_ref())
+                sigma_star(operator, measurement.sigma_y(), &level)
+                    .and_then(|sigma_star| self.prior.smoothed(sigma_star.as_ref()))
             }
         };
         smoothed.map_err(|error| {
@@ -112,7 +146,7 @@ impl Denoiser for Oracle<'_> {
     /// # Errors
     /// [`ComputeError::Other`] if the images do not have the prior's dimension, or the level's α or β is not positive.
     fn denoise(&self, query: &Query<'_>) -> Result<Tensor, ComputeError> {
-        let mu = pivot_of(query);
+        let mu = pivot_of(query)?;
         self.ask(&Query { mu: &mu, ..*query }, |smoothed, _, mu| smoothed.denoise(mu))
     }
 
@@ -126,7 +160,7 @@ impl Denoiser for Oracle<'_> {
         let d = self.denoise(query)?;
         let c = values(&cotangent(&d));
         let n = self.prior.dimension();
-        let mu = pivot_of(query);
+        let mu = pivot_of(query)?;
         let vjp = self.ask(&Query { mu: &mu, ..*query }, |smoothed, i, mu| {
             smoothed.denoise_vjp(mu, &c[i * n..(i + 1) * n])
         })?;
@@ -144,13 +178,13 @@ impl Denoiser for Oracle<'_> {
 }
 
 /// Where the prior is asked: at μ itself, or at the pivot of the state α μ where y is known beside it.
-fn pivot_of(query: &Query<'_>) -> Tensor {
-    match query.noise {
+fn pivot_of(query: &Query<'_>) -> Result<Tensor, ComputeError> {
+    Ok(match query.noise {
         Noise::Observed(measurement) => {
-            measurement.pivot(&(query.mu * &query.level.alpha.0), query.level).mu_star
+            measurement.pivot(&(query.mu * &query.level.alpha.0), query.level)?.mu_star
         }
         Noise::Isotropic | Noise::Anisotropic { .. } => query.mu.shallow_clone(),
-    }
+    })
 }
 
 /// The values of a tensor on the host.

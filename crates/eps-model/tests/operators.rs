@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use eps_math::operator::{
-    AveragePool, CircularBlur, Dense, Kernel, LinearOperator, Mask, Operator, Separable,
+    AveragePool, CircularBlur, Dense, Kernel, LinearMap, Mask, Operator, Separable, Spectral,
 };
 use eps_math::pivot::pivot_gains;
 use eps_math::rng::Stream;
@@ -171,7 +171,7 @@ fn every_transform_equals_the_hosts() {
 
             // The pivot itself, with its amplification of at most 1/σ_y² of Aᵀy.
             let measurement = Measurement::new(on_device, &y_t, 0.05).unwrap();
-            let pivot = measurement.pivot(&x_t, &fields).mu_star;
+            let pivot = measurement.pivot(&x_t, &fields).unwrap().mu_star;
             let expected = host(&|o, i| {
                 let state = o.spectral_map(&x[i], &|l| pivot_gains(l, &levels[i], 0.05).state);
                 let data = o.spectral_map(&o.adjoint(&y[i]), &|l| {
@@ -197,7 +197,8 @@ fn one_operator_serves_all_measurements() {
         };
         let (y, x) = (of_batch(one.range(), 1.7), of_batch(one.domain(), 2.3));
         let level = level_fields(&[Level { alpha: 0.8, beta: 0.6 }], Device::Cpu);
-        let pivot = |count| Measurement::new(of(count), &y, 0.05).unwrap().pivot(&x, &level);
+        let pivot =
+            |count| Measurement::new(of(count), &y, 0.05).unwrap().pivot(&x, &level).unwrap();
         let (shared, each) = (pivot(1), pivot(3));
         assert!((shared.mu_star - each.mu_star).abs().max().double_value(&[]) <= 1e-12, "{name}");
         assert!(shared.sigma_star.0.expand_as(&each.sigma_star.0).equal(&each.sigma_star.0));
@@ -219,7 +220,10 @@ fn bad_measurements_are_refused() {
     let mut mixed = families().swap_remove(0).1;
     mixed.extend(families().swap_remove(1).1);
     assert!(matches!(TensorOperator::new(mixed, Device::Cpu), Err(ModelError::MixedOperators(_))));
-    assert!(matches!(TensorOperator::new(vec![], Device::Cpu), Err(ModelError::MixedOperators(_))));
+    assert!(matches!(
+        TensorOperator::new(Vec::<Operator>::new(), Device::Cpu),
+        Err(ModelError::MixedOperators(_))
+    ));
 }
 
 #[test]

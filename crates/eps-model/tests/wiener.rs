@@ -53,7 +53,7 @@ fn both(operator: Operator, moments: DataMoments, covariance: Mat<f64>) -> (Tens
     let y = operator.apply(&image("x"));
     let measurement = Measurement::new(operator, &y, 0.3).unwrap();
     let level = level_fields(&[Level::edm(0.7)], Device::Cpu);
-    let pivot = measurement.pivot(&image("x_t"), &level);
+    let pivot = measurement.pivot(&image("x_t"), &level).unwrap();
     let noise = Noise::Anisotropic { measurement: &measurement, sigma_star: &pivot.sigma_star };
     let query = Query { mu: &pivot.mu_star, level: &level, noise };
     (

@@ -84,7 +84,7 @@ impl<D: Denoiser + ?Sized> Estimator for Eps<'_, D> {
     fn estimate(&self, x_t: &Tensor, level: Level) -> Result<Tensor, ComputeError> {
         self.measurement.check_batch(x_t)?;
         let level = level_fields(&[level], x_t.device());
-        let pivot = self.measurement.pivot(x_t, &level);
+        let pivot = self.measurement.pivot(x_t, &level)?;
         let noise =
             Noise::Anisotropic { measurement: self.measurement, sigma_star: &pivot.sigma_star };
         self.denoiser.denoise(&Query { mu: &pivot.mu_star, level: &level, noise })
@@ -134,7 +134,7 @@ impl<D: Denoiser + ?Sized> Estimator for ZeroShot<'_, D> {
     fn estimate(&self, x_t: &Tensor, level: Level) -> Result<Tensor, ComputeError> {
         self.measurement.check_batch(x_t)?;
         let level = level_fields(&[level], x_t.device());
-        let pivot = self.measurement.pivot(x_t, &level);
+        let pivot = self.measurement.pivot(x_t, &level)?;
         let query = Query { mu: &pivot.mu_star, level: &level, noise: Noise::Isotropic };
         self.denoiser.denoise(&query)
     }

@@ -169,7 +169,7 @@ fn errors_of(
         Objective::Eps { tasks, sigma_y } => {
             let task = draw_task(tasks);
             let measurement = measure(tasks[task], *sigma_y, x_0, shape, streams)?;
-            let pivot = measurement.pivot(&x_t, &level);
+            let pivot = measurement.pivot(&x_t, &level)?;
             let noise =
                 Noise::Anisotropic { measurement: &measurement, sigma_star: &pivot.sigma_star };
             let query = Query { mu: &pivot.mu_star, level: &level, noise };

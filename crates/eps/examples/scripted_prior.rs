@@ -6,7 +6,7 @@
 #![expect(clippy::print_stdout, reason = "an example shows what it found")]
 
 use eps::data::{Split, fashion_mnist};
-use eps::math::operator::LinearOperator as _;
+use eps::math::operator::LinearMap as _;
 use eps::math::parameterisation::{
     Parameterisation, PixelRange, Prediction, StateScale, TimeInput,
 };

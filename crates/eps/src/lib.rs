@@ -43,7 +43,9 @@ pub mod measurement;
 pub mod network;
 pub mod pictures;
 pub mod prelude;
+pub mod residual;
 pub mod restore;
+pub mod scene;
 pub mod uncertainty;
 
 pub use eps_data as data;

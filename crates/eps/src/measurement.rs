@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use eps_data::{ImageSet, MeasurementSet};
-use eps_math::operator::{LinearOperator as _, Operator};
+use eps_math::operator::{LinearMap, Operator, OperatorSpec, PreparedOperator};
 use eps_math::rng::Stream;
 use eps_math::{Draw, Shape, Task, measured};
 use eps_model::{Measurement, TensorOperator};
@@ -24,7 +24,7 @@ pub fn stream(seed: u64, what: &str, of: &str, image: u64) -> Stream {
 ///
 /// # Panics
 /// If `x_0` does not have the values of the operator's images.
-pub fn measure(operator: &Operator, x_0: &[f64], sigma_y: f64, noise: &Stream) -> Vec<f64> {
+pub fn measure(operator: &dyn LinearMap, x_0: &[f64], sigma_y: f64, noise: &Stream) -> Vec<f64> {
     let noise = noise.normals(operator.range().len());
     operator
         .apply(x_0)
@@ -84,8 +84,9 @@ pub fn check_sigma_y(value: f64) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Scale`], and those of [`check_gain`].
-pub fn check_scale(operator: &Operator, y: &[f64], sigma_y: f64) -> Result<(), Error> {
+pub fn check_scale(operator: &PreparedOperator, y: &[f64], sigma_y: f64) -> Result<(), Error> {
     check_gain(operator)?;
+    let Some(operator) = operator.spectral() else { return Ok(()) };
     let (gain, seen) = match operator {
         Operator::Mask(mask) => (1.0, mask.apply(y)),
         Operator::AveragePool(_) => (1.0, y.to_vec()),
@@ -105,8 +106,8 @@ pub fn check_scale(operator: &Operator, y: &[f64], sigma_y: f64) -> Result<(), E
 ///
 /// # Errors
 /// A kernel whose absolute taps do not sum to 1e-6 to 1e6.
-pub fn check_gain(operator: &Operator) -> Result<(), Error> {
-    if let Operator::CircularBlur(blur) = operator {
+pub fn check_gain(operator: &PreparedOperator) -> Result<(), Error> {
+    if let Some(Operator::CircularBlur(blur)) = operator.spectral() {
         let gain: f64 = blur.kernel().taps().iter().map(|tap| tap.abs()).sum();
         if !(1e-6..=1e6).contains(&gain) {
             return Err(Error::KernelWeight(gain));
@@ -118,11 +119,17 @@ pub fn check_gain(operator: &Operator) -> Result<(), Error> {
 /// Says so where a kernel changes the brightness of images.
 ///
 /// One whose taps sum to nearly 0 compared with their size is meant to, as a derivative does.
-pub fn brightness_note(operator: &Operator) -> Option<String> {
-    let Operator::CircularBlur(blur) = operator else { return None };
-    let taps = blur.kernel().taps();
-    let (sum, gain) =
-        taps.iter().fold((0.0, 0.0), |(sum, gain), tap| (sum + tap, gain + tap.abs()));
+///
+/// # Panics
+/// For a number beyond the measurements.
+pub fn brightness_note(set: &MeasurementSet, index: usize) -> Option<String> {
+    let (OperatorSpec::CircularBlur { kernel } | OperatorSpec::Convolution { kernel, .. }) =
+        set.spec(index)
+    else {
+        return None;
+    };
+    let taps = kernel.iter().flatten();
+    let (sum, gain) = taps.fold((0.0, 0.0), |(sum, gain), tap| (sum + tap, gain + tap.abs()));
     // Taps in f32, or with three digits, sum to 1 within 1e-3.
     (sum.abs() > 1e-3 * gain && (sum - 1.0f64).abs() > 1e-3).then(|| {
         format!(
@@ -142,7 +149,7 @@ pub fn mask_note(set: &MeasurementSet) -> Option<String> {
     let mut constant = None;
     let mut hidden_differ = false;
     for image in 0..set.len() {
-        let Operator::Mask(mask) = set.operator(image) else { return None };
+        let Some(Operator::Mask(mask)) = set.operator(image).spectral() else { return None };
         let (mut observed, mut hidden) = (Vec::new(), Vec::new());
         for (index, value) in set.measurement(image).iter().enumerate() {
             let seen = mask.observed()[index % plane];
@@ -173,7 +180,7 @@ pub fn range_note(set: &MeasurementSet) -> Option<String> {
     let noise = (4.0 * set.sigma_y()).min(0.2);
     let (mut lowest, mut highest) = (f64::INFINITY, f64::NEG_INFINITY);
     for image in 0..set.len() {
-        let (operator, y) = (set.operator(image), set.measurement(image));
+        let (operator, y) = (set.operator(image).spectral()?, set.measurement(image));
         if !keeps_sign(operator) {
             return None;
         }
@@ -203,11 +210,12 @@ pub fn on_device(
     images: &[usize],
     device: Device,
 ) -> Result<Measurement, Error> {
-    let mut operators: Vec<&Operator> = images.iter().map(|image| set.operator(*image)).collect();
+    let mut operators: Vec<&PreparedOperator> =
+        images.iter().map(|image| set.operator(*image)).collect();
     if operators.iter().all(|operator| std::ptr::eq(*operator, operators[0])) {
         operators.truncate(1);
     }
-    let operators = operators.into_iter().cloned().collect();
+    let operators: Vec<PreparedOperator> = operators.into_iter().cloned().collect();
     let y: Vec<f64> = images.iter().flat_map(|i| set.measurement(*i).iter().copied()).collect();
     let Shape { channels, height, width } = set.range();
     let dims = [images.len(), channels, height, width].map(|side| side as i64);
@@ -219,23 +227,29 @@ pub fn on_device(
 mod tests {
     use super::*;
     use eps_data::Provenance;
-    use eps_math::operator::OperatorSpec;
 
-    fn blur(tap: f64) -> Operator {
-        let kernel = vec![vec![tap; 3]; 3];
-        OperatorSpec::CircularBlur { kernel }.build(Shape::new(1, 4, 4).unwrap()).unwrap()
+    fn blur(tap: f64) -> MeasurementSet {
+        let provenance = Provenance {
+            name: "y".to_owned(),
+            source: "test".to_owned(),
+            licence: "not stated".to_owned(),
+            sha256: String::new(),
+        };
+        let specs = vec![OperatorSpec::CircularBlur { kernel: vec![vec![tap; 3]; 3] }];
+        let shape = Shape::new(1, 4, 4).unwrap();
+        MeasurementSet::new(shape, vec![0.0; 16], specs, 0.01, provenance).unwrap()
     }
 
     #[test]
     fn kernels_that_change_the_brightness_are_told() {
         for tap in [1.0 / 9.0, f64::from(1.0f32 / 9.0)] {
-            assert_eq!(brightness_note(&blur(tap)), None);
+            assert_eq!(brightness_note(&blur(tap), 0), None);
         }
-        let note = brightness_note(&blur(100.0)).unwrap();
+        let note = brightness_note(&blur(100.0), 0).unwrap();
         assert!(note.contains("sums to 900 ") && note.contains("divide"), "{note}");
-        assert!(check_gain(&blur(100.0)).is_ok());
+        assert!(check_gain(blur(100.0).operator(0)).is_ok());
         for tap in [1e-200, -1e200] {
-            let error = check_gain(&blur(tap)).unwrap_err().to_string();
+            let error = check_gain(blur(tap).operator(0)).unwrap_err().to_string();
             assert!(error.contains("kernel") && error.len() < 200, "{error}");
         }
     }

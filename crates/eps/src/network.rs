@@ -128,6 +128,14 @@ impl Network {
         }
     }
 
+    /// The number that both sides of an image must be multiples of; for a module, whose shape is fixed, 1.
+    pub fn size_multiple(&self) -> usize {
+        match self {
+            Self::Trained(checkpoint) => checkpoint.config.network.size_multiple(),
+            Self::Scripted(_) => 1,
+        }
+    }
+
     /// How it is asked.
     pub fn conditioning(&self) -> Conditioning {
         match self {
@@ -361,13 +369,15 @@ pub fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<String> {
     if config.tasks.is_empty() {
         notes.push(zero_shot_note(name));
     } else {
-        let close: &[Task] = match set.operator(0) {
-            Operator::Mask(_) => {
+        let close: &[Task] = match set.operator(0).spectral() {
+            Some(Operator::Mask(_)) => {
                 &[Task::RandomInpainting, Task::BoxInpainting, Task::ExtremeInpainting]
             }
-            Operator::AveragePool(_) => &[Task::SuperResolution, Task::ExtremeSuperResolution],
-            Operator::CircularBlur(_) => &[Task::GaussianBlur, Task::MotionBlur],
-            Operator::Separable(_) | Operator::Dense(_) => &[],
+            Some(Operator::AveragePool(_)) => {
+                &[Task::SuperResolution, Task::ExtremeSuperResolution]
+            }
+            Some(Operator::CircularBlur(_)) => &[Task::GaussianBlur, Task::MotionBlur],
+            Some(Operator::Separable(_) | Operator::Dense(_)) | None => &[],
         };
         if !config.tasks.iter().any(|task| close.contains(task)) {
             let tasks: Vec<&str> = config.tasks.iter().map(|task| task.name()).collect();

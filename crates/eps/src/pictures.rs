@@ -2,7 +2,7 @@
 
 use eps_data::png::{Picture, magnify};
 use eps_math::Shape;
-use eps_math::operator::{LinearOperator as _, Operator};
+use eps_math::operator::{LinearMap as _, Operator, PreparedOperator, Spectral as _, check};
 
 /// The standard deviation, on [-1, 1], that is white in a picture of spreads; 0 is black.
 pub const SD_WHITE: f64 = 0.5;
@@ -18,9 +18,16 @@ pub fn showable(shape: Shape) -> bool {
 /// A measurement in the image's shape.
 ///
 /// Masked pixels keep what was measured there, low resolution is magnified, blurs are as measured;
-/// of other operators it is the least-squares image A†y.
-pub fn measurement(operator: &Operator, y: &[f64]) -> Picture {
+/// of matrices it is the least-squares image A†y. Of other operators it is what was seen, where it was seen, or Aᵀy/‖A‖².
+pub fn measurement(operator: &PreparedOperator, y: &[f64]) -> Picture {
     let values = y.to_vec();
+    let Some(operator) = operator.spectral() else {
+        let seen = operator.map().placed(y).unwrap_or_else(|| {
+            let scale = check::norm_estimate(operator, 12, 0).powi(2).max(f64::MIN_POSITIVE);
+            operator.adjoint(y).iter().map(|value| value / scale).collect()
+        });
+        return Picture { shape: operator.domain(), values: seen };
+    };
     match operator {
         Operator::Mask(_) | Operator::CircularBlur(_) => {
             Picture { shape: operator.domain(), values }
@@ -70,7 +77,7 @@ mod tests {
             (OperatorSpec::AveragePool { factor: 2 }, vec![0.5], [0.5; 4]),
             (OperatorSpec::Dense { matrix }, vec![0.8], [0.0, 0.4, 0.0, 0.0]),
         ] {
-            let picture = measurement(&spec.build(shape).unwrap(), &y);
+            let picture = measurement(&spec.prepare(shape).unwrap(), &y);
             assert_eq!(picture.shape, shape);
             for (found, expected) in picture.values.iter().zip(shown) {
                 // A† of the dense operator is computed by an SVD of four columns.

@@ -8,7 +8,7 @@
 //! ```
 
 pub use eps_data::{ImageSet, MeasurementSet, SampleArchive, Split};
-pub use eps_math::operator::{LinearOperator, Operator, OperatorSpec};
+pub use eps_math::operator::{LinearMap, Operator, OperatorSpec, PreparedOperator, Spectral};
 pub use eps_math::{Schedule, Shape, Task};
 pub use eps_model::{Denoiser, Precision};
 pub use eps_sample::{Estimator, Observer, Progress, Sample, Solver};

@@ -145,6 +145,11 @@ impl<'a> Restoration<'a> {
         Ok(Self { network, conditioning, set, settings: settings.clone(), sigmas })
     }
 
+    /// The measurements.
+    pub fn set(&self) -> &MeasurementSet {
+        self.set
+    }
+
     /// The number of batches.
     pub fn batches(&self) -> usize {
         self.samples().div_ceil(self.settings.batch)

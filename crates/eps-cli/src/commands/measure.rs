@@ -11,10 +11,10 @@ use eps_data::hdf5_file::hdf5_format;
 use eps_data::png::{Picture, encode_png};
 use eps_data::{Array, DataError, ImageSet, MeasurementSet, Provenance, Split};
 use eps_files::{sha256_file, write_bytes};
-use eps_math::operator::{Operator, OperatorSpec};
+use eps_math::operator::{Operator, OperatorSpec, PreparedOperator};
 use eps_math::{Draw, Shape, Task};
 
-use crate::flags::{NoiseFlags, OperatorFlags, UsageError, check_channels_first};
+use crate::flags::{BorderFlag, NoiseFlags, OperatorFlags, UsageError, check_channels_first};
 use eps::format::number;
 use eps::measurement::brightness_note;
 use eps::{dataset, measurement, pictures};
@@ -59,6 +59,8 @@ pub(crate) struct Arguments {
     task: Option<Task>,
     #[command(flatten)]
     operator: OperatorFlags,
+    #[command(flatten)]
+    border: BorderFlag,
     #[command(flatten)]
     noise: NoiseFlags,
     /// The seed of operators and noise
@@ -110,32 +112,37 @@ impl Arguments {
              --out",
             self.out.display()
         );
-        let given = self.operator.read()?;
+        let border = self.border.asked().unwrap_or_default();
+        let given = self.operator.read()?.map(|given| given.with_border(border));
         let images = self.images()?;
         let shape = images.shape;
 
         let of = self.task.map_or("a given operator", Task::name);
-        let operators = match (self.task, &given) {
-            (Some(task), _) => images
-                .indices
-                .clone()
-                .map(|index| {
-                    let stream = measurement::stream(self.seed, "operator", of, index as u64);
-                    task.draw(Draw::Test, shape, &stream)
-                })
-                .collect::<Result<Vec<Operator>, _>>()
-                .with_context(|| {
-                    format!("--task {} does not fit images of shape {shape}", task.name())
-                })?,
-            (None, Some(given)) => vec![given.build(shape)?],
-            (None, None) => {
-                return Err(UsageError(
-                    "which measurement? give --task, --mask, --factor, --kernel or --operator"
-                        .into(),
-                )
-                .into());
-            }
-        };
+        let (operators, mut specs): (Vec<PreparedOperator>, Vec<OperatorSpec>) =
+            match (self.task, &given) {
+                (Some(task), _) => images
+                    .indices
+                    .clone()
+                    .map(|index| {
+                        let stream = measurement::stream(self.seed, "operator", of, index as u64);
+                        task.draw(Draw::Test, shape, &stream)
+                    })
+                    .collect::<Result<Vec<Operator>, _>>()
+                    .with_context(|| {
+                        format!("--task {} does not fit images of shape {shape}", task.name())
+                    })?
+                    .into_iter()
+                    .map(|operator| (operator.clone().into(), operator.spec()))
+                    .unzip(),
+                (None, Some(given)) => (vec![given.build(shape)?], vec![given.spec().clone()]),
+                (None, None) => {
+                    return Err(UsageError(
+                        "which measurement? give --task, --mask, --factor, --kernel or --operator"
+                            .into(),
+                    )
+                    .into());
+                }
+            };
         let operator = |position: usize| &operators[position % operators.len()];
         let y: Vec<f64> = images
             .indices
@@ -147,7 +154,6 @@ impl Arguments {
             })
             .collect();
 
-        let mut specs: Vec<OperatorSpec> = operators.iter().map(Operator::spec).collect();
         if specs.windows(2).all(|pair| pair[0] == pair[1]) {
             specs.truncate(1);
         }
@@ -161,7 +167,7 @@ impl Arguments {
         } else {
             None
         };
-        if let Some(note) = (0..set.len()).find_map(|index| brightness_note(set.operator(index))) {
+        if let Some(note) = (0..set.len()).find_map(|index| brightness_note(&set, index)) {
             eprintln!("note: {note}");
         }
         set.write(&self.out)?;

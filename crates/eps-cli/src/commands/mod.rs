@@ -5,5 +5,6 @@ pub(crate) mod evaluate;
 pub(crate) mod import;
 pub(crate) mod measure;
 pub(crate) mod model;
+pub(crate) mod operator;
 pub(crate) mod restore;
 pub(crate) mod train;

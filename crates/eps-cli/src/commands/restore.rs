@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
+use eps_data::array_file::is_picture;
 use eps_data::hdf5_file::hdf5_format;
 use eps_data::png::{Picture, write_png};
 use eps_data::{Array, MeasurementSet, SampleArchive};
@@ -11,7 +12,7 @@ use eps_files::{
     FilesError, Former, Hasher, OutputFolder, PartFile, Unfinished, sha256_file, write_bytes,
 };
 use eps_math::Shape;
-use eps_math::operator::LinearOperator as _;
+use eps_math::operator::{Border, LinearMap as _, Operator, OperatorSpec};
 use eps_model::device_name;
 use eps_sample::Solver;
 use serde_json::{Value, json};
@@ -19,12 +20,14 @@ use serde_json::{Value, json};
 use super::measure::file_provenance;
 use crate::chain::chain;
 use crate::flags::{
-    NetworkFlags, NoiseFlags, OperatorFlags, UsageError, check_channels_first, count_to,
+    BorderFlag, NetworkFlags, NoiseFlags, OperatorFlags, UsageError, check_channels_first, count_to,
     note_if_slow,
 };
 use crate::{progress, sample_range};
 use eps::measurement::{brightness_note, mask_note, range_note};
+use eps::residual::{Residual, residual_note, residuals};
 use eps::restore::{Restoration, Settings};
+use eps::scene::{Scene, wrap_note};
 use eps::{Network, dataset, environment, pictures};
 
 /// The version of the configuration that is written with the results.
@@ -52,6 +55,11 @@ pub(crate) struct Arguments {
     measurement: PathBuf,
     #[command(flatten)]
     operator: OperatorFlags,
+    #[command(flatten)]
+    border: BorderFlag,
+    /// Keep the whole scene of --border valid, and not only the part that the picture shows
+    #[arg(long)]
+    keep_scene: bool,
     #[command(flatten)]
     noise: NoiseFlags,
     /// The network, as `eps train` or `eps import` writes it; or a prior of any origin, by the description
@@ -151,7 +159,7 @@ impl Arguments {
         if let Err(error) = schedule.validate() {
             return Err(UsageError(format!("the grid of noise levels: {error}")).into());
         }
-        let set = self.measurement(network.image_shape())?;
+        let Measured { set, scene, notes: of_borders } = self.measurement(&network)?;
         let (samples, seed, batch, class) = (self.samples, self.seed, self.batch, self.class);
         let settings = Settings {
             solver,
@@ -175,9 +183,10 @@ impl Arguments {
         let one_call = Restoration::new(&network, &set, &one).with_context(cannot)?;
 
         let mut notes = network.notes(&set, self.class);
-        notes.extend((0..set.len()).find_map(|index| brightness_note(set.operator(index))));
+        notes.extend((0..set.len()).find_map(|index| brightness_note(&set, index)));
         notes.extend(mask_note(&set).or_else(|| range_note(&set)));
         notes.extend(self.noise.note());
+        notes.extend(of_borders);
         for note in &notes {
             eprintln!("note: {note}");
         }
@@ -216,8 +225,10 @@ impl Arguments {
             eprintln!("note: what an earlier run of this command has finished is taken from it");
         }
         self.reserve(&unfinished, &set)?;
-        let restored = Restored::draw(&all, &one_call, &mut unfinished, config)
-            .map_err(|error| self.kept(error, &unfinished))?;
+        let scene = scene.filter(|_| !self.keep_scene);
+        let drawn = Restored::draw(&all, &one_call, &mut unfinished, config, scene);
+        let restored = drawn.map_err(|error| self.kept(error, &unfinished))?;
+        let residuals = restored.residuals.clone();
         folder
             .write(|path| restored.write(path, &set))
             .map_err(|error| self.kept(error, &unfinished))?;
@@ -230,6 +241,14 @@ impl Arguments {
             self.samples,
             device_name(device),
             self.out.display()
+        );
+        let mean = |of: fn(&Residual) -> f64| {
+            residuals.iter().map(of).sum::<f64>() / residuals.len() as f64
+        };
+        println!(
+            "residual rms(A x - y)/sigma_y: {:.3} of the samples, where 1 is right, {:.3} of their mean",
+            mean(|residual| residual.samples),
+            mean(|residual| residual.mean)
         );
         Ok(())
     }
@@ -270,7 +289,7 @@ impl Arguments {
     }
 
     /// The measurement with its operators and σ_y, from the file itself or from the flags.
-    fn measurement(&self, network: Shape) -> Result<MeasurementSet> {
+    fn measurement(&self, network: &Network) -> Result<Measured> {
         let path = &self.measurement;
         let (given, sigma_y) = (self.operator.read()?, self.noise.sigma_y());
         if dataset::is_hdf5(path) {
@@ -287,7 +306,7 @@ impl Arguments {
                 }
                 (Some(_), false) => {
                     note_if_slow(path)?;
-                    return Ok(MeasurementSet::read(path)?);
+                    return Ok(Measured::of(MeasurementSet::read(path)?));
                 }
                 (Some(MeasurementSet::FORMAT), true) => {
                     return Err(UsageError(format!(
@@ -316,16 +335,68 @@ impl Arguments {
             sigma_y.ok_or_else(|| missing("its noise: give --sigma-y or --sigma-y-255"))?;
 
         let (y_shape, y) = read_measurement(path)?;
-        let shape = given.image_shape(y_shape, network)?;
+        let mut notes = Vec::new();
+        let given = if given.is_kernel() {
+            let usual = if is_picture(path) { Border::Valid } else { Border::Circular };
+            let border = self.border.asked().unwrap_or(usual);
+            let source =
+                if self.border.asked().is_some() { "asked for" } else { "the default here" };
+            println!("borders of the blur: {}, {source}", border.name());
+            given.with_border(border)
+        } else {
+            given
+        };
+        if let OperatorSpec::Convolution { kernel, border: Border::Valid } = given.spec() {
+            let scene = Scene::of(y_shape, kernel, network)
+                .with_context(|| format!("{} as a part of a larger scene", path.display()))?;
+            println!(
+                "the picture is a part of a scene of {}x{} pixels, which is restored{}",
+                scene.shape.height,
+                scene.shape.width,
+                if self.keep_scene {
+                    ""
+                } else {
+                    "; what the picture shows of it is kept (all: --keep-scene)"
+                }
+            );
+            let specs = vec![scene.spec.clone()];
+            let set = MeasurementSet::new(scene.shape, y, specs, sigma_y, file_provenance(path)?)
+                .with_context(|| path.display().to_string())?;
+            return Ok(Measured { set, scene: Some(scene), notes });
+        }
+        let shape = given.image_shape(y_shape, network.image_shape())?;
         let operator = given.build(shape)?;
+        if let Some(Operator::CircularBlur(blur)) = operator.spectral() {
+            let images = y.chunks_exact(y_shape.len());
+            notes.extend(
+                images.filter_map(|y| wrap_note(y, y_shape, blur.kernel(), sigma_y)).take(1),
+            );
+        }
         ensure!(
             operator.range() == y_shape,
             "{}: the measurement has shape {y_shape}, its operator gives {}: one of the two is wrong",
             path.display(),
             operator.range()
         );
-        MeasurementSet::new(shape, y, vec![given.spec().clone()], sigma_y, file_provenance(path)?)
-            .with_context(|| path.display().to_string())
+        let specs = vec![given.spec().clone()];
+        let set = MeasurementSet::new(shape, y, specs, sigma_y, file_provenance(path)?)
+            .with_context(|| path.display().to_string())?;
+        Ok(Measured { set, scene: None, notes })
+    }
+}
+
+/// What was measured.
+struct Measured {
+    set: MeasurementSet,
+    /// The scene that a picture is a part of.
+    scene: Option<Scene>,
+    /// What looks wrong about its borders.
+    notes: Vec<String>,
+}
+
+impl Measured {
+    fn of(set: MeasurementSet) -> Self {
+        Self { set, scene: None, notes: Vec::new() }
     }
 }
 
@@ -352,7 +423,7 @@ fn key(config: &Value, set: &MeasurementSet) -> Result<String> {
         hasher.update(&value.to_le_bytes());
     }
     for index in 0..set.len() {
-        hasher.update(serde_json::to_string(&set.operator(index).spec())?.as_bytes());
+        hasher.update(serde_json::to_string(set.spec(index))?.as_bytes());
     }
     Ok(hasher.finish())
 }
@@ -396,6 +467,9 @@ struct Restored {
     one_call: SampleArchive,
     /// `[N, J, C, H, W]`
     archive: SampleArchive,
+    residuals: Vec<Residual>,
+    /// The scene, where the archives hold only the part that the picture shows.
+    scene: Option<Scene>,
 }
 
 impl Restored {
@@ -405,6 +479,7 @@ impl Restored {
         one_call: &Restoration<'_>,
         unfinished: &mut Unfinished,
         mut config: Value,
+        scene: Option<Scene>,
     ) -> Result<Self> {
         let calls = all.calls() + one_call.calls();
         let bar = progress::bar(calls as u64, "restoring", "network calls");
@@ -433,25 +508,46 @@ impl Restored {
         };
         let (first, second) = (draw(one_call, "one-call")?, draw(all, "samples")?);
         bar.finish_and_clear();
-        if let Some(note) = sample_range::note(&second) {
+        // The mean and the residuals are those of all that was restored.
+        let whole = all.archive(second, config.clone())?;
+        let set = all.set();
+        let residuals = residuals(set, whole.samples(), whole.posterior_mean());
+        config["residuals"] = serde_json::to_value(&residuals)?;
+        for note in sample_range::note(whole.samples()).into_iter().chain(residual_note(&residuals))
+        {
             eprintln!("note: {note}");
             if let Some(notes) = config["notes"].as_array_mut() {
                 notes.push(note.into());
             }
         }
+        let archive = |samples: &[f32], per_image: usize| -> Result<SampleArchive> {
+            let (shape, samples) = match &scene {
+                Some(scene) => (scene.seen, scene.cut(samples)),
+                None => (set.shape(), samples.to_vec()),
+            };
+            let provenance = set.provenance().clone();
+            let archive =
+                SampleArchive::new(shape, per_image, samples, config.clone(), provenance)?;
+            Ok(match set.truth() {
+                Some(truth) => archive.with_truth(truth.iter().map(|v| *v as f32).collect())?,
+                None => archive,
+            })
+        };
         Ok(Self {
-            one_call: one_call.archive(first, config.clone())?,
-            archive: all.archive(second, config)?,
+            one_call: archive(&first, 1)?,
+            archive: archive(whole.samples(), whole.samples_per_image())?,
+            residuals,
+            scene,
         })
     }
 
     /// Writes everything into a folder.
     fn write(self, folder: &Path, set: &MeasurementSet) -> Result<()> {
-        let Self { archive, one_call } = self;
+        let Self { archive, one_call, scene, .. } = self;
         archive.write(&folder.join("samples.h5"))?;
         one_call.write(&folder.join("one_call.h5"))?;
         if pictures::showable(set.shape()) {
-            write_pictures(folder, set, &archive, &one_call)?;
+            write_pictures(folder, set, &archive, &one_call, scene.as_ref())?;
         }
         let text = serde_json::to_string_pretty(archive.config())?;
         write_bytes(&folder.join("config.json"), text.as_bytes())?;
@@ -470,8 +566,9 @@ fn write_pictures(
     set: &MeasurementSet,
     archive: &SampleArchive,
     one_call: &SampleArchive,
+    scene: Option<&Scene>,
 ) -> Result<()> {
-    let shape = set.shape();
+    let shape = archive.shape();
     let per_image = archive.samples_per_image();
     let values = |all: &[f32], index: usize| -> Vec<f64> {
         let one = shape.len();
@@ -481,7 +578,10 @@ fn write_pictures(
     let mut rows = Vec::new();
     let mut columns = 0;
     for image in 0..set.len() {
-        let y = pictures::measurement(set.operator(image), set.measurement(image));
+        let y = match scene {
+            Some(scene) => Picture { shape: scene.seen, values: set.measurement(image).to_vec() },
+            None => pictures::measurement(set.operator(image), set.measurement(image)),
+        };
         let spread = pictures::spread(shape, &values(archive.posterior_sd(), image));
         let mut named = vec![
             ("measurement".to_owned(), y),

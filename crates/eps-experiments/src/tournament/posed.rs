@@ -207,7 +207,7 @@ impl Posed {
 mod tests {
     use std::collections::BTreeSet;
 
-    use eps_math::operator::LinearOperator as _;
+    use eps_math::operator::Spectral as _;
     use eps_results::tournament::{SIGMA_Y, SIGMAS_Y};
 
     use super::*;

@@ -1,6 +1,6 @@
 //! The methods of the tournament, each asked with the exact denoiser of the prior.
 
-use eps_math::operator::LinearOperator as _;
+use eps_math::operator::LinearMap as _;
 use eps_math::{Schedule, Shape, Task};
 use eps_model::{Measurement, Oracle, TensorOperator, batch};
 use eps_results::Contender;

@@ -1,6 +1,6 @@
 //! Super-resolution: y is the mean of every k×k block.
 
-use super::linear_operator::{LinearOperator, assert_length};
+use super::linear_map::{LinearMap, Spectral, assert_length};
 use crate::{MathError, Shape};
 
 /// Average pooling by a factor k; all k² − 1 directions inside a block that sum to 0 are lost.
@@ -45,7 +45,7 @@ impl AveragePool {
     }
 }
 
-impl LinearOperator for AveragePool {
+impl LinearMap for AveragePool {
     fn domain(&self) -> Shape {
         self.shape
     }
@@ -69,7 +69,9 @@ impl LinearOperator for AveragePool {
         assert_length("the measurement", y, self.range());
         self.spread(y, ((self.factor * self.factor) as f64).recip())
     }
+}
 
+impl Spectral for AveragePool {
     /// The basis is, block by block, the block's mean direction followed by its complement.
     fn eigenvalues(&self) -> Vec<f64> {
         let area = self.factor * self.factor;

@@ -1,11 +1,10 @@
 //! Deblurring: circular convolution of every channel with one kernel.
 
-use std::sync::Arc;
+use rustfft::num_complex::Complex;
 
-use rustfft::{Fft, FftPlanner, num_complex::Complex};
-
+use super::fourier_plane::FourierPlane;
 use super::kernel::Kernel;
-use super::linear_operator::{LinearOperator, assert_length};
+use super::linear_map::{LinearMap, Spectral, assert_length};
 use crate::{MathError, Shape};
 
 /// Circular convolution y[r, c] = Σ h[i, j] x[r − i, c − j] with the kernel's centre at the origin.
@@ -15,7 +14,7 @@ pub struct CircularBlur {
     kernel: Kernel,
     /// ĥ, [height, width]; exactly 0 in the null space.
     transfer: Vec<Complex<f64>>,
-    transform: Transform,
+    transform: FourierPlane,
 }
 
 impl CircularBlur {
@@ -35,7 +34,7 @@ impl CircularBlur {
         if rows > height || columns > width {
             return Err(MathError::KernelSize { rows, columns, height, width });
         }
-        let transform = Transform::new(height, width);
+        let transform = FourierPlane::new(height, width);
         let mut transfer = vec![Complex::ZERO; height * width];
         for (i, tap) in kernel.taps().iter().enumerate() {
             let row = (i / columns + height - rows / 2) % height;
@@ -88,7 +87,7 @@ impl CircularBlur {
     }
 }
 
-impl LinearOperator for CircularBlur {
+impl LinearMap for CircularBlur {
     fn domain(&self) -> Shape {
         self.shape
     }
@@ -104,7 +103,9 @@ impl LinearOperator for CircularBlur {
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {
         self.filter(y, |h| h.conj())
     }
+}
 
+impl Spectral for CircularBlur {
     fn eigenvalues(&self) -> Vec<f64> {
         self.transfer.iter().map(|h| h.norm_sqr()).collect::<Vec<_>>().repeat(self.shape.channels)
     }
@@ -121,57 +122,4 @@ impl std::fmt::Debug for CircularBlur {
             .field("kernel", &self.kernel)
             .finish_non_exhaustive()
     }
-}
-
-/// The 2-D DFT of one [height, width] plane.
-#[derive(Clone)]
-struct Transform {
-    width: usize,
-    height: usize,
-    /// Forward plans of rows and columns, then inverse plans of rows and columns.
-    plans: [Arc<dyn Fft<f64>>; 4],
-}
-
-impl Transform {
-    fn new(height: usize, width: usize) -> Self {
-        let mut planner = FftPlanner::new();
-        let plans = [
-            planner.plan_fft_forward(width),
-            planner.plan_fft_forward(height),
-            planner.plan_fft_inverse(width),
-            planner.plan_fft_inverse(height),
-        ];
-        Self { width, height, plans }
-    }
-
-    fn forward(&self, plane: &mut Vec<Complex<f64>>) {
-        self.run(plane, &self.plans[0], &self.plans[1]);
-    }
-
-    /// The inverse, normalised by 1/(height · width).
-    fn inverse(&self, plane: &mut Vec<Complex<f64>>) {
-        self.run(plane, &self.plans[2], &self.plans[3]);
-        let scale = ((self.width * self.height) as f64).recip();
-        plane.iter_mut().for_each(|v| *v *= scale);
-    }
-
-    fn run(
-        &self,
-        plane: &mut Vec<Complex<f64>>,
-        rows: &Arc<dyn Fft<f64>>,
-        columns: &Arc<dyn Fft<f64>>,
-    ) {
-        rows.process(plane);
-        let mut transposed = transpose(plane, self.width);
-        columns.process(&mut transposed);
-        *plane = transpose(&transposed, self.height);
-    }
-}
-
-fn transpose(plane: &[Complex<f64>], width: usize) -> Vec<Complex<f64>> {
-    let mut transposed = Vec::with_capacity(plane.len());
-    for column in 0..width {
-        transposed.extend(plane[column..].iter().step_by(width));
-    }
-    transposed
 }

@@ -2,7 +2,7 @@
 
 use faer::{Mat, MatRef};
 
-use super::linear_operator::{LinearOperator, assert_length};
+use super::linear_map::{LinearMap, Spectral, assert_length};
 use crate::cholesky::{product, product_transposed};
 use crate::{MathError, Shape, error::check_values};
 
@@ -98,7 +98,7 @@ fn row_major(matrix: MatRef<'_, f64>) -> Vec<f64> {
     (0..matrix.nrows()).flat_map(|i| (0..matrix.ncols()).map(move |j| matrix[(i, j)])).collect()
 }
 
-impl LinearOperator for Dense {
+impl LinearMap for Dense {
     fn domain(&self) -> Shape {
         self.shape
     }
@@ -116,7 +116,9 @@ impl LinearOperator for Dense {
         assert_length("the measurement", y, self.range());
         product_transposed(&self.matrix, y)
     }
+}
 
+impl Spectral for Dense {
     fn eigenvalues(&self) -> Vec<f64> {
         self.eigenvalues.clone()
     }

@@ -1,13 +1,13 @@
 //! Inpainting: y = m ⊙ x with one mask for all channels.
 
-use super::linear_operator::{LinearOperator, assert_length};
+use super::linear_map::{LinearMap, Spectral, assert_length};
 use crate::rng::Stream;
 use crate::{MathError, Shape};
 
 /// A diagonal operator that keeps observed pixels and zeroes the others.
 ///
 /// The measurement has the shape of the image; what it holds at masked pixels is ignored by
-/// [`LinearOperator::adjoint`], so noise may be kept there.
+/// [`LinearMap::adjoint`], so noise may be kept there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mask {
     shape: Shape,
@@ -64,7 +64,7 @@ impl Mask {
     }
 }
 
-impl LinearOperator for Mask {
+impl LinearMap for Mask {
     fn domain(&self) -> Shape {
         self.shape
     }
@@ -81,7 +81,9 @@ impl LinearOperator for Mask {
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {
         self.apply(y)
     }
+}
 
+impl Spectral for Mask {
     fn eigenvalues(&self) -> Vec<f64> {
         self.apply(&vec![1.0; self.shape.len()])
     }

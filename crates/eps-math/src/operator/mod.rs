@@ -1,33 +1,57 @@
-//! Linear operators of one image, each with the orthonormal eigenbasis V of AᵀA.
+//! Linear operators of one image: a [`LinearMap`] is a pair A, Aᵀ; a [`Spectral`] one knows the orthonormal
+//! eigenbasis V of AᵀA besides.
 //!
 //! | operator | basis Vᵀ | λ |
 //! |---|---|---|
 //! | [`Mask`] | identity | 0 or 1 per pixel |
 //! | [`AveragePool`] | block mean and complement | 1/k² or 0 |
 //! | [`CircularBlur`] | 2-D DFT per channel | \|ĥ\|² |
-//! | [`Separable`] | two small SVDs | s_r² s_c² |
+//! | [`Separable`], and with it [`ResizeFilter`] | two small SVDs | s_r² s_c² |
 //! | [`Dense`] | SVD | s² |
+//! | [`Weights`] | identity | w² |
+//! | [`Grey`] | luminance and two directions across | ‖shares‖² or 0 |
+//! | [`Fourier`] | 2-D DFT of a complex image | 0 or 1 per frequency |
+//! | [`Convolution`], [`Radon`], [`Crop`], [`Chain`], your own | none is known | |
 //!
-//! A function of AᵀA is V f(λ) Vᵀ: [`LinearOperator::spectral_map`]. A batch of images is a slice of
-//! operators, one an image.
+//! A function of AᵀA is V f(λ) Vᵀ: [`Spectral::spectral_map`]. Without a basis the pivot comes by
+//! [conjugate gradients](crate::solve::Cg) and functions by [Lanczos' method](crate::solve::Lanczos). A batch of images is
+//! a slice of operators, one an image.
 
 mod average_pool;
+mod chain;
+pub mod check;
 mod circular_blur;
+mod convolution;
 mod dense;
+mod fourier;
+mod fourier_plane;
+mod grey;
 mod kernel;
-mod linear_operator;
+mod linear_map;
 mod mask;
+mod prepared;
+mod radon;
+mod resize;
 mod separable;
 mod spec;
+mod weights;
 
 pub use average_pool::AveragePool;
+pub use chain::{Chain, Crop};
 pub use circular_blur::CircularBlur;
+pub use convolution::{Border, Convolution};
 pub use dense::Dense;
+pub use fourier::Fourier;
+pub use grey::Grey;
 pub use kernel::Kernel;
-pub use linear_operator::LinearOperator;
+pub use linear_map::{LinearMap, Spectral};
 pub use mask::Mask;
+pub use prepared::PreparedOperator;
+pub use radon::Radon;
+pub use resize::ResizeFilter;
 pub use separable::Separable;
 pub use spec::OperatorSpec;
+pub use weights::Weights;
 
 use faer::Mat;
 
@@ -50,7 +74,7 @@ pub enum Operator {
 }
 
 impl Operator {
-    fn family(&self) -> &dyn LinearOperator {
+    fn family(&self) -> &dyn Spectral {
         match self {
             Self::Mask(a) => a,
             Self::AveragePool(a) => a,
@@ -61,7 +85,7 @@ impl Operator {
     }
 }
 
-impl LinearOperator for Operator {
+impl LinearMap for Operator {
     fn domain(&self) -> Shape {
         self.family().domain()
     }
@@ -77,7 +101,9 @@ impl LinearOperator for Operator {
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {
         self.family().adjoint(y)
     }
+}
 
+impl Spectral for Operator {
     fn eigenvalues(&self) -> Vec<f64> {
         self.family().eigenvalues()
     }
@@ -91,7 +117,7 @@ impl LinearOperator for Operator {
 ///
 /// For checks and small problems: it costs n applications and m n numbers.
 #[must_use]
-pub fn to_matrix(operator: &dyn LinearOperator) -> Mat<f64> {
+pub fn to_matrix(operator: &dyn LinearMap) -> Mat<f64> {
     columns(operator.range().len(), operator.domain().len(), |unit| operator.apply(unit))
 }
 
@@ -99,7 +125,7 @@ pub fn to_matrix(operator: &dyn LinearOperator) -> Mat<f64> {
 ///
 /// For checks and small problems: it costs n spectral maps and n² numbers.
 #[must_use]
-pub fn spectral_matrix(operator: &dyn LinearOperator, f: &dyn Fn(f64) -> f64) -> Mat<f64> {
+pub fn spectral_matrix(operator: &dyn Spectral, f: &dyn Fn(f64) -> f64) -> Mat<f64> {
     let n = operator.domain().len();
     symmetrised(columns(n, n, |unit| operator.spectral_map(unit, f)).as_ref())
 }

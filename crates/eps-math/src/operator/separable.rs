@@ -1,7 +1,7 @@
 //! Operators that act on rows and columns separately: Y = R X Cᵀ for every channel.
 
 use super::dense::Dense;
-use super::linear_operator::{LinearOperator, assert_length};
+use super::linear_map::{LinearMap, Spectral, assert_length};
 use crate::{MathError, Shape};
 
 /// A = R ⊗ C on every channel, with eigenvalues s_r² s_c².
@@ -55,7 +55,7 @@ impl Separable {
     }
 }
 
-impl LinearOperator for Separable {
+impl LinearMap for Separable {
     fn domain(&self) -> Shape {
         self.shape
     }
@@ -82,7 +82,9 @@ impl LinearOperator for Separable {
             |c| self.vertical.adjoint(c),
         )
     }
+}
 
+impl Spectral for Separable {
     fn eigenvalues(&self) -> Vec<f64> {
         let (rows, columns) = (self.vertical.eigenvalues(), self.horizontal.eigenvalues());
         let plane: Vec<f64> =

@@ -1,11 +1,17 @@
 //! The serialised description of an operator.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::{AveragePool, CircularBlur, Dense, Kernel, Mask, Operator, Separable};
+use super::{
+    AveragePool, Border, Chain, CircularBlur, Convolution, Crop, Dense, Fourier, Grey, Kernel,
+    LinearMap, Mask, Operator, PreparedOperator, Radon, ResizeFilter, Separable, Weights,
+};
 use crate::{MathError, Shape};
 
-/// An operator of one image as a value that can be written down; [`OperatorSpec::build`] prepares it.
+/// An operator of one image as a value that can be written down; [`OperatorSpec::prepare`] makes
+/// it ready for images of one shape.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "operator", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum OperatorSpec {
@@ -24,19 +30,75 @@ pub enum OperatorSpec {
         /// Rows of taps.
         kernel: Vec<Vec<f64>>,
     },
-    /// Circular blur by a Gaussian.
+    /// Blur by a Gaussian.
     GaussianBlur {
         /// Width in pixels.
         sigma_blur: f64,
         /// Odd side of the kernel.
         taps: usize,
+        /// What lies beyond the edges.
+        #[serde(default, skip_serializing_if = "is_circular")]
+        border: Border,
     },
-    /// Circular blur along a straight line.
+    /// Blur along a straight line.
     MotionBlur {
         /// Odd length in pixels.
         length: usize,
         /// Direction in degrees, anticlockwise from the column axis.
         angle_degrees: f64,
+        /// What lies beyond the edges.
+        #[serde(default, skip_serializing_if = "is_circular")]
+        border: Border,
+    },
+    /// A true convolution, its centre at (rows/2, columns/2).
+    Convolution {
+        /// Rows of taps.
+        kernel: Vec<Vec<f64>>,
+        /// What lies beyond the edges.
+        #[serde(default)]
+        border: Border,
+    },
+    /// A change of size, as Pillow computes it.
+    Resize {
+        /// Height of y.
+        height: usize,
+        /// Width of y.
+        width: usize,
+        /// The filter.
+        filter: ResizeFilter,
+    },
+    /// A weight of each value.
+    Weights {
+        /// C · H · W numbers.
+        weights: Vec<f64>,
+    },
+    /// The luminance of red, green and blue.
+    Grey,
+    /// Parallel-beam projections, as scikit-image's `radon` with `circle=True`.
+    Radon {
+        /// Angles in degrees.
+        angles_degrees: Vec<f64>,
+    },
+    /// The orthonormal 2-D DFT of a complex image, a pair of channels, where a mask is 1.
+    Fourier {
+        /// Rows of 0 and 1, the frequency 0 at \[0\]\[0\].
+        mask: Vec<Vec<u8>>,
+    },
+    /// A rectangle of the image.
+    Crop {
+        /// Its first row.
+        top: usize,
+        /// Its first column.
+        left: usize,
+        /// Its rows.
+        height: usize,
+        /// Its columns.
+        width: usize,
+    },
+    /// One operator after another, the first applied to the image first.
+    Chain {
+        /// The operators.
+        of: Vec<OperatorSpec>,
     },
     /// R ⊗ C on every channel.
     Separable {
@@ -57,48 +119,201 @@ impl OperatorSpec {
     ///
     /// # Errors
     /// What [`Shape::new`] and the constructor of the family say.
-    pub fn build(&self, shape: Shape) -> Result<Operator, MathError> {
+    pub fn prepare(&self, shape: Shape) -> Result<PreparedOperator, MathError> {
         // Fields of a shape are public: one may not have been checked.
         let shape = Shape::new(shape.channels, shape.height, shape.width)?;
+        let map = |map: Arc<dyn LinearMap>| PreparedOperator::Map { family: self.family(), map };
+        let spectral = PreparedOperator::Spectral;
         Ok(match self {
             Self::Mask { observed } => {
-                if let Some(index) = observed.iter().position(|v| *v > 1) {
-                    return Err(MathError::OutOfRange {
-                        what: "an entry of the mask",
-                        value: f64::from(observed[index]),
-                        range: "0 (hidden) or 1 (observed)",
-                    });
-                }
-                Operator::Mask(Mask::new(shape, observed.iter().map(|v| *v == 1).collect())?)
+                check_bits("an entry of the mask", observed, "0 (hidden) or 1 (observed)")?;
+                let observed = observed.iter().map(|v| *v == 1).collect();
+                spectral(Operator::Mask(Mask::new(shape, observed)?))
             }
             Self::AveragePool { factor } => {
-                Operator::AveragePool(AveragePool::new(shape, *factor)?)
+                spectral(Operator::AveragePool(AveragePool::new(shape, *factor)?))
             }
             Self::CircularBlur { kernel } => {
-                let kernel =
-                    Kernel::new(kernel.len(), columns(kernel), flat("the kernel", kernel)?)?;
-                Operator::CircularBlur(CircularBlur::new(shape, kernel)?)
+                spectral(Operator::CircularBlur(CircularBlur::new(shape, taps(kernel)?)?))
             }
-            Self::GaussianBlur { sigma_blur, taps } => {
+            Self::GaussianBlur { sigma_blur, taps, border } => {
                 check_fits(shape, *taps)?;
-                let kernel = Kernel::gaussian(*sigma_blur, *taps)?;
-                Operator::CircularBlur(CircularBlur::new(shape, kernel)?)
+                self.blur(shape, Kernel::gaussian(*sigma_blur, *taps)?, *border)?
             }
-            Self::MotionBlur { length, angle_degrees } => {
+            Self::MotionBlur { length, angle_degrees, border } => {
                 check_fits(shape, *length)?;
-                let kernel = Kernel::motion(*length, angle_degrees.to_radians())?;
-                Operator::CircularBlur(CircularBlur::new(shape, kernel)?)
+                self.blur(shape, Kernel::motion(*length, angle_degrees.to_radians())?, *border)?
             }
-            Self::Separable { vertical, horizontal } => Operator::Separable(Separable::new(
+            Self::Convolution { kernel, border: Border::Circular } => {
+                let kernel = wrapped(taps(kernel)?, shape)?;
+                spectral(Operator::CircularBlur(CircularBlur::new(shape, kernel)?))
+            }
+            Self::Convolution { kernel, border } => self.blur(shape, taps(kernel)?, *border)?,
+            Self::Separable { vertical, horizontal } => {
+                spectral(Operator::Separable(Separable::new(
+                    shape,
+                    &flat("the vertical matrix", vertical)?,
+                    &flat("the horizontal matrix", horizontal)?,
+                )?))
+            }
+            Self::Dense { matrix } => spectral(Operator::Dense(Dense::new(
                 shape,
-                &flat("the vertical matrix", vertical)?,
-                &flat("the horizontal matrix", horizontal)?,
-            )?),
-            Self::Dense { matrix } => {
-                Operator::Dense(Dense::new(shape, matrix.len(), &flat("the matrix", matrix)?)?)
+                matrix.len(),
+                &flat("the matrix", matrix)?,
+            )?)),
+            Self::Resize { height, width, filter } => {
+                spectral(Operator::Separable(filter.operator(shape, *height, *width)?))
+            }
+            Self::Weights { weights } => map(Arc::new(Weights::new(shape, weights.clone())?)),
+            Self::Grey => map(Arc::new(Grey::new(shape)?)),
+            Self::Radon { angles_degrees } => map(Arc::new(Radon::new(shape, angles_degrees)?)),
+            Self::Fourier { mask } => {
+                let mask = flat("the mask of frequencies", mask)?;
+                check_bits(
+                    "an entry of the mask of frequencies",
+                    &mask,
+                    "0 (left out) or 1 (kept)",
+                )?;
+                let mask = mask.iter().map(|v| *v == 1).collect();
+                map(Arc::new(Fourier::new(shape, mask)?))
+            }
+            Self::Crop { top, left, height, width } => {
+                map(Arc::new(Crop::new(shape, (*top, *left), (*height, *width))?))
+            }
+            Self::Chain { of } => {
+                // What a camera sees of a larger scene is one operator, for which more is known.
+                if let [
+                    Self::Convolution { kernel, border: Border::Valid },
+                    Self::Crop { top, left, height, width },
+                ] = &of[..]
+                {
+                    let scene = Convolution::new(shape, taps(kernel)?, Border::Valid)?;
+                    return Ok(map(Arc::new(scene.cropped((*top, *left), (*height, *width))?)));
+                }
+                let mut links: Vec<Arc<dyn LinearMap>> = Vec::with_capacity(of.len());
+                let mut shape = shape;
+                for spec in of {
+                    let link = spec.prepare(shape)?;
+                    shape = link.range();
+                    links.push(Arc::new(link));
+                }
+                map(Arc::new(Chain::new(links)?))
             }
         })
     }
+
+    /// [`OperatorSpec::prepare`] of an operator with an eigenbasis in closed form.
+    ///
+    /// # Errors
+    /// Those of [`OperatorSpec::prepare`]; [`MathError::NoEigenbasis`] for other families.
+    pub fn build(&self, shape: Shape) -> Result<Operator, MathError> {
+        self.prepare(shape)?.into_spectral()
+    }
+
+    /// The shape of the image behind a measurement of shape `y`, where the description and y tell it: not for a dense
+    /// matrix, a resize and a crop.
+    #[must_use]
+    pub fn domain_of(&self, y: Shape) -> Option<Shape> {
+        let grown = |rows: usize, columns: usize, border: Border| match border {
+            Border::Valid => Shape {
+                height: (y.height + rows).saturating_sub(1),
+                width: (y.width + columns).saturating_sub(1),
+                ..y
+            },
+            _ => y,
+        };
+        let shape = match self {
+            Self::Mask { .. } | Self::CircularBlur { .. } | Self::Weights { .. } => y,
+            Self::Fourier { .. } => y,
+            Self::AveragePool { factor } => Shape {
+                height: y.height.saturating_mul(*factor),
+                width: y.width.saturating_mul(*factor),
+                ..y
+            },
+            Self::GaussianBlur { taps, border, .. } => grown(*taps, *taps, *border),
+            Self::MotionBlur { length, border, .. } => grown(*length, *length, *border),
+            Self::Convolution { kernel, border } => grown(kernel.len(), columns(kernel), *border),
+            Self::Separable { vertical, horizontal } => {
+                Shape { height: columns(vertical), width: columns(horizontal), ..y }
+            }
+            Self::Grey => Shape { channels: 3, ..y },
+            Self::Radon { .. } => Shape { width: y.height, ..y },
+            Self::Chain { of } => {
+                return of.iter().rev().try_fold(y, |y, spec| spec.domain_of(y));
+            }
+            Self::Dense { .. } | Self::Resize { .. } | Self::Crop { .. } => return None,
+        };
+        Some(shape)
+    }
+
+    /// The name of the family in files.
+    #[must_use]
+    pub fn family(&self) -> &'static str {
+        match self {
+            Self::Mask { .. } => "mask",
+            Self::AveragePool { .. } => "average-pool",
+            Self::CircularBlur { .. } => "circular-blur",
+            Self::GaussianBlur { .. } => "gaussian-blur",
+            Self::MotionBlur { .. } => "motion-blur",
+            Self::Convolution { .. } => "convolution",
+            Self::Separable { .. } => "separable",
+            Self::Dense { .. } => "dense",
+            Self::Resize { .. } => "resize",
+            Self::Weights { .. } => "weights",
+            Self::Grey => "grey",
+            Self::Radon { .. } => "radon",
+            Self::Fourier { .. } => "fourier",
+            Self::Crop { .. } => "crop",
+            Self::Chain { .. } => "chain",
+        }
+    }
+
+    fn blur(
+        &self,
+        shape: Shape,
+        kernel: Kernel,
+        border: Border,
+    ) -> Result<PreparedOperator, MathError> {
+        if border == Border::Circular {
+            return Ok(Operator::CircularBlur(CircularBlur::new(shape, kernel)?).into());
+        }
+        let map = Arc::new(Convolution::new(shape, kernel, border)?);
+        Ok(PreparedOperator::Map { family: self.family(), map })
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_circular(border: &Border) -> bool {
+    *border == Border::Circular
+}
+
+fn check_bits(what: &'static str, bits: &[u8], range: &'static str) -> Result<(), MathError> {
+    match bits.iter().find(|bit| **bit > 1) {
+        Some(bit) => Err(MathError::OutOfRange { what, value: f64::from(*bit), range }),
+        None => Ok(()),
+    }
+}
+
+/// A kernel as large as the image at most, that does the same where the image wraps around.
+fn wrapped(kernel: Kernel, shape: Shape) -> Result<Kernel, MathError> {
+    let Shape { height, width, .. } = shape;
+    let (rows, columns) = (kernel.rows(), kernel.columns());
+    if rows <= height && columns <= width {
+        return Ok(kernel);
+    }
+    let place = |index: usize, taps: usize, side: usize| {
+        // From the old centre to the new one.
+        (index + side / 2 + taps * side - taps / 2) % side
+    };
+    let mut taps = vec![0.0; height * width];
+    for (i, tap) in kernel.taps().iter().enumerate() {
+        taps[place(i / columns, rows, height) * width + place(i % columns, columns, width)] += tap;
+    }
+    Kernel::new(height, width, taps)
+}
+
+fn taps(kernel: &[Vec<f64>]) -> Result<Kernel, MathError> {
+    Kernel::new(kernel.len(), columns(kernel), flat("the kernel", kernel)?)
 }
 
 /// Whether a kernel of this side fits into the image, before memory is taken for it.
@@ -110,12 +325,12 @@ fn check_fits(shape: Shape, side: usize) -> Result<(), MathError> {
     Ok(())
 }
 
-fn columns(rows: &[Vec<f64>]) -> usize {
+fn columns<T>(rows: &[Vec<T>]) -> usize {
     rows.first().map_or(0, Vec::len)
 }
 
 /// Row-major values of a matrix whose rows must be of one length.
-fn flat(what: &'static str, rows: &[Vec<f64>]) -> Result<Vec<f64>, MathError> {
+fn flat<T: Clone>(what: &'static str, rows: &[Vec<T>]) -> Result<Vec<T>, MathError> {
     let expected = columns(rows);
     match rows.iter().find(|row| row.len() != expected) {
         Some(row) => Err(MathError::Length { what, expected, found: row.len() }),
@@ -140,14 +355,10 @@ impl Operator {
             },
             Self::Separable(separable) => {
                 let (vertical, horizontal) = separable.sides();
-                let side = |dense: &Dense| {
-                    use super::LinearOperator;
-                    rows(dense.matrix(), dense.domain().len())
-                };
+                let side = |dense: &Dense| rows(dense.matrix(), dense.domain().len());
                 OperatorSpec::Separable { vertical: side(vertical), horizontal: side(horizontal) }
             }
             Self::Dense(dense) => {
-                use super::LinearOperator;
                 OperatorSpec::Dense { matrix: rows(dense.matrix(), dense.domain().len()) }
             }
         }

@@ -6,7 +6,7 @@ use super::gaussian::{Gaussian, log_normal};
 use crate::Level;
 use crate::cholesky::{Cholesky, dot};
 use crate::error::{MathError, check_positive, check_symmetric, check_values};
-use crate::operator::{LinearOperator, to_matrix};
+use crate::operator::{LinearMap, to_matrix};
 use crate::rng::Stream;
 
 /// p(x) = Σ_k w_k N(x; m_k, C_k); a single Gaussian is a mixture of one.
@@ -151,7 +151,7 @@ impl Mixture {
     /// # Errors
     /// [`MathError::OutOfRange`] unless σ_y is positive and finite, [`MathError::Length`] if the
     /// operator's domain is not n.
-    pub fn measured(&self, operator: &dyn LinearOperator, sigma_y: f64) -> Result<Self, MathError> {
+    pub fn measured(&self, operator: &dyn LinearMap, sigma_y: f64) -> Result<Self, MathError> {
         check_positive("sigma_y", sigma_y)?;
         let (expected, found) = (self.dimension(), operator.domain().len());
         if found != expected {
@@ -171,7 +171,7 @@ impl Mixture {
     /// Those of [`Mixture::measured`], and [`MathError::Length`] or [`MathError::NotFinite`] for y.
     pub fn posterior(
         &self,
-        operator: &dyn LinearOperator,
+        operator: &dyn LinearMap,
         y: &[f64],
         sigma_y: f64,
     ) -> Result<Self, MathError> {

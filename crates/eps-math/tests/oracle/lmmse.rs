@@ -1,7 +1,7 @@
 //! The linear estimate against the dense formula and against the Gaussian posterior.
 
 use eps_math::lmmse::{LinearMmse, sample_moments};
-use eps_math::operator::{LinearOperator, to_matrix};
+use eps_math::operator::{LinearMap, to_matrix};
 use eps_math::prior::{Gaussian, Mixture};
 use eps_math::rng::Stream;
 use eps_math::{Draw, MathError, Shape, Task};

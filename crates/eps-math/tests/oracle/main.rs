@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod lmmse;
+mod maps;
 mod operators;
 mod pivot;
 mod prior;

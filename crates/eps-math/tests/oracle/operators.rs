@@ -1,8 +1,8 @@
 //! What makes an operator: its adjoint, its eigenvalues, functions of AᵀA.
 
 use eps_math::operator::{
-    AveragePool, CircularBlur, Dense, Kernel, LinearOperator, Mask, OperatorSpec, Separable,
-    spectral_matrix, to_matrix,
+    AveragePool, Border, CircularBlur, Dense, Kernel, LinearMap, Mask, OperatorSpec, Separable,
+    Spectral, spectral_matrix, to_matrix,
 };
 use eps_math::rng::Stream;
 use eps_math::{MathError, Shape, ShapeError};
@@ -204,8 +204,16 @@ fn bad_operators_are_named() {
         assert!(matches!(blur.build(unchecked), Err(MathError::Shape(ShapeError::Large(_)))));
     }
     for spec in [
-        OperatorSpec::GaussianBlur { sigma_blur: 1.0, taps: 1_000_000_001 },
-        OperatorSpec::MotionBlur { length: usize::MAX, angle_degrees: 0.0 },
+        OperatorSpec::GaussianBlur {
+            sigma_blur: 1.0,
+            taps: 1_000_000_001,
+            border: Border::Circular,
+        },
+        OperatorSpec::MotionBlur {
+            length: usize::MAX,
+            angle_degrees: 0.0,
+            border: Border::Circular,
+        },
     ] {
         assert!(matches!(spec.build(shape), Err(MathError::KernelSize { height: 4, .. })));
     }

@@ -1,6 +1,6 @@
 //! Theorem 1 and Propositions 2 and 3 of arXiv 2606.17048 on mixtures, where both sides are exact.
 
-use eps_math::operator::{LinearOperator, Operator};
+use eps_math::operator::{LinearMap, Operator, Spectral};
 use eps_math::pivot::{mu_star, sigma_star, velocity_factors};
 use eps_math::rng::Stream;
 use eps_math::{Interpolant, Level};

@@ -1,6 +1,6 @@
 //! The closed forms of Gaussians and mixtures against quadrature, differences and samples.
 
-use eps_math::operator::{LinearOperator, Mask, Operator};
+use eps_math::operator::{LinearMap, Mask, Operator};
 use eps_math::prior::{Gaussian, Mixture};
 use eps_math::rng::Stream;
 use eps_math::{Level, MathError, Shape};

@@ -3,7 +3,7 @@
 
 use eps_math::Shape;
 use eps_math::operator::{
-    AveragePool, CircularBlur, Dense, Kernel, LinearOperator, Mask, Operator, Separable,
+    AveragePool, CircularBlur, Dense, Kernel, LinearMap, Mask, Operator, Separable,
 };
 use eps_math::prior::{Gaussian, Mixture};
 use eps_math::rng::Stream;

@@ -126,7 +126,7 @@ impl ContenderStep for Daps {
         })?;
         let tau = self.tau_over_sigma_y * measurement.sigma_y();
         let x_0 = match self.inner {
-            Inner::Exact => exact(measurement, tau, &end, step.from, &noise.draw(1)),
+            Inner::Exact => exact(measurement, tau, &end, step.from, &noise.draw(1))?,
             Inner::Langevin { steps, step_size } => {
                 let step_size = step_size * fall(step.index, step.steps);
                 let chain = Chain { measurement, tau, sigma: step.from, steps, step_size };
@@ -187,11 +187,17 @@ impl Daps {
 }
 
 /// x₀ ~ N(μ⋆, Σ⋆) at the pivot of the state x̂₀.
-fn exact(measurement: &Measurement, tau: f64, end: &Tensor, sigma: f64, noise: &Tensor) -> Tensor {
+fn exact(
+    measurement: &Measurement,
+    tau: f64,
+    end: &Tensor,
+    sigma: f64,
+    noise: &Tensor,
+) -> Result<Tensor, ComputeError> {
     let level = level_fields(&[Level::edm(sigma)], end.device());
-    let pivot = measurement.pivot_under(end, &level, tau);
+    let pivot = measurement.pivot_under(end, &level, tau)?;
     let deviation = Field(pivot.sigma_star.0.sqrt());
-    pivot.mu_star + measurement.operator().spectral_map(noise, &deviation)
+    Ok(pivot.mu_star + measurement.operator().spectral_map(noise, &deviation))
 }
 
 /// An unadjusted Langevin chain: x₀ ← x₀ + h s(x₀) + √(2h) z with

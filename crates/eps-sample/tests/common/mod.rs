@@ -1,9 +1,7 @@
 //! What the tests of samplers share: small operators and measurements.
 
 use eps_math::Shape;
-use eps_math::operator::{
-    AveragePool, CircularBlur, Dense, Kernel, LinearOperator, Mask, Operator,
-};
+use eps_math::operator::{AveragePool, CircularBlur, Dense, Kernel, LinearMap, Mask, Operator};
 use eps_math::prior::Mixture;
 use eps_math::rng::Stream;
 use eps_model::{Measurement, TensorOperator, batch};

@@ -1,0 +1,443 @@
+//! `eps operator`: what a linear operator is and does, on arrays that any program reads.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::{Args, Subcommand};
+use eps_data::npy::{NpyValues, write_npy};
+use eps_data::png::write_png;
+use eps_data::{Array, measurement::require_dense};
+use eps_math::operator::{
+    LinearMap, OperatorSpec, PreparedOperator, Spectral as _, check, to_matrix,
+};
+use eps_math::pivot;
+use eps_math::solve::Cg;
+use eps_math::{Level, Shape};
+
+use crate::flags::{UsageError, read_spec};
+
+/// Images of up to this many values have their singular values computed; of others the norm is estimated.
+const EXACT: usize = 1024;
+
+/// The gaps up to which an operator counts as linear with the right adjoint: rounding is some 1e-15.
+const GAP: f64 = 1e-10;
+
+/// Seeds that `check` tries.
+const SEEDS: u64 = 4;
+
+/// Look at an operator: its shapes, spectrum and adjoint; apply it, its adjoint and its pivot to arrays.
+///
+/// The specification is the JSON of `--operator` (docs/files.md). Arrays are NPY files [C, H, W], or [H, W] for one
+/// channel, of any scale, so that everything can be compared with NumPy.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Print shapes, norm, rank and spectrum
+    Show {
+        #[command(flatten)]
+        of: Specification,
+        /// Draw the spectrum: singular values over the largest, from 1 down to 1e-6, each a column
+        #[arg(long, value_name = "FILE.png")]
+        out: Option<PathBuf>,
+    },
+    /// Check that the operator is linear and its adjoint is the adjoint
+    Check {
+        #[command(flatten)]
+        of: Specification,
+    },
+    /// Write A x
+    Apply {
+        #[command(flatten)]
+        of: Specification,
+        /// x, [C, H, W]
+        #[arg(long, value_name = "X.npy")]
+        image: PathBuf,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Write Aᵀy
+    Adjoint {
+        #[command(flatten)]
+        of: Specification,
+        /// y, of the shape that the operator gives
+        #[arg(long, value_name = "Y.npy")]
+        measurement: PathBuf,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Write μ⋆ = (I/σ_t² + AᵀA/σ_y²)⁻¹ (x_t/σ_t² + Aᵀy/σ_y²), the pivot of a state on EDM's path
+    Pivot {
+        #[command(flatten)]
+        of: Specification,
+        /// x_t, [C, H, W]
+        #[arg(long, value_name = "X.npy")]
+        state: PathBuf,
+        /// y, of the shape that the operator gives
+        #[arg(long, value_name = "Y.npy")]
+        measurement: PathBuf,
+        /// The noise of the state, above 0
+        #[arg(long, value_name = "S", allow_negative_numbers = true)]
+        sigma_t: f64,
+        /// The noise of the measurement, 0 (the limit) or above
+        #[arg(long, value_name = "S", allow_negative_numbers = true)]
+        sigma_y: f64,
+        /// The error of the pivot over its correction of the state, for operators without an eigenbasis
+        #[arg(long, value_name = "R", default_value_t = 1e-10)]
+        rtol: f64,
+        /// The most steps of conjugate gradients
+        #[arg(long, value_name = "N", default_value_t = 100_000)]
+        max_steps: usize,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// An operator and the shape of its images.
+#[derive(Debug, Args)]
+struct Specification {
+    /// The operator, such as {"operator": "convolution", "kernel": [[…]], "border": "valid"}
+    #[arg(value_name = "SPEC.json")]
+    spec: PathBuf,
+    /// The shape of the image, where neither an array nor the specification tells it
+    #[arg(long, value_name = "C,H,W", value_parser = shape)]
+    shape: Option<Shape>,
+}
+
+/// The array to be written.
+#[derive(Debug, Args)]
+struct Target {
+    /// The array to be written
+    #[arg(long, value_name = "FILE.npy")]
+    out: PathBuf,
+    /// Replace the file if it is there and an NPY array
+    #[arg(long)]
+    force: bool,
+}
+
+fn shape(text: &str) -> Result<Shape, String> {
+    let sides: Option<Vec<usize>> = text.split(',').map(|side| side.trim().parse().ok()).collect();
+    match sides.as_deref() {
+        Some(&[channels, height, width]) => {
+            Shape::new(channels, height, width).map_err(|error| error.to_string())
+        }
+        _ => Err("it must be C,H,W, such as 3,256,256".to_owned()),
+    }
+}
+
+impl Arguments {
+    pub(crate) fn run(&self) -> Result<()> {
+        match &self.action {
+            Action::Show { of, out } => {
+                let operator = of.prepare(None)?;
+                show(&operator, out.as_deref())
+            }
+            Action::Check { of } => checked(&of.prepare(None)?),
+            Action::Apply { of, image, target } => {
+                target.check(&[image, &of.spec])?;
+                let (shape, x) = read(image)?;
+                let operator = of.prepare(Some(shape))?;
+                target.write(operator.range(), &operator.apply(&x))
+            }
+            Action::Adjoint { of, measurement, target } => {
+                target.check(&[measurement, &of.spec])?;
+                let (found, y) = read(measurement)?;
+                let operator = of.of_measurement(found)?;
+                require_shape(measurement, found, operator.range(), "the operator gives")?;
+                target.write(operator.domain(), &operator.adjoint(&y))
+            }
+            Action::Pivot { of, state, measurement, sigma_t, sigma_y, rtol, max_steps, target } => {
+                if !(*sigma_t > 0.0 && sigma_t.is_finite()) {
+                    bail!(UsageError(format!(
+                        "--sigma-t {sigma_t}: it must be positive and finite"
+                    )));
+                }
+                if !(*sigma_y >= 0.0 && sigma_y.is_finite()) {
+                    bail!(UsageError(format!(
+                        "--sigma-y {sigma_y}: it must be 0 or above, and finite"
+                    )));
+                }
+                target.check(&[state, measurement, &of.spec])?;
+                let (shape, x_t) = read(state)?;
+                let operator = of.prepare(Some(shape))?;
+                let (found, y) = read(measurement)?;
+                require_shape(measurement, found, operator.range(), "the operator gives")?;
+                let level = Level::edm(*sigma_t);
+                let mu_star = match operator.spectral() {
+                    Some(spectral) if *sigma_y > 0.0 => {
+                        pivot::mu_star(spectral, &y, *sigma_y, &x_t, &level)
+                    }
+                    _ => {
+                        let cg = Cg { rtol: *rtol, max_steps: *max_steps };
+                        let solved = cg.mu_star(&operator, &y, *sigma_y, &x_t, &level)?;
+                        println!(
+                            "conjugate gradients: {} steps, the residual is {:.1e} of the first one",
+                            solved.steps, solved.residual
+                        );
+                        solved.x
+                    }
+                };
+                target.write(operator.domain(), &mu_star)
+            }
+        }
+    }
+}
+
+impl Specification {
+    /// The operator for an image of the given shape, or of that of `--shape`, or of what the description tells.
+    fn prepare(&self, image: Option<Shape>) -> Result<PreparedOperator> {
+        let spec = read_spec(&self.spec)?;
+        let shape = match (image, self.shape) {
+            (Some(image), Some(asked)) if image != asked => bail!(
+                "the image has the shape {image}, --shape says {asked}: leave --shape out, or correct one of the two"
+            ),
+            (Some(shape), _) | (None, Some(shape)) => shape,
+            (None, None) => told(&spec).ok_or_else(|| {
+                UsageError(format!(
+                    "{} does not tell the shape of the image: give --shape C,H,W, such as --shape 3,64,64",
+                    self.spec.display()
+                ))
+            })?,
+        };
+        self.build(&spec, shape)
+    }
+
+    /// The operator behind a measurement of a shape.
+    fn of_measurement(&self, y: Shape) -> Result<PreparedOperator> {
+        let spec = read_spec(&self.spec)?;
+        let shape = self.shape.or_else(|| spec.domain_of(y)).ok_or_else(|| {
+            UsageError(format!(
+                "{} does not tell the shape of the image behind a measurement of {y}: give --shape C,H,W",
+                self.spec.display()
+            ))
+        })?;
+        self.build(&spec, shape)
+    }
+
+    fn build(&self, spec: &OperatorSpec, shape: Shape) -> Result<PreparedOperator> {
+        if let OperatorSpec::Dense { matrix } = spec {
+            require_dense(matrix.len(), shape.len())
+                .with_context(|| self.spec.display().to_string())?;
+        }
+        spec.prepare(shape).with_context(|| {
+            format!(
+                "{} does not fit images of shape {shape} (channels, height, width)",
+                self.spec.display()
+            )
+        })
+    }
+}
+
+/// The shape of the image, where a description tells all of it.
+fn told(spec: &OperatorSpec) -> Option<Shape> {
+    let columns = |matrix: &[Vec<f64>]| matrix.first().map_or(0, Vec::len);
+    match spec {
+        OperatorSpec::Fourier { mask } => {
+            Shape::new(2, mask.len(), mask.first().map_or(0, Vec::len)).ok()
+        }
+        OperatorSpec::Separable { vertical, horizontal } => {
+            Shape::new(1, columns(vertical), columns(horizontal)).ok()
+        }
+        OperatorSpec::Dense { matrix } => Shape::new(1, 1, columns(matrix)).ok(),
+        OperatorSpec::Chain { of } => of.first().and_then(told),
+        _ => None,
+    }
+}
+
+impl Target {
+    /// Refuses what must not be replaced, before any work.
+    fn check(&self, inputs: &[&PathBuf]) -> Result<()> {
+        ensure!(
+            self.out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy")),
+            "--out {}: the array is an NPY file, so let the name end in .npy",
+            self.out.display()
+        );
+        let is_input = |input: &Path| match (input.canonicalize(), self.out.canonicalize()) {
+            (Ok(input), Ok(out)) => input == out,
+            _ => false,
+        };
+        ensure!(
+            !inputs.iter().any(|input| is_input(input)),
+            "--out {} is read by this command: name another file",
+            self.out.display()
+        );
+        ensure!(
+            self.force || !self.out.exists(),
+            "{} exists already: name another file by --out, or add --force",
+            self.out.display()
+        );
+        ensure!(
+            !self.out.exists() || Array::read(&self.out, "out").is_ok(),
+            "{} holds something else than an array: --force does not replace it, name another file by --out",
+            self.out.display()
+        );
+        Ok(())
+    }
+
+    fn write(&self, shape: Shape, values: &[f64]) -> Result<()> {
+        write_npy(&self.out, &[shape.channels, shape.height, shape.width], NpyValues::F64(values))?;
+        println!("{shape} in f64: {}", self.out.display());
+        Ok(())
+    }
+}
+
+/// An array [C, H, W], [H, W] or [N].
+fn read(path: &Path) -> Result<(Shape, Vec<f64>)> {
+    let Array { dims, values } = Array::read(path, "array")?;
+    let shape = match dims[..] {
+        [n] => Shape::new(1, 1, n),
+        [h, w] => Shape::new(1, h, w),
+        [c, h, w] => Shape::new(c, h, w),
+        _ => bail!(
+            "{}: the array has dimensions {dims:?}, needed are [C, H, W], or [H, W] for one channel: give one image",
+            path.display()
+        ),
+    };
+    Ok((shape.with_context(|| path.display().to_string())?, values))
+}
+
+fn require_shape(path: &Path, found: Shape, needed: Shape, because: &str) -> Result<()> {
+    ensure!(
+        found == needed,
+        "{}: the array has the shape {found}, but {because} {needed}: one of the two is wrong",
+        path.display()
+    );
+    Ok(())
+}
+
+fn show(operator: &PreparedOperator, out: Option<&Path>) -> Result<()> {
+    let (domain, range) = (operator.domain(), operator.range());
+    println!("image {domain}, measurement {range} (channels, height, width)");
+    let values = singular_values(operator)?;
+    match &values {
+        Some(values) => {
+            let largest = values.first().copied().unwrap_or(0.0);
+            let floor = largest * domain.len().max(range.len()) as f64 * f64::EPSILON;
+            let positive: Vec<f64> = values.iter().copied().filter(|s| *s > floor).collect();
+            println!("norm {largest:.6}");
+            println!(
+                "rank {} of {}: {} directions of the image are not measured",
+                positive.len(),
+                domain.len(),
+                domain.len() - positive.len()
+            );
+            if let Some(least) = positive.last() {
+                println!(
+                    "least positive singular value {least:.3e}, condition {:.3e}",
+                    largest / least
+                );
+            }
+            println!(
+                "basis: {}",
+                if operator.spectral().is_some() {
+                    "in closed form"
+                } else {
+                    "none in closed form"
+                }
+            );
+        }
+        None => {
+            println!(
+                "norm at least {:.6} (power method), rank at most {}",
+                check::norm_estimate(operator, 50, 0),
+                domain.len().min(range.len())
+            );
+            println!(
+                "basis: none in closed form; of images above {EXACT} values no spectrum is computed"
+            );
+        }
+    }
+    if let Some(path) = out {
+        let Some(values) = values else {
+            bail!(
+                "--out {}: the spectrum of an operator without a basis is computed for images of up to {EXACT} values, \
+                 these have {}: give a smaller --shape",
+                path.display(),
+                domain.len()
+            );
+        };
+        let (shape, pixels) = drawn(&values);
+        write_png(path, shape, &pixels)?;
+        println!("spectrum, from 1 (top) down to 1e-6 of the norm: {}", path.display());
+    }
+    Ok(())
+}
+
+/// All singular values of A that go with the image, descending, where they are known or the image is small.
+fn singular_values(operator: &PreparedOperator) -> Result<Option<Vec<f64>>> {
+    let n = operator.domain().len();
+    let mut values: Vec<f64> = match operator.spectral() {
+        Some(spectral) => spectral.eigenvalues().iter().map(|lambda| lambda.sqrt()).collect(),
+        None if n.max(operator.range().len()) <= EXACT => {
+            let matrix = to_matrix(operator);
+            let decomposed = matrix.singular_values();
+            let mut values = decomposed.map_err(|_| {
+                anyhow::anyhow!("the singular values of the operator did not converge")
+            })?;
+            values.resize(n, 0.0);
+            values
+        }
+        None => return Ok(None),
+    };
+    values.sort_by(|a, b| b.total_cmp(a));
+    Ok(Some(values))
+}
+
+/// A picture of singular values in logarithmic height: white bars on black.
+fn drawn(values: &[f64]) -> (Shape, Vec<f64>) {
+    const HEIGHT: usize = 240;
+    const WIDTH: usize = 480;
+    const DECADES: f64 = 6.0;
+    let largest = values.first().copied().unwrap_or(1.0).max(f64::MIN_POSITIVE);
+    let mut pixels = vec![-1.0; HEIGHT * WIDTH];
+    for column in 0..WIDTH {
+        let value = values[column * values.len() / WIDTH] / largest;
+        let share = (1.0 + value.log10().max(-DECADES) / DECADES).clamp(0.0, 1.0);
+        let rows = (share * HEIGHT as f64).round() as usize;
+        for row in HEIGHT - rows..HEIGHT {
+            pixels[row * WIDTH + column] = 1.0;
+        }
+    }
+    (Shape { channels: 1, height: HEIGHT, width: WIDTH }, pixels)
+}
+
+fn checked(operator: &PreparedOperator) -> Result<()> {
+    let worst = |gap: fn(&dyn LinearMap, u64) -> f64| {
+        (0..SEEDS).map(|seed| gap(operator, seed)).fold(0.0, f64::max)
+    };
+    let (adjoint, linear) = (worst(check::adjoint_gap), worst(check::linearity_gap));
+    println!("adjoint gap   {adjoint:.1e}  |<Ax, y> - <x, A'y>| over |Ax| |y| + |x| |A'y|");
+    println!("linearity gap {linear:.1e}  |A(ax + bz) - aAx - bAz| over its terms");
+    ensure!(
+        adjoint < GAP && linear < GAP,
+        "a gap is above {GAP:.0e}, which rounding does not explain: the operator is not what a linear operator must be"
+    );
+    println!("ok: both are rounding");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_are_three_sides() {
+        assert_eq!(shape("3,4,5"), Ok(Shape::new(3, 4, 5).unwrap()));
+        for text in ["", "3", "3,4", "3,4,5,6", "a,b,c", "0,1,1", "-1,2,3"] {
+            assert!(shape(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn spectra_are_drawn_in_decades() {
+        let (shape, pixels) = drawn(&[1.0, 1e-3, 0.0, 0.0]);
+        let bar = |column: usize| {
+            (0..shape.height).filter(|row| pixels[row * shape.width + column] > 0.0).count()
+        };
+        assert_eq!([bar(0), bar(130), bar(250), bar(479)], [240, 120, 0, 0]);
+    }
+}

@@ -1,0 +1,68 @@
+//! The 2-D DFT of one plane.
+
+use std::sync::Arc;
+
+use rustfft::{Fft, FftPlanner, num_complex::Complex};
+
+/// The 2-D DFT of one [height, width] plane.
+#[derive(Clone)]
+pub(super) struct FourierPlane {
+    width: usize,
+    height: usize,
+    /// Forward plans of rows and columns, then inverse plans of rows and columns.
+    plans: [Arc<dyn Fft<f64>>; 4],
+}
+
+impl FourierPlane {
+    pub(super) fn new(height: usize, width: usize) -> Self {
+        let mut planner = FftPlanner::new();
+        let plans = [
+            planner.plan_fft_forward(width),
+            planner.plan_fft_forward(height),
+            planner.plan_fft_inverse(width),
+            planner.plan_fft_inverse(height),
+        ];
+        Self { width, height, plans }
+    }
+
+    /// The forward transform, unnormalised.
+    pub(super) fn forward(&self, plane: &mut Vec<Complex<f64>>) {
+        self.run(plane, &self.plans[0], &self.plans[1]);
+    }
+
+    /// The inverse, normalised by 1/(height · width).
+    pub(super) fn inverse(&self, plane: &mut Vec<Complex<f64>>) {
+        self.run(plane, &self.plans[2], &self.plans[3]);
+        let scale = ((self.width * self.height) as f64).recip();
+        plane.iter_mut().for_each(|v| *v *= scale);
+    }
+
+    fn run(
+        &self,
+        plane: &mut Vec<Complex<f64>>,
+        rows: &Arc<dyn Fft<f64>>,
+        columns: &Arc<dyn Fft<f64>>,
+    ) {
+        rows.process(plane);
+        let mut transposed = transpose(plane, self.width);
+        columns.process(&mut transposed);
+        *plane = transpose(&transposed, self.height);
+    }
+}
+
+impl std::fmt::Debug for FourierPlane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FourierPlane")
+            .field("height", &self.height)
+            .field("width", &self.width)
+            .finish_non_exhaustive()
+    }
+}
+
+fn transpose(plane: &[Complex<f64>], width: usize) -> Vec<Complex<f64>> {
+    let mut transposed = Vec::with_capacity(plane.len());
+    for column in 0..width {
+        transposed.extend(plane[column..].iter().step_by(width));
+    }
+    transposed
+}

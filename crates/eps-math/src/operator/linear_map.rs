@@ -1,0 +1,82 @@
+//! What an operator is.
+
+use crate::Shape;
+
+/// A linear operator A: shapes, A x and Aᵀy. Nothing more is asked of an operator.
+///
+/// The pivot μ⋆ then comes by conjugate gradients ([`crate::solve`]). Where an eigenbasis of AᵀA is known, implement
+/// [`Spectral`] too: everything is in closed form then.
+///
+/// [`check`](super::check) tells whether an implementation is linear and its adjoint is the adjoint.
+pub trait LinearMap: std::fmt::Debug + Send + Sync {
+    /// The shape of the image x₀.
+    fn domain(&self) -> Shape;
+
+    /// The shape of the measurement y.
+    fn range(&self) -> Shape;
+
+    /// A x.
+    ///
+    /// # Panics
+    /// If `x` does not have `domain().len()` values.
+    fn apply(&self, x: &[f64]) -> Vec<f64>;
+
+    /// Aᵀ y.
+    ///
+    /// # Panics
+    /// If `y` does not have `range().len()` values.
+    fn adjoint(&self, y: &[f64]) -> Vec<f64>;
+
+    /// The measurement in the image's shape, where a family knows better than Aᵀy/‖A‖²: what was seen, where it was
+    /// seen, 0 elsewhere. Networks read it beside the pivot.
+    ///
+    /// # Panics
+    /// If `y` does not have `range().len()` values.
+    fn placed(&self, y: &[f64]) -> Option<Vec<f64>> {
+        let _ = y;
+        None
+    }
+
+    /// The diagonal of f(AᵀA) in pixels, `domain().len()` values, where structure gives it.
+    fn diagonal(&self, f: &dyn Fn(f64) -> f64) -> Option<Vec<f64>> {
+        let _ = f;
+        None
+    }
+
+    /// (B + κ I)⁻¹ v for a symmetric B near AᵀA in closed form, by which conjugate gradients are preconditioned.
+    ///
+    /// # Panics
+    /// If `v` does not have `domain().len()` values.
+    fn approximate_inverse(&self, v: &[f64], kappa: f64) -> Option<Vec<f64>> {
+        let _ = (v, kappa);
+        None
+    }
+}
+
+/// A linear operator A with a known orthonormal eigenbasis V of AᵀA.
+pub trait Spectral: LinearMap {
+    /// The eigenvalues λ of AᵀA, `domain().len()` values in the order of the basis; those of the
+    /// null space are exactly 0.
+    fn eigenvalues(&self) -> Vec<f64>;
+
+    /// f(AᵀA) x = V f(λ) Vᵀ x.
+    ///
+    /// # Panics
+    /// If `x` does not have `domain().len()` values.
+    fn spectral_map(&self, x: &[f64], f: &dyn Fn(f64) -> f64) -> Vec<f64>;
+
+    /// A†y = f(AᵀA) Aᵀy with f(λ) = 1/λ, or 0 in the null space.
+    ///
+    /// # Panics
+    /// If `y` does not have `range().len()` values.
+    fn pseudo_inverse(&self, y: &[f64]) -> Vec<f64> {
+        self.spectral_map(&self.adjoint(y), &|lambda| {
+            if lambda > 0.0 { lambda.recip() } else { 0.0 }
+        })
+    }
+}
+
+/// Checks a buffer against the shape that it should have.
+pub(super) fn assert_length(what: &str, values: &[f64], shape: Shape) {
+    assert_eq!(values.len(), shape.len(), "{what} must have the {} values of {shape}", shape.len());
+}

@@ -1,0 +1,75 @@
+//! An operator that is ready for images of one shape, with or without an eigenbasis.
+
+use std::sync::Arc;
+
+use super::{LinearMap, Operator};
+use crate::{MathError, Shape};
+
+/// What [`OperatorSpec::prepare`](super::OperatorSpec::prepare) makes of a description.
+#[derive(Debug, Clone)]
+pub enum PreparedOperator {
+    /// One of the families whose eigenbasis every method of this workspace uses.
+    Spectral(Operator),
+    /// Any other: a pair A, Aᵀ.
+    Map {
+        /// The family's name in files and messages.
+        family: &'static str,
+        /// A and Aᵀ.
+        map: Arc<dyn LinearMap>,
+    },
+}
+
+impl PreparedOperator {
+    /// The operator as a pair A, Aᵀ.
+    #[must_use]
+    pub fn map(&self) -> &dyn LinearMap {
+        match self {
+            Self::Spectral(operator) => operator,
+            Self::Map { map, .. } => map.as_ref(),
+        }
+    }
+
+    /// The operator with its eigenbasis.
+    #[must_use]
+    pub fn spectral(&self) -> Option<&Operator> {
+        match self {
+            Self::Spectral(operator) => Some(operator),
+            Self::Map { .. } => None,
+        }
+    }
+
+    /// The operator with its eigenbasis.
+    ///
+    /// # Errors
+    /// [`MathError::NoEigenbasis`] with the family's name.
+    pub fn into_spectral(self) -> Result<Operator, MathError> {
+        match self {
+            Self::Spectral(operator) => Ok(operator),
+            Self::Map { family, .. } => Err(MathError::NoEigenbasis(family)),
+        }
+    }
+}
+
+impl From<Operator> for PreparedOperator {
+    fn from(operator: Operator) -> Self {
+        Self::Spectral(operator)
+    }
+}
+
+impl LinearMap for PreparedOperator {
+    fn domain(&self) -> Shape {
+        self.map().domain()
+    }
+
+    fn range(&self) -> Shape {
+        self.map().range()
+    }
+
+    fn apply(&self, x: &[f64]) -> Vec<f64> {
+        self.map().apply(x)
+    }
+
+    fn adjoint(&self, y: &[f64]) -> Vec<f64> {
+        self.map().adjoint(y)
+    }
+}

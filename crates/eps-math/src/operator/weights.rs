@@ -1,0 +1,65 @@
+//! A weight of each value: soft masks, a Bayer pattern, outpainting.
+
+use super::linear_map::{LinearMap, Spectral, assert_length};
+use crate::error::check_values;
+use crate::{MathError, Shape};
+
+/// y = w ⊙ x, one weight for each value of the image, with eigenvalues w².
+#[derive(Debug, Clone)]
+pub struct Weights {
+    shape: Shape,
+    weights: Vec<f64>,
+}
+
+impl Weights {
+    /// The operator of `weights` `[C, H, W]`.
+    ///
+    /// # Errors
+    /// [`MathError::Length`] or [`MathError::NotFinite`] for the weights, [`MathError::ZeroMatrix`] if all are 0.
+    pub fn new(shape: Shape, weights: Vec<f64>) -> Result<Self, MathError> {
+        check_values("the weights", &weights, shape.len())?;
+        if weights.iter().all(|w| *w == 0.0) {
+            return Err(MathError::ZeroMatrix("the weights"));
+        }
+        Ok(Self { shape, weights })
+    }
+
+    fn weighted(&self, x: &[f64]) -> Vec<f64> {
+        x.iter().zip(&self.weights).map(|(v, w)| v * w).collect()
+    }
+}
+
+impl LinearMap for Weights {
+    fn domain(&self) -> Shape {
+        self.shape
+    }
+
+    fn range(&self) -> Shape {
+        self.shape
+    }
+
+    fn apply(&self, x: &[f64]) -> Vec<f64> {
+        assert_length("the image", x, self.shape);
+        self.weighted(x)
+    }
+
+    fn adjoint(&self, y: &[f64]) -> Vec<f64> {
+        assert_length("the measurement", y, self.shape);
+        self.weighted(y)
+    }
+
+    fn diagonal(&self, f: &dyn Fn(f64) -> f64) -> Option<Vec<f64>> {
+        Some(self.weights.iter().map(|w| f(w * w)).collect())
+    }
+}
+
+impl Spectral for Weights {
+    fn eigenvalues(&self) -> Vec<f64> {
+        self.weights.iter().map(|w| w * w).collect()
+    }
+
+    fn spectral_map(&self, x: &[f64], f: &dyn Fn(f64) -> f64) -> Vec<f64> {
+        assert_length("the image", x, self.shape);
+        x.iter().zip(&self.weights).map(|(v, w)| v * f(w * w)).collect()
+    }
+}

@@ -1,0 +1,425 @@
+//! Systems in AᵀA for operators without an eigenbasis: the pivot by conjugate gradients, functions by Lanczos.
+
+use faer::{Mat, Side};
+
+use crate::operator::LinearMap;
+use crate::operator::check::{dot, norm};
+use crate::{Level, MathError};
+
+/// Conjugate gradients on min ‖A z − r‖² + κ ‖z‖², as a value.
+///
+/// The system's matrix is never squared (CGLS, Björck 1996, Section 7.4): the error is that of cond(A), not of its
+/// square, so that pivots at σ_t = 80 and σ_y = 0.002 are right to 1e-8.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cg {
+    /// The error of z over its size at which it ends: ‖Aᵀ(r − A z) − κ z‖/κ bounds it. Where rounding leaves more, and for
+    /// κ = 0, it ends when that residual is rounding, or `rtol` of the first one.
+    pub rtol: f64,
+    /// The most steps, each of which costs A and Aᵀ once.
+    pub max_steps: usize,
+}
+
+impl Default for Cg {
+    fn default() -> Self {
+        Self { rtol: 1e-10, max_steps: 20_000 }
+    }
+}
+
+/// Steps by which the estimate of the error lags behind.
+const DELAY: usize = 8;
+
+/// What a solver answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Solved {
+    /// The solution.
+    pub x: Vec<f64>,
+    /// The steps that were made.
+    pub steps: usize,
+    /// The residual of the normal equations over the first one.
+    pub residual: f64,
+}
+
+impl Cg {
+    /// argmin ‖A z − r‖² + κ ‖z‖² = (AᵀA + κ I)⁻¹ Aᵀr; for κ = 0 the shortest of the least-squares solutions.
+    ///
+    /// # Errors
+    /// [`MathError::NotSolved`] if the residual is not reached.
+    ///
+    /// # Panics
+    /// If r does not have the length of the operator's range.
+    pub fn solve(&self, map: &dyn LinearMap, r: &[f64], kappa: f64) -> Result<Solved, MathError> {
+        self.descend(map, r, kappa, 0.0)
+    }
+
+    /// The same to within `share` of the noise: it ends where the error e of z has eᵀ(AᵀA + κ I) e below
+    /// share² σ_y² n, as far as the last steps tell, or where the residual is reached.
+    ///
+    /// Σ⋆ = σ_y² (AᵀA + κ I)⁻¹, so that along every direction the error is the given share of the noise that the pivot
+    /// has there, in the mean.
+    ///
+    /// # Errors
+    /// Those of [`Cg::solve`].
+    ///
+    /// # Panics
+    /// As [`Cg::solve`].
+    pub fn solve_within_noise(
+        &self,
+        map: &dyn LinearMap,
+        r: &[f64],
+        kappa: f64,
+        sigma_y: f64,
+        share: f64,
+    ) -> Result<Solved, MathError> {
+        let bound = share * share * sigma_y * sigma_y * map.domain().len() as f64;
+        self.descend(map, r, kappa, bound)
+    }
+
+    /// Preconditioned CGLS until the residual is small or the energy of the error is below a bound.
+    fn descend(
+        &self,
+        map: &dyn LinearMap,
+        r: &[f64],
+        kappa: f64,
+        energy: f64,
+    ) -> Result<Solved, MathError> {
+        // Without κ the preconditioner has no inverse along the null space.
+        let precondition = |s: &[f64]| {
+            let mapped = if kappa > 0.0 { map.approximate_inverse(s, kappa) } else { None };
+            mapped.unwrap_or_else(|| s.to_vec())
+        };
+        let mut z = vec![0.0; map.domain().len()];
+        let mut r = r.to_vec();
+        let mut s = map.adjoint(&r);
+        let mut p = precondition(&s);
+        let first = norm(&s);
+        let mut gamma = dot(&s, &p);
+        let (mut steps, mut size, mut largest) = (0, first, 0.0f64);
+        // What the last steps took off the squared error: a bound of it from below.
+        let mut fallen = std::collections::VecDeque::new();
+        while size > 0.0 {
+            let rounding = 8.0 * f64::EPSILON * largest * norm(&r);
+            let error = if kappa > 0.0 { kappa * norm(&z) } else { first };
+            if size <= rounding.max(self.rtol * error) {
+                break;
+            }
+            if fallen.len() == DELAY && fallen.iter().sum::<f64>() < energy {
+                break;
+            }
+            if steps == self.max_steps {
+                let (residual, rtol) = (size / first, self.rtol);
+                return Err(MathError::NotSolved { steps, residual, rtol });
+            }
+            let q = map.apply(&p);
+            let curvature = dot(&q, &q) + kappa * dot(&p, &p);
+            if !(curvature > 0.0) {
+                break;
+            }
+            largest = largest.max((dot(&q, &q) / dot(&p, &p)).sqrt());
+            let step = gamma / curvature;
+            add(&mut z, step, &p);
+            add(&mut r, -step, &q);
+            s = map.adjoint(&r);
+            add(&mut s, -kappa, &z);
+            let mapped = precondition(&s);
+            if fallen.len() == DELAY {
+                fallen.pop_front();
+            }
+            fallen.push_back(step * gamma);
+            let next = dot(&s, &mapped);
+            let turn = next / gamma;
+            for (p, s) in p.iter_mut().zip(&mapped) {
+                *p = s + turn * *p;
+            }
+            gamma = next;
+            size = norm(&s);
+            steps += 1;
+        }
+        let residual = if first > 0.0 { size / first } else { 0.0 };
+        Ok(Solved { x: z, steps, residual })
+    }
+
+    /// μ⋆ of one image by an operator that is a pair A, Aᵀ (arXiv 2606.17048, Theorem 1), for α > 0.
+    ///
+    /// ```text
+    /// μ⋆ = x_t/α + argmin ‖A z − (y − A x_t/α)‖² + κ ‖z‖²     κ = σ_y² α²/β²
+    /// ```
+    ///
+    /// For σ_y = 0 it is the limit: x_t/α with the nearest correction that the measurement asks for.
+    ///
+    /// # Units
+    /// y and `sigma_y` ≥ 0 on the scale of the images.
+    ///
+    /// # Errors
+    /// Those of [`Cg::solve`].
+    ///
+    /// # Panics
+    /// If y or x_t does not have its shape.
+    pub fn mu_star(
+        &self,
+        map: &dyn LinearMap,
+        y: &[f64],
+        sigma_y: f64,
+        x_t: &[f64],
+        level: &Level,
+    ) -> Result<Solved, MathError> {
+        self.correct(map, y, sigma_y, x_t, level, 0.0)
+    }
+
+    /// [`Cg::mu_star`] to within a share of the noise Σ⋆ that the pivot has, as samplers need it.
+    ///
+    /// # Errors
+    /// Those of [`Cg::solve`].
+    ///
+    /// # Panics
+    /// As [`Cg::mu_star`].
+    pub fn mu_star_within_noise(
+        &self,
+        map: &dyn LinearMap,
+        y: &[f64],
+        sigma_y: f64,
+        x_t: &[f64],
+        level: &Level,
+        share: f64,
+    ) -> Result<Solved, MathError> {
+        self.correct(map, y, sigma_y, x_t, level, share)
+    }
+
+    fn correct(
+        &self,
+        map: &dyn LinearMap,
+        y: &[f64],
+        sigma_y: f64,
+        x_t: &[f64],
+        level: &Level,
+        share: f64,
+    ) -> Result<Solved, MathError> {
+        let state: Vec<f64> = x_t.iter().map(|v| v / level.alpha).collect();
+        let seen = map.apply(&state);
+        let r: Vec<f64> = y.iter().zip(seen).map(|(y, seen)| y - seen).collect();
+        let ratio = sigma_y * level.alpha / level.beta;
+        let mut solved = self.solve_within_noise(map, &r, ratio * ratio, sigma_y, share)?;
+        add(&mut solved.x, 1.0, &state);
+        Ok(solved)
+    }
+}
+
+/// a ← a + factor · b.
+fn add(a: &mut [f64], factor: f64, b: &[f64]) {
+    for (a, b) in a.iter_mut().zip(b) {
+        *a += factor * b;
+    }
+}
+
+/// Functions of AᵀA by Lanczos' method, as a value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lanczos {
+    /// The change of the answer in the last steps, over its size, at which it ends.
+    pub rtol: f64,
+    /// The most steps, each of which costs A and Aᵀ once and keeps one vector of the range.
+    pub max_steps: usize,
+}
+
+impl Default for Lanczos {
+    fn default() -> Self {
+        Self { rtol: 1e-3, max_steps: 200 }
+    }
+}
+
+/// The Krylov space of AAᵀ at A v, from which functions f(AᵀA) v are read.
+///
+/// ```text
+/// f(AᵀA) v = f(0) v + Aᵀ φ(AAᵀ) A v     φ(λ) = (f(λ) − f(0))/λ
+/// ```
+///
+/// The null space of A is exact: of v only A v enters the approximation. Ritz vectors lie in the space of
+/// measurements, which is commonly the smaller one.
+#[derive(Debug, Clone)]
+pub struct KrylovSpace {
+    v: Vec<f64>,
+    basis: Vec<Vec<f64>>,
+    /// The tridiagonal matrix.
+    diagonal: Vec<f64>,
+    beside: Vec<f64>,
+    length: f64,
+    ritz: Ritz,
+}
+
+/// Eigenvalues of the tridiagonal matrix, and its eigenvectors.
+#[derive(Debug, Clone)]
+struct Ritz {
+    values: Vec<f64>,
+    vectors: Mat<f64>,
+}
+
+/// A function of an eigenvalue λ of AᵀA, of all Ritz values at once.
+pub type SpectralFunction<'a> = &'a dyn Fn(&[f64]) -> Vec<f64>;
+
+/// Steps between two looks at the answer.
+const LOOK: usize = 8;
+
+impl Lanczos {
+    /// Builds the space until the given functions of AᵀA at v stand still.
+    ///
+    /// # Errors
+    /// [`MathError::NotSolved`] where they do not within the steps, with the change of the last ones;
+    /// [`MathError::NotConverged`] from the eigenproblem.
+    ///
+    /// # Panics
+    /// If v does not have the length of the operator's domain.
+    pub fn space(
+        &self,
+        map: &dyn LinearMap,
+        v: &[f64],
+        functions: &[SpectralFunction<'_>],
+    ) -> Result<KrylovSpace, MathError> {
+        match self.grown(map, v, functions)? {
+            (space, change) if change <= self.rtol => Ok(space),
+            (space, residual) => {
+                Err(MathError::NotSolved { steps: space.steps(), residual, rtol: self.rtol })
+            }
+        }
+    }
+
+    /// [`Lanczos::space`] as far as the steps go, and whether the functions stand still there.
+    ///
+    /// # Errors
+    /// [`MathError::NotConverged`] from the eigenproblem.
+    ///
+    /// # Panics
+    /// As [`Lanczos::space`].
+    pub fn nearest_space(
+        &self,
+        map: &dyn LinearMap,
+        v: &[f64],
+        functions: &[SpectralFunction<'_>],
+    ) -> Result<(KrylovSpace, bool), MathError> {
+        let (space, change) = self.grown(map, v, functions)?;
+        Ok((space, change <= self.rtol))
+    }
+
+    /// The space and the change of the functions in its last steps, 0 where it is complete.
+    fn grown(
+        &self,
+        map: &dyn LinearMap,
+        v: &[f64],
+        functions: &[SpectralFunction<'_>],
+    ) -> Result<(KrylovSpace, f64), MathError> {
+        let mut u = map.apply(v);
+        let length = norm(&u);
+        let mut space = KrylovSpace {
+            v: v.to_vec(),
+            basis: Vec::new(),
+            diagonal: Vec::new(),
+            beside: Vec::new(),
+            length,
+            ritz: Ritz { values: Vec::new(), vectors: Mat::new() },
+        };
+        if length == 0.0 {
+            return Ok((space, 0.0));
+        }
+        u.iter_mut().for_each(|value| *value /= length);
+        let mut before: Vec<Vec<f64>> = vec![Vec::new(); functions.len()];
+        // Rounding makes the space larger than it is, but not for ever.
+        let complete = 4 * map.range().len().min(map.domain().len());
+        loop {
+            let mut next = map.apply(&map.adjoint(&u));
+            let along = dot(&next, &u);
+            add(&mut next, -along, &u);
+            if let (Some(last), Some(beside)) = (space.basis.last(), space.beside.last()) {
+                add(&mut next, -beside, last);
+            }
+            space.basis.push(std::mem::take(&mut u));
+            space.diagonal.push(along);
+            let beside = norm(&next);
+            let steps = space.basis.len();
+            let largest = space.diagonal.iter().copied().fold(0.0, f64::max);
+            // Below rounding the space is complete.
+            let is_complete = beside <= 64.0 * f64::EPSILON * largest || steps >= complete;
+            if steps.is_multiple_of(LOOK) || is_complete || steps >= self.max_steps {
+                space.ritz = space.eigenvectors()?;
+                let now: Vec<Vec<f64>> = functions.iter().map(|f| space.coefficients(f)).collect();
+                let change = now.iter().zip(&before).map(|(now, before)| change(now, before));
+                let change = change.fold(0.0, f64::max);
+                if change <= self.rtol || is_complete {
+                    return Ok((space, if is_complete { 0.0 } else { change }));
+                }
+                if steps >= self.max_steps {
+                    return Ok((space, change));
+                }
+                before = now;
+            }
+            next.iter_mut().for_each(|value| *value /= beside);
+            space.beside.push(beside);
+            u = next;
+        }
+    }
+}
+
+/// ‖now − before‖/‖now‖, what is missing before being 0.
+fn change(now: &[f64], before: &[f64]) -> f64 {
+    let padded = before.iter().copied().chain(std::iter::repeat(0.0));
+    let gap: Vec<f64> = now.iter().zip(padded).map(|(a, b)| a - b).collect();
+    let size = norm(now);
+    if size > 0.0 { norm(&gap) / size } else { 0.0 }
+}
+
+impl KrylovSpace {
+    /// The steps that it took.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.basis.len()
+    }
+
+    /// The Ritz values, approximations of eigenvalues of AᵀA.
+    #[must_use]
+    pub fn ritz_values(&self) -> &[f64] {
+        &self.ritz.values
+    }
+
+    fn eigenvectors(&self) -> Result<Ritz, MathError> {
+        let m = self.diagonal.len();
+        let tridiagonal = Mat::from_fn(m, m, |i, j| match i.abs_diff(j) {
+            0 => self.diagonal[i],
+            1 => self.beside[i.min(j)],
+            _ => 0.0,
+        });
+        let eigen = tridiagonal
+            .self_adjoint_eigen(Side::Lower)
+            .map_err(|_| MathError::NotConverged("eigenproblem of Lanczos' method"))?;
+        // Rounding may leave a value of 0 below it.
+        let values = eigen.S().column_vector().iter().map(|v| v.max(0.0)).collect();
+        Ok(Ritz { values, vectors: eigen.U().to_owned() })
+    }
+
+    /// φ(T) e₁ ‖A v‖ in the basis.
+    fn coefficients(&self, f: SpectralFunction<'_>) -> Vec<f64> {
+        let m = self.ritz.values.len();
+        let mut lambdas = self.ritz.values.clone();
+        lambdas.push(0.0);
+        let values = f(&lambdas);
+        let at_zero = values[m];
+        let weights: Vec<f64> = (0..m)
+            .map(|k| {
+                let lambda = self.ritz.values[k];
+                let phi = if lambda > 0.0 { (values[k] - at_zero) / lambda } else { 0.0 };
+                phi * self.ritz.vectors[(0, k)] * self.length
+            })
+            .collect();
+        (0..m).map(|i| (0..m).map(|k| self.ritz.vectors[(i, k)] * weights[k]).sum()).collect()
+    }
+
+    /// f(AᵀA) v for another or the same function.
+    #[must_use]
+    pub fn evaluate(&self, map: &dyn LinearMap, f: SpectralFunction<'_>) -> Vec<f64> {
+        let at_zero = f(&[0.0])[0];
+        let mut mapped: Vec<f64> = self.v.iter().map(|v| at_zero * v).collect();
+        if let Some(first) = self.basis.first() {
+            let mut inside = vec![0.0; first.len()];
+            for (vector, weight) in self.basis.iter().zip(self.coefficients(f)) {
+                add(&mut inside, weight, vector);
+            }
+            add(&mut mapped, 1.0, &map.adjoint(&inside));
+        }
+        mapped
+    }
+}

@@ -1,0 +1,349 @@
+//! Operators that are a pair A, Aᵀ: the adjoint is the adjoint, and what is solved without an eigenbasis is what the
+//! matrix says.
+
+use eps_math::operator::{LinearMap, OperatorSpec, PreparedOperator, Spectral, check, to_matrix};
+use eps_math::rng::Stream;
+use eps_math::solve::{Cg, Lanczos};
+use eps_math::{Level, MathError, Shape, pivot};
+
+use crate::registry::{distance, norm, operators};
+
+/// Every family beside those of the registry, by its JSON, with the shape of its images.
+fn families() -> Vec<(String, PreparedOperator)> {
+    let skew = "[[0.4, 0.1], [0.3, -0.2], [0.05, 0.1]]";
+    let mut list: Vec<(String, [usize; 3])> = Vec::new();
+    for border in ["circular", "zero", "reflect", "symmetric", "replicate", "valid"] {
+        let json =
+            format!(r#"{{"operator": "convolution", "kernel": {skew}, "border": "{border}"}}"#);
+        list.push((json.clone(), [1, 6, 5]));
+        list.push((json, [3, 4, 7]));
+        list.push((
+            format!(
+                r#"{{"operator": "motion-blur", "length": 5, "angle_degrees": 30, "border": "{border}"}}"#
+            ),
+            [2, 7, 6],
+        ));
+    }
+    for filter in ["box", "bicubic", "lanczos"] {
+        let resize = |h, w| {
+            format!(
+                r#"{{"operator": "resize", "height": {h}, "width": {w}, "filter": "{filter}"}}"#
+            )
+        };
+        list.push((resize(3, 4), [1, 7, 6]));
+        list.push((resize(9, 8), [2, 5, 4]));
+    }
+    list.push((
+        r#"{"operator": "weights", "weights": [0.5, 0, 1, -2, 1, 0.25]}"#.into(),
+        [1, 2, 3],
+    ));
+    list.push((r#"{"operator": "grey"}"#.into(), [3, 4, 5]));
+    list.push((
+        r#"{"operator": "fourier", "mask": [[1, 0, 1, 1], [0, 0, 1, 0], [1, 0, 0, 0]]}"#.into(),
+        [2, 3, 4],
+    ));
+    for angles in ["[0, 45, 100.5]", "[0, 10, 20, 30, 40, 50, 60, 70, 80, 90]"] {
+        let radon = format!(r#"{{"operator": "radon", "angles_degrees": {angles}}}"#);
+        list.push((radon.clone(), [1, 6, 6]));
+        list.push((radon, [2, 5, 5]));
+    }
+    list.push((
+        r#"{"operator": "crop", "top": 1, "left": 2, "height": 3, "width": 2}"#.into(),
+        [2, 5, 4],
+    ));
+    list.push((
+        format!(
+            r#"{{"operator": "chain", "of": [{{"operator": "convolution", "kernel": {skew}, "border": "reflect"}},
+                {{"operator": "average-pool", "factor": 2}}, {{"operator": "grey"}}]}}"#
+        ),
+        [3, 8, 6],
+    ));
+    list.push((
+        format!(
+            r#"{{"operator": "chain", "of": [{{"operator": "convolution", "kernel": {skew}, "border": "valid"}},
+                {{"operator": "crop", "top": 1, "left": 2, "height": 3, "width": 2}}]}}"#
+        ),
+        [3, 8, 6],
+    ));
+    // Kernels larger than the image.
+    for border in ["circular", "zero", "reflect", "symmetric", "replicate"] {
+        list.push((
+            format!(
+                r#"{{"operator": "convolution", "kernel": [[0.3, 0.1, 0.2, 0.1, 0.05, 0.15, 0.1]], "border": "{border}"}}"#
+            ),
+            [1, 4, 5],
+        ));
+    }
+    list.into_iter()
+        .map(|(json, [c, h, w])| {
+            let spec: OperatorSpec = serde_json::from_str(&json).unwrap();
+            // What is written down is read again.
+            let again = serde_json::to_string(&spec).unwrap();
+            assert_eq!(serde_json::from_str::<OperatorSpec>(&again).unwrap(), spec);
+            (
+                format!("{json} on [{c}, {h}, {w}]"),
+                spec.prepare(Shape::new(c, h, w).unwrap()).unwrap(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn families_are_linear_with_the_adjoint_that_they_say() {
+    let all = families().into_iter().chain(
+        operators().into_iter().map(|(name, operator)| (name, PreparedOperator::from(operator))),
+    );
+    for (name, map) in all {
+        for seed in 0..3 {
+            // Sums of at most 500 products, and transforms of as many values.
+            assert!(check::adjoint_gap(&map, seed) < 1e-14, "{name}");
+            assert!(check::linearity_gap(&map, seed) < 1e-14, "{name}");
+        }
+        let matrix = to_matrix(&map);
+        let largest = matrix.singular_values().unwrap()[0];
+        let estimate = check::norm_estimate(&map, 100, 0);
+        assert!(estimate <= largest * (1.0 + 1e-12) && estimate > 0.9 * largest, "{name}");
+    }
+}
+
+#[test]
+fn a_wrong_adjoint_is_found() {
+    #[derive(Debug)]
+    struct Wrong(PreparedOperator);
+    impl LinearMap for Wrong {
+        fn domain(&self) -> Shape {
+            self.0.domain()
+        }
+        fn range(&self) -> Shape {
+            self.0.range()
+        }
+        fn apply(&self, x: &[f64]) -> Vec<f64> {
+            self.0.apply(x)
+        }
+        fn adjoint(&self, y: &[f64]) -> Vec<f64> {
+            // The kernel not turned.
+            self.0.apply(y)
+        }
+    }
+    let skew = r#"{"operator": "convolution", "kernel": [[0.5, 0.3, 0.2]], "border": "circular"}"#;
+    let spec: OperatorSpec = serde_json::from_str(skew).unwrap();
+    let map = Wrong(spec.prepare(Shape::new(1, 8, 8).unwrap()).unwrap());
+    assert!(check::adjoint_gap(&map, 0) > 1e-3);
+    assert!(check::linearity_gap(&map, 0) < 1e-15);
+}
+
+/// The dense route: the operator's matrix, decomposed.
+fn dense(map: &dyn LinearMap) -> eps_math::operator::Dense {
+    let (m, n) = (map.range().len(), map.domain().len());
+    let matrix = to_matrix(map);
+    let rows: Vec<f64> = (0..m * n).map(|i| matrix[(i / n, i % n)]).collect();
+    eps_math::operator::Dense::new(map.domain(), m, &rows).unwrap()
+}
+
+#[test]
+fn the_pivot_of_all_routes_is_one() {
+    let spectral = operators().into_iter().map(|(name, o)| (name, PreparedOperator::from(o)));
+    for (name, map) in families().into_iter().chain(spectral) {
+        let dense = dense(&map);
+        let draw = |what: &str, n| Stream::named(1, &format!("{what} of {name}")).normals(n);
+        let x_0 = draw("x", map.domain().len());
+        for (sigma_t, sigma_y) in [(80.0, 0.002), (80.0, 0.05), (1.0, 0.05), (0.002, 0.3)] {
+            let y: Vec<f64> = map
+                .apply(&x_0)
+                .iter()
+                .zip(draw("η", map.range().len()))
+                .map(|(a, z)| a + sigma_y * z)
+                .collect();
+            let x_t: Vec<f64> =
+                x_0.iter().zip(draw("ε", x_0.len())).map(|(x, z)| x + sigma_t * z).collect();
+            let level = Level::edm(sigma_t);
+            let expected = pivot::mu_star(&dense, &y, sigma_y, &x_t, &level);
+            let solved = Cg::default().mu_star(&map, &y, sigma_y, &x_t, &level).unwrap();
+            let gap = distance(&solved.x, &expected) / norm(&expected);
+            assert!(
+                gap < 1e-8,
+                "{name} at {sigma_t}, {sigma_y}: {gap:e} in {} steps",
+                solved.steps
+            );
+            if let Some(spectral) = map.spectral() {
+                let closed = pivot::mu_star(spectral, &y, sigma_y, &x_t, &level);
+                assert!(distance(&closed, &expected) < 1e-8 * norm(&expected), "{name}");
+            }
+        }
+    }
+}
+
+/// As σ_y → 0 the pivot becomes x_t/α + A†(y − A x_t/α), at σ_y = 0 it is that.
+#[test]
+fn the_limit_without_noise_is_exact() {
+    for (name, map) in families() {
+        let dense = dense(&map);
+        let draw = |what: &str, n| Stream::named(2, &format!("{what} of {name}")).normals(n);
+        let (y, x_t) = (draw("y", map.range().len()), draw("x", map.domain().len()));
+        let level = Level { alpha: 0.8, beta: 0.6 };
+        let state: Vec<f64> = x_t.iter().map(|v| v / 0.8).collect();
+        let missing: Vec<f64> = y.iter().zip(map.apply(&state)).map(|(y, seen)| y - seen).collect();
+        let correction = dense.pseudo_inverse(&missing);
+        let expected: Vec<f64> = state.iter().zip(&correction).map(|(a, b)| a + b).collect();
+        let solved = Cg::default().mu_star(&map, &y, 0.0, &x_t, &level).unwrap();
+        // Singular values of these families span up to 1e4: 1e4² ε √n of the residual, which is not small here.
+        let gap = distance(&solved.x, &expected) / norm(&expected);
+        assert!(gap < 1e-6, "{name}: {gap:e}");
+    }
+}
+
+#[test]
+fn functions_by_lanczos_are_those_of_the_matrix() {
+    for (name, map) in families() {
+        let dense = dense(&map);
+        let v = Stream::named(3, &name).normals(map.domain().len());
+        let scalar = |lambda: f64| ((lambda + 0.01) / (lambda + 0.3)).sqrt();
+        let f = |lambdas: &[f64]| lambdas.iter().map(|l| scalar(*l)).collect::<Vec<_>>();
+        let lanczos = Lanczos { rtol: 1e-12, max_steps: 1000 };
+        let space = lanczos.space(&map, &v, &[&f]).unwrap();
+        let expected = dense.spectral_map(&v, &scalar);
+        let gap = distance(&space.evaluate(&map, &f), &expected) / norm(&expected);
+        assert!(gap < 1e-9, "{name}: {gap:e} in {} steps", space.steps());
+    }
+}
+
+/// What is seen of a larger scene is the crop of the whole, however it is computed.
+#[test]
+fn a_part_of_what_the_kernel_sees_whole() {
+    use eps_math::operator::{Border, Chain, Convolution, Crop, Kernel};
+    use std::sync::Arc;
+    let shape = Shape::new(3, 9, 8).unwrap();
+    let kernel = Kernel::new(3, 2, Stream::named(6, "taps").normals(6)).unwrap();
+    let whole = Convolution::new(shape, kernel, Border::Valid).unwrap();
+    let crop = Crop::new(whole.range(), (2, 1), (4, 5)).unwrap();
+    let chain = Chain::new(vec![Arc::new(whole.clone()), Arc::new(crop)]).unwrap();
+    let part = whole.cropped((2, 1), (4, 5)).unwrap();
+    let x = Stream::named(6, "x").normals(shape.len());
+    let y = Stream::named(6, "y").normals(part.range().len());
+    // The same sums by the same transforms.
+    assert_eq!(part.apply(&x), chain.apply(&x));
+    assert_eq!(part.adjoint(&y), chain.adjoint(&y));
+    // Pixel (0, 0) of y lies over the kernel's centre: 3 taps reach one row back, 2 taps none.
+    assert_eq!(part.offset(), (3, 1));
+    let placed = part.placed(&y).unwrap();
+    assert_eq!(placed[3 * 8 + 1], y[0]);
+}
+
+/// Diagonals are those of the matrix where structure gives them.
+#[test]
+fn diagonals_are_those_of_the_matrix() {
+    let f = |lambda: f64| 1.0 / (0.1 + lambda);
+    for (name, map) in families() {
+        if name.contains("onvolution") || name.contains("motion") {
+            continue;
+        }
+        let Some(found) = map.map().diagonal(&f) else { continue };
+        let exact = eps_math::operator::spectral_matrix(&dense(&map), &f);
+        for (i, found) in found.iter().enumerate() {
+            assert!((found - exact[(i, i)]).abs() < 1e-10 * exact[(i, i)], "{name} at {i}");
+        }
+    }
+}
+
+/// Of a convolution they are exact where nothing was seen, right to a few per cent far from borders, and estimates
+/// between.
+#[test]
+fn diagonals_of_convolutions() {
+    let shape = Shape::new(1, 20, 18).unwrap();
+    let json = r#"{"operator": "chain", "of": [
+        {"operator": "convolution", "kernel": [[0.1, 0.2, 0.1], [0.2, 0.1, 0.1], [0.1, 0.05, 0.05]], "border": "valid"},
+        {"operator": "crop", "top": 2, "left": 0, "height": 14, "width": 14}]}"#;
+    let spec: OperatorSpec = serde_json::from_str(json).unwrap();
+    let map = spec.prepare(shape).unwrap();
+    let f = |lambda: f64| 1.0 / (0.1 + lambda);
+    let found = map.map().diagonal(&f).unwrap();
+    let exact = eps_math::operator::spectral_matrix(&dense(&map), &f);
+    for (i, found) in found.iter().enumerate() {
+        let (row, column) = (i / 18, i % 18);
+        let gap = (found - exact[(i, i)]).abs() / exact[(i, i)];
+        let bound = if row < 2 || row > 17 || column > 15 {
+            1e-12
+        } else if (6..14).contains(&row) && (4..12).contains(&column) {
+            0.03
+        } else {
+            0.3
+        };
+        assert!(gap < bound, "{row}, {column}: {gap}");
+    }
+}
+
+/// The error that is left is the share of the noise that was asked for, and costs fewer steps.
+#[test]
+fn a_pivot_within_the_noise() {
+    let shape = Shape::new(1, 40, 40).unwrap();
+    let json =
+        r#"{"operator": "motion-blur", "length": 9, "angle_degrees": 30, "border": "valid"}"#;
+    let spec: OperatorSpec = serde_json::from_str(json).unwrap();
+    let map = spec.prepare(shape).unwrap();
+    let x_0: Vec<f64> =
+        Stream::named(7, "x").normals(shape.len()).iter().map(|z| 0.5 * z).collect();
+    let noise = Stream::named(7, "η").normals(map.range().len());
+    let y: Vec<f64> = map.apply(&x_0).iter().zip(noise).map(|(a, z)| a + 0.05 * z).collect();
+    for sigma_t in [80.0, 5.0, 0.5] {
+        let noise = Stream::named(7, "ε").normals(shape.len());
+        let x_t: Vec<f64> = x_0.iter().zip(noise).map(|(x, z)| x + sigma_t * z).collect();
+        let level = Level::edm(sigma_t);
+        let exact = Cg::default().mu_star(&map, &y, 0.05, &x_t, &level).unwrap();
+        let near = Cg::default().mu_star_within_noise(&map, &y, 0.05, &x_t, &level, 0.01).unwrap();
+        assert!(near.steps < exact.steps, "{} {}", near.steps, exact.steps);
+        // eᵀ Σ⋆⁻¹ e = ‖A e‖²/σ_y² + ‖e‖²/σ_t².
+        let e: Vec<f64> = near.x.iter().zip(&exact.x).map(|(a, b)| a - b).collect();
+        let energy = (norm(&map.apply(&e)) / 0.05).powi(2) + (norm(&e) / sigma_t).powi(2);
+        let share = (energy / shape.len() as f64).sqrt();
+        // The estimate is from below.
+        assert!(
+            share < 0.03,
+            "σ_t = {sigma_t}: {share} in {} of {} steps",
+            near.steps,
+            exact.steps
+        );
+    }
+}
+
+#[test]
+fn solvers_say_what_they_reached() {
+    let (name, map) = families().swap_remove(0);
+    let r = Stream::named(4, &name).normals(map.range().len());
+    let error = Cg { rtol: 1e-12, max_steps: 2 }.solve(&map, &r, 1e-6).unwrap_err();
+    let MathError::NotSolved { steps: 2, residual, .. } = error else { panic!("{error}") };
+    assert!(residual > 1e-12 && error.to_string().contains("2 steps"), "{error}");
+    let f = |lambdas: &[f64]| lambdas.iter().map(|l| 1.0 / (l + 1e-6)).collect::<Vec<_>>();
+    let v = Stream::named(5, &name).normals(map.domain().len());
+    let error = Lanczos { rtol: 1e-9, max_steps: 4 }.space(&map, &v, &[&f]).unwrap_err();
+    assert!(matches!(error, MathError::NotSolved { steps: 4, .. }), "{error}");
+}
+
+#[test]
+fn what_does_not_fit_is_told() {
+    let refused = |json: &str, [c, h, w]: [usize; 3]| {
+        let spec: OperatorSpec = serde_json::from_str(json).unwrap();
+        spec.prepare(Shape::new(c, h, w).unwrap()).unwrap_err().to_string()
+    };
+    let chain = r#"{"operator": "chain", "of": [{"operator": "grey"}, {"operator": "grey"}]}"#;
+    let error = refused(chain, [3, 4, 4]);
+    assert!(error.contains("3 channels, not of 1"), "{error}");
+    let radon = r#"{"operator": "radon", "angles_degrees": [0, 90]}"#;
+    assert!(refused(radon, [1, 4, 5]).contains("not 4×5"));
+    let fourier = r#"{"operator": "fourier", "mask": [[1, 1]]}"#;
+    assert!(refused(fourier, [1, 1, 2]).contains("2 channels, not of 1"));
+    assert!(refused(fourier, [2, 2, 2]).contains("2 values where 4"));
+    assert!(
+        refused(r#"{"operator": "weights", "weights": [0, 0]}"#, [1, 1, 2]).contains("all entries")
+    );
+    assert!(
+        refused(r#"{"operator": "weights", "weights": [1]}"#, [1, 1, 2])
+            .contains("1 values where 2")
+    );
+    let valid = r#"{"operator": "convolution", "kernel": [[1, 1, 1]], "border": "valid"}"#;
+    assert!(refused(valid, [1, 2, 2]).contains("1×3"));
+    let crop = r#"{"operator": "crop", "top": 1, "left": 0, "height": 2, "width": 2}"#;
+    assert!(refused(crop, [1, 2, 2]).contains("row 1"));
+    let spec: OperatorSpec = serde_json::from_str(radon).unwrap();
+    let error = spec.build(Shape::new(1, 4, 4).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("radon has no eigenbasis"), "{error}");
+}

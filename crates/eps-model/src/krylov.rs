@@ -1,0 +1,310 @@
+//! Operators that are a pair A, Aᵀ on the host: pivots by conjugate gradients, functions of AᵀA by Lanczos' method.
+//!
+//! Gains are tabulated at nodes, as if these were the eigenvalues, and interpolated in ln λ at the Ritz values of each
+//! image: so every formula in an eigenvalue serves operators with and without a basis alike.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use eps_math::operator::{LinearMap, check};
+use eps_math::rng::Stream;
+use eps_math::solve::{Cg, KrylovSpace, Lanczos};
+use eps_math::{Level, Shape};
+use rayon::prelude::*;
+use tch::{Device, Kind, Tensor};
+
+use crate::{ComputeError, Field};
+
+/// Nodes at which gains are tabulated: 0 and 16 an e-fold down to 1e-16 ‖A‖².
+const NODES: usize = 600;
+
+/// The least node over the largest.
+const LEAST: f64 = 1e-16;
+
+/// Images of random signs from which a diagonal is estimated.
+const PROBES: usize = 4;
+
+/// Bytes up to which the Krylov spaces of a batch are kept for a second function.
+const KEPT: usize = 1 << 29;
+
+/// The share of the noise Σ⋆ to within which pivots are computed.
+const SHARE: f64 = 0.01;
+
+/// How functions of AᵀA are computed for a network: to a tenth of a per cent, which is below what it can tell.
+const FUNCTIONS: Lanczos = Lanczos { rtol: 1e-3, max_steps: 400 };
+
+/// How pivots are computed: within [`SHARE`], or to a residual of 1e-10.
+const PIVOT: Cg = Cg { rtol: 1e-10, max_steps: 20_000 };
+
+/// The maps of a batch.
+#[derive(Debug)]
+pub(crate) struct Krylov {
+    maps: Vec<Arc<dyn LinearMap>>,
+    domain: Shape,
+    range: Shape,
+    nodes: Vec<f64>,
+    probes: Vec<OnceLock<Vec<(Vec<f64>, KrylovSpace)>>>,
+    steps: Tally,
+}
+
+/// Counts of what iterative solvers did since an operator was prepared.
+#[derive(Debug, Default)]
+struct Tally {
+    pivots: AtomicUsize,
+    pivot_steps: AtomicUsize,
+    functions: AtomicUsize,
+    function_steps: AtomicUsize,
+    unfinished: AtomicUsize,
+}
+
+/// What iterative solvers did since an operator was prepared: means of steps, each of which costs A and Aᵀ once.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct KrylovReport {
+    /// Pivots that were computed, one an image and call.
+    pub pivots: usize,
+    /// Steps of conjugate gradients for a pivot, in the mean.
+    pub steps_a_pivot: f64,
+    /// Krylov spaces that were built for functions of AᵀA.
+    pub functions: usize,
+    /// Steps of Lanczos' method for one of them, in the mean.
+    pub steps_a_function: f64,
+    /// Functions that still changed by more than 0.1 % at the most steps.
+    pub unfinished: usize,
+}
+
+/// The gains of one image over the nodes, as a function of λ.
+struct Gains<'a> {
+    nodes: &'a [f64],
+    values: Vec<f64>,
+}
+
+impl Gains<'_> {
+    /// Linear in ln λ between nodes; below the least positive one, f(0).
+    fn at(&self, lambda: f64) -> f64 {
+        let last = self.nodes.len() - 1;
+        let least = self.nodes[1];
+        if lambda < least {
+            return self.values[0];
+        }
+        let place =
+            1.0 + (lambda / least).ln() / (self.nodes[last] / least).ln() * (last - 1) as f64;
+        let before = (place.floor() as usize).min(last - 1);
+        let share = (place - before as f64).min(1.0);
+        self.values[before] * (1.0 - share) + self.values[before + 1] * share
+    }
+
+    fn of_all(&self, lambdas: &[f64]) -> Vec<f64> {
+        lambdas.iter().map(|lambda| self.at(*lambda)).collect()
+    }
+}
+
+impl Krylov {
+    pub(crate) fn new(maps: Vec<Arc<dyn LinearMap>>) -> Self {
+        let (domain, range) = (maps[0].domain(), maps[0].range());
+        // The power method finds the norm from below: a tenth more than it covers what it misses.
+        let norm = |map: &Arc<dyn LinearMap>| 1.1 * check::norm_estimate(map.as_ref(), 12, 0);
+        let largest = maps.iter().map(norm).fold(f64::MIN_POSITIVE.sqrt(), f64::max).powi(2);
+        let decay = LEAST.ln() / (NODES - 1) as f64;
+        let positive = (0..NODES).rev().map(|i| largest * (decay * i as f64).exp());
+        let nodes = std::iter::once(0.0).chain(positive).collect();
+        let probes = maps.iter().map(|_| OnceLock::new()).collect();
+        Self { maps, domain, range, nodes, probes, steps: Tally::default() }
+    }
+
+    /// The nodes at which gains are tabulated, `[1, M, 1, 1]`.
+    pub(crate) fn nodes(&self, device: Device) -> Field {
+        Field(Tensor::from_slice(&self.nodes).view([1, -1, 1, 1]).to_device(device))
+    }
+
+    pub(crate) fn report(&self) -> KrylovReport {
+        let read = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        let mean = |sum: usize, of: usize| if of > 0 { sum as f64 / of as f64 } else { 0.0 };
+        let (pivots, functions) = (read(&self.steps.pivots), read(&self.steps.functions));
+        KrylovReport {
+            pivots,
+            steps_a_pivot: mean(read(&self.steps.pivot_steps), pivots),
+            functions,
+            steps_a_function: mean(read(&self.steps.function_steps), functions),
+            unfinished: read(&self.steps.unfinished),
+        }
+    }
+
+    fn map(&self, image: usize) -> &dyn LinearMap {
+        self.maps[image % self.maps.len()].as_ref()
+    }
+
+    /// Applies a function on the host to each image of a batch; one image serves all maps, one map all images.
+    fn each(
+        &self,
+        x: &Tensor,
+        shape: Shape,
+        of: impl Fn(usize, &[f64]) -> Vec<f64> + Sync,
+    ) -> Tensor {
+        let (images, device) = (x.size()[0].unsigned_abs() as usize, x.device());
+        let values = host(x);
+        let one = values.len() / images;
+        let count = images.max(self.maps.len());
+        // An image's answer does not depend on the thread that computes it.
+        let answers: Vec<Vec<f64>> = (0..count)
+            .into_par_iter()
+            .map(|i| of(i, &values[i % images * one..(i % images + 1) * one]))
+            .collect();
+        batch(&answers.concat(), shape, device)
+    }
+
+    pub(crate) fn apply(&self, x: &Tensor) -> Tensor {
+        self.each(x, self.range, |i, x| self.map(i).apply(x))
+    }
+
+    pub(crate) fn adjoint(&self, y: &Tensor) -> Tensor {
+        self.each(y, self.domain, |i, y| self.map(i).adjoint(y))
+    }
+
+    pub(crate) fn lift(&self, y: &Tensor) -> Tensor {
+        let largest = self.nodes[self.nodes.len() - 1];
+        self.each(y, self.domain, |i, y| {
+            let map = self.map(i);
+            map.placed(y).unwrap_or_else(|| map.adjoint(y).iter().map(|v| v / largest).collect())
+        })
+    }
+
+    /// The gains of each image of a batch.
+    fn gains(&self, gains: &Field) -> Vec<Gains<'_>> {
+        let values = host(&gains.0);
+        values
+            .chunks_exact(self.nodes.len())
+            .map(|values| Gains { nodes: &self.nodes, values: values.to_vec() })
+            .collect()
+    }
+
+    /// f(AᵀA) x of every image, with the Krylov spaces where they are small enough to be kept.
+    pub(crate) fn function(&self, x: &Tensor, gains: &Field, kept: &Spaces) -> Tensor {
+        let gains = self.gains(gains);
+        let gains = |i: usize| &gains[i % gains.len()];
+        let images = (x.size()[0].unsigned_abs() as usize).max(self.maps.len());
+        if let Some(spaces) = kept.0.get() {
+            return self.each(x, self.domain, |i, _| {
+                spaces[i].evaluate(self.map(i), &|lambdas| gains(i).of_all(lambdas))
+            });
+        }
+        let spaces: Vec<OnceLock<KrylovSpace>> = (0..images).map(|_| OnceLock::new()).collect();
+        let share = KEPT / images / (8 * self.range.len());
+        let mapped = self.each(x, self.domain, |i, x| {
+            let f = |lambdas: &[f64]| gains(i).of_all(lambdas);
+            let space = self.space(self.map(i), x, &f);
+            let mapped = space.evaluate(self.map(i), &f);
+            if space.steps() <= share {
+                let _ = spaces[i].set(space);
+            }
+            mapped
+        });
+        let spaces: Option<Vec<_>> = spaces.into_iter().map(OnceLock::into_inner).collect();
+        if let Some(spaces) = spaces {
+            let _ = kept.0.set(spaces);
+        }
+        mapped
+    }
+
+    fn space(&self, map: &dyn LinearMap, x: &[f64], f: &dyn Fn(&[f64]) -> Vec<f64>) -> KrylovSpace {
+        let grown = FUNCTIONS.nearest_space(map, x, &[f]);
+        let (space, is_finished) = grown.unwrap_or_else(|error| panic!("{error}"));
+        self.steps.functions.fetch_add(1, Ordering::Relaxed);
+        self.steps.function_steps.fetch_add(space.steps(), Ordering::Relaxed);
+        self.steps.unfinished.fetch_add(usize::from(!is_finished), Ordering::Relaxed);
+        space
+    }
+
+    /// The diagonal of f(AᵀA), `[B, C, H, W]`: where structure does not give it, an estimate by random signs.
+    pub(crate) fn diagonal(&self, gains: &Field) -> Tensor {
+        let device = gains.0.device();
+        let gains = self.gains(gains);
+        let images = gains.len().max(self.maps.len());
+        let of = |i: usize| {
+            let (map, gains) = (self.map(i), &gains[i % gains.len()]);
+            map.diagonal(&|lambda| gains.at(lambda)).unwrap_or_else(|| self.estimated(i, gains))
+        };
+        let values: Vec<Vec<f64>> = (0..images).into_par_iter().map(of).collect();
+        batch(&values.concat(), self.domain, device)
+    }
+
+    /// diag f ≈ mean of z ⊙ f(AᵀA) z over signs z (Hutchinson 1990; Bekas et al. 2007), kept between the least and the
+    /// largest value of f, where every diagonal lies.
+    fn estimated(&self, image: usize, gains: &Gains<'_>) -> Vec<f64> {
+        let map = self.map(image);
+        let n = self.domain.len();
+        let probes = self.probes[image % self.maps.len()].get_or_init(|| {
+            let largest = self.nodes[self.nodes.len() - 1];
+            // Steep towards 0, as functions of the pivot are.
+            let f = |lambdas: &[f64]| -> Vec<f64> {
+                lambdas.iter().map(|l| 1.0 / (l / largest + 1e-3)).collect()
+            };
+            (0..PROBES as u64)
+                .map(|probe| {
+                    let stream = Stream::new(0, probe, 0, 0);
+                    let sign = |i| if stream.uniform(i) < 0.5 { -1.0 } else { 1.0 };
+                    let signs: Vec<f64> = (0..n as u64).map(sign).collect();
+                    let space = self.space(map, &signs, &f);
+                    (signs, space)
+                })
+                .collect()
+        });
+        let (least, most) = gains
+            .values
+            .iter()
+            .fold((f64::INFINITY, 0.0f64), |(least, most), v| (least.min(*v), most.max(*v)));
+        let mut diagonal = vec![0.0; n];
+        for (signs, space) in probes {
+            let mapped = space.evaluate(map, &|lambdas| gains.of_all(lambdas));
+            for ((value, sign), mapped) in diagonal.iter_mut().zip(signs).zip(mapped) {
+                *value += sign * mapped / PROBES as f64;
+            }
+        }
+        diagonal.iter_mut().for_each(|value| *value = value.clamp(least, most));
+        diagonal
+    }
+
+    /// μ⋆ of every image, to within a hundredth of the pivot's noise.
+    pub(crate) fn mu_star(
+        &self,
+        y: &Tensor,
+        sigma_y: f64,
+        x_t: &Tensor,
+        level: &Level<Field>,
+    ) -> Result<Tensor, ComputeError> {
+        let (alphas, betas) = (host(&level.alpha.0), host(&level.beta.0));
+        let (states, measured) = (host(x_t), host(y));
+        let (n, m) = (self.domain.len(), self.range.len());
+        let (states, measured): (Vec<_>, Vec<_>) =
+            (states.chunks_exact(n).collect(), measured.chunks_exact(m).collect());
+        let images = states.len().max(measured.len()).max(self.maps.len());
+        let solve = |i: usize| {
+            let of = |values: &[f64]| values[i % values.len()];
+            let level = Level { alpha: of(&alphas), beta: of(&betas) };
+            let (y, x_t) = (measured[i % measured.len()], states[i % states.len()]);
+            let solved = PIVOT.mu_star_within_noise(self.map(i), y, sigma_y, x_t, &level, SHARE);
+            let solved =
+                solved.map_err(|error| ComputeError::Other(format!("the pivot: {error}")))?;
+            self.steps.pivots.fetch_add(1, Ordering::Relaxed);
+            self.steps.pivot_steps.fetch_add(solved.steps, Ordering::Relaxed);
+            Ok(solved.x)
+        };
+        let solved: Result<Vec<Vec<f64>>, ComputeError> =
+            (0..images).into_par_iter().map(solve).collect();
+        Ok(batch(&solved?.concat(), self.domain, x_t.device()))
+    }
+}
+
+/// Krylov spaces of the images of a batch, once they are built.
+#[derive(Debug, Default)]
+pub(crate) struct Spaces(OnceLock<Vec<KrylovSpace>>);
+
+/// The values of a tensor on the host.
+fn host(x: &Tensor) -> Vec<f64> {
+    let flat = x.to_device(Device::Cpu).to_kind(Kind::Double).flatten(0, -1);
+    Vec::try_from(flat.contiguous()).expect("an f64 tensor of one dimension")
+}
+
+fn batch(values: &[f64], shape: Shape, device: Device) -> Tensor {
+    let sides = [shape.channels, shape.height, shape.width].map(|side| side as i64);
+    Tensor::from_slice(values).view([-1, sides[0], sides[1], sides[2]]).to_device(device)
+}

@@ -1,0 +1,128 @@
+//! Operators of one's own, a pair A, Aᵀ: what comes by iteration is what the eigenbasis says.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::sync::Arc;
+
+use eps_math::operator::{LinearMap, OperatorSpec, PreparedOperator};
+use eps_math::pivot::pivot_gains;
+use eps_math::rng::Stream;
+use eps_math::{Level, Shape};
+use eps_model::{Field, Measurement, TensorOperator, level_fields};
+use tch::{Device, Kind, Tensor};
+
+/// An operator that someone else wrote.
+#[derive(Debug)]
+struct Own(PreparedOperator);
+
+impl LinearMap for Own {
+    fn domain(&self) -> Shape {
+        self.0.domain()
+    }
+
+    fn range(&self) -> Shape {
+        self.0.range()
+    }
+
+    fn apply(&self, x: &[f64]) -> Vec<f64> {
+        self.0.apply(x)
+    }
+
+    fn adjoint(&self, y: &[f64]) -> Vec<f64> {
+        self.0.adjoint(y)
+    }
+}
+
+fn prepared(json: &str, shape: Shape) -> PreparedOperator {
+    serde_json::from_str::<OperatorSpec>(json).unwrap().prepare(shape).unwrap()
+}
+
+fn image(name: &str, batch: i64, shape: Shape) -> Tensor {
+    let values = Stream::named(0, name).normals(batch as usize * shape.len());
+    let sides = [shape.channels, shape.height, shape.width].map(|side| side as i64);
+    Tensor::from_slice(&values).view([batch, sides[0], sides[1], sides[2]])
+}
+
+fn gap(a: &Tensor, b: &Tensor) -> f64 {
+    let norm = |x: &Tensor| x.square().sum(Kind::Double).sqrt().double_value(&[]);
+    norm(&(a - b)) / norm(b)
+}
+
+const MASK: &str =
+    r#"{"operator": "mask", "observed": [1,0,1,1,0,1,1,0,0,1,1,1,0,0,1,1,1,0,1,0,1,1,0,1,1]}"#;
+const BLUR: &str = r#"{"operator": "motion-blur", "length": 5, "angle_degrees": 30}"#;
+
+#[test]
+fn what_comes_by_iteration_is_what_the_eigenbasis_says() {
+    let shape = Shape::new(2, 5, 5).unwrap();
+    for json in [MASK, BLUR] {
+        let known = prepared(json, shape);
+        let own: Arc<dyn LinearMap> = Arc::new(Own(known.clone()));
+        let known = TensorOperator::new(vec![known], Device::Cpu).unwrap();
+        let own = TensorOperator::of_maps(vec![own], Device::Cpu).unwrap();
+        assert!(known.is_spectral() && !own.is_spectral());
+        let x = image("x", 3, shape);
+        let y = known.apply(&image("truth", 3, shape));
+        assert!(own.apply(&x).equal(&known.apply(&x)));
+        assert!(own.adjoint(&y).equal(&known.adjoint(&y)));
+        for sigma_t in [80.0, 2.0, 0.1] {
+            let levels = [sigma_t, sigma_t / 3.0, sigma_t / 5.0].map(Level::edm);
+            let fields = level_fields(&levels, Device::Cpu);
+            let x_t = &x * &fields.beta.0;
+            let of = |operator| Measurement::new(operator, &y, 0.05).unwrap();
+            let again = || TensorOperator::new(vec![prepared(json, shape)], Device::Cpu).unwrap();
+            let exact = of(again()).pivot(&x_t, &fields).unwrap();
+            let map: Arc<dyn LinearMap> = Arc::new(Own(prepared(json, shape)));
+            let iterated = of(TensorOperator::of_maps(vec![map], Device::Cpu).unwrap());
+            let near = iterated.pivot(&x_t, &fields).unwrap();
+            // A hundredth of the noise Σ⋆, which in unmeasured directions is σ_t, as μ⋆ is.
+            assert!(gap(&near.mu_star, &exact.mu_star) < 0.02, "{json} at {sigma_t}");
+            let report = iterated.operator().krylov_report().unwrap();
+            assert!(report.pivots == 3 && report.steps_a_pivot > 0.0, "{report:?}");
+
+            // c_in of the guarded preconditioning, as a function of AᵀA.
+            let gains = |operator: &TensorOperator| {
+                let sigma_star =
+                    pivot_gains(operator.eigenvalues().clone(), &fields, 0.05).sigma_star;
+                Field((sigma_star.0 + 0.25).rsqrt())
+            };
+            let (exact, near) =
+                (known.spectral_map(&x_t, &gains(&known)), own.spectral_map(&x_t, &gains(&own)));
+            // 0.1 % of Lanczos' method, and as much of the interpolation between nodes.
+            assert!(gap(&near, &exact) < 0.005, "{json} at {sigma_t}: {}", gap(&near, &exact));
+        }
+    }
+}
+
+#[test]
+fn batches_are_their_images() {
+    let shape = Shape::new(1, 5, 5).unwrap();
+    let maps =
+        || [MASK, BLUR].map(|json| Arc::new(Own(prepared(json, shape))) as Arc<dyn LinearMap>);
+    let both = TensorOperator::of_maps(maps().to_vec(), Device::Cpu).unwrap();
+    let x = image("x", 2, shape);
+    let y = both.apply(&x);
+    for (i, map) in maps().into_iter().enumerate() {
+        let one = TensorOperator::of_maps(vec![map], Device::Cpu).unwrap();
+        let of = |x: &Tensor| x.narrow(0, i as i64, 1);
+        assert!(of(&y).equal(&one.apply(&of(&x))));
+        assert!(of(&both.gram(&x)).equal(&one.gram(&of(&x))));
+    }
+}
+
+/// Diagonals of maps without structure are estimates, kept inside the values that the function takes.
+#[test]
+fn diagonals_are_estimated() {
+    let shape = Shape::new(1, 5, 5).unwrap();
+    let known = TensorOperator::new(vec![prepared(MASK, shape)], Device::Cpu).unwrap();
+    let map: Arc<dyn LinearMap> = Arc::new(Own(prepared(MASK, shape)));
+    let own = TensorOperator::of_maps(vec![map], Device::Cpu).unwrap();
+    let gains = |operator: &TensorOperator| {
+        Field((operator.eigenvalues().0.shallow_clone() + 0.1).reciprocal())
+    };
+    // A mask's matrix is diagonal: random signs leave no error.
+    let (exact, estimate) =
+        (known.pixel_diagonal(&gains(&known)), own.pixel_diagonal(&gains(&own)));
+    assert!(gap(&estimate, &exact) < 0.01, "{}", gap(&estimate, &exact));
+    assert!(estimate.max().double_value(&[]) <= 10.0);
+}

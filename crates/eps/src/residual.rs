@@ -1,0 +1,147 @@
+//! How well restorations agree with what was measured.
+
+use eps_data::MeasurementSet;
+use eps_math::operator::{LinearMap as _, PreparedOperator};
+use eps_math::rng::Stream;
+use serde::{Deserialize, Serialize};
+
+/// The residual rms(A x − y)/σ_y of one image: 1 for the truth, and for a sample of the posterior, up to
+/// 1/√(2 values) by chance.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Residual {
+    /// Of the samples, their mean.
+    pub samples: f64,
+    /// Of the mean of the samples, which is nearer to y the less is known.
+    pub mean: f64,
+    /// Values of y that depend on the image: those that a mask hides do not count.
+    pub values: usize,
+}
+
+/// The residuals of samples and of their mean.
+///
+/// # Shapes
+/// samples: `[N, J, C, H, W]`, mean: `[N, C, H, W]`
+///
+/// # Panics
+/// If the samples are not those of the measurements.
+pub fn residuals(set: &MeasurementSet, samples: &[f32], mean: &[f32]) -> Vec<Residual> {
+    let one = set.shape().len();
+    assert_eq!(mean.len(), set.len() * one, "means for {} measurements", set.len());
+    let per_image = samples.len() / mean.len();
+    let of = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>();
+    (0..set.len())
+        .map(|image| {
+            let operator = set.operator(image);
+            let y = set.measurement(image);
+            let seen = informative(operator);
+            let values = seen.iter().filter(|seen| **seen).count();
+            let residual = |x: &[f32]| {
+                let squares: f64 = operator
+                    .apply(&of(x))
+                    .iter()
+                    .zip(y)
+                    .zip(&seen)
+                    .map(|((clean, y), seen)| if *seen { (clean - y).powi(2) } else { 0.0 })
+                    .sum();
+                (squares / values.max(1) as f64).sqrt() / set.sigma_y()
+            };
+            let all = &samples[image * per_image * one..(image + 1) * per_image * one];
+            let of_samples: f64 = all.chunks_exact(one).map(residual).sum();
+            Residual {
+                samples: of_samples / per_image as f64,
+                mean: residual(&mean[image * one..(image + 1) * one]),
+                values,
+            }
+        })
+        .collect()
+}
+
+/// A residual A x̄ − y over σ_y as an image of the measurement's shape, 0 where y does not depend on the image.
+///
+/// # Shapes
+/// mean: `[C, H, W]` → the range of the operator
+///
+/// # Panics
+/// If the mean does not have the operator's shape.
+pub fn residual_image(
+    operator: &PreparedOperator,
+    y: &[f64],
+    sigma_y: f64,
+    mean: &[f32],
+) -> Vec<f64> {
+    let mean: Vec<f64> = mean.iter().map(|value| f64::from(*value)).collect();
+    let gaps = operator.apply(&mean).into_iter().zip(y).zip(informative(operator));
+    gaps.map(|((clean, y), seen)| if seen { (clean - y) / sigma_y } else { 0.0 }).collect()
+}
+
+/// Which values of y depend on the image: A of a random image is exactly 0 where none does.
+fn informative(operator: &PreparedOperator) -> Vec<bool> {
+    let x = Stream::named(0, "an image to see what is measured").normals(operator.domain().len());
+    let seen = operator.apply(&x);
+    let largest = seen.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+    // Of transforms, what is hidden is rounding.
+    seen.iter().map(|value| value.abs() > 1e-12 * largest).collect()
+}
+
+/// Residuals of samples from which on the measurement is not what it is said to be.
+const HIGH: f64 = 1.5;
+
+/// Residuals of samples below which σ_y is too large.
+const LOW: f64 = 0.5;
+
+/// Says so where samples do not agree with the measurement as they should, with the likely causes.
+pub fn residual_note(residuals: &[Residual]) -> Option<String> {
+    let mean =
+        residuals.iter().map(|residual| residual.samples).sum::<f64>() / residuals.len() as f64;
+    let causes = if mean > HIGH {
+        "the samples do not explain the measurement: is sigma_y too small, are the borders of the blur others (--border), \
+         is the kernel turned by 180 degrees or off its centre, the mask inverted, or y on the range 0 to 1?"
+    } else if mean < LOW {
+        "the samples follow the measurement more closely than its noise allows: is sigma_y too large?"
+    } else {
+        return None;
+    };
+    Some(format!(
+        "the residual rms(A x - y)/sigma_y of the samples is {mean:.2} where 1 is right: {causes}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use eps_data::Provenance;
+    use eps_math::Shape;
+    use eps_math::operator::OperatorSpec;
+
+    use super::*;
+
+    fn set(y: Vec<f64>) -> MeasurementSet {
+        let provenance = Provenance {
+            name: "y".to_owned(),
+            source: "test".to_owned(),
+            licence: "not stated".to_owned(),
+            sha256: String::new(),
+        };
+        let specs = vec![OperatorSpec::Mask { observed: vec![1, 1, 0, 1] }];
+        MeasurementSet::new(Shape::new(1, 2, 2).unwrap(), y, specs, 0.1, provenance).unwrap()
+    }
+
+    #[test]
+    fn residuals_are_of_what_was_measured() {
+        let set = set(vec![0.5, 0.5, 9.0, 0.5]);
+        // Two samples, one 0.1 above and one 0.3 below; what is hidden does not count.
+        let samples = [0.6f32, 0.6, -7.0, 0.6, 0.2, 0.2, 5.0, 0.2];
+        let mean = [0.4f32, 0.4, -1.0, 0.4];
+        let found = residuals(&set, &samples, &mean)[0];
+        assert_eq!(found.values, 3);
+        // Samples are in f32.
+        assert!((found.samples - 2.0).abs() < 1e-5 && (found.mean - 1.0).abs() < 1e-5, "{found:?}");
+        let image = residual_image(set.operator(0), set.measurement(0), 0.1, &mean);
+        assert!((image[0] + 1.0).abs() < 1e-5 && image[2] == 0.0);
+        let note = residual_note(&[found]).unwrap();
+        assert!(note.contains("is 2.00") && note.contains("--border"), "{note}");
+        let right = Residual { samples: 1.02, ..found };
+        assert_eq!(residual_note(&[right]), None);
+        let low = Residual { samples: 0.2, ..found };
+        assert!(residual_note(&[low]).unwrap().contains("too large"));
+    }
+}
