@@ -213,8 +213,8 @@ impl TensorOperator {
 
     /// Prepares operators of your own, each a pair A, Aᵀ, one an image or one for all.
     ///
-    /// Pivots come by conjugate gradients, to within a hundredth of their noise, functions of AᵀA by Lanczos' method to
-    /// 0.1 %: every sampler and network works, at the cost of some dozens of A and Aᵀ for each call, which
+    /// Pivots come by conjugate gradients, to within a tenth of their noise, functions of AᵀA by Lanczos' method to
+    /// 1 %: every sampler and network works, at the cost of some dozens of A and Aᵀ for each call, which
     /// [`TensorOperator::krylov_report`] counts.
     ///
     /// # Errors
