@@ -387,7 +387,7 @@ impl MeasurementSet {
 ///
 /// Those of [`MeasurementSet::read`] for a file that cannot be opened or is none of measurements.
 pub fn dense_sizes(path: &Path) -> Result<Option<[usize; 3]>, DataError> {
-    let input = Input::open(path, MeasurementSet::FORMAT, VERSION)?;
+    let input = Input::open(path, MeasurementSet::FORMAT, DESCRIBED)?;
     let root = input.root()?;
     if !root.link_exists("matrix") {
         return Ok(None);
@@ -579,7 +579,11 @@ fn get_operators(
         Family::AveragePool { factor } => vec![OperatorSpec::AveragePool { factor }],
         Family::Described => {
             let (_, values) = input.floats(root, "operators", 1)?;
-            // The values of a dataset of bytes are from 0 to 255; of another type what is no byte is no JSON.
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a cast of f64 saturates, and what is no byte is no JSON"
+            )]
             let bytes: Vec<u8> = values.iter().map(|value| *value as u8).collect();
             serde_json::from_slice(&bytes).map_err(|e| {
                 input.malformed(

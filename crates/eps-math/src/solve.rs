@@ -51,29 +51,6 @@ impl Cg {
         self.descend(map, r, kappa, 0.0)
     }
 
-    /// The same to within `share` of the noise: it ends where the error e of z has eᵀ(AᵀA + κ I) e below
-    /// share² σ_y² n, as far as the last steps tell, or where the residual is reached.
-    ///
-    /// Σ⋆ = σ_y² (AᵀA + κ I)⁻¹, so that along every direction the error is the given share of the noise that the pivot
-    /// has there, in the mean.
-    ///
-    /// # Errors
-    /// Those of [`Cg::solve`].
-    ///
-    /// # Panics
-    /// As [`Cg::solve`].
-    pub fn solve_within_noise(
-        &self,
-        map: &dyn LinearMap,
-        r: &[f64],
-        kappa: f64,
-        sigma_y: f64,
-        share: f64,
-    ) -> Result<Solved, MathError> {
-        let bound = share * share * sigma_y * sigma_y * map.domain().len() as f64;
-        self.descend(map, r, kappa, bound)
-    }
-
     /// Preconditioned CGLS until the residual is small or the energy of the error is below a bound.
     fn descend(
         &self,
@@ -162,44 +139,62 @@ impl Cg {
         x_t: &[f64],
         level: &Level,
     ) -> Result<Solved, MathError> {
-        self.correct(map, y, sigma_y, x_t, level, 0.0)
+        Self::corrected(map, y, x_t, level, |r| {
+            let ratio = sigma_y * level.alpha / level.beta;
+            self.solve(map, r, ratio * ratio)
+        })
     }
 
-    /// [`Cg::mu_star`] to within a share of the noise Σ⋆ that the pivot has, as samplers need it.
+    /// x_t/α with what a solver makes of y − A x_t/α.
+    fn corrected(
+        map: &dyn LinearMap,
+        y: &[f64],
+        x_t: &[f64],
+        level: &Level,
+        solve: impl Fn(&[f64]) -> Result<Solved, MathError>,
+    ) -> Result<Solved, MathError> {
+        let state: Vec<f64> = x_t.iter().map(|v| v / level.alpha).collect();
+        let seen = map.apply(&state);
+        let r: Vec<f64> = y.iter().zip(seen).map(|(y, seen)| y - seen).collect();
+        let mut solved = solve(&r)?;
+        add(&mut solved.x, 1.0, &state);
+        Ok(solved)
+    }
+}
+
+/// Conjugate gradients that end where the error is a share of the noise Σ⋆ that the pivot has, as samplers need it.
+///
+/// The error e of μ⋆ has eᵀ Σ⋆⁻¹ e below share² n, as far as the last steps tell: Σ⋆ = σ_y² (AᵀA + κ I)⁻¹, so that along
+/// every direction it is the given share of the noise there, in the mean.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WithinNoise {
+    /// The share.
+    pub share: f64,
+    /// Where it ends at the latest.
+    pub cg: Cg,
+}
+
+impl WithinNoise {
+    /// [`Cg::mu_star`] to within the noise, for σ_y > 0.
     ///
     /// # Errors
     /// Those of [`Cg::solve`].
     ///
     /// # Panics
     /// As [`Cg::mu_star`].
-    pub fn mu_star_within_noise(
+    pub fn mu_star(
         &self,
         map: &dyn LinearMap,
         y: &[f64],
         sigma_y: f64,
         x_t: &[f64],
         level: &Level,
-        share: f64,
     ) -> Result<Solved, MathError> {
-        self.correct(map, y, sigma_y, x_t, level, share)
-    }
-
-    fn correct(
-        &self,
-        map: &dyn LinearMap,
-        y: &[f64],
-        sigma_y: f64,
-        x_t: &[f64],
-        level: &Level,
-        share: f64,
-    ) -> Result<Solved, MathError> {
-        let state: Vec<f64> = x_t.iter().map(|v| v / level.alpha).collect();
-        let seen = map.apply(&state);
-        let r: Vec<f64> = y.iter().zip(seen).map(|(y, seen)| y - seen).collect();
-        let ratio = sigma_y * level.alpha / level.beta;
-        let mut solved = self.solve_within_noise(map, &r, ratio * ratio, sigma_y, share)?;
-        add(&mut solved.x, 1.0, &state);
-        Ok(solved)
+        let bound = (self.share * sigma_y).powi(2) * map.domain().len() as f64;
+        Cg::corrected(map, y, x_t, level, |r| {
+            let ratio = sigma_y * level.alpha / level.beta;
+            self.cg.descend(map, r, ratio * ratio, bound)
+        })
     }
 }
 

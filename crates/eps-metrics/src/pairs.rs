@@ -52,7 +52,7 @@ impl Gathered {
     }
 
     /// The values of its rows from one on.
-    fn from_row(&self, i: usize) -> &[f64] {
+    fn after(&self, i: usize) -> &[f64] {
         &self.values[(i - self.start) * self.dim..]
     }
 
@@ -185,7 +185,7 @@ impl<'a> Points<'a> {
                         let product = gram[(j - columns.start, i - rows.start)];
                         self.squared_distance(i, j, product, || [tile.row(i), block.row(j)])
                     })),
-                    None => differences(tile.row(i), block.from_row(own), &mut piece),
+                    None => differences(tile.row(i), block.after(own), &mut piece),
                 }
                 take(i, own, &piece);
             }

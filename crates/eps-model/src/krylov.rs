@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use eps_math::operator::{LinearMap, check};
 use eps_math::rng::Stream;
-use eps_math::solve::{Cg, KrylovSpace, Lanczos};
+use eps_math::solve::{Cg, KrylovSpace, Lanczos, WithinNoise};
 use eps_math::{Level, Shape};
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
@@ -35,7 +35,7 @@ const SHARE: f64 = 0.1;
 const FUNCTIONS: Lanczos = Lanczos { rtol: 1e-2, max_steps: 160 };
 
 /// How pivots are computed: within [`SHARE`], or to a residual of 1e-10.
-const PIVOT: Cg = Cg { rtol: 1e-10, max_steps: 20_000 };
+const PIVOT: WithinNoise = WithinNoise { share: SHARE, cg: Cg { rtol: 1e-10, max_steps: 20_000 } };
 
 /// The maps of a batch.
 #[derive(Debug)]
@@ -44,8 +44,15 @@ pub(crate) struct Krylov {
     domain: Shape,
     range: Shape,
     nodes: Vec<f64>,
-    probes: Vec<OnceLock<Vec<(Vec<f64>, KrylovSpace)>>>,
+    probes: Vec<OnceLock<Vec<Probe>>>,
     steps: Tally,
+}
+
+/// An image of random signs, and functions of AᵀA there.
+#[derive(Debug)]
+struct Probe {
+    signs: Vec<f64>,
+    space: KrylovSpace,
 }
 
 /// Counts of what iterative solvers did since an operator was prepared.
@@ -245,7 +252,7 @@ impl Krylov {
                     let sign = |i| if stream.uniform(i) < 0.5 { -1.0 } else { 1.0 };
                     let signs: Vec<f64> = (0..n as u64).map(sign).collect();
                     let space = self.space(map, &signs, &f);
-                    (signs, space)
+                    Probe { signs, space }
                 })
                 .collect()
         });
@@ -254,7 +261,7 @@ impl Krylov {
             .iter()
             .fold((f64::INFINITY, 0.0f64), |(least, most), v| (least.min(*v), most.max(*v)));
         let mut diagonal = vec![0.0; n];
-        for (signs, space) in probes {
+        for Probe { signs, space } in probes {
             let mapped = space.evaluate(map, &|lambdas| gains.of_all(lambdas));
             for ((value, sign), mapped) in diagonal.iter_mut().zip(signs).zip(mapped) {
                 *value += sign * mapped / PROBES as f64;
@@ -282,7 +289,7 @@ impl Krylov {
             let of = |values: &[f64]| values[i % values.len()];
             let level = Level { alpha: of(&alphas), beta: of(&betas) };
             let (y, x_t) = (measured[i % measured.len()], states[i % states.len()]);
-            let solved = PIVOT.mu_star_within_noise(self.map(i), y, sigma_y, x_t, &level, SHARE);
+            let solved = PIVOT.mu_star(self.map(i), y, sigma_y, x_t, &level);
             let solved =
                 solved.map_err(|error| ComputeError::Other(format!("the pivot: {error}")))?;
             self.steps.pivots.fetch_add(1, Ordering::Relaxed);

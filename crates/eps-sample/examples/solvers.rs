@@ -7,7 +7,7 @@
 #![expect(clippy::print_stdout, reason = "an example shows what it found")]
 
 use eps_math::faer::Mat;
-use eps_math::operator::{LinearOperator as _, Mask, Operator};
+use eps_math::operator::{LinearMap as _, Mask, Operator};
 use eps_math::prior::{Gaussian, Mixture};
 use eps_math::rng::Stream;
 use eps_math::{Schedule, Shape};

@@ -397,9 +397,12 @@ fn drawn(values: &[f64]) -> (Shape, Vec<f64>) {
     for column in 0..WIDTH {
         let value = values[column * values.len() / WIDTH] / largest;
         let share = (1.0 + value.log10().max(-DECADES) / DECADES).clamp(0.0, 1.0);
-        let rows = (share * HEIGHT as f64).round() as usize;
-        for row in HEIGHT - rows..HEIGHT {
-            pixels[row * WIDTH + column] = 1.0;
+        for row in 0..HEIGHT {
+            // The height of the row's middle over the lower edge.
+            let height = (HEIGHT - row) as f64 - 0.5;
+            if height < share * HEIGHT as f64 {
+                pixels[row * WIDTH + column] = 1.0;
+            }
         }
     }
     (Shape { channels: 1, height: HEIGHT, width: WIDTH }, pixels)

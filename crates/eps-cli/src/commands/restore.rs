@@ -20,8 +20,8 @@ use serde_json::{Value, json};
 use super::measure::file_provenance;
 use crate::chain::chain;
 use crate::flags::{
-    BorderFlag, NetworkFlags, NoiseFlags, OperatorFlags, UsageError, check_channels_first, count_to,
-    note_if_slow,
+    BorderFlag, NetworkFlags, NoiseFlags, OperatorFlags, UsageError, check_channels_first,
+    count_to, note_if_slow,
 };
 use crate::{progress, sample_range};
 use eps::measurement::{brightness_note, mask_note, range_note};
@@ -528,8 +528,8 @@ impl Restored {
             let provenance = set.provenance().clone();
             let archive =
                 SampleArchive::new(shape, per_image, samples, config.clone(), provenance)?;
-            Ok(match set.truth() {
-                Some(truth) => archive.with_truth(truth.iter().map(|v| *v as f32).collect())?,
+            Ok(match whole.truth() {
+                Some(truth) => archive.with_truth(truth.to_vec())?,
                 None => archive,
             })
         };

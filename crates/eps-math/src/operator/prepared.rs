@@ -7,6 +7,7 @@ use crate::{MathError, Shape};
 
 /// What [`OperatorSpec::prepare`](super::OperatorSpec::prepare) makes of a description.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "one an image, and mostly the large one")]
 pub enum PreparedOperator {
     /// One of the families whose eigenbasis every method of this workspace uses.
     Spectral(Operator),

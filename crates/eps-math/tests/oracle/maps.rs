@@ -3,7 +3,7 @@
 
 use eps_math::operator::{LinearMap, OperatorSpec, PreparedOperator, Spectral, check, to_matrix};
 use eps_math::rng::Stream;
-use eps_math::solve::{Cg, Lanczos};
+use eps_math::solve::{Cg, Lanczos, WithinNoise};
 use eps_math::{Level, MathError, Shape, pivot};
 
 use crate::registry::{distance, norm, operators};
@@ -261,7 +261,7 @@ fn diagonals_of_convolutions() {
     for (i, found) in found.iter().enumerate() {
         let (row, column) = (i / 18, i % 18);
         let gap = (found - exact[(i, i)]).abs() / exact[(i, i)];
-        let bound = if row < 2 || row > 17 || column > 15 {
+        let bound = if !(2..=17).contains(&row) || column > 15 {
             1e-12
         } else if (6..14).contains(&row) && (4..12).contains(&column) {
             0.03
@@ -289,7 +289,8 @@ fn a_pivot_within_the_noise() {
         let x_t: Vec<f64> = x_0.iter().zip(noise).map(|(x, z)| x + sigma_t * z).collect();
         let level = Level::edm(sigma_t);
         let exact = Cg::default().mu_star(&map, &y, 0.05, &x_t, &level).unwrap();
-        let near = Cg::default().mu_star_within_noise(&map, &y, 0.05, &x_t, &level, 0.01).unwrap();
+        let within = WithinNoise { share: 0.01, cg: Cg::default() };
+        let near = within.mu_star(&map, &y, 0.05, &x_t, &level).unwrap();
         assert!(near.steps < exact.steps, "{} {}", near.steps, exact.steps);
         // eᵀ Σ⋆⁻¹ e = ‖A e‖²/σ_y² + ‖e‖²/σ_t².
         let e: Vec<f64> = near.x.iter().zip(&exact.x).map(|(a, b)| a - b).collect();
