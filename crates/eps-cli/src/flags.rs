@@ -17,7 +17,7 @@ use eps_model::{DevicePrecision as _, Precision};
 use tch::Device;
 
 use eps::format::number;
-use eps::measurement;
+use eps::{measurement, workers};
 
 /// Flags that do not fit together; the command ends with the exit code of clap's own errors.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ pub(crate) struct DeviceFlags {
     /// Where the network runs: `cpu`, `cuda` (the first GPU) or `cuda:N` (GPU number N, from 0)
     #[arg(long, default_value = "cpu", value_parser = eps_model::device)]
     device: Device,
-    /// CPU threads that libtorch uses, from 1 to 1024 [default: one a core]
+    /// Cores that are used, from 1 to 1024 [default: all that this process may use]
     #[arg(long, value_name = "N", value_parser = count_to::<1024>)]
     threads: Option<usize>,
 }
@@ -116,9 +116,8 @@ pub(crate) struct DeviceFlags {
 impl DeviceFlags {
     /// Sets the number of threads and returns the device.
     pub(crate) fn apply(&self) -> Device {
-        if let Some(threads) = self.threads.and_then(|n| i32::try_from(n).ok()) {
-            tch::set_num_threads(threads);
-        }
+        let threads = self.threads.unwrap_or_else(workers::cores);
+        tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
         self.device
     }
 }
@@ -128,9 +127,28 @@ impl DeviceFlags {
 pub(crate) struct NetworkFlags {
     #[command(flatten)]
     device: DeviceFlags,
-    /// The precision of networks: f32, bf16 or, on CUDA, f16; everything else is computed in f64
-    #[arg(long, default_value = "f32")]
-    precision: Precision,
+    /// The precision of networks: f32, bf16, on CUDA also f16, or auto, which is bf16 on a processor with instructions
+    /// for it (AVX-512 BF16) and f32 elsewhere; everything else is computed in f64
+    #[arg(long, value_name = "PRECISION", default_value = "auto", value_parser = precision)]
+    precision: AskedPrecision,
+}
+
+/// The precision of a flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AskedPrecision {
+    /// The fastest on the device.
+    Auto,
+    /// This one.
+    Given(Precision),
+}
+
+fn precision(name: &str) -> Result<AskedPrecision, String> {
+    match name {
+        "auto" => Ok(AskedPrecision::Auto),
+        _ => name.parse().map(AskedPrecision::Given).map_err(|_| {
+            format!("unknown precision {name:?}: use \"auto\", \"f32\", \"bf16\" or \"f16\"")
+        }),
+    }
 }
 
 impl NetworkFlags {
@@ -140,9 +158,19 @@ impl NetworkFlags {
     /// A precision that the device does not have.
     pub(crate) fn apply(&self) -> Result<(Device, Precision)> {
         let device = self.device.apply();
-        self.precision.check(device).map_err(|error| UsageError(error.to_string()))?;
-        note_if_emulated(self.precision, device);
-        Ok((device, self.precision))
+        let precision = match self.precision {
+            AskedPrecision::Given(precision) => precision,
+            AskedPrecision::Auto => Precision::fastest(device),
+        };
+        precision.check(device).map_err(|error| UsageError(error.to_string()))?;
+        note_if_emulated(precision, device);
+        if self.precision == AskedPrecision::Auto && precision != Precision::F32 {
+            eprintln!(
+                "note: this processor has instructions for {precision}, in which the network is computed: --precision f32 \
+                 for more digits"
+            );
+        }
+        Ok((device, precision))
     }
 }
 

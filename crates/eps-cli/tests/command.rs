@@ -77,6 +77,18 @@ fn measure_restore_evaluate() {
     for (a, b) in archive.samples().iter().zip(other.samples()) {
         assert!((a - b).abs() < 1e-3, "{a} {b}");
     }
+    // More threads than batches or cores, the same bits.
+    for threads in [2, 5] {
+        folder.succeeds(&format!(
+            "restore --measurement y.h5 --network net.safetensors --samples 4 --calls 3 --seed 1 \
+             --threads {threads} --out threads-{threads}"
+        ));
+        let name = format!("threads-{threads}/samples.h5");
+        let other = SampleArchive::read(&folder.path(&name)).unwrap();
+        assert_eq!(other.samples(), archive.samples());
+        assert_eq!(other.config()["environment"]["threads"], threads);
+        assert_eq!((&other.config()["batch"], &config["batch"]), (&3.into(), &3.into()));
+    }
     // A network is asked as it was trained: the same weights by another method give other samples.
     assert_eq!(config["method"], "eps");
     folder.network_asked_at("palette.safetensors", SIDE, &[Task::RandomInpainting], AskedAt::State);

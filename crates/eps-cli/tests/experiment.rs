@@ -109,6 +109,19 @@ fn a_run_writes_its_record_and_goes_on_where_it_was_cut_off() {
         assert_eq!(after[&path] != written, again, "{}", path.display());
     }
 
+    // Threads are no part of it: nothing is computed again, and what is computed is the same to the last bit.
+    let stored = cells(&folder.path("out"));
+    folder.succeeds(&format!("{RUN} --threads 3"));
+    assert_eq!(cells(&folder.path("out")), stored);
+    let [one, three] = [1, 3].map(|threads| {
+        std::fs::remove_dir_all(folder.path("out")).unwrap();
+        folder.succeeds(&format!("{RUN} --batch 1 --threads {threads}"));
+        let samples = ArchiveReader::open(&folder.path("out/samples.h5")).unwrap();
+        let samples = samples.read("super-resolution/eps-all-tasks-3").unwrap();
+        (scores(&folder), samples.samples().to_vec())
+    });
+    assert_eq!(one, three);
+
     // Another seed is another run.
     folder.succeeds(&format!("{RUN} --seed 1"));
     assert_ne!(scores(&folder), first);

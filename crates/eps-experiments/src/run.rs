@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use eps::feature_networks::{self, FeatureNetworks};
 use eps::network::Network;
+use eps::workers::{Stop, spread, threads, workers_on};
 use eps::{dataset, environment};
 use eps_data::{ImageSet, Provenance, Split};
 use eps_files::sha256_file;
@@ -37,7 +39,7 @@ use crate::problem::{Problem, seed_of, test_images};
 use crate::profile::Profile;
 use crate::request::{Choice, Request};
 use crate::restoration::Restoration;
-use crate::sampler::{SOLVER, Sampler, progress_steps};
+use crate::sampler::{Item, SOLVER, Sampler, join, progress_steps};
 use crate::scores::{Judge, score_means, score_samples};
 
 /// Images of a cell, or more where as many are restored at once: a run that is cut off loses the
@@ -261,17 +263,19 @@ impl<'a> Run<'a> {
             }
             (_, None) => vec![],
         };
+        let is_timed = self.config.experiment == Experiment::Runtime;
         json!({
             PROGRAM: program,
             "precision": self.config.precision,
             "device": self.environment.device,
-            "threads": self.environment.threads,
+            // Times depend on it, samples do not.
+            "threads": is_timed.then_some(self.environment.threads),
             "dataset": [&self.config.dataset.sha256, &self.config.dataset.name],
             "setting": problem.setting,
             "seed": self.seed,
             "images": problem.images[images],
             "method": method,
-            "constant": self.constant(method, task),
+            "constant": constant(&self.config, method, task),
             "samples": self.config.samples,
             "batch": self.config.batch,
             "solver": self.config.solver,
@@ -280,51 +284,13 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The constant of a contender for a task.
-    fn constant(&self, method: Method, task: Task) -> Option<f64> {
-        let Method::Contender { contender, .. } = method else {
-            return None;
-        };
-        let of = |known: &&Constant| (known.contender, known.task) == (contender, task);
-        self.config.constants.iter().find(of).map(|constant| constant.value)
-    }
-
     /// Computes what is not stored yet, problem by problem, and scores everything.
     ///
     /// # Errors
     /// Those of the samplers but for chains that leave the finite numbers, and cells that cannot be written.
     pub fn compute(&self) -> Result<Outcome> {
         let mut cells = self.plan_cells()?;
-        let (batch, samples) = (self.config.batch, self.config.samples);
-        let steps = |cell: &Cell| progress_steps(cell.method, batch, cell.images.len(), samples);
-        let missing = cells.iter().filter(|cell| cell.restoration.is_none()).map(steps);
-        let listener = self.listener;
-        listener.begin(missing.sum(), "network passes");
-        let mut warm = String::new();
-        let mut lost = Vec::new();
-        for cell in cells.iter_mut().filter(|cell| cell.restoration.is_none()) {
-            // With one chain gone the method has no scores there.
-            if lost.contains(&(cell.problem, cell.method)) {
-                listener.advance(steps(cell));
-                continue;
-            }
-            let problem = &self.problems[cell.problem];
-            let what = format!("{}: {}", problem.setting.name(), cell.method.label());
-            listener.start(&what);
-            match self.restore(problem, cell, &mut warm).during(|| what.clone()) {
-                Ok(restoration) => {
-                    self.cells.store(&cell.name, cell.key.clone(), &restoration)?;
-                    cell.restoration = Some(restoration);
-                }
-                Err(error) if error.is_divergence() => {
-                    cell.diverged = Some(error.chain());
-                    lost.push((cell.problem, cell.method));
-                }
-                Err(error) => return Err(error),
-            }
-            listener.done(&what);
-        }
-        listener.finish();
+        self.fill(&mut cells)?;
         let seconds = cells.iter().flat_map(|cell| &cell.restoration).map(|r| r.seconds).sum();
         let training = self.training();
         let (tasks, settings) = self.score(cells, training.as_ref())?.into_iter().unzip();
@@ -340,33 +306,79 @@ impl<'a> Run<'a> {
         Ok(Outcome { results, settings, losses: self.losses.clone() })
     }
 
-    /// Computes a cell; `warm` is the name of the network that has been asked before.
-    fn restore(&self, problem: &Problem, cell: &Cell, warm: &mut String) -> Result<Restoration> {
-        let (images, task) = (cell.images.clone(), problem.setting.task);
-        let name = match (cell.method, cell.method.network(task), &self.prior) {
-            (_, Some((name, _)), _) => name,
-            (Method::Wiener, _, Some(prior)) => return Ok(wiener(problem, images, prior)),
-            (Method::LinearMmse, _, Some(prior)) => return linear_mmse(problem, images, prior),
-            _ => return Ok(pseudo_inverse(problem, images)),
-        };
-        let found = self.networks.iter().find(|(found, _)| *found == name);
-        let (_, network) = found.ok_or_else(|| ExperimentError::NotRead(name.clone()))?;
-        let sampler = Sampler {
-            method: cell.method,
-            constant: self.constant(cell.method, task).unwrap_or_default(),
-            network,
-            schedule: &self.config.schedule,
+    /// Computes the cells that are not stored, several batches at once, and stores each as soon as it is whole.
+    fn fill(&self, cells: &mut [Cell]) -> Result<()> {
+        let (batch, samples) = (self.config.batch, self.config.samples);
+        let steps = |cell: &Cell| progress_steps(cell.method, batch, cell.images.len(), samples);
+        let missing = cells.iter().filter(|cell| cell.restoration.is_none()).map(steps);
+        let listener = self.listener;
+        listener.begin(missing.sum(), "network passes");
+        let drawing = Drawing {
+            config: &self.config,
+            problems: &self.problems,
+            prior: self.prior.as_ref(),
             seed: self.seed,
-            samples: self.config.samples,
-            batch: self.config.batch,
             device: self.device,
-            listener: self.listener,
+            listener,
         };
-        if *warm != name {
-            sampler.warm_up(problem, images.clone())?;
-            *warm = name;
+        let pieces: Vec<Piece> = (0..cells.len())
+            .filter(|cell| cells[*cell].restoration.is_none())
+            .flat_map(|cell| drawing.pieces(cell, &cells[cell]))
+            .collect();
+        let (workers, inside) = match self.config.experiment {
+            // One sample at a time is what it is about.
+            Experiment::Runtime => (1, threads()),
+            _ => workers_on(self.device, threads()),
+        };
+        let mut workers = (0..workers.min(pieces.len()))
+            .map(|_| Worker::new(&self.networks))
+            .collect::<Result<Vec<_>>>()?;
+        let lost = Mutex::new(Vec::new());
+        let mut drawn: Vec<Vec<Drawn>> = cells.iter().map(|_| Vec::new()).collect();
+        let (planned, mut whole) = (&*cells, Vec::new());
+        let work = |worker: &mut Worker, number: usize, stop: &Stop| {
+            let Piece { cell, items, .. } = &pieces[number];
+            let cell = &planned[*cell];
+            listener.start(&drawing.what(cell));
+            drawing.draw(worker, cell, items, (number, &lost), stop)
+        };
+        let keep = |number: usize, piece: Drawn| -> Result<()> {
+            let Piece { cell: index, place, of, ref items } = pieces[number];
+            let (cell, found) = (&planned[index], &mut drawn[index]);
+            let per_image = if items.is_some() { samples } else { 1 };
+            found.push(Drawn { place, ..piece });
+            if found.len() < of {
+                return Ok(());
+            }
+            found.sort_by_key(|piece| piece.place);
+            let restoration = match found.iter().position(|piece| piece.batch.is_err()) {
+                Some(first) => Err(found.swap_remove(first).batch.err().flatten()),
+                None => Ok(join(found.drain(..).flat_map(|piece| piece.batch), per_image)?),
+            };
+            if let Ok(restoration) = &restoration {
+                self.cells.store(&cell.name, cell.key.clone(), restoration)?;
+            }
+            whole.push((index, restoration));
+            listener.done(&drawing.what(cell));
+            Ok(())
+        };
+        spread(&mut workers, inside, pieces.len(), work, keep)?;
+        listener.finish();
+        whole.sort_by_key(|(index, _)| *index);
+        let mut told = Vec::new();
+        for (index, restoration) in whole {
+            let cell = &mut cells[index];
+            match restoration {
+                Ok(restoration) => cell.restoration = Some(restoration),
+                // With one chain gone the method has no scores there: the first tells why.
+                Err(Some(reason)) if !told.contains(&(cell.problem, cell.method)) => {
+                    told.push((cell.problem, cell.method));
+                    cell.diverged = Some(reason);
+                }
+                Err(_) => {}
+            }
         }
-        sampler.draw(problem, images)
+        Ok(())
     }
 
     /// The training images, to look for neighbours of samples, in the paper's comparison.
@@ -499,6 +511,168 @@ impl<'a> Run<'a> {
         }
         Ok((rows, curve))
     }
+}
+
+/// A piece of work: a batch of a cell, or a cell without a network.
+#[derive(Debug)]
+struct Piece {
+    /// The number of the cell.
+    cell: usize,
+    /// The number of the batch in it.
+    place: usize,
+    /// How many batches it has.
+    of: usize,
+    /// None where no network is asked.
+    items: Option<Vec<Item>>,
+}
+
+/// What became of a piece.
+#[derive(Debug)]
+struct Drawn {
+    /// The number of the batch in its cell.
+    place: usize,
+    /// Why there is none, where one of its chains left the finite numbers; nothing where a chain before it did.
+    batch: Result<Restoration, Option<String>>,
+}
+
+/// A thread's own networks by name, and which of them was asked before.
+#[derive(Debug)]
+struct Worker {
+    networks: Vec<(String, Network)>,
+    warm: String,
+}
+
+impl Worker {
+    fn new(networks: &[(String, Network)]) -> Result<Self> {
+        let networks = networks
+            .iter()
+            .map(|(name, network)| Ok((name.clone(), network.another()?)))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self { networks, warm: String::new() })
+    }
+}
+
+/// Settings and methods of which a chain was lost, with the number of its piece.
+type Lost = Mutex<Vec<(usize, Method, usize)>>;
+
+/// What all threads of a run share.
+#[derive(Debug)]
+struct Drawing<'a> {
+    config: &'a Config,
+    problems: &'a [Problem],
+    prior: Option<&'a GaussianPrior>,
+    seed: u64,
+    device: Device,
+    listener: &'a dyn Listener,
+}
+
+impl Drawing<'_> {
+    /// The setting and the method of a cell, for messages.
+    fn what(&self, cell: &Cell) -> String {
+        format!("{}: {}", self.problems[cell.problem].setting.name(), cell.method.label())
+    }
+
+    fn sampler(&self, cell: &Cell) -> Sampler<'_> {
+        let task = self.problems[cell.problem].setting.task;
+        Sampler {
+            method: cell.method,
+            constant: constant(self.config, cell.method, task).unwrap_or_default(),
+            schedule: &self.config.schedule,
+            seed: self.seed,
+            samples: self.config.samples,
+            batch: self.config.batch,
+            device: self.device,
+            listener: self.listener,
+        }
+    }
+
+    /// The pieces of a cell.
+    fn pieces(&self, number: usize, cell: &Cell) -> Vec<Piece> {
+        let task = self.problems[cell.problem].setting.task;
+        let batches: Vec<Option<Vec<Item>>> = match cell.method.network(task) {
+            Some(_) => {
+                self.sampler(cell).batches(cell.images.clone()).into_iter().map(Some).collect()
+            }
+            None => vec![None],
+        };
+        let of = batches.len();
+        let piece = |(place, items)| Piece { cell: number, place, of, items };
+        batches.into_iter().enumerate().map(piece).collect()
+    }
+
+    /// Computes a piece, of a number in the order of all; that of a method which lost a chain before it is passed over.
+    fn draw(
+        &self,
+        worker: &mut Worker,
+        cell: &Cell,
+        items: &Option<Vec<Item>>,
+        (number, lost): (usize, &Lost),
+        stop: &Stop,
+    ) -> Result<Drawn> {
+        let problem = &self.problems[cell.problem];
+        let known = || lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_of = |(problem, method, before): &(usize, Method, usize)| {
+            (*problem, *method) == (cell.problem, cell.method) && *before < number
+        };
+        if known().iter().any(is_of) {
+            let count = items.as_ref().map_or(1, Vec::len);
+            self.listener.advance(progress_steps(cell.method, count, 1, count));
+            return Ok(Drawn { place: 0, batch: Err(None) });
+        }
+        let drawn = match items {
+            Some(items) => self.ask(worker, problem, cell, items, stop),
+            None => self.estimate(problem, cell),
+        };
+        let batch = match drawn.during(|| self.what(cell)) {
+            Ok(drawn) => Ok(drawn),
+            Err(error) if error.is_divergence() => {
+                known().push((cell.problem, cell.method, number));
+                Err(Some(error.chain()))
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Drawn { place: 0, batch })
+    }
+
+    /// The samples of a batch.
+    fn ask(
+        &self,
+        worker: &mut Worker,
+        problem: &Problem,
+        cell: &Cell,
+        items: &[Item],
+        stop: &Stop,
+    ) -> Result<Restoration> {
+        let name = cell.method.network(problem.setting.task).map(|(name, _)| name);
+        let name = name.ok_or_else(|| ExperimentError::DrawsNothing(cell.method.label()))?;
+        let found = worker.networks.iter().find(|(found, _)| *found == name);
+        let (_, network) = found.ok_or_else(|| ExperimentError::NotRead(name.clone()))?;
+        let sampler = self.sampler(cell);
+        if worker.warm != name {
+            sampler.warm_up(network, problem, items)?;
+            worker.warm = name;
+        }
+        sampler.draw(network, problem, items, stop)
+    }
+
+    /// The estimates of a cell that no network makes.
+    fn estimate(&self, problem: &Problem, cell: &Cell) -> Result<Restoration> {
+        let images = cell.images.clone();
+        match (cell.method, self.prior) {
+            (Method::Wiener, Some(prior)) => Ok(wiener(problem, images, prior)),
+            (Method::LinearMmse, Some(prior)) => linear_mmse(problem, images, prior),
+            _ => Ok(pseudo_inverse(problem, images)),
+        }
+    }
+}
+
+/// The constant of a contender for a task.
+fn constant(config: &Config, method: Method, task: Task) -> Option<f64> {
+    let Method::Contender { contender, .. } = method else {
+        return None;
+    };
+    let of = |known: &&Constant| (known.contender, known.task) == (contender, task);
+    config.constants.iter().find(of).map(|constant| constant.value)
 }
 
 /// Of how many of J samples the means are scored: of all, and where the mean is what an experiment is

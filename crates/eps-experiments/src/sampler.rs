@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use eps::measurement;
 use eps::network::Network;
+use eps::workers::Stop;
 use eps_math::{Interpolant, Schedule};
 use eps_results::{Method, NetworkUse, OtherSolver, Scope};
 use eps_sample::{
@@ -21,15 +22,13 @@ use crate::restoration::Restoration;
 /// The paper's sampler: EDM's deterministic Euler steps, as many as network calls.
 pub(crate) const SOLVER: Solver = Solver::Euler;
 
-/// A method with its network and how it is run.
+/// A method and how it is run, by any number of threads, each with a network of its own.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sampler<'a> {
     /// The method.
     pub(crate) method: Method,
     /// The constant of a contender.
     pub(crate) constant: f64,
-    /// The network.
-    pub(crate) network: &'a Network,
     /// The grid of noise levels of EPS and Palette.
     pub(crate) schedule: &'a Schedule,
     /// The seed of the samples' noise.
@@ -67,54 +66,66 @@ fn solver_of(other: OtherSolver) -> Solver {
     }
 }
 
+/// A sample: the image's place in the problem, and the sample's number.
+pub(crate) type Item = (usize, u64);
+
 impl Sampler<'_> {
     /// Makes libtorch prepare what the first call of a batch needs, so that it is not timed.
     ///
     /// # Errors
     /// As [`Sampler::draw`].
-    pub(crate) fn warm_up(&self, problem: &Problem, images: Range<usize>) -> Result<()> {
+    pub(crate) fn warm_up(
+        &self,
+        network: &Network,
+        problem: &Problem,
+        items: &[Item],
+    ) -> Result<()> {
         let method = Method::Eps { network: Scope::PerTask, calls: 1 };
         let unseen = Sampler { method, listener: &Silent, ..*self };
-        let items = self.items(images);
-        unseen.draw_batch(problem, &items[..items.len().min(self.batch)]).map(drop)
+        unseen.draw_batch(network, problem, items, &Stop::default()).map(drop)
     }
 
-    /// Draws the samples of some images.
+    /// The samples of some images in batches, each of which is drawn at once.
+    pub(crate) fn batches(&self, images: Range<usize>) -> Vec<Vec<Item>> {
+        let items: Vec<Item> = images
+            .flat_map(|image| (0..self.samples as u64).map(move |sample| (image, sample)))
+            .collect();
+        items.chunks(self.batch).map(<[Item]>::to_vec).collect()
+    }
+
+    /// Draws the samples of a batch; [`join`] puts those of a method together.
     ///
     /// A sample's noise depends on the seed, the image's number in the test set and the sample's
     /// number alone.
     ///
     /// # Errors
-    /// A chain that leaves the finite numbers, and those of libtorch.
-    pub(crate) fn draw(&self, problem: &Problem, images: Range<usize>) -> Result<Restoration> {
-        let items = self.items(images);
-        let mut batches = items.chunks(self.batch).map(|items| {
-            self.draw_batch(problem, items).during(|| {
-                let number = |item: &(usize, u64)| problem.images[item.0];
-                format!("images {} to {}", number(&items[0]), number(&items[items.len() - 1]))
-            })
-        });
-        let mut all = batches.next().ok_or(ExperimentError::NoImages)??;
-        for batch in batches {
-            all.extend(batch?);
-        }
-        Ok(Restoration { per_image: self.samples, ..all })
-    }
-
-    /// The samples of some images, each by the image's place in the problem and its number.
-    fn items(&self, images: Range<usize>) -> Vec<(usize, u64)> {
-        images
-            .flat_map(|image| (0..self.samples as u64).map(move |sample| (image, sample)))
-            .collect()
+    /// A chain that leaves the finite numbers, those of libtorch, and a stop.
+    pub(crate) fn draw(
+        &self,
+        network: &Network,
+        problem: &Problem,
+        items: &[Item],
+        stop: &Stop,
+    ) -> Result<Restoration> {
+        self.draw_batch(network, problem, items, stop).during(|| {
+            let number = |item: &Item| problem.images[item.0];
+            format!("images {} to {}", number(&items[0]), number(&items[items.len() - 1]))
+        })
     }
 
     /// Draws samples, as if each were the only one of an image.
-    fn draw_batch(&self, problem: &Problem, items: &[(usize, u64)]) -> Result<Restoration> {
+    fn draw_batch(
+        &self,
+        network: &Network,
+        problem: &Problem,
+        items: &[Item],
+        stop: &Stop,
+    ) -> Result<Restoration> {
         let start = Instant::now();
         let images: Vec<usize> = items.iter().map(|(image, _)| *image).collect();
         let measurement = measurement::on_device(&problem.set, &images, self.device)?;
         let classes = problem.classes(&images);
-        let network = self.network.about(classes.as_deref())?;
+        let network = network.about(classes.as_deref())?;
         let denoiser = CountNfe::new(network);
         let keys = items.iter().map(|(image, sample)| (problem.images[*image] as u64, *sample));
         let keys = NoiseKeys::new(self.seed, keys.collect());
@@ -127,7 +138,7 @@ impl Sampler<'_> {
         let watch = || {
             move |step: &Progress<'_>| {
                 self.listener.advance(step.calls as u64 * each);
-                ControlFlow::Continue(())
+                if stop.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             }
         };
         // Walks end where the network does.
@@ -173,4 +184,20 @@ impl Sampler<'_> {
             seconds: start.elapsed().as_secs_f64(),
         })
     }
+}
+
+/// The batches of a method put together, in their order, as `per_image` samples of each image.
+///
+/// # Errors
+/// No batch at all.
+pub(crate) fn join(
+    batches: impl IntoIterator<Item = Restoration>,
+    per_image: usize,
+) -> Result<Restoration> {
+    let mut batches = batches.into_iter();
+    let mut all = batches.next().ok_or(ExperimentError::NoImages)?;
+    for batch in batches {
+        all.extend(batch);
+    }
+    Ok(Restoration { per_image, ..all })
 }

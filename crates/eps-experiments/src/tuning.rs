@@ -7,6 +7,8 @@
 use std::path::{Path, PathBuf};
 
 use eps::dataset;
+use eps::network::Network;
+use eps::workers::{Stop, spread, threads, workers_on};
 use eps_data::Split;
 use eps_math::{Precision, Schedule, Task};
 use eps_results::{Constants, Contender, Method, NetworkUse, PRIOR, Setting, Trial, Tuned};
@@ -18,7 +20,8 @@ use crate::error::{ExperimentError, Result};
 use crate::listener::Listener;
 use crate::networks;
 use crate::problem::{Problem, seed_of, test_images};
-use crate::sampler::{Sampler, passes_a_call, progress_steps};
+use crate::restoration::Restoration;
+use crate::sampler::{Sampler, join, passes_a_call, progress_steps};
 use crate::scores::{Judge, score_samples};
 
 /// What is tuned, and on what.
@@ -98,6 +101,9 @@ impl TuningRequest {
         };
         let images = (&*self.dataset, set.shape());
         let prior = networks::load(&mut file, (NetworkUse::Prior, &[]), images, device, precision)?;
+        let (workers, inside) = workers_on(device, threads());
+        let mut priors =
+            (0..workers).map(|_| prior.another()).collect::<Result<Vec<_>, eps::Error>>()?;
         found(Tuning::Network(&file.origin));
         // What cannot be written is better known before the trials than after.
         constants::change(path, |_| ())?;
@@ -133,25 +139,23 @@ impl TuningRequest {
             let steps = progress_steps(method, self.batch, images.len(), samples);
             listener.begin(steps * tunable.grid.len() as u64, "passes");
             listener.start(task.name());
-            let attempt = |value: f64| {
-                let sampler = Sampler {
-                    method,
-                    constant: value,
-                    network: &prior,
-                    schedule: &schedule,
-                    seed,
-                    samples,
-                    batch: self.batch,
-                    device,
-                    listener,
-                };
-                self.attempt(&sampler, &problem)
+            let sampler = Sampler {
+                method,
+                constant: tunable.start,
+                schedule: &schedule,
+                seed,
+                samples,
+                batch: self.batch,
+                device,
+                listener,
             };
+            let mut tried =
+                |values: &[f64]| attempt(&sampler, values, &mut priors, inside, &problem);
             let tried = if self.check {
-                vec![attempt(tunable.start)?]
+                tried(&[tunable.start])?
             } else {
-                let longer = || listener.lengthen(steps);
-                search(&tunable.grid, is_geometric(&tunable), longer, attempt)?
+                let longer = |trials: usize| listener.lengthen(steps * trials as u64);
+                search(&tunable.grid, is_geometric(&tunable), longer, tried)?
             };
             listener.finish();
             let best = Tuned::best(&tried).or(self.check.then_some(tunable.start));
@@ -191,29 +195,56 @@ impl TuningRequest {
             (self.images, self.samples, usual_calls(self.contender))
         }
     }
+}
 
-    fn attempt(&self, sampler: &Sampler<'_>, problem: &Problem) -> Result<Trial> {
-        let value = sampler.constant;
-        let drawn = match sampler.draw(problem, 0..problem.images.len()) {
-            Ok(drawn) => drawn,
+/// Tries values of a constant, several batches at once, and scores them in their order.
+fn attempt(
+    sampler: &Sampler<'_>,
+    values: &[f64],
+    priors: &mut [Network],
+    inside: usize,
+    problem: &Problem,
+) -> Result<Vec<Trial>> {
+    let batches = sampler.batches(0..problem.images.len());
+    let (pieces, each) = (values.len() * batches.len(), batches.len());
+    let mut drawn: Vec<Vec<Option<Restoration>>> = vec![vec![None; each]; values.len()];
+    // One chain that is gone decides about its value.
+    let lost: Vec<Stop> = values.iter().map(|_| Stop::default()).collect();
+    let work = |prior: &mut Network, piece: usize, stop: &Stop| {
+        let (trial, batch) = (piece / each, piece % each);
+        let sampler = Sampler { constant: values[trial], ..*sampler };
+        if lost[trial].is_set() {
+            let count = batches[batch].len();
+            sampler.listener.advance(progress_steps(sampler.method, count, 1, count));
+            return Ok(None);
+        }
+        match sampler.draw(prior, problem, &batches[batch], stop) {
+            Ok(drawn) => Ok(Some(drawn)),
             Err(error) if error.is_divergence() => {
-                return Ok(Trial { value, energy_score_fair: None, psnr_db: None });
+                lost[trial].set();
+                Ok(None)
             }
-            Err(error) => return Err(error),
+            Err(error) => Err(error),
+        }
+    };
+    spread(priors, inside, pieces, work, |piece, batch| {
+        drawn[piece / each][piece % each] = batch;
+        Ok(())
+    })?;
+    let trial = |(value, batches): (&f64, Vec<Option<Restoration>>)| {
+        let Some(batches) = batches.into_iter().collect::<Option<Vec<_>>>() else {
+            return Ok(Trial { value: *value, energy_score_fair: None, psnr_db: None });
         };
-        let row = score_samples(
-            sampler.method,
-            problem.truth(),
-            &drawn,
-            problem.set.shape(),
-            &Judge::PIXELS,
-        )?;
+        let drawn = join(batches, sampler.samples)?;
+        let shape = problem.set.shape();
+        let row = score_samples(sampler.method, problem.truth(), &drawn, shape, &Judge::PIXELS)?;
         Ok(Trial {
-            value,
+            value: *value,
             energy_score_fair: row.energy_score_fair,
             psnr_db: Some(row.psnr_db.mean),
         })
-    }
+    };
+    values.iter().zip(drawn).map(trial).collect()
 }
 
 /// What a search found.
@@ -227,14 +258,14 @@ pub enum Tuning<'a> {
 
 /// Tries every value of a grid; while the best is at an end of a geometric grid, also the next value
 /// beyond it; then the middles on both sides of the best. Returns the trials by ascending value. `longer` is called
-/// before a trial beyond the grid's.
+/// before trials beyond the grid's, with their number; `attempt` tries some values, which need nothing of each other.
 fn search(
     grid: &[f64],
     geometric: bool,
-    longer: impl Fn(),
-    attempt: impl Fn(f64) -> Result<Trial>,
+    longer: impl Fn(usize),
+    mut attempt: impl FnMut(&[f64]) -> Result<Vec<Trial>>,
 ) -> Result<Vec<Trial>> {
-    let mut tried = grid.iter().map(|value| attempt(*value)).collect::<Result<Vec<_>>>()?;
+    let mut tried = attempt(grid)?;
     for _ in 0..if geometric { BEYOND } else { 0 } {
         let (first, last) = (tried[0].value, tried[tried.len() - 1].value);
         let best = Tuned::best(&tried);
@@ -244,8 +275,8 @@ fn search(
             Some(value) if value != first => break,
             _ => first / 3.0,
         };
-        longer();
-        tried.push(attempt(next)?);
+        longer(1);
+        tried.extend(attempt(&[next])?);
         tried.sort_by(|a, b| a.value.total_cmp(&b.value));
     }
     let middles: Vec<f64> = tried
@@ -254,10 +285,8 @@ fn search(
         .filter(|ends| Tuned::best(&tried).is_some_and(|best| ends.contains(&best)))
         .map(|[a, b]| if geometric { (a * b).sqrt() } else { 0.5 * (a + b) })
         .collect();
-    for value in middles {
-        longer();
-        tried.push(attempt(value)?);
-    }
+    longer(middles.len());
+    tried.extend(attempt(&middles)?);
     tried.sort_by(|a, b| a.value.total_cmp(&b.value));
     Ok(tried)
 }
@@ -268,19 +297,21 @@ mod tests {
 
     #[test]
     fn the_search_goes_on_beyond_an_end() {
-        let longer = || ();
+        let longer = |_| ();
         // The least score is at 0.05; 4 diverges.
-        let attempt = |value: f64| {
-            let score = (value < 4.0).then(|| (value.ln() - 0.05f64.ln()).powi(2));
-            Ok(Trial { value, energy_score_fair: score, psnr_db: score })
+        let trial = |value: &f64| {
+            let score = (*value < 4.0).then(|| (value.ln() - 0.05f64.ln()).powi(2));
+            Trial { value: *value, energy_score_fair: score, psnr_db: score }
         };
+        let attempt = |values: &[f64]| Ok(values.iter().map(trial).collect());
         let tried = search(&[1.0, 2.0, 4.0], true, longer, attempt).unwrap();
         let values: Vec<f64> = tried.iter().map(|trial| trial.value).collect();
         let middle = (1.0f64 / 27.0 / 9.0).sqrt();
         assert_eq!(values, [1.0 / 27.0, middle, 1.0 / 9.0, 1.0 / 3.0, 1.0, 2.0, 4.0]);
         assert_eq!(Tuned::best(&tried), Some(middle));
         assert_eq!(search(&[1.0, 2.0], false, longer, attempt).unwrap().len(), 3);
-        let diverge = |value| Ok(Trial { value, energy_score_fair: None, psnr_db: None });
+        let gone = |value: &f64| Trial { value: *value, energy_score_fair: None, psnr_db: None };
+        let diverge = |values: &[f64]| Ok(values.iter().map(gone).collect());
         assert_eq!(search(&[1.0], true, longer, diverge).unwrap().len(), 4);
     }
 }

@@ -51,6 +51,15 @@ impl<N: RawNetwork> AdaptedDenoiser<N> {
         Ok(Self { network, translation: Translation::new(parameterisation)?, kind })
     }
 
+    /// The same around a network that is made of this one's.
+    pub(crate) fn with(&self, network: impl Fn(&N) -> N) -> Self {
+        Self {
+            network: network(&self.network),
+            translation: self.translation.clone(),
+            kind: self.kind,
+        }
+    }
+
     /// The network F.
     pub fn network(&self) -> &N {
         &self.network

@@ -330,6 +330,17 @@ pub struct Checkpoint {
     pub has_digests: bool,
 }
 
+impl Checkpoint {
+    /// The same network for another thread: see [`UNet::another`].
+    ///
+    /// # Errors
+    /// Those of [`UNet::another`].
+    pub fn another(&self) -> Result<Self, ModelError> {
+        let denoiser = self.denoiser.another()?;
+        Ok(Self { config: self.config.clone(), denoiser, has_digests: self.has_digests })
+    }
+}
+
 /// How weights are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Storage {

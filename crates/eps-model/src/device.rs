@@ -41,7 +41,7 @@ pub fn device_name(device: Device) -> String {
 }
 
 /// What a precision means for libtorch and its devices.
-pub trait DevicePrecision {
+pub trait DevicePrecision: Sized {
     /// The element kind of the tensors that a network of this precision takes.
     fn kind(self) -> Kind;
 
@@ -51,6 +51,14 @@ pub trait DevicePrecision {
     /// [`ModelError::HalfOnCpu`] for f16 anywhere but on CUDA: CPUs have few fast operations on it,
     /// and bf16 takes as little memory.
     fn check(self, device: Device) -> Result<(), ModelError>;
+
+    /// The fastest precision on a device whose answers are good to three digits: bf16 on an x86 processor with
+    /// instructions for it (AVX-512 BF16, which those with AMX have too), f32 on any other and, as it was not measured
+    /// there, on a GPU.
+    ///
+    /// It is a function of the processor alone: a trial of both would sometimes decide otherwise on a busy machine, and
+    /// the same command would then give other samples.
+    fn fastest(device: Device) -> Self;
 
     /// Whether a device has no instructions for this precision, so that f32 is many times faster: bf16
     /// on x86 processors without AVX-512 BF16.
@@ -68,6 +76,12 @@ impl DevicePrecision for Precision {
 
     fn check(self, device: Device) -> Result<(), ModelError> {
         if self == Self::F16 && !device.is_cuda() { Err(ModelError::HalfOnCpu) } else { Ok(()) }
+    }
+
+    fn fastest(device: Device) -> Self {
+        let is_x86 = cfg!(target_arch = "x86_64");
+        let has_bf16 = is_x86 && device == Device::Cpu && !Self::Bf16.is_emulated(device);
+        if has_bf16 { Self::Bf16 } else { Self::F32 }
     }
 
     fn is_emulated(&self, device: Device) -> bool {

@@ -11,8 +11,8 @@ use crate::data_moments::{DataFields, DataMoments};
 use crate::denoiser::differentiated;
 use crate::operator::{Coordinates, pixel_sum};
 use crate::{
-    ComputeError, Denoiser, DevicePrecision as _, Field, Measurement, Mode, Noise, Precision,
-    Query, Recomputed, TensorOperator, UNet, attempt,
+    ComputeError, Denoiser, DevicePrecision as _, Field, Measurement, Mode, ModelError, Noise,
+    Precision, Query, Recomputed, TensorOperator, UNet, attempt,
 };
 
 /// A channel that the network reads beside its scaled input, never scaled by c_in.
@@ -141,6 +141,23 @@ impl NetworkDenoiser {
     pub fn with_data(self, moments: DataMoments) -> Self {
         let fields = moments.on(self.network.variables().device());
         Self { data: Some((moments, fields)), ..self }
+    }
+
+    /// The same denoiser for another thread: see [`UNet::another`].
+    ///
+    /// # Errors
+    /// Those of [`UNet::another`].
+    pub fn another(&self) -> Result<Self, ModelError> {
+        let network = self.network.another()?;
+        let fields = |moments: &DataMoments| moments.on(network.device());
+        let data = self.data.as_ref().map(|(moments, _)| (moments.clone(), fields(moments)));
+        Ok(Self {
+            precondition: self.precondition,
+            conditions: self.conditions.clone(),
+            precision: self.precision,
+            data,
+            network,
+        })
     }
 
     /// The moments of the data, where it has them.

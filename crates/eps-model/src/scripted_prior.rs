@@ -30,6 +30,7 @@
 //! module that was traced or scripted in training mode, with dropout or the statistics of a batch, is refused.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use eps_math::Shape;
 use eps_math::parameterisation::Parameterisation;
@@ -139,7 +140,7 @@ pub enum ClassInput {
 /// A TorchScript module as a network F.
 #[derive(Debug)]
 pub struct ScriptedNetwork {
-    module: CModule,
+    module: Arc<CModule>,
     path: PathBuf,
     /// The class of one image, `[1]` or `[1, count]`.
     label: Option<Tensor>,
@@ -147,6 +148,16 @@ pub struct ScriptedNetwork {
 }
 
 impl ScriptedNetwork {
+    /// The same module for another thread: calls of a module that keeps no state may meet.
+    fn another(&self) -> Self {
+        Self {
+            module: Arc::clone(&self.module),
+            path: self.path.clone(),
+            label: self.label.as_ref().map(Tensor::shallow_clone),
+            batch: self.batch,
+        }
+    }
+
     /// The prediction of one call of the module.
     fn call(&self, x: &Tensor, time: &Tensor) -> Result<Tensor, tch::TchError> {
         let mut inputs = vec![x.shallow_clone(), time.shallow_clone()];
@@ -253,7 +264,8 @@ impl ScriptedPrior {
         }
         let module = load_module(&script, device, precision)?;
         let batch = description.batch.map(|batch| batch as i64);
-        let network = ScriptedNetwork { module, path: script.clone(), label, batch };
+        let network =
+            ScriptedNetwork { module: Arc::new(module), path: script.clone(), label, batch };
         let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
         let denoiser =
             AdaptedDenoiser::new(network, &description.parameterisation, precision.kind())
@@ -273,6 +285,16 @@ impl ScriptedPrior {
         let prior = Self { description, script, denoiser };
         prior.try_out(device, precision)?;
         Ok(prior)
+    }
+
+    /// The same prior for another thread; that the module keeps no state was tried out when it was loaded.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self {
+            description: self.description.clone(),
+            script: self.script.clone(),
+            denoiser: self.denoiser.with(ScriptedNetwork::another),
+        }
     }
 
     /// Calls the module as a sampler will, with two images and with one, between its lowest and its highest level, and

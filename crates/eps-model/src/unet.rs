@@ -265,6 +265,24 @@ impl UNet {
         Ok(Self { config, variables, mapping, steps, log_variance })
     }
 
+    /// The same network for another thread: its tensors share their memory with this one's, whose values must not be
+    /// changed while both are asked.
+    ///
+    /// A tensor may be sent to a thread and not be shared by two: libtorch counts its handles atomically, but a handle
+    /// is one thread's.
+    ///
+    /// # Errors
+    /// [`ModelError::Compute`] where there is no memory for the few values that are not shared.
+    pub fn another(&self) -> Result<Self, ModelError> {
+        let other = Self::blank(self.config.clone(), self.device())?;
+        // Of one configuration, so of the same names.
+        for (own, mut tensor) in self.tensors().into_values().zip(other.tensors().into_values()) {
+            tensor.f_set_data(&own.detach())?;
+            let _ = tensor.f_set_requires_grad(own.requires_grad())?;
+        }
+        Ok(other)
+    }
+
     /// The configuration that the network was built from.
     #[must_use]
     pub fn config(&self) -> &UNetConfig {

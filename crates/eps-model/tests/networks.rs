@@ -488,6 +488,35 @@ fn bf16_follows_f32_and_trains_the_f32_weights() {
 }
 
 #[test]
+fn threads_ask_networks_of_their_own_on_the_same_weights() {
+    for config in variants() {
+        let mut network = network(config);
+        network.variables_mut().freeze();
+        for precision in [Precision::F32, Precision::Bf16] {
+            let asked = move |network: &UNet| {
+                let x = normals("x", &[2, 2, 16, 16]).to_kind(precision.kind());
+                let y = network.forward(&x, &normals("c", &[2]), None, None, Mode::Eval);
+                Vec::<f64>::try_from(y.to_kind(Kind::Double).flatten(0, -1)).unwrap()
+            };
+            let own = asked(&network);
+            let others: Vec<UNet> = (0..2).map(|_| network.another().unwrap()).collect();
+            for (name, tensor) in network.tensors() {
+                let other = &others[0].tensors()[&name];
+                assert_eq!(tensor.data_ptr(), other.data_ptr(), "{name}");
+                assert_eq!(tensor.requires_grad(), other.requires_grad(), "{name}");
+            }
+            let threads: Vec<_> = others
+                .into_iter()
+                .map(|other| std::thread::spawn(move || (asked(&other), asked(&other))))
+                .collect();
+            for thread in threads {
+                assert_eq!(thread.join().unwrap(), (own.clone(), own.clone()));
+            }
+        }
+    }
+}
+
+#[test]
 fn items_of_a_batch_do_not_mix() {
     for config in variants() {
         let network = network(config);

@@ -418,6 +418,25 @@ fn what_is_no_prior_is_told() {
     assert!(off > 0.0 && off < 2f64.powi(-8) * (1.0 + largest(&mu)), "{off}");
 }
 
+#[test]
+fn threads_share_a_module() {
+    let scripts = Scripts::new();
+    scripts.trace("epsilon.pt", &[], epsilon);
+    let path = scripts.describe(&Scripts::description("epsilon.pt"));
+    let prior = ScriptedPrior::load(&path, None, CPU, Precision::F32).unwrap();
+    let asked = |prior: &ScriptedPrior| {
+        let (mu, level) = (states(), level_fields(&[Level::edm(0.6)], CPU));
+        let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+        Vec::<f64>::try_from(prior.denoise(&query).unwrap().flatten(0, -1)).unwrap()
+    };
+    let own = asked(&prior);
+    let others = [prior.another(), prior.another()];
+    let threads = others.map(|other| std::thread::spawn(move || asked(&other)));
+    for thread in threads {
+        assert_eq!(thread.join().unwrap(), own);
+    }
+}
+
 /// A module whose answers are not a function of its input shows wrong samples without a word.
 #[test]
 fn modules_that_vary_are_refused() {

@@ -47,6 +47,7 @@ pub mod residual;
 pub mod restore;
 pub mod scene;
 pub mod uncertainty;
+pub mod workers;
 
 pub use eps_data as data;
 pub use eps_files as files;

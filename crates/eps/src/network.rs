@@ -71,6 +71,17 @@ impl Network {
         Ok(Self::Trained(Box::new(checkpoint)))
     }
 
+    /// The same network for another thread, on the same weights: several threads may each ask one of their own.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where there is no memory for the few values that are not shared.
+    pub fn another(&self) -> Result<Self, Error> {
+        Ok(match self {
+            Self::Trained(checkpoint) => Self::Trained(Box::new(checkpoint.another()?)),
+            Self::Scripted(prior) => Self::Scripted(Box::new(prior.another())),
+        })
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         match self {

@@ -28,7 +28,7 @@ use eps::measurement::{brightness_note, mask_note, range_note};
 use eps::residual::{Residual, residual_note, residuals};
 use eps::restore::{Restoration, Settings};
 use eps::scene::{Scene, wrap_note};
-use eps::{Network, dataset, environment, pictures};
+use eps::{Network, dataset, environment, pictures, workers};
 
 /// The version of the configuration that is written with the results.
 const FORMAT_VERSION: u32 = 1;
@@ -44,8 +44,8 @@ const MOSAIC_IMAGES: usize = 16;
 /// The measurement is taken as it is: nothing is added to it (`eps measure` makes one from a clean
 /// image). Writes a folder with samples.h5 (samples, posterior mean and standard deviation),
 /// one_call.h5 (the posterior mean by a single network call), config.json, mosaic.png and a folder of
-/// pictures for every image. The same seed gives the same samples, up to the rounding of the network, whatever
-/// the batch.
+/// pictures for every image. The same seed gives the same samples: to the last bit whatever --threads, and up to the
+/// rounding of the network whatever --batch.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// What was measured: the HDF5 file of `eps measure`, which brings operator and sigma_y; or,
@@ -93,9 +93,10 @@ pub(crate) struct Arguments {
     seed: u64,
     #[command(flatten)]
     network_flags: NetworkFlags,
-    /// Samples in one network call, from 1 to 65536; fewer take less memory
-    #[arg(long, value_name = "B", default_value = "64", value_parser = count_to::<65_536>)]
-    batch: usize,
+    /// Samples in one network call, from 1 to 65536; fewer take less memory [default: on the CPU 1 to 16, so that all
+    /// cores have work; on a GPU 64]
+    #[arg(long, value_name = "B", value_parser = count_to::<65_536>)]
+    batch: Option<usize>,
     /// The folder to be made
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
@@ -168,6 +169,7 @@ impl Arguments {
             samples,
             seed,
             batch,
+            threads: workers::threads(),
             class,
             device,
         };
@@ -212,7 +214,7 @@ impl Arguments {
             "samples": self.samples,
             "seed": self.seed,
             "precision": precision,
-            "batch": self.batch,
+            "batch": all.batch(),
             "pictures": {
                 "images": "black is -1, white is 1",
                 "standard deviations": format!("black is 0, white is {} and above", pictures::SD_WHITE),
@@ -411,11 +413,13 @@ fn check_utf8(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the samples depend on: the configuration but for the command line, and what was measured.
+/// What the samples depend on: the configuration but for the command line and the number of threads, and what was
+/// measured.
 fn key(config: &Value, set: &MeasurementSet) -> Result<String> {
     let mut config = config.clone();
     if let Some(environment) = config["environment"].as_object_mut() {
         environment.remove("command");
+        environment.remove("threads");
     }
     let mut hasher = Hasher::default();
     hasher.update(config.to_string().as_bytes());
@@ -484,27 +488,31 @@ impl Restored {
         let calls = all.calls() + one_call.calls();
         let bar = progress::bar(calls as u64, "restoring", "network calls");
         let mut draw = |restoration: &Restoration<'_>, name: &str| -> Result<Vec<f32>> {
-            let mut samples = Vec::new();
+            let part = |batch: usize| format!("{name}-{batch:06}");
             let batches = restoration.batches();
-            for batch in 0..batches {
-                let part = format!("{name}-{batch:06}");
-                let kept = unfinished.part(&part)?.map(|bytes| values(&bytes));
-                let expected = restoration.values_of(batch);
-                samples.extend(match kept.filter(|kept| kept.len() == expected) {
+            let (mut samples, mut missing) = (vec![Vec::new(); batches], Vec::new());
+            for (batch, samples) in samples.iter_mut().enumerate() {
+                let kept = unfinished.part(&part(batch))?.map(|bytes| values(&bytes));
+                match kept.filter(|kept| kept.len() == restoration.values_of(batch)) {
                     Some(kept) => {
                         bar.inc((restoration.calls() / batches) as u64);
-                        kept
+                        *samples = kept;
                     }
-                    None => {
-                        let drawn = restoration.draw(batch, &mut progress::advance(&bar, 1))?;
-                        let bytes: Vec<u8> =
-                            drawn.iter().flat_map(|value| value.to_le_bytes()).collect();
-                        unfinished.keep(&part, &bytes)?;
-                        drawn
-                    }
-                });
+                    None => missing.push(batch),
+                }
             }
-            Ok(samples)
+            restoration.draw_each(
+                &missing,
+                &mut progress::advance(&bar, 1),
+                |batch, drawn| -> Result<()> {
+                    let bytes: Vec<u8> =
+                        drawn.iter().flat_map(|value| value.to_le_bytes()).collect();
+                    unfinished.keep(&part(batch), &bytes)?;
+                    samples[batch] = drawn;
+                    Ok(())
+                },
+            )?;
+            Ok(samples.concat())
         };
         let (first, second) = (draw(one_call, "one-call")?, draw(all, "samples")?);
         bar.finish_and_clear();

@@ -1,0 +1,198 @@
+//! Work that is spread over the cores: several walks at once, one thread of libtorch inside each.
+//!
+//! Images and samples need nothing of each other, so that threads which take one batch after the other wait for nobody.
+//! libtorch's own threads share every operation and meet at its end, some hundred times in a network call; they wait
+//! there in loops, and where another program has one of the cores, all of them wait for it
+//! (`docs/decisions/0010-workers.md`).
+
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use tch::Device;
+
+/// The threads that libtorch was told to compute with: as many cores are used.
+pub fn threads() -> usize {
+    usize::try_from(tch::get_num_threads()).map_or(1, |threads| threads.max(1))
+}
+
+/// The cores that this process may use: those of its affinity and of its control group's quota (`docker run --cpus 2`),
+/// and no more than libtorch was told of, as by `OMP_NUM_THREADS`.
+pub fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).min(threads())
+}
+
+/// How many workers a number of threads are on a device, and how many threads libtorch has in each.
+///
+/// On the CPU every thread is a worker; a GPU has one, as its kernels fill it.
+#[must_use]
+pub fn workers_on(device: Device, threads: usize) -> (usize, usize) {
+    if device == Device::Cpu { (threads.max(1), 1) } else { (1, threads.max(1)) }
+}
+
+/// Whether all workers are to end: what they have begun is given up.
+#[derive(Debug, Default)]
+pub struct Stop(AtomicBool);
+
+impl Stop {
+    /// Tells all workers.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether they were told.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Does the pieces of work 0, 1, …, `count` − 1, each once, by as many workers as there are contexts, and gives what they
+/// return to `keep`, on the thread of the caller, in the order in which they are done.
+///
+/// A worker has its context for itself, such as a [network of its own](crate::Network::another), and `inside` threads of
+/// libtorch. Pieces are begun in their order. What a piece returns must not depend on the worker, and does not where
+/// `inside` is the same: so neither does it depend on their number.
+///
+/// # Errors
+/// The first of `work` or `keep`; the pieces that other workers have begun are told by their [`Stop`], and those that are
+/// finished nevertheless are kept.
+///
+/// # Panics
+/// If there is work and no context; where `work` panics.
+pub fn spread<C: Send, T: Send, E: Send>(
+    contexts: &mut [C],
+    inside: usize,
+    count: usize,
+    work: impl Fn(&mut C, usize, &Stop) -> Result<T, E> + Sync,
+    mut keep: impl FnMut(usize, T) -> Result<(), E>,
+) -> Result<(), E> {
+    assert!(count == 0 || !contexts.is_empty(), "{count} pieces of work, and no worker");
+    let before = tch::get_num_threads();
+    let inside = i32::try_from(inside).unwrap_or(i32::MAX);
+    let (stop, next) = (Stop::default(), AtomicUsize::new(0));
+    let (work, stop, next) = (&work, &stop, &next);
+    let (done, results) = mpsc::channel();
+    let mut error = None;
+    thread::scope(|scope| {
+        let workers: Vec<_> = contexts
+            .iter_mut()
+            .take(count)
+            .map(|context| {
+                let done = done.clone();
+                scope.spawn(move || {
+                    // libtorch counts the threads of each thread of the program.
+                    tch::set_num_threads(inside);
+                    while !stop.is_set() {
+                        let piece = next.fetch_add(1, Ordering::Relaxed);
+                        if piece >= count {
+                            break;
+                        }
+                        let result = work(context, piece, stop);
+                        let is_error = result.is_err();
+                        // The caller listens until all workers have ended.
+                        let _ = done.send((piece, result));
+                        // After it, so that it comes before the errors of those who are stopped.
+                        if is_error {
+                            stop.set();
+                        }
+                    }
+                })
+            })
+            .collect();
+        drop(done);
+        let mut can_keep = true;
+        for (piece, result) in results {
+            let kept = match result {
+                Ok(result) if can_keep => keep(piece, result).inspect_err(|_| can_keep = false),
+                Ok(_) => Ok(()),
+                Err(found) => Err(found),
+            };
+            if let Err(found) = kept {
+                stop.set();
+                error.get_or_insert(found);
+            }
+        }
+        for worker in workers {
+            if let Err(panic) = worker.join() {
+                resume_unwind(panic);
+            }
+        }
+    });
+    // Also MKL's, whose number is that of the whole program.
+    tch::set_num_threads(before);
+    error.map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn every_piece_is_done_once_by_workers_that_compute_with_one_thread() {
+        let before = threads();
+        for workers in [1, 2, 5] {
+            let mut contexts = vec![0; workers];
+            let mut kept = vec![0; 20];
+            // All workers at once, or the test does not end: the first pieces are one each.
+            let barrier = Barrier::new(workers);
+            let work = |done: &mut usize, piece: usize, _: &Stop| {
+                if piece < workers {
+                    barrier.wait();
+                }
+                *done += 1;
+                assert_eq!(threads(), 1);
+                Ok::<usize, ()>(piece * piece)
+            };
+            let keep = |piece: usize, square: usize| {
+                kept[piece] += square;
+                Ok(())
+            };
+            spread(&mut contexts, 1, 20, work, keep).unwrap();
+            assert_eq!(kept, (0..20).map(|piece| piece * piece).collect::<Vec<_>>());
+            assert_eq!((contexts.iter().sum::<usize>(), threads()), (20, before));
+        }
+        spread(&mut [(); 0], 1, 0, |(), _, _| Ok::<(), ()>(()), |_, ()| Ok(())).unwrap();
+    }
+
+    #[test]
+    fn an_error_stops_all_workers_and_what_is_finished_is_kept() {
+        let barrier = Barrier::new(2);
+        let work = |(): &mut (), piece: usize, stop: &Stop| {
+            barrier.wait();
+            if piece == 1 {
+                return Err("the second".to_owned());
+            }
+            while !stop.is_set() {
+                thread::yield_now();
+            }
+            Ok(piece)
+        };
+        let mut kept = vec![];
+        let keep = |piece: usize, result: usize| {
+            kept.push((piece, result));
+            Ok(())
+        };
+        let error = spread(&mut [(), ()], 1, 100, work, keep).unwrap_err();
+        assert_eq!((&*error, kept), ("the second", vec![(0, 0)]));
+        // What cannot be kept ends the work as well.
+        let mut tried = 0;
+        let keep = |_: usize, _: usize| {
+            tried += 1;
+            Err("full".to_owned())
+        };
+        let error = spread(&mut [()], 1, 1 << 40, |(), piece, _| Ok(piece), keep).unwrap_err();
+        assert_eq!((&*error, tried), ("full", 1));
+    }
+
+    #[test]
+    fn a_gpu_has_one_worker() {
+        assert_eq!(workers_on(Device::Cpu, 8), (8, 1));
+        assert_eq!(workers_on(Device::Cuda(0), 8), (1, 8));
+        assert!(cores() >= 1 && cores() <= threads());
+    }
+}
