@@ -125,6 +125,8 @@ impl Sampler<'_> {
         let images: Vec<usize> = items.iter().map(|(image, _)| *image).collect();
         let measurement = measurement::on_device(&problem.set, &images, self.device)?;
         let classes = problem.classes(&images);
+        // Walks end where the network does.
+        let (lowest, _) = network.sigmas();
         let network = network.about(classes.as_deref())?;
         let denoiser = CountNfe::new(network);
         let keys = items.iter().map(|(image, sample)| (problem.images[*image] as u64, *sample));
@@ -141,8 +143,6 @@ impl Sampler<'_> {
                 if stop.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             }
         };
-        // Walks end where the network does.
-        let (lowest, _) = self.network.sigmas();
         let walk = |estimator: &dyn Estimator| -> Result<Tensor> {
             let schedule = solver.schedule(*self.schedule).ending_at(lowest);
             let sigmas = schedule.sigmas(solver.steps(self.method.calls())?)?;

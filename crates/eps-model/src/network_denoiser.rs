@@ -71,6 +71,12 @@ struct Asked {
 }
 
 impl Asked {
+    /// The same for another thread.
+    fn another(&self) -> Self {
+        let middle = self.middle.as_ref().map(Tensor::shallow_clone);
+        Self { translation: self.translation.clone(), middle }
+    }
+
     /// One value of the calls at the levels of a query, an image.
     fn field(&self, query: &Query<'_>, value: fn(&Call) -> f64) -> Field {
         let values =
@@ -156,6 +162,7 @@ impl NetworkDenoiser {
             conditions: self.conditions.clone(),
             precision: self.precision,
             data,
+            asked: self.asked.as_ref().map(Asked::another),
             network,
         })
     }

@@ -298,9 +298,7 @@ impl Fixture {
         })?;
         match self.prediction.as_deref() {
             Some(prediction) if config.predicts_noise() && prediction != "epsilon" => {
-                return Err(format!(
-                    "its network predicts {prediction:?}: known is \"epsilon\" alone"
-                ));
+                Err(format!("its network predicts {prediction:?}: known is \"epsilon\" alone"))
             }
             _ => Ok(Built { config, sigma_data, betas }),
         }

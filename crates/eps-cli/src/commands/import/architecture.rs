@@ -229,6 +229,11 @@ fn check_size(config: &UNetConfig, tensors: &BTreeMap<String, Tensor<'_>>) -> Re
         UNetConfig::UNetModel(c) => {
             let levels = c.channel_mult.len();
             let widest = c.channel_mult.iter().fold(1.0, |a: f64, b| a.max(*b));
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a cast of f64 saturates, and what is too wide is refused below"
+            )]
             let widths = vec![c.num_channels, (widest * c.num_channels as f64) as usize];
             (widths, c.num_res_blocks.saturating_mul(levels))
         }

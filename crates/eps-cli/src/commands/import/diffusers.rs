@@ -104,7 +104,14 @@ fn read_schedule(scheduler: &Value) -> Result<(Betas, Prediction)> {
         scheduler["trained_betas"].is_null(),
         "trained_betas are given, and only chains with linear or cosine betas are read"
     );
-    let steps = number("num_train_timesteps", 1000.0)? as usize;
+    let steps = match &scheduler["num_train_timesteps"] {
+        Value::Null => 1000,
+        value => {
+            value.as_u64().and_then(|steps| usize::try_from(steps).ok()).with_context(|| {
+                format!("num_train_timesteps is {value}, not a number of timesteps")
+            })?
+        }
+    };
     let betas = match scheduler["beta_schedule"].as_str().unwrap_or("linear") {
         "linear" => Betas::Linear {
             first: number("beta_start", 1e-4)?,
