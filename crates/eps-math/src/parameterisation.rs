@@ -457,8 +457,12 @@ mod tests {
         let steps = Timesteps::new(&Betas::linear()).unwrap();
         let translation = Translation::new(&p).unwrap();
         assert_eq!(translation.reach(), (2.0 * steps.sigma(0), 2.0 * steps.sigma(999)));
-        assert_eq!(translation.call(0.001), translation.call(translation.reach().0));
-        assert_eq!(translation.call(1e3), translation.call(translation.reach().1));
+        // At the end's timestep and about the level itself, as k-diffusion does.
+        for (beyond, end) in [(0.001, translation.reach().0), (1e3, translation.reach().1)] {
+            let (beyond, end) = (translation.call(beyond), translation.call(end));
+            assert_eq!(beyond.time, end.time);
+            assert!(beyond.sigma_t != end.sigma_t);
+        }
         p.time = TIMES[4];
         let translation = Translation::new(&p).unwrap();
         // The linear path ends at ᾱ = e^−10.05, σ = 152.
