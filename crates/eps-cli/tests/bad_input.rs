@@ -468,11 +468,11 @@ fn unknown_names() {
         2,
         &["--task", "'sharpen'", "motion-blur"],
     );
-    std::fs::write(folder.path("op.json"), r#"{"operator": "fourier"}"#).unwrap();
+    std::fs::write(folder.path("op.json"), r#"{"operator": "fourrier"}"#).unwrap();
     folder.fails(
         "measure --image y.png --operator op.json --sigma-y 0.1 --out new.h5",
         1,
-        &["op.json", "`fourier`", "`average-pool`"],
+        &["op.json", "`fourrier`", "`average-pool`"],
     );
     let config = include_str!("../../../data/networks/fashion/prior.json");
     let unknown = config.replace("\"fashion-mnist\"", "\"cifar\"");
