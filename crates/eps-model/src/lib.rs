@@ -19,7 +19,7 @@
 //!
 //! // Where a denoiser is asked about a state at σ_t = 2, and under what noise.
 //! let x_t = Tensor::zeros([1, 1, 2, 1], (Kind::Double, Device::Cpu));
-//! let pivot = measurement.pivot(&x_t, &level_fields(&[Level::edm(2.0)], Device::Cpu));
+//! let pivot = measurement.pivot(&x_t, &level_fields(&[Level::edm(2.0)], Device::Cpu))?;
 //! let (upper, lower) = (pivot.mu_star.double_value(&[0, 0, 0, 0]), pivot.mu_star.double_value(&[0, 0, 1, 0]));
 //! assert!((upper - 0.5 / (1.0 + 0.01 / 4.0)).abs() < 1e-12 && lower == 0.0);
 //! assert!((pivot.sigma_star.0.double_value(&[0, 0, 1, 0]) - 4.0).abs() < 1e-12);
