@@ -9,7 +9,7 @@ use crate::{MathError, Shape};
 /// The orthonormal 2-D DFT of a complex image, kept where a mask is 1.
 ///
 /// A complex image is a pair of channels, real and imaginary part, and so is y, which is 0 where nothing was sampled.
-/// The frequency 0 is at [0][0]. Eigenvalues are 1 where a frequency is kept and 0 elsewhere, for both parts.
+/// The frequency 0 comes first in rows and columns. Eigenvalues are 1 where a frequency is kept and 0 elsewhere, for both parts.
 #[derive(Debug, Clone)]
 pub struct Fourier {
     shape: Shape,

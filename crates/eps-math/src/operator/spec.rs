@@ -81,7 +81,7 @@ pub enum OperatorSpec {
     },
     /// The orthonormal 2-D DFT of a complex image, a pair of channels, where a mask is 1.
     Fourier {
-        /// Rows of 0 and 1, the frequency 0 at \[0\]\[0\].
+        /// Rows of 0 and 1, the frequency 0 first in rows and columns.
         mask: Vec<Vec<u8>>,
     },
     /// A rectangle of the image.
