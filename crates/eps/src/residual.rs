@@ -56,24 +56,6 @@ pub fn residuals(set: &MeasurementSet, samples: &[f32], mean: &[f32]) -> Vec<Res
         .collect()
 }
 
-/// A residual A x̄ − y over σ_y as an image of the measurement's shape, 0 where y does not depend on the image.
-///
-/// # Shapes
-/// mean: `[C, H, W]` → the range of the operator
-///
-/// # Panics
-/// If the mean does not have the operator's shape.
-pub fn residual_image(
-    operator: &PreparedOperator,
-    y: &[f64],
-    sigma_y: f64,
-    mean: &[f32],
-) -> Vec<f64> {
-    let mean: Vec<f64> = mean.iter().map(|value| f64::from(*value)).collect();
-    let gaps = operator.apply(&mean).into_iter().zip(y).zip(informative(operator));
-    gaps.map(|((clean, y), seen)| if seen { (clean - y) / sigma_y } else { 0.0 }).collect()
-}
-
 /// Which values of y depend on the image: A of a random image is exactly 0 where none does.
 fn informative(operator: &PreparedOperator) -> Vec<bool> {
     let x = Stream::named(0, "an image to see what is measured").normals(operator.domain().len());
@@ -135,8 +117,6 @@ mod tests {
         assert_eq!(found.values, 3);
         // Samples are in f32.
         assert!((found.samples - 2.0).abs() < 1e-5 && (found.mean - 1.0).abs() < 1e-5, "{found:?}");
-        let image = residual_image(set.operator(0), set.measurement(0), 0.1, &mean);
-        assert!((image[0] + 1.0).abs() < 1e-5 && image[2] == 0.0);
         let note = residual_note(&[found]).unwrap();
         assert!(note.contains("is 2.00") && note.contains("--border"), "{note}");
         let right = Residual { samples: 1.02, ..found };

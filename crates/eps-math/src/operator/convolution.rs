@@ -1,5 +1,7 @@
 //! Blurs with the borders that pictures have.
 
+use std::sync::OnceLock;
+
 use rustfft::num_complex::Complex;
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +101,8 @@ pub struct Convolution {
     start: (usize, usize),
     /// ĥ on the image's own plane, as if it wrapped around.
     circular: (FourierPlane, Vec<Complex<f64>>),
+    /// [`Self::shares`], once they were asked for.
+    shares: OnceLock<Vec<f64>>,
     /// Sides of the plane on which the convolution wraps around where nothing is read.
     plane: (usize, usize),
     transfer: Vec<Complex<f64>>,
@@ -154,6 +158,7 @@ impl Convolution {
             columns,
             start: (0, 0),
             circular: (own, wrapped),
+            shares: OnceLock::new(),
             plane,
             transfer,
             transform,
@@ -171,7 +176,8 @@ impl Convolution {
     ) -> Result<Self, MathError> {
         // The same checks as those of a crop.
         let range = Crop::new(self.range, (top, left), (height, width))?.range();
-        Ok(Self { range, start: (self.start.0 + top, self.start.1 + left), ..self })
+        let start = (self.start.0 + top, self.start.1 + left);
+        Ok(Self { range, start, shares: OnceLock::new(), ..self })
     }
 
     /// The kernel.
@@ -318,7 +324,13 @@ impl LinearMap for Convolution {
         let mean =
             frequencies.iter().map(|h| f(h.norm_sqr())).sum::<f64>() / frequencies.len() as f64;
         let nothing = f(0.0);
-        Some(self.shares().iter().map(|share| nothing + share * (mean - nothing)).collect())
+        Some(
+            self.shares
+                .get_or_init(|| self.shares())
+                .iter()
+                .map(|share| nothing + share * (mean - nothing))
+                .collect(),
+        )
     }
 
     fn approximate_inverse(&self, v: &[f64], kappa: f64) -> Option<Vec<f64>> {
