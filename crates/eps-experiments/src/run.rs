@@ -293,7 +293,12 @@ impl<'a> Run<'a> {
         self.fill(&mut cells)?;
         let seconds = cells.iter().flat_map(|cell| &cell.restoration).map(|r| r.seconds).sum();
         let training = self.training();
-        let (tasks, settings) = self.score(cells, training.as_ref())?.into_iter().unzip();
+        // Features are computed by one thread, so that scores are to the bit those of any number.
+        let threads = tch::get_num_threads();
+        tch::set_num_threads(1);
+        let scored = self.score(cells, training.as_ref());
+        tch::set_num_threads(threads);
+        let (tasks, settings) = scored?.into_iter().unzip();
         let overhead = match self.config.experiment {
             Experiment::Runtime => {
                 let (precision, runs) = (self.precision, self.profile.runs);

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use eps_math::operator::{LinearMap, check};
+use eps_math::operator::{LinearMap, check, lifted};
 use eps_math::rng::Stream;
 use eps_math::solve::{Cg, KrylovSpace, Lanczos, WithinNoise};
 use eps_math::{Level, Shape};
@@ -169,11 +169,7 @@ impl Krylov {
     }
 
     pub(crate) fn lift(&self, y: &Tensor) -> Tensor {
-        let largest = self.nodes[self.nodes.len() - 1];
-        self.each(y, self.domain, |i, y| {
-            let map = self.map(i);
-            map.placed(y).unwrap_or_else(|| map.adjoint(y).iter().map(|v| v / largest).collect())
-        })
+        self.each(y, self.domain, |i, y| lifted(self.map(i), y))
     }
 
     /// The gains of each image of a batch.

@@ -2,7 +2,7 @@
 
 use eps_data::png::{Picture, magnify};
 use eps_math::Shape;
-use eps_math::operator::{LinearMap as _, Operator, PreparedOperator, Spectral as _, check};
+use eps_math::operator::{LinearMap as _, Operator, PreparedOperator, Spectral as _, lifted};
 
 /// The standard deviation, on [-1, 1], that is white in a picture of spreads; 0 is black.
 pub const SD_WHITE: f64 = 0.5;
@@ -22,11 +22,7 @@ pub fn showable(shape: Shape) -> bool {
 pub fn measurement(operator: &PreparedOperator, y: &[f64]) -> Picture {
     let values = y.to_vec();
     let Some(operator) = operator.spectral() else {
-        let seen = operator.map().placed(y).unwrap_or_else(|| {
-            let scale = check::norm_estimate(operator, 12, 0).powi(2).max(f64::MIN_POSITIVE);
-            operator.adjoint(y).iter().map(|value| value / scale).collect()
-        });
-        return Picture { shape: operator.domain(), values: seen };
+        return Picture { shape: operator.domain(), values: lifted(operator, y) };
     };
     match operator {
         Operator::Mask(_) | Operator::CircularBlur(_) => {

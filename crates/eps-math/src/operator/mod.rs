@@ -113,6 +113,19 @@ impl Spectral for Operator {
     }
 }
 
+/// The measurement in the image's shape, as a network reads it and a picture shows it: what the family
+/// [places](LinearMap::placed), or Aᵀy/‖A‖², which does not depend on the scale of A.
+///
+/// # Panics
+/// If `y` does not have `range().len()` values.
+#[must_use]
+pub fn lifted(map: &dyn LinearMap, y: &[f64]) -> Vec<f64> {
+    map.placed(y).unwrap_or_else(|| {
+        let scale = check::norm_estimate(map, 12, 0).powi(2).max(f64::MIN_POSITIVE);
+        map.adjoint(y).iter().map(|value| value / scale).collect()
+    })
+}
+
 /// The matrix of an operator, m×n with m = `range().len()` and n = `domain().len()`.
 ///
 /// For checks and small problems: it costs n applications and m n numbers.
