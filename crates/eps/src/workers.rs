@@ -83,7 +83,9 @@ pub fn spread<C: Send, T: Send, E: Send>(
             .map(|context| {
                 let done = done.clone();
                 scope.spawn(move || {
-                    // libtorch counts the threads of each thread of the program.
+                    // libtorch counts the threads of each thread of the program. A thread that asks for the first time
+                    // is given the number that was set last anywhere: that one is overwritten here, not later.
+                    let _ = tch::get_num_threads();
                     tch::set_num_threads(inside);
                     while !stop.is_set() {
                         let piece = next.fetch_add(1, Ordering::Relaxed);
