@@ -99,6 +99,8 @@ pub(crate) struct Request<'a> {
     pub(crate) fresh: bool,
     /// The tasks that are trained for and compared on; empty for all.
     pub(crate) tasks: &'a [String],
+    /// The methods that are compared, by the names of `eps experiment --methods`; empty for all.
+    pub(crate) methods: &'a [String],
     /// Where everything goes.
     pub(crate) out: PathBuf,
 }
@@ -278,7 +280,10 @@ impl Scale {
         let precision = if request.device == "cpu" { "f32" } else { "bf16" };
         let device = ["--device", request.device, "--precision", precision];
         let constants = [OsString::from("--constants"), request.out.join("constants.json").into()];
-        for contender in CONTENDERS {
+        let is_compared = |name: &&str| {
+            request.methods.is_empty() || request.methods.iter().any(|method| method == name)
+        };
+        for contender in CONTENDERS.into_iter().filter(is_compared) {
             let tasks =
                 if request.tasks.is_empty() { TASKS.join(",") } else { request.tasks.join(",") };
             let stage = Stage::new(format!("the constants of {contender}"), ["tune", contender]);
@@ -296,6 +301,10 @@ impl Scale {
         let comparison = match request.inception {
             None => comparison,
             Some(path) => comparison.and([OsString::from("--inception"), path.into()]),
+        };
+        let comparison = match request.methods {
+            [] => comparison,
+            methods => comparison.and(["--methods".to_owned(), methods.join(",")]),
         };
         stages.push(match request.tasks {
             [] => comparison,
@@ -436,6 +445,7 @@ mod tests {
             check,
             fresh: false,
             tasks: &[],
+            methods: &[],
             out,
         }
     }
@@ -449,6 +459,12 @@ mod tests {
         assert_eq!(lines.len(), 2 + 3 + 6 + 1, "{lines:?}");
         assert!(lines[5].starts_with("eps tune dps --task motion-blur --"), "{}", lines[5]);
         assert!(lines[11].ends_with("--tasks motion-blur"), "{}", lines[11]);
+        let methods = ["dps".to_owned(), "eps".to_owned()];
+        let asked = Request { tasks: &tasks, methods: &methods, ..request(true) };
+        let stages = FFHQ_64.plan(&asked, recipes()).unwrap();
+        let lines: Vec<String> = stages.iter().map(Stage::line).collect();
+        assert_eq!(lines.len(), 2 + 3 + 1 + 1, "{lines:?}");
+        assert!(lines[6].contains(" --methods dps,eps "), "{}", lines[6]);
         let tasks = ["haze".to_owned()];
         let error = FFHQ_64.plan(&Request { tasks: &tasks, ..request(true) }, recipes());
         assert!(error.unwrap_err().to_string().contains("--tasks haze"));

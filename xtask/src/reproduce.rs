@@ -86,6 +86,10 @@ pub(crate) struct Options {
     /// Tasks, separated by commas (profiles ffhq-64 and imagenet-64) [default: all].
     #[arg(long, value_name = "TASKS", value_delimiter = ',')]
     tasks: Vec<String>,
+    /// Methods, by the names of `eps experiment --methods`, separated by commas (profiles ffhq-64, imagenet-64 and
+    /// photos-64) [default: all].
+    #[arg(long, value_name = "METHODS", value_delimiter = ',')]
+    methods: Vec<String>,
     /// The FID network, NVIDIA's inception-2015-12-05.pt, for FID and the distances between its features
     /// (all experiments but oracle); it is a program: name only a file that you trust.
     #[arg(long, value_name = "FILE.pt")]
@@ -155,6 +159,7 @@ impl Options {
             tflops: None,
             check: false,
             tasks: vec![],
+            methods: vec![],
             inception: None,
             out: Some(root().join("target/reproduce/smoke")),
         }
@@ -168,6 +173,8 @@ impl Options {
             profile: Profile::Ffhq64,
             check: true,
             tasks: vec!["random-inpainting".to_owned()],
+            // One without training, which goes back through the network; the others have tests of their own.
+            methods: ["dps", "eps", "palette"].map(str::to_owned).to_vec(),
             // That of every check, which is emptied before.
             out: None,
             ..Self::smoke()
@@ -197,6 +204,7 @@ impl Options {
             tflops: self.tflops,
             check: self.check,
             tasks: &self.tasks,
+            methods: &self.methods,
             // What the user named is the user's.
             fresh: self.check && self.out.is_none(),
             out: absolute(&self.out)?.unwrap_or(default),
@@ -224,8 +232,9 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
             && !options.skip_bad
             && !options.dry_run
             && !options.check
-            && options.tasks.is_empty(),
-        "--weights, --data, --test-data, --skip-bad, --dry-run, --check and --tasks belong to the profiles \
+            && options.tasks.is_empty()
+            && options.methods.is_empty(),
+        "--weights, --data, --test-data, --skip-bad, --dry-run, --check, --tasks and --methods belong to the profiles \
          ffhq-64, imagenet-64 and photos-64"
     );
     let is_oracle = options.experiment == ORACLE;

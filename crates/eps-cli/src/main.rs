@@ -26,6 +26,7 @@ mod experiment;
 mod flags;
 mod precision_comparison;
 mod progress;
+mod restoration_page;
 mod sample_range;
 mod sampling_cost;
 mod training_plan;

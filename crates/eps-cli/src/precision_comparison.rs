@@ -144,7 +144,7 @@ impl Arguments {
             images.shape()
         );
         let task = match network {
-            Network::Trained(checkpoint) => checkpoint.config.tasks.first().copied(),
+            Network::Trained(checkpoint) => checkpoint.config.tasks.tasks().next(),
             Network::Scripted(_) => None,
         };
         let task = task.unwrap_or(Task::RandomInpainting);

@@ -147,7 +147,7 @@ fn wrong_shapes() {
     let folder = folder();
     folder.mask("small-mask.png", 4);
     folder.npy("deep.npy", &[1, 1, 1, SIDE, SIDE], &values(SIDE * SIDE));
-    folder.npy("odd.npy", &[7, 7], &values(49));
+    folder.npy("line.npy", &[1, 7], &values(7));
     folder.npy("kernel.npy", &[9, 9], &values(81));
     folder.npy("row.npy", &[3], &values(3));
     folder.fails(
@@ -161,9 +161,9 @@ fn wrong_shapes() {
         &["deep.npy", "[1, 1, 1, 8, 8]", "reshape"],
     );
     folder.fails(
-        &format!("{RESTORE} --measurement odd.npy --factor 1 --sigma-y 0.1"),
+        &format!("{RESTORE} --measurement line.npy --factor 1 --sigma-y 0.1"),
         1,
-        &["odd.npy", "7x7", "multiples of 2"],
+        &["line.npy", "1x7", "2x2 at least"],
     );
     folder.fails(
         &format!("{RESTORE} --measurement y.npy --kernel kernel.npy --sigma-y 0.1"),

@@ -127,6 +127,43 @@ fn a_run_writes_its_record_and_goes_on_where_it_was_cut_off() {
     assert_ne!(scores(&folder), first);
 }
 
+/// Two jobs with folders of their own, and two that share one, leave what one process does.
+#[test]
+fn shares_that_are_joined_are_the_whole() {
+    let folder = folder();
+    folder.succeeds(RUN);
+    let whole = scores(&folder);
+    let samples = |out: &str| {
+        let archive = ArchiveReader::open(&folder.path(&format!("{out}/samples.h5"))).unwrap();
+        let samples = archive.read("super-resolution/eps-all-tasks-3").unwrap();
+        (archive.read("random-inpainting/eps-all-tasks-1").unwrap().samples().to_vec(), samples)
+    };
+    let of_whole = samples("out");
+    std::fs::remove_dir_all(folder.path("out")).unwrap();
+
+    let printed = folder.succeeds(&RUN.replace("--out out", "--shard 1/2 --out first"));
+    assert!(printed.contains("share 1/2 is computed: ") && printed.contains(" of "), "{printed}");
+    assert!(!folder.path("first/results.json").exists());
+    folder.succeeds(&RUN.replace("--out out", "--shard 2/2 --out second"));
+    let merged = folder.succeeds("experiment merge first second --out out");
+    let stored = cells(&folder.path("out"));
+    assert_eq!(merged, format!("{} cells are in out\n", stored.len()));
+    folder.succeeds(RUN);
+    assert_eq!(scores(&folder), whole);
+    assert!(samples("out") == of_whole);
+    assert_eq!(cells(&folder.path("out")), stored, "nothing is computed again");
+
+    std::fs::remove_dir_all(folder.path("out")).unwrap();
+    for share in ["3/3", "1/3", "2/3"] {
+        folder.succeeds(&format!("{RUN} --shard {share}"));
+    }
+    folder.succeeds(RUN);
+    assert_eq!(scores(&folder), whole);
+
+    folder.fails(&format!("{RUN} --shard 3/2"), 2, &["3/2", "K/N"]);
+    folder.fails("experiment merge nowhere --out all", 1, &["nowhere", "--shard K/N"]);
+}
+
 #[test]
 fn the_contenders_share_measurements_and_networks() {
     let folder = folder();

@@ -33,7 +33,7 @@ pub struct TileConfig {
     pub shortest_side: usize,
     /// Tiles whose grey values have a smaller standard deviation, out of 255, are dropped.
     pub least_contrast: f64,
-    /// Of photographs whose grey thumbnails correlate more, only the largest is kept.
+    /// Of photographs whose grey thumbnails correlate more, only the largest is kept; from 1 on, all are.
     pub most_correlation: f64,
     /// How photographs are shared out to the splits.
     pub shares: Shares,
@@ -191,6 +191,9 @@ impl Photo {
 
 /// Removes all but the largest of photographs that look the same.
 fn drop_doubles(photos: &mut Vec<Photo>, config: &TileConfig, dropped: &mut Vec<Dropped>) {
+    if config.most_correlation >= 1.0 {
+        return;
+    }
     // From the largest to the smallest, so that the first of its like is the one to be kept.
     let mut order: Vec<usize> = (0..photos.len()).collect();
     order.sort_by_key(|&i| (Reverse(photos[i].pixels), i));

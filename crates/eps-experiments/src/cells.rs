@@ -17,6 +17,9 @@ use crate::error::Result;
 use crate::files::make_folder;
 use crate::restoration::Restoration;
 
+/// The name of the folder in that of a run.
+pub(crate) const FOLDER: &str = "cells";
+
 /// A folder of cells.
 #[derive(Debug)]
 pub(crate) struct Cells {

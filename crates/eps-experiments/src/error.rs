@@ -34,6 +34,25 @@ pub enum ExperimentError {
         /// What went wrong.
         source: Box<ExperimentError>,
     },
+    /// A folder without the cells of a run.
+    #[error(
+        "{} has no finished cells: name folders of `eps experiment EXPERIMENT --shard K/N --out FOLDER`",
+        run.display()
+    )]
+    NoCells {
+        /// The folder.
+        run: PathBuf,
+        /// Why they cannot be listed.
+        source: io::Error,
+    },
+    /// A cell that cannot be read.
+    #[error("cannot read the cell {}", path.display())]
+    Cell {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A request that makes no sense.
     #[error(transparent)]
     Request(#[from] InvalidRequest),

@@ -31,6 +31,7 @@ mod restoration;
 mod run;
 mod sampler;
 mod scores;
+mod shard;
 pub mod tournament;
 mod tuning;
 
@@ -46,4 +47,5 @@ pub use request::{Choice, Request, folder_of};
 pub use restoration::Restoration;
 pub use run::Run;
 pub use sampler::passes_a_call;
+pub use shard::{Shard, merge};
 pub use tuning::{Tuning, TuningRequest};

@@ -147,10 +147,10 @@ fn check_use(
     if found != network_use {
         return Err(ExperimentError::Use { path, found, needed: network_use });
     }
-    match tasks.iter().find(|task| !config.tasks.contains(task)) {
+    match tasks.iter().find(|task| !config.tasks.covers(**task)) {
         None => Ok(()),
         Some(task) => {
-            let known = config.tasks.iter().map(|task| task.name()).collect();
+            let known = config.tasks.names();
             Err(ExperimentError::Task { path, known, needed: task.name() })
         }
     }

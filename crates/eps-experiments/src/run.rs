@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tch::Device;
 
 use crate::calibration::calibration_of;
-use crate::cells::{Cells, PROGRAM, name};
+use crate::cells::{Cells, FOLDER, PROGRAM, name};
 use crate::constants;
 use crate::contender::tunable;
 use crate::error::{During as _, ExperimentError, InvalidRequest, Result};
@@ -41,6 +41,7 @@ use crate::request::{Choice, Request};
 use crate::restoration::Restoration;
 use crate::sampler::{Item, SOLVER, Sampler, join, progress_steps};
 use crate::scores::{Judge, score_means, score_samples};
+use crate::shard::Shard;
 
 /// Images of a cell, or more where as many are restored at once: a run that is cut off loses the
 /// work on one cell.
@@ -185,7 +186,7 @@ impl<'a> Run<'a> {
         let resolved = json!({"config": config, "environment": environment});
         write_json(&out.join("config.json"), &resolved)?;
         let cells = Cells::open(
-            out.join("cells"),
+            out.join(FOLDER),
             set.shape(),
             set.provenance().clone(),
             request.keep_samples,
@@ -290,7 +291,7 @@ impl<'a> Run<'a> {
     /// Those of the samplers but for chains that leave the finite numbers, and cells that cannot be written.
     pub fn compute(&self) -> Result<Outcome> {
         let mut cells = self.plan_cells()?;
-        self.fill(&mut cells)?;
+        self.fill(&mut cells, |_| true)?;
         let seconds = cells.iter().flat_map(|cell| &cell.restoration).map(|r| r.seconds).sum();
         let training = self.training();
         // Features are computed by one thread, so that scores are to the bit those of any number.
@@ -311,11 +312,32 @@ impl<'a> Run<'a> {
         Ok(Outcome { results, settings, losses: self.losses.clone() })
     }
 
-    /// Computes the cells that are not stored, several batches at once, and stores each as soon as it is whole.
-    fn fill(&self, cells: &mut [Cell]) -> Result<()> {
+    /// Computes what is not stored yet of one share of the cells, and returns how many of all cells are stored then.
+    ///
+    /// Other processes may compute other shares in the same folder at the same time.
+    ///
+    /// # Errors
+    /// As [`Run::compute`]; the experiment `runtime`, which measures one machine.
+    pub fn compute_shard(&self, shard: Shard) -> Result<(usize, usize)> {
+        if self.config.experiment == Experiment::Runtime {
+            let message = "--shard: the experiment runtime measures one machine: leave it out";
+            return Err(InvalidRequest(message.to_owned()).into());
+        }
+        let mut cells = self.plan_cells()?;
+        self.fill(&mut cells, |cell| shard.holds(cell))?;
+        let stored = cells.iter().filter(|cell| cell.restoration.is_some()).count();
+        Ok((stored, cells.len()))
+    }
+
+    /// Computes those of the cells that are asked for, by their numbers, and not stored, several batches at once, and
+    /// stores each as soon as it is whole.
+    fn fill(&self, cells: &mut [Cell], is_asked: impl Fn(usize) -> bool) -> Result<()> {
         let (batch, samples) = (self.config.batch, self.config.samples);
         let steps = |cell: &Cell| progress_steps(cell.method, batch, cell.images.len(), samples);
-        let missing = cells.iter().filter(|cell| cell.restoration.is_none()).map(steps);
+        let asked: Vec<usize> = (0..cells.len())
+            .filter(|cell| cells[*cell].restoration.is_none() && is_asked(*cell))
+            .collect();
+        let missing = asked.iter().map(|cell| steps(&cells[*cell]));
         let listener = self.listener;
         listener.begin(missing.sum(), "network passes");
         let drawing = Drawing {
@@ -326,10 +348,8 @@ impl<'a> Run<'a> {
             device: self.device,
             listener,
         };
-        let pieces: Vec<Piece> = (0..cells.len())
-            .filter(|cell| cells[*cell].restoration.is_none())
-            .flat_map(|cell| drawing.pieces(cell, &cells[cell]))
-            .collect();
+        let pieces: Vec<Piece> =
+            asked.iter().flat_map(|cell| drawing.pieces(*cell, &cells[*cell])).collect();
         let (workers, inside) = match self.config.experiment {
             // One sample at a time is what it is about.
             Experiment::Runtime => (1, threads()),

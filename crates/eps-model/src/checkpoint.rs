@@ -18,13 +18,15 @@ use std::str::FromStr;
 
 use eps_files::{sha256, write_bytes};
 use eps_math::parameterisation::{Parameterisation, Translation};
-use eps_math::{Interpolant, MathError, Precondition, PreconditionMode, Task};
+use eps_math::{Interpolant, MathError, OperatorLaw, Precondition, PreconditionMode, SigmaYLaw};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::unet::set_values;
-use crate::{Condition, DataMoments, ModelError, NetworkDenoiser, Precision, UNet, UNetConfig};
+use crate::{
+    Condition, DataMoments, ModelError, NetworkDenoiser, Precision, UNet, UNetConfig, Windows,
+};
 
 /// The version of [`CheckpointConfig`]'s layout.
 pub const FORMAT_VERSION: u32 = 1;
@@ -59,13 +61,13 @@ pub struct CheckpointConfig {
     pub sigma_min: f64,
     /// The highest noise level it may be asked for.
     pub sigma_max: f64,
-    /// The tasks whose measurements it was trained for; none for a prior.
-    pub tasks: Vec<Task>,
+    /// The law of the operators that it was trained for; none for a prior.
+    pub tasks: OperatorLaw,
     /// Where it is asked about a measurement.
     #[serde(default)]
     pub asked_at: AskedAt,
-    /// σ_y of that training on the [-1, 1] scale; none for a prior.
-    pub sigma_y: Option<f64>,
+    /// σ_y of that training on the [-1, 1] scale, or its law; none for a prior.
+    pub sigma_y: Option<SigmaYLaw>,
     /// The moments of the data, which the preconditioning `wiener` is a function of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<DataMoments>,
@@ -88,7 +90,7 @@ impl CheckpointConfig {
             interpolant: Interpolant::Edm,
             sigma_min: 0.002,
             sigma_max: 80.0,
-            tasks: vec![],
+            tasks: OperatorLaw::default(),
             asked_at: AskedAt::Pivot,
             sigma_y: None,
             data: None,
@@ -154,10 +156,11 @@ impl CheckpointConfig {
             return Err(format!("sigma_min {min} and sigma_max {max} are not 0 < min < max"));
         }
         let sigma_data = self.precondition.sigma_data;
-        for (name, value) in [("sigma_data", Some(sigma_data)), ("sigma_y", self.sigma_y)] {
-            if let Some(value) = value.filter(|value| !positive(*value)) {
-                return Err(format!("{name} is {value}, but it must be positive"));
-            }
+        if !positive(sigma_data) {
+            return Err(format!("sigma_data is {sigma_data}, but it must be positive"));
+        }
+        if let Some(sigma_y) = self.sigma_y {
+            sigma_y.validate().map_err(|error| error.to_string())?;
         }
         let is_wiener = self.precondition.mode == PreconditionMode::Wiener;
         match &self.data {
@@ -338,6 +341,12 @@ impl Checkpoint {
     pub fn another(&self) -> Result<Self, ModelError> {
         let denoiser = self.denoiser.another()?;
         Ok(Self { config: self.config.clone(), denoiser, has_digests: self.has_digests })
+    }
+
+    /// The same network, asked in windows about images that are larger than one.
+    #[must_use]
+    pub fn with_windows(self, windows: Windows) -> Self {
+        Self { denoiser: self.denoiser.with_windows(Some(windows)), ..self }
     }
 }
 

@@ -50,6 +50,18 @@ pub enum ModelError {
         /// What both sides must be multiples of.
         multiple: usize,
     },
+    /// Images that are smaller than a pixel of the network's coarsest level.
+    #[error(
+        "images of {height}x{width} pixels are too small for the network: give {least}x{least} at least"
+    )]
+    TooSmall {
+        /// The height that was given.
+        height: usize,
+        /// The width that was given.
+        width: usize,
+        /// The least of both.
+        least: usize,
+    },
     /// A device name that cannot be read.
     #[error(
         "unknown device {0:?}: use \"cpu\", \"cuda\" (the first GPU) or \"cuda:N\" (GPU number N, from 0)"

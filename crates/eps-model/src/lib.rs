@@ -55,6 +55,7 @@ mod unet;
 mod unet_2d_model;
 mod unet_model;
 pub mod verify;
+mod windows;
 
 pub use adapted_denoiser::{AdaptedDenoiser, RawNetwork};
 pub use class_conditional::{ClassConditional, one_hot};
@@ -84,3 +85,4 @@ pub use unet_2d_model::{
     DownBlockType, ResampleType, TimeScaleShift, UNet2DModelConfig, UpBlockType,
 };
 pub use unet_model::UNetModelConfig;
+pub use windows::Windows;

@@ -12,7 +12,7 @@ use crate::denoiser::differentiated;
 use crate::operator::{Coordinates, pixel_sum};
 use crate::{
     ComputeError, Denoiser, DevicePrecision as _, Field, Measurement, Mode, ModelError, Noise,
-    Precision, Query, Recomputed, TensorOperator, UNet, attempt,
+    Precision, Query, Recomputed, TensorOperator, UNet, Windows, attempt,
 };
 
 /// A channel that the network reads beside its scaled input, never scaled by c_in.
@@ -60,6 +60,7 @@ pub struct NetworkDenoiser {
     precision: Precision,
     data: Option<(DataMoments, DataFields)>,
     asked: Option<Asked>,
+    windows: Option<Windows>,
 }
 
 /// How a network of another parameterisation than EDM's is asked.
@@ -116,7 +117,15 @@ impl NetworkDenoiser {
     ) -> Self {
         let read = Condition::total(&conditions, network.config().out_channels());
         assert_eq!(network.config().in_channels(), read, "input channels of the network");
-        Self { network, precondition, conditions, precision, data: None, asked: None }
+        Self {
+            network,
+            precondition,
+            conditions,
+            precision,
+            data: None,
+            asked: None,
+            windows: None,
+        }
     }
 
     /// The same for a network that was trained in another parameterisation than EDM's: it is asked at σ_t in every
@@ -142,6 +151,12 @@ impl NetworkDenoiser {
         Ok(Self { asked: Some(Asked { translation, middle }), ..self })
     }
 
+    /// The same, asked in windows about images that are larger than one; trainings take whole images.
+    #[must_use]
+    pub fn with_windows(self, windows: Option<Windows>) -> Self {
+        Self { windows, ..self }
+    }
+
     /// The same with moments of the data, which the preconditioning `wiener` is a function of.
     #[must_use]
     pub fn with_data(self, moments: DataMoments) -> Self {
@@ -163,6 +178,7 @@ impl NetworkDenoiser {
             precision: self.precision,
             data,
             asked: self.asked.as_ref().map(Asked::another),
+            windows: self.windows,
             network,
         })
     }
@@ -253,11 +269,46 @@ impl NetworkDenoiser {
         mode: Mode,
     ) -> Tensor {
         let (x, c_noise) = self.inputs(query, factors);
-        let raw = self.network.forward(&x, &c_noise, labels, None, mode);
+        let size = x.size();
+        let (height, width) = (size[2], size[3]);
+        let is_asked = matches!(mode, Mode::Eval);
+        let x = if is_asked { self.grown(x) } else { x };
+        let size = x.size();
+        let splits = |windows: &&Windows| windows.split(size[2] as usize, size[3] as usize);
+        let raw = match self.windows.as_ref().filter(splits).filter(|_| is_asked) {
+            None => self.network.forward(&x, &c_noise, labels, None, mode),
+            Some(windows) => {
+                // Another place at every noise level, the same wherever the level is asked again.
+                let key = c_noise.get(0).double_value(&[]).to_bits();
+                windows.blended(&x, key, |part, images| {
+                    let images = Tensor::from_slice(images).to_device(part.device());
+                    let of = |values: &Tensor| values.index_select(0, &images);
+                    let labels = labels.map(|labels| match labels.size()[0] {
+                        1 => labels.expand([part.size()[0], -1], false),
+                        _ => of(labels),
+                    });
+                    self.network.forward(part, &of(&c_noise), labels.as_ref(), None, mode)
+                })
+            }
+        };
+        let raw = if size[2] == height && size[3] == width {
+            raw
+        } else {
+            raw.narrow(2, 0, height).narrow(3, 0, width)
+        };
         match self.kept_channels() {
             Some(kept) => raw.narrow(1, 0, kept),
             None => raw,
         }
+    }
+
+    /// What the network reads of an image whose sides its levels do not divide: mirrored beyond its lower and right
+    /// edges, up to the next multiple.
+    fn grown(&self, x: Tensor) -> Tensor {
+        let multiple = self.network.config().size_multiple() as i64;
+        let missing = |side: i64| (multiple - side % multiple) % multiple;
+        let (below, right) = (missing(x.size()[2]), missing(x.size()[3]));
+        if below == 0 && right == 0 { x } else { x.reflection_pad2d([0, right, 0, below]) }
     }
 
     /// The channels of the network's output that are no learnt variances, where it has some.
@@ -348,7 +399,7 @@ impl NetworkDenoiser {
             )));
         }
         // Sides of a tensor are not negative.
-        let fits = config.check_size(height as usize, width as usize);
+        let fits = config.check_sides(height as usize, width as usize);
         fits.map_err(|error| ComputeError::Other(error.to_string()))?;
         self.asked.as_ref().map_or(Ok(()), |asked| asked.check(query))
     }

@@ -73,14 +73,22 @@ pub fn passes(gradient_checkpointing: bool) -> u64 {
     if gradient_checkpointing { 4 } else { 3 }
 }
 
-/// What a network takes, without building its weights.
+/// What a network takes for images of its training resolution, without building its weights.
 ///
 /// # Errors
 /// [`ModelError::Config`] when [`UNetConfig::validate`] refuses the configuration.
 pub fn training_cost(config: &UNetConfig) -> Result<TrainingCost, ModelError> {
+    cost_at(config, config.img_resolution())
+}
+
+/// What a network takes for images of `side`² pixels, a multiple of [`UNetConfig::size_multiple`], without building its
+/// weights.
+///
+/// # Errors
+/// [`ModelError::Config`] when [`UNetConfig::validate`] refuses the configuration.
+pub fn cost_at(config: &UNetConfig, side: usize) -> Result<TrainingCost, ModelError> {
     let network = UNet::blank(config.clone(), Device::Cpu)?;
-    let side = config.img_resolution() as u64;
-    let input = Size { channels: config.in_channels() as u64, side };
+    let input = Size { channels: config.in_channels() as u64, side: side as u64 };
     let mut sizes = vec![input];
     let mut steps = Vec::new();
     for step in network.steps().iter() {
@@ -112,6 +120,28 @@ impl TrainingCost {
         } else {
             self.kept_bytes(batch, precision)
         }
+    }
+
+    /// Bytes of the activations that a call on one image holds at once, at most: the values that later steps read, and
+    /// all of the inside of one step, some of which is gone before the rest is there.
+    #[must_use]
+    pub fn call_bytes(&self, precision: Precision) -> u64 {
+        let mut last_read = vec![0; self.steps.len() + 1];
+        for (index, step) in self.steps.iter().enumerate() {
+            step.reads.iter().for_each(|&read| last_read[read] = index);
+        }
+        let mut held = self.input;
+        let mut most = 0;
+        for (index, step) in self.steps.iter().enumerate() {
+            held += step.output;
+            most = most.max(held * size_of(precision) + step.inside.bytes(precision));
+            let mut read: Vec<usize> =
+                step.reads.iter().copied().filter(|&read| last_read[read] == index).collect();
+            read.sort_unstable();
+            read.dedup();
+            held -= read.into_iter().map(|read| self.value(read)).sum::<u64>();
+        }
+        most
     }
 
     /// The elements of a value; 0 is the network's input.
@@ -411,6 +441,22 @@ mod tests {
         let weights = 3 * 2 * 9 * c * c + 4 * c * c + 2 * (27 + 2) * c * c + 9 * 3 * c;
         let low = 2 * ((inside - 9) * unit + values) + 4 * (2 + 8) * unit + 2 * 8 * unit;
         assert_eq!(found.activation_bytes(1, Precision::Bf16, false), low + 2 * weights);
+    }
+
+    #[test]
+    fn a_call_holds_less_than_a_training_step_and_grows_with_the_image() {
+        let config = UNetConfig::from(tiny());
+        let multiple = config.size_multiple();
+        let bytes = |side| cost_at(&config, side).unwrap().call_bytes(Precision::F32);
+        let step = training_cost(&config).unwrap().activation_bytes(1, Precision::F32, false);
+        assert!(bytes(config.img_resolution()) < step);
+        // The weights of attention grow with the square of the pixels, everything else with them.
+        let growth = bytes(32 * multiple) as f64 / bytes(16 * multiple) as f64;
+        assert!((4.0..=16.0).contains(&growth), "{growth}");
+        assert_eq!(
+            cost_at(&config, config.img_resolution()).unwrap(),
+            training_cost(&config).unwrap()
+        );
     }
 
     #[test]

@@ -177,6 +177,19 @@ impl UNetConfig {
         self.outline().size_multiple()
     }
 
+    /// Whether a denoiser can ask the network about images of `height` × `width` pixels, which it grows to the next
+    /// multiples of [`Self::size_multiple`] by mirroring.
+    ///
+    /// # Errors
+    /// [`ModelError::TooSmall`] unless both are that number at least.
+    pub fn check_sides(&self, height: usize, width: usize) -> Result<(), ModelError> {
+        let least = self.size_multiple();
+        if height.min(width) >= least {
+            return Ok(());
+        }
+        Err(ModelError::TooSmall { height, width, least })
+    }
+
     /// Whether images of `height` × `width` pixels fit the network's levels.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ fn config() -> CheckpointConfig {
         interpolant: Interpolant::Edm,
         sigma_min: 0.002,
         sigma_max: 80.0,
-        tasks: vec![Task::MotionBlur],
+        tasks: vec![Task::MotionBlur].into(),
         asked_at: AskedAt::Pivot,
         sigma_y: Some(0.05),
         data: None,

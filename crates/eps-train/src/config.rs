@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use eps_math::parameterisation::{Parameterisation, Translation};
-use eps_math::{Interpolant, Precondition, PreconditionMode, Shape, Task};
+use eps_math::{Interpolant, OperatorLaw, Precondition, PreconditionMode, Shape, SigmaYLaw};
 use eps_model::{Condition, ModelError, NetworkDenoiser, Precision, UNet, UNetConfig};
 use serde::{Deserialize, Serialize};
 
@@ -85,24 +85,24 @@ pub enum Objective {
     Denoise,
     /// E[x₀ | x_t, y] at the pivot: the EPS loss (arXiv 2606.17048, Section 3.2).
     Eps {
-        /// The tasks; one is drawn for every step.
-        tasks: Vec<Task>,
-        /// σ_y on the [-1, 1] scale.
-        sigma_y: f64,
+        /// The law of the operators; one part of it is drawn for every step.
+        tasks: OperatorLaw,
+        /// The law of σ_y on the [-1, 1] scale; one is drawn for every step.
+        sigma_y: SigmaYLaw,
     },
     /// E[x₀ | x_t, y] at the state, y being a condition: Palette (Saharia et al. 2022) on EDM.
     Palette {
-        /// The tasks; one is drawn for every step.
-        tasks: Vec<Task>,
-        /// σ_y on the [-1, 1] scale.
-        sigma_y: f64,
+        /// The law of the operators; one part of it is drawn for every step.
+        tasks: OperatorLaw,
+        /// The law of σ_y on the [-1, 1] scale; one is drawn for every step.
+        sigma_y: SigmaYLaw,
     },
 }
 
 impl Objective {
-    /// The tasks and σ_y of the measurements that it asks about; none for a prior.
+    /// The laws of the operators and of σ_y of the measurements that it asks about; none for a prior.
     #[must_use]
-    pub fn measurements(&self) -> Option<(&[Task], f64)> {
+    pub fn measurements(&self) -> Option<(&OperatorLaw, SigmaYLaw)> {
         match self {
             Self::Denoise => None,
             Self::Eps { tasks, sigma_y } | Self::Palette { tasks, sigma_y } => {
@@ -181,13 +181,21 @@ impl TrainConfig {
         self.learning_rate * rise * fall
     }
 
-    /// Checks that images of `shape` are those of the network.
+    /// Checks that the network takes images of `shape`: of its own, or of another size that its levels divide.
     ///
     /// # Errors
-    /// [`TrainError::Images`] for another number of channels, height or width.
+    /// [`TrainError::Images`] for another number of channels, or a size that its levels do not divide; the errors of
+    /// operators that such images do not admit.
     pub fn check_images(&self, shape: Shape) -> Result<(), TrainError> {
         let (expected, found) = (self.network.image_shape(), shape);
-        if found == expected { Ok(()) } else { Err(TrainError::Images { expected, found }) }
+        let fits = self.network.check_size(shape.height, shape.width).is_ok();
+        if found.channels != expected.channels || !fits {
+            return Err(TrainError::Images { expected, found });
+        }
+        match self.objective.measurements() {
+            Some((tasks, _)) => Ok(tasks.validate(shape)?),
+            None => Ok(()),
+        }
     }
 
     /// A network of this configuration as the denoiser that is trained.
@@ -242,10 +250,7 @@ impl TrainConfig {
     /// [`TrainError::Config`] names the first field out of its range, [`TrainError::HalfTraining`]
     /// refuses f16; what the network, the noise law and the interpolant say of theirs.
     pub fn validate(&self) -> Result<(), TrainError> {
-        let (tasks, sigma_y) = self
-            .objective
-            .measurements()
-            .map_or((1, 1.0), |(tasks, sigma_y)| (tasks.len(), sigma_y));
+        let tasks = self.objective.measurements().map_or(1, |(tasks, _)| tasks.len());
         let positive = [
             ("batch", self.batch as f64),
             ("micro_batch", self.micro_batch.unwrap_or(1) as f64),
@@ -256,7 +261,6 @@ impl TrainConfig {
             ("precondition.sigma_data", self.precondition.sigma_data),
             ("ema.half_life", self.ema.half_life),
             ("ema.ramp", self.ema.ramp.unwrap_or(1.0)),
-            ("objective.sigma_y", sigma_y),
             ("the number of objective.tasks", tasks as f64),
         ];
         for (field, value) in positive {
@@ -278,6 +282,10 @@ impl TrainConfig {
         }
         if self.precision == Precision::F16 {
             return Err(TrainError::HalfTraining);
+        }
+        // The law of operators is checked with the images, whose size may be another than the network's.
+        if let Some((_, sigma_y)) = self.objective.measurements() {
+            sigma_y.validate()?;
         }
         self.noise_law.validate()?;
         self.interpolant.validate()?;

@@ -23,8 +23,8 @@ pub enum TrainError {
     /// Images that are not those of the configuration's network.
     #[error(
         "the images have shape {found} (channels, height, width), those of the network {expected} \
-         (out_channels, img_resolution twice): give images of that shape, or correct the network in the \
-         training configuration"
+         (out_channels, img_resolution twice): give images of that shape or of other sides that its levels divide, \
+         or correct the network in the training configuration"
     )]
     Images {
         /// The shape of the network's images.

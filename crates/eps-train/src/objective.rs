@@ -2,7 +2,7 @@
 
 use eps_math::pivot::velocity_factors;
 use eps_math::rng::Stream;
-use eps_math::{Draw, Level, MathError, Shape, Task};
+use eps_math::{Level, MathError, OperatorLaw, Shape, SigmaYLaw};
 use eps_model::device_rng::normals;
 use eps_model::{
     Factors, Field, Measurement, Mode, NetworkDenoiser, Noise, Query, TensorOperator, level_fields,
@@ -158,8 +158,6 @@ fn errors_of(
     let level = level_fields(&levels, device);
     let noise = streams.normals(Purpose::StateNoise, batch, shape, device);
     let x_t = x_0 * &level.alpha.0 + noise * &level.beta.0;
-    // One task a batch.
-    let draw_task = |tasks: &[Task]| streams.shared().below(0, tasks.len());
     let (task, of_images) = match &config.objective {
         Objective::Denoise => {
             let mu = x_t / &level.alpha.0;
@@ -167,8 +165,7 @@ fn errors_of(
             (0, weighted_errors(denoiser, weight, &query, x_0, raw))
         }
         Objective::Eps { tasks, sigma_y } => {
-            let task = draw_task(tasks);
-            let measurement = measure(tasks[task], *sigma_y, x_0, shape, streams)?;
+            let (task, measurement) = measure(tasks, *sigma_y, x_0, shape, streams)?;
             let pivot = measurement.pivot(&x_t, &level)?;
             let noise =
                 Noise::Anisotropic { measurement: &measurement, sigma_star: &pivot.sigma_star };
@@ -176,8 +173,7 @@ fn errors_of(
             (task, weighted_errors(denoiser, weight, &query, x_0, raw))
         }
         Objective::Palette { tasks, sigma_y } => {
-            let task = draw_task(tasks);
-            let measurement = measure(tasks[task], *sigma_y, x_0, shape, streams)?;
+            let (task, measurement) = measure(tasks, *sigma_y, x_0, shape, streams)?;
             let mu = x_t / &level.alpha.0;
             let query = Query { mu: &mu, level: &level, noise: Noise::Observed(&measurement) };
             (task, weighted_errors(denoiser, weight, &query, x_0, raw))
@@ -187,21 +183,24 @@ fn errors_of(
     Ok(Errors { of_images, questions })
 }
 
-/// y = A x₀ + σ_y η with an operator of the task's training law for every image.
+/// y = A x₀ + σ_y η with an operator for every image, all of one part of the law, and the number of that part.
 fn measure(
-    task: Task,
-    sigma_y: f64,
+    law: &OperatorLaw,
+    sigma_y: SigmaYLaw,
     x_0: &Tensor,
     shape: Shape,
     streams: BatchStreams,
-) -> Result<Measurement, TrainError> {
+) -> Result<(usize, Measurement), TrainError> {
     let batch = x_0.size()[0] as usize;
+    let shared = streams.shared();
+    let part = law.draw_part(&shared);
+    let sigma_y = sigma_y.draw(&shared);
     let operators = (0..batch)
-        .map(|i| task.draw(Draw::Training, shape, &streams.stream(i, Purpose::Operator)))
+        .map(|i| law.draw(part, shape, &shared, &streams.stream(i, Purpose::Operator)))
         .collect::<Result<Vec<_>, _>>()?;
     let operator = TensorOperator::new(operators, x_0.device())?;
     let noise = streams.normals(Purpose::MeasurementNoise, batch, operator.range(), x_0.device());
-    Ok(Measurement::simulate(operator, x_0, &noise, sigma_y)?)
+    Ok((part, Measurement::simulate(operator, x_0, &noise, sigma_y)?))
 }
 
 /// The mean over pixels of the squared error under a weight, `[B]` in f64; under that of the velocity by the

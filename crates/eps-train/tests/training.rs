@@ -8,7 +8,7 @@ use std::path::Path;
 use eps_files::FilesError;
 use eps_math::parameterisation::Parameterisation;
 use eps_math::timesteps::{Betas, Between};
-use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
+use eps_math::{Interpolant, OperatorLaw, Precondition, PreconditionMode, Task};
 use eps_model::checkpoint;
 use eps_model::{
     ComputeError, Condition, DataMoments, Mode, NetworkDenoiser, Precision, SongUNetConfig, UNet,
@@ -43,7 +43,7 @@ fn config() -> TrainConfig {
         parameterisation: None,
         conditions,
         interpolant: Interpolant::Edm,
-        objective: Objective::Eps { tasks: Task::ALL.to_vec(), sigma_y: 0.05 },
+        objective: Objective::Eps { tasks: Task::ALL.to_vec().into(), sigma_y: 0.05.into() },
         noise_law: NoiseLaw { tail: Some(Tail { share: 0.25, from: 1.0 }), ..NoiseLaw::edm() },
         loss_weight: LossWeight::Preconditioned,
         start: None,
@@ -393,13 +393,19 @@ fn numbers_out_of_range_are_named() {
         (
             "sigma_y",
             TrainConfig {
-                objective: Objective::Eps { tasks: vec![Task::GaussianBlur], sigma_y: 0.0 },
+                objective: Objective::Eps {
+                    tasks: vec![Task::GaussianBlur].into(),
+                    sigma_y: 0.0.into(),
+                },
                 ..config()
             },
         ),
         (
             "tasks",
-            TrainConfig { objective: Objective::Eps { tasks: vec![], sigma_y: 0.05 }, ..config() },
+            TrainConfig {
+                objective: Objective::Eps { tasks: vec![].into(), sigma_y: 0.05.into() },
+                ..config()
+            },
         ),
         ("in_channels", TrainConfig { conditions: vec![], ..config() }),
         ("ema.ramp", TrainConfig { ema: Ema { half_life: 100.0, ramp: Some(-5.0) }, ..config() }),
@@ -434,7 +440,7 @@ fn numbers_out_of_range_are_named() {
     }
     for network in [
         SongUNetConfig { out_channels: 3, in_channels: 7, ..network() },
-        SongUNetConfig { img_resolution: 32, ..network() },
+        SongUNetConfig { img_resolution: 32, channel_mult: vec![1; 6], ..network() },
     ] {
         let other = TrainConfig { network: network.into(), ..config() };
         let error = run(&other, folder.path(), 1).unwrap_err();
@@ -518,6 +524,40 @@ fn scalar_loss(config: &TrainConfig, loss_weight: LossWeight) -> f64 {
     loss(&denoiser, &config, &x_0, None, streams, Mode::Eval).unwrap().double_value(&[])
 }
 
+/// A law with parts of several families, one of them without an eigenbasis, and a range of σ_y; images of twice the
+/// network's side.
+#[test]
+fn a_law_of_operators_is_trained_for_on_images_of_any_size() {
+    let tasks: OperatorLaw = serde_json::from_str(
+        r#"["motion-blur",
+            {"share": 2, "of": {"family": "random-mask", "missing": [0.2, 0.9]}},
+            {"share": 2, "of": {"family": "average-pool", "factors": [2, 4]}},
+            {"share": 2, "of": {"family": "fixed", "operator":
+                {"operator": "convolution", "kernel": [[0.5, 0.5]], "border": "reflect"}}}]"#,
+    )
+    .unwrap();
+    let sigma_y = serde_json::from_str(r#"{"log-uniform": [0.01, 0.3]}"#).unwrap();
+    let objective = Objective::Eps { tasks, sigma_y };
+    let precondition = Precondition { mode: PreconditionMode::Guarded, sigma_data: 0.5 };
+    let small = SongUNetConfig { img_resolution: 8, ..network() };
+    let config = TrainConfig { objective, precondition, network: small.into(), ..config() };
+    let text = serde_json::to_string(&config).unwrap();
+    assert_eq!(serde_json::from_str::<TrainConfig>(&text).unwrap(), config);
+    config.validate().unwrap();
+    let (first, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let trained = weights(&run(&config, first.path(), 6).unwrap());
+    assert!(trained.iter().all(|weight| weight.is_finite()));
+    assert!(trained == weights(&run(&config, again.path(), 6).unwrap()));
+
+    // 16 is no multiple of 3, and the means of its blocks are refused before the first step.
+    let tasks = serde_json::from_str(
+        r#"[{"share": 1, "of": {"family": "average-pool", "factors": [2, 3]}}]"#,
+    );
+    let objective = Objective::Eps { tasks: tasks.unwrap(), sigma_y: 0.05.into() };
+    let error = run(&TrainConfig { objective, ..config }, first.path(), 6).unwrap_err();
+    assert!(error.to_string().contains('3'), "{error}");
+}
+
 /// With scalar preconditioning all weights are one loss, and EDM's formula gives it.
 #[test]
 fn the_weights_agree_for_scalar_preconditioning() {
@@ -532,7 +572,7 @@ fn the_weights_agree_for_scalar_preconditioning() {
 /// Means start at 1; from the second step on those of the question at hand divide its errors.
 #[test]
 fn balance_changes_the_gradient_from_the_second_step_on() {
-    let objective = Objective::Eps { tasks: vec![Task::GaussianBlur], sigma_y: 0.05 };
+    let objective = Objective::Eps { tasks: vec![Task::GaussianBlur].into(), sigma_y: 0.05.into() };
     let noise_law = NoiseLaw { mean: 0.0, deviation: 0.0, ..NoiseLaw::edm() };
     let config = TrainConfig { objective, noise_law, warm_up: 1, batch: 8, ..config() };
     let of = |loss_weight, steps| {
@@ -566,7 +606,7 @@ fn targets_have_order_one() {
     ] {
         let precondition = Precondition { mode, sigma_data: 0.58 };
         for task in Task::ALL {
-            let objective = Objective::Eps { tasks: vec![task], sigma_y: 0.05 };
+            let objective = Objective::Eps { tasks: vec![task].into(), sigma_y: 0.05.into() };
             let config = TrainConfig { precondition, objective, ..config() };
             let network = UNet::new(config.network.clone(), Device::Cpu, 0).unwrap();
             let denoiser = NetworkDenoiser::new(
@@ -618,7 +658,7 @@ fn palette_starts_as_the_prior() {
         loss(&denoiser, &config, &x_0, None, streams, Mode::Eval).unwrap().double_value(&[])
     };
     let of_prior = value(prior, vec![], Objective::Denoise);
-    let objective = Objective::Palette { tasks: Task::ALL.to_vec(), sigma_y: 0.05 };
+    let objective = Objective::Palette { tasks: Task::ALL.to_vec().into(), sigma_y: 0.05.into() };
     let of_palette = value(palette, vec![Condition::Observation], objective);
     // The same sums in f32.
     assert!((of_palette / of_prior - 1.0).abs() < 1e-5, "{of_palette} {of_prior}");

@@ -53,6 +53,27 @@ pub enum Error {
         /// Why not.
         source: Box<ModelError>,
     },
+    /// Windows of a module, whose images have one shape.
+    #[error(
+        "the prior {0:?} is a module for images of one shape, which cannot be asked in windows: leave --window and \
+         --memory out"
+    )]
+    WindowsOfModule(String),
+    /// No window of a network fits into the memory that it may take.
+    #[error(
+        "a network call in windows of {side} x {side} pixels, the smallest, takes {}, and there may be {}: give \
+         more memory, fewer --threads, or a smaller network",
+        eps_data::memory::size(*needed),
+        eps_data::memory::size(*memory)
+    )]
+    NoWindow {
+        /// The side of the smallest window.
+        side: usize,
+        /// Bytes of a call.
+        needed: u64,
+        /// Bytes that there may be.
+        memory: u64,
+    },
     /// Images with another number of channels than the network's.
     #[error(
         "the image has {}, the network {name:?} takes {}: {}",

@@ -5,12 +5,11 @@ use std::path::Path;
 
 use eps_data::MeasurementSet;
 use eps_files::sha256_file;
-use eps_math::operator::Operator;
-use eps_math::{PreconditionMode, Schedule, Shape, Task};
+use eps_math::{PreconditionMode, Schedule, Shape, SigmaYLaw};
 use eps_model::checkpoint::{self, AskedAt, Checkpoint, CheckpointConfig, Provenance};
-use eps_model::training_cost::training_cost;
+use eps_model::training_cost::{cost_at, training_cost};
 use eps_model::{
-    ClassConditional, ComputeError, Denoiser, Measurement, Precision, Query, ScriptedPrior,
+    ClassConditional, ComputeError, Denoiser, Measurement, Precision, Query, ScriptedPrior, Windows,
 };
 use eps_sample::{Eps, Estimator, Palette, ZeroShot};
 use serde::Serialize;
@@ -80,6 +79,61 @@ impl Network {
             Self::Trained(checkpoint) => Self::Trained(Box::new(checkpoint.another()?)),
             Self::Scripted(prior) => Self::Scripted(Box::new(prior.another())),
         })
+    }
+
+    /// The side of the windows in which the network is to be asked about `batch` images of a shape, that a call may take
+    /// `memory` bytes; none where the whole images fit.
+    ///
+    /// # Errors
+    /// [`Error::NoWindow`] where there is no memory for the smallest window, [`Error::Model`] for a network that cannot
+    /// be counted.
+    pub fn window_side(
+        &self,
+        shape: Shape,
+        batch: usize,
+        precision: Precision,
+        memory: u64,
+    ) -> Result<Option<usize>, Error> {
+        /// Larger windows gain nothing.
+        const LARGEST: usize = 256;
+        const SMALLEST: usize = 64;
+        let Self::Trained(checkpoint) = self else { return Ok(None) };
+        let config = &checkpoint.config.network;
+        let multiple = config.size_multiple();
+        let bytes = |side: usize| Ok::<_, Error>(cost_at(config, side)?.call_bytes(precision));
+        let whole = shape.plane().isqrt().next_multiple_of(multiple);
+        if bytes(whole)?.saturating_mul(batch as u64) <= memory {
+            return Ok(None);
+        }
+        let smallest = SMALLEST.next_multiple_of(multiple);
+        let step = 16usize.next_multiple_of(multiple);
+        let mut side = LARGEST.next_multiple_of(multiple);
+        loop {
+            let needed = bytes(side)?;
+            if needed <= memory {
+                return Ok(Some(side));
+            }
+            if side <= smallest {
+                return Err(Error::NoWindow { side, needed, memory });
+            }
+            side = side.saturating_sub(step).max(smallest);
+        }
+    }
+
+    /// The same network, asked in windows of `side`² pixels about images that are larger than one, `at_once` of them in
+    /// a pass.
+    ///
+    /// # Errors
+    /// Those of [`Windows::new`]; [`Error::WindowsOfModule`] for a module, whose images have one shape.
+    pub fn in_windows(self, side: usize, at_once: usize) -> Result<Self, Error> {
+        match self {
+            Self::Trained(checkpoint) => {
+                let windows =
+                    Windows::new(side, checkpoint.config.network.size_multiple(), at_once)?;
+                Ok(Self::Trained(Box::new(checkpoint.with_windows(windows))))
+            }
+            Self::Scripted(prior) => Err(Error::WindowsOfModule(prior.description.name.clone())),
+        }
     }
 
     /// Its name.
@@ -351,7 +405,7 @@ impl Conditioning {
 /// Fails where the network cannot take images of a shape.
 ///
 /// # Errors
-/// Another number of channels, sides that its levels do not divide, and other images than those whose moments
+/// Another number of channels, images that are too small for its levels, and other images than those whose moments
 /// the network's preconditioning reads.
 pub fn check_fit(config: &CheckpointConfig, shape: Shape) -> Result<(), Error> {
     let name = || config.name.clone();
@@ -359,7 +413,7 @@ pub fn check_fit(config: &CheckpointConfig, shape: Shape) -> Result<(), Error> {
     if found != needed {
         return Err(Error::Channels { name: name(), found, needed });
     }
-    config.network.check_size(shape.height, shape.width).map_err(|source| Error::Size {
+    config.network.check_sides(shape.height, shape.width).map_err(|source| Error::Size {
         name: name(),
         shape,
         source: Box::new(source),
@@ -380,29 +434,27 @@ pub fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<String> {
     if config.tasks.is_empty() {
         notes.push(zero_shot_note(name));
     } else {
-        let close: &[Task] = match set.operator(0).spectral() {
-            Some(Operator::Mask(_)) => {
-                &[Task::RandomInpainting, Task::BoxInpainting, Task::ExtremeInpainting]
-            }
-            Some(Operator::AveragePool(_)) => {
-                &[Task::SuperResolution, Task::ExtremeSuperResolution]
-            }
-            Some(Operator::CircularBlur(_)) => &[Task::GaussianBlur, Task::MotionBlur],
-            Some(Operator::Separable(_) | Operator::Dense(_)) | None => &[],
-        };
-        if !config.tasks.iter().any(|task| close.contains(task)) {
-            let tasks: Vec<&str> = config.tasks.iter().map(|task| task.name()).collect();
+        let family = set.operator(0).family();
+        if !config.tasks.families().contains(family) {
             notes.push(format!(
-                "the network {name:?} was trained for {}, not for an operator of this kind",
-                tasks.join(", ")
+                "the network {name:?} was trained for {}, not for an operator of the family {family}",
+                config.tasks.names().join(", ")
             ));
         }
     }
-    if let Some(trained) = config.sigma_y.filter(|s| (s / set.sigma_y()).ln().abs() > 0.1) {
-        notes.push(format!(
-            "the network {name:?} was trained for sigma_y = {trained}, the measurement has {}",
-            number(set.sigma_y())
-        ));
+    if let Some([lowest, highest]) = config.sigma_y.map(SigmaYLaw::ends) {
+        let asked = set.sigma_y();
+        if (lowest / asked).ln() > 0.1 || (asked / highest).ln() > 0.1 {
+            let trained = if lowest == highest {
+                format!("= {lowest}")
+            } else {
+                format!("from {lowest} to {highest}")
+            };
+            notes.push(format!(
+                "the network {name:?} was trained for sigma_y {trained}, the measurement has {}",
+                number(asked)
+            ));
+        }
     }
     let trained = config.network.image_shape();
     if trained != set.shape() {

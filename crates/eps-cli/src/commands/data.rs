@@ -58,6 +58,12 @@ struct Photos {
     /// The side of a tile in pixels
     #[arg(long, value_name = "PIXELS", value_parser = side)]
     size: usize,
+    /// Leave out photographs with a shorter side, in pixels
+    #[arg(long, value_name = "PIXELS", value_parser = side, default_value = "128")]
+    shortest_side: usize,
+    /// Keep photographs that look alike: all pairs of some ten thousand take hours to compare
+    #[arg(long)]
+    keep_alike: bool,
     #[command(flatten)]
     origin: OriginFlags,
 }
@@ -66,6 +72,8 @@ impl Photos {
     fn run(&self) -> Result<()> {
         self.origin.check(&self.out)?;
         let config = TileConfig::of_size(self.size);
+        let most_correlation = if self.keep_alike { 1.0 } else { config.most_correlation };
+        let config = TileConfig { shortest_side: self.shortest_side, most_correlation, ..config };
         let count = picture_names(&self.folder)?.len() as u64;
         let bar = bar(count, "cutting", "photographs");
         let report =

@@ -13,28 +13,40 @@ use eps_files::{
 };
 use eps_math::Shape;
 use eps_math::operator::{Border, LinearMap as _, Operator, OperatorSpec};
-use eps_model::device_name;
+use eps_model::{Precision, device_name};
 use eps_sample::Solver;
 use serde_json::{Value, json};
+use tch::Device;
 
 use super::measure::file_provenance;
 use crate::chain::chain;
 use crate::flags::{
     BorderFlag, NetworkFlags, NoiseFlags, OperatorFlags, UsageError, check_channels_first,
-    count_to, note_if_slow,
+    count_to, note_if_slow, side,
 };
+use crate::restoration_page::{ImageOnPage, PictureOnPage, RestorationPage, residual_sentence};
 use crate::{progress, sample_range};
 use eps::measurement::{brightness_note, mask_note, range_note};
 use eps::residual::{Residual, residual_note, residuals};
-use eps::restore::{Restoration, Settings};
+use eps::restore::{Restoration, Settings, batch_of};
 use eps::scene::{Scene, wrap_note};
+use eps::uncertainty::quantile;
 use eps::{Network, dataset, environment, pictures, workers};
 
 /// The version of the configuration that is written with the results.
 const FORMAT_VERSION: u32 = 1;
 
+/// The pixels of an image about which the network is asked as a whole, unless a flag says otherwise.
+const WHOLE: usize = 384 * 384;
+
+/// The side of the windows of larger ones.
+const WINDOW: usize = 256;
+
 /// How many samples of an image a mosaic shows.
 const MOSAIC_SAMPLES: usize = 8;
+
+/// The samples of an image from which on its quantiles are pictures.
+const LEAST_FOR_QUANTILES: usize = 20;
 
 /// How many images the mosaic of all shows.
 const MOSAIC_IMAGES: usize = 16;
@@ -43,8 +55,8 @@ const MOSAIC_IMAGES: usize = 16;
 ///
 /// The measurement is taken as it is: nothing is added to it (`eps measure` makes one from a clean
 /// image). Writes a folder with samples.h5 (samples, posterior mean and standard deviation),
-/// one_call.h5 (the posterior mean by a single network call), config.json, mosaic.png and a folder of
-/// pictures for every image. The same seed gives the same samples: to the last bit whatever --threads, and up to the
+/// one_call.h5 (the posterior mean by a single network call), config.json, mosaic.png, page.html (to be opened in a
+/// browser) and a folder of pictures for every image, from 20 samples on with their quantiles. The same seed gives the same samples: to the last bit whatever --threads, and up to the
 /// rounding of the network whatever --batch.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -97,12 +109,37 @@ pub(crate) struct Arguments {
     /// cores have work; on a GPU 64]
     #[arg(long, value_name = "B", value_parser = count_to::<65_536>)]
     batch: Option<usize>,
+    /// Ask the network in overlapping windows of this side, a multiple of the network's, about larger images [default: whole
+    /// images up to 384 x 384 pixels, windows of 256 beyond; or what --memory allows]
+    #[arg(long, value_name = "PIXELS", value_parser = side)]
+    window: Option<usize>,
+    /// What the activations of all network calls at once may take, such as 500MB or 2GB: larger images are asked about in
+    /// windows that fit
+    #[arg(long, value_name = "SIZE", value_parser = memory_size)]
+    memory: Option<u64>,
     /// The folder to be made
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// Replace the folder if it holds the results of an earlier run
     #[arg(long)]
     force: bool,
+}
+
+/// A size in bytes: a whole number of KB, MB or GB.
+fn memory_size(text: &str) -> Result<u64, String> {
+    let upper = text.trim().to_uppercase();
+    let digits = upper.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: Option<u64> = match &upper[digits.len()..] {
+        "KB" => Some(1 << 10),
+        "MB" => Some(1 << 20),
+        "GB" => Some(1 << 30),
+        _ => None,
+    };
+    let bytes =
+        unit.zip(digits.trim().parse::<u64>().ok()).and_then(|(unit, n)| n.checked_mul(unit));
+    bytes
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "it must be a size such as 500MB or 2GB".to_owned())
 }
 
 /// The solvers by name.
@@ -140,6 +177,37 @@ fn sigma_min(text: &str) -> Result<f64, String> {
 }
 
 impl Arguments {
+    /// The network as it is asked, and the side of its windows.
+    fn in_windows(
+        &self,
+        network: Network,
+        shape: Shape,
+        settings: &Settings,
+        precision: Precision,
+    ) -> Result<(Network, Option<usize>)> {
+        let on_cpu = settings.device == Device::Cpu;
+        let workers = workers::workers_on(settings.device, settings.threads).0;
+        let side = match (self.window, self.memory) {
+            (Some(side), _) => Some(side),
+            (None, Some(bytes)) => {
+                let chosen = || batch_of(shape, settings.samples, settings.device);
+                let batch = settings.batch.unwrap_or_else(chosen);
+                network.window_side(shape, batch, precision, bytes / workers as u64)?
+            }
+            (None, None) if shape.plane() > WHOLE && network.size_multiple() > 1 => {
+                Some(WINDOW.next_multiple_of(network.size_multiple()))
+            }
+            (None, None) => None,
+        };
+        let Some(side) = side.filter(|side| shape.height.max(shape.width) > *side) else {
+            return Ok((network, None));
+        };
+        eprintln!(
+            "note: the network is asked in overlapping windows of {side} x {side} pixels, which move from step to step"
+        );
+        Ok((network.in_windows(side, if on_cpu { 1 } else { 16 })?, Some(side)))
+    }
+
     /// What becomes of a folder that is in the place of the results.
     fn former(&self) -> Former {
         if self.force { Former::Replaced(is_restoration) } else { Former::Stays }
@@ -173,6 +241,7 @@ impl Arguments {
             class,
             device,
         };
+        let (network, window) = self.in_windows(network, set.shape(), &settings, precision)?;
         let cannot = || format!("{} cannot be restored", self.measurement.display());
         let all = Restoration::new(&network, &set, &settings).with_context(cannot)?;
         let one = Settings {
@@ -215,6 +284,7 @@ impl Arguments {
             "seed": self.seed,
             "precision": precision,
             "batch": all.batch(),
+            "window": window,
             "pictures": {
                 "images": "black is -1, white is 1",
                 "standard deviations": format!("black is 0, white is {} and above", pictures::SD_WHITE),
@@ -436,7 +506,7 @@ fn key(config: &Value, set: &MeasurementSet) -> Result<String> {
 fn is_restoration(config: &Value, names: &[String]) -> bool {
     let told = ["measurement", "network", "solver", "samples"];
     let is_written = |name: &String| {
-        ["config.json", "samples.h5", "one_call.h5", "mosaic.png"].contains(&&**name)
+        ["config.json", "samples.h5", "one_call.h5", "mosaic.png", "page.html"].contains(&&**name)
             || name.strip_prefix("image-").is_some_and(|number| {
                 number.len() >= 4 && number.bytes().all(|digit| digit.is_ascii_digit())
             })
@@ -551,11 +621,13 @@ impl Restored {
 
     /// Writes everything into a folder.
     fn write(self, folder: &Path, set: &MeasurementSet) -> Result<()> {
-        let Self { archive, one_call, scene, .. } = self;
+        let Self { archive, one_call, scene, residuals } = self;
         archive.write(&folder.join("samples.h5"))?;
         one_call.write(&folder.join("one_call.h5"))?;
         if pictures::showable(set.shape()) {
-            write_pictures(folder, set, &archive, &one_call, scene.as_ref())?;
+            let pictures = write_pictures(folder, set, &archive, &one_call, scene.as_ref())?;
+            let page = page(archive.config(), archive.shape(), &residuals, pictures).html()?;
+            write_bytes(&folder.join("page.html"), page.as_bytes())?;
         }
         let text = serde_json::to_string_pretty(archive.config())?;
         write_bytes(&folder.join("config.json"), text.as_bytes())?;
@@ -569,13 +641,53 @@ fn values(bytes: &[u8]) -> Vec<f32> {
     values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }
 
+/// The page of a restoration, of the names of the pictures of each image.
+fn page(
+    config: &Value,
+    shape: Shape,
+    residuals: &[Residual],
+    pictures: Vec<Vec<String>>,
+) -> RestorationPage {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let notes = config["notes"].as_array().map_or(vec![], |notes| notes.iter().map(text).collect());
+    let name = text(&config["measurement"]["file"]);
+    let name = Path::new(&name).file_name().map_or(name.clone(), |name| name.display().to_string());
+    let images = pictures.into_iter().zip(residuals).enumerate();
+    let images = images.map(|(image, (names, residual))| ImageOnPage {
+        title: format!("image {image}"),
+        width: shape.width,
+        height: shape.height,
+        residual: residual_sentence(residual),
+        after: "mean",
+        pictures: names.iter().map(|name| PictureOnPage::of(&folder_of(image), name)).collect(),
+    });
+    RestorationPage {
+        title: format!("Restoration of {name}"),
+        lead: format!(
+            "{} samples by the network {:?}, {} calls each, for noise of sigma_y = {}.",
+            config["samples"],
+            text(&config["network"]["name"]),
+            config["calls"],
+            config["measurement"]["sigma_y"]
+        ),
+        notes,
+        images: images.collect(),
+    }
+}
+
+/// The folder of an image's pictures.
+fn folder_of(image: usize) -> String {
+    format!("image-{image:04}")
+}
+
+/// Writes the pictures of every image into a folder of its own, and returns their names.
 fn write_pictures(
     folder: &Path,
     set: &MeasurementSet,
     archive: &SampleArchive,
     one_call: &SampleArchive,
     scene: Option<&Scene>,
-) -> Result<()> {
+) -> Result<Vec<Vec<String>>> {
     let shape = archive.shape();
     let per_image = archive.samples_per_image();
     let values = |all: &[f32], index: usize| -> Vec<f64> {
@@ -583,6 +695,11 @@ fn write_pictures(
         all[index * one..(index + 1) * one].iter().map(|v| f64::from(*v)).collect()
     };
     let picture = |all: &[f32], index| Picture { shape, values: values(all, index) };
+    let outer = match per_image {
+        LEAST_FOR_QUANTILES.. => [Some(quantile(archive, 0.05)?), Some(quantile(archive, 0.95)?)],
+        _ => [None, None],
+    };
+    let mut written = Vec::new();
     let mut rows = Vec::new();
     let mut columns = 0;
     for image in 0..set.len() {
@@ -603,12 +720,24 @@ fn write_pictures(
         named.extend((0..per_image).map(|j| {
             (format!("sample-{j:03}"), picture(archive.samples(), image * per_image + j))
         }));
-        let folder = folder.join(format!("image-{image:04}"));
+        let folder = folder.join(folder_of(image));
         std::fs::create_dir(&folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
         for (name, picture) in &named {
             write_png(&folder.join(format!("{name}.png")), picture.shape, &picture.values)?;
         }
+        let names: Vec<String> = named.iter().map(|(name, _)| name.clone()).collect();
+        let (other, samples) = names.split_at(names.len() - per_image);
+        let mut names = other.to_vec();
+        for (name, values) in ["quantile-05", "quantile-95"].into_iter().zip(&outer) {
+            if let Some(values) = values {
+                let picture = picture(values, image);
+                write_png(&folder.join(format!("{name}.png")), shape, &picture.values)?;
+                names.push(name.to_owned());
+            }
+        }
+        names.extend(samples.iter().cloned());
+        written.push(names);
         columns = named.len() - per_image.saturating_sub(MOSAIC_SAMPLES);
         let row: Vec<Picture> =
             named.into_iter().take(columns).map(|(_, picture)| picture).collect();
@@ -619,5 +748,6 @@ fn write_pictures(
         }
     }
     let mosaic = pictures::mosaic(&rows, columns);
-    Ok(write_png(&folder.join("mosaic.png"), mosaic.shape, &mosaic.values)?)
+    write_png(&folder.join("mosaic.png"), mosaic.shape, &mosaic.values)?;
+    Ok(written)
 }

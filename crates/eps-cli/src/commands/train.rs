@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Args;
 use eps_data::{ImageSet, Split};
 use eps_files::{sha256_file, write_atomically};
-use eps_math::PreconditionMode;
 use eps_math::parameterisation::Parameterisation;
+use eps_math::{OperatorLaw, PreconditionMode};
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Origin, Provenance, Storage};
 use eps_model::{ModelError, NetworkDenoiser, Precision};
 use eps_train::{Classes, Images, Objective, TrainConfig, changes, train_watched};
@@ -92,6 +92,14 @@ impl Arguments {
         let training = set(Split::Train)?;
         let images_of = || format!("the images of {}", self.shown_data(&config));
         config.check_images(training.shape()).with_context(images_of)?;
+        if training.shape() != config.network.image_shape() {
+            eprintln!(
+                "note: the images have shape {}, and network.img_resolution is {}: the network learns on images of \
+                 that size, and takes others",
+                training.shape(),
+                config.network.image_shape().height
+            );
+        }
         let provenance = training.provenance().clone();
         let start_path = self.start_path(&config);
         let start_sha256 = start_path.as_deref().map(sha256_file).transpose()?;
@@ -290,7 +298,7 @@ fn checkpoint_config(
         interpolant: config.interpolant,
         sigma_min: config.noise_law.sigma_min,
         sigma_max: config.noise_law.sigma_max,
-        tasks: measurements.map_or(vec![], |(tasks, _)| tasks.to_vec()),
+        tasks: measurements.map_or_else(OperatorLaw::default, |(tasks, _)| tasks.clone()),
         asked_at,
         sigma_y: measurements.map(|(_, sigma_y)| sigma_y),
         data: None,

@@ -10,8 +10,11 @@ mod run;
 mod terminal;
 pub(crate) mod tune;
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::Subcommand;
+use eps_experiments::merge;
 use eps_results::Experiment;
 
 /// Run an experiment: restore test images, score them, write a report.
@@ -56,6 +59,16 @@ enum Command {
     Runtime(Box<run::Arguments>),
     Moments(moments::Arguments),
     Oracle(oracle::Arguments),
+    /// Join what jobs with --shard have computed in folders of their own; the experiment's command with this --out then
+    /// scores it
+    Merge {
+        /// The folders of the jobs, --out of theirs
+        #[arg(value_name = "FOLDER", required = true)]
+        runs: Vec<PathBuf>,
+        /// The folder of the whole, which is made where it is missing
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
 }
 
 impl Arguments {
@@ -80,6 +93,11 @@ impl Arguments {
             Command::Runtime(arguments) => arguments.run(Experiment::Runtime),
             Command::Moments(arguments) => arguments.run(),
             Command::Oracle(arguments) => arguments.run(),
+            Command::Merge { runs, out } => {
+                let cells = merge(runs, out)?;
+                println!("{cells} cells are in {}", out.display());
+                Ok(())
+            }
         }
     }
 }

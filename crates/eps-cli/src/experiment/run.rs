@@ -11,7 +11,7 @@ use eps_data::Split;
 use eps_data::png::{Picture, encode_png};
 use eps_experiments::pictures::{COLOURS, SD_LABEL, SD_MAX, columns, write_mosaic};
 use eps_experiments::{
-    Choice, Computed, Outcome, Profile, Request, Run, folder_of, make_folder, passes_a_call,
+    Choice, Computed, Outcome, Profile, Request, Run, Shard, folder_of, make_folder, passes_a_call,
     pictures,
 };
 use eps_math::Task;
@@ -93,6 +93,10 @@ pub(crate) struct Arguments {
     /// nothing that samples depend on has changed
     #[arg(long)]
     keep_samples: bool,
+    /// Compute share K of N of the samples and end without scores, as one job of many that share --out, or with a folder
+    /// each that `eps experiment merge` joins; the same command without it scores
+    #[arg(long, value_name = "K/N")]
+    shard: Option<Shard>,
     /// The FID network, NVIDIA's inception-2015-12-05.pt, for FID and the distances between its features;
     /// it is a program: name only a file that you trust
     #[arg(long, value_name = "FILE.pt")]
@@ -142,6 +146,15 @@ impl Arguments {
         let terminal = Terminal::default();
         let run =
             Run::prepare(&request, self.network_flags.apply()?, &out, &terminal).map_err(usage)?;
+        if let Some(shard) = self.shard {
+            let (stored, all) = run.compute_shard(shard)?;
+            println!(
+                "share {shard} is computed: {stored} of {all} cells are in {}; the same command without --shard \
+                 computes what is missing and scores",
+                out.display()
+            );
+            return Ok(());
+        }
         let outcome = run.compute()?;
         let results = &outcome.results;
         for (task, computed) in results.tasks.iter().zip(&outcome.settings) {

@@ -138,10 +138,10 @@ impl Folder {
             interpolant: Interpolant::Edm,
             sigma_min: 0.002,
             sigma_max: 80.0,
-            tasks: tasks.to_vec(),
+            tasks: tasks.to_vec().into(),
             asked_at,
             data: None,
-            sigma_y: (!tasks.is_empty()).then_some(0.05),
+            sigma_y: (!tasks.is_empty()).then_some(0.05.into()),
             provenance: Provenance {
                 source: "random weights".to_owned(),
                 licence: "MIT".to_owned(),

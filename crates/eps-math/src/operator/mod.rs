@@ -74,7 +74,19 @@ pub enum Operator {
 }
 
 impl Operator {
-    fn family(&self) -> &dyn Spectral {
+    /// The name of the family in files.
+    #[must_use]
+    pub fn family(&self) -> &'static str {
+        match self {
+            Self::Mask(_) => "mask",
+            Self::AveragePool(_) => "average-pool",
+            Self::CircularBlur(_) => "circular-blur",
+            Self::Separable(_) => "separable",
+            Self::Dense(_) => "dense",
+        }
+    }
+
+    fn spectral(&self) -> &dyn Spectral {
         match self {
             Self::Mask(a) => a,
             Self::AveragePool(a) => a,
@@ -87,29 +99,29 @@ impl Operator {
 
 impl LinearMap for Operator {
     fn domain(&self) -> Shape {
-        self.family().domain()
+        self.spectral().domain()
     }
 
     fn range(&self) -> Shape {
-        self.family().range()
+        self.spectral().range()
     }
 
     fn apply(&self, x: &[f64]) -> Vec<f64> {
-        self.family().apply(x)
+        self.spectral().apply(x)
     }
 
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {
-        self.family().adjoint(y)
+        self.spectral().adjoint(y)
     }
 }
 
 impl Spectral for Operator {
     fn eigenvalues(&self) -> Vec<f64> {
-        self.family().eigenvalues()
+        self.spectral().eigenvalues()
     }
 
     fn spectral_map(&self, x: &[f64], f: &dyn Fn(f64) -> f64) -> Vec<f64> {
-        self.family().spectral_map(x, f)
+        self.spectral().spectral_map(x, f)
     }
 }
 

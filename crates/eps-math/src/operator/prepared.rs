@@ -21,6 +21,15 @@ pub enum PreparedOperator {
 }
 
 impl PreparedOperator {
+    /// The name of the family in files and messages.
+    #[must_use]
+    pub fn family(&self) -> &'static str {
+        match self {
+            Self::Spectral(operator) => operator.family(),
+            Self::Map { family, .. } => family,
+        }
+    }
+
     /// The operator as a pair A, Aᵀ.
     #[must_use]
     pub fn map(&self) -> &dyn LinearMap {
