@@ -47,6 +47,9 @@ pub fn version(lib: &Path) -> Option<String> {
     (!version.is_empty()).then(|| version.to_owned())
 }
 
+/// That undefined symbols of shared libraries are for the loader to find.
+const MISSING_CUDA: &str = "-Wl,--unresolved-symbols=ignore-in-shared-libs";
+
 /// What the linker is told.
 fn arguments(lib: &Path) -> Vec<String> {
     // Without the second one the directory is a RUNPATH, which LD_LIBRARY_PATH goes before.
@@ -56,6 +59,8 @@ fn arguments(lib: &Path) -> Vec<String> {
     if cuda.exists() {
         let cuda = cuda.display();
         arguments.push(format!("-Wl,--push-state,--no-as-needed,{cuda},--pop-state"));
+        // What that library calls of CUDA's own need not lie where a program is linked.
+        arguments.push(MISSING_CUDA.to_owned());
     }
     arguments
 }
@@ -79,7 +84,7 @@ mod tests {
             "-Wl,--push-state,--no-as-needed,{}/libtorch_cuda.so,--pop-state",
             lib.display()
         );
-        assert_eq!(arguments(&lib), [&*rpath, "-Wl,--disable-new-dtags", &*cuda]);
+        assert_eq!(arguments(&lib), [&*rpath, "-Wl,--disable-new-dtags", &*cuda, MISSING_CUDA]);
         assert_eq!(version(&lib).as_deref(), Some("2.13.0+cu130"));
         std::fs::remove_dir_all(&dir).unwrap();
     }

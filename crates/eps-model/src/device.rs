@@ -1,15 +1,17 @@
 //! Devices by name, and what precisions mean for them.
 
 use eps_math::Precision;
-use tch::{Cuda, Device, Kind};
+use tch::{Cuda, Device, Kind, Tensor};
 
 use crate::ModelError;
+use crate::compute_error::cause;
 
 /// The device that a name stands for: `cpu`, `cuda` (the first GPU) or `cuda:N`.
 ///
 /// # Errors
-/// [`ModelError::UnknownDevice`] for any other name, [`ModelError::CudaUnavailable`] when libtorch
-/// finds no GPU, [`ModelError::NoSuchGpu`] when it finds fewer.
+/// [`ModelError::UnknownDevice`] for any other name, [`ModelError::CudaUnavailable`] when libtorch has no CUDA,
+/// [`ModelError::NoSuchGpu`] when it finds fewer GPUs, [`ModelError::GpuUnusable`] when it cannot compute on the GPU, as
+/// one sum of two numbers tries out.
 pub fn device(name: &str) -> Result<Device, ModelError> {
     let index = match name {
         "cpu" => return Ok(Device::Cpu),
@@ -21,13 +23,67 @@ pub fn device(name: &str) -> Result<Device, ModelError> {
             .ok_or_else(|| ModelError::UnknownDevice(name.to_owned()))?,
     };
     let count = if Cuda::is_available() { Cuda::device_count().max(0) as usize } else { 0 };
-    match count {
-        0 => Err(ModelError::CudaUnavailable(name.to_owned())),
-        _ if index >= count => {
-            Err(ModelError::NoSuchGpu { name: name.to_owned(), last: count - 1 })
-        }
-        _ => Ok(Device::Cuda(index)),
+    if (1..=index).contains(&count) {
+        return Err(ModelError::NoSuchGpu { name: name.to_owned(), last: count - 1 });
     }
+    // Where there is none, the first one's absence tells why.
+    match add_on(Device::Cuda(index.min(count))) {
+        Ok(()) => Ok(Device::Cuda(index)),
+        Err(reason) => Err(unusable(name, &reason)),
+    }
+}
+
+/// Adds two numbers on a device and reads the sum.
+fn add_on(device: Device) -> Result<(), String> {
+    let sum = || -> Result<f64, tch::TchError> {
+        let ones = Tensor::f_ones([2], (Kind::Float, device))?;
+        ones.f_sum(Kind::Float)?.f_double_value(&[])
+    };
+    match sum() {
+        Ok(2.0) => Ok(()),
+        Ok(found) => Err(format!("1 + 1 is {found} there")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What libtorch said of a GPU, with what helps.
+fn unusable(name: &str, reason: &str) -> ModelError {
+    /// Words of a cause, and what helps there.
+    const REMEDIES: [(&[&str], &str); 5] = [
+        (
+            &["driver version is insufficient", "driver on your system is too old"],
+            "the driver is older than this libtorch's CUDA: update it (`nvidia-smi` prints the CUDA that it knows), or \
+             build with a libtorch for that CUDA",
+        ),
+        (
+            &["no kernel image is available"],
+            "this libtorch has no kernels for the architecture of this GPU: build with one that has, or take another GPU",
+        ),
+        (&["out of memory"], "another program has its memory: `nvidia-smi` lists who"),
+        (
+            &["device(s) is/are busy or unavailable", "all CUDA-capable devices are busy"],
+            "another program has it for itself: `nvidia-smi` lists who",
+        ),
+        (
+            &[
+                "no CUDA-capable device",
+                "No CUDA GPUs are available",
+                "no NVIDIA driver",
+                "unknown error",
+            ],
+            "`nvidia-smi` shows whether the driver works and which GPUs it has; CUDA_VISIBLE_DEVICES hides some",
+        ),
+    ];
+    // A libtorch for the CPU does not know the device, in several words.
+    const WITHOUT: [&str; 3] =
+        ["not linked with support for cuda", "Could not run", "CUDA backend"];
+    let has = |words: &[&str]| words.iter().any(|words| reason.contains(words));
+    if has(&WITHOUT) {
+        return ModelError::CudaUnavailable(name.to_owned());
+    }
+    let known = REMEDIES.iter().find(|(words, _)| has(words));
+    let remedy = known.map_or("`nvidia-smi` shows whether the driver works", |(_, remedy)| remedy);
+    ModelError::GpuUnusable { name: name.to_owned(), reason: cause(reason), remedy }
 }
 
 /// The name of a device, as [`device`] reads it.
@@ -90,5 +146,57 @@ impl DevicePrecision for Precision {
         #[cfg(not(target_arch = "x86_64"))]
         let has_bf16 = true;
         *self == Self::Bf16 && device == Device::Cpu && !has_bf16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What libtorch says, as its sources and those of CUDA have it.
+    #[test]
+    fn every_gpu_that_does_not_work_has_a_remedy() {
+        let cases = [
+            (
+                "CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors might be \
+                 asynchronously reported at some other API call",
+                "CUDA error: no kernel image is available for execution on the device",
+                "architecture of this GPU",
+            ),
+            (
+                "Error 35: CUDA driver version is insufficient for CUDA runtime version",
+                "insufficient for CUDA runtime version",
+                "update it",
+            ),
+            (
+                "The NVIDIA driver on your system is too old (found version 11040).",
+                "(found version 11040)",
+                "update it",
+            ),
+            ("CUDA out of memory. Tried to allocate 2.00 MiB.", "2.00 MiB", "lists who"),
+            (
+                "CUDA error: CUDA-capable device(s) is/are busy or unavailable",
+                "busy or unavailable",
+                "lists who",
+            ),
+            ("No CUDA GPUs are available", "No CUDA GPUs", "CUDA_VISIBLE_DEVICES"),
+            ("CUDA error: an illegal instruction", "an illegal instruction", "`nvidia-smi` shows"),
+        ];
+        for (said, found, remedy) in cases {
+            let error = unusable("cuda:1", said).to_string();
+            assert!(error.starts_with("device \"cuda:1\": "), "{error}");
+            assert!(error.contains(found) && error.contains(remedy), "{error}");
+            assert!(!error.contains('\n') && !error.contains("asynchronously"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_libtorch_for_the_cpu_says_that_it_is_one() {
+        add_on(Device::Cpu).unwrap();
+        if !Cuda::is_available() && !tch::utils::has_cudart() {
+            let reason = add_on(Device::Cuda(0)).unwrap_err();
+            let error = unusable("cuda", &reason).to_string();
+            assert!(error.contains("libtorch is one for the CPU"), "{reason}: {error}");
+        }
     }
 }

@@ -67,12 +67,22 @@ pub enum ModelError {
         "unknown device {0:?}: use \"cpu\", \"cuda\" (the first GPU) or \"cuda:N\" (GPU number N, from 0)"
     )]
     UnknownDevice(String),
-    /// A GPU was asked for, but this libtorch has no CUDA or finds no GPU.
+    /// A GPU was asked for, and this libtorch has no CUDA.
     #[error(
-        "device {0:?}: this libtorch finds no CUDA GPU; `cargo xtask setup --cuda` brings a libtorch \
-         with CUDA, `nvidia-smi` shows whether the driver works, \"cpu\" runs without one"
+        "device {0:?}: this libtorch is one for the CPU; `cargo xtask setup --cuda` brings one with CUDA and what \
+         depends on it is then compiled anew, \"cpu\" runs without"
     )]
     CudaUnavailable(String),
+    /// A GPU on which nothing can be computed, or none where libtorch has CUDA.
+    #[error("device {name:?}: {reason}: {remedy}")]
+    GpuUnusable {
+        /// The device that was asked for.
+        name: String,
+        /// What libtorch said.
+        reason: String,
+        /// What helps.
+        remedy: &'static str,
+    },
     /// A GPU number beyond those present.
     #[error("device {name:?}: the GPUs here are numbered 0 to {last}")]
     NoSuchGpu {

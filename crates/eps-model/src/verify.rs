@@ -136,37 +136,38 @@ impl VerifyReport {
 /// noise       D(x; σ) = x − σ F(x/√(1 + σ²), t(σ), label),  t(σ) linear in ln σ between a chain's timesteps
 /// ```
 ///
-/// Computed on the CPU in f32.
+/// Computed on a device in f32; on a GPU in TF32 (11 bits of significand) where CUDA's libraries take it for f32.
 ///
 /// # Errors
 /// [`ModelError::Io`] and [`ModelError::Corrupt`] for a file that cannot be read or is no fixture,
 /// [`ModelError::Config`] for a network that cannot be built, and the tensor errors when its tensors are not those that the file lists.
-pub fn verify(path: &Path) -> Result<VerifyReport, ModelError> {
+pub fn verify(path: &Path, device: Device) -> Result<VerifyReport, ModelError> {
     let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
     let text = std::fs::read_to_string(path)
         .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
     let fixture: Fixture = serde_json::from_str(&text).map_err(|error| {
         corrupt(format!("not a fixture of a network ({error}); fetch the file again"))
     })?;
-    compare(&fixture, path, &|_, values| values)
+    compare(&fixture, path, device, &|_, values| values)
 }
 
 /// Compares a network whose tensors are those of the rule after a change, by their names.
 fn compare(
     fixture: &Fixture,
     path: &Path,
+    device: Device,
     change: &dyn Fn(&str, Tensor) -> Tensor,
 ) -> Result<VerifyReport, ModelError> {
     let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
     let Built { config, sigma_data, betas } = fixture.build().map_err(corrupt)?;
     fixture.check_images(&config).map_err(corrupt)?;
-    let labels = fixture.labels().map_err(corrupt)?;
+    let labels = fixture.labels(device).map_err(corrupt)?;
     if fixture.batch == 0 || fixture.cases.is_empty() {
         return Err(corrupt("it holds no case or an empty batch: nothing can be compared".into()));
     }
 
     let _guard = tch::no_grad_guard();
-    let network = UNet::blank(config, Device::Cpu)?;
+    let network = UNet::blank(config, device)?;
     fixture.check_tensors(&network, path)?;
     for (name, mut tensor) in network.tensors() {
         let dims = tensor.size();
@@ -351,14 +352,14 @@ impl Fixture {
     }
 
     /// One-hot labels, `[batch, label_dim]`.
-    fn labels(&self) -> Result<Option<Tensor>, String> {
+    fn labels(&self, device: Device) -> Result<Option<Tensor>, String> {
         match &self.label_of_item {
             None => Ok(None),
             Some(_) if self.label_dim == 0 => Ok(None),
             Some(rule) if rule.starts_with(LABEL_RULE) => {
                 let classes: Vec<usize> =
                     (0..self.batch).map(|b| (7 * b + 3) % self.label_dim).collect();
-                let labels = one_hot(&classes, self.label_dim, Device::Cpu);
+                let labels = one_hot(&classes, self.label_dim, device);
                 labels.map(Some).map_err(|error| error.to_string())
             }
             Some(rule) => Err(format!(
@@ -398,12 +399,12 @@ impl Fixture {
     }
 
     /// The input of a case, `[batch, C, H, W]` in f32: `scale` times values of variance 1.
-    fn input(&self, scale: f64) -> Tensor {
+    fn input(&self, scale: f64, device: Device) -> Tensor {
         let dims = [self.batch, self.img_channels, self.side(), self.side()];
         let scale = scale * 3f64.sqrt();
         let values = u01("x", dims.iter().product());
         let values: Vec<f32> = values.iter().map(|u| (scale * (2.0 * u - 1.0)) as f32).collect();
-        Tensor::from_slice(&values).view(dims.map(|dim| dim as i64))
+        Tensor::from_slice(&values).view(dims.map(|dim| dim as i64)).to_device(device)
     }
 
     /// A network's own output.
@@ -421,8 +422,9 @@ impl Fixture {
         if times.len() != self.batch {
             return Err(format!("a case has {} timesteps for {} items", times.len(), self.batch));
         }
-        let times = Tensor::from_slice(&times).to_kind(Kind::Float);
-        let x = self.input(case.input_scale.unwrap_or(1.0));
+        let device = network.variables().device();
+        let times = Tensor::from_slice(&times).to_kind(Kind::Float).to_device(device);
+        let x = self.input(case.input_scale.unwrap_or(1.0), device);
         values(&network.forward(&x, &times, labels, None, Mode::Eval))
     }
 
@@ -451,12 +453,13 @@ impl Fixture {
             }
         }
         let scale = case.input_scale.unwrap_or(1.0) * sigma.hypot(0.5);
-        let mu = self.input(scale).to_kind(Kind::Double);
-        let level = level_fields(&[Level::edm(sigma)], Device::Cpu);
+        let device = denoiser.network().variables().device();
+        let mu = self.input(scale, device).to_kind(Kind::Double);
+        let level = level_fields(&[Level::edm(sigma)], device);
         let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
         let factors = denoiser.factors(&query);
         let raw = denoiser.raw(&query, &factors, labels, Mode::Eval).to_kind(Kind::Double);
-        let c_noise = Tensor::from_slice(&[Precondition::noise_input(sigma)]);
+        let c_noise = Tensor::from_slice(&[Precondition::noise_input(sigma)]).to_device(device);
         let log_variance = match denoiser.network().log_variance(&c_noise) {
             Some(found) => values(&found)?,
             None => vec![],
@@ -523,7 +526,7 @@ fn is_near(found: f64, given: f64) -> bool {
 /// The values of a tensor, row-major.
 fn values(tensor: &Tensor) -> Result<Vec<f64>, String> {
     let flat = tensor.to_kind(Kind::Double).flatten(0, -1);
-    Vec::try_from(flat).map_err(|error: tch::TchError| error.to_string())
+    Vec::try_from(flat.to_device(Device::Cpu)).map_err(|error: tch::TchError| error.to_string())
 }
 
 /// The tensor that the rule puts under a name, computed in f64 and rounded to f32.
@@ -567,13 +570,13 @@ mod tests {
 
     /// The largest deviation of a fixture under a mistake.
     fn deviation(name: &str, options: Options, tensors: Tensors) -> f64 {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let folder = eps_testing::package(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
         let path = folder.join(format!("{name}.json"));
         let text = std::fs::read_to_string(&path).unwrap();
         let mut json: Value = serde_json::from_str(&text).unwrap();
         options(&mut json);
         let fixture: Fixture = serde_json::from_value(json).unwrap();
-        compare(&fixture, &path, &tensors).unwrap().deviation()
+        compare(&fixture, &path, Device::Cpu, &tensors).unwrap().deviation()
     }
 
     /// The halves of the rows, or of the columns, in the other order.

@@ -16,10 +16,11 @@ use eps_model::{
     PUBLISHED, Precision, PrecondConfig, Query, ResampleType, SongUNetConfig, TimeScaleShift, UNet,
     UNet2DModelConfig, UNetConfig, UNetModelConfig, UpBlockType, level_fields, published,
 };
+use eps_testing::{devices, rounding};
 use tch::{Device, Kind, Tensor};
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    eps_testing::package(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
 /// A small network with an option of each kind.
@@ -156,9 +157,29 @@ fn largest(x: &Tensor) -> f64 {
     x.abs().max().double_value(&[])
 }
 
+/// Every device with every item.
+fn on_devices<T: Copy>(items: impl IntoIterator<Item = T>) -> Vec<(Device, T)> {
+    let items: Vec<T> = items.into_iter().collect();
+    let on = |device| items.iter().map(move |item| (device, *item));
+    devices().into_iter().flat_map(on).collect()
+}
+
+/// A limit of f32 on a device: where a GPU takes TF32, products are rounded so much coarser, and half of what a wrong
+/// filter gives is the most.
+fn limit(of_f32: f64, device: Device) -> f64 {
+    (of_f32 * rounding(device) / rounding(Device::Cpu)).min(0.05)
+}
+
+/// Prints what a GPU was found to differ by, a line that begins with `cuda`.
+fn show(device: Device, what: &str, found: f64, limit: f64) {
+    if device.is_cuda() {
+        println!("cuda: {what}: {found:.1e}, of {limit:.1e}");
+    }
+}
+
 #[test]
 fn edms_outputs_are_met() {
-    for (name, parameters, tensors) in [
+    let all = [
         ("ddpmpp_tiny.json", 188_913, 143),
         ("ncsnpp_tiny.json", 262_515, 196),
         ("adm_tiny.json", 3_295_939, 145),
@@ -169,14 +190,16 @@ fn edms_outputs_are_met() {
         ("ffhq64_ncsnpp.json", 62_761_091, 548),
         ("cifar10_cond_ddpmpp.json", 55_735_299, 419),
         ("imagenet64_adm.json", 295_899_267, 541),
-    ] {
-        let report = verify(&fixture(name)).unwrap();
+    ];
+    for (device, (name, parameters, tensors)) in on_devices(all) {
+        let report = verify(&fixture(name), device).unwrap();
         assert_eq!((report.parameters, report.tensors), (parameters, tensors));
         assert_eq!(report.cases.len(), 3);
         // Two f32 computations of some 60 to 250 layers, each rounding sums of up to thousands of
         // products: 170 units of 6e-8 are enough; a wrong order of channels or a wrong filter gives 0.1.
-        assert!(report.deviation() <= 1e-5, "{report:?}");
-        assert!(report.passed());
+        let limit = limit(1e-5, device);
+        show(device, name, report.deviation(), limit);
+        assert!(report.deviation() <= limit, "{device:?}: {report:?}");
     }
 }
 
@@ -194,11 +217,13 @@ const OTHERS: [(&str, [usize; 3]); 8] = [
 
 #[test]
 fn outputs_of_other_families_are_met() {
-    for (name, counts) in OTHERS {
-        let report = verify(&fixture(name)).unwrap();
+    for (device, (name, counts)) in on_devices(OTHERS) {
+        let report = verify(&fixture(name), device).unwrap();
         assert_eq!([report.parameters, report.tensors, report.cases.len()], counts, "{name}");
         // The originals' f32 differs from their f64 by up to 2e-5 of rms, where inputs are small.
-        assert!(report.deviation() <= 4e-5, "{report:?}");
+        let limit = limit(4e-5, device);
+        show(device, name, report.deviation(), limit);
+        assert!(report.deviation() <= limit, "{device:?}: {report:?}");
     }
 }
 
@@ -233,20 +258,20 @@ fn a_wrong_fixture_is_told() {
         let mut json = good.clone();
         change(&mut json);
         std::fs::write(&path, json.to_string()).unwrap();
-        let error = verify(&path).unwrap_err().to_string();
+        let error = verify(&path, Device::Cpu).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
 
     std::fs::write(&path, &text[..text.len() / 2]).unwrap();
-    let error = verify(&path).unwrap_err().to_string();
+    let error = verify(&path, Device::Cpu).unwrap_err().to_string();
     assert!(error.contains("wrong.json") && error.contains("fetch"), "{error}");
-    assert!(matches!(verify(Path::new("absent.json")), Err(ModelError::Io { .. })));
+    assert!(matches!(verify(Path::new("absent.json"), Device::Cpu), Err(ModelError::Io { .. })));
 
     let mut json = good;
     let rms = json["cases"][1]["rms"].as_f64().unwrap();
     json["cases"][1]["last"][31] = serde_json::json!(0.9);
     std::fs::write(&path, json.to_string()).unwrap();
-    let report = verify(&path).unwrap();
+    let report = verify(&path, Device::Cpu).unwrap();
     assert!(!report.passed());
     let deviations: Vec<f64> = report.cases.iter().map(|case| case.deviation).collect();
     assert!(deviations[1] > VERIFY_LIMIT && deviations[1] < 2.0 / rms, "{deviations:?}");

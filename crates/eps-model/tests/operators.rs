@@ -9,15 +9,8 @@ use eps_math::pivot::pivot_gains;
 use eps_math::rng::Stream;
 use eps_math::{Level, Shape};
 use eps_model::{Measurement, ModelError, TensorOperator, level_fields};
+use eps_testing::devices;
 use tch::{Device, Kind, Tensor};
-
-/// The CPU, and the GPU where `EPS_REQUIRE_CUDA=1` asks for it.
-fn devices() -> Vec<Device> {
-    match std::env::var("EPS_REQUIRE_CUDA").as_deref() {
-        Ok("1") => vec![Device::Cpu, eps_model::device("cuda").unwrap()],
-        _ => vec![Device::Cpu],
-    }
-}
 
 /// One batch of three operators for every family.
 fn families() -> Vec<(&'static str, Vec<Operator>)> {

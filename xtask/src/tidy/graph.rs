@@ -7,13 +7,14 @@ use anyhow::{Context, Result};
 use super::metadata::Metadata;
 
 /// The edges between the crates of the workspace; lower layers know nothing of higher ones.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: [(&str, &[&str]); 15] = [
     ("eps-files", &[]),
     ("eps-link", &[]),
+    ("eps-testing", &[]),
     ("eps-math", &[]),
     ("eps-metrics", &["eps-link"]),
     ("eps-data", &["eps-files", "eps-math"]),
-    ("eps-model", &["eps-files", "eps-link", "eps-math"]),
+    ("eps-model", &["eps-files", "eps-link", "eps-math", "eps-testing"]),
     ("eps-sample", &["eps-link", "eps-math", "eps-model"]),
     ("eps-train", &["eps-files", "eps-link", "eps-math", "eps-model"]),
     (
@@ -26,6 +27,7 @@ const EDGES: [(&str, &[&str]); 14] = [
             "eps-data",
             "eps-model",
             "eps-sample",
+            "eps-testing",
             "eps-train",
         ],
     ),
@@ -66,8 +68,16 @@ const EDGES: [(&str, &[&str]); 14] = [
 ];
 
 /// The crates that compute with libtorch.
-const LIBTORCH: [&str; 7] =
-    ["eps-metrics", "eps-model", "eps-sample", "eps-train", "eps", "eps-experiments", "eps-cli"];
+const LIBTORCH: [&str; 8] = [
+    "eps-testing",
+    "eps-metrics",
+    "eps-model",
+    "eps-sample",
+    "eps-train",
+    "eps",
+    "eps-experiments",
+    "eps-cli",
+];
 
 /// Packages that only some crates may name in their manifest.
 const HOMES: [(&str, &[&str]); 5] = [

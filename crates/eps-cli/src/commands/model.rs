@@ -36,6 +36,9 @@ enum Command {
         /// The fixture: architecture, tensors and outputs
         #[arg(value_name = "FILE.json")]
         fixture: PathBuf,
+        /// Where the network runs: `cpu`, `cuda` or `cuda:N`; with NVIDIA_TF32_OVERRIDE=0 a GPU computes in full f32
+        #[arg(long, default_value = "cpu", value_parser = eps_model::device)]
+        device: Device,
     },
     /// Write a prior of a published architecture with random initial weights
     ///
@@ -74,7 +77,7 @@ impl Arguments {
     /// Runs the subcommand.
     pub(crate) fn run(&self) -> Result<()> {
         match &self.command {
-            Command::Verify { fixture } => run_verify(fixture),
+            Command::Verify { fixture, device } => run_verify(fixture, *device),
             Command::Init { name, out, seed } => run_init(name, out, *seed),
             Command::Show { network, class } => run_show(network, *class),
             Command::Precision(arguments) => arguments.run(),
@@ -82,8 +85,8 @@ impl Arguments {
     }
 }
 
-fn run_verify(path: &Path) -> Result<()> {
-    let report = verify(path)?;
+fn run_verify(path: &Path, device: Device) -> Result<()> {
+    let report = verify(path, device)?;
     println!("{}: {} parameters in {} tensors", report.tag, report.parameters, report.tensors);
     for case in &report.cases {
         let verdict = if case.deviation <= VERIFY_LIMIT { "ok" } else { "FAILED" };
