@@ -9,7 +9,9 @@ mod compare;
 mod digest;
 mod fetch;
 mod folder;
+mod gpu_pack;
 mod paper_scale;
+mod performance;
 mod process;
 mod recipe;
 mod reproduce;
@@ -75,8 +77,27 @@ enum Command {
         #[arg(long, value_name = "X", default_value_t = 0.0)]
         tolerance: f64,
     },
-    /// Run the benches of every crate.
-    Bench,
+    /// Make what a machine with a GPU needs that has neither Rust nor a network, in .gpu/pack (docs/gpu.md).
+    ///
+    /// Fetches torch 2.11.0 with CUDA (530 MB) and compiles everything for it once: 20 minutes on two cores.
+    GpuPack {
+        /// Make the pack of this machine's libtorch instead, in .gpu/rehearsal, and run every entry of its script on the
+        /// CPU, for two steps.
+        #[arg(long)]
+        rehearse: bool,
+    },
+    /// Run the benches of every crate, or make docs/performance.md.
+    Bench {
+        /// Measure what calls, steps, pivots, gradients and workers cost, some minutes, and write docs/performance.md.
+        #[arg(long)]
+        report: bool,
+        /// One round of the smallest measurements, to see that everything works; needs --out.
+        #[arg(long, requires = "report", requires = "out")]
+        quick: bool,
+        /// The file of the page [default: docs/performance.md].
+        #[arg(long, value_name = "FILE.md", requires = "report")]
+        out: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -92,7 +113,9 @@ fn main() -> ExitCode {
         Command::CompareResults { before, after, tolerance } => {
             compare::compare(&before, &after, tolerance)
         }
-        Command::Bench => bench(),
+        Command::GpuPack { rehearse } => gpu_pack::gpu_pack(rehearse),
+        Command::Bench { report: true, quick, out } => performance::report(quick, out.as_deref()),
+        Command::Bench { .. } => bench(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,16 +13,19 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
-use self::pins::{CMAKE, CPU, CUDA, NVIDIA, TORCH};
-use crate::process::{cargo, deps, output, run, runs};
+use self::pins::{CMAKE, CPU, CUDA, NVIDIA, PACKED, PACKED_TORCH, TORCH};
+use crate::process::{cargo, deps, output, root, run, runs};
 
 /// The oldest CMake that the static HDF5 accepts.
 const CMAKE_VERSION: (u32, u32) = (3, 26);
 
 /// The oldest pip that knows the wheels' platforms by name.
 const PIP_VERSION: (u32, u32) = (20, 3);
+
+/// The versions of tch that this compiles with, each with its libtorch.
+const VERSIONS: [(&str, &str); 2] = [("0.24.", PACKED_TORCH), ("0.26.", TORCH)];
 
 /// The packages whose build scripts look at libtorch.
 const LINKED: [&str; 8] = [
@@ -57,13 +60,41 @@ pub(crate) fn setup(cuda: bool) -> Result<()> {
     }
     ensure!(missing.is_empty(), "set-up needs more than it found:\n  - {}", missing.join("\n  - "));
 
+    let lock =
+        fs::read_to_string(root().join("Cargo.lock")).context("could not read Cargo.lock")?;
+    let torch = torch_of(&lock)?;
     match libtorch {
-        Libtorch::Ours if fetches_libtorch => install_libtorch(&deps, cuda)?,
-        Libtorch::Ours => {}
-        Libtorch::Folder(folder) => check_libtorch(&folder, cuda)?,
-        Libtorch::Python => check_python_torch()?,
+        Libtorch::Ours => {
+            ensure!(
+                torch == TORCH,
+                "Cargo.lock takes a tch for libtorch {torch}, and set-up brings {TORCH}: name a libtorch {torch} in \
+                 LIBTORCH, or take the tch of {TORCH} again with `git checkout Cargo.lock`"
+            );
+            if fetches_libtorch {
+                install_libtorch(&deps, cuda)?;
+            }
+        }
+        Libtorch::Folder(folder) => check_libtorch(&folder, cuda, torch)?,
+        Libtorch::Python => check_python_torch(torch)?,
     }
     install_cmake(&deps, cmake, fetches_cmake)
+}
+
+/// The libtorch of the tch that a lock file takes.
+fn torch_of(lock: &str) -> Result<&'static str> {
+    let version =
+        lock.split("name = \"tch\"\nversion = \"").nth(1).and_then(|rest| rest.split('"').next());
+    let version =
+        version.context("Cargo.lock names no tch: restore it with `git checkout Cargo.lock`")?;
+    let known = VERSIONS.iter().find(|(tch, _)| version.starts_with(tch)).map(|(_, torch)| *torch);
+    known.with_context(|| {
+        let tried: Vec<String> =
+            VERSIONS.iter().map(|(tch, torch)| format!("{tch}x for {torch}")).collect();
+        format!(
+            "Cargo.lock takes tch {version}, which was not tried here; known are {}",
+            tried.join(" and ")
+        )
+    })
 }
 
 /// Waits until no other set-up works on `deps`; the lock ends with this process.
@@ -124,13 +155,13 @@ fn install_libtorch(deps: &Path, cuda: bool) -> Result<()> {
         if !wheels::installed(deps, &NVIDIA) {
             wheels::install(deps, &NVIDIA, |_| Ok(()))?;
         }
-        wheels::install(deps, &CUDA, write_version)?;
+        wheels::install(deps, &CUDA, |folder| write_version(folder, TORCH))?;
     } else {
         wheels::install(deps, &CPU, |folder| {
             let link = folder.join("lib").join("libtorch.so");
             symlink("libtorch_cpu.so", &link)
                 .with_context(|| format!("could not create {}", link.display()))?;
-            write_version(folder)
+            write_version(folder, TORCH)
         })?;
     }
     if replaces {
@@ -144,15 +175,33 @@ fn install_libtorch(deps: &Path, cuda: bool) -> Result<()> {
     Ok(())
 }
 
+/// Brings the libtorch into a folder that the programs of a pack are linked to, and returns its own folder.
+pub(crate) fn packed_libtorch(folder: &Path) -> Result<PathBuf> {
+    ensure!(
+        cfg!(all(target_os = "linux", target_arch = "x86_64")),
+        "a pack is for Linux on x86_64, as the machine that makes it must be: this is {} on {}",
+        std::env::consts::OS,
+        std::env::consts::ARCH,
+    );
+    let libtorch = folder.join(PACKED.folder);
+    if !wheels::installed(folder, &PACKED) {
+        if let Some(missing) = missing_python() {
+            bail!("torch {PACKED_TORCH} is fetched with pip, and there is none:\n  - {missing}");
+        }
+        wheels::install(folder, &PACKED, |folder| write_version(folder, PACKED_TORCH))?;
+    }
+    Ok(libtorch)
+}
+
 /// Writes the version where torch-sys looks for it.
-fn write_version(folder: &Path) -> Result<()> {
+fn write_version(folder: &Path, version: &str) -> Result<()> {
     let path = folder.join("build-version");
-    fs::write(&path, format!("{TORCH}\n"))
+    fs::write(&path, format!("{version}\n"))
         .with_context(|| format!("could not write {}", path.display()))
 }
 
 /// Checks the libtorch that the user named.
-fn check_libtorch(folder: &Path, cuda: bool) -> Result<()> {
+fn check_libtorch(folder: &Path, cuda: bool, torch: &str) -> Result<()> {
     const REMEDY: &str = "correct LIBTORCH, or unset it to take the libtorch that set-up brings";
     ensure!(
         folder.to_str().is_some(),
@@ -169,10 +218,10 @@ fn check_libtorch(folder: &Path, cuda: bool) -> Result<()> {
     }
     let version = libtorch_version(folder);
     ensure!(
-        version.as_deref().is_some_and(is_torch)
+        version.as_deref().is_some_and(|version| is_torch(version, torch))
             || std::env::var_os("LIBTORCH_BYPASS_VERSION_CHECK").is_some(),
-        "LIBTORCH is {}, of {}, and tch, through which this project calls it, takes {TORCH} and its builds \
-         ({TORCH}+cpu, {TORCH}+cu130 and the like): {REMEDY}",
+        "LIBTORCH is {}, of {}, and tch, through which this project calls it, takes {torch} and its builds \
+         ({torch}+cpu, {torch}+cu130 and the like): {REMEDY}",
         folder.display(),
         version.map_or_else(
             || "a version that it does not tell".to_owned(),
@@ -213,27 +262,27 @@ fn libtorch_version(folder: &Path) -> Option<String> {
 }
 
 /// Checks the torch of the user's Python, which torch-sys calls `python` in a virtual environment.
-fn check_python_torch() -> Result<()> {
+fn check_python_torch(torch: &str) -> Result<()> {
     const REMEDY: &str = "install it there, or unset LIBTORCH_USE_PYTORCH to take the libtorch \
                           that set-up brings";
     let python = if std::env::var_os("VIRTUAL_ENV").is_some() { "python" } else { "python3" };
     let script = "import torch; print(torch.__version__)";
     let version = output(Command::new(python).args(["-c", script])).with_context(|| {
-        format!("LIBTORCH_USE_PYTORCH is set but `{python}` has no torch {TORCH}: {REMEDY}")
+        format!("LIBTORCH_USE_PYTORCH is set but `{python}` has no torch {torch}: {REMEDY}")
     })?;
     let version = version.trim();
     ensure!(
-        is_torch(version) || std::env::var_os("LIBTORCH_BYPASS_VERSION_CHECK").is_some(),
+        is_torch(version, torch) || std::env::var_os("LIBTORCH_BYPASS_VERSION_CHECK").is_some(),
         "LIBTORCH_USE_PYTORCH is set, `{python}` has torch {version}, and this project needs \
-         {TORCH}: {REMEDY}"
+         {torch}: {REMEDY}"
     );
     println!("libtorch of `{python}` (LIBTORCH_USE_PYTORCH)");
     Ok(())
 }
 
-/// Whether `version` is the pinned one, of whatever build (`2.13.0+cu130`).
-fn is_torch(version: &str) -> bool {
-    version.split('+').next() == Some(TORCH)
+/// Whether `version` is a libtorch, of whatever build (`2.13.0+cu130`).
+fn is_torch(version: &str, torch: &str) -> bool {
+    version.split('+').next() == Some(torch)
 }
 
 /// Which CMake builds HDF5.
@@ -245,6 +294,11 @@ enum Cmake {
     System(PathBuf),
     /// The one that is fetched into `.deps/`.
     Fetched,
+}
+
+/// The CMake of the repository, for trees that have none.
+pub(crate) fn cmake() -> PathBuf {
+    cmake_link(&deps())
 }
 
 /// Where `.cargo/config.toml` says that CMake is.
@@ -391,7 +445,8 @@ mod tests {
 
     #[test]
     fn a_wrong_libtorch_is_named_with_a_remedy() {
-        let error = check_libtorch(Path::new("/no/such/libtorch"), false).unwrap_err().to_string();
+        let error =
+            check_libtorch(Path::new("/no/such/libtorch"), false, TORCH).unwrap_err().to_string();
         assert!(error.contains("/no/such/libtorch") && error.contains("unset it"), "{error}");
     }
 
@@ -427,7 +482,7 @@ mod tests {
         ];
         for (file, text, said) in cases {
             let folder = libtorch("other-libtorch", &[(file, text)]);
-            let error = check_libtorch(&folder, false).unwrap_err().to_string();
+            let error = check_libtorch(&folder, false, TORCH).unwrap_err().to_string();
             crate::folder::remove(&folder).unwrap();
             assert!(error.contains(said) && error.contains("takes 2.13.0"), "{error}");
             assert!(error.contains(&folder.display().to_string()), "{error}");
@@ -443,8 +498,8 @@ mod tests {
             ("include/torch/headeronly/version.h", &*header),
         ] {
             let folder = libtorch("same-libtorch", &[(file, text)]);
-            let outcome = check_libtorch(&folder, false);
-            let cuda = check_libtorch(&folder, true);
+            let outcome = check_libtorch(&folder, false, TORCH);
+            let cuda = check_libtorch(&folder, true, TORCH);
             crate::folder::remove(&folder).unwrap();
             outcome.unwrap();
             assert!(cuda.unwrap_err().to_string().contains("without CUDA"));
@@ -452,10 +507,29 @@ mod tests {
     }
 
     #[test]
+    fn the_lock_file_says_which_libtorch_is_taken() {
+        let lock = |version| format!("[[package]]\nname = \"tch\"\nversion = \"{version}\"\n");
+        assert_eq!(torch_of(&lock("0.24.0")).unwrap(), "2.11.0");
+        assert_eq!(torch_of(&lock("0.26.3")).unwrap(), "2.13.0");
+        let error = torch_of(&lock("0.27.0")).unwrap_err().to_string();
+        assert!(error.contains("tch 0.27.0") && error.contains("0.24.x for 2.11.0"), "{error}");
+        assert!(torch_of("").unwrap_err().to_string().contains("git checkout Cargo.lock"));
+        let committed = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+        assert_eq!(torch_of(&committed).unwrap(), TORCH);
+        let folder = libtorch("locked-libtorch", &[("build-version", "2.13.0+cpu\n")]);
+        let error = check_libtorch(&folder, false, "2.11.0").unwrap_err().to_string();
+        crate::folder::remove(&folder).unwrap();
+        assert!(
+            error.contains("of version 2.13.0+cpu") && error.contains("takes 2.11.0"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn a_libtorch_whose_path_the_build_cannot_read_is_named() {
         use std::os::unix::ffi::OsStrExt;
         let folder = Path::new(OsStr::from_bytes(b"/opt/torch-\xff"));
-        let error = check_libtorch(folder, false).unwrap_err().to_string();
+        let error = check_libtorch(folder, false, TORCH).unwrap_err().to_string();
         assert!(error.contains("/opt/torch-") && error.contains("not UTF-8"), "{error}");
     }
 
@@ -471,6 +545,7 @@ mod tests {
         assert_eq!(version("cmake version 4.4.4\n\nCMake suite"), Some((4, 4)));
         assert_eq!(version("pip 23.2.1 from /usr/lib (python 3.11)"), Some((23, 2)));
         assert_eq!(version("no numbers"), None);
-        assert!(is_torch("2.13.0") && is_torch("2.13.0+cu130") && !is_torch("2.13.01"));
+        let is_ours = |version| is_torch(version, TORCH);
+        assert!(is_ours("2.13.0") && is_ours("2.13.0+cu130") && !is_ours("2.13.01"));
     }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::fetch::{self, Item};
-use crate::process::{cargo, run};
-use crate::{reproduce, setup, tidy};
+use crate::process::{cargo, root, run};
+use crate::{performance, reproduce, setup, tidy};
 
 /// The crates without libtorch, which are tested apart from the others: with the whole workspace, cargo switches on
 /// features of their dependencies that only other crates ask for, and their programs ask for a libtorch that they do
@@ -105,6 +105,8 @@ fn checks() -> Vec<Check> {
     // All at once: for a crate alone, its dependencies would be compiled with other features.
     let benches = ["bench", "--no-run", "--workspace", "--bench", "*"];
     add("benches compile", Box::new(move || run(cargo().args(benches))));
+    let page = root().join("target/performance.md");
+    add("what calls cost, one round", Box::new(move || performance::report(true, Some(&page))));
     add("packages", Box::new(package));
     checks
 }
@@ -113,6 +115,7 @@ fn checks() -> Vec<Check> {
 fn package() -> Result<()> {
     let mut package = cargo();
     package.args(["package", "--quiet", "--workspace", "--exclude", "xtask"]);
+    package.args(["--exclude", "eps-testing"]);
     // Everything has been fetched for the tests before.
     run(package.args(["--no-verify", "--allow-dirty", "--offline"]))
 }

@@ -16,6 +16,8 @@ pub(super) struct Wheel {
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) folder: &'static str,
+    /// The Python whose wheels are pinned; any Python 3 can fetch and unpack them.
+    pub(super) python: &'static str,
     pub(super) wheels: &'static [Wheel],
     /// What fetching and unpacking take of the disk at most: the wheels, the largest of which pip holds
     /// twice for a moment, and what is unpacked of them.
@@ -25,8 +27,11 @@ pub(super) struct Part {
 /// The version of libtorch that tch 0.26 is written for.
 pub(super) const TORCH: &str = "2.13.0";
 
-/// The Python whose wheels are pinned; any Python 3 can fetch and unpack them.
-pub(super) const PYTHON: &str = "3.11";
+/// The version of libtorch that tch 0.24 is written for, of the machines that a pack goes to.
+pub(super) const PACKED_TORCH: &str = "2.11.0";
+
+/// The Python of what a build takes.
+const PYTHON: &str = "3.11";
 
 /// The platforms of the pinned wheels, as pip names them.
 pub(super) const PLATFORMS: [&str; 8] = [
@@ -46,6 +51,7 @@ const TORCH_SHA256: &str = "60fcdcb2f3876e21146cb4524ef06397d727ca9ad5f020818547
 /// libraries of CUDA; `libtorch.so` is made a link to it.
 pub(super) const CPU: Part = Part {
     folder: "libtorch",
+    python: PYTHON,
     wheels: &[
         Wheel {
             name: "torch",
@@ -80,6 +86,7 @@ pub(super) const CPU: Part = Part {
 /// libtorch with CUDA; it looks for [`NVIDIA`] in `../../nvidia/*/lib`, seen from its libraries.
 pub(super) const CUDA: Part = Part {
     folder: "libtorch",
+    python: PYTHON,
     wheels: &[Wheel {
         name: "torch",
         version: TORCH,
@@ -90,9 +97,24 @@ pub(super) const CUDA: Part = Part {
     megabytes: 2_700,
 };
 
+/// What a program is linked to that goes to a machine with [`PACKED_TORCH`] and a GPU, which has CUDA's libraries.
+pub(super) const PACKED: Part = Part {
+    folder: "libtorch",
+    python: "3.12",
+    wheels: &[Wheel {
+        name: "torch",
+        version: PACKED_TORCH,
+        sha256: "0f68f4ac6d95d12e896c3b7a912b5871619542ec54d3649cf48cc1edd4dd2756",
+        strip: "torch/",
+        members: &["torch/lib/*", "torch/include/*"],
+    }],
+    megabytes: 2_300,
+};
+
 /// The libraries of CUDA that the torch wheel's metadata asks for, at the versions it resolves to.
 pub(super) const NVIDIA: Part = Part {
     folder: "nvidia",
+    python: PYTHON,
     wheels: &[
         nvidia(
             "nvidia-cublas",
@@ -180,6 +202,7 @@ const fn nvidia(name: &'static str, version: &'static str, sha256: &'static str)
 /// CMake, which builds the static HDF5.
 pub(super) const CMAKE: Part = Part {
     folder: "cmake",
+    python: PYTHON,
     wheels: &[Wheel {
         name: "cmake",
         version: "4.4.4",

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::pins::{PLATFORMS, PYTHON, Part, Wheel};
+use super::pins::{PLATFORMS, Part, Wheel};
 use crate::process::{pip, run};
 use crate::{digest, folder, space};
 
@@ -29,7 +29,7 @@ pub(super) fn installed(deps: &Path, part: &Part) -> bool {
 pub(super) fn install(deps: &Path, part: &Part, finish: fn(&Path) -> Result<()>) -> Result<()> {
     space::require(deps, part.megabytes, &format!("fetching {}", part.folder))?;
     let wheels: Vec<PathBuf> =
-        part.wheels.iter().map(|wheel| fetch(deps, wheel)).collect::<Result<_>>()?;
+        part.wheels.iter().map(|wheel| fetch(deps, wheel, part.python)).collect::<Result<_>>()?;
 
     let folder = deps.join(part.folder);
     let fresh = deps.join(format!("{}.part", part.folder));
@@ -61,7 +61,7 @@ fn sums(part: &Part) -> String {
 }
 
 /// The path of the checked wheel: the one kept from an earlier call, else a new one.
-fn fetch(deps: &Path, wheel: &Wheel) -> Result<PathBuf> {
+fn fetch(deps: &Path, wheel: &Wheel, python: &str) -> Result<PathBuf> {
     let wheels = deps.join("wheels");
     let arriving = wheels.join("arriving.part");
     folder::create_empty(&arriving)?;
@@ -79,7 +79,7 @@ fn fetch(deps: &Path, wheel: &Wheel) -> Result<PathBuf> {
     // Where pip puts a wheel before it is whole: on the disk that was found large enough.
     pip.env("TMPDIR", &arriving);
     pip.args(["download", "--disable-pip-version-check", "--no-deps"])
-        .args(["--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON])
+        .args(["--only-binary=:all:", "--implementation", "cp", "--python-version", python])
         .args(PLATFORMS.iter().flat_map(|platform| ["--platform", platform]))
         .arg("--dest")
         .arg(&arriving)
@@ -87,7 +87,7 @@ fn fetch(deps: &Path, wheel: &Wheel) -> Result<PathBuf> {
     run(&mut pip).with_context(|| {
         format!(
             "could not fetch {name} {version}. Check the connection (pip reads a proxy from \
-             HTTPS_PROXY and another index from PIP_INDEX_URL) and run `cargo xtask setup` again, \
+             HTTPS_PROXY and another index from PIP_INDEX_URL) and run the same command again, \
              which keeps what is complete; or put the wheel with SHA-256 {sha256} into {}",
             wheels.display()
         )
@@ -103,7 +103,7 @@ fn fetch(deps: &Path, wheel: &Wheel) -> Result<PathBuf> {
         bail!(
             "the wheel of {name} {version} has SHA-256 {found}, not the pinned {sha256}, and was \
              removed. The index that pip asks serves another file: unset PIP_INDEX_URL, \
-             PIP_EXTRA_INDEX_URL and PIP_FIND_LINKS, and run `cargo xtask setup` again"
+             PIP_EXTRA_INDEX_URL and PIP_FIND_LINKS, and run the same command again"
         );
     }
     let kept = wheels.join(arrived.file_name().unwrap_or_default());
@@ -158,7 +158,7 @@ fn unpack(wheel: &Wheel, path: &Path, folder: &Path) -> Result<()> {
     if !status.success() {
         bail!(
             "could not unpack {} ({status}); why is said above. Where the disk is full, make \
-             room; where the file is damaged, remove it; then run `cargo xtask setup` again",
+             room; where the file is damaged, remove it; then run the same command again",
             path.display()
         );
     }
@@ -176,7 +176,7 @@ fn write(path: &Path, contents: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::pins::{CMAKE, CPU, CUDA, NVIDIA};
+    use super::super::pins::{CMAKE, CPU, CUDA, NVIDIA, PACKED};
     use super::*;
 
     /// A folder for one test, removed when it is dropped.
@@ -199,7 +199,9 @@ mod tests {
 
     #[test]
     fn pins_are_whole_digests() {
-        for wheel in [&CPU, &CUDA, &NVIDIA, &CMAKE].into_iter().flat_map(|part| part.wheels) {
+        for wheel in
+            [&CPU, &CUDA, &NVIDIA, &PACKED, &CMAKE].into_iter().flat_map(|part| part.wheels)
+        {
             assert_eq!(wheel.sha256.len(), 64, "{wheel:?}");
             assert!(wheel.sha256.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c)));
             assert!(wheel.members.iter().all(|member| member.starts_with(wheel.strip)));
@@ -218,6 +220,7 @@ mod tests {
         fs::write(folder.join(STAMP), sums(&CPU)).unwrap();
         assert!(installed(&deps.0, &CPU));
         assert!(!installed(&deps.0, &CUDA), "the CPU's libtorch is not that of CUDA");
+        assert!(!installed(&deps.0, &PACKED), "nor that of a pack");
     }
 
     #[test]
@@ -243,7 +246,8 @@ mod tests {
         run(Command::new("python3").args(["-c", script]).arg(&path)).unwrap();
         let sha256 = digest::sha256(&path).unwrap().leak();
         let tiny = Wheel { name: "tiny", version: "1", sha256, strip: "a/", members: &["a/lib/*"] };
-        let part = Part { folder: "tiny", wheels: Vec::leak(vec![tiny]), megabytes: 1 };
+        let wheels = Vec::leak(vec![tiny]);
+        let part = Part { folder: "tiny", python: "3.11", wheels, megabytes: 1 };
 
         install(&deps.0, &part, |_| Ok(())).unwrap();
         assert!(installed(&deps.0, &part));

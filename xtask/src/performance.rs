@@ -1,0 +1,282 @@
+//! `cargo xtask bench --report`: `docs/performance.md`, of one run of the bench `cost` of `eps`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use crate::process::{cargo, output, root};
+use crate::setup;
+
+/// What is measured, by its flags, for a page that is kept.
+const FULL: [&[&str]; 8] = [
+    &["--group", "calls", "--size", "fashion", "--batch", "1,8", "--rounds", "11"],
+    &["--group", "calls", "--size", "ffhq-64", "--batch", "1", "--rounds", "3"],
+    &["--group", "steps", "--size", "fashion", "--batch", "8", "--rounds", "5"],
+    &["--group", "pivots", "--size", "fashion", "--batch", "8", "--rounds", "7"],
+    &["--group", "pivots", "--size", "ffhq-64", "--batch", "1", "--rounds", "3"],
+    &["--group", "gradients", "--size", "fashion", "--batch", "8", "--rounds", "7"],
+    &["--group", "workers", "--size", "fashion", "--batch", "8", "--rounds", "5"],
+    &["--group", "growth", "--size", "fashion", "--batch", "1,4", "--rounds", "5"],
+];
+
+/// The same to see that everything works.
+const QUICK: [&[&str]; 1] = [&[
+    "--group",
+    "calls,steps,pivots,gradients,workers",
+    "--size",
+    "fashion",
+    "--batch",
+    "1",
+    "--rounds",
+    "1",
+]];
+
+/// The groups of the page, in its order, each with its title and how to read it.
+const GROUPS: [(&str, &str, &str); 6] = [
+    (
+        "calls",
+        "A network call",
+        "One call of EPS has the pivot and a first convolution that reads y too. The ratio is to the bare denoiser.",
+    ),
+    (
+        "steps",
+        "A step of every method",
+        "Time by network calls, of walks of four calls and more. DPS and ΠGDM differentiate the network; DAPS has its inner \
+         chain. The ratio is to the prior's own walk.",
+    ),
+    (
+        "pivots",
+        "The pivot of every family of operators",
+        "The pivot alone, without a call. Families with an eigenbasis transform twice; the others iterate (conjugate \
+         gradients), and cost accordingly. The ratio is to a bare call.",
+    ),
+    (
+        "gradients",
+        "The gradient of a training step",
+        "Forward and backward of the network alone, and the whole of EPS's: operators, measurement, pivot, loss.",
+    ),
+    (
+        "workers",
+        "Two workers",
+        "A restoration of eight images, two samples each, five calls a sample. Two workers need two idle cores: below, what \
+         the machine's load left of them. The ratio is to one worker; half is the best.",
+    ),
+    (
+        "growth",
+        "Growth with the side and the batch",
+        "A call with a Gaussian blur, for images of several sides. The ratio is to the bare call of the same side.",
+    ),
+];
+
+/// What one item took.
+#[derive(Debug, Deserialize)]
+struct Line {
+    group: String,
+    size: String,
+    batch: usize,
+    precision: String,
+    item: String,
+    threads: usize,
+    /// Of a call, one for each round.
+    seconds: Vec<f64>,
+}
+
+/// What the page says of the machine.
+#[derive(Debug)]
+struct Machine {
+    processor: String,
+    cores: usize,
+    /// The mean number of running processes in the last minute, before and after.
+    load: [String; 2],
+    revision: String,
+}
+
+/// Measures and writes the page.
+pub(crate) fn report(quick: bool, out: Option<&Path>) -> Result<()> {
+    setup::setup(false)?;
+    let before = load();
+    let mut lines = Vec::new();
+    let runs: &[&[&str]] = if quick { &QUICK } else { &FULL };
+    for flags in runs {
+        println!("cost {}", flags.join(" "));
+        let mut bench = cargo();
+        // Of the whole workspace: for a crate alone, its dependencies would be compiled with other features.
+        bench.args(["bench", "--quiet", "--workspace", "--bench", "cost", "--"]).args(*flags);
+        // Several threads inside an operation would measure who else is there.
+        bench.env("OMP_NUM_THREADS", threads(flags)).env("OMP_WAIT_POLICY", "PASSIVE");
+        lines.extend(parse(&output(&mut bench)?)?);
+    }
+    let git = ["describe", "--always", "--dirty", "--abbrev=10"];
+    let revision = output(Command::new("git").args(git).current_dir(root()))?;
+    let machine = Machine {
+        processor: processor(),
+        cores: std::thread::available_parallelism().map_or(1, Into::into),
+        load: [before, load()],
+        revision: revision.trim().to_owned(),
+    };
+    let page = page(&machine, &lines)?;
+    let out = out.map_or_else(|| root().join("docs/performance.md"), Path::to_owned);
+    fs::write(&out, page).with_context(|| format!("could not write {}", out.display()))?;
+    println!("{}", out.display());
+    Ok(())
+}
+
+/// The threads that libtorch may use: workers are threads.
+fn threads(flags: &[&str]) -> &'static str {
+    if flags.iter().any(|flag| flag.contains("workers")) { "2" } else { "1" }
+}
+
+/// The first number of `/proc/loadavg`.
+fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("unknown").to_owned()
+}
+
+/// What the system calls its processor.
+fn processor() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let avx512 = if text.contains(" avx512f") { "AVX-512" } else { "no AVX-512" };
+    let bf16 = if text.contains("avx512_bf16") { "bfloat16" } else { "no bfloat16" };
+    name.map_or_else(
+        || "unknown".to_owned(),
+        |(_, name)| format!("{} ({avx512}, {bf16})", name.trim()),
+    )
+}
+
+fn parse(printed: &str) -> Result<Vec<Line>> {
+    let lines = printed.lines().filter(|line| line.starts_with('{'));
+    let lines: Vec<Line> = lines
+        .map(|line| serde_json::from_str(line).with_context(|| format!("no measurement: {line}")))
+        .collect::<Result<_>>()?;
+    ensure!(!lines.is_empty(), "the bench printed no measurement: {printed}");
+    Ok(lines)
+}
+
+/// The median of some numbers, of an even number the upper one.
+fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied()
+}
+
+/// The median, the least and the largest ratio of two items in the same round.
+fn ratios(seconds: &[f64], base: &[f64]) -> Option<[f64; 3]> {
+    let ratios: Vec<f64> = seconds.iter().zip(base).map(|(a, b)| a / b).collect();
+    let least = ratios.iter().copied().reduce(f64::min)?;
+    let largest = ratios.iter().copied().reduce(f64::max)?;
+    Some([median(&ratios)?, least, largest])
+}
+
+fn page(machine: &Machine, lines: &[Line]) -> Result<String> {
+    let Machine { processor, cores, load, revision } = machine;
+    let threads = lines.iter().map(|line| line.threads).min().unwrap_or(1);
+    let mut page = format!(
+        "# What it costs\n\n\
+         Made by `cargo xtask bench --report` at revision {revision}, on a CPU. Read the ratios: the items of a table were \
+         run one after the other, round by round, so that what else the machine did fell on all of them. A ratio is the \
+         median over the rounds of two times of the same round, with the least and the largest. Milliseconds are the \
+         median, and hold for this machine under its load.\n\n\
+         | processor | cores | load before and after | threads inside an operation |\n|---|---|---|---|\n\
+         | {processor} | {cores} | {} and {} | {threads} |\n\n\
+         A load above 0 is other work on the same cores: times are then longer than they would be alone, by up to as many \
+         times as there are processes for a core, and vary. Networks have random weights; `fashion` is that of Fashion-MNIST \
+         here (28×28, 32 channels), `ffhq-64` EDM's of FFHQ (64×64, 61.8 M parameters).\n",
+        load[0], load[1]
+    );
+    for (group, title, reading) in GROUPS {
+        let of_group: Vec<&Line> = lines.iter().filter(|line| line.group == group).collect();
+        if of_group.is_empty() {
+            continue;
+        }
+        write!(
+            page,
+            "\n## {title}\n\n{reading}\n\n\
+             | network or side | batch | precision | | milliseconds | ratio | least to largest |\n\
+             |---|---|---|---|---|---|---|\n"
+        )?;
+        let mut base: Option<&Line> = None;
+        for line in of_group {
+            let is_same = |base: &&Line| {
+                (&base.size, base.batch, &base.precision)
+                    == (&line.size, line.batch, &line.precision)
+            };
+            let first = *base.take().filter(is_same).get_or_insert(line);
+            base = Some(first);
+            let none = || format!("{} of {} has no times", line.item, line.group);
+            let seconds = median(&line.seconds).with_context(none)?;
+            let [ratio, least, largest] =
+                ratios(&line.seconds, &first.seconds).with_context(none)?;
+            let Line { size, batch, precision, item, .. } = line;
+            writeln!(
+                page,
+                "| {size} | {batch} | {precision} | {item} | {:.3} | {ratio:.3} | {least:.3} to {largest:.3} |",
+                1e3 * seconds
+            )?;
+        }
+    }
+    page += "\n## Not measured here\n\n\
+             - A GPU: [gpu.md](gpu.md) has what is to be measured there, in its order.\n\
+             - The same network in PyTorch: the script of [gpu.md](gpu.md) times both beside each other, on a CPU too.\n\
+             - The share of libtorch's own kernels in a call: no profiler of libtorch is reached through its bindings.\n\n\
+             Why work is spread over images and samples, with one thread inside each, and what else was tried, is in \
+             [decisions/0010-workers.md](decisions/0010-workers.md).\n";
+    Ok(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(item: &str, seconds: &[f64]) -> Line {
+        Line {
+            group: "calls".into(),
+            size: "fashion".into(),
+            batch: 8,
+            precision: "f32".into(),
+            item: item.into(),
+            threads: 1,
+            seconds: seconds.to_vec(),
+        }
+    }
+
+    #[test]
+    fn ratios_are_those_of_the_same_round() {
+        // A slow round is slow for both.
+        let lines = [line("bare", &[0.010, 0.040, 0.010]), line("EPS", &[0.011, 0.044, 0.012])];
+        let machine = Machine {
+            processor: "a processor".into(),
+            cores: 2,
+            load: ["3.10".into(), "2.90".into()],
+            revision: "abc".into(),
+        };
+        let page = page(&machine, &lines).unwrap();
+        assert!(page.contains("| a processor | 2 | 3.10 and 2.90 | 1 |"), "{page}");
+        assert!(page.contains("| fashion | 8 | f32 | bare | 10.000 | 1.000 | 1.000 to 1.000 |"));
+        assert!(
+            page.contains("| fashion | 8 | f32 | EPS | 12.000 | 1.100 | 1.100 to 1.200 |"),
+            "{page}"
+        );
+        assert!(page.contains("revision abc") && !page.contains("## Two workers"), "{page}");
+    }
+
+    #[test]
+    fn what_the_bench_prints_is_read() {
+        let printed = "note\n{\"group\":\"pivots\",\"size\":\"fashion\",\"batch\":1,\"precision\":\"f32\",\
+                       \"item\":\"mask\",\"device\":\"cpu\",\"threads\":1,\"seconds\":[0.5]}\n";
+        let lines = parse(printed).unwrap();
+        assert_eq!((lines.len(), lines[0].seconds[0]), (1, 0.5));
+        assert!(parse("nothing").unwrap_err().to_string().contains("no measurement"));
+        assert!(parse("{\"group\":1}").unwrap_err().to_string().contains("{\"group\":1}"));
+    }
+
+    #[test]
+    fn workers_are_threads() {
+        assert_eq!(threads(FULL[6]), "2");
+        assert_eq!(threads(FULL[0]), "1");
+    }
+}
