@@ -16,7 +16,7 @@ use eps_model::{
     PUBLISHED, Precision, PrecondConfig, Query, ResampleType, SongUNetConfig, TimeScaleShift, UNet,
     UNet2DModelConfig, UNetConfig, UNetModelConfig, UpBlockType, level_fields, published,
 };
-use eps_testing::{devices, rounding};
+use eps_testing::{assert_within, devices, rounding};
 use tch::{Device, Kind, Tensor};
 
 fn fixture(name: &str) -> PathBuf {
@@ -170,13 +170,6 @@ fn limit(of_f32: f64, device: Device) -> f64 {
     (of_f32 * rounding(device) / rounding(Device::Cpu)).min(0.05)
 }
 
-/// Prints what a GPU was found to differ by, a line that begins with `cuda`.
-fn show(device: Device, what: &str, found: f64, limit: f64) {
-    if device.is_cuda() {
-        println!("cuda: {what}: {found:.1e}, of {limit:.1e}");
-    }
-}
-
 #[test]
 fn edms_outputs_are_met() {
     let all = [
@@ -198,8 +191,7 @@ fn edms_outputs_are_met() {
         // Two f32 computations of some 60 to 250 layers, each rounding sums of up to thousands of
         // products: 170 units of 6e-8 are enough; a wrong order of channels or a wrong filter gives 0.1.
         let limit = limit(1e-5, device);
-        show(device, name, report.deviation(), limit);
-        assert!(report.deviation() <= limit, "{device:?}: {report:?}");
+        assert_within(device, name, report.deviation(), limit);
     }
 }
 
@@ -222,8 +214,7 @@ fn outputs_of_other_families_are_met() {
         assert_eq!([report.parameters, report.tensors, report.cases.len()], counts, "{name}");
         // The originals' f32 differs from their f64 by up to 2e-5 of rms, where inputs are small.
         let limit = limit(4e-5, device);
-        show(device, name, report.deviation(), limit);
-        assert!(report.deviation() <= limit, "{device:?}: {report:?}");
+        assert_within(device, name, report.deviation(), limit);
     }
 }
 

@@ -34,6 +34,19 @@ pub fn rounding(device: Device) -> f64 {
     if device.is_cuda() && !is_full { f64::powi(2.0, -11) } else { f64::powi(2.0, -24) }
 }
 
+/// Asserts that what a device was found to differ by is within a limit; NaN is not. Of a GPU it prints both, a line that
+/// begins with `cuda`, which `--nocapture` shows.
+///
+/// # Panics
+/// If the difference is above the limit.
+#[expect(clippy::print_stdout, reason = "a GPU's differences are what a run on one is for")]
+pub fn assert_within(device: Device, what: &str, difference: f64, limit: f64) {
+    if device.is_cuda() {
+        println!("cuda: {what}: {difference:.1e}, of {limit:.1e}");
+    }
+    assert!(difference <= limit, "{what} on {device:?}: {difference:.2e}, more than {limit:.2e}");
+}
+
 /// The folder of a package, by the `CARGO_MANIFEST_DIR` that it was compiled in: below `EPS_SOURCE`, where that is set.
 #[must_use]
 pub fn package(compiled_in: &str) -> PathBuf {

@@ -6,7 +6,6 @@
 
 #![expect(clippy::print_stdout, reason = "a measurement prints what it found")]
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Parser;
@@ -371,7 +370,7 @@ fn pivots(bench: &Bench<'_>) -> Result<(), Error> {
         let operators = (0..bench.batch).map(|_| spec.prepare(shape));
         let operator = TensorOperator::new(operators.collect::<Result<Vec<_>, _>>()?, device)?;
         let kind = if operator.is_spectral() { "eigenbasis" } else { "iteration" };
-        measurements.push((format!("{name} ({kind})"), Arc::new(of_noise(operator, bench)?)));
+        measurements.push((format!("{name} ({kind})"), of_noise(operator, bench)?));
     }
     let mut items = vec![Item::new("bare call", 1, || ask(&Prior { denoiser: &prior }, &x))];
     for (name, measurement) in &measurements {

@@ -28,7 +28,7 @@ use eps::train::{
     BatchStreams, Decay, Ema, FORMAT_VERSION, Images, LossWeight, NoiseLaw, Objective, TrainConfig,
     loss, train,
 };
-use eps_testing::{devices, rounding};
+use eps_testing::{assert_within, devices, rounding};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
@@ -67,18 +67,13 @@ fn measurement(operator: &PreparedOperator, device: Device) -> Measurement {
     Measurement::new(operator, &batch(&y, range, device), 0.1).unwrap()
 }
 
-/// Asserts that a result on a device is the CPU's, as close as a limit relative to its largest value, and prints by how
-/// much a GPU's differs, a line that begins with `cuda`.
+/// Asserts that a result on a device is the CPU's, as close as a limit relative to its largest value.
 fn assert_same(what: &str, device: Device, found: &Tensor, expected: &Tensor, limit: f64) {
     let found = found.to_device(Device::Cpu).to_kind(Kind::Double);
     let expected = expected.to_kind(Kind::Double);
     let largest = |x: &Tensor| x.abs().max().double_value(&[]);
     let difference = largest(&(found - &expected)) / largest(&expected).max(f64::MIN_POSITIVE);
-    if device.is_cuda() {
-        println!("cuda: {what}: {difference:.1e}, of {limit:.1e}");
-    }
-    // Not a comparison of the negated: NaN fails.
-    assert!(difference <= limit, "{what} on {device:?}: {difference:.2e}, more than {limit:.2e}");
+    assert_within(device, what, difference, limit);
 }
 
 /// Runs something on every device and compares with the CPU's result; the limit is for a device.
