@@ -38,7 +38,7 @@ fn config() -> CheckpointConfig {
         sigma_max: 80.0,
         tasks: vec![Task::MotionBlur].into(),
         asked_at: AskedAt::Pivot,
-        sigma_y: Some(0.05),
+        sigma_y: Some(0.05.into()),
         data: None,
         provenance: Provenance {
             source: "random".into(),

@@ -398,7 +398,7 @@ fn gradients(bench: &Bench<'_>) -> Result<(), Error> {
         parameterisation: None,
         conditions,
         interpolant: Interpolant::Edm,
-        objective: Objective::Eps { tasks: Task::ALL.to_vec(), sigma_y: 0.05 },
+        objective: Objective::Eps { tasks: Task::ALL.to_vec().into(), sigma_y: 0.05.into() },
         noise_law: NoiseLaw::edm(),
         loss_weight: LossWeight::Preconditioned,
         start: None,

@@ -254,8 +254,8 @@ fn training() -> TrainConfig {
         conditions: vec![Condition::Observation],
         interpolant: Interpolant::Edm,
         objective: Objective::Eps {
-            tasks: vec![Task::RandomInpainting, Task::SuperResolution],
-            sigma_y: 0.05,
+            tasks: vec![Task::RandomInpainting, Task::SuperResolution].into(),
+            sigma_y: 0.05.into(),
         },
         noise_law: NoiseLaw::edm(),
         loss_weight: LossWeight::Preconditioned,
