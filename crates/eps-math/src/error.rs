@@ -104,6 +104,80 @@ pub enum MathError {
         /// The shape that it takes.
         taken: Shape,
     },
+    /// Operators that see one image and do not fit together.
+    #[error(
+        "operator {index} of the {what} (from 0) {side} {found}, operator 0 {first}: all of a {what} must agree in that"
+    )]
+    Unlike {
+        /// What they are put together to.
+        what: &'static str,
+        /// The operator's place in the list.
+        index: usize,
+        /// Whether the image or the measurement differs.
+        side: &'static str,
+        /// The operator's shape.
+        found: Shape,
+        /// The first operator's shape.
+        first: Shape,
+    },
+    /// A kernel that leaves nothing of an image's brightness.
+    #[error(
+        "the taps of the kernel of {rows}×{columns} sum to 0: those of a blur sum to 1; a difference of two blurs is \
+         written as a sum, of which one is scaled by -1"
+    )]
+    KernelSum {
+        /// Rows of the kernel.
+        rows: usize,
+        /// Columns of the kernel.
+        columns: usize,
+    },
+    /// Windows of a blur that do not share each pixel out.
+    #[error(
+        "the windows of the blur sum to {sum} at row {row}, column {column}: divide them by their sum, so that it is 1 \
+         at every pixel"
+    )]
+    WindowSum {
+        /// The row of the first such pixel.
+        row: usize,
+        /// Its column.
+        column: usize,
+        /// The sum.
+        sum: f64,
+    },
+    /// A coil map of another size than the image.
+    #[error(
+        "the map of coil {coil} (from 0) has {rows}×{columns} pixels, the image {height}×{width}: give maps of the \
+         image's size, or crop both to one"
+    )]
+    CoilMap {
+        /// The coil.
+        coil: usize,
+        /// Rows of its map.
+        rows: usize,
+        /// Columns of its map.
+        columns: usize,
+        /// Height of the image.
+        height: usize,
+        /// Width of the image.
+        width: usize,
+    },
+    /// A matrix that memory does not hold.
+    #[error(
+        "a matrix of {rows}×{columns} numbers takes {:.1} GB, at most {:.1} GB are taken: ask for fewer rows or smaller \
+         images, or take walsh-hadamard, which keeps no matrix",
+        *bytes as f64 / 1e9,
+        *most as f64 / 1e9
+    )]
+    Memory {
+        /// Rows of the matrix.
+        rows: usize,
+        /// Its columns.
+        columns: usize,
+        /// Its bytes.
+        bytes: u64,
+        /// The most bytes that are taken.
+        most: u64,
+    },
     /// A rectangle that reaches beyond the image.
     #[error(
         "the rectangle of {height}×{width} pixels at row {top} and column {left} reaches beyond an image of {shape}: \

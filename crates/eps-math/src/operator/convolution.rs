@@ -221,6 +221,30 @@ impl Convolution {
         share.repeat(self.domain.channels)
     }
 
+    /// |ĥ|² at each frequency of the image's own plane, as if it wrapped around.
+    pub(super) fn powers(&self) -> impl Iterator<Item = f64> {
+        self.circular.1.iter().map(|h| h.norm_sqr())
+    }
+
+    /// The image with each frequency of its own plane multiplied by a gain, as if it wrapped around.
+    pub(super) fn wrapped(&self, v: &[f64], gains: &[f64]) -> Vec<f64> {
+        assert_length("the image", v, self.domain);
+        let transform = &self.circular.0;
+        let mut mapped = Vec::with_capacity(v.len());
+        for (first, second) in pairs(v, self.domain.plane()) {
+            let value = |i: usize| Complex::new(first[i], second.map_or(0.0, |s| s[i]));
+            let mut plane: Vec<_> = (0..first.len()).map(value).collect();
+            transform.forward(&mut plane);
+            plane.iter_mut().zip(gains).for_each(|(value, gain)| *value *= gain);
+            transform.inverse(&mut plane);
+            mapped.extend(plane.iter().map(|v| v.re));
+            if second.is_some() {
+                mapped.extend(plane.iter().map(|v| v.im));
+            }
+        }
+        mapped
+    }
+
     /// Filters two channels at once, as real and imaginary part: the kernel is real.
     fn filter(&self, plane: &mut Vec<Complex<f64>>, adjoint: bool) {
         self.transform.forward(plane);
@@ -320,9 +344,7 @@ impl LinearMap for Convolution {
     /// Between f(0), where nothing was seen, and the mean of f over all frequencies, where all of a pixel's blur was
     /// seen, by the share of its squared blur that was: exact far from the borders and outside, an estimate between.
     fn diagonal(&self, f: &dyn Fn(f64) -> f64) -> Option<Vec<f64>> {
-        let frequencies = &self.circular.1;
-        let mean =
-            frequencies.iter().map(|h| f(h.norm_sqr())).sum::<f64>() / frequencies.len() as f64;
+        let mean = self.powers().map(f).sum::<f64>() / self.domain.plane() as f64;
         let nothing = f(0.0);
         Some(
             self.shares
@@ -334,28 +356,13 @@ impl LinearMap for Convolution {
     }
 
     fn approximate_inverse(&self, v: &[f64], kappa: f64) -> Option<Vec<f64>> {
-        assert_length("the image", v, self.domain);
-        let (transform, gains) = &self.circular;
-        let mut mapped = Vec::with_capacity(v.len());
-        for (first, second) in pairs(v, self.domain.plane()) {
-            let value = |i: usize| Complex::new(first[i], second.map_or(0.0, |s| s[i]));
-            let mut plane: Vec<_> = (0..first.len()).map(value).collect();
-            transform.forward(&mut plane);
-            for (value, gain) in plane.iter_mut().zip(gains) {
-                *value /= gain.norm_sqr() + kappa;
-            }
-            transform.inverse(&mut plane);
-            mapped.extend(plane.iter().map(|v| v.re));
-            if second.is_some() {
-                mapped.extend(plane.iter().map(|v| v.im));
-            }
-        }
-        Some(mapped)
+        let gains: Vec<f64> = self.powers().map(|power| (power + kappa).recip()).collect();
+        Some(self.wrapped(v, &gains))
     }
 }
 
 /// The next number without prime factors above 5, for which transforms are fast.
-fn smooth(n: usize) -> usize {
+pub(super) fn smooth(n: usize) -> usize {
     let is_smooth = |n: &usize| {
         let mut rest = *n;
         for prime in [2, 3, 5] {

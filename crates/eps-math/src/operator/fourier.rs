@@ -71,7 +71,7 @@ impl Fourier {
 }
 
 /// Real parts, then imaginary parts.
-fn pair(plane: impl Iterator<Item = Complex<f64>>) -> Vec<f64> {
+pub(super) fn pair(plane: impl Iterator<Item = Complex<f64>>) -> Vec<f64> {
     let (mut re, im): (Vec<f64>, Vec<f64>) = plane.map(|v| (v.re, v.im)).unzip();
     re.extend(im);
     re

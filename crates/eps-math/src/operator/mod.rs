@@ -11,46 +11,75 @@
 //! | [`Weights`] | identity | w² |
 //! | [`Grey`] | luminance and two directions across | ‖shares‖² or 0 |
 //! | [`Fourier`] | 2-D DFT of a complex image | 0 or 1 per frequency |
-//! | [`Convolution`], [`Radon`], [`Crop`], [`Chain`], your own | none is known | |
+//! | [`Bayer`] | identity | 0 or 1 per value |
+//! | [`WalshHadamard`] of a power of two values | random signs, then the transform's rows | 0 or 1 per row |
+//! | [`Coils`], [`NonuniformFourier`], [`GaussianMatrix`] | none is known | |
+//! | [`Convolution`], [`ChannelConvolution`], [`VaryingBlur`], [`Radon`], [`Crop`], [`Pad`] | none is known | |
+//! | [`Chain`], [`Sum`], [`Stack`], [`Scaled`] of others, your own | none is known | |
 //!
 //! A function of AᵀA is V f(λ) Vᵀ: [`Spectral::spectral_map`]. Without a basis the pivot comes by
 //! [conjugate gradients](crate::solve::Cg) and functions by [Lanczos' method](crate::solve::Lanczos). A batch of images is
 //! a slice of operators, one an image.
 
 mod average_pool;
+mod bayer;
 mod chain;
+mod channel_convolution;
 pub mod check;
 mod circular_blur;
+mod coils;
 mod convolution;
 mod dense;
 mod fourier;
 mod fourier_plane;
+mod gaussian_matrix;
 mod grey;
 mod kernel;
+mod kernel_shape;
 mod linear_map;
 mod mask;
+mod motion_path;
+mod nonuniform_fourier;
+mod pad;
 mod prepared;
 mod radon;
 mod resize;
+mod scaled;
 mod separable;
 mod spec;
+mod stack;
+mod sum;
+mod varying_blur;
+mod walsh_hadamard;
 mod weights;
 
 pub use average_pool::AveragePool;
+pub use bayer::{Bayer, BayerPattern};
 pub use chain::{Chain, Crop};
+pub use channel_convolution::ChannelConvolution;
 pub use circular_blur::CircularBlur;
+pub use coils::{Coils, sensitivities};
 pub use convolution::{Border, Convolution};
 pub use dense::Dense;
 pub use fourier::Fourier;
+pub use gaussian_matrix::GaussianMatrix;
 pub use grey::Grey;
 pub use kernel::Kernel;
+pub use kernel_shape::KernelShape;
 pub use linear_map::{LinearMap, Spectral};
 pub use mask::Mask;
+pub use nonuniform_fourier::{FourierMethod, NonuniformFourier};
+pub use pad::Pad;
 pub use prepared::PreparedOperator;
 pub use radon::Radon;
 pub use resize::ResizeFilter;
+pub use scaled::Scaled;
 pub use separable::Separable;
-pub use spec::OperatorSpec;
+pub use spec::{OperatorSpec, Windows};
+pub use stack::Stack;
+pub use sum::Sum;
+pub use varying_blur::VaryingBlur;
+pub use walsh_hadamard::WalshHadamard;
 pub use weights::Weights;
 
 use faer::Mat;

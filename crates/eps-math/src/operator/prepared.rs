@@ -39,6 +39,15 @@ impl PreparedOperator {
         }
     }
 
+    /// The operator as a pair A, Aᵀ.
+    #[must_use]
+    pub fn into_map(self) -> Arc<dyn LinearMap> {
+        match self {
+            Self::Spectral(operator) => Arc::new(operator),
+            Self::Map { map, .. } => map,
+        }
+    }
+
     /// The operator with its eigenbasis.
     #[must_use]
     pub fn spectral(&self) -> Option<&Operator> {

@@ -99,6 +99,41 @@ fn sinc(x: f64) -> f64 {
 mod tests {
     use super::*;
 
+    /// A factor that is no whole number: the first two rows of 6 → 4, as `PIL.Image.fromarray(numpy.eye(6, dtype="f")).resize((6, 4),
+    /// filter)` of Pillow 13 has them.
+    #[test]
+    fn rational_factors_are_those_of_pillow() {
+        for (filter, rows) in [
+            (ResizeFilter::Box, [[0.5, 0.5, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]]),
+            (
+                ResizeFilter::Bicubic,
+                [
+                    [0.655_339_78, 0.393_203_88, -0.040_453_07, -0.008_090_62, 0.0, 0.0],
+                    [-0.038_284_84, 0.372_128_64, 0.620_214_4, 0.087_289_43, -0.041_347_63, 0.0],
+                ],
+            ),
+            (
+                ResizeFilter::Lanczos,
+                [
+                    [0.662_121_53, 0.423_667_34, -0.073_123_54, -0.029_612_01, 0.016_946_69, 0.0],
+                    [
+                        -0.069_466_95,
+                        0.402_481_53,
+                        0.629_011_69,
+                        0.110_994_75,
+                        -0.089_440_34,
+                        0.016_419_34,
+                    ],
+                ],
+            ),
+        ] {
+            for (found, expected) in filter.matrix(6, 4).iter().zip(rows.as_flattened()) {
+                // Pillow answers in f32.
+                assert!((found - expected).abs() < 1e-7, "{filter:?}: {found} {expected}");
+            }
+        }
+    }
+
     /// `PIL.Image.fromarray(numpy.eye(n, dtype="f")).resize((n, m), filter)` of Pillow 11 gives these rows: the first
     /// of 8 → 3 by each filter.
     #[test]

@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::kernel_shape;
+use super::walsh_hadamard::Lengthened;
 use super::{
-    AveragePool, Border, Chain, CircularBlur, Convolution, Crop, Dense, Fourier, Grey, Kernel,
-    LinearMap, Mask, Operator, PreparedOperator, Radon, ResizeFilter, Separable, Weights,
+    AveragePool, Bayer, BayerPattern, Border, Chain, ChannelConvolution, CircularBlur, Coils,
+    Convolution, Crop, Dense, Fourier, FourierMethod, GaussianMatrix, Grey, Kernel, LinearMap,
+    Mask, NonuniformFourier, Operator, Pad, PreparedOperator, Radon, ResizeFilter, Scaled,
+    Separable, Stack, Sum, VaryingBlur, WalshHadamard, Weights,
 };
 use crate::{MathError, Shape};
 
@@ -27,7 +31,8 @@ pub enum OperatorSpec {
     },
     /// Circular blur by given taps.
     CircularBlur {
-        /// Rows of taps.
+        /// Rows of taps; JSON may name a [`KernelShape`](super::KernelShape) instead.
+        #[serde(deserialize_with = "kernel_shape::rows")]
         kernel: Vec<Vec<f64>>,
     },
     /// Blur by a Gaussian.
@@ -52,8 +57,29 @@ pub enum OperatorSpec {
     },
     /// A true convolution, its centre at (rows/2, columns/2).
     Convolution {
-        /// Rows of taps.
+        /// Rows of taps; JSON may name a [`KernelShape`](super::KernelShape) instead.
+        #[serde(deserialize_with = "kernel_shape::rows")]
         kernel: Vec<Vec<f64>>,
+        /// What lies beyond the edges.
+        #[serde(default)]
+        border: Border,
+    },
+    /// The same with a kernel of its own for every channel.
+    ChannelConvolution {
+        /// A kernel a channel.
+        #[serde(deserialize_with = "kernel_shape::list_of_rows")]
+        kernels: Vec<Vec<Vec<f64>>>,
+        /// What lies beyond the edges.
+        #[serde(default)]
+        border: Border,
+    },
+    /// A blur that differs from place to place.
+    VaryingBlur {
+        /// The kernels that are blended.
+        #[serde(deserialize_with = "kernel_shape::list_of_rows")]
+        kernels: Vec<Vec<Vec<f64>>>,
+        /// Where each of them is at work.
+        windows: Windows,
         /// What lies beyond the edges.
         #[serde(default)]
         border: Border,
@@ -84,6 +110,35 @@ pub enum OperatorSpec {
         /// Rows of 0 and 1, the frequency 0 first in rows and columns.
         mask: Vec<Vec<u8>>,
     },
+    /// The same as several receiver coils see it.
+    Coils {
+        /// The sensitivity of each coil: rows of its real part, and rows of its imaginary part.
+        maps: Vec<[Vec<Vec<f64>>; 2]>,
+        /// Rows of 0 and 1, the frequency 0 first in rows and columns.
+        mask: Vec<Vec<u8>>,
+    },
+    /// The Fourier transform at any frequencies.
+    NonuniformFourier {
+        /// (u, v) in cycles a pixel, u along columns and v along rows.
+        points: Vec<[f64; 2]>,
+        /// How the sums are computed; by the size, where it is not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        method: Option<FourierMethod>,
+    },
+    /// Independent normal numbers of variance 1/m.
+    GaussianMatrix {
+        /// m
+        rows: usize,
+        /// What they are drawn by.
+        seed: u64,
+    },
+    /// Rows of the Walsh-Hadamard transform of the image under random signs, padded with zeros to a power of two.
+    WalshHadamard {
+        /// How many.
+        rows: usize,
+        /// What rows and signs are drawn by.
+        seed: u64,
+    },
     /// A rectangle of the image.
     Crop {
         /// Its first row.
@@ -95,10 +150,43 @@ pub enum OperatorSpec {
         /// Its columns.
         width: usize,
     },
+    /// Zeros around the image.
+    Pad {
+        /// Rows above.
+        top: usize,
+        /// Rows below.
+        bottom: usize,
+        /// Columns on the left.
+        left: usize,
+        /// Columns on the right.
+        right: usize,
+    },
+    /// One colour at every pixel, as a camera's sensor sees.
+    Bayer {
+        /// The colours of the upper left 2×2 pixels.
+        pattern: BayerPattern,
+    },
     /// One operator after another, the first applied to the image first.
     Chain {
         /// The operators.
         of: Vec<OperatorSpec>,
+    },
+    /// What several operators give, added.
+    Sum {
+        /// The operators.
+        of: Vec<OperatorSpec>,
+    },
+    /// What several operators give, one after the other.
+    Stack {
+        /// The operators.
+        of: Vec<OperatorSpec>,
+    },
+    /// A multiple of an operator.
+    Scale {
+        /// The number by which what it gives is multiplied.
+        factor: f64,
+        /// The operator.
+        of: Box<OperatorSpec>,
     },
     /// R ⊗ C on every channel.
     Separable {
@@ -112,6 +200,22 @@ pub enum OperatorSpec {
         /// A, m rows of channels · height · width entries.
         matrix: Vec<Vec<f64>>,
     },
+}
+
+/// Where each kernel of a blur that varies is at work: windows that sum to 1 at every pixel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "windows are {\"grid\": [rows, columns]}, or for each kernel rows of numbers as large as the image"
+)]
+pub enum Windows {
+    /// Bilinear ones around the places of a grid: [`VaryingBlur::grid`].
+    Grid {
+        /// Rows and columns.
+        grid: [usize; 2],
+    },
+    /// These, one a kernel.
+    Given(Vec<Vec<Vec<f64>>>),
 }
 
 impl OperatorSpec {
@@ -167,18 +271,60 @@ impl OperatorSpec {
             Self::Weights { weights } => map(Arc::new(Weights::new(shape, weights.clone())?)),
             Self::Grey => map(Arc::new(Grey::new(shape)?)),
             Self::Radon { angles_degrees } => map(Arc::new(Radon::new(shape, angles_degrees)?)),
-            Self::Fourier { mask } => {
-                let mask = flat("the mask of frequencies", mask)?;
-                check_bits(
-                    "an entry of the mask of frequencies",
-                    &mask,
-                    "0 (left out) or 1 (kept)",
-                )?;
-                let mask = mask.iter().map(|v| *v == 1).collect();
-                map(Arc::new(Fourier::new(shape, mask)?))
+            Self::Fourier { mask } => map(Arc::new(Fourier::new(shape, frequencies(mask)?)?)),
+            Self::Coils { maps, mask } => {
+                let mut values = Vec::new();
+                for (coil, part) in maps.iter().flatten().enumerate() {
+                    let (rows, columns) = (part.len(), columns(part));
+                    let Shape { height, width, .. } = shape;
+                    if (rows, columns) != (height, width) {
+                        let coil = coil / 2;
+                        return Err(MathError::CoilMap { coil, rows, columns, height, width });
+                    }
+                    values.extend(flat("a coil map", part)?);
+                }
+                map(Arc::new(Coils::new(shape, &values, frequencies(mask)?)?))
+            }
+            Self::NonuniformFourier { points, method } => {
+                map(Arc::new(NonuniformFourier::new(shape, points, *method)?))
+            }
+            Self::GaussianMatrix { rows, seed } => {
+                map(Arc::new(GaussianMatrix::new(shape, *rows, *seed)?))
+            }
+            Self::WalshHadamard { rows, seed } if shape.len().is_power_of_two() => {
+                map(Arc::new(WalshHadamard::new(shape, *rows, *seed)?))
+            }
+            Self::WalshHadamard { rows, seed } => {
+                let longer = Lengthened::new(shape)?;
+                let transform = WalshHadamard::new(longer.range(), *rows, *seed)?;
+                map(Arc::new(Chain::new(vec![Arc::new(longer), Arc::new(transform)])?))
             }
             Self::Crop { top, left, height, width } => {
                 map(Arc::new(Crop::new(shape, (*top, *left), (*height, *width))?))
+            }
+            Self::ChannelConvolution { kernels, border } => {
+                map(Arc::new(ChannelConvolution::new(shape, &list_of_taps(kernels)?, *border)?))
+            }
+            Self::VaryingBlur { kernels, windows, border } => {
+                let windows = match windows {
+                    Windows::Grid { grid: [rows, columns] } => {
+                        VaryingBlur::grid(shape, *rows, *columns)?
+                    }
+                    Windows::Given(windows) => windows
+                        .iter()
+                        .map(|window| flat("a window of the blur", window))
+                        .collect::<Result<_, _>>()?,
+                };
+                map(Arc::new(VaryingBlur::new(shape, &list_of_taps(kernels)?, windows, *border)?))
+            }
+            Self::Pad { top, bottom, left, right } => {
+                map(Arc::new(Pad::new(shape, (*top, *bottom), (*left, *right))?))
+            }
+            Self::Bayer { pattern } => map(Arc::new(Bayer::new(shape, *pattern)?)),
+            Self::Sum { of } => map(Arc::new(Sum::new(Self::maps(of, shape)?)?)),
+            Self::Stack { of } => map(Arc::new(Stack::new(Self::maps(of, shape)?)?)),
+            Self::Scale { factor, of } => {
+                map(Arc::new(Scaled::new(*factor, of.prepare(shape)?.into_map())?))
             }
             Self::Chain { of } => {
                 // What a camera sees of a larger scene is one operator, for which more is known.
@@ -210,8 +356,46 @@ impl OperatorSpec {
         self.prepare(shape)?.into_spectral()
     }
 
+    /// The bytes that the matrices take which a short description stands for, on images of `shape`: that of compressed sensing.
+    ///
+    /// # Errors
+    /// Those of [`OperatorSpec::prepare`] for what stands before others in a chain.
+    pub fn bytes(&self, shape: Shape) -> Result<u64, MathError> {
+        Ok(match self {
+            Self::GaussianMatrix { rows, .. } => GaussianMatrix::bytes(shape, *rows),
+            Self::Scale { of, .. } => of.bytes(shape)?,
+            Self::Sum { of } | Self::Stack { of } => {
+                let mut sum = 0u64;
+                for spec in of {
+                    sum = sum.saturating_add(spec.bytes(shape)?);
+                }
+                sum
+            }
+            Self::Chain { of } => {
+                let mut sum = 0u64;
+                let mut shape = shape;
+                for (index, spec) in of.iter().enumerate() {
+                    let bytes = spec.bytes(shape)?;
+                    sum = sum.saturating_add(bytes);
+                    if index + 1 < of.len() {
+                        // What would take memory is not prepared for its shape alone.
+                        if bytes > GaussianMatrix::MAX_BYTES {
+                            break;
+                        }
+                        shape = match spec {
+                            Self::GaussianMatrix { rows, .. } => Shape::new(1, 1, *rows)?,
+                            spec => spec.prepare(shape)?.range(),
+                        };
+                    }
+                }
+                sum
+            }
+            _ => 0,
+        })
+    }
+
     /// The shape of the image behind a measurement of shape `y`, where the description and y tell it: not for a dense
-    /// matrix, a resize and a crop.
+    /// matrix, a resize, a crop, a stack, compressed sensing and frequencies anywhere.
     #[must_use]
     pub fn domain_of(&self, y: Shape) -> Option<Shape> {
         let grown = |rows: usize, columns: usize, border: Border| match border {
@@ -225,6 +409,21 @@ impl OperatorSpec {
         let shape = match self {
             Self::Mask { .. } | Self::CircularBlur { .. } | Self::Weights { .. } => y,
             Self::Fourier { .. } => y,
+            Self::Coils { .. } => Shape { channels: 2, ..y },
+            Self::ChannelConvolution { kernels, border }
+            | Self::VaryingBlur { kernels, border, .. } => {
+                let rows = kernels.iter().map(Vec::len).max().unwrap_or(0);
+                let columns = kernels.iter().map(|kernel| columns(kernel)).max().unwrap_or(0);
+                grown(rows, columns, *border)
+            }
+            Self::Pad { top, bottom, left, right } => Shape {
+                height: y.height.saturating_sub(top.saturating_add(*bottom)),
+                width: y.width.saturating_sub(left.saturating_add(*right)),
+                ..y
+            },
+            Self::Bayer { .. } => Shape { channels: 3, ..y },
+            Self::Sum { of } => return of.iter().find_map(|spec| spec.domain_of(y)),
+            Self::Scale { of, .. } => return of.domain_of(y),
             Self::AveragePool { factor } => Shape {
                 height: y.height.saturating_mul(*factor),
                 width: y.width.saturating_mul(*factor),
@@ -241,7 +440,13 @@ impl OperatorSpec {
             Self::Chain { of } => {
                 return of.iter().rev().try_fold(y, |y, spec| spec.domain_of(y));
             }
-            Self::Dense { .. } | Self::Resize { .. } | Self::Crop { .. } => return None,
+            Self::Dense { .. }
+            | Self::Resize { .. }
+            | Self::Crop { .. }
+            | Self::Stack { .. }
+            | Self::NonuniformFourier { .. }
+            | Self::GaussianMatrix { .. }
+            | Self::WalshHadamard { .. } => return None,
         };
         Some(shape)
     }
@@ -265,7 +470,23 @@ impl OperatorSpec {
             Self::Fourier { .. } => "fourier",
             Self::Crop { .. } => "crop",
             Self::Chain { .. } => "chain",
+            Self::Coils { .. } => "coils",
+            Self::NonuniformFourier { .. } => "nonuniform-fourier",
+            Self::GaussianMatrix { .. } => "gaussian-matrix",
+            Self::WalshHadamard { .. } => "walsh-hadamard",
+            Self::ChannelConvolution { .. } => "channel-convolution",
+            Self::VaryingBlur { .. } => "varying-blur",
+            Self::Pad { .. } => "pad",
+            Self::Bayer { .. } => "bayer",
+            Self::Sum { .. } => "sum",
+            Self::Stack { .. } => "stack",
+            Self::Scale { .. } => "scale",
         }
+    }
+
+    /// Operators that all see images of one shape.
+    fn maps(of: &[Self], shape: Shape) -> Result<Vec<Arc<dyn LinearMap>>, MathError> {
+        of.iter().map(|spec| Ok(spec.prepare(shape)?.into_map())).collect()
     }
 
     fn blur(
@@ -294,6 +515,13 @@ fn check_bits(what: &'static str, bits: &[u8], range: &'static str) -> Result<()
     }
 }
 
+/// The frequencies that a mask keeps.
+fn frequencies(mask: &[Vec<u8>]) -> Result<Vec<bool>, MathError> {
+    let mask = flat("the mask of frequencies", mask)?;
+    check_bits("an entry of the mask of frequencies", &mask, "0 (left out) or 1 (kept)")?;
+    Ok(mask.iter().map(|v| *v == 1).collect())
+}
+
 /// A kernel as large as the image at most, that does the same where the image wraps around.
 fn wrapped(kernel: Kernel, shape: Shape) -> Result<Kernel, MathError> {
     let Shape { height, width, .. } = shape;
@@ -312,8 +540,15 @@ fn wrapped(kernel: Kernel, shape: Shape) -> Result<Kernel, MathError> {
     Kernel::new(height, width, taps)
 }
 
+/// The kernel of a blur.
 fn taps(kernel: &[Vec<f64>]) -> Result<Kernel, MathError> {
-    Kernel::new(kernel.len(), columns(kernel), flat("the kernel", kernel)?)
+    let kernel = Kernel::new(kernel.len(), columns(kernel), flat("the kernel", kernel)?)?;
+    kernel.check_sum()?;
+    Ok(kernel)
+}
+
+fn list_of_taps(kernels: &[Vec<Vec<f64>>]) -> Result<Vec<Kernel>, MathError> {
+    kernels.iter().map(|kernel| taps(kernel)).collect()
 }
 
 /// Whether a kernel of this side fits into the image, before memory is taken for it.

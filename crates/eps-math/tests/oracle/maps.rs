@@ -65,6 +65,101 @@ fn families() -> Vec<(String, PreparedOperator)> {
         ),
         [3, 8, 6],
     ));
+    let moved = r#"{"motion": {"length": 3, "angle_degrees": 30}}"#;
+    let out_of_focus = r#"{"disc": {"radius": 1.7}}"#;
+    for border in ["circular", "reflect", "valid"] {
+        list.push((
+            format!(
+                r#"{{"operator": "channel-convolution", "kernels": [{skew}, {moved}, [[1]]], "border": "{border}"}}"#
+            ),
+            [3, 5, 6],
+        ));
+        list.push((
+            format!(
+                r#"{{"operator": "varying-blur", "kernels": [{skew}, {moved}, {out_of_focus}, [[1]]],
+                    "windows": {{"grid": [2, 2]}}, "border": "{border}"}}"#
+            ),
+            [1, 7, 6],
+        ));
+    }
+    list.push((
+        format!(
+            r#"{{"operator": "varying-blur", "kernels": [{moved}, [[1]]], "border": "zero",
+                "windows": [[[1, 0.5, 0], [1, 0.25, 0]], [[0, 0.5, 1], [0, 0.75, 1]]]}}"#
+        ),
+        [2, 2, 3],
+    ));
+    for pattern in ["rggb", "bggr", "grbg", "gbrg"] {
+        list.push((format!(r#"{{"operator": "bayer", "pattern": "{pattern}"}}"#), [3, 5, 4]));
+    }
+    let pad = r#"{"operator": "pad", "top": 1, "bottom": 0, "left": 2, "right": 3}"#;
+    let grey = r#"{"operator": "grey"}"#;
+    let radon = r#"{"operator": "radon", "angles_degrees": [0, 45]}"#;
+    let blur = format!(r#"{{"operator": "convolution", "kernel": {skew}, "border": "symmetric"}}"#);
+    let turned = r#"{"operator": "scale", "factor": -0.5, "of": {"operator": "weights", "weights": [0.5, 0, 1, -2, 1, 0.25]}}"#;
+    list.push((pad.into(), [2, 3, 4]));
+    list.push((turned.into(), [1, 2, 3]));
+    list.push((format!(r#"{{"operator": "scale", "factor": 3, "of": {blur}}}"#), [1, 6, 5]));
+    for (list_of, shape) in [
+        (format!("[{blur}, {turned}]"), [1, 2, 3]),
+        (format!(r#"[{{"operator": "chain", "of": [{blur}, {grey}]}}, {grey}]"#), [3, 4, 4]),
+    ] {
+        list.push((format!(r#"{{"operator": "sum", "of": {list_of}}}"#), shape));
+        list.push((format!(r#"{{"operator": "stack", "of": {list_of}}}"#), shape));
+    }
+    // Measurements of several sizes.
+    list.push((format!(r#"{{"operator": "stack", "of": [{radon}, {pad}, {blur}]}}"#), [1, 4, 4]));
+    let mask = "[[1, 0, 1, 1], [0, 0, 1, 0], [1, 0, 0, 1]]";
+    let rows = |seed: u64| -> String {
+        let values = Stream::named(seed, "coil").normals(12);
+        serde_json::to_string(&values.chunks(4).map(<[f64]>::to_vec).collect::<Vec<_>>()).unwrap()
+    };
+    let maps: Vec<String> =
+        (0..3).map(|coil| format!("[{}, {}]", rows(2 * coil), rows(2 * coil + 1))).collect();
+    list.push((
+        format!(r#"{{"operator": "coils", "maps": [{}], "mask": {mask}}}"#, maps.join(", ")),
+        [2, 3, 4],
+    ));
+    let points =
+        "[[0, 0], [0.25, 0], [-0.1, 0.37], [0.5, -0.5], [0.013, 1.2], [0.3, 0.1], [0.3, -0.1]]";
+    for method in ["direct", "gridding"] {
+        for shape in [[1, 4, 5], [2, 5, 3]] {
+            list.push((
+                format!(
+                    r#"{{"operator": "nonuniform-fourier", "points": {points}, "method": "{method}"}}"#
+                ),
+                shape,
+            ));
+        }
+    }
+    list.push((format!(r#"{{"operator": "nonuniform-fourier", "points": {points}}}"#), [2, 3, 3]));
+    for (rows, shape) in [(5, [1, 3, 4]), (20, [2, 2, 4]), (1, [1, 1, 1])] {
+        list.push((
+            format!(r#"{{"operator": "gaussian-matrix", "rows": {rows}, "seed": 7}}"#),
+            shape,
+        ));
+    }
+    for (rows, shape) in [(5, [1, 4, 4]), (16, [2, 2, 4]), (9, [3, 2, 2]), (1, [1, 1, 1])] {
+        list.push((
+            format!(r#"{{"operator": "walsh-hadamard", "rows": {rows}, "seed": 3}}"#),
+            shape,
+        ));
+    }
+    // A camera's lens, its pixels and its colours; super-resolution by 3/2 of what was blurred before.
+    list.push((
+        format!(
+            r#"{{"operator": "chain", "of": [{{"operator": "convolution", "kernel": {out_of_focus}, "border": "symmetric"}},
+                {{"operator": "bayer", "pattern": "rggb"}}]}}"#
+        ),
+        [3, 6, 5],
+    ));
+    list.push((
+        r#"{"operator": "chain", "of": [
+            {"operator": "convolution", "kernel": {"gaussian": {"sigma": 0.8}}, "border": "symmetric"},
+            {"operator": "resize", "height": 4, "width": 6, "filter": "box"}]}"#
+            .into(),
+        [1, 6, 9],
+    ));
     // Kernels larger than the image.
     for border in ["circular", "zero", "reflect", "symmetric", "replicate"] {
         list.push((
@@ -229,12 +324,88 @@ fn a_part_of_what_the_kernel_sees_whole() {
     assert_eq!(placed[3 * 8 + 1], y[0]);
 }
 
+/// Equal kernels with any windows, and one kernel for all channels, are one convolution.
+#[test]
+fn equal_kernels_are_one_convolution() {
+    let shape = Shape::new(2, 8, 7).unwrap();
+    let prepared =
+        |json: &str| serde_json::from_str::<OperatorSpec>(json).unwrap().prepare(shape).unwrap();
+    for border in ["circular", "zero", "reflect", "symmetric", "replicate", "valid"] {
+        let one = r#"{"gaussian": {"sigma": 0.7, "across": 0.4, "angle_degrees": 20}}"#;
+        let end = format!(r#""border": "{border}""#);
+        let whole = prepared(&format!(r#"{{"operator": "convolution", "kernel": {one}, {end}}}"#));
+        let x = Stream::named(8, "x").normals(shape.len());
+        for json in [
+            format!(r#"{{"operator": "channel-convolution", "kernels": [{one}, {one}], {end}}}"#),
+            format!(
+                r#"{{"operator": "varying-blur", "kernels": [{one}, {one}, {one}], "windows": {{"grid": [3, 1]}}, {end}}}"#
+            ),
+        ] {
+            let (found, expected) = (prepared(&json).apply(&x), whole.apply(&x));
+            assert!(distance(&found, &expected) < 1e-14 * norm(&expected), "{json}");
+        }
+    }
+}
+
+/// The order in which a stack's values lie, and its shape.
+#[test]
+fn a_stack_has_the_values_of_its_operators() {
+    let prepared = |json: &str, [c, h, w]: [usize; 3]| {
+        let spec: OperatorSpec = serde_json::from_str(json).unwrap();
+        spec.prepare(Shape::new(c, h, w).unwrap()).unwrap()
+    };
+    let json = r#"{"operator": "stack", "of": [{"operator": "bayer", "pattern": "rggb"},
+        {"operator": "scale", "factor": 2, "of": {"operator": "weights", "weights": [1, 0, 1, 1, 1, 1]}}]}"#;
+    let alike = prepared(json, [3, 1, 2]);
+    assert_eq!(alike.range(), Shape::new(4, 1, 2).unwrap());
+    let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+    assert_eq!(alike.apply(&x), [1.0, 4.0, 2.0, 0.0, 6.0, 8.0, 10.0, 12.0]);
+    let json = r#"{"operator": "stack", "of": [{"operator": "average-pool", "factor": 2},
+        {"operator": "pad", "top": 0, "bottom": 1, "left": 0, "right": 0}]}"#;
+    let several = prepared(json, [1, 2, 2]);
+    assert_eq!(several.range(), Shape::new(1, 1, 7).unwrap());
+    assert_eq!(several.apply(&[1.0, 2.0, 3.0, 6.0]), [3.0, 1.0, 2.0, 3.0, 6.0, 0.0, 0.0]);
+}
+
+/// Where an eigenbasis is known beside those of `Operator`, it is that of the matrix.
+#[test]
+fn the_spectral_route_is_that_of_the_matrix() {
+    use eps_math::operator::{Bayer, BayerPattern, WalshHadamard};
+    let shape = |c, h, w| Shape::new(c, h, w).unwrap();
+    let bayer = Bayer::new(shape(3, 4, 5), BayerPattern::Grbg).unwrap();
+    let hadamard = WalshHadamard::new(shape(2, 4, 4), 11, 5).unwrap();
+    let maps: [&dyn Spectral; 2] = [&bayer, &hadamard];
+    for map in maps {
+        let dense = dense(map);
+        let n = map.domain().len();
+        let (mut found, mut exact) = (map.eigenvalues(), dense.eigenvalues());
+        found.sort_by(f64::total_cmp);
+        exact.sort_by(f64::total_cmp);
+        assert!(found.iter().zip(&exact).all(|(a, b)| (a - b).abs() < 1e-13), "{map:?}");
+        let (x_t, y) =
+            (Stream::named(9, "x").normals(n), Stream::named(9, "y").normals(map.range().len()));
+        for (sigma_t, sigma_y) in [(80.0, 0.002), (1.0, 0.05), (0.002, 0.3)] {
+            // (I/σ_t² + AᵀA/σ_y²)⁻¹ (x_t/σ_t² + Aᵀy/σ_y²)
+            let (state, seen) = (sigma_t * sigma_t, sigma_y * sigma_y);
+            let sum: Vec<f64> = x_t
+                .iter()
+                .zip(map.adjoint(&y))
+                .map(|(x, back)| x / sigma_t + back / seen)
+                .collect();
+            let closed = map.spectral_map(&sum, &|lambda| 1.0 / (1.0 / state + lambda / seen));
+            let scaled: Vec<f64> = x_t.iter().map(|x| sigma_t * x).collect();
+            let expected = pivot::mu_star(&dense, &y, sigma_y, &scaled, &Level::edm(sigma_t));
+            assert!(distance(&closed, &expected) < 1e-8 * norm(&expected), "{map:?}");
+        }
+    }
+}
+
 /// Diagonals are those of the matrix where structure gives them.
 #[test]
 fn diagonals_are_those_of_the_matrix() {
     let f = |lambda: f64| 1.0 / (0.1 + lambda);
     for (name, map) in families() {
-        if name.contains("onvolution") || name.contains("motion") {
+        if name.contains("onvolution") || name.contains("motion") || name.contains("blur") {
             continue;
         }
         let Some(found) = map.map().diagonal(&f) else { continue };
@@ -344,6 +515,84 @@ fn what_does_not_fit_is_told() {
     assert!(refused(valid, [1, 2, 2]).contains("1×3"));
     let crop = r#"{"operator": "crop", "top": 1, "left": 0, "height": 2, "width": 2}"#;
     assert!(refused(crop, [1, 2, 2]).contains("row 1"));
+    for (json, shape, words) in [
+        (r#"{"operator": "sum", "of": []}"#, [1, 2, 2], "list of operators is empty"),
+        (
+            r#"{"operator": "sum", "of": [{"operator": "grey"}, {"operator": "weights", "weights": [1, 1, 1]}]}"#,
+            [3, 1, 1],
+            "operator 1 of the sum (from 0) gives [3, 1, 1], operator 0 [1, 1, 1]",
+        ),
+        (
+            r#"{"operator": "coils", "maps": [[[[1, 1]], [[1, 1]]], [[[1, 1]], [[1], [1]]]], "mask": [[1, 1]]}"#,
+            [2, 1, 2],
+            "coil 1 (from 0) has 2×1 pixels, the image 1×2",
+        ),
+        (r#"{"operator": "coils", "maps": [], "mask": [[1, 1]]}"#, [2, 1, 2], "maps is empty"),
+        (
+            r#"{"operator": "nonuniform-fourier", "points": [[0, 0]]}"#,
+            [3, 2, 2],
+            "2 channels, not of 3",
+        ),
+        (r#"{"operator": "nonuniform-fourier", "points": []}"#, [1, 2, 2], "frequencies is empty"),
+        (r#"{"operator": "gaussian-matrix", "rows": 0, "seed": 0}"#, [1, 2, 2], "is empty"),
+        (
+            r#"{"operator": "gaussian-matrix", "rows": 65536, "seed": 0}"#,
+            [3, 256, 256],
+            "65536×196608 numbers takes 103.1 GB, at most 17.2 GB",
+        ),
+        (r#"{"operator": "walsh-hadamard", "rows": 5, "seed": 0}"#, [1, 1, 3], "is 5: it must be"),
+        (r#"{"operator": "scale", "factor": 0, "of": {"operator": "grey"}}"#, [3, 1, 1], "is 0"),
+        (
+            r#"{"operator": "pad", "top": 18446744073709551615, "bottom": 1, "left": 0, "right": 0}"#,
+            [1, 2, 2],
+            "more than",
+        ),
+        (r#"{"operator": "bayer", "pattern": "rggb"}"#, [1, 2, 2], "3 channels, not of 1"),
+        (r#"{"operator": "convolution", "kernel": [[1, -1]]}"#, [1, 2, 2], "1×2 sum to 0"),
+        (
+            r#"{"operator": "channel-convolution", "kernels": [[[1]], [[1]]]}"#,
+            [3, 2, 2],
+            "2 values where 3",
+        ),
+        (
+            r#"{"operator": "varying-blur", "kernels": [[[1]]], "windows": {"grid": [1, 2]}}"#,
+            [1, 2, 2],
+            "2 values where 1",
+        ),
+        (
+            r#"{"operator": "varying-blur", "kernels": [[[1]]], "windows": {"grid": [0, 1]}}"#,
+            [1, 2, 2],
+            "grid of windows is empty",
+        ),
+        (
+            r#"{"operator": "varying-blur", "kernels": [[[1]], [[1]]], "windows": [[[1, 0]], [[0, 0.5]]]}"#,
+            [1, 1, 2],
+            "sum to 0.5 at row 0, column 1",
+        ),
+    ] {
+        let error = refused(json, shape);
+        assert!(error.contains(words), "{error}");
+    }
+    // The same before anything is taken, wherever it stands.
+    let json = r#"{"operator": "chain", "of": [{"operator": "average-pool", "factor": 2}, {"operator": "scale", "factor": 2,
+        "of": {"operator": "gaussian-matrix", "rows": 10, "seed": 0}}]}"#;
+    let spec: OperatorSpec = serde_json::from_str(json).unwrap();
+    assert_eq!(spec.bytes(Shape::new(1, 4, 6).unwrap()), Ok(8 * 10 * 6));
+    for (json, words) in [
+        (r#"{"operator": "convolution", "kernel": {"disc": {"radius": -1}}}"#, "disc is -1"),
+        (r#"{"operator": "convolution", "kernel": {"disk": {"radius": 1}}}"#, "motion-path"),
+        (r#"{"operator": "convolution", "kernel": {"disc": {"radius": 1, "size": 2}}}"#, "size"),
+        (r#"{"operator": "convolution", "kernel": "disc"}"#, "rows of taps"),
+        (r#"{"operator": "convolution", "kernel": [[1, null]]}"#, "null"),
+        (r#"{"operator": "bayer", "pattern": "rgb"}"#, "rggb"),
+        (
+            r#"{"operator": "varying-blur", "kernels": [[[1]]], "windows": {"grid": 2}}"#,
+            "[rows, columns]",
+        ),
+    ] {
+        let error = serde_json::from_str::<OperatorSpec>(json).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
     let spec: OperatorSpec = serde_json::from_str(radon).unwrap();
     let error = spec.build(Shape::new(1, 4, 4).unwrap()).unwrap_err().to_string();
     assert!(error.contains("radon has no eigenbasis"), "{error}");

@@ -1,0 +1,70 @@
+//! A multiple of an operator.
+
+use std::sync::Arc;
+
+use super::linear_map::LinearMap;
+use crate::{MathError, Shape};
+
+/// c A: an operator in other units.
+#[derive(Debug, Clone)]
+pub struct Scaled {
+    factor: f64,
+    map: Arc<dyn LinearMap>,
+}
+
+impl Scaled {
+    /// `factor` times a map.
+    ///
+    /// # Errors
+    /// [`MathError::OutOfRange`] for a factor that is 0 or not finite.
+    pub fn new(factor: f64, map: Arc<dyn LinearMap>) -> Result<Self, MathError> {
+        if factor == 0.0 || !factor.is_finite() {
+            return Err(MathError::OutOfRange {
+                what: "the factor of the operator scale",
+                value: factor,
+                range: "finite and different from 0",
+            });
+        }
+        Ok(Self { factor, map })
+    }
+
+    fn scaled(&self, mut values: Vec<f64>) -> Vec<f64> {
+        values.iter_mut().for_each(|value| *value *= self.factor);
+        values
+    }
+}
+
+impl LinearMap for Scaled {
+    fn domain(&self) -> Shape {
+        self.map.domain()
+    }
+
+    fn range(&self) -> Shape {
+        self.map.range()
+    }
+
+    fn apply(&self, x: &[f64]) -> Vec<f64> {
+        self.scaled(self.map.apply(x))
+    }
+
+    fn adjoint(&self, y: &[f64]) -> Vec<f64> {
+        self.scaled(self.map.adjoint(y))
+    }
+
+    fn placed(&self, y: &[f64]) -> Option<Vec<f64>> {
+        let measured: Vec<f64> = y.iter().map(|value| value / self.factor).collect();
+        self.map.placed(&measured)
+    }
+
+    fn diagonal(&self, f: &dyn Fn(f64) -> f64) -> Option<Vec<f64>> {
+        self.map.diagonal(&|lambda| f(self.factor * self.factor * lambda))
+    }
+
+    /// (c²B + κ I)⁻¹ = (B + κ/c² I)⁻¹/c².
+    fn approximate_inverse(&self, v: &[f64], kappa: f64) -> Option<Vec<f64>> {
+        let square = self.factor * self.factor;
+        let mut mapped = self.map.approximate_inverse(v, kappa / square)?;
+        mapped.iter_mut().for_each(|value| *value /= square);
+        Some(mapped)
+    }
+}
