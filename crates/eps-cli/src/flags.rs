@@ -1,18 +1,15 @@
 //! Flags that several subcommands share: noise, operators, devices.
 
 use std::fmt;
-use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use eps_data::Array;
-use eps_data::array_file::is_picture;
 use eps_data::mask::read_mask;
-use eps_data::measurement::require_dense;
+use eps_data::operator_file::{read_kernel, read_operator};
+use eps_data::operator_memory::{memory_note, require_memory};
 use eps_math::Shape;
-use eps_math::operator::{Border, OperatorSpec, PreparedOperator};
+use eps_math::operator::{Border, KernelShape, OperatorSpec, PreparedOperator};
 use eps_model::{DevicePrecision as _, Precision};
 use tch::Device;
 
@@ -194,8 +191,9 @@ pub(crate) struct OperatorFlags {
     /// Super-resolution: every measured value is the mean of K×K pixels; K ≥ 1 divides both sides
     #[arg(long, value_name = "K", value_parser = side)]
     factor: Option<usize>,
-    /// Deblurring: the kernel, its centre at (rows/2, columns/2), as an NPY or HDF5 array [rows, columns], taken as
-    /// it is, or as a grey picture, scaled to sum 1
+    /// Deblurring: the kernel, its centre at (rows/2, columns/2), as an NPY, HDF5 or MAT array [rows, columns], taken as
+    /// it is (FILE#3 is number 3 of several, from 0), as a grey picture, scaled to sum 1, or by name: disc:RADIUS,
+    /// gaussian:SIGMA, gaussian:SIGMA,ACROSS,DEGREES, motion:LENGTH,DEGREES, motion-path:SIDE,INTENSITY,SEED
     #[arg(long, value_name = "KERNEL")]
     kernel: Option<PathBuf>,
     /// Any operator that EPS knows, by name, e.g. {"operator": "gaussian-blur", "sigma_blur": 0.75,
@@ -242,7 +240,7 @@ impl OperatorFlags {
         let (spec, source) = if let Some(factor) = self.factor {
             (OperatorSpec::AveragePool { factor }, format!("--factor {factor}"))
         } else if let Some(path) = &self.kernel {
-            let kernel = read_kernel(path)?;
+            let kernel = kernel(path)?;
             (OperatorSpec::CircularBlur { kernel }, format!("--kernel {}", path.display()))
         } else if let Some(path) = &self.operator {
             (read_spec(path)?, format!("--operator {}", path.display()))
@@ -311,9 +309,12 @@ impl GivenOperator {
                 shape.width
             );
         }
+        require_memory(&self.spec, shape).with_context(|| self.source.clone())?;
+        if let Some(note) = memory_note(&self.spec, shape) {
+            eprintln!("note: {}: {note}", self.source);
+        }
         if let OperatorSpec::Dense { matrix } = &self.spec {
             let (rows, columns) = (matrix.len(), shape.len());
-            require_dense(rows, columns).with_context(|| self.source.clone())?;
             if let Some(note) = slow_decomposition(&self.source, [1, rows, columns]) {
                 eprintln!("note: {note}");
             }
@@ -341,6 +342,19 @@ impl GivenOperator {
     /// Whether it is a kernel of --kernel.
     pub(crate) fn is_kernel(&self) -> bool {
         self.source.starts_with("--kernel")
+    }
+
+    /// Whether a measurement has channels that are no colours: those of coils, or of a stack.
+    pub(crate) fn gives_channels(&self) -> bool {
+        fn any(spec: &OperatorSpec) -> bool {
+            match spec {
+                OperatorSpec::Coils { .. } | OperatorSpec::Stack { .. } => true,
+                OperatorSpec::Scale { of, .. } => any(of),
+                OperatorSpec::Chain { of } | OperatorSpec::Sum { of } => of.iter().any(any),
+                _ => false,
+            }
+        }
+        any(&self.spec)
     }
 
     /// The shape of the image behind a measurement of shape `y`.
@@ -375,15 +389,7 @@ impl GivenOperator {
 /// # Errors
 /// A file that cannot be read or does not describe an operator.
 pub(crate) fn read_spec(path: &Path) -> Result<OperatorSpec> {
-    let file = File::open(path)
-        .with_context(|| format!("cannot open {}: check its path", path.display()))?;
-    serde_json::from_reader(BufReader::new(file)).with_context(|| {
-        format!(
-            "{}: not the JSON description of an operator, such as {{\"operator\": \
-             \"average-pool\", \"factor\": 4}}",
-            path.display()
-        )
-    })
+    Ok(read_operator(path)?)
 }
 
 /// Refuses an array [.., H, W, C], whose channels are not where they are read, and a stack [N, H, W], whose
@@ -409,33 +415,22 @@ pub(crate) fn check_channels_first(path: &Path, dims: &[usize]) -> Result<()> {
     }
 }
 
-/// The taps of a kernel, row by row.
-fn read_kernel(path: &Path) -> Result<Vec<Vec<f64>>> {
-    let mut array = Array::read(path, "kernel")?;
-    if is_picture(path) {
-        ensure!(
-            array.dims[0] == 1,
-            "{}: a kernel has one channel, the picture {}: convert it to grey",
-            path.display(),
-            array.dims[0]
-        );
-        array.dims.remove(0);
-        // From [-1, 1] to brightness, black = 0, that sums to 1.
-        array.values.iter_mut().for_each(|v| *v = 0.5 * (*v + 1.0));
-        let sum: f64 = array.values.iter().sum();
-        ensure!(sum > 0.0, "{}: the kernel is black: brightness is weight", path.display());
-        array.values.iter_mut().for_each(|v| *v /= sum);
-    }
-    match array.dims[..] {
-        [rows, columns] if rows * columns > 0 => {
-            Ok(array.values.chunks_exact(columns).map(<[f64]>::to_vec).collect())
+/// The taps of a kernel that a flag names, row by row: `disc:3.5` and the like, a file, or one of the kernels of a file, `FILE#3`.
+fn kernel(path: &Path) -> Result<Vec<Vec<f64>>> {
+    let text = path.to_string_lossy();
+    if !path.exists() {
+        if let Some(shape) = KernelShape::from_text(&text) {
+            let shape = shape.map_err(|error| UsageError(format!("--kernel {error}")))?;
+            let kernel = shape.kernel().with_context(|| format!("--kernel {text}"))?;
+            return Ok(kernel.taps().chunks_exact(kernel.columns()).map(<[f64]>::to_vec).collect());
         }
-        _ => bail!(
-            "{}: a kernel is an array [rows, columns], this one has dimensions {:?}: reshape it",
-            path.display(),
-            array.dims
-        ),
+        if let Some((file, number)) = text.rsplit_once('#')
+            && let Ok(index) = number.parse()
+        {
+            return Ok(read_kernel(Path::new(file), "kernel", Some(index))?);
+        }
     }
+    Ok(read_kernel(path, "kernel", None)?)
 }
 
 #[cfg(test)]

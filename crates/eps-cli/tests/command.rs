@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use common::{Folder, SIDE, values};
 use eps::data::png::{read_png, write_png};
 use eps::data::{Array, MeasurementSet, SampleArchive};
-use eps::math::operator::Spectral as _;
+use eps::math::operator::{OperatorSpec, Spectral as _};
 use eps::math::{Shape, Task};
 use eps::model::checkpoint::{self, AskedAt, Storage};
 use eps::model::{Precision, set_values};
@@ -714,6 +714,61 @@ fn operators_are_shown_and_checked() {
     folder.fails(&format!("{adjoint} --out y.npy"), 1, &["read by this command"]);
     write(&folder, "nothing.json", r#"{"operator": "nothing"}"#);
     folder.fails("operator show nothing.json", 1, &["nothing.json"]);
+}
+
+/// Kernels by name, and files that a description names.
+#[test]
+fn kernels_have_names_and_arrays_may_be_in_files() {
+    let folder = Folder::new();
+    folder.npy("x.npy", &[1, SIDE, SIDE], &values(SIDE * SIDE));
+    let measured = |kernel: &str| {
+        folder.succeeds(&format!(
+            "measure --image x.npy --kernel {kernel} --sigma-y 0.1 --out y.h5 --force"
+        ));
+        MeasurementSet::read(&folder.path("y.h5")).unwrap().spec(0).clone()
+    };
+    let described = |json: &str| -> OperatorSpec { serde_json::from_str(json).unwrap() };
+    for (name, json) in [
+        ("disc:1.5", r#"{"disc": {"radius": 1.5}}"#),
+        ("gaussian:0.8", r#"{"gaussian": {"sigma": 0.8}}"#),
+        (
+            "gaussian:0.9,0.5,30",
+            r#"{"gaussian": {"sigma": 0.9, "across": 0.5, "angle_degrees": 30}}"#,
+        ),
+        ("motion:5,30", r#"{"motion": {"length": 5, "angle_degrees": 30}}"#),
+        ("motion-path:7,0.5,3", r#"{"motion-path": {"side": 7, "seed": 3}}"#),
+    ] {
+        let json = format!(r#"{{"operator": "circular-blur", "kernel": {json}}}"#);
+        assert_eq!(measured(name), described(&json), "{name}");
+    }
+    let measure = "measure --image x.npy --sigma-y 0.1 --out new.h5 --kernel";
+    folder.fails(&format!("{measure} disc:large"), 2, &["disc:large", "disc:RADIUS"]);
+    folder.fails(&format!("{measure} disc:-1"), 1, &["disc:-1", "positive"]);
+    folder.fails(&format!("{measure} gone.npy"), 1, &["gone.npy"]);
+    // One of two kernels of an array.
+    folder.npy("two.npy", &[2, 1, 3], &[1.0, 0.0, 0.0, 0.5, 0.5, 0.0]);
+    assert_eq!(
+        measured("two.npy#1"),
+        described(r#"{"operator": "circular-blur", "kernel": [[0.5, 0.5, 0]]}"#)
+    );
+    folder.fails(&format!("{measure} two.npy"), 1, &["two.npy", "2 kernels", "FILE#3"]);
+    folder.fails(&format!("{measure} two.npy#2"), 1, &["two.npy", "no entry 2, there are 2"]);
+    write(&folder, "zero.json", r#"{"operator": "convolution", "kernel": [[1, -1]]}"#);
+    folder.fails(
+        "operator show zero.json --shape 1,4,4",
+        1,
+        &["zero.json", "sum to 0", "scaled by -1"],
+    );
+    write(
+        &folder,
+        "large.json",
+        r#"{"operator": "gaussian-matrix", "rows": 1000000000, "seed": 0}"#,
+    );
+    folder.fails(
+        "operator show large.json --shape 3,64,64",
+        1,
+        &["large.json", "98304.0 GB", "walsh-hadamard"],
+    );
 }
 
 /// A picture is a part of a larger scene: what comes back has the picture's size, or all of the scene.

@@ -13,6 +13,15 @@ pub struct Array {
     pub values: Vec<f64>,
 }
 
+/// A variable of a MAT file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// The array, or the arrays of a cell in MATLAB's order, column by column.
+    pub arrays: Vec<Array>,
+}
+
 /// The index of the preferred name, or of the only one where that names no group.
 pub(crate) fn choose(path: &Path, names: &[String], preferred: &str) -> Result<usize, DataError> {
     match names.iter().position(|name| name == preferred) {

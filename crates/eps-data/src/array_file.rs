@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::hdf5_file::read_hdf5_array;
+use crate::mat::read_mat;
 use crate::npy::{read_npy, read_npz};
 use crate::range::value_of_byte;
 use crate::raster::{Decoded, ENDINGS, Format};
@@ -17,6 +18,7 @@ impl Array {
     /// |---|---|
     /// | `.npy` | its array |
     /// | `.npz`, `.h5`, `.hdf5` | the array (dataset) `name`, or the only one there is |
+    /// | `.mat` | the variable `name`, or the only one there is: an array, or a cell of one |
     /// | `.png`, `.jpg`, `.jpeg`, `.webp`, `.tif`, `.tiff`, `.bmp` | the picture, `[C, H, W]` in [-1, 1] |
     ///
     /// # Errors
@@ -46,15 +48,39 @@ impl Array {
                 let index = array::choose(path, &names, name)?;
                 Ok(silent(arrays.swap_remove(index).1))
             }
+            "mat" => {
+                let mut arrays = read_mat_arrays(path, name)?;
+                if arrays.len() > 1 {
+                    return Err(DataError::malformed(
+                        path,
+                        format!("the variable is a cell of {} arrays", arrays.len()),
+                        "save the one that is meant as an array",
+                    ));
+                }
+                Ok(silent(arrays.swap_remove(0)))
+            }
             "h5" | "hdf5" => read_hdf5_array(path, name).map(silent),
             ending if ENDINGS.contains(&ending) => read_picture(path),
             other => Err(DataError::malformed(
                 path,
                 format!("the name ends in {other:?}, which tells no known format"),
-                "give a file that ends in .npy, .npz, .h5, .hdf5, .png, .jpg, .webp, .tif or .bmp",
+                "give a file that ends in .npy, .npz, .h5, .hdf5, .mat, .png, .jpg, .webp, .tif or .bmp",
             )),
         }
     }
+}
+
+/// The arrays of a MAT file's variable, at least one: of `name`, or of the only one there is.
+pub(crate) fn read_mat_arrays(path: &Path, name: &str) -> Result<Vec<Array>, DataError> {
+    let mut variables = read_mat(path)?;
+    let names: Vec<String> = variables.iter().map(|variable| variable.name.clone()).collect();
+    let index = array::choose(path, &names, name)?;
+    Ok(variables.swap_remove(index).arrays)
+}
+
+/// Whether a file's ending is that of MATLAB's.
+pub(crate) fn is_mat(path: &Path) -> bool {
+    ending(path) == "mat"
 }
 
 /// Whether a file's ending is that of a picture.

@@ -17,14 +17,17 @@ use eps_files::PartFile;
 use hdf5::dataset::Layout;
 use hdf5::filters::Filter;
 use hdf5::plist::file_access::{FileCloseDegree, LibraryVersion};
-use hdf5::types::{FixedAscii, FixedUnicode, TypeDescriptor};
-use hdf5::{Attribute, Container, Dataset, File, Group, H5Type};
+use hdf5::types::{FixedAscii, FixedUnicode, Reference, TypeDescriptor};
+use hdf5::{
+    Attribute, Container, Dataset, File, Group, H5Type, ObjectReference1, ReferencedObject,
+};
 use ndarray::{Array4, ArrayView4};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::array::{Array, checked_product, choose};
+use crate::array::{Array, Variable, checked_product, choose};
 use crate::error::require_finite;
+use crate::npy::row_major;
 use crate::{DataError, Provenance, global_heap, memory};
 
 const WRITE_AGAIN: &str = "the file is damaged or incomplete: write it again";
@@ -68,6 +71,46 @@ pub fn read_hdf5_array(path: &Path, name: &str) -> Result<Array, DataError> {
         ));
     }
     input.numbers(&root, &names[choose(path, &names, name)?])
+}
+
+/// The variables of a MAT file of version 7.3 that are arrays of numbers or cells of them.
+///
+/// MATLAB writes its columns where HDF5 has rows, and a cell as a dataset of references.
+pub(crate) fn read_matlab_variables(path: &Path) -> Result<Vec<Variable>, DataError> {
+    let input = Input::open_any(path)?;
+    let root = input.root()?;
+    let turned = |name: &str| -> Result<Array, DataError> {
+        let Array { mut dims, values } = input.numbers(&root, name)?;
+        dims.reverse();
+        let values = row_major(&dims, &values);
+        Ok(Array { dims, values })
+    };
+    let datasets = root.datasets().map_err(input.failed("list the variables"))?;
+    let mut variables = Vec::new();
+    for dataset in datasets {
+        let name = dataset.name().trim_start_matches('/').to_owned();
+        let found = dataset.dtype().and_then(|kind| kind.to_descriptor());
+        let arrays = if let Ok(TypeDescriptor::Reference(Reference::Object)) = found {
+            let (cell, _) = input.dataset(&root, &name)?;
+            let failed = || input.failed(format!("follow the references of the cell {name:?}"));
+            let references = cell.read_raw::<ObjectReference1>().map_err(failed())?;
+            let mut arrays = Vec::new();
+            for reference in references {
+                if let ReferencedObject::Dataset(entry) =
+                    input.file.dereference(&reference).map_err(failed())?
+                {
+                    arrays.push(turned(entry.name().trim_start_matches('/'))?);
+                }
+            }
+            arrays
+        } else {
+            vec![turned(&name)?]
+        };
+        if !arrays.is_empty() {
+            variables.push(Variable { name, arrays });
+        }
+    }
+    Ok(variables)
 }
 
 /// The format of this project that an HDF5 file tells, such as `eps-measurements`; none for a file from

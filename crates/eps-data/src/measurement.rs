@@ -39,8 +39,10 @@ use serde::{Deserialize, Serialize};
 use crate::array::checked_product;
 use crate::error::first_not_finite;
 use crate::hdf5_file::{Input, Output};
+pub use crate::operator_memory::require_dense;
+use crate::operator_memory::require_memory;
 use crate::range::{RANGE, SCALE};
-use crate::{DataError, Provenance, memory};
+use crate::{DataError, Provenance};
 
 /// The version of files with operators of the table above, which older programs read.
 const TABULATED: u64 = 1;
@@ -116,9 +118,7 @@ impl MeasurementSet {
             .iter()
             .enumerate()
             .map(|(index, spec)| {
-                if let OperatorSpec::Dense { matrix } = spec {
-                    require_dense(matrix.len(), shape.len())?;
-                }
+                require_memory(spec, shape)?;
                 spec.prepare(shape).map_err(|error| DataError::Operator { index, error })
             })
             .collect::<Result<_, _>>()?;
@@ -404,25 +404,6 @@ fn require_finite(what: &str, values: &[f64]) -> Result<(), DataError> {
             "every value must be finite, 0 where a mask hides the pixel: measure again without NaN and infinities",
         )),
     }
-}
-
-/// Fails where the singular value decomposition of a dense operator needs more memory than there is.
-///
-/// The matrix is held as it was read, flat and as it is decomposed, with both sets of singular vectors, the
-/// algorithm's copies of them, and what is kept of the operator: 4 rows × columns + 2 rows² + 3 columns²
-/// numbers of 8 bytes, 19 GB for 16384².
-///
-/// # Errors
-///
-/// [`DataError::Invalid`] with both numbers.
-pub fn require_dense(rows: usize, columns: usize) -> Result<(), DataError> {
-    let (m, n) = (rows as u128, columns as u128);
-    let need = u64::try_from(8 * (4 * m * n + 2 * m * m + 3 * n * n)).unwrap_or(u64::MAX);
-    memory::require(
-        &format!("the singular value decomposition of a {rows} x {columns} matrix"),
-        need,
-        "give a smaller image, or an operator that is no dense matrix",
-    )
 }
 
 /// The operators with their blurs by taps of one size; fails where families are mixed.

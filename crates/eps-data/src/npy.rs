@@ -5,8 +5,9 @@
 //! {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }   then the values
 //! ```
 //!
-//! Versions 1 to 3; booleans, integers and floats of either byte order, in C or Fortran order, all
-//! read as f64 (integers beyond 2⁵³ are rounded). NPZ is a ZIP archive of NPY files, stored or
+//! Versions 1 to 3; booleans, integers, floats and complex numbers of either byte order, in C or Fortran order, all
+//! read as f64 (integers beyond 2⁵³ are rounded). Complex numbers are pairs of channels, real and imaginary part:
+//! `[.., C, H, W]` is read as `[.., 2C, H, W]`, `[H, W]` as `[2, H, W]`, `[N]` as `[2, 1, N]`. NPZ is a ZIP archive of NPY files, stored or
 //! deflated. The header's grammar is small, and reading it here lets every size be checked before
 //! anything is allocated.
 
@@ -154,20 +155,28 @@ fn parse(path: &Path, what: &str, mut reader: impl Read) -> Result<Array, DataEr
     let header = Header::parse(&text).ok_or_else(|| {
         malformed(format!("{what} has the unreadable header {:?}", text.trim_end()))
     })?;
-    let kind = Kind::parse(header.descr).ok_or_else(|| {
+    let (real, is_complex) = match header.descr.strip_prefix(['<', '>']) {
+        Some("c8") => (format!("{}f4", &header.descr[..1]), true),
+        Some("c16") => (format!("{}f8", &header.descr[..1]), true),
+        _ => (header.descr.to_owned(), false),
+    };
+    let kind = Kind::parse(&real).ok_or_else(|| {
         DataError::malformed(
             path,
-            format!("{what} is of the type {:?}, which is no real number", header.descr),
+            format!("{what} is of the type {:?}, which is no number", header.descr),
             "convert it to float32, for example with numpy.asarray(a, dtype=\"f4\")",
         )
     })?;
+    let parts = if is_complex { 2 } else { 1 };
     let Some((count, size)) = checked_product(&header.dims)
+        .and_then(|count| count.checked_mul(parts))
         .and_then(|count| Some((count, count.checked_mul(kind.width())?)))
     else {
         return Err(malformed(format!("{what} has dimensions {:?} that overflow", header.dims)));
     };
 
-    let need = (count as u64).saturating_mul(8 + kind.width() as u64);
+    // Complex numbers are taken apart.
+    let need = (count as u64).saturating_mul(8 * parts as u64 + kind.width() as u64);
     memory::require(
         &format!("{what} of dimensions {:?}", header.dims),
         need,
@@ -195,9 +204,29 @@ fn parse(path: &Path, what: &str, mut reader: impl Read) -> Result<Array, DataEr
 
     let stored: Vec<f64> = bytes.chunks_exact(kind.width()).map(|b| kind.value(b)).collect();
     debug_assert_eq!(stored.len(), count);
-    let values = if header.fortran_order { row_major(&header.dims, &stored) } else { stored };
-    require_finite(path, what, &values)?;
+    require_finite(path, what, &stored)?;
+    let ordered = |values: Vec<f64>| {
+        if header.fortran_order { row_major(&header.dims, &values) } else { values }
+    };
+    if is_complex {
+        let part = |part: usize| ordered(stored.iter().skip(part).step_by(2).copied().collect());
+        return Ok(complex_pairs(&header.dims, &part(0), &part(1)));
+    }
+    let values = ordered(stored);
     Ok(Array { dims: header.dims, values })
+}
+
+/// Complex numbers as pairs of channels: channel c as the channels 2c, its real part, and 2c + 1, its imaginary part.
+pub(crate) fn complex_pairs(dims: &[usize], re: &[f64], im: &[f64]) -> Array {
+    let mut all: Vec<usize> = vec![1; 3_usize.saturating_sub(dims.len())];
+    all.extend(dims);
+    let channel = all.len() - 3;
+    // Where one is 0, the product of all says nothing about the others.
+    all[channel] = all[channel].saturating_mul(2);
+    let plane = all[channel + 1].saturating_mul(all[channel + 2]).max(1);
+    let planes = re.chunks_exact(plane).zip(im.chunks_exact(plane));
+    let values = planes.flat_map(|(re, im)| re.iter().chain(im)).copied().collect();
+    Array { dims: all, values }
 }
 
 /// Column-major values in row-major order.

@@ -497,6 +497,61 @@ fn measurements_of_every_family_come_back_bit_for_bit() {
     }
 }
 
+/// Operators by their descriptions, one an image: they come back as they were, and so does what they make of an image.
+#[test]
+fn described_operators_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("y.h5");
+    let maps = |seed: u64| {
+        let plane = |seed| values(6, seed).chunks(3).map(<[f64]>::to_vec).collect::<Vec<_>>();
+        json!([[plane(seed), plane(seed + 1)], [plane(seed + 2), plane(seed + 3)]])
+    };
+    let scaled = |factor: f64| json!({"operator": "scale", "factor": factor, "of": {"operator": "bayer", "pattern": "gbrg"}});
+    for (shape, of_images) in [
+        (
+            shape(2, 2, 3),
+            [1, 9].map(|seed| json!({"operator": "coils", "maps": maps(seed), "mask": [[1, 0, 1], [1, 1, 0]]})),
+        ),
+        (shape(3, 2, 3), [0.1, -3.0].map(scaled)),
+        (
+            shape(3, 2, 3),
+            [1.5, 0.7].map(|r| json!({"operator": "channel-convolution", "kernels": [{"disc": {"radius": r}}, [[1]], [[0.5, 0.5]]]})),
+        ),
+        (
+            shape(1, 4, 3),
+            [2, 3].map(|r| json!({"operator": "varying-blur", "kernels": [{"gaussian": {"sigma": r}}, [[1]]],
+                "windows": {"grid": [2, 1]}, "border": "reflect"})),
+        ),
+        (
+            shape(1, 3, 3),
+            [0.1, 0.4].map(|u| json!({"operator": "nonuniform-fourier", "points": [[u, 0.3], [0, u]]})),
+        ),
+        (shape(1, 3, 3), [7, 8].map(|seed| json!({"operator": "gaussian-matrix", "rows": 4, "seed": seed}))),
+        (shape(1, 3, 3), [7, 8].map(|seed| json!({"operator": "walsh-hadamard", "rows": 4, "seed": seed}))),
+        (
+            shape(1, 2, 2),
+            [1, 2].map(|n| json!({"operator": "stack", "of": [{"operator": "pad", "top": 1, "bottom": 0, "left": 0, "right": 1},
+                {"operator": "sum", "of": [{"operator": "weights", "weights": [n, 0, 0, 1]}, {"operator": "weights", "weights": [0, 0, 0, n]}]}]})),
+        ),
+    ] {
+        let specs: Vec<OperatorSpec> =
+            of_images.into_iter().map(|json| serde_json::from_value(json).unwrap()).collect();
+        let range = specs[0].prepare(shape).unwrap().range();
+        let y = values(2 * range.len(), 4);
+        let set = MeasurementSet::new(shape, y, specs.clone(), 0.1, provenance()).unwrap();
+        set.write(&path).unwrap();
+        let again = MeasurementSet::read(&path).unwrap();
+        let x = values(shape.len(), 5);
+        for (index, spec) in specs.iter().enumerate() {
+            assert_eq!(again.spec(index), spec);
+            assert_eq!(bits(again.measurement(index)), bits(set.measurement(index)));
+            let seen = |set: &MeasurementSet| bits(&set.operator(index).apply(&x));
+            assert_eq!(seen(&again), seen(&set));
+        }
+        assert_ne!(again.operator(0).apply(&x), again.operator(1).apply(&x));
+    }
+}
+
 #[test]
 fn seed_and_truth_may_be_unknown() {
     let dir = tempfile::tempdir().unwrap();

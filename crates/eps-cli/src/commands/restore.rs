@@ -21,8 +21,8 @@ use tch::Device;
 use super::measure::file_provenance;
 use crate::chain::chain;
 use crate::flags::{
-    BorderFlag, NetworkFlags, NoiseFlags, OperatorFlags, UsageError, check_channels_first,
-    count_to, note_if_slow, side,
+    BorderFlag, GivenOperator, NetworkFlags, NoiseFlags, OperatorFlags, UsageError,
+    check_channels_first, count_to, note_if_slow, side,
 };
 use crate::restoration_page::{ImageOnPage, PictureOnPage, RestorationPage, residual_sentence};
 use crate::{progress, sample_range};
@@ -368,7 +368,7 @@ impl Arguments {
             let format = hdf5_format(path)?;
             match (format.as_deref(), given.is_some() || sigma_y.is_some()) {
                 (None, false) => {
-                    read_measurement(path)?;
+                    read_measurement(path, None)?;
                     return Err(UsageError(format!(
                         "{} is an array that does not tell how it was measured: give --mask, --factor, \
                          --kernel or --operator, and --sigma-y or --sigma-y-255",
@@ -406,7 +406,7 @@ impl Arguments {
         let sigma_y =
             sigma_y.ok_or_else(|| missing("its noise: give --sigma-y or --sigma-y-255"))?;
 
-        let (y_shape, y) = read_measurement(path)?;
+        let (y_shape, y) = read_measurement(path, Some(&given))?;
         let mut notes = Vec::new();
         let given = if given.is_kernel() {
             let usual = if is_picture(path) { Border::Valid } else { Border::Circular };
@@ -515,9 +515,11 @@ fn is_restoration(config: &Value, names: &[String]) -> bool {
 }
 
 /// The measurements of an array or picture, `[N, C, h, w]`, and the shape of one.
-fn read_measurement(path: &Path) -> Result<(Shape, Vec<f64>)> {
+fn read_measurement(path: &Path, given: Option<&GivenOperator>) -> Result<(Shape, Vec<f64>)> {
     let (Array { dims, values }, notes) = Array::read_with_notes(path, "y")?;
-    check_channels_first(path, &dims)?;
+    if !given.is_some_and(GivenOperator::gives_channels) {
+        check_channels_first(path, &dims)?;
+    }
     let shape = match dims[..] {
         // What a dense matrix gives.
         [m] => Shape::new(1, 1, m),

@@ -1,9 +1,10 @@
 //! Files of other programs, and files that are hostile: read, or refused with what to do.
 //!
-//! `files/` was written by `write_files.py`, with h5py, Pillow and NumPy.
+//! `files/` was written by `write_files.py`, with h5py, Pillow, SciPy and NumPy.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
+mod matlab;
 mod pictures;
 
 use std::fs::{self, File};
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use eps_data::hdf5_file::{hdf5_format, read_hdf5_array};
 use eps_data::mask::{MaskPicture, read_mask};
-use eps_data::measurement::require_dense;
+use eps_data::operator_memory::require_dense;
 use eps_data::png::{encode_png, read_png};
 use eps_data::{
     Array, DataError, Import, ImportConfig, MeasurementSet, Provenance, Raster, Shares, Split,

@@ -1,6 +1,6 @@
 """Writes the files of other programs that the tests read.
 
-Run with h5py 3.16, hdf5plugin 7.1, Pillow 13, tifffile 2026 and NumPy 2.4: python write_files.py files
+Run with h5py 3.16, hdf5plugin 7.1, Pillow 13, SciPy 1.17, tifffile 2026 and NumPy 2.4: python write_files.py files
 """
 
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import hdf5plugin
 import numpy as np
+import scipy.io
 import tifffile
 from PIL import Image
 
@@ -125,3 +126,22 @@ header += b"".join(n.to_bytes(4, "little") for n in (108, 5, 3, 1 + (32 << 16), 
 header += b"".join((255 << shift).to_bytes(4, "little") for shift in (0, 8, 16, 24)) + bytes(52)
 (folder / "rgba-fields.bmp").write_bytes(header + rgba[::-1].tobytes())
 (folder / "clear.bmp").write_bytes(header + (rgba // 2)[::-1].tobytes())
+
+# Two kernels in a cell, and a complex array, as MATLAB keeps them: version 5, compressed and not, and version 7.3.
+cell = np.empty((2, 1), dtype=object)
+cell[0, 0] = np.arange(6.0).reshape(2, 3) / 8
+cell[1, 0] = np.arange(4.0).reshape(2, 2) / 4
+complex_array = (np.arange(12.0) - 3j * np.arange(12)).reshape(2, 3, 2)
+scipy.io.savemat(folder / "kernels.mat", {"kernels": cell, "title": "two"}, do_compression=True)
+scipy.io.savemat(folder / "complex.mat", {"y": complex_array.astype("c8")})
+np.save(folder / "complex.npy", np.asfortranarray(complex_array.astype(">c16")))
+np.save(folder / "complex-plane.npy", complex_array[0].astype("c8"))
+with h5py.File(folder / "kernels-73.mat", "w", userblock_size=512) as file:
+    names = [f"#refs#/{letter}" for letter in "ba"]
+    for name, kernel in zip(names, cell[:, 0]):
+        # MATLAB's columns are HDF5's rows.
+        file[name] = kernel.T
+    references = file.create_dataset("kernels", (1, 2), dtype=h5py.ref_dtype)
+    references[0] = [file[name].ref for name in names]
+with open(folder / "kernels-73.mat", "r+b") as file:
+    file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")

@@ -1,0 +1,278 @@
+//! Operators in JSON, and the arrays that they name: kernels, coil maps, masks, trajectories.
+//!
+//! Wherever a description takes numbers in brackets, a file may hold them: `{"file": "maps.npy"}`, its name relative to the folder of
+//! the description. `"array"` chooses one of several arrays by name, `"index"` one of a cell or of the first axis, from 0.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use eps_math::operator::{Kernel, OperatorSpec};
+use serde_json::Value;
+
+use crate::array_file::{is_mat, is_picture, read_mat_arrays};
+use crate::{Array, DataError};
+
+const REMEDY: &str = "write one as {\"operator\": \"average-pool\", \"factor\": 4}; docs/files.md lists all and their fields";
+
+/// Reads the description of an operator, and the arrays in the files that it names.
+///
+/// # Errors
+///
+/// [`DataError::Io`] where it cannot be opened, [`DataError::Malformed`] where it is no description of an operator, and those of the
+/// files that it names.
+pub fn read_operator(path: &Path) -> Result<OperatorSpec, DataError> {
+    let file = File::open(path).map_err(DataError::io(path, "open"))?;
+    let malformed = |error: serde_json::Error| {
+        let problem = format!("it is not the JSON description of an operator: {error}");
+        DataError::malformed(path, problem, REMEDY)
+    };
+    let mut value: Value = serde_json::from_reader(BufReader::new(file)).map_err(malformed)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    // Without files the description is read as it stands, and an error tells its line.
+    if !resolve(&mut value, folder, path)? {
+        let file = File::open(path).map_err(DataError::io(path, "open"))?;
+        return serde_json::from_reader(BufReader::new(file)).map_err(malformed);
+    }
+    serde_json::from_value(value).map_err(malformed)
+}
+
+/// Puts arrays in the place of the files that name them; whether there were any.
+fn resolve(value: &mut Value, folder: &Path, path: &Path) -> Result<bool, DataError> {
+    let mut found = false;
+    match value {
+        Value::Array(values) => {
+            for value in values {
+                found |= resolve(value, folder, path)?;
+            }
+        }
+        Value::Object(fields) => {
+            for (field, value) in fields.iter_mut() {
+                let is_list = field == "kernels" && value.is_array();
+                let places = match value {
+                    Value::Array(list) if is_list => list.iter_mut().collect(),
+                    value => vec![value],
+                };
+                for place in places {
+                    if let Some(named) = NamedArray::of(place, path)? {
+                        *place = named.read(field, folder)?;
+                        found = true;
+                    } else {
+                        found |= resolve(place, folder, path)?;
+                    }
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(found)
+}
+
+/// `{"file": "maps.npy", "array": "maps", "index": 0}`
+struct NamedArray {
+    file: String,
+    array: Option<String>,
+    index: Option<usize>,
+}
+
+impl NamedArray {
+    fn of(value: &Value, path: &Path) -> Result<Option<Self>, DataError> {
+        let Some(fields) = value.as_object().filter(|fields| fields.contains_key("file")) else {
+            return Ok(None);
+        };
+        let wrong = |field: &str, needed: &str| {
+            let problem = format!("{field:?} beside \"file\" is {}, {needed}", fields[field]);
+            DataError::malformed(path, problem, REMEDY)
+        };
+        if let Some(other) =
+            fields.keys().find(|key| !["file", "array", "index"].contains(&&***key))
+        {
+            return Err(wrong(other, "known are \"file\", \"array\" and \"index\""));
+        }
+        let text = |field: &str| match fields.get(field) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(wrong(field, "needed is a name")),
+        };
+        let index = match fields.get("index") {
+            None => None,
+            Some(value) => Some(
+                value
+                    .as_u64()
+                    .and_then(|index| usize::try_from(index).ok())
+                    .ok_or_else(|| wrong("index", "needed is a number from 0"))?,
+            ),
+        };
+        Ok(text("file")?.map(|file| Self { file, array: None, index })).and_then(|named| {
+            let array = text("array")?;
+            Ok(named.map(|named| Self { array, ..named }))
+        })
+    }
+
+    /// The array as JSON, in the dimensions that the field takes.
+    fn read(&self, field: &str, folder: &Path) -> Result<Value, DataError> {
+        let path = folder.join(&self.file);
+        let name = self.array.as_deref().unwrap_or(field);
+        if field == "kernel" || (field == "kernels" && self.index.is_some()) {
+            let rows = read_kernel(&path, name, self.index)?;
+            return Ok(rows.into_iter().map(numbers).collect());
+        }
+        if field == "kernels" {
+            let kernels = read_kernels(&path, name)?;
+            let rows = kernels.into_iter().map(|kernel| kernel.into_iter().map(numbers).collect());
+            return Ok(rows.collect::<Vec<Value>>().into());
+        }
+        let mut array = Array::read(&path, name)?;
+        if let Some(index) = self.index {
+            array = entry(&path, array, index)?;
+        }
+        match field {
+            "observed" | "weights" | "angles_degrees" => array.dims = vec![array.values.len()],
+            // Complex ones are read as [2K, H, W].
+            "maps" => {
+                if let [pairs, height, width] = array.dims[..]
+                    && pairs.is_multiple_of(2)
+                {
+                    array.dims = vec![pairs / 2, 2, height, width];
+                }
+                if !matches!(array.dims[..], [_, 2, _, _]) {
+                    return Err(DataError::malformed(
+                        &path,
+                        format!(
+                            "coil maps of dimensions {:?} are no pairs of channels",
+                            array.dims
+                        ),
+                        "give a complex array [K, H, W], or a real one [K, 2, H, W] or [2K, H, W], real and imaginary part",
+                    ));
+                }
+            }
+            _ => {}
+        }
+        Ok(nested(&array.dims, &array.values))
+    }
+}
+
+/// Entry `index` of an array's first axis.
+fn entry(path: &Path, array: Array, index: usize) -> Result<Array, DataError> {
+    let count = array.dims.first().copied().unwrap_or(0);
+    if index >= count {
+        return Err(no_entry(path, index, count));
+    }
+    let size = array.values.len() / count;
+    let values = array.values[index * size..(index + 1) * size].to_vec();
+    Ok(Array { dims: array.dims[1..].to_vec(), values })
+}
+
+fn no_entry(path: &Path, index: usize, count: usize) -> DataError {
+    DataError::malformed(
+        path,
+        format!("there is no entry {index}, there are {count}"),
+        "number them from 0",
+    )
+}
+
+fn numbers(values: Vec<f64>) -> Value {
+    Value::Array(values.into_iter().map(number).collect())
+}
+
+/// A whole number as such: masks are of these.
+fn number(value: f64) -> Value {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is whole and between 0 and 2³²"
+    )]
+    if value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value) {
+        Value::from(value as u64)
+    } else {
+        Value::from(value)
+    }
+}
+
+fn nested(dims: &[usize], values: &[f64]) -> Value {
+    match dims {
+        [] => values.first().copied().map_or(Value::Null, number),
+        [_] => numbers(values.to_vec()),
+        [count, rest @ ..] => {
+            let size = values.len().checked_div(*count).unwrap_or(0).max(1);
+            Value::Array(values.chunks_exact(size).map(|part| nested(rest, part)).collect())
+        }
+    }
+}
+
+/// Reads the taps of a kernel, row by row.
+///
+/// A grey picture is scaled to sum 1, brightness being weight; an array is taken as it is. `index` chooses, from 0, one of the kernels of a MAT
+/// cell or of an array [N, rows, columns].
+///
+/// # Errors
+///
+/// Those of [`Array::read`], [`DataError::Malformed`] for a picture with colours or without light, other dimensions, and a file
+/// of several kernels where none is chosen.
+pub fn read_kernel(
+    path: &Path,
+    name: &str,
+    index: Option<usize>,
+) -> Result<Vec<Vec<f64>>, DataError> {
+    let mut kernels = read_kernels(path, name)?;
+    let count = kernels.len();
+    match index {
+        Some(index) if index < count => Ok(kernels.swap_remove(index)),
+        Some(index) => Err(no_entry(path, index, count)),
+        None if count == 1 => Ok(kernels.swap_remove(0)),
+        None => Err(DataError::malformed(
+            path,
+            format!("it holds {count} kernels"),
+            "choose one by its number, from 0: FILE#3 on the command line, {\"file\": \"FILE\", \"index\": 3} in JSON",
+        )),
+    }
+}
+
+/// The kernels of a file.
+fn read_kernels(path: &Path, name: &str) -> Result<Vec<Vec<Vec<f64>>>, DataError> {
+    let arrays = if is_mat(path) {
+        read_mat_arrays(path, name)?
+    } else if is_picture(path) {
+        vec![of_picture(path, Array::read(path, name)?)?]
+    } else {
+        vec![Array::read(path, name)?]
+    };
+    let mut kernels = Vec::new();
+    for Array { dims, values } in arrays {
+        let (rows, columns) = match dims[..] {
+            [rows, columns] | [_, rows, columns] if rows * columns > 0 => (rows, columns),
+            _ => {
+                return Err(DataError::malformed(
+                    path,
+                    format!(
+                        "a kernel is an array [rows, columns], this one has dimensions {dims:?}"
+                    ),
+                    "reshape it",
+                ));
+            }
+        };
+        kernels.extend(
+            values
+                .chunks_exact(rows * columns)
+                .map(|taps| taps.chunks_exact(columns).map(<[f64]>::to_vec).collect()),
+        );
+    }
+    Ok(kernels)
+}
+
+/// A grey picture as a kernel of sum 1.
+fn of_picture(path: &Path, picture: Array) -> Result<Array, DataError> {
+    let [1, rows, columns] = picture.dims[..] else {
+        return Err(DataError::malformed(
+            path,
+            format!("a kernel has one channel, the picture {}", picture.dims[0]),
+            "convert it to grey",
+        ));
+    };
+    // From [-1, 1] to brightness, black = 0.
+    let taps = picture.values.iter().map(|v| 0.5 * (v + 1.0)).collect();
+    let kernel = Kernel::new(rows, columns, taps).and_then(Kernel::of_sum_1).map_err(|_| {
+        DataError::malformed(path, "the kernel is black: brightness is weight", "draw it in white")
+    })?;
+    Ok(Array { dims: vec![rows, columns], values: kernel.taps().to_vec() })
+}
