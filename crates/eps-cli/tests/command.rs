@@ -796,3 +796,21 @@ fn what_a_picture_shows_of_a_scene_comes_back() {
     let all = SampleArchive::read(&folder.path("all/samples.h5")).unwrap();
     assert!(all.shape().height >= SIDE + 2);
 }
+
+/// D(x; σ) of an untrained network is nearly its scaled input: F of initial weights is about 1e-5.
+#[test]
+fn a_network_denoises_an_array() {
+    let folder = Folder::new();
+    folder.network_asked_at("prior.safetensors", SIDE, &[], AskedAt::Pivot);
+    folder.npy("x.npy", &[1, SIDE, SIDE], &values(SIDE * SIDE));
+    let command = "model denoise prior.safetensors --image x.npy";
+    folder.succeeds(&format!("{command} --sigma 0.5 --out d.npy"));
+    let d = Array::read(&folder.path("d.npy"), "d").unwrap();
+    assert_eq!(d.dims, [1, SIDE, SIDE]);
+    // c_skip = 0.5²/(0.5² + 0.5²)
+    for (d, x) in d.values.iter().zip(values(SIDE * SIDE)) {
+        assert!((d - 0.5 * x).abs() < 1e-3, "{d} {x}");
+    }
+    folder.fails(&format!("{command} --sigma 100 --out e.npy"), 2, &["100", "80"]);
+    folder.fails(&format!("{command} --sigma 1 --out d.npy"), 1, &["d.npy", "--force"]);
+}

@@ -2,19 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use eps_files::sha256_file;
+use eps_math::Level;
 use eps_math::parameterisation::Parameterisation;
 use eps_math::timesteps::Between;
 use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
 use eps_model::training_cost::training_cost;
 use eps_model::verify::{VERIFY_LIMIT, verify};
-use eps_model::{PUBLISHED, Precision, UNet, UNetConfig, published, published_betas};
+use eps_model::{
+    Denoiser as _, Noise, PUBLISHED, Precision, Query, UNet, UNetConfig, batch, level_fields,
+    published, published_betas,
+};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
+use super::operator::{Target, read};
+use crate::flags::UsageError;
 use crate::precision_comparison;
 use eps::environment;
 use eps::network::Network;
@@ -64,6 +70,25 @@ enum Command {
         #[arg(long, value_name = "K")]
         class: Option<usize>,
     },
+    /// Write what a network makes of an image with noise, D(x; σ) = E[x₀ | x₀ + σ ε = x]
+    ///
+    /// A network that reads a measurement is asked without one.
+    Denoise {
+        /// The network, or the description of a prior
+        #[arg(value_name = "NET.safetensors|PRIOR.json")]
+        network: PathBuf,
+        /// x, [C, H, W], on the scale [-1, 1] of the images
+        #[arg(long, value_name = "X.npy")]
+        image: PathBuf,
+        /// σ, between the network's noise levels
+        #[arg(long, value_name = "S", allow_negative_numbers = true)]
+        sigma: f64,
+        /// The class of the image, from 0 on, for a network that knows classes
+        #[arg(long, value_name = "K")]
+        class: Option<usize>,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Measure what lower precisions do to a network: its answers and samples against those in f32
     ///
     /// Prints, for noise levels between the network's ends, the rms of the difference between the
@@ -80,6 +105,9 @@ impl Arguments {
             Command::Verify { fixture, device } => run_verify(fixture, *device),
             Command::Init { name, out, seed } => run_init(name, out, *seed),
             Command::Show { network, class } => run_show(network, *class),
+            Command::Denoise { network, image, sigma, class, target } => {
+                run_denoise(network, image, *sigma, *class, target)
+            }
             Command::Precision(arguments) => arguments.run(),
         }
     }
@@ -130,6 +158,33 @@ fn run_init(name: &str, out: &Path, seed: u64) -> Result<()> {
     println!("{}: {} parameters", out.display(), network.parameter_count());
     println!("SHA-256 {}", sha256_file(out)?);
     Ok(())
+}
+
+fn run_denoise(
+    path: &Path,
+    image: &Path,
+    sigma: f64,
+    class: Option<usize>,
+    target: &Target,
+) -> Result<()> {
+    target.check(&[path, image])?;
+    let network = Network::load(path, class, Device::Cpu, Precision::F32)?;
+    let (lowest, highest) = network.sigmas();
+    if !(lowest..=highest).contains(&sigma) {
+        bail!(UsageError(format!(
+            "--sigma {sigma}: the network {:?} knows noise from {lowest} to {highest}",
+            network.name()
+        )));
+    }
+    let (shape, x) = read(image)?;
+    network.check_fit(shape).with_context(|| image.display().to_string())?;
+    let level = level_fields(&[Level::edm(sigma)], Device::Cpu);
+    let query =
+        Query { mu: &batch(&x, shape, Device::Cpu), level: &level, noise: Noise::Isotropic };
+    let classes = class.as_ref().map(std::slice::from_ref);
+    let answer = network.about(classes)?.denoise(&query)?;
+    let values = Vec::<f64>::try_from(answer.flatten(0, -1).to_kind(Kind::Double))?;
+    target.write(shape, &values)
 }
 
 fn run_show(path: &Path, class: Option<usize>) -> Result<()> {

@@ -110,7 +110,7 @@ struct Specification {
 
 /// The array to be written.
 #[derive(Debug, Args)]
-struct Target {
+pub(super) struct Target {
     /// The array to be written
     #[arg(long, value_name = "FILE.npy")]
     out: PathBuf,
@@ -250,7 +250,7 @@ fn told(spec: &OperatorSpec) -> Option<Shape> {
 
 impl Target {
     /// Refuses what must not be replaced, before any work.
-    fn check(&self, inputs: &[&PathBuf]) -> Result<()> {
+    pub(super) fn check(&self, inputs: &[&Path]) -> Result<()> {
         ensure!(
             self.out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy")),
             "--out {}: the array is an NPY file, so let the name end in .npy",
@@ -278,7 +278,7 @@ impl Target {
         Ok(())
     }
 
-    fn write(&self, shape: Shape, values: &[f64]) -> Result<()> {
+    pub(super) fn write(&self, shape: Shape, values: &[f64]) -> Result<()> {
         write_npy(&self.out, &[shape.channels, shape.height, shape.width], NpyValues::F64(values))?;
         println!("{shape} in f64: {}", self.out.display());
         Ok(())
@@ -286,7 +286,7 @@ impl Target {
 }
 
 /// An array [C, H, W], [H, W] or [N].
-fn read(path: &Path) -> Result<(Shape, Vec<f64>)> {
+pub(super) fn read(path: &Path) -> Result<(Shape, Vec<f64>)> {
     let Array { dims, values } = Array::read(path, "array")?;
     let shape = match dims[..] {
         [n] => Shape::new(1, 1, n),
