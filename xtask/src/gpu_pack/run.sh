@@ -54,7 +54,7 @@ card() {
 same() {
   local network=data/networks/fashion/all-tasks.safetensors calls=10
   [ -n "$rehearse" ] && calls=2
-  run ./eps measure --data fashion-mnist --split test --index 0..4 --task random-inpainting --sigma-y 0.05 --out "$work/m.h5" || return 1
+  run ./eps measure --dataset fashion-mnist --split test --index 0..4 --task random-inpainting --sigma-y 0.05 --out "$work/m.h5" || return 1
   local restore=(./eps restore --measurement "$work/m.h5" --network $network --samples 2 --calls $calls --precision f32)
   run "${restore[@]}" --device cpu --out "$work/cpu" || return 1
   f32 run "${restore[@]}" --device "$device" --out "$work/f32" || return 1
@@ -152,7 +152,7 @@ P
 evaluation() {
   local what=(--images 100 --samples 4)
   [ -n "$rehearse" ] && what=(--images 1 --samples 1 --calls 2)
-  run ./eps experiment main --profile smoke --network all --methods eps,zero-shot,ddrm,ddnm --tasks random-inpainting,gaussian-blur \
+  run ./eps experiment main --profile smoke --network all --methods eps,ddrm,ddnm --tasks random-inpainting,gaussian-blur \
     --precision f32 --device "$device" --out "$work/main" "${what[@]}" || return 1
   cp "$work/main/results.json" "$out/"
   say "an evaluation on Fashion-MNIST (${what[*]}): results.json"
