@@ -30,12 +30,10 @@ const TESTS: [(&str, &str); 3] =
 const BENCH: (&str, &str) = ("eps", "cost");
 
 /// What tests and measurements read, by its path in the repository and in a pack.
-const FILES: [&str; 6] = [
+const FILES: [&str; 4] = [
     "crates/eps-model/tests/fixtures",
     "data/fashion-mnist",
-    "data/constants/fashion-mnist.json",
     "data/networks/fashion/all-tasks.safetensors",
-    "data/networks/fashion/prior.safetensors",
     "data/paper/photos-64",
 ];
 

@@ -44,7 +44,7 @@ run() { echo "\$ $*" >>"$log"; "$@" >>"$log" 2>&1; }
 f32() { NVIDIA_TF32_OVERRIDE=0 "$@"; }
 
 card() {
-  say "machine: $(uname -m), $(nproc) cores, load $(cut -d' ' -f1 /proc/loadavg), $(date -u +%F)"
+  say "machine: $(uname -m), $(env -u OMP_NUM_THREADS nproc) cores, load $(cut -d' ' -f1 /proc/loadavg), $(date -u +%F)"
   say "torch: ${torch##* }"
   [ "$device" = cpu ] && { say "card: none, a rehearsal on the CPU"; return; }
   say "card: $(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader)"
@@ -152,7 +152,7 @@ P
 evaluation() {
   local what=(--images 100 --samples 4)
   [ -n "$rehearse" ] && what=(--images 1 --samples 1 --calls 2)
-  run ./eps experiment main --profile smoke --network all --methods eps,ddrm,ddnm --tasks random-inpainting,gaussian-blur \
+  run ./eps experiment main --profile smoke --network all --methods eps,pseudo-inverse --tasks random-inpainting,gaussian-blur \
     --precision f32 --device "$device" --out "$work/main" "${what[@]}" || return 1
   cp "$work/main/results.json" "$out/"
   say "an evaluation on Fashion-MNIST (${what[*]}): results.json"
