@@ -37,6 +37,8 @@ if [ -z "$rehearse" ]; then
   export LD_LIBRARY_PATH=${torch% *}/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 fi
 [ "$device" = cpu ] || export EPS_REQUIRE_CUDA=1
+# Threads that wait in loops would take the cores of whatever else runs.
+[ -z "$rehearse" ] || export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 
 say() { echo "$*" | tee -a "$table"; }
 run() { echo "\$ $*" >>"$log"; "$@" >>"$log" 2>&1; }
