@@ -243,7 +243,7 @@ impl OperatorFlags {
             let kernel = kernel(path)?;
             (OperatorSpec::CircularBlur { kernel }, format!("--kernel {}", path.display()))
         } else if let Some(path) = &self.operator {
-            (read_spec(path)?, format!("--operator {}", path.display()))
+            (read_operator(path)?, format!("--operator {}", path.display()))
         } else {
             return Ok(None);
         };
@@ -382,14 +382,6 @@ impl GivenOperator {
     pub(crate) fn spec(&self) -> &OperatorSpec {
         &self.spec
     }
-}
-
-/// The description of an operator in a JSON file.
-///
-/// # Errors
-/// A file that cannot be read or does not describe an operator.
-pub(crate) fn read_spec(path: &Path) -> Result<OperatorSpec> {
-    Ok(read_operator(path)?)
 }
 
 /// Refuses an array [.., H, W, C], whose channels are not where they are read, and a stack [N, H, W], whose

@@ -771,6 +771,45 @@ fn kernels_have_names_and_arrays_may_be_in_files() {
     );
 }
 
+/// Coils: maps by the middle of k-space, a description that names them, and what they make of an image.
+#[test]
+fn maps_of_coils_come_from_the_middle_of_k_space() {
+    let folder = Folder::new();
+    // Two coils that see a constant image by 0.6 and 0.8, the second turned by 90°.
+    let plane = SIDE * SIDE;
+    let mut k = vec![0.0; 4 * plane];
+    k[0] = 0.6;
+    k[3 * plane] = 0.8;
+    folder.npy("k.npy", &[4, SIDE, SIDE], &k);
+    folder.succeeds("operator coil-maps --measurement k.npy --calibration 3,3 --out maps.npy");
+    let maps = read(&folder, "maps.npy");
+    assert_eq!(maps.dims, [4, SIDE, SIDE]);
+    for (channel, expected) in [0.6, 0.0, 0.0, 0.8].into_iter().enumerate() {
+        let part = &maps.values[channel * plane..(channel + 1) * plane];
+        assert!(part.iter().all(|v| (v - expected).abs() < 1e-14), "{channel}: {part:?}");
+    }
+    folder.npy("mask.npy", &[SIDE, SIDE], &vec![1.0; plane]);
+    let coils =
+        r#"{"operator": "coils", "maps": {"file": "maps.npy"}, "mask": {"file": "mask.npy"}}"#;
+    write(&folder, "coils.json", coils);
+    let shown = folder.succeeds("operator show coils.json");
+    assert!(shown.contains("image [2, 8, 8], measurement [4, 8, 8]"), "{shown}");
+    assert!(folder.succeeds("operator check coils.json").contains("ok:"));
+    // Aᴴ y is the image: the squares of the maps sum to 1.
+    folder.succeeds("operator adjoint coils.json --measurement k.npy --out x.npy");
+    let x = read(&folder, "x.npy").values;
+    assert!(x[..plane].iter().all(|v| (v - 1.0 / SIDE as f64).abs() < 1e-14), "{x:?}");
+    assert!(x[plane..].iter().all(|v| v.abs() < 1e-14), "{x:?}");
+    folder.fails(
+        "operator coil-maps --measurement k.npy --calibration 9,3 --out new.npy",
+        1,
+        &["k.npy", "is 9"],
+    );
+    folder.npy("small.npy", &[4, 2, 2], &[1.0; 16]);
+    write(&folder, "small.json", &coils.replace("maps.npy", "small.npy"));
+    folder.fails("operator show small.json", 1, &["coil 0 (from 0) has 2×2", "8×8"]);
+}
+
 /// A picture is a part of a larger scene: what comes back has the picture's size, or all of the scene.
 #[test]
 fn what_a_picture_shows_of_a_scene_comes_back() {

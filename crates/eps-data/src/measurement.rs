@@ -39,8 +39,7 @@ use serde::{Deserialize, Serialize};
 use crate::array::checked_product;
 use crate::error::first_not_finite;
 use crate::hdf5_file::{Input, Output};
-pub use crate::operator_memory::require_dense;
-use crate::operator_memory::require_memory;
+use crate::operator_memory::{require_dense, require_memory};
 use crate::range::{RANGE, SCALE};
 use crate::{DataError, Provenance};
 

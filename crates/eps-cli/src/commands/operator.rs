@@ -4,17 +4,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, Subcommand};
+use eps_data::Array;
 use eps_data::npy::{NpyValues, write_npy};
+use eps_data::operator_file::read_operator;
+use eps_data::operator_memory::{memory_note, require_memory};
 use eps_data::png::write_png;
-use eps_data::{Array, measurement::require_dense};
 use eps_math::operator::{
-    LinearMap, OperatorSpec, PreparedOperator, Spectral as _, check, to_matrix,
+    LinearMap, OperatorSpec, PreparedOperator, Spectral as _, check, sensitivities, to_matrix,
 };
 use eps_math::pivot;
 use eps_math::solve::Cg;
 use eps_math::{Level, Shape};
 
-use crate::flags::{UsageError, read_spec};
+use crate::flags::UsageError;
 
 /// Images of up to this many values have their singular values computed; of others the norm is estimated.
 const EXACT: usize = 1024;
@@ -70,6 +72,14 @@ enum Action {
         #[command(flatten)]
         target: Target,
     },
+    /// Write the sensitivity maps of receiver coils, [2K, H, W], by the middle of their k-space: images of low resolution over the
+    /// root of the sum of their squares
+    CoilMaps {
+        #[command(flatten)]
+        of: Calibration,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Write μ⋆ = (I/σ_t² + AᵀA/σ_y²)⁻¹ (x_t/σ_t² + Aᵀy/σ_y²), the pivot of a state on EDM's path
     Pivot {
         #[command(flatten)]
@@ -97,6 +107,17 @@ enum Action {
     },
 }
 
+/// The k-space of several coils, and its middle.
+#[derive(Debug, Args)]
+struct Calibration {
+    /// K-space of K coils: a complex array [K, H, W] or a real one [2K, H, W] of pairs of channels, the frequency 0 at [0][0]
+    #[arg(long, value_name = "Y.npy")]
+    measurement: PathBuf,
+    /// The rows and columns around the frequency 0 that every coil sampled
+    #[arg(long, value_name = "ROWS,COLUMNS", default_value = "24,24", value_parser = sides)]
+    calibration: (usize, usize),
+}
+
 /// An operator and the shape of its images.
 #[derive(Debug, Args)]
 struct Specification {
@@ -117,6 +138,13 @@ pub(super) struct Target {
     /// Replace the file if it is there and an NPY array
     #[arg(long)]
     force: bool,
+}
+
+fn sides(text: &str) -> Result<(usize, usize), String> {
+    let sides = text.split_once(',').and_then(|(rows, columns)| {
+        Some((rows.trim().parse().ok()?, columns.trim().parse().ok()?))
+    });
+    sides.ok_or_else(|| "it must be ROWS,COLUMNS, such as 24,24".to_owned())
 }
 
 fn shape(text: &str) -> Result<Shape, String> {
@@ -149,6 +177,13 @@ impl Arguments {
                 let operator = of.of_measurement(found)?;
                 require_shape(measurement, found, operator.range(), "the operator gives")?;
                 target.write(operator.domain(), &operator.adjoint(&y))
+            }
+            Action::CoilMaps { of: Calibration { measurement, calibration }, target } => {
+                target.check(&[measurement])?;
+                let (shape, y) = read(measurement)?;
+                let maps = sensitivities(shape, &y, *calibration)
+                    .with_context(|| measurement.display().to_string())?;
+                target.write(shape, &maps)
             }
             Action::Pivot { of, state, measurement, sigma_t, sigma_y, rtol, max_steps, target } => {
                 if !(*sigma_t > 0.0 && sigma_t.is_finite()) {
@@ -190,7 +225,7 @@ impl Arguments {
 impl Specification {
     /// The operator for an image of the given shape, or of that of `--shape`, or of what the description tells.
     fn prepare(&self, image: Option<Shape>) -> Result<PreparedOperator> {
-        let spec = read_spec(&self.spec)?;
+        let spec = read_operator(&self.spec)?;
         let shape = match (image, self.shape) {
             (Some(image), Some(asked)) if image != asked => bail!(
                 "the image has the shape {image}, --shape says {asked}: leave --shape out, or correct one of the two"
@@ -208,7 +243,7 @@ impl Specification {
 
     /// The operator behind a measurement of a shape.
     fn of_measurement(&self, y: Shape) -> Result<PreparedOperator> {
-        let spec = read_spec(&self.spec)?;
+        let spec = read_operator(&self.spec)?;
         let shape = self.shape.or_else(|| spec.domain_of(y)).ok_or_else(|| {
             UsageError(format!(
                 "{} does not tell the shape of the image behind a measurement of {y}: give --shape C,H,W",
@@ -219,9 +254,9 @@ impl Specification {
     }
 
     fn build(&self, spec: &OperatorSpec, shape: Shape) -> Result<PreparedOperator> {
-        if let OperatorSpec::Dense { matrix } = spec {
-            require_dense(matrix.len(), shape.len())
-                .with_context(|| self.spec.display().to_string())?;
+        require_memory(spec, shape).with_context(|| self.spec.display().to_string())?;
+        if let Some(note) = memory_note(spec, shape) {
+            eprintln!("note: {}: {note}", self.spec.display());
         }
         spec.prepare(shape).with_context(|| {
             format!(
@@ -236,7 +271,7 @@ impl Specification {
 fn told(spec: &OperatorSpec) -> Option<Shape> {
     let columns = |matrix: &[Vec<f64>]| matrix.first().map_or(0, Vec::len);
     match spec {
-        OperatorSpec::Fourier { mask } => {
+        OperatorSpec::Fourier { mask } | OperatorSpec::Coils { mask, .. } => {
             Shape::new(2, mask.len(), mask.first().map_or(0, Vec::len)).ok()
         }
         OperatorSpec::Separable { vertical, horizontal } => {
@@ -244,6 +279,8 @@ fn told(spec: &OperatorSpec) -> Option<Shape> {
         }
         OperatorSpec::Dense { matrix } => Shape::new(1, 1, columns(matrix)).ok(),
         OperatorSpec::Chain { of } => of.first().and_then(told),
+        OperatorSpec::Sum { of } | OperatorSpec::Stack { of } => of.iter().find_map(told),
+        OperatorSpec::Scale { of, .. } => told(of),
         _ => None,
     }
 }
