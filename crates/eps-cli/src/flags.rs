@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
+use eps_data::array_file::is_picture;
 use eps_data::mask::read_mask;
 use eps_data::operator_file::{read_kernel, read_operator};
 use eps_data::operator_memory::{memory_note, require_memory};
-use eps_math::Shape;
-use eps_math::operator::{Border, KernelShape, OperatorSpec, PreparedOperator};
+use eps_data::{Array, Unit};
+use eps_math::noise_estimate::{SigmaEstimate, estimate};
+use eps_math::operator::{Border, KernelShape, LinearMap as _, OperatorSpec, PreparedOperator};
+use eps_math::{MathError, Noise, Shape};
 use eps_model::{DevicePrecision as _, Precision};
 use tch::Device;
 
@@ -31,45 +34,173 @@ impl std::error::Error for UsageError {}
 /// σ_y, on either of two scales.
 #[derive(Debug, Args)]
 pub(crate) struct NoiseFlags {
-    /// Standard deviation of the measurement noise for values in [-1, 1]; from 1e-6 to 1000, e.g. 0.05
+    /// Standard deviation of the measurement noise for values in [-1, 1]: a number from 1e-6 to 1000, e.g. 0.05, or 0 for an
+    /// exact measurement; or a file (NPY, NPZ, HDF5 with the dataset `sigma`) with one for each value, of y's shape, inf
+    /// where nothing was measured, or one an image, [N]; or, to restore, auto: an estimate from y itself, where the operator
+    /// leaves something of y to the noise alone, or counts:GAIN,READOUT: sigma^2 = GAIN y + READOUT^2 of each value
     #[arg(
         long,
-        value_name = "SIGMA",
+        value_name = "SIGMA|FILE|auto|counts:GAIN,READOUT",
         value_parser = sigma_y,
         allow_negative_numbers = true,
         conflicts_with = "sigma_y_255"
     )]
-    sigma_y: Option<f64>,
+    sigma_y: Option<SigmaY>,
     /// The same in grey levels of 0..255, that is 127.5 times --sigma-y, e.g. 6.375
-    #[arg(long, value_name = "SIGMA", value_parser = sigma_y_255, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SIGMA", value_parser = not_negative, allow_negative_numbers = true)]
     sigma_y_255: Option<f64>,
 }
 
 impl NoiseFlags {
     /// σ_y on the scale [-1, 1], where a flag gives it.
-    pub(crate) fn sigma_y(&self) -> Option<f64> {
-        self.sigma_y.or(self.sigma_y_255.map(|sigma| sigma / 127.5))
+    ///
+    /// # Errors
+    /// A number that images do not admit.
+    pub(crate) fn sigma_y(&self) -> Result<Option<SigmaY>> {
+        let given = self.in_unit();
+        if let Some(SigmaY::Number(value)) = given {
+            let flag = if self.sigma_y.is_some() { "--sigma-y" } else { "--sigma-y-255" };
+            measurement::check_sigma_y(value)
+                .map_err(|error| UsageError(format!("{flag}: {error}")))?;
+        }
+        Ok(given)
+    }
+
+    /// σ_y as it is given: in the instrument's unit where y is.
+    pub(crate) fn in_unit(&self) -> Option<SigmaY> {
+        let of_levels = || self.sigma_y_255.map(|sigma| SigmaY::Number(sigma / 127.5));
+        self.sigma_y.clone().or_else(of_levels)
     }
 
     /// What to say of a σ_y that may have been meant on the other scale.
     pub(crate) fn note(&self) -> Option<String> {
-        self.sigma_y.filter(|sigma_y| *sigma_y > 1.0).map(|sigma_y| {
-            format!(
+        match self.sigma_y {
+            Some(SigmaY::Number(sigma_y)) if sigma_y > 1.0 => Some(format!(
                 "--sigma-y {sigma_y} is noise larger than the images, which are in [-1, 1]: in grey levels of 0..255 \
                  it is --sigma-y-255 {sigma_y}"
-            )
-        })
+            )),
+            _ => None,
+        }
     }
 }
 
-fn sigma_y(text: &str) -> Result<f64, String> {
-    let value = positive(text)?;
-    measurement::check_sigma_y(value).map(|()| value).map_err(|error| error.to_string())
+/// What `--sigma-y` says.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum SigmaY {
+    /// One number for all values, on the scale [-1, 1].
+    Number(f64),
+    /// An array in a file.
+    File(PathBuf),
+    /// An estimate from the measurement.
+    Auto,
+    /// Shot noise of what was counted, and that of reading out.
+    Counts { gain: f64, readout: f64 },
 }
 
-fn sigma_y_255(text: &str) -> Result<f64, String> {
-    let value = positive(text)?;
-    measurement::check_sigma_y(value / 127.5).map(|()| value).map_err(|error| error.to_string())
+impl SigmaY {
+    /// The noise of measurements by one operator, `y` `[N, ..range]`: one for all, or one for each. What is estimated is
+    /// printed with its error. `scale` is that of the unit of y, 1 where y is on [-1, 1].
+    ///
+    /// # Errors
+    /// Those of [`SigmaY::noises`]; an operator that does not allow an estimate, and noise that is none.
+    pub(crate) fn of_measurements(
+        &self,
+        spec: &OperatorSpec,
+        operator: &PreparedOperator,
+        y: &[f64],
+        scale: f64,
+    ) -> Result<Vec<Noise>> {
+        let range = operator.range();
+        match self {
+            Self::Number(_) | Self::File(_) => {
+                return self.noises(y.len() / range.len(), range);
+            }
+            Self::Counts { gain, readout } => {
+                let each = y.chunks_exact(range.len());
+                let noises: Result<_, MathError> =
+                    each.map(|y| Noise::counts(y, *gain, *readout)).collect();
+                return noises.context("--sigma-y counts");
+            }
+            Self::Auto => {}
+        }
+        let found = estimate(spec, operator, y).context("--sigma-y auto")?;
+        let SigmaEstimate { sigma_y, standard_error, source, values } = found;
+        let is_noise = measurement::check_sigma_y(sigma_y / scale).is_ok() && sigma_y > 0.0;
+        is_noise.then_some(()).with_context(|| {
+            format!(
+                "--sigma-y auto: {source} hold noise of {sigma_y:.1e}, which is none: was y saved without noise, or \
+                 smoothed? Give --sigma-y as a number"
+            )
+        })?;
+        println!(
+            "sigma_y, estimated from {source}: {sigma_y:.4} +- {standard_error:.4} ({values} values)"
+        );
+        Ok(vec![Noise::uniform(sigma_y)?])
+    }
+
+    /// The noise of `count` measurements of a shape: one for all, or one for each.
+    ///
+    /// # Errors
+    /// A file that cannot be read, with another shape, or with what is no standard deviation; an estimate, which needs
+    /// the measurements.
+    pub(crate) fn noises(&self, count: usize, range: Shape) -> Result<Vec<Noise>> {
+        let path = match self {
+            Self::Number(sigma_y) => return Ok(vec![Noise::uniform(*sigma_y)?]),
+            Self::File(path) => path,
+            Self::Auto | Self::Counts { .. } => bail!(UsageError(
+                "--sigma-y auto and counts are told by a measurement that is there: give a number or a file here"
+                    .to_owned()
+            )),
+        };
+        ensure!(
+            !is_picture(path),
+            "--sigma-y {}: a picture holds no standard deviations: give an NPY array",
+            path.display()
+        );
+        let (Array { dims, values }, _) = Array::read_with_gaps(path, "sigma")?;
+        let sides = [count, range.channels, range.height, range.width];
+        let needed = [&sides[..], &sides[1..]];
+        let bare = |dims: &[usize]| -> Vec<usize> {
+            dims.iter().copied().skip_while(|side| *side == 1).collect()
+        };
+        let noises: Result<Vec<Noise>, MathError> = if dims[..] == [count] {
+            values.iter().map(|sigma| Noise::uniform(*sigma)).collect()
+        } else if needed.iter().any(|sides| bare(sides) == bare(&dims)) {
+            values.chunks_exact(range.len()).map(|values| Noise::entries(values.to_vec())).collect()
+        } else {
+            bail!(
+                "--sigma-y {}: the array has dimensions {dims:?}: give one standard deviation for each value of y, \
+                 {:?}, for each of several images, {sides:?}, or one an image, [{count}]",
+                path.display(),
+                &sides[1..]
+            );
+        };
+        noises.with_context(|| format!("--sigma-y {}", path.display()))
+    }
+}
+
+fn sigma_y(text: &str) -> Result<SigmaY, String> {
+    if text == "auto" {
+        return Ok(SigmaY::Auto);
+    }
+    let is_file = [".npy", ".npz", ".h5", ".hdf5"].iter().any(|ending| text.ends_with(ending));
+    if text.parse::<f64>().is_err() && (is_file || Path::new(text).exists()) {
+        return Ok(SigmaY::File(text.into()));
+    }
+    if let Some(numbers) = text.strip_prefix("counts:") {
+        let numbers: Option<Vec<f64>> =
+            numbers.split(',').map(|number| number.parse().ok()).collect();
+        return match numbers.as_deref() {
+            Some(&[gain, readout]) => Ok(SigmaY::Counts { gain, readout }),
+            _ => Err("it must be counts:GAIN,READOUT, such as counts:1.8,3.5".to_owned()),
+        };
+    }
+    not_negative(text).map(SigmaY::Number)
+}
+
+/// A positive finite number, or 0.
+fn not_negative(text: &str) -> Result<f64, String> {
+    if text.parse() == Ok(0.0) { Ok(0.0) } else { positive(text) }
 }
 
 /// A positive finite number.
@@ -177,6 +308,86 @@ pub(crate) fn note_if_emulated(precision: Precision, device: Device) {
         eprintln!(
             "note: this processor has no instructions for {precision}: --precision f32 is many times faster"
         );
+    }
+}
+
+/// The unit of y.
+#[derive(Debug, Args)]
+pub(crate) struct UnitFlag {
+    /// The instrument's unit, where y is an array that is not on [-1, 1]: an image of OFFSET +- SCALE is one of +-1 to the
+    /// network; --sigma-y is in that unit, and results are written in it too. auto takes the range of y, where y looks
+    /// like the image
+    #[arg(
+        long,
+        value_name = "OFFSET,SCALE[,NAME]|auto[,NAME]",
+        value_parser = unit,
+        allow_hyphen_values = true,
+        conflicts_with = "sigma_y_255"
+    )]
+    unit: Option<GivenUnit>,
+}
+
+/// What `--unit` says.
+#[derive(Debug, Clone, PartialEq)]
+enum GivenUnit {
+    Known(Unit),
+    /// The range of y, with a name.
+    Auto(String),
+}
+
+impl UnitFlag {
+    /// Whether there is one.
+    pub(crate) fn is_given(&self) -> bool {
+        self.unit.is_some()
+    }
+
+    /// The unit of measurements by an operator, which is printed where it is estimated.
+    ///
+    /// # Errors
+    /// A scale that is not positive, and measurements that do not tell their range.
+    pub(crate) fn of_measurements(
+        &self,
+        operator: &PreparedOperator,
+        y: &[f64],
+    ) -> Result<Option<Unit>> {
+        let unit = match &self.unit {
+            None => return Ok(None),
+            Some(GivenUnit::Known(unit)) => unit.clone(),
+            Some(GivenUnit::Auto(name)) => {
+                let unit = Unit::estimated(name, operator, y).context("--unit auto")?;
+                println!(
+                    "unit, from the range of y: {} +- {} {} are +-1",
+                    number(unit.offset),
+                    number(unit.scale),
+                    unit.name
+                );
+                unit
+            }
+        };
+        unit.validate().context("--unit")?;
+        Ok(Some(unit))
+    }
+}
+
+fn unit(text: &str) -> Result<GivenUnit, String> {
+    let parts: Vec<&str> = text.splitn(3, ',').collect();
+    let usual = "the instrument's unit";
+    match parts[..] {
+        ["auto", ref name @ ..] => {
+            Ok(GivenUnit::Auto(if name.is_empty() { usual.to_owned() } else { name.join(",") }))
+        }
+        [offset, scale, ref name @ ..] => match (offset.parse(), scale.parse()) {
+            (Ok(offset), Ok(scale)) => Ok(GivenUnit::Known(Unit {
+                name: name.first().unwrap_or(&usual).to_string(),
+                offset,
+                scale,
+            })),
+            _ => Err("OFFSET and SCALE must be numbers, such as --unit 0,1000,HU".to_owned()),
+        },
+        _ => {
+            Err("it must be OFFSET,SCALE or OFFSET,SCALE,NAME, such as 0,1000,HU, or auto"
+                .to_owned())
+        }
     }
 }
 
@@ -427,8 +638,6 @@ fn kernel(path: &Path) -> Result<Vec<Vec<f64>>> {
 
 #[cfg(test)]
 mod tests {
-    use eps_math::operator::LinearMap as _;
-
     use super::*;
 
     fn given(spec: OperatorSpec) -> GivenOperator {
@@ -491,12 +700,31 @@ mod tests {
         for text in ["0", "-1", "NaN", "inf", "loud"] {
             assert!(positive(text).is_err(), "{text}");
         }
-        assert_eq!((sigma_y("1e-6"), sigma_y_255("6.375")), (Ok(1e-6), Ok(6.375)));
+        let number = |value| Ok(SigmaY::Number(value));
+        assert_eq!((sigma_y("1e-6"), sigma_y("0")), (number(1e-6), number(0.0)));
+        assert_eq!(sigma_y("counts:2,3"), Ok(SigmaY::Counts { gain: 2.0, readout: 3.0 }));
+        assert!(sigma_y("counts:2").unwrap_err().contains("counts:GAIN,READOUT"));
+        assert_eq!(sigma_y("sigma.npy"), Ok(SigmaY::File("sigma.npy".into())));
         for text in ["1e-20", "1e30", "1e300"] {
-            for parse in [sigma_y, sigma_y_255] {
-                let error = parse(text).unwrap_err();
-                assert!(error.contains("from 1e-6 to 1000") && error.len() < 200, "{error}");
+            for (sigma_y, sigma_y_255) in
+                [(Some(SigmaY::Number(text.parse().unwrap())), None), (None, text.parse().ok())]
+            {
+                let error = NoiseFlags { sigma_y, sigma_y_255 }.sigma_y().unwrap_err().to_string();
+                assert!(error.contains("from 1e-6 to 1000") && error.len() < 250, "{error}");
             }
+        }
+    }
+
+    #[test]
+    fn units_are_an_offset_and_a_scale() {
+        let known = |offset, scale, name: &str| {
+            Ok(GivenUnit::Known(Unit { name: name.to_owned(), offset, scale }))
+        };
+        assert_eq!(unit("-200,1000,HU"), known(-200.0, 1000.0, "HU"));
+        assert_eq!(unit("0,2"), known(0.0, 2.0, "the instrument's unit"));
+        assert_eq!(unit("auto,photons"), Ok(GivenUnit::Auto("photons".to_owned())));
+        for text in ["", "3", "a,b", "1,"] {
+            assert!(unit(text).unwrap_err().contains("0,1000,HU"), "{text}");
         }
     }
 

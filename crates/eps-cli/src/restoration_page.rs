@@ -68,8 +68,14 @@ impl PictureOnPage {
     }
 }
 
-/// How well the samples of an image agree with what was measured, in a sentence.
-pub(crate) fn residual_sentence(residual: &Residual) -> String {
+/// How well the samples of an image agree with what was measured, in a sentence; an exact measurement has no σ_y.
+pub(crate) fn residual_sentence(residual: &Residual, is_exact: bool) -> String {
+    if is_exact {
+        return format!(
+            "The residual rms(A x - y) of the samples is {:.1e}, where 0 is right; that of their mean is {:.1e}.",
+            residual.samples, residual.mean
+        );
+    }
     format!(
         "The residual rms(A x - y)/sigma_y of the samples is {:.2}, where 1 is right; that of their mean is {:.2}.",
         residual.samples, residual.mean
@@ -102,7 +108,10 @@ mod tests {
                 title: "image 0".to_owned(),
                 width: 8,
                 height: 6,
-                residual: residual_sentence(&Residual { samples: 1.0, mean: 0.75, values: 4 }),
+                residual: residual_sentence(
+                    &Residual { samples: 1.0, mean: 0.75, values: 4 },
+                    false,
+                ),
                 after: "mean",
                 pictures: vec![PictureOnPage::of("image-0000", "standard-deviation")],
             }],

@@ -305,10 +305,18 @@ fn values_that_are_no_numbers_or_on_another_scale() {
     spoilt[5] = 255.0;
     folder.npy("bytes.npy", &[SIDE, SIDE], &spoilt);
     let flags = "--mask mask.png --sigma-y 0.05";
+    // What is NaN was not measured.
+    let output = folder.eps(&format!("{RESTORE}-of-nan --measurement nan.npy {flags}"));
+    let notes = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.success() && notes.contains("1 of the 64 values of y are missing"),
+        "{notes}"
+    );
+    folder.npy("none.npy", &[SIDE, SIDE], &[f64::NAN; SIDE * SIDE]);
     folder.fails(
-        &format!("{RESTORE} --measurement nan.npy {flags}"),
+        &format!("{RESTORE} --measurement none.npy {flags}"),
         1,
-        &["nan.npy", "NaN", "index 5", "without NaN"],
+        &["none.npy", "all 64 values", "missing"],
     );
     folder.fails(
         &format!("{RESTORE} --measurement inf.npy {flags}"),
@@ -337,10 +345,9 @@ fn values_that_are_no_numbers_or_on_another_scale() {
 fn noise_levels_that_are_not_positive() {
     let folder = folder();
     for (flag, value) in [
-        ("--sigma-y", "0"),
         ("--sigma-y", "-0.05"),
         ("--sigma-y", "NaN"),
-        ("--sigma-y-255", "0"),
+        ("--sigma-y-255", "-1"),
         ("--sigma-y-255", "inf"),
     ] {
         let words = [flag, value, "positive and finite"];
@@ -355,6 +362,44 @@ fn noise_levels_that_are_not_positive() {
             &words,
         );
     }
+}
+
+#[test]
+fn noise_of_each_value_that_does_not_fit() {
+    let folder = folder();
+    folder.npy("short.npy", &[SIDE, SIDE / 2], &values(SIDE * SIDE / 2));
+    let mut sigma = vec![0.1; SIDE * SIDE];
+    sigma[7] = -0.1;
+    folder.npy("negative.npy", &[SIDE, SIDE], &sigma);
+    sigma[7] = f64::NAN;
+    folder.npy("nan.npy", &[SIDE, SIDE], &sigma);
+    folder.npy("infinite.npy", &[SIDE, SIDE], &[f64::INFINITY; SIDE * SIDE]);
+    for (file, words) in [
+        ("short.npy", &["[8, 4]", "[1, 8, 8]", "one an image, [1]"][..]),
+        ("negative.npy", &["-0.1 at index 7", "positive"]),
+        ("nan.npy", &["NaN at index 7", "inf where nothing was measured"]),
+        ("infinite.npy", &["all 64 values", "missing"]),
+        ("none.npy", &["none.npy", "check the path"]),
+        ("y.png", &["no standard deviations", "NPY"]),
+    ] {
+        let mut said = vec!["--sigma-y", file];
+        if file == "none.npy" {
+            said = vec![file];
+        }
+        said.extend(words);
+        folder.fails(
+            &format!("{RESTORE} --measurement y.png --mask mask.png --sigma-y {file}"),
+            1,
+            &said,
+        );
+    }
+    // An exact measurement needs an eigenbasis.
+    folder.npy("kernel.npy", &[3, 1], &[0.25, 0.5, 0.25]);
+    folder.fails(
+        &format!("{RESTORE} --measurement y.png --kernel kernel.npy --border zero --sigma-y 0"),
+        1,
+        &["sigma_y is 0", "eigenbasis", "small sigma_y"],
+    );
 }
 
 #[test]

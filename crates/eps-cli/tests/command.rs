@@ -5,6 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Folder, SIDE, values};
+use eps::data::npy::read_npy;
 use eps::data::png::{read_png, write_png};
 use eps::data::{Array, MeasurementSet, SampleArchive};
 use eps::math::operator::{OperatorSpec, Spectral as _};
@@ -226,6 +227,136 @@ fn a_measurement_of_the_users_own_is_taken_as_it_is() {
             assert_eq!(shown.values[row * SIDE + column], low[row / 2 * SIDE / 2 + column / 2]);
         }
     }
+}
+
+/// Values that were not measured are as those that a mask hides, a deviation of each value is whitened, and of an exact
+/// measurement the samples are exact.
+#[test]
+fn noise_of_each_value() {
+    let folder = Folder::new();
+    folder.network("net.safetensors");
+    let n = SIDE * SIDE;
+    let mut y = values(n);
+    let mask: Vec<f64> = (0..n).map(|i| f64::from(u8::from(i % 5 != 0))).collect();
+    folder.npy("mask.npy", &[SIDE, SIDE], &mask);
+    folder.npy("all.npy", &[SIDE, SIDE], &vec![1.0; n]);
+    folder.npy("y.npy", &[SIDE, SIDE], &y);
+    let restore = "restore --network net.safetensors --samples 2 --calls 2 --precision f32";
+    let samples = |out: &str| {
+        SampleArchive::read(&folder.path(&format!("{out}/samples.h5"))).unwrap().samples().to_vec()
+    };
+    folder.succeeds(&format!(
+        "{restore} --measurement y.npy --mask mask.npy --sigma-y 0.1 --out mask"
+    ));
+    let exact = "--mask mask.npy --sigma-y 0 --out exact";
+    let said = folder.succeeds(&format!("{restore} --measurement y.npy {exact}"));
+    assert!(said.contains("of the samples, where 0 is right"), "{said}");
+    for sample in samples("exact").chunks_exact(n) {
+        for ((x, y), seen) in sample.iter().zip(&y).zip(&mask) {
+            assert!(*seen == 0.0 || (f64::from(*x) - y).abs() < 1e-6, "{x} for {y}");
+        }
+    }
+    y.iter_mut().zip(&mask).filter(|(_, seen)| **seen == 0.0).for_each(|(y, _)| *y = f64::NAN);
+    folder.npy("gaps.npy", &[1, 1, SIDE, SIDE], &y);
+    let gaps = "--measurement gaps.npy --mask all.npy --sigma-y 0.1 --out gaps";
+    let output = folder.eps(&format!("{restore} {gaps}"));
+    let notes = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.success() && notes.contains("13 of the 64 values of y are missing"),
+        "{notes}"
+    );
+    assert_eq!(samples("gaps"), samples("mask"));
+
+    // Measured with a deviation of each value, and restored from the file.
+    let sigmas: Vec<f64> = (0..n)
+        .map(|i| if i % 7 == 0 { f64::INFINITY } else { 0.02 * (1 + i % 3) as f64 })
+        .collect();
+    folder.npy("sigma.npy", &[1, SIDE, SIDE], &sigmas);
+    folder.succeeds("measure --image y.npy --mask mask.npy --sigma-y sigma.npy --out y.h5");
+    let set = MeasurementSet::read(&folder.path("y.h5")).unwrap();
+    assert_eq!((set.missing(), set.is_white()), (10, false));
+    folder.succeeds(&format!("{restore} --measurement y.h5 --out whitened"));
+    let config = std::fs::read_to_string(folder.path("whitened/config.json")).unwrap();
+    let residual = &json(&config)["residuals"][0];
+    // 51 pixels of the mask, of which every seventh is missing.
+    assert_eq!(residual["values"], 43);
+}
+
+/// An array in an instrument's unit is restored as the same on [-1, 1], and comes back in its unit.
+#[test]
+fn units_and_estimates_of_noise() {
+    let folder = Folder::new();
+    folder.network("net.safetensors");
+    let n = SIDE * SIDE;
+    let (y, all) = (values(n), vec![1.0; n]);
+    folder.npy("all.npy", &[SIDE, SIDE], &all);
+    folder.npy("y.npy", &[SIDE, SIDE], &y);
+    // Powers of two: nothing is rounded.
+    let counts: Vec<f64> = y.iter().map(|y| 512.0 + 256.0 * y).collect();
+    folder.npy("counts.npy", &[SIDE, SIDE], &counts);
+    let restore =
+        "restore --network net.safetensors --samples 2 --calls 2 --precision f32 --mask all.npy";
+    folder.succeeds(&format!("{restore} --measurement y.npy --sigma-y 0.125 --out plain"));
+    folder.succeeds(&format!(
+        "{restore} --measurement counts.npy --unit 512,256,counts --sigma-y 32 --out counts"
+    ));
+    let [plain, counts] = ["plain", "counts"]
+        .map(|name| SampleArchive::read(&folder.path(&format!("{name}/samples.h5"))).unwrap());
+    assert_eq!(plain.samples(), counts.samples());
+    let array = |name: &str| read_npy(&folder.path(&format!("counts/{name}.npy"))).unwrap();
+    let in_unit = array("samples");
+    assert_eq!(in_unit.dims, [1, 2, 1, SIDE, SIDE]);
+    for (v, x) in in_unit.values.iter().zip(plain.samples()) {
+        // Of 512 in f32.
+        assert!((v - (512.0 + 256.0 * f64::from(*x))).abs() < 1e-3, "{v} for {x}");
+    }
+    for (v, sd) in array("standard-deviation").values.iter().zip(plain.posterior_sd()) {
+        assert!((v - 256.0 * f64::from(*sd)).abs() < 1e-3, "{v} for {sd}");
+    }
+    let config = json(&std::fs::read_to_string(folder.path("counts/config.json")).unwrap());
+    assert_eq!(config["measurement"]["unit"]["name"], "counts");
+    assert_eq!(config["measurement"]["sigma_y"], 0.125);
+
+    let said = folder.succeeds(&format!(
+        "{restore} --measurement counts.npy --unit auto,counts --sigma-y counts:2,8 --out counted"
+    ));
+    assert!(
+        said.contains("unit, from the range of y: ") && said.contains("counts are +-1"),
+        "{said}"
+    );
+    let said = folder.succeeds(&format!("{restore} --measurement y.npy --sigma-y auto --out auto"));
+    assert!(said.contains("sigma_y, estimated from the finest details of y: 0."), "{said}");
+    assert!(said.contains(" +- 0.") && said.contains("(49 values)"), "{said}");
+
+    // A unit that is none, one beside a file that has its own, and noise that nothing tells.
+    let bad = |flags: &str, code: i32, words: &[&str]| {
+        folder.fails(&format!("restore --network net.safetensors --out bad {flags}"), code, words);
+    };
+    bad(
+        "--measurement y.npy --mask all.npy --sigma-y 0.1 --unit 1,0",
+        1,
+        &["--unit", "scale", "is 0"],
+    );
+    bad("--measurement y.npy --mask all.npy --sigma-y 0.1 --unit 1", 2, &["OFFSET,SCALE"]);
+    bad("--measurement y.npy --mask all.npy --sigma-y counts:0,1", 1, &["gain of the counts is 0"]);
+    folder.png("y.png", 1, SIDE, &y);
+    bad(
+        "--measurement y.png --mask all.npy --sigma-y 1 --unit 1,2",
+        2,
+        &["y.png", "--unit belongs"],
+    );
+    let weights = format!(r#"{{"operator": "weights", "weights": {all:?}}}"#);
+    std::fs::write(folder.path("weights.json"), weights).unwrap();
+    bad(
+        "--measurement y.npy --operator weights.json --sigma-y auto",
+        1,
+        &["--sigma-y auto", "by weights", "give sigma_y as a number"],
+    );
+    folder.fails(
+        "measure --image y.npy --mask all.npy --sigma-y auto --out auto.h5",
+        2,
+        &["--sigma-y auto", "give a number"],
+    );
 }
 
 #[test]

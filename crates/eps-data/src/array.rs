@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::DataError;
 
-/// Finite numbers with their dimensions, in row-major order.
+/// Numbers with their dimensions, finite unless they were read with gaps, in row-major order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
     /// The dimensions, outermost first; `values` has their product as its length.
@@ -20,6 +20,15 @@ pub struct Variable {
     pub name: String,
     /// The array, or the arrays of a cell in MATLAB's order, column by column.
     pub arrays: Vec<Array>,
+}
+
+/// What becomes of values that are not finite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gaps {
+    /// They are an error.
+    Refused,
+    /// They stay: NaN is what was not measured.
+    Kept,
 }
 
 /// The index of the preferred name, or of the only one where that names no group.

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use crate::hdf5_file::read_hdf5_array;
+use crate::array::Gaps;
+use crate::hdf5_file::read_hdf5_array_with;
 use crate::mat::read_mat;
-use crate::npy::{read_npy, read_npz};
+use crate::npy::{read_npy_with, read_npz_with};
 use crate::range::value_of_byte;
 use crate::raster::{Decoded, ENDINGS, Format};
 use crate::stored_picture::Values;
@@ -36,14 +37,28 @@ impl Array {
     ///
     /// Those of [`Array::read`].
     pub fn read_with_notes(path: &Path, name: &str) -> Result<(Self, Vec<String>), DataError> {
+        Self::read_with(path, name, Gaps::Refused)
+    }
+
+    /// [`Array::read_with_notes`] of values that need not be finite: NaN is what was not measured, an infinite standard
+    /// deviation too.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Array::read`], but for [`DataError::NonFinite`].
+    pub fn read_with_gaps(path: &Path, name: &str) -> Result<(Self, Vec<String>), DataError> {
+        Self::read_with(path, name, Gaps::Kept)
+    }
+
+    fn read_with(path: &Path, name: &str, gaps: Gaps) -> Result<(Self, Vec<String>), DataError> {
         if path.is_dir() {
             return Err(DataError::malformed(path, "it is a folder", "name a file"));
         }
         let silent = |array| (array, Vec::new());
         match ending(path).as_str() {
-            "npy" => read_npy(path).map(silent),
+            "npy" => read_npy_with(path, gaps).map(silent),
             "npz" => {
-                let mut arrays = read_npz(path)?;
+                let mut arrays = read_npz_with(path, gaps)?;
                 let names: Vec<String> = arrays.iter().map(|(name, _)| name.clone()).collect();
                 let index = array::choose(path, &names, name)?;
                 Ok(silent(arrays.swap_remove(index).1))
@@ -59,7 +74,7 @@ impl Array {
                 }
                 Ok(silent(arrays.swap_remove(0)))
             }
-            "h5" | "hdf5" => read_hdf5_array(path, name).map(silent),
+            "h5" | "hdf5" => read_hdf5_array_with(path, name, gaps).map(silent),
             ending if ENDINGS.contains(&ending) => read_picture(path),
             other => Err(DataError::malformed(
                 path,

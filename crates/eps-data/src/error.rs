@@ -117,6 +117,15 @@ pub enum DataError {
         remedy: String,
     },
 
+    /// Noise that the mathematics does not admit.
+    #[error("the noise of measurement {index}: {error}")]
+    Noise {
+        /// The measurement.
+        index: usize,
+        /// Why, and what is admitted.
+        error: eps_math::MathError,
+    },
+
     /// An operator that the mathematics does not admit.
     #[error("the operator of image {index}: {error}")]
     Operator {

@@ -25,7 +25,7 @@ use ndarray::{Array4, ArrayView4};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::array::{Array, Variable, checked_product, choose};
+use crate::array::{Array, Gaps, Variable, checked_product, choose};
 use crate::error::require_finite;
 use crate::npy::row_major;
 use crate::{DataError, Provenance, global_heap, memory};
@@ -48,8 +48,21 @@ const LONGEST_TEXT: usize = 65_000;
 /// file, is truncated, has no such dataset or one that is not of numbers, [`DataError::Hdf5`] where
 /// reading fails, and [`DataError::NonFinite`].
 pub fn read_hdf5_array(path: &Path, name: &str) -> Result<Array, DataError> {
+    read_hdf5_array_with(path, name, Gaps::Refused)
+}
+
+/// [`read_hdf5_array`], with what becomes of values that are not finite.
+pub(crate) fn read_hdf5_array_with(
+    path: &Path,
+    name: &str,
+    gaps: Gaps,
+) -> Result<Array, DataError> {
     let input = Input::open_any(path)?;
     let root = input.root()?;
+    let numbers = |name: &str| match gaps {
+        Gaps::Refused => input.numbers(&root, name),
+        Gaps::Kept => input.any_numbers(&root, name),
+    };
     if root.link_exists(name) {
         if root.group(name).is_ok() && root.dataset(name).is_err() {
             return Err(input.malformed(
@@ -57,7 +70,7 @@ pub fn read_hdf5_array(path: &Path, name: &str) -> Result<Array, DataError> {
                 "put the array itself under that name",
             ));
         }
-        return input.numbers(&root, name);
+        return numbers(name);
     }
     let datasets = root.datasets().map_err(input.failed("list the datasets"))?;
     let names: Vec<String> =
@@ -70,7 +83,7 @@ pub fn read_hdf5_array(path: &Path, name: &str) -> Result<Array, DataError> {
             "put the array that is meant into the root",
         ));
     }
-    input.numbers(&root, &names[choose(path, &names, name)?])
+    numbers(&names[choose(path, &names, name)?])
 }
 
 /// The variables of a MAT file of version 7.3 that are arrays of numbers or cells of them.
@@ -793,8 +806,25 @@ impl Input {
         Ok((dims, values))
     }
 
+    /// Reads a dataset of any type of numbers, which need not be finite.
+    pub(crate) fn any_floats(
+        &self,
+        at: &Group,
+        name: &str,
+    ) -> Result<(Vec<usize>, Vec<f64>), DataError> {
+        let Array { dims, values } = self.any_numbers(at, name)?;
+        Ok((dims, values))
+    }
+
     /// Reads a dataset of any type of numbers, each of them finite.
     fn numbers(&self, at: &Group, name: &str) -> Result<Array, DataError> {
+        let array = self.any_numbers(at, name)?;
+        self.require_finite(name, &array.values)?;
+        Ok(array)
+    }
+
+    /// Reads a dataset of any type of numbers.
+    fn any_numbers(&self, at: &Group, name: &str) -> Result<Array, DataError> {
         let (dataset, dims) = self.dataset(at, name)?;
         let found = self.type_of(&dataset, &format!("the dataset {name:?}"))?;
         use TypeDescriptor::{Boolean, Float, Integer, Unsigned};
@@ -814,7 +844,6 @@ impl Input {
                 ));
             }
         };
-        self.require_finite(name, &values)?;
         Ok(Array { dims, values })
     }
 

@@ -28,11 +28,30 @@
 //! Other operators are in a file of `format_version` 2, which differs in this: the attribute `operator` is
 //! `{"operator": "described"}`, and `/operators` `[bytes]` u8 is UTF-8 JSON, a list of one description for all images or
 //! of one an image, as `eps operator` and `--operator` read them.
+//!
+//! So is noise that is more than one number. One of these datasets then tells it, with K = 1 or N, and `sigma_y` is derived
+//! and not read:
+//!
+//! ```text
+//! /sigma           [K] or [K, c, h, w] f64, a standard deviation of each image or of each entry, inf where nothing was
+//!                  measured
+//! /noise_factor    [K, m, m] f64, lower triangular L with the covariance L Lᵀ of the m = c·h·w entries of y
+//! /noise_spectrum  [K, h, w] f64, the variance at each frequency of y's plane, 0 first, for noise that is stationary there
+//! ```
+//!
+//! NaN in `/y` is missing too, in either version.
+//!
+//! With an attribute `unit`, the JSON `{"name": "HU", "offset": 0, "scale": 1000}` ([`Unit`]), `/y`, `/truth` and all that
+//! tells the noise are in that unit, in which images are offset ± scale where the network's are ±1.
 
+use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 
-use eps_math::Shape;
-use eps_math::operator::{Border, Kernel, LinearMap, OperatorSpec, PreparedOperator};
+use eps_math::operator::{
+    Border, Kernel, LinearMap, Operator, OperatorSpec, PreparedOperator, Whitened,
+};
+use eps_math::{Noise, Shape};
 use hdf5::Group;
 use serde::{Deserialize, Serialize};
 
@@ -41,12 +60,13 @@ use crate::error::first_not_finite;
 use crate::hdf5_file::{Input, Output};
 use crate::operator_memory::{require_dense, require_memory};
 use crate::range::{RANGE, SCALE};
-use crate::{DataError, Provenance};
+use crate::unit::Unit;
+use crate::{DataError, Provenance, noise};
 
 /// The version of files with operators of the table above, which older programs read.
 const TABULATED: u64 = 1;
 
-/// The version of files with operators by their descriptions.
+/// The version of files with operators by their descriptions, and with noise of any law.
 const DESCRIBED: u64 = 2;
 
 /// The content of the attribute `operator`.
@@ -73,9 +93,15 @@ pub struct MeasurementSet {
     /// One for all images, or one for each; blurs by their taps, all of one size.
     specs: Vec<OperatorSpec>,
     operators: Vec<PreparedOperator>,
+    /// One for all measurements, or one for each.
+    noises: Vec<Arc<Noise>>,
+    /// The standard deviation that whitened measurements have together.
     sigma_y: f64,
+    /// The operators of whitened measurements, one for all or one for each; none where one number is the noise of all.
+    whitened: Vec<PreparedOperator>,
     seed: Option<u64>,
     truth: Option<Vec<f64>>,
+    unit: Option<Unit>,
     provenance: Provenance,
 }
 
@@ -96,8 +122,8 @@ impl MeasurementSet {
     ///
     /// [`DataError::Operator`] where an operator cannot be built (an empty mask, a kernel larger
     /// than the image); [`DataError::Invalid`] where the number of values of `y` or of operators
-    /// does not fit, the operators are of several families or ranges, `sigma_y` is not positive, or
-    /// a value is not finite.
+    /// does not fit, the operators are of several families or ranges, `sigma_y` is negative or not finite, or
+    /// a value is infinite; [`DataError::Noise`] where all values of a measurement are missing (NaN).
     pub fn new(
         shape: Shape,
         y: Vec<f64>,
@@ -105,30 +131,73 @@ impl MeasurementSet {
         sigma_y: f64,
         provenance: Provenance,
     ) -> Result<Self, DataError> {
-        if !(sigma_y > 0.0 && sigma_y.is_finite()) {
-            return Err(DataError::invalid(
-                "sigma_y",
-                sigma_y,
-                "give the standard deviation of the noise on the scale [-1, 1], a positive number",
-            ));
+        let noise = one_number(sigma_y)?;
+        Self::with_noise(shape, y, operators, vec![noise], provenance)
+    }
+
+    /// [`MeasurementSet::new`] with noise of any law, the same for all measurements or one for each.
+    ///
+    /// An entry of `y` that is NaN was not measured, and so was one of infinite σ, whatever it holds: both change nothing
+    /// else, and are 0 in [`MeasurementSet::y`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`MeasurementSet::new`], and [`DataError::Noise`] for noise of another shape than the measurements.
+    pub fn with_noise(
+        shape: Shape,
+        y: Vec<f64>,
+        operators: Vec<OperatorSpec>,
+        noises: Vec<Noise>,
+        provenance: Provenance,
+    ) -> Result<Self, DataError> {
+        let (specs, built) = prepared(shape, operators)?;
+        Self::assembled(shape, y, specs, built, noises, provenance)
+    }
+
+    /// [`MeasurementSet::with_noise`] of measurements in an instrument's unit, `y` and noises alike: they become those of
+    /// images on [-1, 1], and [`MeasurementSet::unit`] undoes that in results.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`MeasurementSet::with_noise`] and [`Unit::validate`].
+    pub fn in_unit(
+        shape: Shape,
+        mut y: Vec<f64>,
+        operators: Vec<OperatorSpec>,
+        noises: Vec<Noise>,
+        unit: Unit,
+        provenance: Provenance,
+    ) -> Result<Self, DataError> {
+        unit.validate()?;
+        let (specs, built) = prepared(shape, operators)?;
+        let one = built[0].range().len();
+        for (image, y) in y.chunks_exact_mut(one).enumerate() {
+            let operator = &built[image % built.len()];
+            if operator.range().len() == one {
+                y.copy_from_slice(&unit.measurement_to_image(operator, y));
+            }
         }
-        let specs = by_taps(operators)?;
-        let built: Vec<PreparedOperator> = specs
+        let noises = noises
             .iter()
             .enumerate()
-            .map(|(index, spec)| {
-                require_memory(spec, shape)?;
-                spec.prepare(shape).map_err(|error| DataError::Operator { index, error })
+            .map(|(index, noise)| {
+                noise::rescaled(noise, unit.scale.recip())
+                    .map_err(|error| DataError::Noise { index, error })
             })
             .collect::<Result<_, _>>()?;
-        let Some(first) = built.first() else {
-            return Err(DataError::invalid(
-                "the number of operators",
-                0,
-                "give one, or one an image",
-            ));
-        };
-        let range = first.range();
+        let set = Self::assembled(shape, y, specs, built, noises, provenance)?;
+        Ok(Self { unit: Some(unit), ..set })
+    }
+
+    fn assembled(
+        shape: Shape,
+        mut y: Vec<f64>,
+        specs: Vec<OperatorSpec>,
+        built: Vec<PreparedOperator>,
+        mut noises: Vec<Noise>,
+        provenance: Provenance,
+    ) -> Result<Self, DataError> {
+        let range = built[0].range();
         if let Some(index) = built.iter().position(|operator| operator.range() != range) {
             return Err(DataError::invalid(
                 format!("the shape of measurement {index}"),
@@ -154,15 +223,52 @@ impl MeasurementSet {
                 format!("give one for all images, or one for each of the {count} measurements"),
             ));
         }
+        noise::check(&noises, count, range)?;
+        let one = range.len();
+        let is_missing = |noise: &Noise| (0..one).any(|index| noise.is_missing(index));
+        if y.iter().any(|value| value.is_nan()) || noises.iter().any(is_missing) {
+            // Whether a mask hides it: nothing is missing there.
+            let hidden = |image: usize, index: usize| {
+                matches!(built[image % built.len()].spectral(), Some(Operator::Mask(mask))
+                    if !mask.observed()[index % mask.observed().len()])
+            };
+            let marked: Vec<Noise> = y
+                .chunks_exact_mut(one)
+                .enumerate()
+                .map(|(image, y)| {
+                    let noise = noises[image % noises.len()].clone();
+                    noise::mark_missing(noise, y, |index| hidden(image, index))
+                        .map_err(|error| DataError::Noise { index: image, error })
+                })
+                .collect::<Result<_, _>>()?;
+            noises = if noise::is_one_number(&marked) { marked[..1].to_vec() } else { marked };
+        }
         require_finite("y", &y)?;
+        let sigma_y = noise::check(&noises, count, range)?;
+        let is_white = noise::is_one_number(&noises);
+        let noises: Vec<Arc<Noise>> = noises.into_iter().map(Arc::new).collect();
+        let whitened = if is_white {
+            Vec::new()
+        } else {
+            (0..noises.len().max(built.len()))
+                .map(|index| {
+                    let noise = &noises[index % noises.len()];
+                    Whitened::prepare(&built[index % built.len()], noise, sigma_y)
+                        .map_err(|error| DataError::Noise { index, error })
+                })
+                .collect::<Result<_, _>>()?
+        };
         Ok(MeasurementSet {
             shape,
             y,
             specs,
             operators: built,
+            noises,
             sigma_y,
+            whitened,
             seed: None,
             truth: None,
+            unit: None,
             provenance,
         })
     }
@@ -217,7 +323,7 @@ impl MeasurementSet {
         self.operators[0].range()
     }
 
-    /// All measurements, `[N, c, h, w]`.
+    /// All measurements, `[N, c, h, w]`, 0 where nothing was measured.
     pub fn y(&self) -> &[f64] {
         &self.y
     }
@@ -253,9 +359,47 @@ impl MeasurementSet {
         &self.specs[index % self.specs.len()]
     }
 
-    /// σ_y, the standard deviation of the measurement noise.
+    /// σ_y, the standard deviation of the noise of the [whitened](MeasurementSet::whitened) measurements: that of the
+    /// measurements themselves where one number is the noise of all, else the geometric mean of the deviations along the
+    /// principal axes of their covariances.
     pub fn sigma_y(&self) -> f64 {
         self.sigma_y
+    }
+
+    /// The noise of one measurement.
+    ///
+    /// # Panics
+    ///
+    /// Where `index ≥ len()`.
+    pub fn noise(&self, index: usize) -> &Noise {
+        assert!(index < self.len(), "noise {index} of {}", self.len());
+        &self.noises[index % self.noises.len()]
+    }
+
+    /// Whether one number is the noise of all entries of all measurements, so that whitening changes nothing.
+    pub fn is_white(&self) -> bool {
+        self.whitened.is_empty()
+    }
+
+    /// The values that were not measured: those that are NaN, or of infinite σ.
+    pub fn missing(&self) -> usize {
+        let one = self.range().len();
+        (0..self.len()).map(|index| self.noise(index).missing(one)).sum()
+    }
+
+    /// The operator W A and the measurement W y, whose noise has the one standard deviation
+    /// [`sigma_y`](MeasurementSet::sigma_y): the measurement itself where one number is the noise of all.
+    ///
+    /// # Panics
+    ///
+    /// Where `index ≥ len()`.
+    pub fn whitened(&self, index: usize) -> (&PreparedOperator, Cow<'_, [f64]>) {
+        let y = self.measurement(index);
+        if self.is_white() {
+            return (self.operator(index), Cow::Borrowed(y));
+        }
+        let whitened = self.noise(index).whiten(y, self.sigma_y);
+        (&self.whitened[index % self.whitened.len()], Cow::Owned(whitened))
     }
 
     /// The seed from which operators and noise were drawn.
@@ -266,6 +410,11 @@ impl MeasurementSet {
     /// The true images, `[N, C, H, W]`.
     pub fn truth(&self) -> Option<&[f64]> {
         self.truth.as_deref()
+    }
+
+    /// The instrument's unit, where the measurements came in one.
+    pub fn unit(&self) -> Option<&Unit> {
+        self.unit.as_ref()
     }
 
     /// Where the images come from.
@@ -279,25 +428,50 @@ impl MeasurementSet {
     ///
     /// [`DataError::Io`] or [`DataError::Hdf5`] where the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), DataError> {
-        let version =
-            if Family::of(&self.specs[0]) == Family::Described { DESCRIBED } else { TABULATED };
+        let is_tabulated = Family::of(&self.specs[0]) != Family::Described
+            && self.is_white()
+            && self.unit.is_none();
+        let version = if is_tabulated { TABULATED } else { DESCRIBED };
         let output = Output::create(path, Self::FORMAT, version)?;
         let root = output.root()?;
         let images = |shape: Shape| [self.len(), shape.channels, shape.height, shape.width];
         output.put_number(&root, "channels", self.shape.channels as u64)?;
         output.put_number(&root, "height", self.shape.height as u64)?;
         output.put_number(&root, "width", self.shape.width as u64)?;
-        output.put_number(&root, "sigma_y", self.sigma_y)?;
-        output.put_number(&root, "sigma_y_255", 127.5 * self.sigma_y)?;
+        let scale = self.unit.as_ref().map_or(1.0, |unit| unit.scale);
+        output.put_number(&root, "sigma_y", scale * self.sigma_y)?;
+        if let Some(unit) = &self.unit {
+            output.put_json(&root, "unit", unit)?;
+        } else {
+            output.put_number(&root, "sigma_y_255", 127.5 * self.sigma_y)?;
+            output.put_text(&root, "range", RANGE)?;
+        }
         if let Some(seed) = self.seed {
             output.put_number(&root, "seed", seed)?;
         }
-        output.put_text(&root, "range", RANGE)?;
         output.put_provenance(&root, &self.provenance)?;
         put_operators(&output, &root, self.shape, &self.specs)?;
-        output.put_array(&root, "y", &images(self.range()), &self.y)?;
+        let y = match &self.unit {
+            Some(unit) => {
+                let each = |i| unit.measurement_of_image(self.operator(i), self.measurement(i));
+                Cow::Owned((0..self.len()).flat_map(each).collect())
+            }
+            None => Cow::Borrowed(&self.y[..]),
+        };
+        output.put_array(&root, "y", &images(self.range()), &y)?;
+        if !self.is_white() {
+            let in_unit: Vec<Noise> = self
+                .noises
+                .iter()
+                .map(|noise| noise::rescaled(noise, scale))
+                .collect::<Result<_, _>>()
+                .map_err(|error| DataError::Noise { index: 0, error })?;
+            noise::put(&output, &root, &in_unit, self.range())?;
+        }
         if let Some(truth) = &self.truth {
-            output.put_array(&root, "truth", &images(self.shape), truth)?;
+            let value = |x: &f64| self.unit.as_ref().map_or(*x, |unit| unit.of_image(*x));
+            let truth: Vec<f64> = truth.iter().map(value).collect();
+            output.put_array(&root, "truth", &images(self.shape), &truth)?;
         }
         output.finish()
     }
@@ -332,13 +506,36 @@ impl MeasurementSet {
         let [channels, height, width] = dims;
         let shape = Shape { channels, height, width };
         let specs = get_operators(&input, &root, shape)?;
-        let sigma_y = input.number(&root, "sigma_y")?;
-        let (dims, y) = input.floats(&root, "y", 4)?;
-        let mut set = MeasurementSet::new(shape, y, specs, sigma_y, input.provenance(&root)?)
-            .map_err(unusable)?;
+        let (dims, y) = input.any_floats(&root, "y")?;
+        if let Some(index) = y.iter().position(|value| value.is_infinite()) {
+            let (path, what, value) = (path.to_owned(), "the dataset \"y\"".to_owned(), y[index]);
+            return Err(DataError::NonFinite { path, what, index, value });
+        }
+        let [_, channels, height, width] = dims[..] else {
+            return Err(input.malformed(
+                format!("the dataset \"y\" has dimensions {dims:?}, needed are 4 of them"),
+                "reshape it, or write the file again",
+            ));
+        };
+        let found = Shape { channels, height, width };
+        let provenance = input.provenance(&root)?;
+        let unit: Option<Unit> =
+            if input.has(&root, "unit")? { Some(input.json(&root, "unit")?) } else { None };
+        let of = |noises| match unit.clone() {
+            Some(unit) => MeasurementSet::in_unit(shape, y, specs, noises, unit, provenance),
+            None => MeasurementSet::with_noise(shape, y, specs, noises, provenance),
+        };
+        let (mut set, sigma_y) = match noise::get(&input, &root, found)? {
+            Some(noises) => (of(noises).map_err(unusable)?, None),
+            None => {
+                let sigma_y = input.number(&root, "sigma_y")?;
+                let noise = one_number(sigma_y).map_err(unusable)?;
+                (of(vec![noise]).map_err(unusable)?, Some(sigma_y))
+            }
+        };
         let range = set.range();
         expect_dims(&input, "y", &dims, &[dims[0], range.channels, range.height, range.width])?;
-        if input.has(&root, "range")? {
+        if set.unit.is_none() && input.has(&root, "range")? {
             // What is no text is for readers alone.
             let range = input.text(&root, "range").unwrap_or_else(|_| RANGE.to_owned());
             let written: String = range.split_whitespace().collect();
@@ -350,7 +547,9 @@ impl MeasurementSet {
                 ));
             }
         }
-        if input.has(&root, "sigma_y_255")? {
+        if let Some(sigma_y) = sigma_y
+            && input.has(&root, "sigma_y_255")?
+        {
             let derived = input.number(&root, "sigma_y_255")?;
             // Both may have been typed by hand: agreement to six digits is meant to agree.
             if (derived - 127.5 * sigma_y).abs() > 1e-6 * derived.abs() || derived.is_nan() {
@@ -367,7 +566,10 @@ impl MeasurementSet {
             set = set.with_seed(input.whole(&root, "seed")?);
         }
         if root.link_exists("truth") {
-            let (dims, truth) = input.floats(&root, "truth", 4)?;
+            let (dims, mut truth) = input.floats(&root, "truth", 4)?;
+            if let Some(unit) = &set.unit {
+                truth.iter_mut().for_each(|value| *value = unit.to_image(*value));
+            }
             let needed = [set.len(), shape.channels, shape.height, shape.width];
             expect_dims(&input, "truth", &dims, &needed)?;
             set = set.with_truth(truth).map_err(unusable)?;
@@ -394,15 +596,47 @@ pub fn dense_sizes(path: &Path) -> Result<Option<[usize; 3]>, DataError> {
     Ok(input.dims(&root, "matrix")?.try_into().ok())
 }
 
+/// Noise of one number.
+fn one_number(sigma_y: f64) -> Result<Noise, DataError> {
+    Noise::uniform(sigma_y).map_err(|_| {
+        DataError::invalid(
+            "sigma_y",
+            sigma_y,
+            "give the standard deviation of the noise on the scale [-1, 1], a positive number, or 0 for an exact \
+             measurement",
+        )
+    })
+}
+
 fn require_finite(what: &str, values: &[f64]) -> Result<(), DataError> {
     match first_not_finite(values) {
         None => Ok(()),
         Some((index, value)) => Err(DataError::invalid(
             format!("the value of {what} at flat index {index}"),
             value,
-            "every value must be finite, 0 where a mask hides the pixel: measure again without NaN and infinities",
+            "every value must be finite; what was not measured is NaN in y",
         )),
     }
+}
+
+/// Operators with their blurs by taps, and ready for images of a shape; at least one.
+fn prepared(
+    shape: Shape,
+    operators: Vec<OperatorSpec>,
+) -> Result<(Vec<OperatorSpec>, Vec<PreparedOperator>), DataError> {
+    let specs = by_taps(operators)?;
+    let built: Vec<PreparedOperator> = specs
+        .iter()
+        .enumerate()
+        .map(|(index, spec)| {
+            require_memory(spec, shape)?;
+            spec.prepare(shape).map_err(|error| DataError::Operator { index, error })
+        })
+        .collect::<Result<_, _>>()?;
+    if built.is_empty() {
+        return Err(DataError::invalid("the number of operators", 0, "give one, or one an image"));
+    }
+    Ok((specs, built))
 }
 
 /// The operators with their blurs by taps of one size; fails where families are mixed.

@@ -17,7 +17,7 @@ use std::path::Path;
 
 use eps_files::write_atomically;
 
-use crate::array::{Array, checked_product};
+use crate::array::{Array, Gaps, checked_product};
 use crate::error::require_finite;
 use crate::{DataError, memory};
 
@@ -45,8 +45,13 @@ pub enum NpyValues<'a> {
 /// file, is truncated, has bytes left over or holds a type that is no number, and
 /// [`DataError::NonFinite`] where a value is NaN or infinite.
 pub fn read_npy(path: &Path) -> Result<Array, DataError> {
+    read_npy_with(path, Gaps::Refused)
+}
+
+/// [`read_npy`], with what becomes of values that are not finite.
+pub(crate) fn read_npy_with(path: &Path, gaps: Gaps) -> Result<Array, DataError> {
     let file = File::open(path).map_err(DataError::io(path, "open"))?;
-    parse(path, "the array", BufReader::new(file))
+    parse(path, "the array", BufReader::new(file), gaps)
 }
 
 /// Reads all arrays of an NPZ file, with their names, in the order of the file.
@@ -55,6 +60,11 @@ pub fn read_npy(path: &Path) -> Result<Array, DataError> {
 ///
 /// As [`read_npy`], for every member.
 pub fn read_npz(path: &Path) -> Result<Vec<(String, Array)>, DataError> {
+    read_npz_with(path, Gaps::Refused)
+}
+
+/// [`read_npz`], with what becomes of values that are not finite.
+pub(crate) fn read_npz_with(path: &Path, gaps: Gaps) -> Result<Vec<(String, Array)>, DataError> {
     let damaged = |error: zip::result::ZipError| {
         DataError::malformed(
             path,
@@ -68,7 +78,7 @@ pub fn read_npz(path: &Path) -> Result<Vec<(String, Array)>, DataError> {
         .map(|index| {
             let member = archive.by_index(index).map_err(damaged)?;
             let name = member.name().strip_suffix(".npy").unwrap_or(member.name()).to_owned();
-            let array = parse(path, &format!("the array {name:?}"), member)?;
+            let array = parse(path, &format!("the array {name:?}"), member, gaps)?;
             Ok((name, array))
         })
         .collect()
@@ -119,7 +129,7 @@ pub fn write_npy(path: &Path, dims: &[usize], values: NpyValues<'_>) -> Result<(
     })?)
 }
 
-fn parse(path: &Path, what: &str, mut reader: impl Read) -> Result<Array, DataError> {
+fn parse(path: &Path, what: &str, mut reader: impl Read, gaps: Gaps) -> Result<Array, DataError> {
     let malformed = |problem: String| DataError::malformed(path, problem, SAVE_AGAIN);
     let mut exact = |part: &str, length: usize| -> Result<Vec<u8>, DataError> {
         let mut bytes = vec![0; length];
@@ -204,7 +214,9 @@ fn parse(path: &Path, what: &str, mut reader: impl Read) -> Result<Array, DataEr
 
     let stored: Vec<f64> = bytes.chunks_exact(kind.width()).map(|b| kind.value(b)).collect();
     debug_assert_eq!(stored.len(), count);
-    require_finite(path, what, &stored)?;
+    if gaps == Gaps::Refused {
+        require_finite(path, what, &stored)?;
+    }
     let ordered = |values: Vec<f64>| {
         if header.fortran_order { row_major(&header.dims, &values) } else { values }
     };

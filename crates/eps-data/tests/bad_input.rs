@@ -15,8 +15,8 @@ use eps_data::png::{encode_png, read_png, write_png};
 use eps_data::{
     ArchiveReader, Array, DataError, ImageSet, MeasurementSet, Provenance, SampleArchive,
 };
-use eps_math::Shape;
 use eps_math::operator::OperatorSpec;
+use eps_math::{Noise, Shape};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -491,7 +491,7 @@ fn values_that_are_not_finite() {
 
 #[test]
 fn measurements_that_make_no_sense() {
-    for sigma_y in [0.0, -0.1, f64::NAN] {
+    for sigma_y in [-0.1, f64::NAN, f64::INFINITY] {
         let pool = vec![OperatorSpec::AveragePool { factor: 1 }];
         let set = MeasurementSet::new(SHAPE, vec![0.0; 16], pool, sigma_y, provenance());
         expect(set, &["sigma_y", &format!("{sigma_y}"), "positive"]);
@@ -549,6 +549,63 @@ fn measurements_that_make_no_sense() {
     let large = OperatorSpec::GaussianBlur { sigma_blur: 1.0, taps: 5, border: Default::default() };
     expect(new(16, vec![large]), &["image 0", "5×5", "4×4", "crop it"]);
     expect(measurement().unwrap().with_truth(vec![0.0; 7]), &["is 7", "need 48"]);
+}
+
+#[test]
+fn noise_that_makes_no_sense() {
+    let pool = || vec![OperatorSpec::AveragePool { factor: 1 }];
+    let new =
+        |y: Vec<f64>, noises| MeasurementSet::with_noise(SHAPE, y, pool(), noises, provenance());
+    let sigmas = |n: usize| Noise::entries(vec![0.1; n]).unwrap();
+    expect(new(vec![0.0; 16], vec![sigmas(15)]), &["measurement 0", "15 values where 16"]);
+    expect(new(vec![0.0; 48], vec![sigmas(16), sigmas(16)]), &["is 2", "each of the 3"]);
+    let one = Noise::uniform(0.1).unwrap();
+    expect(
+        new(vec![0.0; 32], vec![one.clone(), Noise::uniform(0.0).unwrap()]),
+        &["1 is 0", "exact"],
+    );
+    let flat = Noise::spectrum(SHAPE, vec![0.1; 16]).unwrap();
+    expect(new(vec![0.0; 32], vec![one.clone(), flat.clone()]), &["measurement 1", "of one kind"]);
+    let mut y = vec![0.0; 32];
+    y[16..].fill(f64::NAN);
+    expect(new(y.clone(), vec![one.clone()]), &["measurement 1", "all 16 values", "missing"]);
+    expect(new(y[8..24].to_vec(), vec![flat]), &["8 values", "spectrum", "of each entry"]);
+    // What a mask hides is not missing, and all that it shows is.
+    let mask = vec![OperatorSpec::Mask { observed: (0..16).map(|i| u8::from(i < 2)).collect() }];
+    let of_mask = |y: Vec<f64>| MeasurementSet::new(SHAPE, y, mask.clone(), 0.1, provenance());
+    let mut y = vec![f64::NAN; 16];
+    y[..2].fill(0.5);
+    let set = of_mask(y.clone()).unwrap();
+    assert_eq!((set.missing(), set.is_white(), set.y()[1], set.y()[2]), (0, true, 0.5, 0.0));
+    y[..2].fill(f64::NAN);
+    expect(of_mask(y), &["measurement 0", "missing"]);
+
+    for (name, dims, values, words) in [
+        ("sigma", vec![2], vec![0.1; 2], &["is 2", "each of the 3"][..]),
+        ("sigma", vec![1, 16], vec![0.1; 16], &["\"sigma\"", "[1, 16]", "[K] or [K, 1, 4, 4]"]),
+        ("sigma", vec![1], vec![-0.1], &["sigma_y is -0.1"]),
+        ("sigma", vec![1, 1, 4, 4], vec![f64::NAN; 16], &["sigma_y is NaN", "index 0"]),
+        ("noise_factor", vec![1, 16, 16], vec![1.0; 256], &["row 0, column 1", "transpose"]),
+        ("noise_factor", vec![16, 16], vec![1.0; 256], &["[16, 16]", "[K, 16, 16]"]),
+        ("noise_spectrum", vec![1, 4, 4], vec![0.0; 16], &["spectrum", "is 0", "positive"]),
+    ] {
+        let (_dir, path) = measurements_file();
+        change(&path, |file| {
+            let dataset = file.new_dataset::<f64>().shape(dims).create(name).unwrap();
+            dataset.write_raw(&values).unwrap();
+        });
+        let error = MeasurementSet::read(&path).unwrap_err().to_string();
+        for word in words {
+            assert!(error.contains("y.h5") && error.contains(word), "{name}: {error}");
+        }
+    }
+    let (_dir, path) = measurements_file();
+    change(&path, |file| {
+        for name in ["sigma", "noise_spectrum"] {
+            file.new_dataset::<f64>().shape([1]).create(name).unwrap().write_raw(&[0.1]).unwrap();
+        }
+    });
+    expect(MeasurementSet::read(&path), &["y.h5", "sigma", "noise_spectrum", "keep the one"]);
 }
 
 #[test]

@@ -11,10 +11,11 @@ use eps_data::npy::{NpyValues, read_npy, read_npz, write_npy};
 use eps_data::png::{Picture, encode_png, magnify, mosaic, read_png, write_png};
 use eps_data::range::value_of_byte;
 use eps_data::{
-    ArchiveReader, ArchiveWriter, Array, ImageSet, MeasurementSet, Provenance, SampleArchive,
+    ArchiveReader, ArchiveWriter, Array, ImageSet, MeasurementSet, Provenance, SampleArchive, Unit,
 };
-use eps_math::Shape;
+use eps_math::faer::Mat;
 use eps_math::operator::{Border, LinearMap, OperatorSpec};
+use eps_math::{Noise, Shape};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -550,6 +551,101 @@ fn described_operators_come_back() {
         }
         assert_ne!(again.operator(0).apply(&x), again.operator(1).apply(&x));
     }
+}
+
+/// Noise of every law, for all images or for each, is what it was; a file of one number stays of version 1.
+#[test]
+fn noise_of_every_law_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("y.h5");
+    let (shape, m) = (shape(2, 2, 4), 16);
+    let sigmas = |seed| -> Vec<f64> { values(m, seed).iter().map(|v| 0.1 + v.abs()).collect() };
+    let mut gap = sigmas(1);
+    gap[3] = f64::INFINITY;
+    let lower = Mat::from_fn(m, m, |i, j| match i.cmp(&j) {
+        std::cmp::Ordering::Less => 0.0,
+        std::cmp::Ordering::Equal => 0.5 + 0.1 * i as f64,
+        std::cmp::Ordering::Greater => 0.1 / (i + j) as f64,
+    });
+    let variances = vec![0.3, 0.2, 0.1, 0.2, 0.3, 0.2, 0.1, 0.2];
+    let uniform = |sigma| Noise::uniform(sigma).unwrap();
+    let entries = |sigmas| Noise::entries(sigmas).unwrap();
+    let laws = [
+        vec![uniform(0.1), uniform(0.2), uniform(0.4)],
+        vec![entries(sigmas(1))],
+        vec![entries(gap), uniform(0.2), entries(sigmas(2))],
+        vec![Noise::factor(&lower).unwrap()],
+        vec![Noise::spectrum(shape, variances).unwrap()],
+    ];
+    let mask = || vec![OperatorSpec::Mask { observed: vec![1; 8] }];
+    for (number, noises) in laws.into_iter().enumerate() {
+        let mut y = values(3 * m, 7);
+        // A value of a factor's measurement is missing.
+        if number == 3 {
+            y[20] = f64::NAN;
+        }
+        let set = MeasurementSet::with_noise(shape, y, mask(), noises, provenance()).unwrap();
+        assert!(!set.is_white());
+        set.write(&path).unwrap();
+        let version = hdf5::File::open(&path).unwrap().attr("format_version").unwrap();
+        assert_eq!(version.read_scalar::<u64>().unwrap(), 2);
+        let read = MeasurementSet::read(&path).unwrap();
+        assert_eq!(bits(read.y()), bits(set.y()), "law {number}");
+        assert_eq!(read.sigma_y().to_bits(), set.sigma_y().to_bits(), "law {number}");
+        assert_eq!(read.missing(), set.missing(), "law {number}");
+        for index in 0..3 {
+            let ((a, y), (b, z)) = (set.whitened(index), read.whitened(index));
+            assert_eq!(bits(&y), bits(&z), "law {number}");
+            assert_eq!(
+                bits(&a.apply(&values(m, 9))),
+                bits(&b.apply(&values(m, 9))),
+                "law {number}"
+            );
+        }
+    }
+    let set = MeasurementSet::new(shape, values(m, 1), mask(), 0.0, provenance()).unwrap();
+    set.write(&path).unwrap();
+    assert_eq!(MeasurementSet::read(&path).unwrap().sigma_y(), 0.0);
+    let version = hdf5::File::open(&path).unwrap().attr("format_version").unwrap();
+    assert_eq!(version.read_scalar::<u64>().unwrap(), 1);
+}
+
+/// Measurements in an instrument's unit come back as those of images on [-1, 1], to rounding.
+#[test]
+fn units_of_instruments_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("y.h5");
+    let shape = shape(1, 6, 6);
+    let unit = || Unit { name: "1/cm".to_owned(), offset: 0.2, scale: 0.05 };
+    let spec = OperatorSpec::Radon { angles_degrees: vec![0.0, 30.0, 75.0] };
+    let operator = spec.prepare(shape).unwrap();
+    let m = operator.range().len();
+    let truth = values(shape.len(), 1);
+    let x: Vec<f64> = truth.iter().map(|x| 0.2 + 0.05 * x).collect();
+    let y = operator.apply(&x);
+    let noise = Noise::entries((1..=m).map(|i| 0.001 * i as f64).collect()).unwrap();
+    let set =
+        MeasurementSet::in_unit(shape, y, vec![spec], vec![noise], unit(), provenance()).unwrap();
+    let near = |a: &[f64], b: &[f64]| {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12 * b.abs().max(1.0))
+    };
+    assert!(near(set.y(), &operator.apply(&truth)));
+    let set = set.with_truth(truth.clone()).unwrap();
+    set.write(&path).unwrap();
+    let file = hdf5::File::open(&path).unwrap();
+    let stored = file.dataset("truth").unwrap().read_raw::<f64>().unwrap();
+    assert!(near(&stored, &x));
+    assert!(file.attr("range").is_err() && file.attr("sigma_y_255").is_err());
+    let read = MeasurementSet::read(&path).unwrap();
+    assert_eq!(read.unit(), Some(&unit()));
+    assert!(near(read.y(), set.y()) && near(read.truth().unwrap(), &truth));
+    // The i-th of m deviations, over the scale.
+    assert!((read.noise(0).largest_sigma() - 0.02 * m as f64).abs() < 1e-12);
+    let wrong = Unit { scale: 0.0, ..unit() };
+    let pool = vec![OperatorSpec::AveragePool { factor: 1 }];
+    let noise = vec![Noise::uniform(0.1).unwrap()];
+    let error = MeasurementSet::in_unit(shape, vec![0.0; 36], pool, noise, wrong, provenance());
+    assert!(error.unwrap_err().to_string().contains("scale of the unit is 0"));
 }
 
 #[test]

@@ -22,14 +22,24 @@ impl Cholesky {
     /// Factorises the symmetric matrix whose lower triangle is given.
     pub(crate) fn new(what: &'static str, matrix: MatRef<'_, f64>) -> Result<Self, MathError> {
         let llt = matrix.llt(Side::Lower).map_err(|_| MathError::NotPositiveDefinite(what))?;
-        let lower = llt.L().to_owned();
-        let log_determinant = (0..lower.ncols()).map(|i| 2.0 * lower[(i, i)].ln()).sum::<f64>();
+        let factor = Self::of_factor(llt.L().to_owned());
         // A pivot of infinity or NaN passes the factorisation.
-        if log_determinant.is_finite() {
-            Ok(Self { transposed: lower.transpose().to_owned(), lower, log_determinant })
+        if factor.log_determinant.is_finite() {
+            Ok(factor)
         } else {
             Err(MathError::NotPositiveDefinite(what))
         }
+    }
+
+    /// Takes a lower triangular L with a positive diagonal.
+    pub(crate) fn of_factor(lower: Mat<f64>) -> Self {
+        let log_determinant = (0..lower.ncols()).map(|i| 2.0 * lower[(i, i)].ln()).sum::<f64>();
+        Self { transposed: lower.transpose().to_owned(), lower, log_determinant }
+    }
+
+    /// L.
+    pub(crate) fn lower(&self) -> &Mat<f64> {
+        &self.lower
     }
 
     fn row(&self, i: usize) -> &[f64] {

@@ -227,6 +227,65 @@ pub enum MathError {
     /// A matrix that measures nothing.
     #[error("all entries of {0} are 0: give one that measures something")]
     ZeroMatrix(&'static str),
+    /// One entry of a list that is not what it must be.
+    #[error("{what} is {value} at index {index}: {remedy}")]
+    Entry {
+        /// What the list holds.
+        what: &'static str,
+        /// The offending index.
+        index: usize,
+        /// The offending value.
+        value: f64,
+        /// What is needed.
+        remedy: &'static str,
+    },
+    /// A measurement of which nothing was measured.
+    #[error(
+        "all {0} values of the measurement are missing (NaN, or of infinite sigma_y): at least one must have been measured"
+    )]
+    AllMissing(usize),
+    /// A measurement that does not tell its noise.
+    #[error(
+        "the noise cannot be told from a measurement by {operator}: {why}; give sigma_y as a number, such as the standard \
+         deviation of a flat region, or of the difference of two exposures over the square root of 2"
+    )]
+    NoEstimate {
+        /// The operator's family.
+        operator: &'static str,
+        /// Why.
+        why: &'static str,
+    },
+    /// A factor that is not lower triangular.
+    #[error(
+        "{what} is {value} at row {row}, column {column}, above its diagonal: give a lower triangular one, such as that of \
+         numpy.linalg.cholesky(R), or transpose an upper one"
+    )]
+    NotTriangular {
+        /// The factor.
+        what: &'static str,
+        /// The row of the first such entry.
+        row: usize,
+        /// Its column.
+        column: usize,
+        /// The entry.
+        value: f64,
+    },
+    /// Missing entries where the noise is known by its spectrum.
+    #[error(
+        "{0} values of the measurement are missing, but its noise is given by a spectrum, which is that of a whole plane: \
+         give a standard deviation of each entry, or the factor of the covariance"
+    )]
+    MissingInSpectrum(usize),
+    /// A spectrum of noise for another plane.
+    #[error(
+        "the spectrum of the noise is that of measurements of {found}, these have {needed}: give one of their plane"
+    )]
+    NoiseShape {
+        /// The shape of the spectrum's measurement.
+        found: Shape,
+        /// The shape of the measurement.
+        needed: Shape,
+    },
     /// A matrix too large to be decomposed.
     #[error(
         "{what} has {rows}×{columns} entries: at most {limit} rows and columns are decomposed; describe \

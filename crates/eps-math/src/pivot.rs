@@ -28,7 +28,7 @@ pub struct PivotGains<T = f64> {
     pub sigma_star: T,
 }
 
-/// The gain form of the pivot at one eigenvalue, finite for α > 0, β ≥ 0 and σ_y > 0 (arXiv
+/// The gain form of the pivot at one eigenvalue, finite for α > 0, β ≥ 0 and σ_y ≥ 0 (arXiv
 /// 2606.17048, Theorem 1).
 ///
 /// ```text
@@ -38,12 +38,22 @@ pub struct PivotGains<T = f64> {
 /// At λ = 0 the pivot is x_t/α and nothing of the rounding error of Aᵀy, which β²/q would amplify
 /// by up to σ_t²/σ_y², leaks in.
 ///
+/// At σ_y = 0 it is the limit: x_t/α under β²/α² where λ = 0, and Aᵀy/λ without noise where λ > 0.
+///
 /// At α = 0, where a flow is pure noise, the pivot is infinite along the null space of A: a walk starts before it, at
 /// the time of a finite σ = β/α.
 #[must_use]
 pub fn pivot_gains<T: Real>(lambda: T, level: &Level<T>, sigma_y: f64) -> PivotGains<T> {
     let noise = sigma_y * sigma_y;
     let beta_squared = level.beta.clone().square();
+    if noise == 0.0 {
+        let unmeasured = lambda.not_positive();
+        return PivotGains {
+            state: level.alpha.clone().recip() * unmeasured.clone(),
+            sigma_star: beta_squared / level.alpha.clone().square() * unmeasured,
+            observation: lambda.clone().recip().where_positive(&lambda),
+        };
+    }
     let q = level.alpha.clone().square() * noise + beta_squared.clone() * lambda.clone();
     let observation = beta_squared / q.clone();
     PivotGains {
@@ -59,7 +69,7 @@ pub fn pivot_gains<T: Real>(lambda: T, level: &Level<T>, sigma_y: f64) -> PivotG
 /// y: `operator.range()`, x_t: `operator.domain()`, both flat.
 ///
 /// # Units
-/// y and `sigma_y` on the scale of the images, `sigma_y` > 0.
+/// y and `sigma_y` ≥ 0 on the scale of the images.
 ///
 /// # Panics
 /// If y or x_t does not have its shape.

@@ -101,7 +101,8 @@ impl Precondition {
     /// ρ = λ/σ_y² is what the measurement tells of a direction. Images have far less than σ_d² at
     /// the high frequencies of which a blur leaves a little: there EDM's c_skip passes noise of up
     /// to σ_d/2, which the network would have to tell from the image; this one passes at most a
-    /// quarter of σ_d. For isotropic noise ρ = 0, and the factors are EDM's.
+    /// quarter of σ_d. For isotropic noise ρ = 0, and the factors are EDM's. At s = 0, of an exact measurement, the
+    /// direction passes as it is.
     #[must_use]
     pub fn guarded_factors<T: Real>(
         &self,
@@ -113,6 +114,7 @@ impl Precondition {
         let measured = variance.clone().recip() - state.clone();
         let trusted = measured.clone().square() / (measured + GUARD * GUARD / data);
         let skip = ((state + trusted).recip() + data).recip() * data;
+        let skip = skip.where_positive(&variance) + variance.not_positive();
         let rest = skip.clone() * -1.0 + 1.0;
         PreconditionFactors {
             output: (rest.square() * data + skip.clone().square() * variance.clone()).sqrt(),
@@ -182,6 +184,8 @@ mod tests {
         // σ²_d σ/(σ² + σ_d²) has its maximum σ_d/2 at σ = σ_d.
         assert!((edm_most / 0.71 - 0.5).abs() < 1e-5, "{edm_most}");
         assert!(guarded_most < 0.25 * 0.71, "{guarded_most}");
+        let exact = precondition.guarded_factors(0.0, 6400.0);
+        assert_eq!((exact.skip, exact.output, exact.input), (1.0, 0.0, 1.0 / 0.71));
         let well_measured = precondition.guarded_factors(1e-4, 6400.0);
         assert!(well_measured.skip > 0.999);
     }

@@ -37,11 +37,17 @@ impl Measurement {
     /// y on the scale of images in [-1, 1]; `sigma_y` is the noise's standard deviation there.
     ///
     /// # Errors
-    /// [`ModelError::SigmaY`] unless σ_y is positive and finite, [`ModelError::MeasurementShape`] if
-    /// y does not fit the operator, [`ModelError::NotFinite`] if y holds NaN or infinity, and
+    /// [`ModelError::SigmaY`] unless σ_y is 0 or above and finite, [`ModelError::Exact`] if it is 0 and no eigenbasis of
+    /// the operator is known, [`ModelError::MeasurementShape`] if y does not fit the operator, [`ModelError::NotFinite`] if y holds NaN or infinity, and
     /// [`ModelError::Compute`] if memory runs out.
     pub fn new(operator: TensorOperator, y: &Tensor, sigma_y: f64) -> Result<Self, ModelError> {
-        check_sigma_y(sigma_y)?;
+        if sigma_y == 0.0 {
+            if !operator.is_spectral() {
+                return Err(ModelError::Exact);
+            }
+        } else {
+            check_sigma_y(sigma_y)?;
+        }
         let range = operator.range();
         let images = match operator.operators().len() {
             1 => y.size().first().map_or(1, |images| (*images).max(1)),
@@ -86,6 +92,21 @@ impl Measurement {
         let (adjoint_y, lifted_y) = (operator.adjoint(&y), operator.lift(&y));
         let adjoint_coordinates = operator.coordinates(&adjoint_y);
         Self { operator, y, adjoint_y, adjoint_coordinates, lifted_y, sigma_y }
+    }
+
+    /// The same, of which networks read another image than [`TensorOperator::lift`] makes: what was measured before it
+    /// was whitened.
+    ///
+    /// # Shapes
+    /// lifted: `[B, C, H, W]`
+    ///
+    /// # Panics
+    /// If the image has another shape than the one that it replaces.
+    #[must_use]
+    pub fn with_lifted(self, lifted: &Tensor) -> Self {
+        assert_eq!(lifted.size(), self.lifted_y.size(), "the measurement in the image's shape");
+        let lifted_y = lifted.to_kind(Kind::Double).to_device(self.lifted_y.device());
+        Self { lifted_y, ..self }
     }
 
     /// The operator A.

@@ -179,6 +179,12 @@ pub enum ModelError {
          is divided by 127.5)"
     )]
     SigmaY(f64),
+    /// An exact measurement by an operator without an eigenbasis.
+    #[error(
+        "sigma_y is 0, an exact measurement, whose posterior needs the eigenbasis of the operator, and this one has none \
+         in closed form: give a small sigma_y, such as 1e-3"
+    )]
+    Exact,
     /// A measurement that does not fit its operator.
     #[error("the measurement has shape {found:?} where its operator gives {expected:?}")]
     MeasurementShape {

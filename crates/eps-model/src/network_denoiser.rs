@@ -103,6 +103,10 @@ impl Asked {
 /// By how much of itself a level may lie beyond an end: what logarithms and powers of schedules round.
 const ROUNDING: f64 = 1e-9;
 
+/// The least noise variance that a network is told, that of the least σ_y that is admitted above 0: an exact measurement
+/// has none, and its logarithm is no input.
+const LEAST_VARIANCE: f64 = 1e-12;
+
 impl NetworkDenoiser {
     /// Wraps a network; for the preconditioning `wiener` see [`NetworkDenoiser::with_data`].
     ///
@@ -374,7 +378,7 @@ fn condition_tensor(condition: Condition, query: &Query<'_>) -> Tensor {
                 }
                 Noise::Isotropic => query.level.sigma().square(),
             };
-            Precondition::noise_input(diagonal)
+            Precondition::noise_input(Field(diagonal.0.clamp_min(LEAST_VARIANCE)))
                 .0
                 .mean_dim([1i64].as_slice(), true, Kind::Double)
                 .expand([size[0], 1, size[2], size[3]], false)

@@ -27,6 +27,8 @@ pub struct TensorOperator {
 enum Basis {
     /// Identity; the eigenvalues `[B, 1, H, W]` are the mask.
     Pixels,
+    /// Identity, with the weights `[B, C, H, W]` whose squares are the eigenvalues.
+    Weights(Tensor),
     /// Block mean (coordinate 0) and complement (coordinate 1).
     Blocks(i64),
     /// 2-D DFT, of whose plane real images need half; ĥ there as complex `[B, 1, H, W/2 + 1]`.
@@ -82,6 +84,22 @@ impl Basis {
                 let vertical = Side::stack(sides.clone().map(|s| s.0), device).with_channel_axis();
                 let horizontal = Side::stack(sides.map(|s| s.1), device).with_channel_axis();
                 (Self::Sides { vertical, horizontal }, planes())
+            }
+            Operator::Weights(_) => {
+                let values: Vec<f64> = operators
+                    .iter()
+                    .filter_map(|o| match o {
+                        Operator::Weights(weights) => Some(weights.weights()),
+                        _ => None,
+                    })
+                    .flatten()
+                    .copied()
+                    .collect();
+                let weights = Tensor::from_slice(&values)
+                    .view([batch, domain.channels as i64, height, width])
+                    .to_device(device);
+                let eigenvalues = weights.square();
+                (Self::Weights(weights), eigenvalues)
             }
             Operator::Dense(_) => {
                 let side = Side::stack(
@@ -199,11 +217,7 @@ impl TensorOperator {
         let (basis, eigenvalues) = match spectral {
             Some(spectral) => Basis::of(&spectral, device),
             None => {
-                let map = |o: &PreparedOperator| match o {
-                    PreparedOperator::Spectral(operator) => Arc::new(operator.clone()) as _,
-                    PreparedOperator::Map { map, .. } => Arc::clone(map),
-                };
-                let krylov = Krylov::new(operators.iter().map(map).collect());
+                let krylov = Krylov::new(operators.iter().map(PreparedOperator::shared).collect());
                 let nodes = krylov.nodes(device);
                 (Basis::Unknown(krylov), nodes)
             }
@@ -294,6 +308,7 @@ impl TensorOperator {
         self.assert_batch(x);
         match &self.basis {
             Basis::Pixels => x * &self.eigenvalues.0,
+            Basis::Weights(weights) => x * weights,
             Basis::Blocks(k) => block_mean(x, *k),
             Basis::Fourier(transfer) => self.filter(x, transfer),
             Basis::Sides { vertical, horizontal } => {
@@ -315,6 +330,7 @@ impl TensorOperator {
         self.assert_batch(y);
         match &self.basis {
             Basis::Pixels => y * &self.eigenvalues.0,
+            Basis::Weights(weights) => y * weights,
             Basis::Blocks(k) => spread(y, *k) / (k * k) as f64,
             Basis::Fourier(transfer) => self.filter(y, &transfer.conj()),
             Basis::Sides { vertical, horizontal } => {
@@ -335,7 +351,7 @@ impl TensorOperator {
     pub fn gram(&self, x: &Tensor) -> Tensor {
         match &self.basis {
             // One way to the basis and back, where A and Aᵀ take two.
-            Basis::Pixels | Basis::Blocks(_) | Basis::Fourier(_) => {
+            Basis::Pixels | Basis::Weights(_) | Basis::Blocks(_) | Basis::Fourier(_) => {
                 self.spectral_map(x, &self.eigenvalues)
             }
             Basis::Sides { .. } | Basis::Matrix(_) | Basis::Unknown(_) => {
@@ -369,7 +385,9 @@ impl TensorOperator {
             _ => None,
         };
         let values = match &self.basis {
-            Basis::Pixels | Basis::Blocks(_) | Basis::Unknown(_) => x.shallow_clone(),
+            Basis::Pixels | Basis::Weights(_) | Basis::Blocks(_) | Basis::Unknown(_) => {
+                x.shallow_clone()
+            }
             Basis::Fourier(_) => frequencies(x),
             Basis::Sides { vertical, horizontal } => {
                 vertical.basis.transpose(-2, -1).matmul(x).matmul(&horizontal.basis)
@@ -389,7 +407,7 @@ impl TensorOperator {
     pub fn spectral_sum(&self, terms: &[(&Coordinates, &Field)]) -> Tensor {
         let sum = |term: &dyn Fn(&Coordinates, &Tensor) -> Tensor| sum_of(terms, term);
         match &self.basis {
-            Basis::Pixels => pixel_sum(terms),
+            Basis::Pixels | Basis::Weights(_) => pixel_sum(terms),
             Basis::Blocks(k) => {
                 // The gains of a block's mean and of its complement.
                 let mean = |gains: &Tensor| gains.narrow(1, 0, 1);
@@ -421,11 +439,11 @@ impl TensorOperator {
     /// The diagonal of V diag(gains) Vᵀ in pixel space.
     ///
     /// # Shapes
-    /// `[B, 1, H, W]`; `[B, C, H, W]` for a dense matrix and where no eigenbasis is known.
+    /// `[B, 1, H, W]`; `[B, C, H, W]` for weights, a dense matrix and where no eigenbasis is known.
     pub fn pixel_diagonal(&self, gains: &Field) -> Tensor {
         let (height, width) = (self.domain.height as i64, self.domain.width as i64);
         match &self.basis {
-            Basis::Pixels => gains.0.shallow_clone(),
+            Basis::Pixels | Basis::Weights(_) => gains.0.shallow_clone(),
             Basis::Blocks(k) => {
                 let share = ((k * k) as f64).recip();
                 let (mean, rest) = (gains.0.narrow(1, 0, 1), gains.0.narrow(1, 1, 1));
@@ -450,7 +468,7 @@ impl TensorOperator {
     /// What the eigenvectors of AᵀA are, as far as the moments of data tell them apart.
     pub(crate) fn directions(&self) -> Directions {
         match &self.basis {
-            Basis::Pixels => Directions::Pixels,
+            Basis::Pixels | Basis::Weights(_) => Directions::Pixels,
             Basis::Blocks(k) => Directions::Blocks(*k),
             Basis::Fourier(_) => Directions::Frequencies,
             Basis::Sides { .. } | Basis::Matrix(_) | Basis::Unknown(_) => Directions::Others,
@@ -474,7 +492,7 @@ impl TensorOperator {
             Basis::Blocks(k) => spread(y, *k),
             Basis::Fourier(_) => y.shallow_clone(),
             Basis::Pixels => self.adjoint(y),
-            Basis::Sides { .. } | Basis::Matrix(_) => {
+            Basis::Weights(_) | Basis::Sides { .. } | Basis::Matrix(_) => {
                 let largest = self.eigenvalues.0.amax([1i64, 2, 3].as_slice(), true);
                 self.adjoint(y) / largest.clamp_min(f64::MIN_POSITIVE)
             }

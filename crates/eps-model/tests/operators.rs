@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use eps_math::operator::{
-    AveragePool, CircularBlur, Dense, Kernel, LinearMap, Mask, Operator, Separable, Spectral,
+    AveragePool, CircularBlur, Dense, Kernel, LinearMap, Mask, Operator, OperatorSpec, Separable,
+    Spectral, Weights,
 };
 use eps_math::pivot::pivot_gains;
 use eps_math::rng::Stream;
@@ -48,6 +49,7 @@ fn families() -> Vec<(&'static str, Vec<Operator>)> {
                 Operator::Separable(Separable::new(shape, &rows, &columns).unwrap())
             }),
         ),
+        ("weights", each(&|i| Operator::Weights(Weights::new(shape, normals(i, 192)).unwrap()))),
         (
             "dense",
             each(&|i| Operator::Dense(Dense::new(shape, 20, &normals(i, 20 * 192)).unwrap())),
@@ -202,9 +204,16 @@ fn one_operator_serves_all_measurements() {
 fn bad_measurements_are_refused() {
     let make = || TensorOperator::new(families().swap_remove(0).1, Device::Cpu).unwrap();
     let y = Tensor::zeros([3, 2, 8, 12], (Kind::Double, Device::Cpu));
-    for sigma_y in [0.0, -0.1, f64::NAN, f64::INFINITY] {
+    for sigma_y in [-0.1, f64::NAN, f64::INFINITY] {
         assert!(matches!(Measurement::new(make(), &y, sigma_y), Err(ModelError::SigmaY(_))));
     }
+    // An exact measurement has a limit where a basis is known.
+    assert!(Measurement::new(make(), &y, 0.0).is_ok());
+    let grey = OperatorSpec::Grey.prepare(Shape::new(3, 2, 2).unwrap()).unwrap();
+    let grey = TensorOperator::new(vec![grey], Device::Cpu).unwrap();
+    let of_grey = Tensor::zeros([1, 1, 2, 2], (Kind::Double, Device::Cpu));
+    let error = Measurement::new(grey, &of_grey, 0.0).unwrap_err();
+    assert!(matches!(error, ModelError::Exact), "{error}");
     let narrow = y.narrow(3, 0, 11);
     let error = Measurement::new(make(), &narrow, 0.05).unwrap_err();
     assert!(matches!(error, ModelError::MeasurementShape { .. }), "{error}");

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+use eps_math::operator::LinearMap as _;
 use eps_math::prior::{Gaussian, Mixture};
 use eps_math::rng::Stream;
 use eps_math::{Interpolant, Level, Schedule};
@@ -71,6 +72,33 @@ fn solvers_have_their_order() {
         let [coarse, middle, fine] = [128, 256, 512].map(|intervals| run(solver, intervals));
         let slope = (distance(&coarse, &middle) / distance(&middle, &fine)).log2();
         assert!((slope - order).abs() < 0.2, "{solver:?}: slope {slope} for order {order}");
+    }
+}
+
+/// Of an exact measurement every sample is exact, and what it says nothing of is as under a little noise.
+#[test]
+fn an_exact_measurement_is_kept() {
+    let prior = Mixture::new(&[0.6, 0.4], vec![gaussian(0.35), gaussian(-0.35)]).unwrap();
+    let oracle = Oracle::new(&prior);
+    let keys = NoiseKeys::image_major(4, 0..1, 3);
+    for (name, operator) in operators() {
+        let y = measure(&prior, &operator, 0.0);
+        let run = |sigma_y: f64| {
+            let measurement = measurement(&operator, &y, sigma_y, 3);
+            let eps = Eps { denoiser: &oracle, measurement: &measurement };
+            let sigmas = Schedule::karras().sigmas(20).unwrap();
+            Solver::Euler.sample(&eps, &sigmas, &keys, shape(), CPU).unwrap()
+        };
+        let exact = run(0.0);
+        for x in vectors(&exact) {
+            for (seen, y) in operator.apply(&x).iter().zip(&y) {
+                // Gains of the smoothed prior's covariance, whose eigenvalues are above 0.01.
+                assert!((seen - y).abs() < 1e-10, "{name}: {seen} for {y}");
+            }
+        }
+        let near = distance(&exact, &run(1e-6)) / exact.norm().double_value(&[]);
+        // Eigenvalues of the blur are above 1e-4: σ_y²/λ of the state's noise at the last level, 0.002, is missing.
+        assert!(near < 1e-3, "{name}: {near:e}");
     }
 }
 

@@ -3,10 +3,11 @@
 use std::ops::RangeInclusive;
 
 use eps_data::{ImageSet, MeasurementSet};
+use eps_math::noise::Law;
 use eps_math::operator::{LinearMap, Operator, OperatorSpec, PreparedOperator};
 use eps_math::rng::Stream;
-use eps_math::{Draw, Shape, Task, measured};
-use eps_model::{Measurement, TensorOperator};
+use eps_math::{Draw, Noise, Shape, Task, measured};
+use eps_model::{Measurement, ModelError, TensorOperator, attempt};
 use tch::{Device, Tensor};
 
 use crate::Error;
@@ -32,6 +33,23 @@ pub fn measure(operator: &dyn LinearMap, x_0: &[f64], sigma_y: f64, noise: &Stre
         .zip(noise)
         .map(|(clean, eta)| measured(clean, sigma_y, eta))
         .collect()
+}
+
+/// y = A x₀ + η with noise η of any law from a stream: NaN where nothing is measured.
+///
+/// # Panics
+/// If `x_0` does not have the values of the operator's images, or the noise another length than the measurement.
+pub fn measure_under(
+    operator: &dyn LinearMap,
+    x_0: &[f64],
+    noise: &Noise,
+    stream: &Stream,
+) -> Vec<f64> {
+    if let Law::Uniform(sigma_y) = noise.law() {
+        return measure(operator, x_0, *sigma_y, stream);
+    }
+    let eta = noise.colour(&stream.normals(operator.range().len()));
+    operator.apply(x_0).into_iter().zip(eta).map(|(clean, eta)| clean + eta).collect()
 }
 
 /// Measures some images of a data set as a task says: operators and noise are a function of the seed, the task and the
@@ -66,16 +84,16 @@ pub fn simulate(
     Ok(set.with_seed(seed).with_truth(truth)?)
 }
 
-/// σ_y on the scale [-1, 1]. Below, the rounding of images in f32, 1e-7, is no longer small beside the
+/// σ_y > 0 on the scale [-1, 1]. Below, the rounding of images in f32, 1e-7, is no longer small beside the
 /// noise; above, the noise is a thousand times the images.
 const SIGMA_Y: RangeInclusive<f64> = 1e-6..=1e3;
 
-/// Checks that σ_y, on the scale [-1, 1], is of a size that images admit.
+/// Checks that σ_y, on the scale [-1, 1], is of a size that images admit, or 0, an exact measurement.
 ///
 /// # Errors
-/// [`Error::SigmaY`] below 1e-6 and above 1000.
+/// [`Error::SigmaY`] between 0 and 1e-6, above 1000 and below 0.
 pub fn check_sigma_y(value: f64) -> Result<(), Error> {
-    if SIGMA_Y.contains(&value) { Ok(()) } else { Err(Error::SigmaY(value)) }
+    if value == 0.0 || SIGMA_Y.contains(&value) { Ok(()) } else { Err(Error::SigmaY(value)) }
 }
 
 /// Fails where a measurement cannot be one of an image in [-1, 1]: it is on another scale.
@@ -92,6 +110,9 @@ pub fn check_scale(operator: &PreparedOperator, y: &[f64], sigma_y: f64) -> Resu
         Operator::AveragePool(_) => (1.0, y.to_vec()),
         Operator::CircularBlur(blur) => {
             (blur.kernel().taps().iter().map(|tap| tap.abs()).sum(), y.to_vec())
+        }
+        Operator::Weights(weights) => {
+            (weights.weights().iter().fold(0.0, |a: f64, w| a.max(w.abs())), y.to_vec())
         }
         Operator::Separable(_) | Operator::Dense(_) => return Ok(()),
     };
@@ -174,10 +195,13 @@ pub fn range_note(set: &MeasurementSet) -> Option<String> {
     let keeps_sign = |operator: &Operator| match operator {
         Operator::Mask(_) | Operator::AveragePool(_) => true,
         Operator::CircularBlur(blur) => blur.kernel().taps().iter().all(|tap| *tap >= 0.0),
+        Operator::Weights(weights) => weights.weights().iter().all(|weight| *weight >= 0.0),
         Operator::Separable(_) | Operator::Dense(_) => false,
     };
     // Four standard deviations, but never so much that dark pixels of [-1, 1] pass.
-    let noise = (4.0 * set.sigma_y()).min(0.2);
+    let largest = |image| set.noise(image).largest_sigma();
+    let sigma_y = (0..set.len()).map(largest).fold(0.0, f64::max);
+    let noise = (4.0 * sigma_y).min(0.2);
     let (mut lowest, mut highest) = (f64::INFINITY, f64::NEG_INFINITY);
     for image in 0..set.len() {
         let (operator, y) = (set.operator(image).spectral()?, set.measurement(image));
@@ -200,8 +224,10 @@ pub fn range_note(set: &MeasurementSet) -> Option<String> {
     })
 }
 
-/// The measurements of some images of a set, each as often as it is named; an operator that all of them
+/// The measurements of some images of a set, each as often as it is named, whitened; an operator that all of them
 /// share is on the device once.
+///
+/// Networks read in the image's shape what was measured, before it was whitened.
 ///
 /// # Errors
 /// None but those of libtorch.
@@ -210,17 +236,32 @@ pub fn on_device(
     images: &[usize],
     device: Device,
 ) -> Result<Measurement, Error> {
-    let mut operators: Vec<&PreparedOperator> =
-        images.iter().map(|image| set.operator(*image)).collect();
+    let Shape { channels, height, width } = set.range();
+    let dims = [images.len(), channels, height, width].map(|side| side as i64);
+    let batch = |values: Vec<f64>| Tensor::from_slice(&values).view(dims).to_device(device);
+    let (operators, y): (Vec<_>, Vec<_>) = images.iter().map(|image| set.whitened(*image)).unzip();
+    let y = batch(y.concat());
+    let measurement = Measurement::new(prepared(operators, device)?, &y, set.sigma_y())?;
+    if set.is_white() {
+        return Ok(measurement);
+    }
+    let operators = images.iter().map(|image| set.operator(*image)).collect();
+    let y = images.iter().flat_map(|image| set.measurement(*image)).copied().collect();
+    let operator = prepared(operators, device)?;
+    let lifted = attempt(|| operator.lift(&batch(y)).expand_as(measurement.lifted_y()))
+        .map_err(ModelError::from)?;
+    Ok(measurement.with_lifted(&lifted))
+}
+
+/// Operators on a device, one that is all of them once.
+fn prepared(
+    mut operators: Vec<&PreparedOperator>,
+    device: Device,
+) -> Result<TensorOperator, Error> {
     if operators.iter().all(|operator| std::ptr::eq(*operator, operators[0])) {
         operators.truncate(1);
     }
-    let operators: Vec<PreparedOperator> = operators.into_iter().cloned().collect();
-    let y: Vec<f64> = images.iter().flat_map(|i| set.measurement(*i).iter().copied()).collect();
-    let Shape { channels, height, width } = set.range();
-    let dims = [images.len(), channels, height, width].map(|side| side as i64);
-    let operator = TensorOperator::new(operators, device)?;
-    Ok(Measurement::new(operator, &Tensor::from_slice(&y).view(dims), set.sigma_y())?)
+    Ok(TensorOperator::new(operators.into_iter().cloned().collect(), device)?)
 }
 
 #[cfg(test)]

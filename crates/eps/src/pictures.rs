@@ -28,6 +28,7 @@ pub fn measurement(operator: &PreparedOperator, y: &[f64]) -> Picture {
         Operator::Mask(_) | Operator::CircularBlur(_) => {
             Picture { shape: operator.domain(), values }
         }
+        Operator::Weights(_) => Picture { shape: operator.domain(), values: lifted(operator, y) },
         Operator::AveragePool(pool) => {
             magnify(&Picture { shape: operator.range(), values }, pool.factor())
         }

@@ -5,15 +5,15 @@ use eps_math::operator::{LinearMap as _, PreparedOperator};
 use eps_math::rng::Stream;
 use serde::{Deserialize, Serialize};
 
-/// The residual rms(A x − y)/σ_y of one image: 1 for the truth, and for a sample of the posterior, up to
-/// 1/√(2 values) by chance.
+/// The residual rms(A x − y)/σ_y of one image, whitened where the noise is more than one number: 1 for the truth, and for
+/// a sample of the posterior, up to 1/√(2 values) by chance. Of an exact measurement, σ_y = 0, it is rms(A x − y).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Residual {
     /// Of the samples, their mean.
     pub samples: f64,
     /// Of the mean of the samples, which is nearer to y the less is known.
     pub mean: f64,
-    /// Values of y that depend on the image: those that a mask hides do not count.
+    /// Values of y that depend on the image: those that a mask hides, or that are missing, do not count.
     pub values: usize,
 }
 
@@ -31,19 +31,19 @@ pub fn residuals(set: &MeasurementSet, samples: &[f32], mean: &[f32]) -> Vec<Res
     let of = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>();
     (0..set.len())
         .map(|image| {
-            let operator = set.operator(image);
-            let y = set.measurement(image);
+            let (operator, y) = set.whitened(image);
+            let unit = if set.sigma_y() > 0.0 { set.sigma_y() } else { 1.0 };
             let seen = informative(operator);
             let values = seen.iter().filter(|seen| **seen).count();
             let residual = |x: &[f32]| {
                 let squares: f64 = operator
                     .apply(&of(x))
                     .iter()
-                    .zip(y)
+                    .zip(y.iter())
                     .zip(&seen)
                     .map(|((clean, y), seen)| if *seen { (clean - y).powi(2) } else { 0.0 })
                     .sum();
-                (squares / values.max(1) as f64).sqrt() / set.sigma_y()
+                (squares / values.max(1) as f64).sqrt() / unit
             };
             let all = &samples[image * per_image * one..(image + 1) * per_image * one];
             let of_samples: f64 = all.chunks_exact(one).map(residual).sum();
@@ -91,8 +91,8 @@ pub fn residual_note(residuals: &[Residual]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use eps_data::Provenance;
-    use eps_math::Shape;
     use eps_math::operator::OperatorSpec;
+    use eps_math::{Noise, Shape};
 
     use super::*;
 
@@ -105,6 +105,22 @@ mod tests {
         };
         let specs = vec![OperatorSpec::Mask { observed: vec![1, 1, 0, 1] }];
         MeasurementSet::new(Shape::new(1, 2, 2).unwrap(), y, specs, 0.1, provenance).unwrap()
+    }
+
+    /// What is missing does not count, and what is measured well counts for what it is.
+    #[test]
+    fn residuals_are_in_units_of_each_values_noise() {
+        let specs = vec![OperatorSpec::Mask { observed: vec![1; 4] }];
+        let noise = Noise::entries(vec![0.1, 0.4, f64::INFINITY, 0.2]).unwrap();
+        let y = vec![0.0, 0.0, 5.0, f64::NAN];
+        let shape = Shape::new(1, 2, 2).unwrap();
+        let provenance = set(vec![0.0; 4]).provenance().clone();
+        let set = MeasurementSet::with_noise(shape, y, specs, vec![noise], provenance).unwrap();
+        assert_eq!((set.missing(), set.is_white()), (2, false));
+        let x = [0.2f32, -0.8, 1.0, 1.0];
+        let found = residuals(&set, &x, &x)[0];
+        assert_eq!(found.values, 2);
+        assert!((found.samples - 2.0).abs() < 1e-6 && (found.mean - 2.0).abs() < 1e-6, "{found:?}");
     }
 
     #[test]

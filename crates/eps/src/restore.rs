@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use eps_data::{MeasurementSet, SampleArchive};
 use eps_math::{Schedule, Shape};
+use eps_model::ModelError;
 use eps_sample::{NoiseKeys, Observer, Progress, Sample as _, Solver};
 use serde_json::Value;
 use tch::{Device, Kind};
@@ -149,7 +150,8 @@ impl<'a> Restoration<'a> {
     /// Checks that these measurements can be restored so.
     ///
     /// # Errors
-    /// Those of [`Network::check_fit`], [`check_sigma_y`] and [`check_scale`] for the measurements, of
+    /// Those of [`Network::check_fit`], [`check_sigma_y`] and [`check_scale`] for the measurements, [`ModelError::Exact`]
+    /// for an exact one by an operator without an eigenbasis, of
     /// [`Solver::steps`] for the calls, [`Error::NothingToDraw`] for no samples or batches of none,
     /// [`Error::TooManySamples`] for more than 2³¹ values.
     pub fn new(
@@ -168,13 +170,17 @@ impl<'a> Restoration<'a> {
         let sigmas = settings.schedule_on(network).sigmas(steps)?;
         network.check_fit(set.shape())?;
         check_sigma_y(set.sigma_y())?;
+        if set.sigma_y() == 0.0 && (0..set.len()).any(|i| set.operator(i).spectral().is_none()) {
+            return Err(ModelError::Exact.into());
+        }
         let values = all.saturating_mul(set.shape().len());
         if values > MOST_VALUES {
             let (images, shape, most) = (set.len(), set.shape(), MOST_VALUES);
             return Err(Error::TooManySamples { images, samples, shape, values, most });
         }
         for index in 0..set.len() {
-            check_scale(set.operator(index), set.measurement(index), set.sigma_y())
+            let sigma_y = set.noise(index).largest_sigma();
+            check_scale(set.operator(index), set.measurement(index), sigma_y)
                 .map_err(|source| Error::Measurement { index, source: Box::new(source) })?;
         }
         let conditioning = network.conditioning();

@@ -11,7 +11,7 @@ use eps_data::hdf5_file::hdf5_format;
 use eps_data::png::{Picture, encode_png};
 use eps_data::{Array, DataError, ImageSet, MeasurementSet, Provenance, Split};
 use eps_files::{sha256_file, write_bytes};
-use eps_math::operator::{Operator, OperatorSpec, PreparedOperator};
+use eps_math::operator::{LinearMap as _, Operator, OperatorSpec, PreparedOperator};
 use eps_math::{Draw, Shape, Task};
 
 use crate::flags::{BorderFlag, NoiseFlags, OperatorFlags, UsageError, check_channels_first};
@@ -77,7 +77,7 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Reads the images, measures, writes.
     pub(crate) fn run(&self) -> Result<()> {
-        let sigma_y = self.noise.sigma_y().ok_or_else(|| {
+        let sigma_y = self.noise.sigma_y()?.ok_or_else(|| {
             UsageError("how much noise? give --sigma-y or --sigma-y-255".to_owned())
         })?;
         if let Some(note) = self.noise.note() {
@@ -144,20 +144,26 @@ impl Arguments {
                 }
             };
         let operator = |position: usize| &operators[position % operators.len()];
+        let (count, range) = (images.indices.len(), operator(0).range());
+        let noises = sigma_y.noises(count, range)?;
+        for noise in &noises {
+            noise.check_shape(range)?;
+        }
         let y: Vec<f64> = images
             .indices
             .clone()
             .enumerate()
             .flat_map(|(position, index)| {
                 let noise = measurement::stream(self.seed, "noise", of, index as u64);
-                measurement::measure(operator(position), images.image(position), sigma_y, &noise)
+                let law = &noises[position % noises.len()];
+                measurement::measure_under(operator(position), images.image(position), law, &noise)
             })
             .collect();
 
         if specs.windows(2).all(|pair| pair[0] == pair[1]) {
             specs.truncate(1);
         }
-        let set = MeasurementSet::new(shape, y, specs, sigma_y, images.provenance.clone())?
+        let set = MeasurementSet::with_noise(shape, y, specs, noises, images.provenance.clone())?
             .with_seed(self.seed)
             .with_truth(images.values.clone())?;
         // Everything that can fail for its content is made before anything is written.

@@ -6,13 +6,15 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 use eps_data::array_file::is_picture;
 use eps_data::hdf5_file::hdf5_format;
+use eps_data::npy::{NpyValues, write_npy};
 use eps_data::png::{Picture, write_png};
-use eps_data::{Array, MeasurementSet, SampleArchive};
+use eps_data::{Array, MeasurementSet, SampleArchive, Unit};
 use eps_files::{
     FilesError, Former, Hasher, OutputFolder, PartFile, Unfinished, sha256_file, write_bytes,
 };
-use eps_math::Shape;
 use eps_math::operator::{Border, LinearMap as _, Operator, OperatorSpec};
+use eps_math::rng::Stream;
+use eps_math::{Noise, Shape};
 use eps_model::{Precision, device_name};
 use eps_sample::Solver;
 use serde_json::{Value, json};
@@ -21,7 +23,7 @@ use tch::Device;
 use super::measure::file_provenance;
 use crate::chain::chain;
 use crate::flags::{
-    BorderFlag, GivenOperator, NetworkFlags, NoiseFlags, OperatorFlags, UsageError,
+    BorderFlag, GivenOperator, NetworkFlags, NoiseFlags, OperatorFlags, UnitFlag, UsageError,
     check_channels_first, count_to, note_if_slow, side,
 };
 use crate::restoration_page::{ImageOnPage, PictureOnPage, RestorationPage, residual_sentence};
@@ -41,6 +43,9 @@ const WHOLE: usize = 384 * 384;
 
 /// The side of the windows of larger ones.
 const WINDOW: usize = 256;
+
+/// Results in the instrument's unit: samples, mean and standard deviation.
+const IN_UNIT: [&str; 3] = ["samples.npy", "mean.npy", "standard-deviation.npy"];
 
 /// How many samples of an image a mosaic shows.
 const MOSAIC_SAMPLES: usize = 8;
@@ -74,6 +79,8 @@ pub(crate) struct Arguments {
     keep_scene: bool,
     #[command(flatten)]
     noise: NoiseFlags,
+    #[command(flatten)]
+    unit: UnitFlag,
     /// The network, as `eps train` or `eps import` writes it; or a prior of any origin, by the description
     /// of its TorchScript module (docs/priors.md)
     #[arg(long, value_name = "NET.safetensors|PRIOR.json")]
@@ -257,6 +264,7 @@ impl Arguments {
         notes.extend((0..set.len()).find_map(|index| brightness_note(&set, index)));
         notes.extend(mask_note(&set).or_else(|| range_note(&set)));
         notes.extend(self.noise.note());
+        notes.extend(missing_note(&set));
         notes.extend(of_borders);
         for note in &notes {
             eprintln!("note: {note}");
@@ -271,6 +279,7 @@ impl Arguments {
                 "images": set.len(),
                 "shape": set.shape(),
                 "sigma_y": set.sigma_y(),
+                "unit": set.unit(),
                 "seed": set.seed(),
                 "provenance": set.provenance(),
             },
@@ -301,6 +310,7 @@ impl Arguments {
         let drawn = Restored::draw(&all, &one_call, &mut unfinished, config, scene);
         let restored = drawn.map_err(|error| self.kept(error, &unfinished))?;
         let residuals = restored.residuals.clone();
+        let is_exact = set.sigma_y() == 0.0;
         folder
             .write(|path| restored.write(path, &set))
             .map_err(|error| self.kept(error, &unfinished))?;
@@ -317,11 +327,16 @@ impl Arguments {
         let mean = |of: fn(&Residual) -> f64| {
             residuals.iter().map(of).sum::<f64>() / residuals.len() as f64
         };
-        println!(
-            "residual rms(A x - y)/sigma_y: {:.3} of the samples, where 1 is right, {:.3} of their mean",
-            mean(|residual| residual.samples),
-            mean(|residual| residual.mean)
-        );
+        let (of_samples, of_mean) = (mean(|r| r.samples), mean(|r| r.mean));
+        if is_exact {
+            println!(
+                "residual rms(A x - y): {of_samples:.1e} of the samples, where 0 is right, {of_mean:.1e} of their mean"
+            );
+        } else {
+            println!(
+                "residual rms(A x - y)/sigma_y: {of_samples:.3} of the samples, where 1 is right, {of_mean:.3} of their mean"
+            );
+        }
         Ok(())
     }
 
@@ -363,10 +378,20 @@ impl Arguments {
     /// The measurement with its operators and σ_y, from the file itself or from the flags.
     fn measurement(&self, network: &Network) -> Result<Measured> {
         let path = &self.measurement;
-        let (given, sigma_y) = (self.operator.read()?, self.noise.sigma_y());
+        let given = self.operator.read()?;
+        let sigma_y =
+            if self.unit.is_given() { self.noise.in_unit() } else { self.noise.sigma_y()? };
+        if self.unit.is_given() && is_picture(path) {
+            return Err(UsageError(format!(
+                "{} is a picture, whose values are put on [-1, 1]: --unit belongs to arrays",
+                path.display()
+            ))
+            .into());
+        }
         if dataset::is_hdf5(path) {
             let format = hdf5_format(path)?;
-            match (format.as_deref(), given.is_some() || sigma_y.is_some()) {
+            let is_told = given.is_some() || sigma_y.is_some() || self.unit.is_given();
+            match (format.as_deref(), is_told) {
                 (None, false) => {
                     read_measurement(path, None)?;
                     return Err(UsageError(format!(
@@ -382,7 +407,7 @@ impl Arguments {
                 }
                 (Some(MeasurementSet::FORMAT), true) => {
                     return Err(UsageError(format!(
-                        "{} brings its own operator and sigma_y: leave the flags for both out",
+                        "{} brings its own operator and sigma_y, and its unit: leave the flags for them out",
                         path.display()
                     ))
                     .into());
@@ -407,7 +432,6 @@ impl Arguments {
             sigma_y.ok_or_else(|| missing("its noise: give --sigma-y or --sigma-y-255"))?;
 
         let (y_shape, y) = read_measurement(path, Some(&given))?;
-        let mut notes = Vec::new();
         let given = if given.is_kernel() {
             let usual = if is_picture(path) { Border::Valid } else { Border::Circular };
             let border = self.border.asked().unwrap_or(usual);
@@ -418,42 +442,52 @@ impl Arguments {
         } else {
             given
         };
-        if let OperatorSpec::Convolution { kernel, border: Border::Valid } = given.spec() {
-            let scene = Scene::of(y_shape, kernel, network)
-                .with_context(|| format!("{} as a part of a larger scene", path.display()))?;
-            println!(
-                "the picture is a part of a scene of {}x{} pixels, which is restored{}",
-                scene.shape.height,
-                scene.shape.width,
-                if self.keep_scene {
-                    ""
-                } else {
-                    "; what the picture shows of it is kept (all: --keep-scene)"
-                }
-            );
-            let specs = vec![scene.spec.clone()];
-            let set = MeasurementSet::new(scene.shape, y, specs, sigma_y, file_provenance(path)?)
-                .with_context(|| path.display().to_string())?;
-            return Ok(Measured { set, scene: Some(scene), notes });
-        }
-        let shape = given.image_shape(y_shape, network.image_shape())?;
-        let operator = given.build(shape)?;
-        if let Some(Operator::CircularBlur(blur)) = operator.spectral() {
-            let images = y.chunks_exact(y_shape.len());
-            notes.extend(
-                images.filter_map(|y| wrap_note(y, y_shape, blur.kernel(), sigma_y)).take(1),
-            );
-        }
+        let (shape, spec, scene) = match given.spec() {
+            OperatorSpec::Convolution { kernel, border: Border::Valid } => {
+                let scene = Scene::of(y_shape, kernel, network)
+                    .with_context(|| format!("{} as a part of a larger scene", path.display()))?;
+                println!(
+                    "the picture is a part of a scene of {}x{} pixels, which is restored{}",
+                    scene.shape.height,
+                    scene.shape.width,
+                    if self.keep_scene {
+                        ""
+                    } else {
+                        "; what the picture shows of it is kept (all: --keep-scene)"
+                    }
+                );
+                (scene.shape, scene.spec.clone(), Some(scene))
+            }
+            spec => (given.image_shape(y_shape, network.image_shape())?, spec.clone(), None),
+        };
+        let operator = match &scene {
+            Some(_) => spec.prepare(shape)?,
+            None => given.build(shape)?,
+        };
         ensure!(
             operator.range() == y_shape,
             "{}: the measurement has shape {y_shape}, its operator gives {}: one of the two is wrong",
             path.display(),
             operator.range()
         );
-        let specs = vec![given.spec().clone()];
-        let set = MeasurementSet::new(shape, y, specs, sigma_y, file_provenance(path)?)
-            .with_context(|| path.display().to_string())?;
-        Ok(Measured { set, scene: None, notes })
+        let unit = self.unit.of_measurements(&operator, &y)?;
+        let scale = unit.as_ref().map_or(1.0, |unit| unit.scale);
+        let noises = sigma_y.of_measurements(&spec, &operator, &y, scale)?;
+        let mut notes = Vec::new();
+        if let Some(Operator::CircularBlur(blur)) = operator.spectral() {
+            let largest = noises.iter().map(Noise::largest_sigma).fold(0.0, f64::max);
+            let images = y.chunks_exact(y_shape.len());
+            notes.extend(
+                images.filter_map(|y| wrap_note(y, y_shape, blur.kernel(), largest)).take(1),
+            );
+        }
+        let from = file_provenance(path)?;
+        let set = match unit {
+            Some(unit) => MeasurementSet::in_unit(shape, y, vec![spec], noises, unit, from),
+            None => MeasurementSet::with_noise(shape, y, vec![spec], noises, from),
+        };
+        let set = set.with_context(|| path.display().to_string())?;
+        Ok(Measured { set, scene, notes })
     }
 }
 
@@ -470,6 +504,16 @@ impl Measured {
     fn of(set: MeasurementSet) -> Self {
         Self { set, scene: None, notes: Vec::new() }
     }
+}
+
+/// Says how many values were not measured.
+fn missing_note(set: &MeasurementSet) -> Option<String> {
+    let (missing, all) = (set.missing(), set.y().len());
+    (missing > 0).then(|| {
+        format!(
+            "{missing} of the {all} values of y are missing (NaN, or of infinite sigma_y): they change nothing"
+        )
+    })
 }
 
 /// Refuses an output folder whose files HDF5 could not name.
@@ -498,6 +542,13 @@ fn key(config: &Value, set: &MeasurementSet) -> Result<String> {
     }
     for index in 0..set.len() {
         hasher.update(serde_json::to_string(set.spec(index))?.as_bytes());
+        if !set.is_white() {
+            // W of values of all directions tells it from any other.
+            let probe = Stream::named(0, "what tells noises apart").normals(set.range().len());
+            for value in set.noise(index).whiten(&probe, 1.0) {
+                hasher.update(&value.to_le_bytes());
+            }
+        }
     }
     Ok(hasher.finish())
 }
@@ -507,6 +558,7 @@ fn is_restoration(config: &Value, names: &[String]) -> bool {
     let told = ["measurement", "network", "solver", "samples"];
     let is_written = |name: &String| {
         ["config.json", "samples.h5", "one_call.h5", "mosaic.png", "page.html"].contains(&&**name)
+            || IN_UNIT.contains(&&**name)
             || name.strip_prefix("image-").is_some_and(|number| {
                 number.len() >= 4 && number.bytes().all(|digit| digit.is_ascii_digit())
             })
@@ -516,7 +568,7 @@ fn is_restoration(config: &Value, names: &[String]) -> bool {
 
 /// The measurements of an array or picture, `[N, C, h, w]`, and the shape of one.
 fn read_measurement(path: &Path, given: Option<&GivenOperator>) -> Result<(Shape, Vec<f64>)> {
-    let (Array { dims, values }, notes) = Array::read_with_notes(path, "y")?;
+    let (Array { dims, values }, notes) = Array::read_with_gaps(path, "y")?;
     if !given.is_some_and(GivenOperator::gives_channels) {
         check_channels_first(path, &dims)?;
     }
@@ -593,8 +645,9 @@ impl Restored {
         let set = all.set();
         let residuals = residuals(set, whole.samples(), whole.posterior_mean());
         config["residuals"] = serde_json::to_value(&residuals)?;
-        for note in sample_range::note(whole.samples()).into_iter().chain(residual_note(&residuals))
-        {
+        // Of an exact measurement a residual has no unit.
+        let of_residuals = residual_note(&residuals).filter(|_| set.sigma_y() > 0.0);
+        for note in sample_range::note(whole.samples()).into_iter().chain(of_residuals) {
             eprintln!("note: {note}");
             if let Some(notes) = config["notes"].as_array_mut() {
                 notes.push(note.into());
@@ -631,10 +684,30 @@ impl Restored {
             let page = page(archive.config(), archive.shape(), &residuals, pictures).html()?;
             write_bytes(&folder.join("page.html"), page.as_bytes())?;
         }
+        if let Some(unit) = set.unit() {
+            write_in_unit(folder, &archive, unit)?;
+        }
         let text = serde_json::to_string_pretty(archive.config())?;
         write_bytes(&folder.join("config.json"), text.as_bytes())?;
         Ok(())
     }
+}
+
+/// Writes the results as arrays in the instrument's unit.
+fn write_in_unit(folder: &Path, archive: &SampleArchive, unit: &Unit) -> Result<()> {
+    let Shape { channels, height, width } = archive.shape();
+    let images = archive.posterior_mean().len() / archive.shape().len();
+    let value = |x: &f32| unit.of_image(f64::from(*x));
+    let deviation = |sd: &f32| unit.scale * f64::from(*sd);
+    let write = |name: &str, dims: &[usize], values: Vec<f64>| {
+        write_npy(&folder.join(name), dims, NpyValues::F64(&values))
+    };
+    let image = [images, channels, height, width];
+    let sample = [images, archive.samples_per_image(), channels, height, width];
+    write(IN_UNIT[0], &sample, archive.samples().iter().map(value).collect())?;
+    write(IN_UNIT[1], &image, archive.posterior_mean().iter().map(value).collect())?;
+    write(IN_UNIT[2], &image, archive.posterior_sd().iter().map(deviation).collect())?;
+    Ok(())
 }
 
 /// Values of a part that is kept.
@@ -659,7 +732,7 @@ fn page(
         title: format!("image {image}"),
         width: shape.width,
         height: shape.height,
-        residual: residual_sentence(residual),
+        residual: residual_sentence(residual, config["measurement"]["sigma_y"] == 0.0),
         after: "mean",
         pictures: names.iter().map(|name| PictureOnPage::of(&folder_of(image), name)).collect(),
     });

@@ -57,6 +57,35 @@ impl CircularBlur {
         Ok(Self { shape, kernel, transfer, transform })
     }
 
+    /// The blur that changes nothing.
+    ///
+    /// # Errors
+    /// None.
+    pub(super) fn identity(shape: Shape) -> Result<Self, MathError> {
+        Self::new(shape, Kernel::new(1, 1, vec![1.0])?)
+    }
+
+    /// The blur followed by a filter with a gain for each frequency, `[height, width]`, the same at opposite ones: its
+    /// kernel is as large as the image.
+    ///
+    /// # Errors
+    /// [`MathError::OutOfRange`] if nothing is left.
+    pub(super) fn filtered(&self, gains: &[f64]) -> Result<Self, MathError> {
+        let Shape { height, width, .. } = self.shape;
+        let transfer: Vec<Complex<f64>> =
+            self.transfer.iter().zip(gains).map(|(h, gain)| h * gain).collect();
+        let mut taps = transfer.clone();
+        self.transform.inverse(&mut taps);
+        // The centre of the kernel is the origin of the plane.
+        let at = |i: usize| {
+            let row = (i / width + height - height / 2) % height;
+            row * width + (i % width + width - width / 2) % width
+        };
+        let taps = (0..taps.len()).map(|i| taps[at(i)].re).collect();
+        let kernel = Kernel::new(height, width, taps)?;
+        Ok(Self { shape: self.shape, kernel, transfer, transform: self.transform.clone() })
+    }
+
     /// The kernel.
     #[must_use]
     pub fn kernel(&self) -> &Kernel {
@@ -67,6 +96,25 @@ impl CircularBlur {
     #[must_use]
     pub fn transfer(&self) -> Vec<(f64, f64)> {
         self.transfer.iter().map(|h| (h.re, h.im)).collect()
+    }
+
+    /// |ĥ|² and the power |F y|²/(height · width) of every channel of y at one of each two opposite frequencies.
+    pub(crate) fn powers(&self, y: &[f64]) -> Vec<(f64, f64)> {
+        assert_length("the measurement", y, self.shape);
+        let Shape { height, width, .. } = self.shape;
+        let n = height * width;
+        let opposite =
+            |i: usize| (height - i / width) % height * width + (width - i % width) % width;
+        let mut powers = Vec::with_capacity(y.len() / 2);
+        for channel in y.chunks_exact(n) {
+            let mut spectrum: Vec<_> = channel.iter().map(|v| Complex::new(*v, 0.0)).collect();
+            self.transform.forward(&mut spectrum);
+            let half = (0..n).filter(|i| *i < opposite(*i));
+            powers.extend(
+                half.map(|i| (self.transfer[i].norm_sqr(), spectrum[i].norm_sqr() / n as f64)),
+            );
+        }
+        powers
     }
 
     /// Multiplies every channel by a factor per frequency.

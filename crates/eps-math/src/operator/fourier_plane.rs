@@ -6,7 +6,7 @@ use rustfft::{Fft, FftPlanner, num_complex::Complex};
 
 /// The 2-D DFT of one [height, width] plane.
 #[derive(Clone)]
-pub(super) struct FourierPlane {
+pub(crate) struct FourierPlane {
     width: usize,
     height: usize,
     /// Forward plans of rows and columns, then inverse plans of rows and columns.
@@ -14,7 +14,7 @@ pub(super) struct FourierPlane {
 }
 
 impl FourierPlane {
-    pub(super) fn new(height: usize, width: usize) -> Self {
+    pub(crate) fn new(height: usize, width: usize) -> Self {
         let mut planner = FftPlanner::new();
         let plans = [
             planner.plan_fft_forward(width),
@@ -26,12 +26,12 @@ impl FourierPlane {
     }
 
     /// The forward transform, unnormalised.
-    pub(super) fn forward(&self, plane: &mut Vec<Complex<f64>>) {
+    pub(crate) fn forward(&self, plane: &mut Vec<Complex<f64>>) {
         self.run(plane, &self.plans[0], &self.plans[1]);
     }
 
     /// The inverse, normalised by 1/(height · width).
-    pub(super) fn inverse(&self, plane: &mut Vec<Complex<f64>>) {
+    pub(crate) fn inverse(&self, plane: &mut Vec<Complex<f64>>) {
         self.run(plane, &self.plans[2], &self.plans[3]);
         let scale = ((self.width * self.height) as f64).recip();
         plane.iter_mut().for_each(|v| *v *= scale);

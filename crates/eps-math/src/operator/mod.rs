@@ -16,6 +16,7 @@
 //! | [`Coils`], [`NonuniformFourier`], [`GaussianMatrix`] | none is known | |
 //! | [`Convolution`], [`ChannelConvolution`], [`VaryingBlur`], [`Radon`], [`Crop`], [`Pad`] | none is known | |
 //! | [`Chain`], [`Sum`], [`Stack`], [`Scaled`] of others, your own | none is known | |
+//! | [`Whitened`] | that of the operator, where there is one still | |
 //!
 //! A function of AᵀA is V f(λ) Vᵀ: [`Spectral::spectral_map`]. Without a basis the pivot comes by
 //! [conjugate gradients](crate::solve::Cg) and functions by [Lanczos' method](crate::solve::Lanczos). A batch of images is
@@ -31,7 +32,7 @@ mod coils;
 mod convolution;
 mod dense;
 mod fourier;
-mod fourier_plane;
+pub(crate) mod fourier_plane;
 mod gaussian_matrix;
 mod grey;
 mod kernel;
@@ -52,6 +53,7 @@ mod sum;
 mod varying_blur;
 mod walsh_hadamard;
 mod weights;
+mod whitened;
 
 pub use average_pool::AveragePool;
 pub use bayer::{Bayer, BayerPattern};
@@ -81,6 +83,7 @@ pub use sum::Sum;
 pub use varying_blur::VaryingBlur;
 pub use walsh_hadamard::WalshHadamard;
 pub use weights::Weights;
+pub use whitened::Whitened;
 
 use faer::Mat;
 
@@ -100,6 +103,8 @@ pub enum Operator {
     Separable(Separable),
     /// Any matrix.
     Dense(Dense),
+    /// A weight of each value.
+    Weights(Weights),
 }
 
 impl Operator {
@@ -112,6 +117,7 @@ impl Operator {
             Self::CircularBlur(_) => "circular-blur",
             Self::Separable(_) => "separable",
             Self::Dense(_) => "dense",
+            Self::Weights(_) => "weights",
         }
     }
 
@@ -122,6 +128,7 @@ impl Operator {
             Self::CircularBlur(a) => a,
             Self::Separable(a) => a,
             Self::Dense(a) => a,
+            Self::Weights(a) => a,
         }
     }
 }

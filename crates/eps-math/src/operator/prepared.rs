@@ -48,6 +48,15 @@ impl PreparedOperator {
         }
     }
 
+    /// The operator as a pair A, Aᵀ that may be kept.
+    #[must_use]
+    pub fn shared(&self) -> Arc<dyn LinearMap> {
+        match self {
+            Self::Spectral(operator) => Arc::new(operator.clone()),
+            Self::Map { map, .. } => Arc::clone(map),
+        }
+    }
+
     /// The operator with its eigenbasis.
     #[must_use]
     pub fn spectral(&self) -> Option<&Operator> {

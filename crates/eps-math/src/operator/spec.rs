@@ -268,7 +268,9 @@ impl OperatorSpec {
             Self::Resize { height, width, filter } => {
                 spectral(Operator::Separable(filter.operator(shape, *height, *width)?))
             }
-            Self::Weights { weights } => map(Arc::new(Weights::new(shape, weights.clone())?)),
+            Self::Weights { weights } => {
+                spectral(Operator::Weights(Weights::new(shape, weights.clone())?))
+            }
             Self::Grey => map(Arc::new(Grey::new(shape)?)),
             Self::Radon { angles_degrees } => map(Arc::new(Radon::new(shape, angles_degrees)?)),
             Self::Fourier { mask } => map(Arc::new(Fourier::new(shape, frequencies(mask)?)?)),
@@ -596,6 +598,7 @@ impl Operator {
             Self::Dense(dense) => {
                 OperatorSpec::Dense { matrix: rows(dense.matrix(), dense.domain().len()) }
             }
+            Self::Weights(weights) => OperatorSpec::Weights { weights: weights.weights().to_vec() },
         }
     }
 }

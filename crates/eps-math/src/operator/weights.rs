@@ -24,6 +24,12 @@ impl Weights {
         Ok(Self { shape, weights })
     }
 
+    /// The weights, `[C, H, W]`.
+    #[must_use]
+    pub fn weights(&self) -> &[f64] {
+        &self.weights
+    }
+
     fn weighted(&self, x: &[f64]) -> Vec<f64> {
         x.iter().zip(&self.weights).map(|(v, w)| v * w).collect()
     }

@@ -4,6 +4,8 @@
 
 mod lmmse;
 mod maps;
+mod noise;
+mod noise_estimate;
 mod operators;
 mod pivot;
 mod prior;

@@ -68,7 +68,7 @@ pub trait ContenderStep: fmt::Debug {
 /// [`SampleError::Grid`] and [`SampleError::ShortGrid`] for the grid, [`SampleError::Math`] for a constant,
 /// [`SampleError::Diverged`] if the state leaves the finite numbers, and [`SampleError::Compute`] if the prior has no
 /// answer, as when memory runs out, or the measurement is of another number of images than there are keys, and not of
-/// one.
+/// one, or is exact, σ_y = 0.
 pub fn sample(
     contender: &dyn ContenderStep,
     prior: &FrozenPrior<'_>,
@@ -79,6 +79,14 @@ pub fn sample(
 ) -> Result<Outcome, SampleError> {
     check_grid(sigmas)?;
     contender.check(sigmas)?;
+    if measurement.sigma_y() == 0.0 {
+        return Err(ComputeError::Other(
+            "sigma_y is 0, and this method divides by it: give a small one, such as 1e-3, or sample by EPS, which has the \
+             limit"
+                .to_owned(),
+        )
+        .into());
+    }
     let x = attempt(|| noise.initial() * sigmas[0])?;
     measurement.check_batch(&x)?;
     let nfe = |steps| contender.nfe(steps);

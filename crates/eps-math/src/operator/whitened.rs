@@ -1,0 +1,149 @@
+//! An operator whose measurement has been whitened.
+
+use std::sync::Arc;
+
+use super::linear_map::LinearMap;
+use super::{CircularBlur, Dense, Operator, PreparedOperator, Separable, Weights, lifted};
+use crate::noise::Law;
+use crate::{MathError, Noise, Shape};
+
+/// W A with W = σ̄ L⁻¹ for noise of covariance L Lᵀ: the operator of W y, whose noise has one standard deviation σ̄.
+///
+/// Rows of entries that were not measured are 0: what y holds there changes nothing.
+#[derive(Debug, Clone)]
+pub struct Whitened {
+    map: Arc<dyn LinearMap>,
+    noise: Arc<Noise>,
+    sigma_y: f64,
+}
+
+impl Whitened {
+    /// The whitened operator, for the standard deviation `sigma_y` of whitened noise.
+    ///
+    /// # Errors
+    /// Those of [`Noise::check_shape`].
+    pub fn new(
+        map: Arc<dyn LinearMap>,
+        noise: Arc<Noise>,
+        sigma_y: f64,
+    ) -> Result<Self, MathError> {
+        noise.check_shape(map.range())?;
+        Ok(Self { map, noise, sigma_y })
+    }
+
+    /// The whitened operator, with its eigenbasis where one is known: of masks and weights with a deviation of each entry,
+    /// of blurs that wrap around with a spectrum, of matrices with any law, and of every family where W is a number.
+    ///
+    /// # Errors
+    /// Those of [`Noise::check_shape`], and of the decomposition of a matrix.
+    pub fn prepare(
+        operator: &PreparedOperator,
+        noise: &Arc<Noise>,
+        sigma_y: f64,
+    ) -> Result<PreparedOperator, MathError> {
+        noise.check_shape(operator.map().range())?;
+        if let Some(spectral) = operator.spectral()
+            && let Some(whitened) = with_basis(spectral, noise, sigma_y)?
+        {
+            return Ok(whitened.into());
+        }
+        let family = operator.family();
+        let map = Arc::new(Self::new(operator.shared(), Arc::clone(noise), sigma_y)?);
+        Ok(PreparedOperator::Map { family, map })
+    }
+}
+
+impl LinearMap for Whitened {
+    fn domain(&self) -> Shape {
+        self.map.domain()
+    }
+
+    fn range(&self) -> Shape {
+        self.map.range()
+    }
+
+    fn apply(&self, x: &[f64]) -> Vec<f64> {
+        self.noise.whiten(&self.map.apply(x), self.sigma_y)
+    }
+
+    fn adjoint(&self, y: &[f64]) -> Vec<f64> {
+        self.map.adjoint(&self.noise.whiten_transposed(y, self.sigma_y))
+    }
+
+    /// What was measured, before it was whitened.
+    fn placed(&self, y: &[f64]) -> Option<Vec<f64>> {
+        Some(lifted(self.map.as_ref(), &self.noise.unwhiten(y, self.sigma_y)))
+    }
+
+    /// That of the operator before it was whitened: W keeps volumes.
+    fn approximate_inverse(&self, v: &[f64], kappa: f64) -> Option<Vec<f64>> {
+        self.map.approximate_inverse(v, kappa)
+    }
+}
+
+/// W A by the family that it belongs to, if it does to one with an eigenbasis.
+fn with_basis(
+    operator: &Operator,
+    noise: &Noise,
+    sigma_y: f64,
+) -> Result<Option<Operator>, MathError> {
+    let shape = operator.domain();
+    let whitened = |values: &[f64]| noise.whiten(values, sigma_y);
+    Ok(Some(match (operator, noise.law()) {
+        (Operator::Dense(dense), _) => {
+            // Column by column.
+            let (rows, n) = (dense.range().len(), shape.len());
+            let matrix = dense.matrix();
+            let mut product = vec![0.0; rows * n];
+            for j in 0..n {
+                let column: Vec<f64> = (0..rows).map(|i| matrix[i * n + j]).collect();
+                for (i, value) in whitened(&column).into_iter().enumerate() {
+                    product[i * n + j] = value;
+                }
+            }
+            Operator::Dense(Dense::new(shape, rows, &product)?)
+        }
+        (Operator::Mask(_) | Operator::Weights(_), Law::Uniform(_) | Law::Entries(_)) => {
+            Operator::Weights(Weights::new(
+                shape,
+                whitened(&operator.apply(&vec![1.0; shape.len()])),
+            )?)
+        }
+        // Nothing is hidden: the identity.
+        (Operator::Mask(mask), Law::Spectrum(spectrum)) if !mask.observed().contains(&false) => {
+            let identity = CircularBlur::identity(shape)?;
+            Operator::CircularBlur(identity.filtered(&gains(spectrum.variances(), sigma_y))?)
+        }
+        (Operator::CircularBlur(blur), Law::Spectrum(spectrum)) => {
+            Operator::CircularBlur(blur.filtered(&gains(spectrum.variances(), sigma_y))?)
+        }
+        (Operator::CircularBlur(blur), Law::Uniform(_)) => {
+            let gain = whitened(&[1.0])[0];
+            Operator::CircularBlur(blur.filtered(&vec![gain; shape.plane()])?)
+        }
+        (Operator::Separable(separable), Law::Uniform(_)) => {
+            let (vertical, horizontal) = separable.sides();
+            let vertical = whitened(&vertical.matrix());
+            Operator::Separable(Separable::new(shape, &vertical, &horizontal.matrix())?)
+        }
+        (Operator::AveragePool(pool), Law::Uniform(_)) => {
+            let means = |side: usize| mean_matrix(side, pool.factor());
+            let (vertical, horizontal) = (whitened(&means(shape.height)), means(shape.width));
+            Operator::Separable(Separable::new(shape, &vertical, &horizontal)?)
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// The gain of each frequency.
+fn gains(variances: &[f64], sigma_y: f64) -> Vec<f64> {
+    variances.iter().map(|variance| sigma_y / variance.sqrt()).collect()
+}
+
+/// The matrix of the means of `factor` neighbours, row by row.
+fn mean_matrix(side: usize, factor: usize) -> Vec<f64> {
+    let mean = (factor as f64).recip();
+    (0..side / factor)
+        .flat_map(|row| (0..side).map(move |i| if i / factor == row { mean } else { 0.0 }))
+        .collect()
+}
