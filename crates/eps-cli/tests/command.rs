@@ -861,10 +861,10 @@ fn kernels_have_names_and_arrays_may_be_in_files() {
     let described = |json: &str| -> OperatorSpec { serde_json::from_str(json).unwrap() };
     for (name, json) in [
         ("disc:1.5", r#"{"disc": {"radius": 1.5}}"#),
-        ("gaussian:0.8", r#"{"gaussian": {"sigma": 0.8}}"#),
+        ("gaussian:0.7", r#"{"gaussian": {"sigma": 0.7}}"#),
         (
-            "gaussian:0.9,0.5,30",
-            r#"{"gaussian": {"sigma": 0.9, "across": 0.5, "angle_degrees": 30}}"#,
+            "gaussian:0.7,0.5,30",
+            r#"{"gaussian": {"sigma": 0.7, "across": 0.5, "angle_degrees": 30}}"#,
         ),
         ("motion:5,30", r#"{"motion": {"length": 5, "angle_degrees": 30}}"#),
         ("motion-path:7,0.5,3", r#"{"motion-path": {"side": 7, "seed": 3}}"#),
