@@ -37,6 +37,10 @@ def load(path):
     # The taps of the filters between levels are constants, which the file leaves out.
     missing, unknown = model.load_state_dict(weights, strict=False)
     assert not unknown and all("resample_filter" in name for name in missing), (missing, unknown)
+    # deepinv normalises in 32 groups always, EDM's code in groups of 4 channels at least: the same from 128 channels on.
+    for module in model.modules():
+        if isinstance(module, torch.nn.GroupNorm):
+            module.num_groups = min(32, module.num_channels // 4)
     return model.eval(), config
 
 
