@@ -57,7 +57,7 @@ fn memory_decides_the_windows() {
     folder.npy("clean.npy", &[1, 144, 160], &values(144 * 160));
     folder.succeeds("measure --image clean.npy --factor 2 --sigma-y 0.05 --out y.h5");
     let restore = "restore --measurement y.h5 --network net.safetensors --samples 1 --calls 1";
-    folder.succeeds(&format!("{restore} --memory 3MB --out small"));
+    folder.succeeds(&format!("{restore} --memory 8MB --out small"));
     let (samples, config) = results(&folder, "small");
     let side = config["window"].as_u64().expect("a side");
     assert!((64..144).contains(&side) && side % 16 == 0, "{side}");

@@ -193,10 +193,10 @@ mod tests {
             "{found:?}"
         );
         let radon = prepared(
-            r#"{"operator": "radon", "angles_degrees": [0, 40]}"#,
+            r#"{"operator": "radon", "angles_degrees": [20, 40, 70]}"#,
             Shape::new(1, 16, 16).unwrap(),
         );
-        let error = Unit::estimated("1/cm", &radon, &[1.0; 32]).unwrap_err().to_string();
+        let error = Unit::estimated("1/cm", &radon, &[1.0; 48]).unwrap_err().to_string();
         assert!(error.contains("give the offset and the scale"), "{error}");
         let error = Unit::estimated("counts", &mask, &[7.0; 1000]).unwrap_err().to_string();
         assert!(error.contains("scale of the unit is 0"), "{error}");

@@ -209,10 +209,11 @@ impl Arguments {
         let Some(side) = side.filter(|side| shape.height.max(shape.width) > *side) else {
             return Ok((network, None));
         };
+        let network = network.in_windows(side, if on_cpu { 1 } else { 16 })?;
         eprintln!(
             "note: the network is asked in overlapping windows of {side} x {side} pixels, which move from step to step"
         );
-        Ok((network.in_windows(side, if on_cpu { 1 } else { 16 })?, Some(side)))
+        Ok((network, Some(side)))
     }
 
     /// What becomes of a folder that is in the place of the results.
