@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its user")]
 
 mod compare;
+mod demo;
 mod digest;
 mod fetch;
 mod folder;
@@ -58,6 +59,8 @@ enum Command {
     Tidy,
     /// Set up, build, run an experiment and print the path of its report.
     Reproduce(reproduce::Options),
+    /// Fetch a real measurement, restore it and print the path of the page.
+    Demo(demo::Options),
     /// Run the experiments that need no training in the profile smoke, to compare two revisions.
     SmokeResults {
         /// The folder of the results; each experiment has a folder in it.
@@ -107,6 +110,7 @@ fn main() -> ExitCode {
         Command::Test => test::test(),
         Command::Tidy => tidy::tidy(),
         Command::Reproduce(options) => reproduce::reproduce(&options),
+        Command::Demo(options) => demo::demo(&options),
         Command::SmokeResults { out, program } => {
             smoke_results::smoke_results(&out, program.as_deref())
         }

@@ -617,7 +617,7 @@ fn units_of_instruments_come_back() {
     let path = dir.path().join("y.h5");
     let shape = shape(1, 6, 6);
     let unit = || Unit { name: "1/cm".to_owned(), offset: 0.2, scale: 0.05 };
-    let spec = OperatorSpec::Radon { angles_degrees: vec![0.0, 30.0, 75.0] };
+    let spec = OperatorSpec::Radon { angles_degrees: vec![0.0, 30.0, 75.0], axis: Some(1.5) };
     let operator = spec.prepare(shape).unwrap();
     let m = operator.range().len();
     let truth = values(shape.len(), 1);

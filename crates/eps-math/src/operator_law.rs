@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::f64::consts::PI;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
 use crate::operator::{
-    AveragePool, CircularBlur, Kernel, Mask, Operator, OperatorSpec, PreparedOperator,
+    AveragePool, CircularBlur, Kernel, LinearMap, Mask, Operator, OperatorSpec, PreparedOperator,
 };
 use crate::rng::Stream;
 use crate::{Draw, MathError, Shape, Task};
@@ -87,10 +88,45 @@ pub enum OperatorFamily {
         length: [usize; 2],
     },
     /// One operator, always the same.
-    Fixed {
-        /// As `eps operator` and `--operator` read it.
-        operator: OperatorSpec,
-    },
+    Fixed(FixedOperator),
+}
+
+/// One operator, which is made ready once.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FixedOperator {
+    /// As `eps operator` and `--operator` read it.
+    operator: OperatorSpec,
+    /// Ready for images of the shape that was asked for first.
+    #[serde(skip)]
+    prepared: OnceLock<PreparedOperator>,
+}
+
+impl FixedOperator {
+    /// The operator of a description.
+    #[must_use]
+    pub fn new(operator: OperatorSpec) -> Self {
+        Self { operator, prepared: OnceLock::new() }
+    }
+
+    /// The operator for images of `shape`, [decomposed](PreparedOperator::decomposed) where these are small.
+    fn prepare(&self, shape: Shape) -> Result<PreparedOperator, MathError> {
+        if let Some(prepared) = self.prepared.get()
+            && prepared.domain() == shape
+        {
+            return Ok(prepared.clone());
+        }
+        let prepared = self.operator.prepare(shape)?.decomposed()?;
+        // Where another shape came first, this one is not kept.
+        let _ = self.prepared.set(prepared.clone());
+        Ok(prepared)
+    }
+}
+
+impl PartialEq for FixedOperator {
+    fn eq(&self, other: &Self) -> bool {
+        self.operator == other.operator
+    }
 }
 
 impl From<Vec<Task>> for OperatorLaw {
@@ -209,6 +245,15 @@ impl OperatorLaw {
         self.0.len() - 1
     }
 
+    /// Whether a part has one operator only, the same for all images.
+    ///
+    /// # Panics
+    /// If there is no such part.
+    #[must_use]
+    pub fn is_fixed(&self, part: usize) -> bool {
+        matches!(&self.0[part], Part::Share(Share { of: OperatorFamily::Fixed(_), .. }))
+    }
+
     /// Draws an operator of a part for one image of `shape`; what all images of a batch share comes from the stream
     /// `batch`, so that their measurements have one shape.
     ///
@@ -284,7 +329,7 @@ impl OperatorFamily {
             Self::AveragePool { .. } => "average-pool",
             Self::GaussianBlur { .. } => "gaussian-blur",
             Self::MotionBlur { .. } => "motion-blur",
-            Self::Fixed { operator } => operator.family(),
+            Self::Fixed(fixed) => fixed.operator.family(),
         }
     }
 
@@ -297,7 +342,7 @@ impl OperatorFamily {
             | Self::StrokesMask { .. } => MASK,
             Self::AveragePool { .. } => AVERAGE_POOL,
             Self::GaussianBlur { .. } | Self::MotionBlur { .. } => CIRCULAR_BLUR,
-            Self::Fixed { operator } => operator.family(),
+            Self::Fixed(fixed) => fixed.operator.family(),
         }
     }
 
@@ -348,7 +393,7 @@ impl OperatorFamily {
                 let length = 2 * (first + image.below(0, last - first + 1)) + 1;
                 blur(Kernel::motion(length, PI * image.uniform(1))?)
             }
-            Self::Fixed { operator } => operator.prepare(shape),
+            Self::Fixed(fixed) => fixed.prepare(shape),
         }
     }
 
@@ -360,7 +405,7 @@ impl OperatorFamily {
         };
         let whole = |range: [usize; 2]| range.map(|number| number as f64);
         match self {
-            Self::Task { .. } | Self::Denoise {} | Self::Fixed { .. } => Ok(()),
+            Self::Task { .. } | Self::Denoise {} | Self::Fixed(_) => Ok(()),
             Self::RandomMask { missing } => {
                 let what = "the share of missing pixels";
                 match missing.iter().find(|share| !(0.0..1.0).contains(*share)) {

@@ -141,23 +141,14 @@ impl Krylov {
         self.maps[image % self.maps.len()].as_ref()
     }
 
-    /// Applies a function on the host to each image of a batch; one image serves all maps, one map all images.
+    /// [`each`] of these maps.
     fn each(
         &self,
         x: &Tensor,
         shape: Shape,
         of: impl Fn(usize, &[f64]) -> Vec<f64> + Sync,
     ) -> Tensor {
-        let (images, device) = (x.size()[0].unsigned_abs() as usize, x.device());
-        let values = host(x);
-        let one = values.len() / images;
-        let count = images.max(self.maps.len());
-        // An image's answer does not depend on the thread that computes it.
-        let answers: Vec<Vec<f64>> = (0..count)
-            .into_par_iter()
-            .map(|i| of(i, &values[i % images * one..(i % images + 1) * one]))
-            .collect();
-        batch(&answers.concat(), shape, device)
+        each(self.maps.len(), x, shape, of)
     }
 
     pub(crate) fn apply(&self, x: &Tensor) -> Tensor {
@@ -296,6 +287,25 @@ impl Krylov {
             (0..images).into_par_iter().map(solve).collect();
         Ok(batch(&solved?.concat(), self.domain, x_t.device()))
     }
+}
+
+/// Applies a function on the host to each image of a batch; one image serves all maps, one map all images.
+pub(crate) fn each(
+    maps: usize,
+    x: &Tensor,
+    shape: Shape,
+    of: impl Fn(usize, &[f64]) -> Vec<f64> + Sync,
+) -> Tensor {
+    let (images, device) = (x.size()[0].unsigned_abs() as usize, x.device());
+    let values = host(x);
+    let one = values.len() / images;
+    let count = images.max(maps);
+    // An image's answer does not depend on the thread that computes it.
+    let answers: Vec<Vec<f64>> = (0..count)
+        .into_par_iter()
+        .map(|i| of(i, &values[i % images * one..(i % images + 1) * one]))
+        .collect();
+    batch(&answers.concat(), shape, device)
 }
 
 /// Krylov spaces of the images of a batch, once they are built.

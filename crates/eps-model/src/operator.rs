@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
-use eps_math::operator::{Dense, LinearMap, Operator, PreparedOperator, Spectral as _};
+use eps_math::operator::{
+    Dense, LinearMap, Operator, PreparedOperator, RangeBasis, Spectral as _, lifted,
+};
 use eps_math::{Level, Shape};
 use tch::{Device, Kind, Tensor};
 
-use crate::krylov::{Krylov, KrylovReport, Spaces};
+use crate::krylov::{Krylov, KrylovReport, Spaces, each};
 use crate::{ComputeError, Field, ModelError};
 
 /// One operator an image, or one for all, prepared on a device in f64.
@@ -37,6 +39,8 @@ enum Basis {
     Sides { vertical: Side, horizontal: Side },
     /// A and V, each `[B, ., .]`.
     Matrix(Side),
+    /// A and V_r, each `[B, ., .]`, of a rank r, and what is across them: coordinates 0 to r, and r.
+    Range(Side),
     /// None is known: A and Aᵀ on the host.
     Unknown(Krylov),
 }
@@ -115,6 +119,22 @@ impl Basis {
         };
         (basis, Field(eigenvalues.to_device(device)))
     }
+
+    /// The basis of maps of one rank beside their matrices, and their eigenvalues: the last is 0, across all vectors.
+    fn of_ranges(bases: &[&RangeBasis], device: Device) -> (Self, Field) {
+        let (rank, batch) = (bases[0].rank() as i64, bases.len() as i64);
+        let stack = |values: Vec<Vec<f64>>, columns: i64| {
+            Tensor::from_slice(&values.concat()).view([batch, -1, columns]).to_device(device)
+        };
+        let vectors = stack(bases.iter().map(|basis| basis.vectors()).collect(), rank);
+        let n = vectors.size()[1];
+        let matrix = stack(bases.iter().map(|basis| basis.matrix()).collect(), n);
+        let eigenvalues =
+            bases.iter().flat_map(|basis| basis.eigenvalues().iter().copied().chain([0.0]));
+        let eigenvalues: Vec<f64> = eigenvalues.collect();
+        let eigenvalues = Tensor::from_slice(&eigenvalues).view([batch, -1, 1, 1]);
+        (Self::Range(Side { matrix, basis: vectors }), Field(eigenvalues.to_device(device)))
+    }
 }
 
 /// What tells families apart.
@@ -140,7 +160,7 @@ pub(crate) enum Directions {
 pub struct Coordinates {
     /// Vᵀx; of blocks the images themselves, of frequencies the half plane.
     values: Tensor,
-    /// The means of blocks, where the basis is of blocks.
+    /// The means of blocks, where the basis is of blocks; V_rᵀx of that of a range.
     means: Option<Tensor>,
     /// The Krylov spaces of the images, where no basis is known.
     spaces: Spaces,
@@ -217,9 +237,19 @@ impl TensorOperator {
         let (basis, eigenvalues) = match spectral {
             Some(spectral) => Basis::of(&spectral, device),
             None => {
-                let krylov = Krylov::new(operators.iter().map(PreparedOperator::shared).collect());
-                let nodes = krylov.nodes(device);
-                (Basis::Unknown(krylov), nodes)
+                let bases: Option<Vec<&RangeBasis>> =
+                    operators.iter().map(|o| o.map().range_basis()).collect();
+                match bases {
+                    Some(bases) if bases.iter().all(|basis| basis.rank() == bases[0].rank()) => {
+                        Basis::of_ranges(&bases, device)
+                    }
+                    _ => {
+                        let maps = operators.iter().map(PreparedOperator::shared).collect();
+                        let krylov = Krylov::new(maps);
+                        let nodes = krylov.nodes(device);
+                        (Basis::Unknown(krylov), nodes)
+                    }
+                }
             }
         };
         Ok(Self { domain, range, operators, basis, eigenvalues })
@@ -314,7 +344,9 @@ impl TensorOperator {
             Basis::Sides { vertical, horizontal } => {
                 vertical.matrix.matmul(x).matmul(&horizontal.matrix.transpose(-2, -1))
             }
-            Basis::Matrix(side) => self.as_measurement(&side.matrix.matmul(&column(x))),
+            Basis::Matrix(side) | Basis::Range(side) => {
+                self.as_measurement(&product(&side.matrix, x))
+            }
             Basis::Unknown(krylov) => krylov.apply(x),
         }
     }
@@ -336,7 +368,9 @@ impl TensorOperator {
             Basis::Sides { vertical, horizontal } => {
                 vertical.matrix.transpose(-2, -1).matmul(y).matmul(&horizontal.matrix)
             }
-            Basis::Matrix(side) => self.as_image(&side.matrix.transpose(-2, -1).matmul(&column(y))),
+            Basis::Matrix(side) | Basis::Range(side) => {
+                self.as_image(&product(&side.matrix.transpose(-2, -1), y))
+            }
             Basis::Unknown(krylov) => krylov.adjoint(y),
         }
     }
@@ -354,7 +388,7 @@ impl TensorOperator {
             Basis::Pixels | Basis::Weights(_) | Basis::Blocks(_) | Basis::Fourier(_) => {
                 self.spectral_map(x, &self.eigenvalues)
             }
-            Basis::Sides { .. } | Basis::Matrix(_) | Basis::Unknown(_) => {
+            Basis::Sides { .. } | Basis::Matrix(_) | Basis::Range(_) | Basis::Unknown(_) => {
                 self.adjoint(&self.apply(x))
             }
         }
@@ -382,17 +416,20 @@ impl TensorOperator {
         self.assert_batch(x);
         let means = match &self.basis {
             Basis::Blocks(k) => Some(block_mean(x, *k)),
+            Basis::Range(side) => Some(product(&side.basis.transpose(-2, -1), x)),
             _ => None,
         };
         let values = match &self.basis {
-            Basis::Pixels | Basis::Weights(_) | Basis::Blocks(_) | Basis::Unknown(_) => {
-                x.shallow_clone()
-            }
+            Basis::Pixels
+            | Basis::Weights(_)
+            | Basis::Blocks(_)
+            | Basis::Range(_)
+            | Basis::Unknown(_) => x.shallow_clone(),
             Basis::Fourier(_) => frequencies(x),
             Basis::Sides { vertical, horizontal } => {
                 vertical.basis.transpose(-2, -1).matmul(x).matmul(&horizontal.basis)
             }
-            Basis::Matrix(side) => side.basis.transpose(-2, -1).matmul(&column(x)),
+            Basis::Matrix(side) => product(&side.basis.transpose(-2, -1), x),
         };
         Coordinates { values, means, spaces: Spaces::default() }
     }
@@ -417,6 +454,15 @@ impl TensorOperator {
                 });
                 sum(&|x, gains| &x.values * rest(gains)) + spread(&means, *k)
             }
+            Basis::Range(side) => {
+                let within = sum(&|x, gains| {
+                    let (within, rest) = of_range(gains);
+                    x.means.as_ref().expect("coordinates of a range") * (within - rest)
+                });
+                let rest = |gains: &Tensor| of_range(gains).1.view([-1, 1, 1, 1]);
+                sum(&|x, gains| &x.values * rest(gains))
+                    + self.as_image(&product(&side.basis, &within))
+            }
             Basis::Fourier(_) => {
                 self.of_frequencies(&sum(&|x, gains| &x.values * half_plane(gains)))
             }
@@ -425,8 +471,8 @@ impl TensorOperator {
                 .matmul(&sum(&|x, gains| &x.values * gains))
                 .matmul(&horizontal.basis.transpose(-2, -1)),
             Basis::Matrix(side) => {
-                let column = |gains: &Tensor| gains.flatten(1, -1).unsqueeze(2);
-                self.as_image(&side.basis.matmul(&sum(&|x, gains| &x.values * column(gains))))
+                let row = |gains: &Tensor| gains.flatten(1, -1);
+                self.as_image(&product(&side.basis, &sum(&|x, gains| &x.values * row(gains))))
             }
             Basis::Unknown(krylov) => {
                 let mapped =
@@ -439,7 +485,7 @@ impl TensorOperator {
     /// The diagonal of V diag(gains) Vᵀ in pixel space.
     ///
     /// # Shapes
-    /// `[B, 1, H, W]`; `[B, C, H, W]` for weights, a dense matrix and where no eigenbasis is known.
+    /// `[B, 1, H, W]`; `[B, C, H, W]` for weights, a matrix and where no eigenbasis is known.
     pub fn pixel_diagonal(&self, gains: &Field) -> Tensor {
         let (height, width) = (self.domain.height as i64, self.domain.width as i64);
         match &self.basis {
@@ -458,8 +504,10 @@ impl TensorOperator {
                 .square()
                 .matmul(&gains.0)
                 .matmul(&horizontal.basis.square().transpose(-2, -1)),
-            Basis::Matrix(side) => {
-                self.as_image(&side.basis.square().matmul(&gains.0.flatten(1, -1).unsqueeze(2)))
+            Basis::Matrix(side) => self.as_image(&product(&side.basis.square(), &gains.0)),
+            Basis::Range(side) => {
+                let (within, rest) = of_range(&gains.0);
+                self.as_image(&(product(&side.basis.square(), &(within - &rest)) + rest))
             }
             Basis::Unknown(krylov) => krylov.diagonal(gains),
         }
@@ -471,7 +519,9 @@ impl TensorOperator {
             Basis::Pixels | Basis::Weights(_) => Directions::Pixels,
             Basis::Blocks(k) => Directions::Blocks(*k),
             Basis::Fourier(_) => Directions::Frequencies,
-            Basis::Sides { .. } | Basis::Matrix(_) | Basis::Unknown(_) => Directions::Others,
+            Basis::Sides { .. } | Basis::Matrix(_) | Basis::Range(_) | Basis::Unknown(_) => {
+                Directions::Others
+            }
         }
     }
 
@@ -492,12 +542,21 @@ impl TensorOperator {
             Basis::Blocks(k) => spread(y, *k),
             Basis::Fourier(_) => y.shallow_clone(),
             Basis::Pixels => self.adjoint(y),
-            Basis::Weights(_) | Basis::Sides { .. } | Basis::Matrix(_) => {
+            Basis::Range(_) if self.places() => {
+                let maps: Vec<_> = self.operators.iter().map(PreparedOperator::map).collect();
+                each(maps.len(), y, self.domain, |i, y| lifted(maps[i % maps.len()], y))
+            }
+            Basis::Weights(_) | Basis::Sides { .. } | Basis::Matrix(_) | Basis::Range(_) => {
                 let largest = self.eigenvalues.0.amax([1i64, 2, 3].as_slice(), true);
                 self.adjoint(y) / largest.clamp_min(f64::MIN_POSITIVE)
             }
             Basis::Unknown(krylov) => krylov.lift(y),
         }
+    }
+
+    /// Whether a map beside its matrix knows better than Aᵀy what was seen where.
+    fn places(&self) -> bool {
+        self.operators[0].map().placed(&vec![0.0; self.range.len()]).is_some()
     }
 
     /// One image or one operator goes with any number of the others.
@@ -526,12 +585,25 @@ impl TensorOperator {
     }
 
     fn as_measurement(&self, columns: &Tensor) -> Tensor {
-        columns.view([-1, 1, 1, self.range.len() as i64])
+        let Shape { channels, height, width } = self.range;
+        columns.view([-1, channels as i64, height as i64, width as i64])
     }
 }
 
-fn column(x: &Tensor) -> Tensor {
-    x.flatten(1, -1).unsqueeze(2)
+/// The gains within a range, `[B, r]`, and across it, `[B, 1]`.
+fn of_range(gains: &Tensor) -> (Tensor, Tensor) {
+    let gains = gains.flatten(1, -1);
+    let rank = gains.size()[1] - 1;
+    (gains.narrow(1, 0, rank), gains.narrow(1, rank, 1))
+}
+
+/// M x of every image, `[B, m]`, for matrices `[B, m, n]`; one matrix is multiplied once with all images beside each other.
+fn product(matrices: &Tensor, x: &Tensor) -> Tensor {
+    let x = x.flatten(1, -1);
+    match matrices.size()[0] {
+        1 => x.matmul(&matrices.squeeze_dim(0).transpose(-2, -1)),
+        _ => matrices.matmul(&x.unsqueeze(2)).squeeze_dim(2),
+    }
 }
 
 fn block_mean(x: &Tensor, k: i64) -> Tensor {

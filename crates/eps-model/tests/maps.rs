@@ -95,6 +95,41 @@ fn what_comes_by_iteration_is_what_the_eigenbasis_says() {
     }
 }
 
+/// The decomposition of its matrix gives a map what closed forms give: gradients too, and the map's shapes.
+#[test]
+fn small_maps_have_the_eigenbasis_of_their_matrix() {
+    let shape = Shape::new(1, 5, 5).unwrap();
+    for json in [MASK, BLUR] {
+        let exact = TensorOperator::new(vec![prepared(json, shape)], Device::Cpu).unwrap();
+        let map: Arc<dyn LinearMap> = Arc::new(Own(prepared(json, shape)));
+        let map = PreparedOperator::Map { family: "own", map }.decomposed().unwrap();
+        let of = TensorOperator::new(vec![map], Device::Cpu).unwrap();
+        assert!(of.is_spectral() && of.range() == exact.range());
+        let x = image("x", 3, shape);
+        let y = exact.apply(&image("truth", 3, shape));
+        assert!(gap(&of.apply(&x), &exact.apply(&x)) < 1e-14);
+        assert!(gap(&of.adjoint(&y), &exact.adjoint(&y)) < 1e-14);
+        assert!(of.lift(&y).size() == [3, 1, 5, 5]);
+        let fields = level_fields(&[80.0, 2.0, 0.02].map(Level::edm), Device::Cpu);
+        let x_t = &x * &fields.beta.0;
+        let pivot = |operator| Measurement::new(operator, &y, 0.002).unwrap().pivot(&x_t, &fields);
+        let (of, exact) = (pivot(of).unwrap(), pivot(exact).unwrap());
+        // ε times the condition of AᵀA/σ_y² + I/σ_t², which is (80/0.002)² at most.
+        assert!(gap(&of.mu_star, &exact.mu_star) < 1e-9, "{}", gap(&of.mu_star, &exact.mu_star));
+    }
+
+    // A convolution shows networks the blurred image itself, also beside its matrix.
+    let json = r#"{"operator": "convolution", "kernel": [[0.2, 0.5, 0.3]], "border": "reflect"}"#;
+    let map = prepared(json, shape);
+    let y = image("y", 2, shape);
+    let host = TensorOperator::new(vec![map.clone()], Device::Cpu).unwrap();
+    let matrix = TensorOperator::new(vec![map.decomposed().unwrap()], Device::Cpu).unwrap();
+    assert!(matrix.is_spectral() && matrix.lift(&y).equal(&host.lift(&y)));
+    // 48×48 values are too many.
+    let large = prepared(json, Shape::new(1, 48, 48).unwrap()).decomposed().unwrap();
+    assert!(large.map().range_basis().is_none());
+}
+
 #[test]
 fn batches_are_their_images() {
     let shape = Shape::new(1, 5, 5).unwrap();

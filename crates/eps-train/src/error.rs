@@ -32,6 +32,16 @@ pub enum TrainError {
         /// The shape that was found.
         found: Shape,
     },
+    /// An operator whose preconditioning has no gradient.
+    #[error(
+        "training configuration: operators of objective.tasks have no eigenbasis, and with images of {values} values their \
+         matrices are too large for one, or they differ from image to image, so that the loss has no gradient: set \
+         loss_weight to \"preconditioned\", or precondition.mode to \"scalar\", or train on smaller images"
+    )]
+    NoEigenbasis {
+        /// The values of an image.
+        values: usize,
+    },
     /// A training in half precision.
     #[error(
         "training configuration: precision is f16, in which small gradients vanish: use bf16, which \

@@ -2,7 +2,7 @@
 
 use eps_math::pivot::velocity_factors;
 use eps_math::rng::Stream;
-use eps_math::{Level, MathError, OperatorLaw, Shape, SigmaYLaw};
+use eps_math::{Level, MathError, OperatorLaw, PreconditionMode, Shape, SigmaYLaw};
 use eps_model::device_rng::normals;
 use eps_model::{
     Factors, Field, Measurement, Mode, NetworkDenoiser, Noise, Query, TensorOperator, level_fields,
@@ -76,7 +76,7 @@ type Raw<'a> = dyn FnMut(&Query<'_>, &Factors<'_>) -> Tensor + 'a;
 /// x_0: `[B, C, H, W]` in f64, in [-1, 1], on the network's device; labels: `[B, label_dim]`
 ///
 /// # Errors
-/// [`TrainError::Math`] if a task's operator does not fit the images, those of a measurement for σ_y, and those
+/// [`TrainError::Math`] if a task's operator does not fit the images, [`TrainError::NoEigenbasis`], those of a measurement for σ_y, and those
 /// of libtorch for a tensor that is no batch of images.
 ///
 /// # Panics
@@ -166,6 +166,12 @@ fn errors_of(
         }
         Objective::Eps { tasks, sigma_y } => {
             let (task, measurement) = measure(tasks, *sigma_y, x_0, shape, streams)?;
+            // Lanczos' method runs on the host, outside of libtorch's graph.
+            let scales_residuals = config.loss_weight != LossWeight::Preconditioned
+                && config.precondition.mode != PreconditionMode::Scalar;
+            if scales_residuals && !measurement.operator().is_spectral() {
+                return Err(TrainError::NoEigenbasis { values: shape.len() });
+            }
             let pivot = measurement.pivot(&x_t, &level)?;
             let noise =
                 Noise::Anisotropic { measurement: &measurement, sigma_star: &pivot.sigma_star };
@@ -183,7 +189,8 @@ fn errors_of(
     Ok(Errors { of_images, questions })
 }
 
-/// y = A x₀ + σ_y η with an operator for every image, all of one part of the law, and the number of that part.
+/// y = A x₀ + σ_y η with an operator for every image, all of one part of the law, or a fixed one for all, and the number
+/// of that part.
 fn measure(
     law: &OperatorLaw,
     sigma_y: SigmaYLaw,
@@ -195,7 +202,8 @@ fn measure(
     let shared = streams.shared();
     let part = law.draw_part(&shared);
     let sigma_y = sigma_y.draw(&shared);
-    let operators = (0..batch)
+    let drawn = if law.is_fixed(part) { 1 } else { batch };
+    let operators = (0..drawn)
         .map(|i| law.draw(part, shape, &shared, &streams.stream(i, Purpose::Operator)))
         .collect::<Result<Vec<_>, _>>()?;
     let operator = TensorOperator::new(operators, x_0.device())?;

@@ -549,6 +549,24 @@ fn a_law_of_operators_is_trained_for_on_images_of_any_size() {
     assert!(trained.iter().all(|weight| weight.is_finite()));
     assert!(trained == weights(&run(&config, again.path(), 6).unwrap()));
 
+    // The errors themselves need a gradient through the eigenbasis: small maps have that of their matrix.
+    let convolution: OperatorLaw = serde_json::from_str(
+        r#"[{"share": 1, "of": {"family": "fixed", "operator":
+            {"operator": "convolution", "kernel": [[0.5, 0.5]], "border": "reflect"}}}]"#,
+    )
+    .unwrap();
+    let objective = Objective::Eps { tasks: convolution, sigma_y: 0.05.into() };
+    let traced = TrainConfig { objective, loss_weight: LossWeight::Trace, ..config.clone() };
+    let third = tempfile::tempdir().unwrap();
+    assert!(trained != weights(&run(&traced, third.path(), 2).unwrap()));
+    let many = Tensor::zeros([1, 1, 48, 48], (Kind::Double, Device::Cpu));
+    let network = UNet::new(traced.network.clone(), Device::Cpu, 0).unwrap();
+    let conditions = traced.conditions.clone();
+    let denoiser = NetworkDenoiser::new(network, precondition, conditions, Precision::F32);
+    let streams = BatchStreams { seed: 1, batch: 2, first: 0 };
+    let error = loss(&denoiser, &traced, &many, None, streams, Mode::Eval).unwrap_err();
+    assert!(error.to_string().contains("2304 values"), "{error}");
+
     // 16 is no multiple of 3, and the means of its blocks are refused before the first step.
     let tasks = serde_json::from_str(
         r#"[{"share": 1, "of": {"family": "average-pool", "factors": [2, 3]}}]"#,

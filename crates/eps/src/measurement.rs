@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use eps_data::{ImageSet, MeasurementSet};
 use eps_math::noise::Law;
-use eps_math::operator::{LinearMap, Operator, OperatorSpec, PreparedOperator};
+use eps_math::operator::{Decomposed, LinearMap, Operator, OperatorSpec, PreparedOperator};
 use eps_math::rng::Stream;
 use eps_math::{Draw, Noise, Shape, Task, measured};
 use eps_model::{Measurement, ModelError, TensorOperator, attempt};
@@ -241,27 +241,46 @@ pub fn on_device(
     let batch = |values: Vec<f64>| Tensor::from_slice(&values).view(dims).to_device(device);
     let (operators, y): (Vec<_>, Vec<_>) = images.iter().map(|image| set.whitened(*image)).unzip();
     let y = batch(y.concat());
-    let measurement = Measurement::new(prepared(operators, device)?, &y, set.sigma_y())?;
+    let operators = with_bases(distinct(operators))?;
+    let measurement = Measurement::new(TensorOperator::new(operators, device)?, &y, set.sigma_y())?;
     if set.is_white() {
         return Ok(measurement);
     }
     let operators = images.iter().map(|image| set.operator(*image)).collect();
     let y = images.iter().flat_map(|image| set.measurement(*image)).copied().collect();
-    let operator = prepared(operators, device)?;
+    let operators = distinct(operators).into_iter().cloned().collect();
+    let operator = TensorOperator::new(operators, device)?;
     let lifted = attempt(|| operator.lift(&batch(y)).expand_as(measurement.lifted_y()))
         .map_err(ModelError::from)?;
     Ok(measurement.with_lifted(&lifted))
 }
 
-/// Operators on a device, one that is all of them once.
-fn prepared(
-    mut operators: Vec<&PreparedOperator>,
-    device: Device,
-) -> Result<TensorOperator, Error> {
+/// One operator that is all of them once.
+fn distinct(mut operators: Vec<&PreparedOperator>) -> Vec<&PreparedOperator> {
     if operators.iter().all(|operator| std::ptr::eq(*operator, operators[0])) {
         operators.truncate(1);
     }
-    Ok(TensorOperator::new(operators.into_iter().cloned().collect(), device)?)
+    operators
+}
+
+/// Operators with the eigenbasis of their matrix, where they have none and all decompositions together are quick: one for
+/// each operator that stands in the list several times in a row, as for several samples of an image.
+fn with_bases(operators: Vec<&PreparedOperator>) -> Result<Vec<PreparedOperator>, Error> {
+    let mut each = operators.clone();
+    each.dedup_by(|a, b| std::ptr::eq(*a, *b));
+    if !Decomposed::is_quick(each.iter().map(|operator| operator.map())) {
+        return Ok(operators.into_iter().cloned().collect());
+    }
+    let mut decomposed: Vec<PreparedOperator> = Vec::with_capacity(operators.len());
+    for (index, operator) in operators.iter().enumerate() {
+        let again = index > 0 && std::ptr::eq(*operator, operators[index - 1]);
+        let next = match decomposed.last() {
+            Some(last) if again => last.clone(),
+            _ => (*operator).clone().decomposed()?,
+        };
+        decomposed.push(next);
+    }
+    Ok(decomposed)
 }
 
 #[cfg(test)]

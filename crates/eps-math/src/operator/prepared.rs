@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{LinearMap, Operator};
+use super::{Decomposed, LinearMap, Operator};
 use crate::{MathError, Shape};
 
 /// What [`OperatorSpec::prepare`](super::OperatorSpec::prepare) makes of a description.
@@ -74,6 +74,22 @@ impl PreparedOperator {
         match self {
             Self::Spectral(operator) => Ok(operator),
             Self::Map { family, .. } => Err(MathError::NoEigenbasis(family)),
+        }
+    }
+
+    /// The operator with the [decomposition](Decomposed) of its matrix, where it has no eigenbasis and that is
+    /// [quick](Decomposed::is_quick).
+    ///
+    /// # Errors
+    /// Those of [`Decomposed::new`].
+    pub fn decomposed(self) -> Result<Self, MathError> {
+        match self {
+            Self::Map { family, map }
+                if map.range_basis().is_none() && Decomposed::is_quick([map.as_ref()]) =>
+            {
+                Ok(Self::Map { family, map: Arc::new(Decomposed::new(map)?) })
+            }
+            other => Ok(other),
         }
     }
 }

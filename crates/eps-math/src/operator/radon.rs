@@ -11,7 +11,8 @@ use crate::{MathError, Shape};
 /// ```
 ///
 /// The image is turned by bilinear interpolation with zeros outside, as scikit-image's `radon` with `circle=True` does,
-/// and agrees with it to rounding. n/2 is cut off to a whole pixel.
+/// and agrees with it to rounding. n/2 is cut off to a whole pixel. It is where the axis of rotation falls on the
+/// detector, too, where no other position is given.
 ///
 /// # Shapes
 /// x: `[C, n, n]`, y: `[C, n, angles]`
@@ -20,15 +21,19 @@ pub struct Radon {
     shape: Shape,
     /// (cos, sin) of every angle.
     angles: Vec<(f64, f64)>,
+    /// Where the axis of rotation falls on the detector.
+    axis: f64,
 }
 
 impl Radon {
-    /// The projections of images of `shape` at angles in degrees.
+    /// The projections of images of `shape` at angles in degrees; `axis`, between positions of the detector, which are
+    /// counted from 0, is where the axis of rotation falls on it.
     ///
     /// # Errors
+    /// [`MathError::OutOfRange`] for an axis that no position sees;
     /// [`MathError::Square`] for images that are not square; [`MathError::Empty`] without angles;
     /// [`MathError::NotFinite`] for an angle that is not finite.
-    pub fn new(shape: Shape, angles_degrees: &[f64]) -> Result<Self, MathError> {
+    pub fn new(shape: Shape, angles_degrees: &[f64], axis: Option<f64>) -> Result<Self, MathError> {
         let Shape { height, width, .. } = shape;
         if height != width {
             return Err(MathError::Square { height, width });
@@ -42,7 +47,12 @@ impl Radon {
             let (sin, cos) = degrees.to_radians().sin_cos();
             (cos, sin)
         };
-        Ok(Self { shape, angles: angles_degrees.iter().map(of).collect() })
+        let axis = axis.unwrap_or((width / 2) as f64);
+        if !(0.0..=(width - 1) as f64).contains(&axis) {
+            let range = "from 0 to the detector's last position";
+            return Err(MathError::OutOfRange { what: "the axis of rotation", value: axis, range });
+        }
+        Ok(Self { shape, angles: angles_degrees.iter().map(of).collect(), axis })
     }
 
     /// Calls `visit` with the index of a measurement, the index of a pixel in its plane, and its weight there.
@@ -50,7 +60,8 @@ impl Radon {
         let n = self.shape.width;
         let centre = (n / 2) as f64;
         for (angle, (cos, sin)) in self.angles.iter().enumerate() {
-            let (shift_x, shift_y) = (centre * (cos + sin - 1.0), centre * (cos - sin - 1.0));
+            let shift_x = cos * self.axis + (sin - 1.0) * centre;
+            let shift_y = (cos - 1.0) * centre - sin * self.axis;
             for row in 0..n {
                 for position in 0..n {
                     let (r, p) = (row as f64, position as f64);

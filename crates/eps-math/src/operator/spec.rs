@@ -104,6 +104,9 @@ pub enum OperatorSpec {
     Radon {
         /// Angles in degrees.
         angles_degrees: Vec<f64>,
+        /// Where the axis of rotation falls on the detector, whose positions are counted from 0; n/2 where it is not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        axis: Option<f64>,
     },
     /// The orthonormal 2-D DFT of a complex image, a pair of channels, where a mask is 1.
     Fourier {
@@ -272,7 +275,9 @@ impl OperatorSpec {
                 spectral(Operator::Weights(Weights::new(shape, weights.clone())?))
             }
             Self::Grey => map(Arc::new(Grey::new(shape)?)),
-            Self::Radon { angles_degrees } => map(Arc::new(Radon::new(shape, angles_degrees)?)),
+            Self::Radon { angles_degrees, axis } => {
+                map(Arc::new(Radon::new(shape, angles_degrees, *axis)?))
+            }
             Self::Fourier { mask } => map(Arc::new(Fourier::new(shape, frequencies(mask)?)?)),
             Self::Coils { maps, mask } => {
                 let mut values = Vec::new();

@@ -46,6 +46,8 @@ fn families() -> Vec<(String, PreparedOperator)> {
         let radon = format!(r#"{{"operator": "radon", "angles_degrees": {angles}}}"#);
         list.push((radon.clone(), [1, 6, 6]));
         list.push((radon, [2, 5, 5]));
+        let axis = r#"{"operator": "radon", "angles_degrees": [10, 100.5], "axis": 2.75}"#;
+        list.push((axis.to_owned(), [1, 6, 6]));
     }
     list.push((
         r#"{"operator": "crop", "top": 1, "left": 2, "height": 3, "width": 2}"#.into(),
@@ -501,6 +503,8 @@ fn what_does_not_fit_is_told() {
     assert!(error.contains("3 channels, not of 1"), "{error}");
     let radon = r#"{"operator": "radon", "angles_degrees": [0, 90]}"#;
     assert!(refused(radon, [1, 4, 5]).contains("not 4×5"));
+    let outside = r#"{"operator": "radon", "angles_degrees": [0], "axis": 3.5}"#;
+    assert!(refused(outside, [1, 4, 4]).contains("3.5"));
     let fourier = r#"{"operator": "fourier", "mask": [[1, 1]]}"#;
     assert!(refused(fourier, [1, 1, 2]).contains("2 channels, not of 1"));
     assert!(refused(fourier, [2, 2, 2]).contains("2 values where 4"));
@@ -596,4 +600,25 @@ fn what_does_not_fit_is_told() {
     let spec: OperatorSpec = serde_json::from_str(radon).unwrap();
     let error = spec.build(Shape::new(1, 4, 4).unwrap()).unwrap_err().to_string();
     assert!(error.contains("radon has no eigenbasis"), "{error}");
+}
+
+/// An axis half a position before the middle: every position sees what lies half a pixel further.
+#[test]
+fn the_axis_of_rotation_may_lie_beside_the_middle() {
+    let text = r#"{"operator": "radon", "angles_degrees": [0, 90], "axis": 1.5}"#;
+    let spec: OperatorSpec = serde_json::from_str(text).unwrap();
+    let radon = spec.prepare(Shape::new(1, 4, 4).unwrap()).unwrap();
+    let x: Vec<f64> = (0..16).map(|i| f64::from(1 << i)).collect();
+    let y = radon.apply(&x);
+    let column = |c: usize| (0..4).map(|r| x[4 * r + c]).sum::<f64>();
+    let row = |r: usize| x[4 * r..4 * r + 4].iter().sum::<f64>();
+    // A turn by 90 degrees about pixel (2, 2) sees row 4 − p at position p.
+    let halves = |value: [f64; 2]| (value[0] + value[1]) / 2.0;
+    for p in 0..4 {
+        let at = |values: &dyn Fn(usize) -> f64, i: usize| if i < 4 { values(i) } else { 0.0 };
+        let along = halves([at(&column, p), at(&column, p + 1)]);
+        let across = halves([at(&row, 4 - p), at(&row, 3 - p)]);
+        assert!((y[2 * p] - along).abs() < 1e-10, "{p}: {} {along}", y[2 * p]);
+        assert!((y[2 * p + 1] - across).abs() < 1e-10, "{p}: {} {across}", y[2 * p + 1]);
+    }
 }

@@ -1,0 +1,159 @@
+//! A map without an eigenbasis in closed form, with that of its matrix.
+
+use std::sync::Arc;
+
+use faer::Mat;
+
+use super::linear_map::LinearMap;
+use super::to_matrix;
+use crate::{MathError, Shape};
+
+/// The most multiplications of a decomposition that is made without being asked for: some ten seconds, where conjugate
+/// gradients and Lanczos' method take hundreds of A and Aᵀ at every call.
+const MOST_WORK: f64 = 1.5e11;
+
+/// The most numbers of the matrix: half a gigabyte.
+const MOST_ENTRIES: usize = 1 << 26;
+
+/// A pair A, Aᵀ beside the thin singular value decomposition of its matrix.
+#[derive(Debug, Clone)]
+pub struct Decomposed {
+    map: Arc<dyn LinearMap>,
+    basis: RangeBasis,
+}
+
+/// The eigenvectors of AᵀA that A does not map to 0, for a matrix A.
+///
+/// With V_r of r orthonormal columns, f(AᵀA) x = V_r (f(λ) − f(0)) V_rᵀ x + f(0) x.
+#[derive(Debug, Clone)]
+pub struct RangeBasis {
+    /// A, m×n.
+    matrix: Mat<f64>,
+    /// V_r, n×r.
+    vectors: Mat<f64>,
+    /// λ, r positive values.
+    eigenvalues: Vec<f64>,
+}
+
+impl RangeBasis {
+    /// The rank r, the number of positive eigenvalues.
+    ///
+    /// As of [`Dense`](super::Dense), singular values below `max(m, n) · ε` of the largest are rounding error.
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        self.eigenvalues.len()
+    }
+
+    /// λ > 0 in descending order, r values.
+    #[must_use]
+    pub fn eigenvalues(&self) -> &[f64] {
+        &self.eigenvalues
+    }
+
+    /// A in row-major order, m×n.
+    #[must_use]
+    pub fn matrix(&self) -> Vec<f64> {
+        row_major(&self.matrix)
+    }
+
+    /// V_r in row-major order, n×r: column j belongs to eigenvalue j.
+    #[must_use]
+    pub fn vectors(&self) -> Vec<f64> {
+        row_major(&self.vectors)
+    }
+}
+
+fn row_major(matrix: &Mat<f64>) -> Vec<f64> {
+    (0..matrix.nrows()).flat_map(|i| (0..matrix.ncols()).map(move |j| matrix[(i, j)])).collect()
+}
+
+impl Decomposed {
+    /// Decomposes the matrix of a map.
+    ///
+    /// # Errors
+    /// [`MathError::ZeroMatrix`] if it is 0, [`MathError::NotFinite`] if the map gives NaN or infinity,
+    /// [`MathError::NotConverged`] from the decomposition.
+    pub fn new(map: Arc<dyn LinearMap>) -> Result<Self, MathError> {
+        let what = "the matrix of the operator";
+        let mut matrix = to_matrix(map.as_ref());
+        for column in matrix.col_iter() {
+            crate::error::check_finite(what, &column.iter().copied().collect::<Vec<_>>())?;
+        }
+        let svd = matrix
+            .thin_svd()
+            .map_err(|_| MathError::NotConverged("singular value decomposition"))?;
+        let s: Vec<f64> = svd.S().column_vector().iter().copied().collect();
+        let largest = s.iter().copied().fold(0.0, f64::max);
+        if largest == 0.0 {
+            return Err(MathError::ZeroMatrix(what));
+        }
+        let (m, n) = (matrix.nrows(), matrix.ncols());
+        let threshold = m.max(n) as f64 * f64::EPSILON * largest;
+        let rank = s.iter().filter(|value| **value > threshold).count();
+        if rank < s.len() {
+            // Without what is rounding error, so that the null space is exact.
+            let scaled = Mat::from_fn(m, rank, |i, j| svd.U()[(i, j)] * s[j]);
+            matrix = scaled * svd.V().subcols(0, rank).transpose();
+        }
+        let eigenvalues = s[..rank].iter().map(|s| s * s).collect();
+        let vectors = svd.V().subcols(0, rank).to_owned();
+        Ok(Self { map, basis: RangeBasis { matrix, vectors, eigenvalues } })
+    }
+
+    /// Multiplications, about, that a decomposition takes, if its matrix is of a size to be decomposed at all.
+    #[must_use]
+    pub fn work(map: &dyn LinearMap) -> Option<f64> {
+        let (m, n) = (map.range().len(), map.domain().len());
+        let (most, least) = (m.max(n) as f64, m.min(n) as f64);
+        // A decomposition into a square matrix and an orthonormal one, and that of the square.
+        let work = 6.0 * most * least.powi(2) + 20.0 * least.powi(3);
+        (m.saturating_mul(n) <= MOST_ENTRIES).then_some(work)
+    }
+
+    /// Whether the decompositions of all of some maps take no longer than some ten seconds.
+    #[must_use]
+    pub fn is_quick<'a>(maps: impl IntoIterator<Item = &'a dyn LinearMap>) -> bool {
+        let mut work = 0.0;
+        for map in maps {
+            match Self::work(map) {
+                Some(own) => work += own,
+                None => return false,
+            }
+        }
+        work <= MOST_WORK
+    }
+}
+
+impl LinearMap for Decomposed {
+    fn domain(&self) -> Shape {
+        self.map.domain()
+    }
+
+    fn range(&self) -> Shape {
+        self.map.range()
+    }
+
+    fn apply(&self, x: &[f64]) -> Vec<f64> {
+        self.map.apply(x)
+    }
+
+    fn adjoint(&self, y: &[f64]) -> Vec<f64> {
+        self.map.adjoint(y)
+    }
+
+    fn placed(&self, y: &[f64]) -> Option<Vec<f64>> {
+        self.map.placed(y)
+    }
+
+    fn diagonal(&self, f: &dyn Fn(f64) -> f64) -> Option<Vec<f64>> {
+        self.map.diagonal(f)
+    }
+
+    fn approximate_inverse(&self, v: &[f64], kappa: f64) -> Option<Vec<f64>> {
+        self.map.approximate_inverse(v, kappa)
+    }
+
+    fn range_basis(&self) -> Option<&RangeBasis> {
+        Some(&self.basis)
+    }
+}
