@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use eps_data::array_file::is_picture;
 use eps_data::mask::read_mask;
 use eps_data::operator_file::{read_kernel, read_operator};
@@ -14,6 +15,7 @@ use eps_math::noise_estimate::{SigmaEstimate, estimate};
 use eps_math::operator::{Border, KernelShape, LinearMap as _, OperatorSpec, PreparedOperator};
 use eps_math::{MathError, Noise, Shape};
 use eps_model::{DevicePrecision as _, Precision};
+use eps_results::Contender;
 use tch::Device;
 
 use eps::format::number;
@@ -402,6 +404,9 @@ pub(crate) struct OperatorFlags {
     /// Super-resolution: every measured value is the mean of K×K pixels; K ≥ 1 divides both sides
     #[arg(long, value_name = "K", value_parser = side)]
     factor: Option<usize>,
+    /// Denoising: every pixel was measured, with noise and nothing else
+    #[arg(long)]
+    denoise: bool,
     /// Deblurring: the kernel, its centre at (rows/2, columns/2), as an NPY, HDF5 or MAT array [rows, columns], taken as
     /// it is (FILE#3 is number 3 of several, from 0), as a grey picture, scaled to sum 1, or by name: disc:RADIUS,
     /// gaussian:SIGMA, gaussian:SIGMA,ACROSS,DEGREES, motion:LENGTH,DEGREES, motion-path:SIDE,INTENSITY,SEED
@@ -450,6 +455,9 @@ impl OperatorFlags {
         }
         let (spec, source) = if let Some(factor) = self.factor {
             (OperatorSpec::AveragePool { factor }, format!("--factor {factor}"))
+        } else if self.denoise {
+            // Means of single pixels.
+            (OperatorSpec::AveragePool { factor: 1 }, "--denoise".to_owned())
         } else if let Some(path) = &self.kernel {
             let kernel = kernel(path)?;
             (OperatorSpec::CircularBlur { kernel }, format!("--kernel {}", path.display()))
@@ -634,6 +642,25 @@ fn kernel(path: &Path) -> Result<Vec<Vec<f64>>> {
         }
     }
     Ok(read_kernel(path, "kernel", None)?)
+}
+
+/// The contenders by name.
+pub(crate) fn contender() -> impl TypedValueParser<Value = Contender> {
+    let value = |contender: Contender| PossibleValue::new(contender.name()).help(contender.about());
+    PossibleValuesParser::new(Contender::ALL.map(value)).map(|name| {
+        Contender::from_name(&name).unwrap_or_else(|| unreachable!("{name} is none of the values"))
+    })
+}
+
+/// The shape of an image, `C,H,W`.
+pub(crate) fn shape(text: &str) -> Result<Shape, String> {
+    let sides: Option<Vec<usize>> = text.split(',').map(|side| side.trim().parse().ok()).collect();
+    match sides.as_deref() {
+        Some(&[channels, height, width]) => {
+            Shape::new(channels, height, width).map_err(|error| error.to_string())
+        }
+        _ => Err("it must be C,H,W, such as 3,256,256".to_owned()),
+    }
 }
 
 #[cfg(test)]

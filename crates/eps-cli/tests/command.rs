@@ -5,6 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Folder, SIDE, values};
+use eps::contender::Contender;
 use eps::data::npy::read_npy;
 use eps::data::png::{read_png, write_png};
 use eps::data::{Array, MeasurementSet, SampleArchive};
@@ -428,6 +429,44 @@ fn networks_are_shown_and_verified() {
     spoilt["cases"][0]["mean"] = (spoilt["cases"][0]["mean"].as_f64().unwrap() + 0.1).into();
     std::fs::write(folder.path("spoilt.json"), spoilt.to_string()).unwrap();
     folder.fails("model verify spoilt.json", 1, &["spoilt.json", "above 1e-4"]);
+}
+
+/// Every training-free method samples with a prior, and only with one; it says its constant.
+#[test]
+fn a_prior_is_sampled_by_any_training_free_method() {
+    let folder = Folder::new();
+    folder.network_asked_at("prior.safetensors", SIDE, &[], AskedAt::Pivot);
+    folder.npy("y.npy", &[SIDE, SIDE], &values(SIDE * SIDE));
+    let of = "restore --measurement y.npy --denoise --sigma-y 0.3 --samples 2";
+    folder.succeeds(&format!("{of} --network prior.safetensors --calls 5 --out eps"));
+    let of_eps = SampleArchive::read(&folder.path("eps/samples.h5")).unwrap();
+    for method in Contender::ALL {
+        let name = method.name();
+        let printed = folder.succeeds(&format!(
+            "{of} --network prior.safetensors --method {name} --calls 5 --out {name}"
+        ));
+        let constant = format!("method: {}, ", method.label());
+        assert!(printed.contains(&constant) && printed.contains("--constant"), "{printed}");
+        assert!(printed.contains("5 network calls"), "{printed}");
+        let archive = SampleArchive::read(&folder.path(&format!("{name}/samples.h5"))).unwrap();
+        assert_eq!(archive.config()["contender"]["contender"], name);
+        assert!(archive.samples() != of_eps.samples(), "{name}");
+    }
+    // Five calls of the prior an annealing level.
+    let daps = format!("{of} --network prior.safetensors --method daps --calls 12 --constant 1e-4");
+    let printed = folder.succeeds(&format!("{daps} --out again"));
+    assert!(printed.contains("h = 0.0001, as asked for"), "{printed}");
+    assert!(printed.contains("10 network calls"), "{printed}");
+
+    folder.network_asked_at("trained.safetensors", SIDE, &Task::ALL, AskedAt::Pivot);
+    let trained = format!("{of} --network trained.safetensors --method dps --out new");
+    folder.fails(&trained, 1, &["DPS asks a prior", "denoising alone"]);
+    let prior = format!("{of} --network prior.safetensors --out new");
+    folder.fails(&format!("{prior} --method dps --sampler heun"), 2, &["--sampler"]);
+    folder.fails(&format!("{prior} --constant 1"), 2, &["--method"]);
+    folder.fails(&format!("{prior} --shape 1,4,4"), 1, &["[1, 4, 4]", "[1, 8, 8]", "leave it out"]);
+    let exact = "restore --measurement y.npy --denoise --sigma-y 0 --samples 1 --method ddrm";
+    folder.fails(&format!("{exact} --network prior.safetensors --out new"), 1, &["DDRM divides"]);
 }
 
 /// A network, and the same as a module of another parameterisation: the same samples.

@@ -46,10 +46,10 @@
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use eps_math::operator::{
-    Border, Kernel, LinearMap, Operator, OperatorSpec, PreparedOperator, Whitened,
+    Border, Decomposed, Kernel, LinearMap, Operator, OperatorSpec, PreparedOperator, Whitened,
 };
 use eps_math::{Noise, Shape};
 use hdf5::Group;
@@ -99,6 +99,8 @@ pub struct MeasurementSet {
     sigma_y: f64,
     /// The operators of whitened measurements, one for all or one for each; none where one number is the noise of all.
     whitened: Vec<PreparedOperator>,
+    /// The operators of whitened measurements with the eigenbases of their matrices, once they are asked for.
+    decomposed: OnceLock<Option<Vec<PreparedOperator>>>,
     seed: Option<u64>,
     truth: Option<Vec<f64>>,
     unit: Option<Unit>,
@@ -266,6 +268,7 @@ impl MeasurementSet {
             noises,
             sigma_y,
             whitened,
+            decomposed: OnceLock::new(),
             seed: None,
             truth: None,
             unit: None,
@@ -400,6 +403,32 @@ impl MeasurementSet {
         }
         let whitened = self.noise(index).whiten(y, self.sigma_y);
         (&self.whitened[index % self.whitened.len()], Cow::Owned(whitened))
+    }
+
+    /// The operators of [whitened](MeasurementSet::whitened) measurements, one for all or one for each, with the
+    /// eigenbases of their matrices; none where they have one in closed form, or where it would take longer than
+    /// [`Decomposed::is_quick`] admits. They are computed once.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Operator`] of a decomposition.
+    pub fn decomposed(&self) -> Result<Option<&[PreparedOperator]>, DataError> {
+        if let Some(decomposed) = self.decomposed.get() {
+            return Ok(decomposed.as_deref());
+        }
+        let operators = if self.is_white() { &self.operators } else { &self.whitened };
+        let is_known = operators.iter().any(|operator| operator.spectral().is_some());
+        let maps = operators.iter().map(PreparedOperator::map);
+        let decomposed = if is_known || !Decomposed::is_quick(maps) {
+            None
+        } else {
+            let each = operators.iter().enumerate().map(|(index, operator)| {
+                let decomposed = operator.clone().decomposed();
+                decomposed.map_err(|error| DataError::Operator { index, error })
+            });
+            Some(each.collect::<Result<_, _>>()?)
+        };
+        Ok(self.decomposed.get_or_init(|| decomposed).as_deref())
     }
 
     /// The seed from which operators and noise were drawn.

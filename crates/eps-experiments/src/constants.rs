@@ -6,9 +6,9 @@ use std::path::Path;
 use eps_math::Task;
 use eps_results::{Constants, Contender};
 
-use crate::contender::tunable;
 use crate::error::Result;
 use crate::files::{make_folder, write_json};
+use eps::contender::tunable;
 
 /// The constant of a contender for a task: the tuned one, else the starting value.
 pub(crate) fn value(constants: &Constants, contender: Contender, task: Task) -> f64 {

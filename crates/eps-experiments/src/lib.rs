@@ -10,7 +10,6 @@
 mod calibration;
 mod cells;
 mod constants;
-mod contender;
 mod error;
 mod files;
 mod linear;

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use eps_math::Task;
 use eps_results::{Contender, Experiment, Method, NetworkUse, OtherSolver, Scope, Setting};
 
-use crate::contender::{nearest_calls, usual_calls};
 use crate::profile::Profile;
+use eps::contender::{nearest_calls, usual_calls};
 
 /// Network calls of Palette in the paper's comparison.
 const PALETTE_CALLS: usize = 100;

@@ -23,7 +23,6 @@ use tch::Device;
 use crate::calibration::calibration_of;
 use crate::cells::{Cells, FOLDER, PROGRAM, name};
 use crate::constants;
-use crate::contender::tunable;
 use crate::error::{During as _, ExperimentError, InvalidRequest, Result};
 use crate::files::{check_folder, make_folder, write_json};
 use crate::linear::{linear_mmse, pseudo_inverse, wiener};
@@ -42,6 +41,7 @@ use crate::restoration::Restoration;
 use crate::sampler::{Item, SOLVER, Sampler, join, progress_steps};
 use crate::scores::{Judge, score_means, score_samples};
 use crate::shard::Shard;
+use eps::contender::tunable;
 
 /// Images of a cell, or more where as many are restored at once: a run that is cut off loses the
 /// work on one cell.

@@ -13,11 +13,11 @@ use eps_sample::{
 };
 use tch::{Device, Kind, Tensor};
 
-use crate::contender::{self, annealing, differentiates};
 use crate::error::{During as _, ExperimentError, Result};
 use crate::listener::{Listener, Silent, WITH_BACKWARD};
 use crate::problem::Problem;
 use crate::restoration::Restoration;
+use eps::contender::{self, annealing, differentiates};
 
 /// The paper's sampler: EDM's deterministic Euler steps, as many as network calls.
 pub(crate) const SOLVER: Solver = Solver::Euler;

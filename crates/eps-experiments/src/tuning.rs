@@ -15,7 +15,6 @@ use eps_results::{Constants, Contender, Method, NetworkUse, PRIOR, Setting, Tria
 use tch::Device;
 
 use crate::constants;
-use crate::contender::{Tunable, nearest_calls, tunable, usual_calls};
 use crate::error::{ExperimentError, Result};
 use crate::listener::Listener;
 use crate::networks;
@@ -23,6 +22,7 @@ use crate::problem::{Problem, seed_of, test_images};
 use crate::restoration::Restoration;
 use crate::sampler::{Sampler, join, passes_a_call, progress_steps};
 use crate::scores::{Judge, score_samples};
+use eps::contender::{Tunable, nearest_calls, tunable, usual_calls};
 
 /// What is tuned, and on what.
 #[derive(Debug, Clone)]

@@ -23,6 +23,22 @@ pub enum Error {
         .0.display()
     )]
     NoNetwork(PathBuf),
+    /// A network that was trained for measurements, where a prior is asked for.
+    #[error(
+        "{method} asks a prior at the state, and the network {name:?} was trained to be asked together with measurements: \
+         give a network that was trained for denoising alone, or leave the method out"
+    )]
+    NoPrior {
+        /// The method.
+        method: &'static str,
+        /// The network's name.
+        name: String,
+    },
+    /// A training-free method that divides by σ_y.
+    #[error(
+        "sigma_y is 0, and {0} divides by it: give a small one, such as 1e-3, or sample by EPS, which has the limit"
+    )]
+    ExactByContender(&'static str),
     /// A network that cannot be read.
     #[error(
         "cannot load the network {}, which should be a file of `eps train` or `eps import`, or the description of a \

@@ -34,6 +34,7 @@
 #![doc = include_str!("../examples/restore.rs")]
 //! ```
 
+pub mod contender;
 pub mod dataset;
 pub mod environment;
 mod error;

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use eps_data::{ImageSet, MeasurementSet};
 use eps_math::noise::Law;
-use eps_math::operator::{Decomposed, LinearMap, Operator, OperatorSpec, PreparedOperator};
+use eps_math::operator::{LinearMap, Operator, OperatorSpec, PreparedOperator};
 use eps_math::rng::Stream;
 use eps_math::{Draw, Noise, Shape, Task, measured};
 use eps_model::{Measurement, ModelError, TensorOperator, attempt};
@@ -239,9 +239,13 @@ pub fn on_device(
     let Shape { channels, height, width } = set.range();
     let dims = [images.len(), channels, height, width].map(|side| side as i64);
     let batch = |values: Vec<f64>| Tensor::from_slice(&values).view(dims).to_device(device);
-    let (operators, y): (Vec<_>, Vec<_>) = images.iter().map(|image| set.whitened(*image)).unzip();
+    let (mut operators, y): (Vec<_>, Vec<_>) =
+        images.iter().map(|image| set.whitened(*image)).unzip();
+    if let Some(decomposed) = set.decomposed()? {
+        operators = images.iter().map(|image| &decomposed[image % decomposed.len()]).collect();
+    }
     let y = batch(y.concat());
-    let operators = with_bases(distinct(operators))?;
+    let operators = distinct(operators).into_iter().cloned().collect();
     let measurement = Measurement::new(TensorOperator::new(operators, device)?, &y, set.sigma_y())?;
     if set.is_white() {
         return Ok(measurement);
@@ -261,26 +265,6 @@ fn distinct(mut operators: Vec<&PreparedOperator>) -> Vec<&PreparedOperator> {
         operators.truncate(1);
     }
     operators
-}
-
-/// Operators with the eigenbasis of their matrix, where they have none and all decompositions together are quick: one for
-/// each operator that stands in the list several times in a row, as for several samples of an image.
-fn with_bases(operators: Vec<&PreparedOperator>) -> Result<Vec<PreparedOperator>, Error> {
-    let mut each = operators.clone();
-    each.dedup_by(|a, b| std::ptr::eq(*a, *b));
-    if !Decomposed::is_quick(each.iter().map(|operator| operator.map())) {
-        return Ok(operators.into_iter().cloned().collect());
-    }
-    let mut decomposed: Vec<PreparedOperator> = Vec::with_capacity(operators.len());
-    for (index, operator) in operators.iter().enumerate() {
-        let again = index > 0 && std::ptr::eq(*operator, operators[index - 1]);
-        let next = match decomposed.last() {
-            Some(last) if again => last.clone(),
-            _ => (*operator).clone().decomposed()?,
-        };
-        decomposed.push(next);
-    }
-    Ok(decomposed)
 }
 
 #[cfg(test)]

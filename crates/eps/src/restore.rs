@@ -11,6 +11,7 @@ use serde_json::Value;
 use tch::{Device, Kind};
 
 use crate::Error;
+use crate::contender::{self, Contending, Steps, annealing, nearest_calls, nearest_task};
 use crate::measurement::{check_scale, check_sigma_y, on_device};
 use crate::network::{Asked, Conditioning, Network};
 use crate::workers::{Stop, cores, spread, workers_on};
@@ -26,6 +27,8 @@ pub struct Settings {
     /// Its grid of noise levels; none for the one that suits it between the levels that the network was trained for,
     /// [`Solver::schedule`] of [`Network::schedule`].
     pub schedule: Option<Schedule>,
+    /// A training-free method in the place of the solver, on a prior; its grid is its own.
+    pub contender: Option<Contending>,
     /// Network calls for a sample, at least 1; odd for Heun's method.
     pub calls: usize,
     /// Samples of each image, at least 1.
@@ -57,6 +60,7 @@ impl Default for Settings {
         Self {
             solver: Solver::Euler,
             schedule: None,
+            contender: None,
             calls: 20,
             samples: 8,
             seed: 0,
@@ -160,7 +164,11 @@ impl<'a> Restoration<'a> {
         settings: &Settings,
     ) -> Result<Self, Error> {
         let samples = settings.samples;
-        let steps = settings.solver.steps(settings.calls)?;
+        let steps = match settings.contender {
+            None => settings.solver.steps(settings.calls)?,
+            // It has steps of its own.
+            Some(_) => settings.calls,
+        };
         let all = set.len().saturating_mul(samples);
         let chosen = || batch_of(set.shape(), all, settings.device);
         let batch = settings.batch.unwrap_or_else(chosen);
@@ -170,7 +178,8 @@ impl<'a> Restoration<'a> {
         let sigmas = settings.schedule_on(network).sigmas(steps)?;
         network.check_fit(set.shape())?;
         check_sigma_y(set.sigma_y())?;
-        if set.sigma_y() == 0.0 && (0..set.len()).any(|i| set.operator(i).spectral().is_none()) {
+        let is_known = |image| set.operator(image).spectral().is_some();
+        if set.sigma_y() == 0.0 && !(0..set.len()).all(is_known) && set.decomposed()?.is_none() {
             return Err(ModelError::Exact.into());
         }
         let values = all.saturating_mul(set.shape().len());
@@ -184,6 +193,15 @@ impl<'a> Restoration<'a> {
                 .map_err(|source| Error::Measurement { index, source: Box::new(source) })?;
         }
         let conditioning = network.conditioning();
+        if let Some(Contending { contender, .. }) = settings.contender {
+            if conditioning != Conditioning::ZeroShot {
+                let (method, name) = (contender.label(), network.name().to_owned());
+                return Err(Error::NoPrior { method, name });
+            }
+            if set.sigma_y() == 0.0 {
+                return Err(Error::ExactByContender(contender.label()));
+            }
+        }
         let plan = Plan { conditioning, set, settings: settings.clone(), batch, sigmas };
         // Whether it knows the class.
         let _ = plan.asked(network)?;
@@ -207,7 +225,12 @@ impl<'a> Restoration<'a> {
 
     /// The network calls of all batches.
     pub fn calls(&self) -> usize {
-        self.batches() * self.plan.settings.solver.nfe(self.plan.sigmas.len() - 1)
+        let Settings { solver, contender, calls, .. } = &self.plan.settings;
+        let of_sample = match contender {
+            None => solver.nfe(self.plan.sigmas.len() - 1),
+            Some(Contending { contender, .. }) => nearest_calls(*contender, *calls),
+        };
+        self.batches() * of_sample
     }
 
     /// The number of samples of a batch, counted from 0.
@@ -308,18 +331,28 @@ impl Plan<'_> {
         batch: usize,
         observer: &mut dyn Observer,
     ) -> Result<Vec<f32>, Error> {
-        let Settings { solver, samples, seed, device, .. } = &self.settings;
+        let Settings { solver, contender, calls, samples, seed, device, .. } = &self.settings;
         let first = batch * self.batch;
         let of_key = |key: usize| (key / samples, key % samples);
         let keys = (first..first + self.samples_of(batch)).map(of_key);
         let (images, keys): (Vec<usize>, Vec<(u64, u64)>) =
             keys.map(|(image, sample)| (image, (image as u64, sample as u64))).unzip();
+        let (lowest, _) = network.sigmas();
         let network = self.asked(network)?;
         let measurement = on_device(self.set, &images, *device)?;
-        let estimator = self.conditioning.estimator(&network, &measurement);
         let noise = NoiseKeys::new(*seed, keys).on(self.set.shape(), *device);
-        let outcome = solver.sample_watched(&*estimator, &self.sigmas, &noise, observer)?;
-        let samples = outcome.finished()?;
+        let samples = match *contender {
+            Some(Contending { contender, constant }) => {
+                let annealing = annealing(nearest_task(self.set.operator(images[0])));
+                let steps = Steps { calls: *calls, constant, annealing, lowest };
+                contender::sample(contender, &network, &measurement, steps, &noise, observer)?
+            }
+            None => {
+                let estimator = self.conditioning.estimator(&network, &measurement);
+                let outcome = solver.sample_watched(&*estimator, &self.sigmas, &noise, observer)?;
+                outcome.finished()?
+            }
+        };
         let values = samples.to_kind(Kind::Float).to_device(Device::Cpu).flatten(0, -1);
         Ok(Vec::try_from(values.contiguous())?)
     }

@@ -16,7 +16,7 @@ use eps_math::pivot;
 use eps_math::solve::Cg;
 use eps_math::{Level, Shape};
 
-use crate::flags::UsageError;
+use crate::flags::{self, UsageError};
 
 /// Images of up to this many values have their singular values computed; of others the norm is estimated.
 const EXACT: usize = 1024;
@@ -125,7 +125,7 @@ struct Specification {
     #[arg(value_name = "SPEC.json")]
     spec: PathBuf,
     /// The shape of the image, where neither an array nor the specification tells it
-    #[arg(long, value_name = "C,H,W", value_parser = shape)]
+    #[arg(long, value_name = "C,H,W", value_parser = flags::shape)]
     shape: Option<Shape>,
 }
 
@@ -145,16 +145,6 @@ fn sides(text: &str) -> Result<(usize, usize), String> {
         Some((rows.trim().parse().ok()?, columns.trim().parse().ok()?))
     });
     sides.ok_or_else(|| "it must be ROWS,COLUMNS, such as 24,24".to_owned())
-}
-
-fn shape(text: &str) -> Result<Shape, String> {
-    let sides: Option<Vec<usize>> = text.split(',').map(|side| side.trim().parse().ok()).collect();
-    match sides.as_deref() {
-        Some(&[channels, height, width]) => {
-            Shape::new(channels, height, width).map_err(|error| error.to_string())
-        }
-        _ => Err("it must be C,H,W, such as 3,256,256".to_owned()),
-    }
 }
 
 impl Arguments {

@@ -23,11 +23,13 @@ use tch::Device;
 use super::measure::file_provenance;
 use crate::chain::chain;
 use crate::flags::{
-    BorderFlag, GivenOperator, NetworkFlags, NoiseFlags, OperatorFlags, UnitFlag, UsageError,
+    self, BorderFlag, GivenOperator, NetworkFlags, NoiseFlags, OperatorFlags, UnitFlag, UsageError,
     check_channels_first, count_to, note_if_slow, side,
 };
 use crate::restoration_page::{ImageOnPage, PictureOnPage, RestorationPage, residual_sentence};
 use crate::{progress, sample_range};
+use eps::contender::{Contender, Contending, nearest_calls, nearest_task, tunable, usual_calls};
+use eps::format::number;
 use eps::measurement::{brightness_note, mask_note, range_note};
 use eps::residual::{Residual, residual_note, residuals};
 use eps::restore::{Restoration, Settings, batch_of};
@@ -77,6 +79,10 @@ pub(crate) struct Arguments {
     /// Keep the whole scene of --border valid, and not only the part that the picture shows
     #[arg(long)]
     keep_scene: bool,
+    /// The shape of the images, where neither y nor the operator tells it, as of a nonuniform Fourier transform [default:
+    /// that of the network's images]
+    #[arg(long, value_name = "C,H,W", value_parser = flags::shape)]
+    shape: Option<Shape>,
     #[command(flatten)]
     noise: NoiseFlags,
     #[command(flatten)]
@@ -91,7 +97,15 @@ pub(crate) struct Arguments {
     /// Samples of each image, from 1 to 100000
     #[arg(long, value_name = "J", default_value = "8", value_parser = count_to::<100_000>)]
     samples: usize,
-    /// Network calls for a sample (NFE), from 1 to 100000; odd for heun [default: 20, for heun 19]
+    /// A training-free method in the place of EPS, on a prior (a network that was trained for denoising alone)
+    #[arg(long, value_name = "METHOD", value_parser = flags::contender(),
+        conflicts_with_all = ["sampler", "eta", "rho", "sigma_min"])]
+    method: Option<Contender>,
+    /// The constant of --method [default: the one that was published for the nearest of the paper's tasks, which is printed]
+    #[arg(long, value_name = "X", requires = "method", value_parser = constant)]
+    constant: Option<f64>,
+    /// Network calls for a sample (NFE), from 1 to 100000; odd for heun [default: 20, for heun 19, for --method the
+    /// published number]
     #[arg(long, value_name = "NFE", value_parser = count_to::<100_000>)]
     calls: Option<usize>,
     /// The solver
@@ -169,6 +183,13 @@ fn eta(text: &str) -> Result<f64, String> {
     }
 }
 
+fn constant(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value >= 0.0 && value.is_finite() => Ok(value),
+        _ => Err("it must be a number, 0 or above".to_owned()),
+    }
+}
+
 fn rho(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value > 0.0 => Ok(value),
@@ -224,8 +245,16 @@ impl Arguments {
     /// Checks everything, samples, and writes the results.
     pub(crate) fn run(&self) -> Result<()> {
         let solver = self.solver()?;
-        let calls = self.calls.unwrap_or(if self.sampler == Sampler::Heun { 19 } else { 20 });
-        solver.steps(calls).map_err(|error| UsageError(format!("--calls {calls}: {error}")))?;
+        let calls = match (self.calls, self.method) {
+            (Some(calls), Some(method)) => nearest_calls(method, calls),
+            (Some(calls), None) => calls,
+            (None, Some(method)) => usual_calls(method),
+            (None, None) if self.sampler == Sampler::Heun => 19,
+            (None, None) => 20,
+        };
+        if self.method.is_none() {
+            solver.steps(calls).map_err(|error| UsageError(format!("--calls {calls}: {error}")))?;
+        }
         let out = || format!("--out {}", self.out.display());
         check_utf8(&self.out)?;
         let folder = OutputFolder::plan(&self.out, self.former()).with_context(out)?;
@@ -238,9 +267,14 @@ impl Arguments {
         }
         let Measured { set, scene, notes: of_borders } = self.measurement(&network)?;
         let (samples, seed, batch, class) = (self.samples, self.seed, self.batch, self.class);
+        let contender = self.method.map(|contender| {
+            let tunable = tunable(contender, nearest_task(set.operator(0)));
+            Contending { contender, constant: self.constant.unwrap_or(tunable.start) }
+        });
         let settings = Settings {
             solver,
             schedule: Some(schedule),
+            contender,
             calls,
             samples,
             seed,
@@ -255,6 +289,7 @@ impl Arguments {
         let one = Settings {
             solver: Solver::Euler,
             schedule: None,
+            contender: None,
             calls: 1,
             samples: 1,
             ..settings.clone()
@@ -287,6 +322,7 @@ impl Arguments {
             "network": network.record(&self.network)?,
             "class": self.class,
             "method": conditioning,
+            "contender": contender,
             "solver": solver,
             "schedule": schedule,
             "calls": calls,
@@ -317,7 +353,18 @@ impl Arguments {
             .map_err(|error| self.kept(error, &unfinished))?;
         unfinished.finish();
         println!("network {:?}: {}", network.name(), network.origin());
-        println!("method: {conditioning}");
+        match contender {
+            None => println!("method: {conditioning}"),
+            Some(Contending { contender, constant }) => {
+                let task = nearest_task(set.operator(0));
+                let source = match self.constant {
+                    Some(_) => "as asked for".to_owned(),
+                    None => format!("published for {}; --constant sets another", task.name()),
+                };
+                let (label, symbol) = (contender.label(), tunable(contender, task).symbol);
+                println!("method: {label}, {symbol} = {}, {source}", number(constant));
+            }
+        }
         println!(
             "{} images, {} samples of each, {calls} network calls a sample in {precision} on {}: {}",
             set.len(),
@@ -403,6 +450,13 @@ impl Arguments {
                     .into());
                 }
                 (Some(_), false) => {
+                    if let Some(asked) = self.shape {
+                        return Err(UsageError(format!(
+                            "--shape is {asked}, but {} tells the shape of its images: leave it out",
+                            path.display()
+                        ))
+                        .into());
+                    }
                     note_if_slow(path)?;
                     return Ok(Measured::of(MeasurementSet::read(path)?));
                 }
@@ -459,7 +513,14 @@ impl Arguments {
                 );
                 (scene.shape, scene.spec.clone(), Some(scene))
             }
-            spec => (given.image_shape(y_shape, network.image_shape())?, spec.clone(), None),
+            spec => {
+                let usual = self.shape.unwrap_or_else(|| network.image_shape());
+                let shape = given.image_shape(y_shape, usual)?;
+                if let Some(asked) = self.shape.filter(|asked| *asked != shape) {
+                    bail!("--shape is {asked}, but the operator and y tell {shape}: leave it out");
+                }
+                (shape, spec.clone(), None)
+            }
         };
         let operator = match &scene {
             Some(_) => spec.prepare(shape)?,

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use eps::dataset;
 use eps_experiments::{Tuning, TuningRequest};
 use eps_math::Task;
@@ -12,7 +11,7 @@ use eps_results::{Contender, Tuned};
 
 use super::run::task;
 use crate::experiment::terminal::Terminal;
-use crate::flags::{NetworkFlags, count};
+use crate::flags::{self, NetworkFlags, count};
 use crate::sampling_cost::CostFlags;
 
 /// Choose the constant of a contender on validation images.
@@ -24,7 +23,7 @@ use crate::sampling_cost::CostFlags;
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The method
-    #[arg(value_name = "METHOD", value_parser = contender())]
+    #[arg(value_name = "METHOD", value_parser = flags::contender())]
     contender: Contender,
     /// The task, or several separated by commas [default: all, one after the other]
     #[arg(long, value_name = "TASKS", value_delimiter = ',', value_parser = task)]
@@ -65,14 +64,6 @@ pub(crate) struct Arguments {
     /// Samples that are drawn at once
     #[arg(long, value_name = "N", default_value = "32", value_parser = count)]
     batch: usize,
-}
-
-/// The contenders of a flag, by name.
-fn contender() -> impl TypedValueParser<Value = Contender> {
-    let value = |contender: Contender| PossibleValue::new(contender.name()).help(contender.about());
-    PossibleValuesParser::new(Contender::ALL.map(value)).map(|name| {
-        Contender::from_name(&name).unwrap_or_else(|| unreachable!("{name} is none of the values"))
-    })
 }
 
 fn samples(text: &str) -> Result<usize, String> {

@@ -9,8 +9,8 @@ use eps_sample::{CountNfe, Eps, Estimator, NoiseKeys, Sample as _, SampleError, 
 use tch::{Device, Tensor};
 
 use super::posed::Posed;
-use crate::contender::{self, Steps, nearest_calls};
 use crate::error::Result;
+use eps::contender::{self, Steps, nearest_calls};
 
 /// A constant that is chosen for every setting.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,10 +1,10 @@
-//! The contenders of EPS on a frozen prior, as the experiments run them: their usual number of
-//! network calls, their grid, and the one constant of each that is tuned.
+//! The contenders of EPS on a frozen prior: their usual number of network calls, their grid, and the one constant of each
+//! that is tuned.
 
-use eps_math::operator::Operator;
+use eps_math::operator::{Operator, PreparedOperator};
 use eps_math::{Schedule, Task};
 use eps_model::{Denoiser, Measurement};
-use eps_results::Contender;
+pub use eps_results::Contender;
 use eps_sample::contenders::daps::{Daps, published_levels};
 use eps_sample::contenders::ddnm::Ddnm;
 use eps_sample::contenders::ddrm::Ddrm;
@@ -13,17 +13,18 @@ use eps_sample::contenders::mpgd::Mpgd;
 use eps_sample::contenders::pigdm::{PiGdm, PiGdmPublished};
 use eps_sample::contenders::{self, ContenderStep};
 use eps_sample::{BatchNoise, Observer, Prior, SampleError};
+use serde::Serialize;
 use tch::Tensor;
 
 /// What is tuned of a contender, and around which value.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Tunable {
+pub struct Tunable {
     /// The constant's name.
-    pub(crate) symbol: &'static str,
+    pub symbol: &'static str,
     /// The value of the paper or code.
-    pub(crate) start: f64,
+    pub start: f64,
     /// The values that are tried, ascending; the start is among them.
-    pub(crate) grid: Vec<f64>,
+    pub grid: Vec<f64>,
 }
 
 impl Tunable {
@@ -39,24 +40,44 @@ impl Tunable {
     }
 }
 
+/// A contender with its constant, as a user asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Contending {
+    /// The method.
+    pub contender: Contender,
+    /// Its constant, [`tunable`].
+    pub constant: f64,
+}
+
+/// The task whose published constants are nearest to an operator.
+pub fn nearest_task(operator: &PreparedOperator) -> Task {
+    match operator.family() {
+        "average-pool" | "resize" => Task::SuperResolution,
+        "circular-blur" | "convolution" | "channel-convolution" | "varying-blur" => {
+            Task::MotionBlur
+        }
+        _ => Task::RandomInpainting,
+    }
+}
+
 /// Calls of the prior's flow at every annealing level of DAPS.
 const DAPS_FLOW: usize = 5;
 
 /// How a contender is run.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Steps {
+pub struct Steps {
     /// Network calls a sample.
-    pub(crate) calls: usize,
+    pub calls: usize,
     /// The constant that is tuned.
-    pub(crate) constant: f64,
+    pub constant: f64,
     /// The annealing levels of DAPS; the others walk EDM's schedule.
-    pub(crate) annealing: Schedule,
+    pub annealing: Schedule,
     /// The lowest noise level that the prior knows, where walks end; 0 for all.
-    pub(crate) lowest: f64,
+    pub lowest: f64,
 }
 
 /// Network calls a sample: those of arXiv 2606.17048, or of the published configuration.
-pub(crate) fn usual_calls(contender: Contender) -> usize {
+pub fn usual_calls(contender: Contender) -> usize {
     match contender {
         Contender::Dps => 250,
         Contender::DpsPublished | Contender::DapsPublished => 1000,
@@ -66,7 +87,7 @@ pub(crate) fn usual_calls(contender: Contender) -> usize {
 }
 
 /// The number of network calls at most `calls` that the method can make: DAPS makes five a level.
-pub(crate) fn nearest_calls(contender: Contender, calls: usize) -> usize {
+pub fn nearest_calls(contender: Contender, calls: usize) -> usize {
     match contender {
         Contender::Daps | Contender::DapsPublished | Contender::DapsExact => {
             (calls / DAPS_FLOW).max(1) * DAPS_FLOW
@@ -76,7 +97,7 @@ pub(crate) fn nearest_calls(contender: Contender, calls: usize) -> usize {
 }
 
 /// Whether every network call is followed by a backward pass.
-pub(crate) fn differentiates(contender: Contender) -> bool {
+pub fn differentiates(contender: Contender) -> bool {
     matches!(
         contender,
         Contender::Dps | Contender::DpsPublished | Contender::Pigdm | Contender::PigdmPublished
@@ -85,7 +106,7 @@ pub(crate) fn differentiates(contender: Contender) -> bool {
 
 /// The constant that is tuned for a task, with its starting value: Table 12 of arXiv 2606.17048,
 /// or the published code.
-pub(crate) fn tunable(contender: Contender, task: Task) -> Tunable {
+pub fn tunable(contender: Contender, task: Task) -> Tunable {
     use Task::{
         BoxInpainting, ExtremeInpainting, ExtremeSuperResolution, GaussianBlur, MotionBlur,
         RandomInpainting, SuperResolution,
@@ -156,7 +177,7 @@ pub(crate) fn tunable(contender: Contender, task: Task) -> Tunable {
 ///
 /// # Errors
 /// Those of the method.
-pub(crate) fn sample(
+pub fn sample(
     contender: Contender,
     denoiser: &dyn Denoiser,
     measurement: &Measurement,
@@ -213,7 +234,7 @@ fn step(
 
 /// The annealing levels of DAPS for a task: Table 12 of arXiv 2606.17048, which names the 0.1 where it
 /// begins at 30; elsewhere the code's 0.1 is taken, as the flow inside a level ends at 0.01.
-pub(crate) fn annealing(task: Task) -> Schedule {
+pub fn annealing(task: Task) -> Schedule {
     let sigma_max = match task {
         Task::SuperResolution | Task::ExtremeSuperResolution | Task::GaussianBlur => 30.0,
         Task::RandomInpainting
