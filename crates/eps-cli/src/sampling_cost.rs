@@ -1,10 +1,12 @@
 //! What network passes cost, by a network's architecture alone.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
 use eps_model::training_cost::training_cost;
+use tch::{Device, Kind, Tensor};
 
 use crate::flags::positive;
 use crate::progress::WITH_BACKWARD;
@@ -52,5 +54,51 @@ impl CostFlags {
         println!("work {work:.3e} FLOP, {a_pass:.3e} a forward pass of one image");
         println!("{}", time(work, self.tflops));
         Ok(())
+    }
+}
+
+/// What is said of a restoration that takes two minutes or more on `threads` cores of the CPU, by the speed of a matrix
+/// product here; `bytes` are those of the activations of all calls at once.
+pub(crate) fn note(operations: f64, bytes: u64, threads: usize) -> Option<String> {
+    let seconds = operations / (operations_a_second() * threads as f64);
+    if seconds < 120.0 {
+        return None;
+    }
+    let time = match seconds / 60.0 {
+        minutes if minutes < 90.0 => format!("{minutes:.0} minutes"),
+        minutes if minutes < 2880.0 => format!("{:.0} hours", minutes / 60.0),
+        minutes => format!("{:.0} days", minutes / 1440.0),
+    };
+    Some(format!(
+        "{operations:.1e} operations, which take about {time} or more on {threads} idle cores by the speed of a matrix \
+         product here, and {:.1} GB of activations at once: fewer --samples, --calls or a smaller --batch take less",
+        bytes as f64 / 1e9
+    ))
+}
+
+/// Operations a second of one core, by matrix products for a twentieth of a second.
+fn operations_a_second() -> f64 {
+    const SIDE: i64 = 384;
+    let a = Tensor::ones([SIDE, SIDE], (Kind::Float, Device::Cpu));
+    // The first product is slower.
+    let _ = a.matmul(&a);
+    let start = Instant::now();
+    let mut products = 0.0;
+    while start.elapsed() < Duration::from_millis(50) {
+        let _ = a.matmul(&a);
+        products += 1.0;
+    }
+    products * 2.0 * (SIDE as f64).powi(3) / start.elapsed().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_restorations_are_told_before_they_begin() {
+        assert_eq!(note(1e6, 1, 1), None);
+        let note = note(1e21, 2_500_000_000, 2).unwrap();
+        assert!(note.contains("days") && note.contains("2.5 GB") && note.contains("2 idle cores"));
     }
 }

@@ -120,6 +120,23 @@ impl Network {
         }
     }
 
+    /// The operations and the bytes of activations of a call about one image of a shape; none for a module, which cannot be
+    /// counted.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for a network that cannot be counted.
+    pub fn call_cost(
+        &self,
+        shape: Shape,
+        precision: Precision,
+    ) -> Result<Option<(f64, u64)>, Error> {
+        let Self::Trained(checkpoint) = self else { return Ok(None) };
+        let config = &checkpoint.config.network;
+        let side = shape.plane().isqrt().next_multiple_of(config.size_multiple());
+        let cost = cost_at(config, side)?;
+        Ok(Some((2.0 * cost.multiply_adds as f64, cost.call_bytes(precision))))
+    }
+
     /// The same network, asked in windows of `side`² pixels about images that are larger than one, `at_once` of them in
     /// a pass.
     ///

@@ -26,9 +26,12 @@ use crate::flags::{
     self, BorderFlag, GivenOperator, NetworkFlags, NoiseFlags, OperatorFlags, UnitFlag, UsageError,
     check_channels_first, count_to, note_if_slow, side,
 };
+use crate::progress::WITH_BACKWARD;
 use crate::restoration_page::{ImageOnPage, PictureOnPage, RestorationPage, residual_sentence};
-use crate::{progress, sample_range};
-use eps::contender::{Contender, Contending, nearest_calls, nearest_task, tunable, usual_calls};
+use crate::{progress, sample_range, sampling_cost};
+use eps::contender::{
+    Contender, Contending, differentiates, nearest_calls, nearest_task, tunable, usual_calls,
+};
 use eps::format::number;
 use eps::measurement::{brightness_note, mask_note, range_note};
 use eps::residual::{Residual, residual_note, residuals};
@@ -304,6 +307,21 @@ impl Arguments {
         notes.extend(of_borders);
         for note in &notes {
             eprintln!("note: {note}");
+        }
+        let cost = || network.call_cost(set.shape(), precision);
+        if device == Device::Cpu
+            && let Some((operations, bytes)) = cost()?
+        {
+            let backward = self.method.is_some_and(differentiates);
+            let passes = all.calls() as f64 * if backward { WITH_BACKWARD as f64 } else { 1.0 };
+            let at_once = all.batch() * workers::workers_on(device, settings.threads).0;
+            if let Some(note) = sampling_cost::note(
+                operations * passes * all.batch() as f64,
+                bytes.saturating_mul(at_once as u64),
+                settings.threads,
+            ) {
+                eprintln!("note: {note}");
+            }
         }
         let conditioning = network.conditioning();
         // Before the work: the files are those that have been read.
