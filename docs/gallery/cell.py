@@ -85,7 +85,7 @@ def back_projection(operator, y):
 
 everything, all_y = load("all-")
 A_all = matrix(everything)
-reference = lsmr(A_all, all_y, damp=0.3 * everything["factor"], maxiter=300)[0]
+reference = lsmr(A_all, all_y, damp=1.5 * everything["factor"], maxiter=300)[0]
 left = A_all @ reference - all_y
 freedom = len(all_y) - np.pi * (SIDE / 2) ** 2
 print(f"all directions, least squares: {np.sqrt((left**2).sum() / freedom):.3f} rad are left, {np.sqrt((left**2).mean()):.3f} without the correction for {SIDE}² pixels")
@@ -125,7 +125,7 @@ images = (
 )
 for axis, (image, title) in zip(axes, images):
     gain = 5 if "deviation" in title else 1
-    axis.imshow(gain * image, cmap="inferno" if gain > 1 else "gray", vmin=0, vmax=0.05)
+    axis.imshow(gain * image, cmap="inferno" if gain > 1 else "gray", vmin=0, vmax=0.04)
     axis.set_title(title, fontsize=10)
     axis.axis("off")
 plt.subplots_adjust(left=0.005, right=0.995, top=0.84, bottom=0.01, wspace=0.03)

@@ -35,8 +35,7 @@ fn main() -> Result<(), Error> {
     let [series, angles, row, views, out] = &arguments[..] else {
         return Err("usage: hl60 SERIES.h5 ANGLES.txt ROW VIEWS OUT".into());
     };
-    let angles = std::fs::read_to_string(angles)?;
-    let radians: Vec<f64> = angles.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+    let radians = numbers(&std::fs::read_to_string(angles)?)?;
     let (row, views): (usize, usize) = (row.parse()?, views.parse()?);
     // Straight rays see the same from the other side.
     let turned = |angle: &f64| angle - radians[0] < PI;
@@ -65,6 +64,12 @@ fn main() -> Result<(), Error> {
         write_bytes(&out.join(format!("{prefix}operator.json")), &text)?;
     }
     Ok(())
+}
+
+/// The numbers of a text whose lines from a # on are comments.
+fn numbers(text: &str) -> Result<Vec<f64>, std::num::ParseFloatError> {
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    lines.flat_map(str::split_whitespace).map(str::parse).collect()
 }
 
 /// `count` of `all` directions, evenly spread.
@@ -100,6 +105,7 @@ fn lines_are_means_of_pixels_in_the_middle() {
     let frame: Vec<f64> = (0..140 * 140).map(|i| f64::from(i % 140)).collect();
     let of_row = line(&frame, (140, 140), 71).unwrap();
     assert_eq!((of_row[0], of_row[63]), (6.5, 132.5));
+    assert_eq!(numbers("# radians\n0.5\n1.5 # the second\n"), Ok(vec![0.5, 1.5]));
     assert_eq!(spread(140, 4), [0, 35, 70, 105]);
     let (dims, y) = sinogram(&[&of_row, &[0.0; SIDE]]);
     assert_eq!((dims, y[0], y[1], y[126]), ([1, 64, 2], 6.5, 0.0, 132.5));
