@@ -7,6 +7,11 @@
 //! behind them ([`Outcome`]); tables and pages are made of these elsewhere. Nothing is printed: who runs an
 //! experiment hears of it through a [`Listener`].
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)
+)]
+
 mod calibration;
 mod cells;
 mod constants;

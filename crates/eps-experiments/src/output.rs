@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::files::{make_folder, write_json};
 use crate::problem::Problem;
 use crate::restoration::Restoration;
+use eps_math::nearest_f32;
 
 /// The images behind the scores of one setting.
 #[derive(Debug)]
@@ -63,14 +64,14 @@ impl Outcome {
             let (name, setting) = (&results.name, results.setting);
             let (problem, shape) = (&computed.problem, computed.problem.set.shape());
             let provenance: &Provenance = problem.set.provenance();
-            let truth: Vec<f32> = problem.truth().iter().map(|v| *v as f32).collect();
+            let truth: Vec<f32> = problem.truth().iter().map(|v| nearest_f32(*v)).collect();
             let archive = |per_image, samples, config: Value| {
                 SampleArchive::new(shape, per_image, samples, config, provenance.clone())?
                     .with_truth(truth.clone())
             };
             let pictures = (0..problem.images.len())
                 .flat_map(|image| problem.picture(image).values)
-                .map(|value| value as f32)
+                .map(nearest_f32)
                 .collect();
             let config = json!({"setting": setting});
             writer.add(&format!("{name}/measurement"), &archive(1, pictures, config)?)?;

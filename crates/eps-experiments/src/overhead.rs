@@ -6,7 +6,7 @@ use eps_math::rng::Stream;
 use eps_math::{Draw, Level, Precondition, PreconditionMode, Shape, Task};
 use eps_model::{
     ComputeError, Denoiser as _, DevicePrecision as _, Measurement, NetworkDenoiser, Noise,
-    Precision, Query, SongUNetConfig, TensorOperator, UNet, batch, level_fields,
+    Precision, Query, SongUNetConfig, TensorOperator, UNet, batch, extent, level_fields,
 };
 use eps_results::Overhead;
 use tch::{Cuda, Device, Kind, Tensor};
@@ -60,7 +60,7 @@ pub(crate) fn measure_overhead(
 
     let convolution = |channels: usize| {
         let x = image(channels).to_kind(precision.kind());
-        let sides = [config.model_channels as i64, channels as i64, 3, 3];
+        let sides = [extent(config.model_channels), extent(channels), 3, 3];
         let weight = Tensor::zeros(sides, (precision.kind(), device));
         let convolve = || x.conv2d(&weight, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1);
         median(device, runs, || Ok(convolve()))
@@ -86,7 +86,7 @@ fn median(
         let start = Instant::now();
         let result = run()?;
         if let Device::Cuda(index) = device {
-            Cuda::synchronize(index as i64);
+            Cuda::synchronize(extent(index));
         }
         debug_assert!(result.kind() != Kind::Bool, "a result that is used");
         Ok(start.elapsed().as_secs_f64())

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use eps_data::png::{Picture, magnify, mosaic, write_png};
-use eps_math::Shape;
+use eps_math::{Shape, whole};
 use eps_results::{Method, Row, Scope, TaskResults};
 
 use crate::error::Result;
@@ -118,7 +118,7 @@ fn heat(shape: Shape, sd: &[f64]) -> Picture {
         let channels = (0..shape.channels).map(|channel| sd[channel * plane + pixel]);
         let mean = channels.sum::<f64>() / shape.channels as f64;
         let place = (mean / SD_MAX).clamp(0.0, 1.0) * (COLOURS.len() - 1) as f64;
-        let below = (place as usize).min(COLOURS.len() - 2);
+        let below = whole(place).min(COLOURS.len() - 2);
         for (channel, shift) in [16, 8, 0].into_iter().enumerate() {
             let level = |index: usize| f64::from(COLOURS[index] >> shift & 0xff);
             let share = place - below as f64;

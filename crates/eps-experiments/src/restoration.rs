@@ -1,5 +1,6 @@
 //! What the methods return.
 
+use eps_math::nearest_f32;
 use std::time::Instant;
 
 /// What a method returns for some images.
@@ -21,7 +22,7 @@ impl Restoration {
     /// Values as a restoration stores them.
     #[must_use]
     pub fn clipped(values: impl IntoIterator<Item = f64>) -> Vec<f32> {
-        values.into_iter().map(|value| value.clamp(-1.0, 1.0) as f32).collect()
+        values.into_iter().map(|value| nearest_f32(value.clamp(-1.0, 1.0))).collect()
     }
 
     /// One estimate an image, without a network.

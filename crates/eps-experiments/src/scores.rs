@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use eps_math::Shape;
+use eps_math::{Shape, nearest_f32};
 use eps_metrics::energy::{PairTerm, energy_score};
 use eps_metrics::mmd::mmd2_left_out;
 use eps_metrics::networks::{Network, evaluate_networks};
@@ -123,7 +123,7 @@ pub(crate) fn score_samples(
         let mmds = mmd2_left_out(&samples, &truth, shape.len()).map(|(_, left_out)| left_out);
         row.left_out.insert(Metric::Mmd2, mmds.unwrap_or_default());
     }
-    let truth: Vec<f32> = truth.iter().map(|v| *v as f32).collect();
+    let truth: Vec<f32> = truth.iter().map(|v| nearest_f32(*v)).collect();
     for scores in evaluate_networks(&truth, &restoration.samples, sizes, &judge.networks)? {
         let fair = (format!("energy_score_fair_{}", scores.network), scores.energy_score_fair);
         row.features.extend(by_metric(scores.values().into_iter().chain([fair]), &[])?);
@@ -149,7 +149,7 @@ pub(crate) fn score_means(
 ) -> Result<Row> {
     let j = restoration.per_image;
     let means = Restoration {
-        samples: moments(restoration, shape).0.into_iter().map(|v| v as f32).collect(),
+        samples: moments(restoration, shape).0.into_iter().map(nearest_f32).collect(),
         per_image: 1,
         nfe: restoration.nfe * j,
         backward_passes: restoration.backward_passes * j,

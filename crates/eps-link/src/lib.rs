@@ -18,6 +18,10 @@
 //! eps-link = { path = "../eps/crates/eps-link" }
 //! ```
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)
+)]
 #![expect(clippy::print_stdout, reason = "a build script talks to cargo by its standard output")]
 
 use std::path::{Path, PathBuf};

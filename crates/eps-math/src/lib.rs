@@ -36,11 +36,17 @@
 //! # Ok::<(), eps_math::MathError>(())
 //! ```
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)
+)]
+
 mod cholesky;
 mod error;
 mod interpolant;
 pub mod lmmse;
 mod measured;
+mod narrow;
 pub mod noise;
 pub mod noise_estimate;
 pub mod operator;
@@ -65,6 +71,7 @@ pub use faer;
 pub use interpolant::{Interpolant, Level, Rate};
 pub use lmmse::LinearMmse;
 pub use measured::measured;
+pub use narrow::{nearest_f32, whole};
 pub use noise::Noise;
 pub use operator_law::{LogUniform, OperatorFamily, OperatorLaw, SigmaYLaw};
 pub use precision::{Precision, UnknownPrecision};

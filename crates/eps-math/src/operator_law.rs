@@ -10,7 +10,7 @@ use crate::operator::{
     AveragePool, CircularBlur, Kernel, LinearMap, Mask, Operator, OperatorSpec, PreparedOperator,
 };
 use crate::rng::Stream;
-use crate::{Draw, MathError, Shape, Task};
+use crate::{Draw, MathError, Shape, Task, whole};
 
 /// A mixture of families of operators with their shares.
 ///
@@ -365,7 +365,7 @@ impl OperatorFamily {
                 let lines = |length: usize, at: u64| {
                     let longest = length.saturating_sub(1).max(1);
                     let size = between(*side, image.uniform(at)) * length as f64;
-                    let size = (size.round() as usize).clamp(1, longest);
+                    let size = whole(size.round()).clamp(1, longest);
                     let start = image.below(at + 1, length - size + 1);
                     start..start + size
                 };
@@ -385,7 +385,7 @@ impl OperatorFamily {
             Self::GaussianBlur { deviation } => {
                 let deviation = between(*deviation, image.uniform(0));
                 // Four deviations on either side hold all but 6e-5 of a line.
-                let reach = ((4.0 * deviation).ceil() as usize).min(largest_reach(shape));
+                let reach = whole((4.0 * deviation).ceil()).min(largest_reach(shape));
                 blur(Kernel::gaussian(deviation, 2 * reach + 1)?)
             }
             Self::MotionBlur { length: [shortest, longest] } => {

@@ -4,6 +4,7 @@
 //! was drawn in, the order, the thread or the device. The generator is splitmix64's output mix over
 //! a Weyl sequence; normals come from Box and Muller's transform in f64.
 
+use crate::whole;
 use std::f64::consts::TAU;
 
 /// The increment of splitmix64's Weyl sequence, 2⁶⁴ divided by the golden ratio.
@@ -109,7 +110,7 @@ impl Stream {
     /// The integer below `bound` at index `i`, unbiased to 2⁻⁵³ · `bound`.
     #[must_use]
     pub fn below(&self, i: u64, bound: usize) -> usize {
-        (self.uniform(i) * bound as f64) as usize
+        whole(self.uniform(i) * bound as f64)
     }
 
     /// Fills a slice with the uniforms at indices 0, 1, 2, …

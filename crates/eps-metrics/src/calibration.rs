@@ -213,6 +213,11 @@ pub fn rank_histogram(
         let values = (0..per_image).map(|j| samples[(image * per_image + j) * dim + i]);
         let below = values.clone().filter(|&x| x < pixel.truth).count();
         let ties = values.filter(|&x| x == pixel.truth).count();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "u is in [0, 1), so that this is from 0 to ties + 1"
+        )]
         let among_ties = if ties == 0 {
             0
         } else {
@@ -269,6 +274,11 @@ impl RankHistogram {
         {
             return Err(MetricsError::Level { level, samples: bins.saturating_sub(1) });
         }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "from 0 to half the number of bins, as was checked"
+        )]
         let k = k as usize;
         let terms = |counts: &Vec<u64>| {
             let sum = |counts: &[u64]| counts.iter().sum::<u64>() as f64;

@@ -36,6 +36,11 @@
 //! # Ok::<(), eps_metrics::MetricsError>(())
 //! ```
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)
+)]
+
 pub mod calibration;
 pub mod energy;
 mod error;

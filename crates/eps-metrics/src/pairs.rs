@@ -207,11 +207,11 @@ impl<'a> Points<'a> {
             let width = (high - low) / BINS as u64 + 1;
             let counts = self.histogram(low, high, width);
             let mut bin = 0;
-            while below + counts[bin] as usize <= upper_rank {
-                below += counts[bin] as usize;
+            while below + counts[bin] <= upper_rank {
+                below += counts[bin];
                 bin += 1;
             }
-            inside = counts[bin] as usize;
+            inside = counts[bin];
             low += bin as u64 * width;
             high = high.min(low + (width - 1));
         }
@@ -232,8 +232,9 @@ impl<'a> Points<'a> {
     }
 
     /// How many distances have bits from `low` to `high`, in bins of `width`.
-    fn histogram(&self, low: u64, high: u64, width: u64) -> Vec<u64> {
-        let count = |mut counts: Vec<u64>, rows: Range<usize>| {
+    fn histogram(&self, low: u64, high: u64, width: u64) -> Vec<usize> {
+        #[expect(clippy::cast_possible_truncation, reason = "the number of a bin, below BINS")]
+        let count = |mut counts: Vec<usize>, rows: Range<usize>| {
             self.visit(rows, true, |_, _, d2| {
                 for bits in d2.iter().map(|d2| d2.to_bits()) {
                     if (low..=high).contains(&bits) {
@@ -244,7 +245,7 @@ impl<'a> Points<'a> {
             counts
         };
         // Whole numbers add up to the same whatever their order.
-        let add = |mut a: Vec<u64>, b: Vec<u64>| {
+        let add = |mut a: Vec<usize>, b: Vec<usize>| {
             a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
             a
         };

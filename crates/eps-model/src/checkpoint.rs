@@ -23,6 +23,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use crate::extent::{extent, length_of};
 use crate::unet::set_values;
 use crate::{
     Condition, DataMoments, ModelError, NetworkDenoiser, Precision, UNet, UNetConfig, Windows,
@@ -423,11 +424,11 @@ pub fn save(
         check_finite(path, &name, &exact)?;
         if let Some((index, _)) = first_not_finite(&stored) {
             let value = exact.flatten(0, -1).double_value(&[index]);
-            let (path, index) = (path.to_owned(), index as usize);
+            let (path, index) = (path.to_owned(), length_of(index));
             let (storage, largest) = (storage.name(), storage.largest());
             return Err(ModelError::Overflow { path, name, index, value, storage, largest });
         }
-        let shape = stored.size().iter().map(|side| *side as usize).collect();
+        let shape = stored.size().iter().map(|side| length_of(*side)).collect();
         let mut bytes = vec![0; stored.numel() * kind.elt_size_in_bytes()];
         stored.copy_data_u8(&mut bytes, stored.numel());
         buffers.insert(name, (dtype, shape, bytes));
@@ -554,8 +555,8 @@ pub fn widen(narrow: &UNet, wide: &UNetConfig, device: Device) -> Result<UNet, M
         let extends = old.len() == 4
             && new.len() == 4
             && (old[0], old[2], old[3]) == (new[0], new[2], new[3])
-            && old[1] == narrow.config().in_channels() as i64 + ones
-            && new[1] == wide.in_channels() as i64 + ones
+            && old[1] == extent(narrow.config().in_channels()) + ones
+            && new[1] == extent(wide.in_channels()) + ones
             && old[1] < new[1];
         if old == new {
             set_values(to, &from.copy())?;
@@ -605,7 +606,7 @@ fn fill(path: &Path, network: &UNet, file: &SafeTensors<'_>) -> Result<(), Model
     let mut found: Vec<(String, TensorView<'_>)> = file.tensors();
     found.sort_by(|a, b| a.0.cmp(&b.0));
     for (name, view) in found {
-        let shape: Vec<i64> = view.shape().iter().map(|side| *side as i64).collect();
+        let shape: Vec<i64> = view.shape().iter().map(|side| extent(*side)).collect();
         let Some(mut target) = targets.remove(&name) else {
             return Err(ModelError::SurplusTensor { path: path.to_owned(), name, found: shape });
         };
@@ -646,7 +647,7 @@ fn check_finite(path: &Path, name: &str, tensor: &Tensor) -> Result<(), ModelErr
         Some((index, value)) => Err(ModelError::NonFinite {
             path: path.to_owned(),
             name: name.to_owned(),
-            index: index as usize,
+            index: length_of(index),
             value,
         }),
     }

@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use crate::extent::extent;
 use crate::{ComputeError, Denoiser, ModelError, NetworkDenoiser, Query, attempt};
 
 /// A network with the classes of the images that it is asked about: E[x₀ | x₀ + ξ = μ, class].
@@ -39,7 +40,7 @@ impl<'a> ClassConditional<'a> {
     /// If the labels have another number of columns; in a query, if its images are another number.
     #[must_use]
     pub fn with_labels(denoiser: &'a NetworkDenoiser, labels: &Tensor) -> Self {
-        let classes = denoiser.network().config().label_dim() as i64;
+        let classes = extent(denoiser.network().config().label_dim());
         assert!(
             matches!(labels.size()[..], [_, columns] if columns == classes),
             "labels must be [B, {classes}], got {:?}",
@@ -83,7 +84,7 @@ pub fn one_hot(classes: &[usize], label_dim: usize, device: Device) -> Result<Te
     if let Some(&class) = classes.iter().find(|&&class| class >= label_dim) {
         return Err(ModelError::Class { class, last: label_dim - 1 });
     }
-    let classes: Vec<i64> = classes.iter().map(|&class| class as i64).collect();
-    let labels = Tensor::from_slice(&classes).one_hot(label_dim as i64);
+    let classes: Vec<i64> = classes.iter().map(|&class| extent(class)).collect();
+    let labels = Tensor::from_slice(&classes).one_hot(extent(label_dim));
     Ok(labels.to_kind(Kind::Float).to_device(device))
 }

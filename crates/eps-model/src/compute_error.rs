@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Once;
 
+use eps_math::whole;
 use tch::TchError;
 
 /// Why a network, or another computation on tensors, gave no result.
@@ -134,7 +135,7 @@ fn asked_bytes(message: &str) -> Option<u64> {
         "TiB" => GIB * 1024.0,
         _ => return None,
     };
-    Some((number * factor) as u64)
+    u64::try_from(whole(number * factor)).ok()
 }
 
 /// What went wrong, in one line: libtorch's messages begin or go on with traces of its sources.

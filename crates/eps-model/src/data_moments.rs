@@ -4,6 +4,7 @@ use eps_math::Shape;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use crate::extent::{extent, length_of};
 use crate::operator::{Directions, box_mean};
 use crate::{Field, ModelError, TensorOperator};
 
@@ -48,13 +49,13 @@ impl DataMoments {
     /// [`ModelError::Compute`] for a tensor that is no batch of images.
     pub fn of(images: &Tensor) -> Result<Self, ModelError> {
         let (count, channels, height, width) = images.size4()?;
-        let sides = [channels, height, width].map(|side| side as usize);
+        let sides = [channels, height, width].map(length_of);
         let shape = Shape { channels: sides[0], height: sides[1], width: sides[2] };
         let unit = |start: i64| {
             let length = CHUNK.min(count - start);
             values_of_bytes(&images.narrow(0, start, length))
         };
-        let starts = || (0..count).step_by(CHUNK as usize);
+        let starts = || (0..count).step_by(length_of(CHUNK));
         let sum = |of: &dyn Fn(i64) -> Tensor| {
             let nothing = Tensor::zeros([1], (Kind::Double, images.device()));
             starts().map(of).fold(nothing, |a, b| a + b)
@@ -106,7 +107,7 @@ impl DataMoments {
 
     /// The moments on a device.
     pub(crate) fn on(&self, device: Device) -> DataFields {
-        let sides = [self.shape.channels, self.shape.height, self.shape.width].map(|s| s as i64);
+        let sides = [self.shape.channels, self.shape.height, self.shape.width].map(extent);
         let plane = |values: &[f64]| {
             let values = Tensor::from_slice(values).view([1, 1, sides[1], sides[2]]);
             let floor = FLOOR * values.mean(Kind::Double).double_value(&[]);

@@ -4,6 +4,7 @@ use eps_math::pivot::pivot_gains;
 use eps_math::{Level, measured};
 use tch::{Kind, Tensor};
 
+use crate::extent::extent;
 use crate::operator::Coordinates;
 use crate::{ComputeError, Field, ModelError, TensorOperator, attempt};
 
@@ -51,9 +52,9 @@ impl Measurement {
         let range = operator.range();
         let images = match operator.operators().len() {
             1 => y.size().first().map_or(1, |images| (*images).max(1)),
-            each => each as i64,
+            each => extent(each),
         };
-        let sides = [range.channels, range.height, range.width].map(|side| side as i64);
+        let sides = [range.channels, range.height, range.width].map(extent);
         let expected = vec![images, sides[0], sides[1], sides[2]];
         if y.size() != expected {
             return Err(ModelError::MeasurementShape { expected, found: y.size() });
@@ -136,7 +137,7 @@ impl Measurement {
     /// [`ComputeError::Batch`]
     pub fn check_batch(&self, x: &Tensor) -> Result<(), ComputeError> {
         let images = x.size().first().copied().unwrap_or(0);
-        let measured = self.y.size()[0].max(self.operator.operators().len() as i64);
+        let measured = self.y.size()[0].max(extent(self.operator.operators().len()));
         if images == measured || images == 1 || measured == 1 {
             return Ok(());
         }

@@ -5,6 +5,7 @@ use tch::{Cuda, Device, Kind, Tensor};
 
 use crate::ModelError;
 use crate::compute_error::cause;
+use crate::extent::length_of;
 
 /// The device that a name stands for: `cpu`, `cuda` (the first GPU) or `cuda:N`.
 ///
@@ -22,7 +23,7 @@ pub fn device(name: &str) -> Result<Device, ModelError> {
             .and_then(|digits| digits.parse::<usize>().ok())
             .ok_or_else(|| ModelError::UnknownDevice(name.to_owned()))?,
     };
-    let count = if Cuda::is_available() { Cuda::device_count().max(0) as usize } else { 0 };
+    let count = if Cuda::is_available() { length_of(Cuda::device_count().max(0)) } else { 0 };
     if (1..=index).contains(&count) {
         return Err(ModelError::NoSuchGpu { name: name.to_owned(), last: count - 1 });
     }

@@ -5,7 +5,9 @@
 
 use std::f64::consts::TAU;
 
+use crate::extent::extent;
 use eps_math::rng::{MIX_1, MIX_2, Stream, WEYL};
+use eps_math::whole;
 use tch::{Device, Kind, Tensor};
 
 /// The bits of a uniform number.
@@ -34,7 +36,7 @@ impl SampleStreams {
     /// The streams of samples by their [`Stream::sample_key`], for `count` normals a step.
     #[must_use]
     pub fn new(sample_keys: &[u64], count: usize, device: Device) -> Self {
-        let samples: Vec<i64> = sample_keys.iter().map(|key| *key as i64).collect();
+        let samples: Vec<i64> = sample_keys.iter().map(|key| key.cast_signed()).collect();
         let samples = Tensor::from_slice(&samples).view([-1, 1]).to_device(device);
         Self { samples, offsets: offsets(2 * count, device) }
     }
@@ -44,7 +46,7 @@ impl SampleStreams {
     /// # Shapes
     /// `[S, count]` in f64 for S samples
     pub fn normals(&self, step: u64) -> Tensor {
-        let keys = mix(&self.samples.bitwise_xor(Stream::step_key(step) as i64));
+        let keys = mix(&self.samples.bitwise_xor(Stream::step_key(step).cast_signed()));
         normals_of(&keys, &self.offsets)
     }
 }
@@ -63,7 +65,7 @@ fn normals_of(keys: &Tensor, offsets: &Tensor) -> Tensor {
 /// `[count]`, boolean
 pub(crate) fn at_least(stream: Stream, bound: f64, count: usize, device: Device) -> Tensor {
     let integers = integers(&keys(&[stream], device), &offsets(count, device));
-    integers.view([-1]).ge((bound * scale()).ceil() as i64)
+    integers.view([-1]).ge(extent(whole((bound * scale()).ceil())))
 }
 
 fn scale() -> f64 {
@@ -72,13 +74,13 @@ fn scale() -> f64 {
 
 /// The keys of streams, `[S, 1]`.
 fn keys(streams: &[Stream], device: Device) -> Tensor {
-    let keys: Vec<i64> = streams.iter().map(|stream| stream.key() as i64).collect();
+    let keys: Vec<i64> = streams.iter().map(|stream| stream.key().cast_signed()).collect();
     Tensor::from_slice(&keys).view([-1, 1]).to_device(device)
 }
 
 /// What the first `count` indices add to a key.
 fn offsets(count: usize, device: Device) -> Tensor {
-    (Tensor::arange(count as i64, (Kind::Int64, device)) + 1) * WEYL as i64
+    (Tensor::arange(extent(count), (Kind::Int64, device)) + 1) * WEYL.cast_signed()
 }
 
 /// Uniform numbers of streams times 2⁵³, `[S, count]`.
@@ -88,8 +90,8 @@ fn integers(keys: &Tensor, offsets: &Tensor) -> Tensor {
 
 /// [`eps_math::rng::mix`] on 64-bit integers with wrap-around.
 fn mix(z: &Tensor) -> Tensor {
-    let z = z.bitwise_xor_tensor(&shift_right(z, 30)) * MIX_1 as i64;
-    let z = z.bitwise_xor_tensor(&shift_right(&z, 27)) * MIX_2 as i64;
+    let z = z.bitwise_xor_tensor(&shift_right(z, 30)) * MIX_1.cast_signed();
+    let z = z.bitwise_xor_tensor(&shift_right(&z, 27)) * MIX_2.cast_signed();
     z.bitwise_xor_tensor(&shift_right(&z, 31))
 }
 

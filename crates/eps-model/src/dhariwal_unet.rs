@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tch::nn::Path;
 
 use crate::ModelError;
+use crate::extent::extent;
 use crate::layers::{
     BlockStyle, Conv2d, EDM_NAMES, GroupNorm, Init, Law, Linear, NoiseEmbedding, NormStyle, Scale,
     UNetBlock, Weights,
@@ -136,7 +137,7 @@ impl DhariwalUNetConfig {
         )?;
         let style = self.style(Self::init(Weights::Blank));
         for mult in &self.channel_mult {
-            let channels = (self.model_channels * mult) as i64;
+            let channels = extent(self.model_channels * mult);
             let heads = style.heads(channels);
             require(
                 heads == 0 || channels % heads == 0,
@@ -166,7 +167,7 @@ impl DhariwalUNetConfig {
 
     fn style(&self, init: Init) -> BlockStyle {
         BlockStyle {
-            emb_channels: (self.model_channels * self.channel_mult_emb) as i64,
+            emb_channels: extent(self.model_channels * self.channel_mult_emb),
             dropout: self.dropout,
             adaptive_scale: true,
             sum_divisor: 1.0,
@@ -188,19 +189,19 @@ impl DhariwalUNetConfig {
         let (x, skips) = self.encode(&mut steps, &(root / "enc"), &style);
         let (x, cout) = self.decode(&mut steps, &(root / "dec"), x, skips, &style);
         let norm = GroupNorm::new(&(root / "out_norm"), cout, style.norm);
-        let dims = [cout, self.out_channels as i64, 3];
+        let dims = [cout, extent(self.out_channels), 3];
         let conv = Conv2d::new(&(root / "out_conv"), dims, style.init_zero);
         steps.push(Layer::Output(norm, conv), &[x]);
         (self.mapping(root, init).into(), steps)
     }
 
     fn mapping(&self, root: &Path<'_>, init: Init) -> Mapping {
-        let noise_channels = self.model_channels as i64;
-        let emb_channels = (self.model_channels * self.channel_mult_emb) as i64;
+        let noise_channels = extent(self.model_channels);
+        let emb_channels = extent(self.model_channels * self.channel_mult_emb);
         let linear = |name: &str, cin: i64, cout, bias, init| {
             Linear::new(&(root / name), cin, cout, bias, init)
         };
-        let (label_dim, augment_dim) = (self.label_dim as i64, self.augment_dim as i64);
+        let (label_dim, augment_dim) = (extent(self.label_dim), extent(self.augment_dim));
         let label_init = Init { law: Law::KaimingNormal, gain: (label_dim as f64).sqrt(), ..init };
         Mapping {
             noise: NoiseEmbedding::positional_without_endpoint(root.device(), noise_channels),
@@ -221,14 +222,14 @@ impl DhariwalUNetConfig {
     /// The encoder's steps; returns the last value and the skip stack.
     fn encode(&self, steps: &mut Steps, path: &Path<'_>, style: &BlockStyle) -> (usize, Vec<Skip>) {
         let mut x = Steps::INPUT;
-        let mut cout = self.in_channels as i64;
+        let mut cout = extent(self.in_channels);
         let mut skips = Vec::new();
         for (level, &mult) in self.channel_mult.iter().enumerate() {
             let res = self.img_resolution >> level;
             let at = |name: &str| path / format!("{res}x{res}_{name}");
             if level == 0 {
                 let cin = cout;
-                cout = (self.model_channels * mult) as i64;
+                cout = extent(self.model_channels * mult);
                 let conv = Conv2d::new(&at("conv"), [cin, cout, 3], style.init);
                 x = steps.push(Layer::Conv(conv), &[x]);
             } else {
@@ -239,7 +240,7 @@ impl DhariwalUNetConfig {
             skips.push(Skip { value: x, channels: cout });
             for index in 0..self.num_blocks {
                 let cin = cout;
-                cout = (self.model_channels * mult) as i64;
+                cout = extent(self.model_channels * mult);
                 let attention = self.attn_resolutions.contains(&res);
                 let name = at(&format!("block{index}"));
                 let block = UNetBlock::new(&name, [cin, cout], Scale::Keep, attention, style);
@@ -260,7 +261,7 @@ impl DhariwalUNetConfig {
         style: &BlockStyle,
     ) -> (usize, i64) {
         let last = self.channel_mult.len() - 1;
-        let mut cout = (self.model_channels * self.channel_mult[last]) as i64;
+        let mut cout = extent(self.model_channels * self.channel_mult[last]);
         for (level, &mult) in self.channel_mult.iter().enumerate().rev() {
             let res = self.img_resolution >> level;
             let block = |name: &str, channels: [i64; 2], scale: Scale<'_>, attention: bool| {
@@ -276,7 +277,7 @@ impl DhariwalUNetConfig {
             for index in 0..=self.num_blocks {
                 let skip = skips.pop().expect("one skip for each block of the decoder");
                 let cin = cout + skip.channels;
-                cout = (self.model_channels * mult) as i64;
+                cout = extent(self.model_channels * mult);
                 let attention = self.attn_resolutions.contains(&res);
                 let layer = block(&format!("block{index}"), [cin, cout], Scale::Keep, attention);
                 x = steps.push(layer, &[x, skip.value]);

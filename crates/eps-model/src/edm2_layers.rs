@@ -11,10 +11,12 @@
 use std::cell::RefCell;
 use std::f64::consts::{SQRT_2, TAU};
 
+use eps_math::nearest_f32;
 use eps_math::rng::Stream;
 use tch::nn::Path;
 use tch::{Kind, Tensor};
 
+use crate::extent::{extent, length_of};
 use crate::layers::{
     Init, Mode, Resample, Weights, at_least_f32, attend, blank, check_labels, image_size,
 };
@@ -28,7 +30,7 @@ const SILU_RMS: f64 = 0.596;
 /// x/(1e-4 + rms of x over `dims`), the rms in f32 at least.
 fn normalise(x: &Tensor, dims: &[i64]) -> Tensor {
     let sides = x.size();
-    let count: i64 = dims.iter().map(|dim| sides[*dim as usize]).product();
+    let count: i64 = dims.iter().map(|dim| sides[length_of(*dim)]).product();
     let norm = x.norm_scalaropt_dim_dtype(2.0, dims, true, at_least_f32(x.kind()));
     x / (norm * (count as f64).sqrt().recip() + EPS).to_kind(x.kind())
 }
@@ -114,7 +116,7 @@ impl MpConv {
     }
 
     fn scaled(&self, kind: Kind) -> Tensor {
-        let dims: Vec<i64> = (1..self.weight.dim() as i64).collect();
+        let dims: Vec<i64> = (1..extent(self.weight.dim())).collect();
         let fan_in = self.weight.size()[1..].iter().product::<i64>() as f64;
         let scaled = normalise(&self.weight, &dims) / fan_in.sqrt();
         match &self.gain {
@@ -152,7 +154,8 @@ impl MpFourier {
                 Weights::Blank => blank(&[channels], path.device()),
                 Weights::Drawn(seed) => {
                     let stream = Stream::named(seed, &path.path(name));
-                    let values = (0..channels as u64).map(|i| value(&stream, i) as f32);
+                    let values =
+                        (0..channels.unsigned_abs()).map(|i| nearest_f32(value(&stream, i)));
                     Tensor::from_slice(&values.collect::<Vec<f32>>()).to_device(path.device())
                 }
             };

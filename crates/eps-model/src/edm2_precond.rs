@@ -10,6 +10,7 @@ use crate::dhariwal_unet::TAPS;
 use crate::edm2_layers::{
     Flavor, LogVariance, MpBlock, MpConv, MpFourier, MpMapping, MpStyle, gain,
 };
+use crate::extent::extent;
 use crate::layers::{Filter, Init, Law, Resample, Weights};
 use crate::levels::{MOST_BLOCKS, MOST_CHANNELS, Outline, check_probability, require, within};
 use crate::mapping::Embedding;
@@ -184,8 +185,8 @@ impl PrecondConfig {
 
     fn style(&self, init: Init) -> MpStyle {
         MpStyle {
-            emb_channels: self.embeddings()[1] as i64,
-            channels_per_head: self.channels_per_head as i64,
+            emb_channels: extent(self.embeddings()[1]),
+            channels_per_head: extent(self.channels_per_head),
             dropout: self.dropout,
             res_balance: self.res_balance,
             attn_balance: self.attn_balance,
@@ -208,9 +209,9 @@ impl PrecondConfig {
         let (x, skips) = self.encode(&mut steps, &(&unet / "enc"), &style);
         let (x, cout) = self.decode(&mut steps, &(&unet / "dec"), x, skips, &style);
         let conv =
-            MpConv::new(&(&unet / "out_conv"), &[self.img_channels as i64, cout, 3, 3], init);
+            MpConv::new(&(&unet / "out_conv"), &[extent(self.img_channels), cout, 3, 3], init);
         steps.push(Layer::MpOutput(conv.with_gain(gain(&unet, "out_gain"))), &[x]);
-        let logvar_channels = self.logvar_channels as i64;
+        let logvar_channels = extent(self.logvar_channels);
         let log_variance = LogVariance {
             fourier: MpFourier::new(&(root / "logvar_fourier"), logvar_channels, weights),
             linear: MpConv::new(&(root / "logvar_linear"), &[1, logvar_channels], init),
@@ -219,8 +220,8 @@ impl PrecondConfig {
     }
 
     fn mapping(&self, unet: &Path<'_>, init: Init) -> MpMapping {
-        let [noise, emb] = self.embeddings().map(|channels| channels as i64);
-        let classes = self.label_dim as i64;
+        let [noise, emb] = self.embeddings().map(extent);
+        let classes = extent(self.label_dim);
         MpMapping {
             fourier: MpFourier::new(&(unet / "emb_fourier"), noise, init.weights),
             noise: MpConv::new(&(unet / "emb_noise"), &[emb, noise], init),
@@ -236,7 +237,7 @@ impl PrecondConfig {
         let mut cout = 0;
         let mut skips = Vec::new();
         for (level, channels) in self.channels().into_iter().enumerate() {
-            let channels = channels as i64;
+            let channels = extent(channels);
             let res = self.img_resolution >> level;
             let at = |name: &str| path / format!("{res}x{res}_{name}");
             let block = |name: &str, dims: [i64; 2], resample: Resample, attends: bool| {
@@ -245,7 +246,7 @@ impl PrecondConfig {
             };
             if level == 0 {
                 cout = channels;
-                let reads = (self.img_channels + self.condition_channels + 1) as i64;
+                let reads = extent(self.img_channels + self.condition_channels + 1);
                 let conv = MpConv::new(&at("conv"), &[cout, reads, 3, 3], style.init);
                 x = steps.push(Layer::MpInput(conv), &[x]);
             } else {
@@ -276,9 +277,9 @@ impl PrecondConfig {
     ) -> (usize, i64) {
         let levels = self.channels();
         let last = levels.len() - 1;
-        let mut cout = levels[last] as i64;
+        let mut cout = extent(levels[last]);
         for (level, channels) in levels.into_iter().enumerate().rev() {
-            let channels = channels as i64;
+            let channels = extent(channels);
             let res = self.img_resolution >> level;
             let block = |name: &str, dims: [i64; 2], resample: Resample, attends: bool| {
                 let path = path / format!("{res}x{res}_{name}");

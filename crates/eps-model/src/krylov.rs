@@ -9,10 +9,11 @@ use std::sync::{Arc, OnceLock};
 use eps_math::operator::{LinearMap, check, lifted};
 use eps_math::rng::Stream;
 use eps_math::solve::{Cg, KrylovSpace, Lanczos, WithinNoise};
-use eps_math::{Level, Shape};
+use eps_math::{Level, Shape, whole};
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
+use crate::extent::{extent, length_of};
 use crate::{ComputeError, Field};
 
 /// Nodes at which gains are tabulated: 0 and 16 an e-fold down to 1e-16 ‖A‖².
@@ -96,7 +97,7 @@ impl Gains<'_> {
         }
         let place =
             1.0 + (lambda / least).ln() / (self.nodes[last] / least).ln() * (last - 1) as f64;
-        let before = (place.floor() as usize).min(last - 1);
+        let before = whole(place).min(last - 1);
         let share = (place - before as f64).min(1.0);
         self.values[before] * (1.0 - share) + self.values[before + 1] * share
     }
@@ -176,7 +177,7 @@ impl Krylov {
     pub(crate) fn function(&self, x: &Tensor, gains: &Field, kept: &Spaces) -> Tensor {
         let gains = self.gains(gains);
         let gains = |i: usize| &gains[i % gains.len()];
-        let images = (x.size()[0].unsigned_abs() as usize).max(self.maps.len());
+        let images = length_of(x.size()[0]).max(self.maps.len());
         if let Some(spaces) = kept.0.get() {
             return self.each(x, self.domain, |i, _| {
                 spaces[i].evaluate(self.map(i), &|lambdas| gains(i).of_all(lambdas))
@@ -319,6 +320,6 @@ fn host(x: &Tensor) -> Vec<f64> {
 }
 
 fn batch(values: &[f64], shape: Shape, device: Device) -> Tensor {
-    let sides = [shape.channels, shape.height, shape.width].map(|side| side as i64);
+    let sides = [shape.channels, shape.height, shape.width].map(extent);
     Tensor::from_slice(values).view([-1, sides[0], sides[1], sides[2]]).to_device(device)
 }

@@ -14,11 +14,13 @@
 use std::cell::RefCell;
 use std::f64::consts::TAU;
 
+use eps_math::nearest_f32;
 use eps_math::rng::Stream;
 use tch::nn::Path;
 use tch::{Device, Kind, Tensor};
 
 use crate::device_rng::at_least;
+use crate::extent::{extent, length_of};
 
 /// Whether a forward pass is part of a training step.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +48,7 @@ impl Mode {
             return None;
         }
         let stream = Stream::named(stream.key(), name);
-        let count = dims.iter().product::<i64>() as usize;
+        let count = length_of(dims.iter().product::<i64>());
         Some(at_least(stream, drop, count, device).view(dims))
     }
 }
@@ -131,8 +133,8 @@ impl Init {
             Law::KaimingNormal => gain * (1.0 / fan_in).sqrt() * stream.normal(i),
             Law::StandardNormal => gain * stream.normal(i),
         };
-        let n = dims.iter().product::<i64>() as u64;
-        let values: Vec<f32> = (0..n).map(|i| value(i) as f32).collect();
+        let n = dims.iter().product::<i64>().unsigned_abs();
+        let values: Vec<f32> = (0..n).map(|i| nearest_f32(value(i))).collect();
         path.add(name, Tensor::from_slice(&values).view(dims).to_device(path.device()), true)
     }
 }
@@ -203,7 +205,7 @@ impl Filter {
     pub(crate) fn new(device: Device, taps: &[f64]) -> Self {
         let f = Tensor::from_slice(taps).to_kind(Kind::Float);
         let f = &f / f.sum(Kind::Float);
-        let k = taps.len() as i64;
+        let k = extent(taps.len());
         Self {
             taps: k,
             is_box: k == 2 && taps[0] == taps[1],
@@ -746,20 +748,20 @@ impl NoiseEmbedding {
     /// Frequencies 10000^(−i/steps), i below n/2; a zero is appended where n is odd.
     pub(crate) fn geometric(device: Device, channels: i64, steps: f64, order: Order) -> Self {
         let freqs: Vec<f32> =
-            (0..channels / 2).map(|i| 1e4f64.powf(-(i as f64) / steps) as f32).collect();
+            (0..channels / 2).map(|i| nearest_f32(1e4f64.powf(-(i as f64) / steps))).collect();
         let freqs = Tensor::from_slice(&freqs).to_device(device);
         Self { freqs, factor: 1.0, order, zeros: channels % 2 }
     }
 
     /// Stored normal frequencies of scale 16, times 2π, sines first.
     pub(crate) fn fourier(path: &Path<'_>, channels: i64, weights: Weights) -> Self {
-        let half = channels as u64 / 2;
+        let half = channels / 2;
         let freqs: Vec<f32> = match weights {
             Weights::Drawn(seed) => {
                 let stream = Stream::named(seed, &path.path("freqs"));
-                (0..half).map(|i| (16.0 * stream.normal(i)) as f32).collect()
+                (0..half.unsigned_abs()).map(|i| nearest_f32(16.0 * stream.normal(i))).collect()
             }
-            Weights::Blank => vec![0.0; half as usize],
+            Weights::Blank => vec![0.0; length_of(half)],
         };
         let freqs = Tensor::from_slice(&freqs).to_device(path.device());
         let freqs = path.add("freqs", freqs, false);

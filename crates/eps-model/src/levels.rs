@@ -1,6 +1,7 @@
 //! The resolution levels that networks are built from, and what all configurations are checked for.
 
 use crate::ModelError;
+use crate::extent::{extent, length_of};
 use crate::layers::GroupNorm;
 
 /// The most channels of a layer, and pixels along a side.
@@ -171,7 +172,7 @@ impl Levels<'_> {
             check_probability(field, value)?;
         }
         for channels in self.normalised_channels() {
-            let groups = GroupNorm::groups(channels as i64) as usize;
+            let groups = length_of(GroupNorm::groups(extent(channels)));
             require(
                 groups > 0 && channels % groups == 0,
                 "model_channels",

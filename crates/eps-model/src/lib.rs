@@ -26,6 +26,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)
+)]
+
 mod adapted_denoiser;
 pub mod checkpoint;
 mod class_conditional;
@@ -38,6 +43,7 @@ mod dhariwal_unet;
 mod edm2_layers;
 mod edm2_precond;
 mod error;
+mod extent;
 mod field;
 mod krylov;
 mod layers;
@@ -68,6 +74,7 @@ pub use edm2_precond::PrecondConfig;
 /// Beside [`DevicePrecision`], which says what it means here.
 pub use eps_math::Precision;
 pub use error::ModelError;
+pub use extent::{extent, length_of};
 pub use field::{Field, level_fields};
 pub use krylov::KrylovReport;
 pub use layers::Mode;

@@ -9,6 +9,7 @@ use tch::{Kind, Tensor};
 use crate::adapted_denoiser::sigmas;
 use crate::data_moments::{DataFields, DataMoments};
 use crate::denoiser::differentiated;
+use crate::extent::{extent, length_of};
 use crate::operator::{Coordinates, pixel_sum};
 use crate::{
     ComputeError, Denoiser, DevicePrecision as _, Field, Measurement, Mode, ModelError, Noise,
@@ -278,7 +279,7 @@ impl NetworkDenoiser {
         let is_asked = matches!(mode, Mode::Eval);
         let x = if is_asked { self.grown(x) } else { x };
         let size = x.size();
-        let splits = |windows: &&Windows| windows.split(size[2] as usize, size[3] as usize);
+        let splits = |windows: &&Windows| windows.split(length_of(size[2]), length_of(size[3]));
         let raw = match self.windows.as_ref().filter(splits).filter(|_| is_asked) {
             None => self.network.forward(&x, &c_noise, labels, None, mode),
             Some(windows) => {
@@ -309,7 +310,7 @@ impl NetworkDenoiser {
     /// What the network reads of an image whose sides its levels do not divide: mirrored beyond its lower and right
     /// edges, up to the next multiple.
     fn grown(&self, x: Tensor) -> Tensor {
-        let multiple = self.network.config().size_multiple() as i64;
+        let multiple = extent(self.network.config().size_multiple());
         let missing = |side: i64| (multiple - side % multiple) % multiple;
         let (below, right) = (missing(x.size()[2]), missing(x.size()[3]));
         if below == 0 && right == 0 { x } else { x.reflection_pad2d([0, right, 0, below]) }
@@ -319,7 +320,7 @@ impl NetworkDenoiser {
     fn kept_channels(&self) -> Option<i64> {
         let config = self.network.config();
         let kept = config.out_channels();
-        (kept < config.returned_channels()).then_some(kept as i64)
+        (kept < config.returned_channels()).then_some(extent(kept))
     }
 
     /// [`Self::raw`] with the activations inside blocks computed again on the way back.
@@ -397,13 +398,13 @@ impl NetworkDenoiser {
                 "the network takes images [B, {channels}, H, W], not a tensor {size:?}: give it a batch"
             )));
         };
-        if found != channels as i64 {
+        if found != extent(channels) {
             return Err(ComputeError::Other(format!(
                 "the network takes images of {channels} channels, not of {found}: convert them, or take another network"
             )));
         }
         // Sides of a tensor are not negative.
-        let fits = config.check_sides(height as usize, width as usize);
+        let fits = config.check_sides(length_of(height), length_of(width));
         fits.map_err(|error| ComputeError::Other(error.to_string()))?;
         self.asked.as_ref().map_or(Ok(()), |asked| asked.check(query))
     }

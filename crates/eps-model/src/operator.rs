@@ -11,6 +11,7 @@ use eps_math::operator::{
 use eps_math::{Level, Shape};
 use tch::{Device, Kind, Tensor};
 
+use crate::extent::extent;
 use crate::krylov::{Krylov, KrylovReport, Spaces, each};
 use crate::{ComputeError, Field, ModelError};
 
@@ -49,8 +50,8 @@ impl Basis {
     /// The basis of operators of one family and one shape, and their eigenvalues.
     fn of(operators: &[&Operator], device: Device) -> (Self, Field) {
         let domain = operators[0].domain();
-        let batch = operators.len() as i64;
-        let (height, width) = (domain.height as i64, domain.width as i64);
+        let batch = extent(operators.len());
+        let (height, width) = (extent(domain.height), extent(domain.width));
         // One plane of eigenvalues an image: all channels share it, but for a dense matrix.
         let planes = || {
             let values: Vec<f64> = operators
@@ -65,7 +66,7 @@ impl Basis {
                 let k = pool.factor();
                 let mean = ((k * k) as f64).recip();
                 let rest = if k == 1 { mean } else { 0.0 };
-                (Self::Blocks(k as i64), Tensor::from_slice(&[mean, rest]).view([1, 2, 1, 1]))
+                (Self::Blocks(extent(k)), Tensor::from_slice(&[mean, rest]).view([1, 2, 1, 1]))
             }
             Operator::CircularBlur(_) => {
                 let (re, im): (Vec<f64>, Vec<f64>) = operators
@@ -100,7 +101,7 @@ impl Basis {
                     .copied()
                     .collect();
                 let weights = Tensor::from_slice(&values)
-                    .view([batch, domain.channels as i64, height, width])
+                    .view([batch, extent(domain.channels), height, width])
                     .to_device(device);
                 let eigenvalues = weights.square();
                 (Self::Weights(weights), eigenvalues)
@@ -197,7 +198,7 @@ impl Side {
     fn stack<'a>(sides: impl Iterator<Item = &'a Dense>, device: Device) -> Self {
         let (matrices, bases): (Vec<_>, Vec<_>) = sides
             .map(|side| {
-                let (m, n) = (side.range().len() as i64, side.domain().len() as i64);
+                let (m, n) = (extent(side.range().len()), extent(side.domain().len()));
                 let matrix = Tensor::from_slice(&side.matrix()).view([m, n]);
                 (matrix, Tensor::from_slice(&side.basis()).view([n, n]))
             })
@@ -487,7 +488,7 @@ impl TensorOperator {
     /// # Shapes
     /// `[B, 1, H, W]`; `[B, C, H, W]` for weights, a matrix and where no eigenbasis is known.
     pub fn pixel_diagonal(&self, gains: &Field) -> Tensor {
-        let (height, width) = (self.domain.height as i64, self.domain.width as i64);
+        let (height, width) = (extent(self.domain.height), extent(self.domain.width));
         match &self.basis {
             Basis::Pixels | Basis::Weights(_) => gains.0.shallow_clone(),
             Basis::Blocks(k) => {
@@ -561,7 +562,7 @@ impl TensorOperator {
 
     /// One image or one operator goes with any number of the others.
     fn assert_batch(&self, x: &Tensor) {
-        let (images, operators) = (x.size()[0], self.operators.len() as i64);
+        let (images, operators) = (x.size()[0], extent(self.operators.len()));
         assert!(
             images == operators || images == 1 || operators == 1,
             "a batch of {images} images for {operators} operators"
@@ -570,7 +571,7 @@ impl TensorOperator {
 
     /// Real images of the half plane of their DFT.
     fn of_frequencies(&self, values: &Tensor) -> Tensor {
-        let sides = [self.domain.height as i64, self.domain.width as i64];
+        let sides = [extent(self.domain.height), extent(self.domain.width)];
         values.fft_irfft2(sides.as_slice(), [-2i64, -1], "backward")
     }
 
@@ -581,12 +582,12 @@ impl TensorOperator {
 
     fn as_image(&self, columns: &Tensor) -> Tensor {
         let Shape { channels, height, width } = self.domain;
-        columns.view([-1, channels as i64, height as i64, width as i64])
+        columns.view([-1, extent(channels), extent(height), extent(width)])
     }
 
     fn as_measurement(&self, columns: &Tensor) -> Tensor {
         let Shape { channels, height, width } = self.range;
-        columns.view([-1, channels as i64, height as i64, width as i64])
+        columns.view([-1, extent(channels), extent(height), extent(width)])
     }
 }
 

@@ -9,6 +9,7 @@ use eps_math::{Level, Real as _, Shape};
 use rayon::prelude::*;
 use tch::{Device, Tensor};
 
+use crate::extent::extent;
 use crate::{ComputeError, Denoiser, Field, Measurement, Noise, Query};
 
 /// D_Σ(μ) of a mixture prior in closed form, on the host in f64.
@@ -81,7 +82,7 @@ impl Oracle<'_> {
         let size = query.mu.size();
         let n = self.prior.dimension();
         let mu = values(query.mu);
-        if size.first().is_none_or(|images| mu.len() as i64 != images * n as i64) {
+        if size.first().is_none_or(|images| extent(mu.len()) != images * extent(n)) {
             return Err(ComputeError::Other(format!(
                 "the prior is of images of {n} values, and was asked about a tensor {size:?}: ask about [B, C, H, W] \
                  with C H W = {n}"
@@ -201,6 +202,6 @@ fn values(x: &Tensor) -> Vec<f64> {
 /// # Panics
 /// If the values are not a whole number of images.
 pub fn batch(values: &[f64], shape: Shape, device: Device) -> Tensor {
-    let sides = [shape.channels, shape.height, shape.width].map(|side| side as i64);
+    let sides = [shape.channels, shape.height, shape.width].map(extent);
     Tensor::from_slice(values).view([-1, sides[0], sides[1], sides[2]]).to_device(device)
 }

@@ -32,14 +32,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use eps_math::Shape;
 use eps_math::parameterisation::Parameterisation;
 use eps_math::rng::Stream;
+use eps_math::{Shape, nearest_f32};
 use serde::{Deserialize, Serialize};
 use tch::{CModule, Device, Kind, Tensor};
 
 use crate::compute_error::{cause, check_shape};
 use crate::denoiser::all_finite;
+use crate::extent::{extent, length_of};
 use crate::{
     AdaptedDenoiser, ComputeError, Denoiser, DevicePrecision as _, ModelError, Precision, Query,
     RawNetwork,
@@ -193,7 +194,7 @@ impl RawNetwork for ScriptedNetwork {
             Tensor::from_slice(&items).to_device(x.device())
         };
         let predictions = (0..images)
-            .step_by(batch as usize)
+            .step_by(length_of(batch))
             .map(|start| {
                 let items = chosen(start);
                 call(&x.index_select(0, &items), &time.index_select(0, &items))
@@ -263,7 +264,7 @@ impl ScriptedPrior {
             });
         }
         let module = load_module(&script, device, precision)?;
-        let batch = description.batch.map(|batch| batch as i64);
+        let batch = description.batch.map(extent);
         let network =
             ScriptedNetwork { module: Arc::new(module), path: script.clone(), label, batch };
         let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
@@ -318,8 +319,8 @@ impl ScriptedPrior {
     /// States of noise at levels in turn, as the adapter gives them, their times and the levels.
     fn question(&self, sigmas: &[f64], device: Device, precision: Precision) -> Question {
         let Shape { channels, height, width } = self.description.images;
-        let images = self.denoiser.network().batch.unwrap_or(sigmas.len() as i64);
-        let sigmas: Vec<f64> = sigmas.iter().copied().cycle().take(images as usize).collect();
+        let images = self.denoiser.network().batch.unwrap_or(extent(sigmas.len()));
+        let sigmas: Vec<f64> = sigmas.iter().copied().cycle().take(length_of(images)).collect();
         let calls = sigmas.iter().map(|sigma_t| self.denoiser.translation().call(*sigma_t));
         let calls: Vec<_> = calls.collect();
         let pixels = channels * height * width;
@@ -333,8 +334,8 @@ impl ScriptedPrior {
                 call.input_scale * (sigma_t * sigma_t + 0.25).sqrt() * z + call.input_offset
             })
             .collect();
-        let sizes = [images, channels as i64, height as i64, width as i64];
-        let times: Vec<f32> = calls.iter().map(|call| call.time as f32).collect();
+        let sizes = [images, extent(channels), extent(height), extent(width)];
+        let times: Vec<f32> = calls.iter().map(|call| nearest_f32(call.time)).collect();
         let x = Tensor::from_slice(&values).view(sizes).to_kind(precision.kind());
         let [x, time] = [x, Tensor::from_slice(&times)].map(|tensor| tensor.to_device(device));
         Question { x, time, sigmas }
@@ -492,7 +493,7 @@ fn label(
             count - 1
         )),
         (Some(Classes { input: ClassInput::Index, .. }), Some(class)) => {
-            Ok(Some(Tensor::from_slice(&[class as i64]).to_device(device)))
+            Ok(Some(Tensor::from_slice(&[extent(class)]).to_device(device)))
         }
         (Some(Classes { count, input: ClassInput::OneHot }), class) => {
             let mut one_hot = vec![0f32; count];

@@ -10,6 +10,7 @@ use tch::nn::Path;
 
 use crate::ModelError;
 use crate::edm2_precond::check_filter;
+use crate::extent::extent;
 use crate::layers::{
     BlockStyle, Conv2d, EDM_NAMES, Filter, GroupNorm, Init, Law, Linear, NoiseEmbedding, NormStyle,
     Scale, UNetBlock, Weights,
@@ -233,7 +234,7 @@ impl SongUNetConfig {
 
     fn style(&self, init: Init) -> BlockStyle {
         BlockStyle {
-            emb_channels: (self.model_channels * self.channel_mult_emb) as i64,
+            emb_channels: extent(self.model_channels * self.channel_mult_emb),
             dropout: self.dropout,
             adaptive_scale: false,
             sum_divisor: SQRT_2,
@@ -257,8 +258,8 @@ impl SongUNetConfig {
     }
 
     fn mapping(&self, root: &Path<'_>, init: Init) -> Mapping {
-        let noise_channels = (self.model_channels * self.channel_mult_noise) as i64;
-        let emb_channels = (self.model_channels * self.channel_mult_emb) as i64;
+        let noise_channels = extent(self.model_channels * self.channel_mult_noise);
+        let emb_channels = extent(self.model_channels * self.channel_mult_emb);
         let linear =
             |name: &str, cin: i64, cout, bias| Linear::new(&(root / name), cin, cout, bias, init);
         let noise = match self.embedding_type {
@@ -267,7 +268,7 @@ impl SongUNetConfig {
                 NoiseEmbedding::fourier(&(root / "map_noise"), noise_channels, init.weights)
             }
         };
-        let (label_dim, augment_dim) = (self.label_dim as i64, self.augment_dim as i64);
+        let (label_dim, augment_dim) = (extent(self.label_dim), extent(self.augment_dim));
         Mapping {
             noise,
             label: (label_dim > 0)
@@ -285,11 +286,11 @@ impl SongUNetConfig {
 
     /// The encoder's steps; returns the last value and the skip stack.
     fn encode(&self, steps: &mut Steps, path: &Path<'_>, init: Init) -> (usize, Vec<Skip>) {
-        let model_channels = self.model_channels as i64;
+        let model_channels = extent(self.model_channels);
         let taps = self.resample_filter.as_slice();
         let style = self.style(init);
         let mut x = Steps::INPUT;
-        let mut cout = self.in_channels as i64;
+        let mut cout = extent(self.in_channels);
         let mut skips: Vec<Skip> = Vec::new();
         let (mut aux, mut caux) = (x, cout);
         for (level, &mult) in self.channel_mult.iter().enumerate() {
@@ -321,7 +322,7 @@ impl SongUNetConfig {
             skips.push(Skip { value: x, channels: cout });
             for index in 0..self.num_blocks {
                 let cin = cout;
-                cout = model_channels * mult as i64;
+                cout = model_channels * extent(mult);
                 let attention = self.attn_resolutions.contains(&res);
                 let name = at(&format!("block{index}"));
                 let block = UNetBlock::new(&name, [cin, cout], Scale::Keep, attention, &style);
@@ -344,7 +345,7 @@ impl SongUNetConfig {
         let taps = self.resample_filter.as_slice();
         let style = self.style(init);
         let last = self.channel_mult.len() - 1;
-        let mut cout = (self.model_channels * self.channel_mult[last]) as i64;
+        let mut cout = extent(self.model_channels * self.channel_mult[last]);
         let mut output: Option<usize> = None;
         for (level, &mult) in self.channel_mult.iter().enumerate().rev() {
             let res = self.img_resolution >> level;
@@ -362,13 +363,13 @@ impl SongUNetConfig {
             for index in 0..=self.num_blocks {
                 let skip = skips.pop().expect("one skip for each block of the decoder");
                 let cin = cout + skip.channels;
-                cout = (self.model_channels * mult) as i64;
+                cout = extent(self.model_channels * mult);
                 let attention = index == self.num_blocks && self.attn_resolutions.contains(&res);
                 let layer = block(&format!("block{index}"), [cin, cout], Scale::Keep, attention);
                 x = steps.push(layer, &[x, skip.value]);
             }
             if self.decoder_type == DecoderType::Skip || level == 0 {
-                let dims = [cout, self.out_channels as i64, 3];
+                let dims = [cout, extent(self.out_channels), 3];
                 let conv = Conv2d::new(&at("aux_conv"), dims, style.init_zero);
                 let layer = Layer::Output(GroupNorm::new(&at("aux_norm"), cout, style.norm), conv);
                 let mut reads = vec![x];

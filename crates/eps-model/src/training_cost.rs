@@ -217,7 +217,7 @@ impl Size {
 impl StepCost {
     /// Adds a convolution that returns `side`² pixels; the size of its value.
     fn convolve(&mut self, conv: &Conv2d, side: u64) -> Size {
-        let output = Size { channels: conv.out_channels() as u64, side };
+        let output = Size { channels: conv.out_channels().unsigned_abs(), side };
         self.weights += conv.weight_count();
         self.multiply_adds += conv.weight_count() * output.pixels();
         output
@@ -235,8 +235,8 @@ impl StepCost {
         self.inside.wide += x.elements();
         self.inside.widened += x.elements();
         // The weights of the softmax.
-        self.inside.wide += attention.heads as u64 * pairs;
-        self.inside.cast += attention.heads as u64 * pairs;
+        self.inside.wide += attention.heads.unsigned_abs() * pairs;
+        self.inside.cast += attention.heads.unsigned_abs() * pairs;
     }
 
     /// A residual block on `x`, which is kept by the caller.
@@ -271,7 +271,7 @@ impl StepCost {
     /// Adds a layer of EDM2's that returns `side`² pixels, whose effective weight is kept beside the stored one; the
     /// size of its value.
     fn convolve_scaled(&mut self, conv: &MpConv, side: u64) -> Size {
-        let output = Size { channels: conv.out_channels() as u64, side };
+        let output = Size { channels: conv.out_channels().unsigned_abs(), side };
         self.weights += conv.weight_count();
         self.multiply_adds += conv.weight_count() * output.pixels();
         output
@@ -301,8 +301,8 @@ impl StepCost {
             self.inside.same += 8 * x.elements();
             self.inside.wide += x.elements();
             self.inside.widened += x.elements();
-            self.inside.wide += attention.heads as u64 * pairs;
-            self.inside.cast += attention.heads as u64 * pairs;
+            self.inside.wide += attention.heads.unsigned_abs() * pairs;
+            self.inside.cast += attention.heads.unsigned_abs() * pairs;
         }
         x
     }
@@ -377,7 +377,7 @@ fn step_cost(step: &Step, sizes: &[Size]) -> (Size, StepCost) {
         }
         Layer::AuxResidual(conv, filter) => {
             cost.needs.push(step.reads[0]);
-            let wide = cost.convolve(conv, first.side + 2 * filter.padding() as u64);
+            let wide = cost.convolve(conv, first.side + 2 * filter.padding().unsigned_abs());
             cost.inside.same += wide.elements();
             Size { side: first.side / 2, ..wide }
         }

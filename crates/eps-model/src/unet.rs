@@ -10,6 +10,7 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
 use crate::edm2_layers::LogVariance;
+use crate::extent::{extent, length_of};
 use crate::layers::{Mode, Weights, image_size};
 use crate::levels::Outline;
 use crate::mapping::Embedding;
@@ -405,8 +406,12 @@ impl UNet {
     fn check(&self, x: &Tensor, c_noise: &Tensor) {
         let (batch, channels, height, width) = image_size(x);
         let reads = self.config.in_channels();
-        assert!(channels == reads as i64, "the network reads {reads} channels, got {:?}", x.size());
-        if let Err(error) = self.config.check_size(height as usize, width as usize) {
+        assert!(
+            channels == extent(reads),
+            "the network reads {reads} channels, got {:?}",
+            x.size()
+        );
+        if let Err(error) = self.config.check_size(length_of(height), length_of(width)) {
             panic!("{error}");
         }
         assert!(c_noise.size() == [batch], "c_noise must be [{batch}], got {:?}", c_noise.size());

@@ -8,6 +8,7 @@ use tch::nn::Path;
 
 use crate::ModelError;
 use crate::dhariwal_unet::TAPS;
+use crate::extent::extent;
 use crate::layers::{
     Attention, BlockNames, BlockStyle, Conv2d, Filter, GroupNorm, Init, Law, Linear,
     NoiseEmbedding, NormStyle, Order, Qkv, Scale, StridePadding, UNetBlock, Weights, below,
@@ -345,11 +346,11 @@ impl UNet2DModelConfig {
 
     fn style(&self, init: Init) -> BlockStyle {
         BlockStyle {
-            emb_channels: self.emb_channels() as i64,
+            emb_channels: extent(self.emb_channels()),
             dropout: self.dropout,
             adaptive_scale: self.resnet_time_scale_shift == TimeScaleShift::ScaleShift,
             sum_divisor: 1.0,
-            norm: NormStyle { groups: Some(self.norm_num_groups as i64), eps: self.norm_eps },
+            norm: NormStyle { groups: Some(extent(self.norm_num_groups)), eps: self.norm_eps },
             names: &NAMES,
             resample_proj: false,
             channels_per_head: None,
@@ -366,17 +367,17 @@ impl UNet2DModelConfig {
         let (x, skips) = self.encode(&mut steps, root, &style);
         let x = self.middle(&mut steps, &(root / "mid_block"), x, &style);
         let x = self.decode(&mut steps, root, x, skips, &style);
-        let first = self.block_out_channels[0] as i64;
+        let first = extent(self.block_out_channels[0]);
         let norm = GroupNorm::new(&(root / "conv_norm_out"), first, style.norm);
-        let dims = [first, self.out_channels as i64, 3];
+        let dims = [first, extent(self.out_channels), 3];
         let conv = Conv2d::new(&(root / "conv_out"), dims, style.init);
         steps.push(Layer::Output(norm, conv), &[x]);
         (self.mapping(root, style.init).into(), steps)
     }
 
     fn mapping(&self, root: &Path<'_>, init: Init) -> Mapping {
-        let (c, e) = (self.block_out_channels[0] as i64, self.emb_channels() as i64);
-        let classes = self.num_class_embeds.unwrap_or(0) as i64;
+        let (c, e) = (extent(self.block_out_channels[0]), extent(self.emb_channels()));
+        let classes = extent(self.num_class_embeds.unwrap_or(0));
         let order = if self.flip_sin_to_cos { Order::CosineSine } else { Order::SineCosine };
         let steps = (c / 2) as f64 - self.freq_shift;
         let linear =
@@ -402,7 +403,7 @@ impl UNet2DModelConfig {
     ) -> Attention {
         let linear = |name: &str| Conv2d::stored(&below(path, name), &[channels, channels], init);
         Attention {
-            heads: self.attention_head_dim.map_or(1, |width| channels / width as i64),
+            heads: self.attention_head_dim.map_or(1, |width| channels / extent(width)),
             norm: norm.map(|style| GroupNorm::new(&(path / "group_norm"), channels, style)),
             qkv: Qkv::Separate(["to_q", "to_k", "to_v"].map(linear)),
             proj: linear("to_out.0"),
@@ -430,12 +431,12 @@ impl UNet2DModelConfig {
 
     /// The steps of the encoder; returns the last value and the skip stack.
     fn encode(&self, steps: &mut Steps, root: &Path<'_>, style: &BlockStyle) -> (usize, Vec<Skip>) {
-        let mut cout = self.block_out_channels[0] as i64;
+        let mut cout = extent(self.block_out_channels[0]);
         let mut x = Steps::INPUT;
         if self.center_input_sample {
             x = steps.push(Layer::Centre, &[x]);
         }
-        let dims = [self.in_channels as i64, cout, 3];
+        let dims = [extent(self.in_channels), cout, 3];
         let conv = Conv2d::new(&(root / "conv_in"), dims, style.init);
         x = steps.push(Layer::Conv(conv), &[x]);
         let mut skips = vec![Skip { value: x, channels: cout }];
@@ -443,9 +444,9 @@ impl UNet2DModelConfig {
             let path = root / "down_blocks" / level;
             let attends = self.attends_down(level);
             for index in 0..self.layers_per_block {
-                let dims = [cout, channels as i64];
+                let dims = [cout, extent(channels)];
                 x = steps.push(self.block(&path, index, dims, attends, style), &[x]);
-                cout = channels as i64;
+                cout = extent(channels);
                 skips.push(Skip { value: x, channels: cout });
             }
             if level + 1 < self.block_out_channels.len() {
@@ -477,11 +478,11 @@ impl UNet2DModelConfig {
         style: &BlockStyle,
     ) -> usize {
         let style = BlockStyle { sum_divisor: self.mid_block_scale_factor, ..*style };
-        let channels = self.block_out_channels[self.block_out_channels.len() - 1] as i64;
+        let channels = extent(self.block_out_channels[self.block_out_channels.len() - 1]);
         let groups = match self.attn_norm_num_groups {
             None if style.adaptive_scale => None,
             None => style.norm.groups,
-            Some(groups) => Some(groups as i64),
+            Some(groups) => Some(extent(groups)),
         };
         let norm = groups.map(|groups| NormStyle { groups: Some(groups), ..style.norm });
         let attention = self.attention(&below(path, "attentions.0"), channels, norm, style.init);
@@ -507,15 +508,15 @@ impl UNet2DModelConfig {
         style: &BlockStyle,
     ) -> usize {
         let levels = self.block_out_channels.len();
-        let mut cout = self.block_out_channels[levels - 1] as i64;
+        let mut cout = extent(self.block_out_channels[levels - 1]);
         for (level, &channels) in self.block_out_channels.iter().enumerate().rev() {
             let path = root / "up_blocks" / (levels - 1 - level);
             let attends = self.attends_up(level);
             for index in 0..=self.layers_per_block {
                 let skip = skips.pop().expect("one skip for each block of the decoder");
-                let dims = [cout + skip.channels, channels as i64];
+                let dims = [cout + skip.channels, extent(channels)];
                 x = steps.push(self.block(&path, index, dims, attends, style), &[x, skip.value]);
-                cout = channels as i64;
+                cout = extent(channels);
             }
             if level > 0 {
                 let path = path / "upsamplers" / 0;

@@ -4,11 +4,13 @@
 //! `UNetModel`. The network is bare: it predicts the noise ε at a timestep of a chain, and where `learn_sigma` is set
 //! the variances of the reverse chain behind it.
 
+use eps_math::whole;
 use serde::{Deserialize, Serialize};
 use tch::nn::Path;
 
 use crate::ModelError;
 use crate::dhariwal_unet::TAPS;
+use crate::extent::extent;
 use crate::layers::{
     Attention, BlockNames, BlockStyle, Conv2d, Filter, GroupNorm, Init, Law, Linear,
     NoiseEmbedding, NormStyle, Qkv, QkvOrder, Scale, StridePadding, UNetBlock, Weights, below,
@@ -122,7 +124,10 @@ impl UNetModelConfig {
 
     /// The channels of each level.
     fn channels(&self) -> Vec<i64> {
-        self.multipliers().iter().map(|mult| (mult * self.num_channels as f64) as i64).collect()
+        self.multipliers()
+            .iter()
+            .map(|mult| extent(whole(mult * self.num_channels as f64)))
+            .collect()
     }
 
     /// Whether a level has attention: it is tied to the factor of its downsampling.
@@ -180,7 +185,7 @@ impl UNetModelConfig {
             ("num_heads_upsample", self.num_heads_upsample),
         ] {
             let unset = field != "num_heads" && value == -1;
-            require(unset || (1..=MOST_CHANNELS as i64).contains(&value), field, value, || {
+            require(unset || (1..=extent(MOST_CHANNELS)).contains(&value), field, value, || {
                 let or = if field == "num_heads" { "" } else { ", or -1 where it is not given" };
                 format!("it must be at least 1 and at most {MOST_CHANNELS}{or}")
             })?;
@@ -188,12 +193,12 @@ impl UNetModelConfig {
         let channels = self.channels();
         for (mult, &channels) in self.multipliers().iter().zip(&channels) {
             require(
-                *mult > 0.0 && (1..=MOST_CHANNELS as i64).contains(&channels),
+                *mult > 0.0 && (1..=extent(MOST_CHANNELS)).contains(&channels),
                 "channel_mult",
                 mult,
                 || format!("times num_channels it must make 1 to {MOST_CHANNELS} channels"),
             )?;
-            require(channels % GROUPS as i64 == 0, "num_channels", self.num_channels, || {
+            require(channels % extent(GROUPS) == 0, "num_channels", self.num_channels, || {
                 format!(
                     "with the multiplier {mult} a layer of {channels} channels would be normalised in \
                          {GROUPS} groups: take a multiple of {GROUPS}"
@@ -231,11 +236,11 @@ impl UNetModelConfig {
 
     fn style(&self, init: Init) -> BlockStyle {
         BlockStyle {
-            emb_channels: 4 * self.num_channels as i64,
+            emb_channels: 4 * extent(self.num_channels),
             dropout: self.dropout,
             adaptive_scale: self.use_scale_shift_norm,
             sum_divisor: 1.0,
-            norm: NormStyle { groups: Some(GROUPS as i64), eps: 1e-5 },
+            norm: NormStyle { groups: Some(extent(GROUPS)), eps: 1e-5 },
             names: &NAMES,
             resample_proj: false,
             channels_per_head: None,
@@ -252,14 +257,14 @@ impl UNetModelConfig {
         let (x, skips) = self.encode(&mut steps, root, &style);
         let (x, cout) = self.decode(&mut steps, root, x, skips, &style);
         let norm = GroupNorm::new(&below(root, "out.0"), cout, style.norm);
-        let dims = [cout, self.out_channels as i64, 3];
+        let dims = [cout, extent(self.out_channels), 3];
         let conv = Conv2d::new(&below(root, "out.2"), dims, style.init_zero);
         steps.push(Layer::Output(norm, conv), &[x]);
         (self.mapping(root, style.init).into(), steps)
     }
 
     fn mapping(&self, root: &Path<'_>, init: Init) -> Mapping {
-        let (m, classes) = (self.num_channels as i64, self.num_classes as i64);
+        let (m, classes) = (extent(self.num_channels), extent(self.num_classes));
         let linear = |name: &str, cin: i64| Linear::new(&below(root, name), cin, 4 * m, true, init);
         let normal = Init { law: Law::StandardNormal, gain: 1.0, ..init };
         let table = || normal.weight(&(root / "label_emb"), &[classes, 4 * m]);
@@ -332,7 +337,7 @@ impl UNetModelConfig {
         let levels = self.channels();
         let mut cout = levels[0];
         let entries = root / "input_blocks";
-        let dims = [self.in_channels as i64, cout, 3];
+        let dims = [extent(self.in_channels), cout, 3];
         let conv = Conv2d::new(&below(&entries, "0.0"), dims, style.init);
         let mut x = steps.push(Layer::Conv(conv), &[Steps::INPUT]);
         let mut skips = vec![Skip { value: x, channels: cout }];

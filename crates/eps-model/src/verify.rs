@@ -20,12 +20,13 @@ use std::path::Path;
 use eps_math::parameterisation::{Parameterisation, Translation};
 use eps_math::rng::u01;
 use eps_math::timesteps::{Betas, Between};
-use eps_math::{Level, Precondition, PreconditionMode};
+use eps_math::{Level, Precondition, PreconditionMode, nearest_f32};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tch::{Device, Kind, Tensor};
 
 use crate::class_conditional::one_hot;
+use crate::extent::{extent, length_of};
 use crate::unet::set_values;
 use crate::{
     Mode, ModelError, NetworkDenoiser, Noise, Precision, Query, UNet, UNetConfig, level_fields,
@@ -403,8 +404,9 @@ impl Fixture {
         let dims = [self.batch, self.img_channels, self.side(), self.side()];
         let scale = scale * 3f64.sqrt();
         let values = u01("x", dims.iter().product());
-        let values: Vec<f32> = values.iter().map(|u| (scale * (2.0 * u - 1.0)) as f32).collect();
-        Tensor::from_slice(&values).view(dims.map(|dim| dim as i64)).to_device(device)
+        let values: Vec<f32> =
+            values.iter().map(|u| nearest_f32(scale * (2.0 * u - 1.0))).collect();
+        Tensor::from_slice(&values).view(dims.map(extent)).to_device(device)
     }
 
     /// A network's own output.
@@ -531,7 +533,7 @@ fn values(tensor: &Tensor) -> Result<Vec<f64>, String> {
 
 /// The tensor that the rule puts under a name, computed in f64 and rounded to f32.
 fn rule_tensor(name: &str, dims: &[i64]) -> Tensor {
-    let n = dims.iter().product::<i64>() as usize;
+    let n = length_of(dims.iter().product::<i64>());
     let fan_in = dims.iter().skip(1).product::<i64>() as f64;
     let value = |u: &f64| {
         let v = 2.0 * u - 1.0;
@@ -543,7 +545,7 @@ fn rule_tensor(name: &str, dims: &[i64]) -> Tensor {
             _ => v * (3.0 / fan_in).sqrt(),
         }
     };
-    let values: Vec<f32> = u01(name, n).iter().map(|u| value(u) as f32).collect();
+    let values: Vec<f32> = u01(name, n).iter().map(|u| nearest_f32(value(u))).collect();
     Tensor::from_slice(&values).view(dims)
 }
 

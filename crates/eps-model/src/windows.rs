@@ -6,6 +6,7 @@ use eps_math::rng::mix;
 use tch::{Device, Kind, Tensor};
 
 use crate::ModelError;
+use crate::extent::extent;
 
 /// How a network is asked about parts of an image, whose answers are blended.
 ///
@@ -98,7 +99,7 @@ impl Windows {
         let (rows, columns) = (side_of(height), side_of(width));
         let (down, across) = (offset(key, 1), offset(key, 2));
         let (tops, lefts) = (self.starts(rows, down), self.starts(columns, across));
-        let (h, w) = (self.side.min(rows) as i64, self.side.min(columns) as i64);
+        let (h, w) = (extent(self.side.min(rows)), extent(self.side.min(columns)));
         let weights =
             self.weights(rows, x.device()).unsqueeze(1) * self.weights(columns, x.device());
         let weights = weights.to_kind(Kind::Float).unsqueeze(0);
@@ -106,7 +107,7 @@ impl Windows {
         let total = Tensor::zeros([1, height, width], (Kind::Float, x.device()));
         let places: Vec<(i64, i64, i64)> = tops
             .iter()
-            .flat_map(|top| lefts.iter().map(move |left| (*top as i64, *left as i64)))
+            .flat_map(|top| lefts.iter().map(move |left| (extent(*top), extent(*left))))
             .flat_map(|(top, left)| (0..batch).map(move |image| (image, top, left)))
             .collect();
         let cut = |of: &Tensor, top, left| of.narrow(-2, top, h).narrow(-1, left, w);
@@ -120,7 +121,7 @@ impl Windows {
                 Tensor::zeros(whole, (Kind::Float, x.device()))
             });
             for (index, (image, top, left)) in pass.iter().enumerate() {
-                let weighted = answers.get(index as i64) * &weights;
+                let weighted = answers.get(extent(index)) * &weights;
                 // Views of the sums: adding to them adds to the sums.
                 let _ = cut(&sum.get(*image), *top, *left).g_add_(&weighted);
                 if *image == 0 {

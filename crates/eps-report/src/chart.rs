@@ -135,6 +135,7 @@ impl Scale {
     /// About five round values, or 1, 2 and 5 times the powers of ten, or these alone if they are many.
     fn ticks(&self) -> Vec<f64> {
         if self.logarithmic {
+            #[expect(clippy::cast_possible_truncation, reason = "powers of ten of numbers in f64")]
             let powers = self.from.floor() as i32..=self.to.ceil() as i32;
             let ticks: Vec<f64> = powers
                 .flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(power)))
@@ -160,6 +161,10 @@ fn round_values(from: f64, to: f64) -> Vec<f64> {
     let power = 10f64.powf(raw.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power).into_iter().find(|s| *s >= raw);
     let step = step.unwrap_or(raw);
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "beyond i64 both are its end, and there is one value"
+    )]
     let (first, last) = ((from / step).ceil() as i64, (to / step).floor() as i64);
     (first..=last).map(|i| i as f64 * step).collect()
 }

@@ -4,6 +4,11 @@
 //! asked and no file is written. [`claims_pages`] says of every claim whether the results hold it,
 //! [`results_pages`] has their tables, [`Report`] is the page of one run.
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)
+)]
+
 mod chart;
 mod claims;
 mod columns;

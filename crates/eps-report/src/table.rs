@@ -1,5 +1,6 @@
 //! The table of a task, for the terminal and for the report.
 
+use eps_math::whole;
 use eps_metrics::summary::{Estimate, Spread};
 use eps_results::{Calibration, Method, Metric, Row};
 
@@ -125,7 +126,7 @@ fn spread(spread: &Spread, digits: usize) -> String {
 
 /// Seconds with three digits that count.
 fn seconds(value: f64) -> String {
-    let digits = (2 - value.max(1e-9).log10().floor() as i32).clamp(0, 5) as usize;
+    let digits = whole((2.0 - value.max(1e-9).log10().floor()).min(5.0));
     format!("{value:.digits$}")
 }
 

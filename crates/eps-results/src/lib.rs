@@ -15,6 +15,11 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)
+)]
+
 mod calibration;
 mod config;
 mod constants;

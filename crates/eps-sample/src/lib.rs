@@ -5,6 +5,11 @@
 //! [`NoiseKeys`] to a batch of samples ([`Sample`]), watched by an [`Observer`]. Other methods, on a frozen prior,
 //! are [`contenders`].
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)
+)]
+
 pub mod contenders;
 mod error;
 mod estimator;

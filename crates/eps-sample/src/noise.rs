@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use eps_math::Shape;
 use eps_math::rng::Stream;
 use eps_model::device_rng::SampleStreams;
+use eps_model::extent;
 use tch::{Device, Tensor};
 
 /// Which sample of which image each batch item is, under one seed.
@@ -61,7 +62,7 @@ impl NoiseKeys {
     }
 
     fn sides(&self, shape: Shape) -> [i64; 4] {
-        [self.len(), shape.channels, shape.height, shape.width].map(|side| side as i64)
+        [self.len(), shape.channels, shape.height, shape.width].map(extent)
     }
 }
 

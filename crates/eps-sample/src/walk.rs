@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use eps_model::{ComputeError, attempt};
+use eps_model::{ComputeError, attempt, extent};
 use tch::{Device, Kind, Tensor};
 
 use crate::{Observer, Outcome, Progress, SampleError};
@@ -147,7 +147,7 @@ impl FiniteStates {
             return None;
         }
         let flags = Tensor::stack(&self.flags, 0).to_device(Device::Cpu);
-        (0..self.flags.len()).find(|index| flags.int64_value(&[*index as i64]) == 0)
+        (0..self.flags.len()).find(|index| flags.int64_value(&[extent(*index)]) == 0)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The running means of errors that the weight `balanced` divides by.
 
+use eps_math::whole;
+use eps_model::extent;
 use tch::{Device, Kind, Tensor};
 
 use crate::squared_errors::Errors;
@@ -28,7 +30,7 @@ impl Balance {
         let length = tasks * INTERVALS;
         (config.loss_weight == LossWeight::Balanced).then(|| Self {
             law: config.noise_law,
-            means: Tensor::ones([length as i64], (Kind::Double, device)),
+            means: Tensor::ones([extent(length)], (Kind::Double, device)),
             counts: vec![0.0; length],
         })
     }
@@ -37,12 +39,12 @@ impl Balance {
     fn place(&self, (task, sigma_t): (usize, f64)) -> usize {
         let NoiseLaw { sigma_min, sigma_max, .. } = self.law;
         let share = (sigma_t / sigma_min).ln() / (sigma_max / sigma_min).ln();
-        task * INTERVALS + ((share * INTERVALS as f64) as usize).min(INTERVALS - 1)
+        task * INTERVALS + whole(share * INTERVALS as f64).min(INTERVALS - 1)
     }
 
     /// The means at some questions, `[B]` in f64.
     pub(crate) fn means(&self, questions: &[(usize, f64)]) -> Tensor {
-        let places: Vec<i64> = questions.iter().map(|q| self.place(*q) as i64).collect();
+        let places: Vec<i64> = questions.iter().map(|q| extent(self.place(*q))).collect();
         self.means.index_select(0, &Tensor::from_slice(&places).to_device(self.means.device()))
     }
 
@@ -67,7 +69,7 @@ impl Balance {
             shares[place * questions.len() + image] = self.counts[place].recip();
         }
         let shares = Tensor::from_slice(&shares)
-            .view([self.counts.len() as i64, questions.len() as i64])
+            .view([extent(self.counts.len()), extent(questions.len())])
             .to_device(self.means.device());
         let whole = shares.sum_dim_intlist([1i64].as_slice(), false, Kind::Double);
         self.means = &self.means * (1.0 - whole) + shares.mv(&of_images);

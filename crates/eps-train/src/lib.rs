@@ -4,6 +4,11 @@
 //! [`train`] runs it on [`Images`] in a folder, and goes on there after it was cut off, or with more steps. It returns the network of
 //! averaged weights, which `eps_model::checkpoint::save` writes.
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)
+)]
+
 mod balance;
 mod config;
 mod error;

@@ -5,7 +5,8 @@ use eps_math::rng::Stream;
 use eps_math::{Level, MathError, OperatorLaw, PreconditionMode, Shape, SigmaYLaw};
 use eps_model::device_rng::normals;
 use eps_model::{
-    Factors, Field, Measurement, Mode, NetworkDenoiser, Noise, Query, TensorOperator, level_fields,
+    Factors, Field, Measurement, Mode, NetworkDenoiser, Noise, Query, TensorOperator, extent,
+    length_of, level_fields,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -58,7 +59,7 @@ impl BatchStreams {
     /// `[batch, C, H, W]` in f64
     fn normals(&self, purpose: Purpose, batch: usize, shape: Shape, device: Device) -> Tensor {
         let streams: Vec<Stream> = (0..batch).map(|i| self.stream(i, purpose)).collect();
-        let sides = [batch, shape.channels, shape.height, shape.width].map(|side| side as i64);
+        let sides = [batch, shape.channels, shape.height, shape.width].map(extent);
         normals(&streams, shape.len(), device).view(sides.as_slice())
     }
 }
@@ -138,9 +139,9 @@ fn errors_of(
     raw: &mut Raw<'_>,
 ) -> Result<Errors, TrainError> {
     let (batch, channels, height, width) = x_0.size4()?;
-    let shape =
-        Shape::new(channels as usize, height as usize, width as usize).map_err(MathError::from)?;
-    let batch = batch as usize;
+    let shape = Shape::new(length_of(channels), length_of(height), length_of(width))
+        .map_err(MathError::from)?;
+    let batch = length_of(batch);
     let device = x_0.device();
     let times: Vec<f64> = (0..batch)
         .map(|i| {
@@ -198,7 +199,7 @@ fn measure(
     shape: Shape,
     streams: BatchStreams,
 ) -> Result<(usize, Measurement), TrainError> {
-    let batch = x_0.size()[0] as usize;
+    let batch = length_of(x_0.size()[0]);
     let shared = streams.shared();
     let part = law.draw_part(&shared);
     let sigma_y = sigma_y.draw(&shared);

@@ -1,5 +1,6 @@
 //! Adam on one flat vector of all weights, with EDM's moving average beside it.
 
+use eps_model::extent;
 use tch::{Kind, Tensor};
 
 /// Adam's constants (Kingma and Ba 2015), EDM's choice.
@@ -78,7 +79,7 @@ fn scatter(flat: &Tensor, parameters: &mut [Tensor]) {
     let _guard = tch::no_grad_guard();
     let mut start = 0;
     for parameter in parameters {
-        let length = parameter.numel() as i64;
+        let length = extent(parameter.numel());
         parameter.copy_(&flat.narrow(0, start, length).view_as(parameter));
         start += length;
     }

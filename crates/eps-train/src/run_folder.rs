@@ -9,6 +9,7 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::Path;
 
 use eps_files::{FilesError, PartFile, sha256, write_bytes};
+use eps_model::extent;
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -311,7 +312,7 @@ pub(crate) fn load_state(
         if found == Some(false) {
             return Err(damaged(format!("{name:?} is not what was written, by its SHA-256")));
         }
-        Ok(Tensor::from_data_size(view.data(), &[length as i64], kind))
+        Ok(Tensor::from_data_size(view.data(), &[extent(length)], kind))
     };
     let length = optimiser.weights.numel();
     let [weights, first_moment, second_moment, average] =
@@ -330,7 +331,13 @@ pub(crate) fn load_state(
         balance.means = means?.to_device(device);
         balance.counts = Vec::try_from(counts?)?;
     }
-    Ok(Progress { step: step as u64, seconds, ..Progress::default() })
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole, from 0 to 2^53, as was checked"
+    )]
+    let step = step as u64;
+    Ok(Progress { step, seconds, ..Progress::default() })
 }
 
 #[cfg(test)]

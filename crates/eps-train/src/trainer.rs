@@ -5,7 +5,9 @@ use std::path::Path;
 
 use eps_files::{FilesError, Lock};
 use eps_math::{MathError, PreconditionMode, Shape};
-use eps_model::{DataMoments, Mode, NetworkDenoiser, UNet, attempt, one_hot, values_of_bytes};
+use eps_model::{
+    DataMoments, Mode, NetworkDenoiser, UNet, attempt, extent, length_of, one_hot, values_of_bytes,
+};
 use tch::{Device, Kind, Tensor};
 
 use crate::balance::Balance;
@@ -52,7 +54,7 @@ impl Images {
             ("the number of training classes", &classes.train, &self.train),
             ("the number of validation classes", &classes.validation, &self.validation),
         ] {
-            if classes.len() as i64 != images.size()[0] {
+            if extent(classes.len()) != images.size()[0] {
                 let value = classes.len() as f64;
                 return Err(TrainError::Config { field, value, range: "that of the images" });
             }
@@ -61,7 +63,7 @@ impl Images {
             let _ = one_hot(&[*last], label_dim, Device::Cpu)?;
         }
         let numbers = |classes: &[usize]| {
-            Tensor::from_slice(&classes.iter().map(|class| *class as i64).collect::<Vec<_>>())
+            Tensor::from_slice(&classes.iter().map(|class| extent(*class)).collect::<Vec<_>>())
         };
         Ok(Some([numbers(&classes.train), numbers(&classes.validation)]))
     }
@@ -143,7 +145,7 @@ fn go_on(
     }
     let classes = images.known_classes(config)?;
     let [train_classes, validation_classes] = classes.map_or([None, None], |both| both.map(Some));
-    let label_dim = config.network.label_dim() as i64;
+    let label_dim = extent(config.network.label_dim());
     let training = Examples { images: &images.train, classes: train_classes.as_ref(), label_dim };
     let _ = differences(config, folder)?;
     std::fs::create_dir_all(folder).map_err(FilesError::io(folder, "make"))?;
@@ -220,7 +222,7 @@ fn go_on(
 /// The shape of one image of `[N, C, H, W]`.
 fn shape_of(images: &Tensor) -> Result<Shape, TrainError> {
     let (_, channels, height, width) = images.size4()?;
-    let [channels, height, width] = [channels, height, width].map(|side| side as usize);
+    let [channels, height, width] = [channels, height, width].map(length_of);
     Ok(Shape::new(channels, height, width).map_err(MathError::from)?)
 }
 
@@ -246,7 +248,7 @@ impl Examples<'_> {
     }
 
     fn len(&self) -> usize {
-        self.images.size()[0] as usize
+        length_of(self.images.size()[0])
     }
 }
 
@@ -280,7 +282,7 @@ fn accumulate(
 
 /// The images of one training batch, drawn uniformly with replacement.
 fn draw_indices(count: usize, batch: usize, streams: BatchStreams) -> Vec<i64> {
-    (0..batch).map(|i| streams.shared().below(1 + i as u64, count) as i64).collect()
+    (0..batch).map(|i| extent(streams.shared().below(1 + i as u64, count))).collect()
 }
 
 /// The loss over the first images of the validation split, in batches of their own streams.
@@ -291,7 +293,7 @@ fn validation_loss(
     device: Device,
 ) -> Result<f64, TrainError> {
     let _guard = tch::no_grad_guard();
-    let indices: Vec<i64> = (0..config.validation_images.min(validation.len()) as i64).collect();
+    let indices: Vec<i64> = (0..extent(config.validation_images.min(validation.len()))).collect();
     let at_once = config.micro_batch.map_or(config.batch, |part| part.min(config.batch));
     let mut sum = 0.0;
     for (batch, part) in (VALIDATION_BATCHES..).zip(indices.chunks(at_once)) {

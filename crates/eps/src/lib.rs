@@ -34,6 +34,11 @@
 #![doc = include_str!("../examples/restore.rs")]
 //! ```
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)
+)]
+
 pub mod contender;
 pub mod dataset;
 pub mod environment;

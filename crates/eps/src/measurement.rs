@@ -7,7 +7,7 @@ use eps_math::noise::Law;
 use eps_math::operator::{LinearMap, Operator, OperatorSpec, PreparedOperator};
 use eps_math::rng::Stream;
 use eps_math::{Draw, Noise, Shape, Task, measured};
-use eps_model::{Measurement, ModelError, TensorOperator, attempt};
+use eps_model::{Measurement, ModelError, TensorOperator, attempt, extent};
 use tch::{Device, Tensor};
 
 use crate::Error;
@@ -237,7 +237,7 @@ pub fn on_device(
     device: Device,
 ) -> Result<Measurement, Error> {
     let Shape { channels, height, width } = set.range();
-    let dims = [images.len(), channels, height, width].map(|side| side as i64);
+    let dims = [images.len(), channels, height, width].map(extent);
     let batch = |values: Vec<f64>| Tensor::from_slice(&values).view(dims).to_device(device);
     let (mut operators, y): (Vec<_>, Vec<_>) =
         images.iter().map(|image| set.whitened(*image)).unzip();

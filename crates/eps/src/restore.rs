@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use eps_data::{MeasurementSet, SampleArchive};
-use eps_math::{Schedule, Shape};
+use eps_math::{Schedule, Shape, nearest_f32};
 use eps_model::ModelError;
 use eps_sample::{NoiseKeys, Observer, Progress, Sample as _, Solver};
 use serde_json::Value;
@@ -303,7 +303,7 @@ impl<'a> Restoration<'a> {
         let provenance = set.provenance().clone();
         let archive = SampleArchive::new(set.shape(), per_image, samples, config, provenance)?;
         Ok(match set.truth() {
-            Some(truth) => archive.with_truth(truth.iter().map(|v| *v as f32).collect())?,
+            Some(truth) => archive.with_truth(truth.iter().map(|v| nearest_f32(*v)).collect())?,
             None => archive,
         })
     }

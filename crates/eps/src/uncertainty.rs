@@ -1,7 +1,7 @@
 //! What samples say of each pixel beyond their mean and standard deviation, which [`SampleArchive`] has.
 
 use eps_data::SampleArchive;
-use eps_math::MathError;
+use eps_math::{MathError, nearest_f32, whole};
 
 use crate::Error;
 
@@ -47,8 +47,8 @@ pub fn quantile(archive: &SampleArchive, share: f64) -> Result<Vec<f32>, Error> 
             values.extend(samples.iter().skip(pixel).step_by(one));
             values.sort_by(f32::total_cmp);
             let place = share * (per_image - 1) as f64;
-            let (below, above) = (values[place.floor() as usize], values[place.ceil() as usize]);
-            quantiles.push(below + (above - below) * place.fract() as f32);
+            let (below, above) = (values[whole(place)], values[whole(place.ceil())]);
+            quantiles.push(below + (above - below) * nearest_f32(place.fract()));
         }
     }
     Ok(quantiles)

@@ -5,7 +5,7 @@ use eps_math::faer::Mat;
 use eps_math::operator::{AveragePool, CircularBlur, Dense, Kernel, Operator};
 use eps_math::prior::{Gaussian, Mixture};
 use eps_math::rng::Stream;
-use eps_math::{Draw, MathError, Shape, Task};
+use eps_math::{Draw, MathError, Shape, Task, whole};
 use eps_results::tournament::{Law, Space, TournamentSetting};
 
 use crate::error::{ExperimentError, Result};
@@ -82,7 +82,7 @@ fn patterns(shape: Shape) -> Result<Mixture, MathError> {
     };
     let hill = |r: f64, c: f64| 0.7 * (-(r * r + c * c) / (2.0 * 0.2 * 0.2)).exp();
     let stripe = |_: f64, c: f64| {
-        let column = ((c + 0.5) * side) as usize;
+        let column = whole((c + 0.5) * side);
         if column.is_multiple_of(2) { 0.4 } else { -0.4 }
     };
     let means =

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use eps_files::sha256_file;
+use eps_math::nearest_f32;
 use eps_results::Environment;
 use eps_results::tournament::{
     Choice, Distances, Space, TournamentConfig, TournamentMethod, TournamentSetting,
@@ -268,7 +269,7 @@ fn constant(choices: &[Choice], calls: usize) -> Option<f64> {
 /// The (a, b) of samples in the plane that are finite.
 fn cloud(samples: &[f64]) -> Cloud {
     let finite = |pair: &&[f64; 2]| pair.iter().all(|v| v.is_finite());
-    samples.as_chunks::<2>().0.iter().filter(finite).map(|pair| pair.map(|v| v as f32)).collect()
+    samples.as_chunks::<2>().0.iter().filter(finite).map(|pair| pair.map(nearest_f32)).collect()
 }
 
 /// Values of a function on indices below `length`, ascending: all of them, or from a start downhill

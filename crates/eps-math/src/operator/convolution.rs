@@ -59,7 +59,7 @@ impl Border {
 
     /// The pixel of a row of `length` that lies at a position, which may be outside; none for 0.
     fn pixel(self, position: isize, length: usize) -> Option<usize> {
-        let n = length as isize;
+        let n = length.cast_signed();
         let inside = (0..n).contains(&position);
         let index = match self {
             Self::Zero | Self::Valid => return inside.then_some(position.unsigned_abs()),
@@ -130,7 +130,7 @@ impl Convolution {
             // Pixels before the first one that output 0 reads.
             let before = if border == Border::Valid { 0 } else { taps - 1 - taps / 2 };
             (0..out + taps - 1)
-                .map(|k| border.pixel(k as isize - before as isize, length))
+                .map(|k| border.pixel(k.cast_signed() - before.cast_signed(), length))
                 .collect()
         };
         let rows = axis(height, range.height, tall);

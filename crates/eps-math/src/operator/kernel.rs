@@ -1,7 +1,7 @@
 //! Blur kernels.
 
-use crate::MathError;
 use crate::error::{check_positive, check_values};
+use crate::{MathError, whole};
 
 /// A blur kernel of odd or even sides; its centre is the tap at (rows/2, columns/2).
 #[derive(Debug, Clone, PartialEq)]
@@ -133,7 +133,7 @@ impl Kernel {
         if half > (Self::MAX_SIDE / 2) as f64 {
             return Err(MathError::OutOfRange { what, value: reach, range: "at most 2047 pixels" });
         }
-        Ok(half as usize)
+        Ok(whole(half))
     }
 
     /// A function of row and column around the centre, made to sum to 1.
@@ -249,7 +249,7 @@ fn bilinear(position: f64) -> [(usize, f64); 2] {
         if (position - position.round()).abs() < 1e-12 { position.round() } else { position };
     let floor = snapped.floor();
     let fraction = snapped - floor;
-    [(floor as usize, 1.0 - fraction), (floor as usize + 1, fraction)]
+    [(whole(floor), 1.0 - fraction), (whole(floor) + 1, fraction)]
 }
 
 #[cfg(test)]

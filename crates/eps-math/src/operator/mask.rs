@@ -2,7 +2,7 @@
 
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use crate::rng::Stream;
-use crate::{MathError, Shape};
+use crate::{MathError, Shape, whole};
 
 /// A diagonal operator that keeps observed pixels and zeroes the others.
 ///
@@ -47,7 +47,7 @@ impl Mask {
         let mut order: Vec<usize> = (0..n).collect();
         order.sort_by_key(|i| stream.bits(*i as u64));
         let mut observed = vec![true; n];
-        for i in order.iter().take((missing * n as f64) as usize) {
+        for i in order.iter().take(whole(missing * n as f64)) {
             observed[*i] = false;
         }
         Self::new(shape, observed)

@@ -2,8 +2,8 @@
 
 use super::kernel::Kernel;
 use super::resize::ResizeFilter;
-use crate::MathError;
 use crate::rng::Stream;
+use crate::{MathError, whole};
 
 impl Kernel {
     /// The path of a camera that shakes, a random walk of headings (L. Borodenko's generator, by which DPS and DAPS blur).
@@ -133,7 +133,7 @@ fn drawn(points: &[(f64, f64)], canvas: usize, width: f64) -> Vec<f64> {
         let pixels = |a: f64, b: f64| {
             let last = canvas as f64 - 1.0;
             let first = (a.min(b) - reach).ceil().clamp(0.0, last);
-            first as usize..=(a.max(b) + reach).floor().clamp(0.0, last) as usize
+            whole(first)..=whole((a.max(b) + reach).floor().clamp(0.0, last))
         };
         for row in pixels(from.0, to.0) {
             for column in pixels(from.1, to.1) {

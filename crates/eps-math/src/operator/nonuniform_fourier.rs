@@ -8,7 +8,7 @@ use super::fourier::pair;
 use super::fourier_plane::FourierPlane;
 use super::linear_map::{LinearMap, assert_length};
 use crate::error::check_finite;
-use crate::{MathError, Shape};
+use crate::{MathError, Shape, whole};
 
 /// How the sums of a [`NonuniformFourier`] are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -100,7 +100,7 @@ impl Axis {
                 bessel_i0(beta * (1.0 - distance * distance).max(0.0).sqrt())
             };
             // Between 0 and the length once it wraps around.
-            let start = first.rem_euclid(length as f64) as usize % length;
+            let start = whole(first.rem_euclid(length as f64)) % length;
             (start, std::array::from_fn(weight))
         };
         Self {

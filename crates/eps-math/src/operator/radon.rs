@@ -2,7 +2,7 @@
 
 use super::linear_map::{LinearMap, assert_length};
 use crate::error::check_finite;
-use crate::{MathError, Shape};
+use crate::{MathError, Shape, whole};
 
 /// Sums along parallel rays through every channel, matrix-free.
 ///
@@ -73,7 +73,7 @@ impl Radon {
                             let (i, j) = (top + dy, left + dx);
                             let inside = |v: f64| v >= 0.0 && v < n as f64;
                             if inside(i) && inside(j) {
-                                let pixel = i as usize * n + j as usize;
+                                let pixel = whole(i) * n + whole(j);
                                 visit(position * self.angles.len() + angle, pixel, along * across);
                             }
                         }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Separable;
-use crate::{MathError, Shape};
+use crate::{MathError, Shape, whole};
 
 /// The filter by which a picture is made smaller or larger, as Pillow names and computes it.
 ///
@@ -63,8 +63,8 @@ impl ResizeFilter {
         for (index, row) in matrix.chunks_exact_mut(from).enumerate() {
             let centre = (index as f64 + 0.5) * scale;
             // Both are rounded as Pillow does, by cutting off.
-            let first = (centre - support + 0.5).max(0.0) as usize;
-            let last = ((centre + support + 0.5) as usize).min(from);
+            let first = whole(centre - support + 0.5);
+            let last = whole(centre + support + 0.5).min(from);
             for (offset, weight) in row[first..last].iter_mut().enumerate() {
                 *weight = self.value(((first + offset) as f64 - centre + 0.5) / stretch);
             }

@@ -3,7 +3,7 @@
 use tch::{Device, Tensor};
 
 use super::error::NetworkError;
-use super::images::{input_sides, three_channels};
+use super::images::{extent, input_sides, three_channels};
 use super::origin::Origin;
 
 /// A convolutional network trained to classify ImageNet.
@@ -22,8 +22,8 @@ pub enum Backbone {
 pub(super) struct Layer {
     /// Side and stride of the maximum pooling before it, if there is one.
     pool: Option<[i64; 2]>,
-    pub(super) channels: i64,
-    pub(super) kernel: i64,
+    pub(super) channels: usize,
+    pub(super) kernel: usize,
     stride: i64,
     padding: i64,
     /// Whether LPIPS compares what comes out of it.
@@ -32,24 +32,25 @@ pub(super) struct Layer {
 
 const fn layer(
     pool: Option<[i64; 2]>,
-    channels: i64,
-    [kernel, stride, padding]: [i64; 3],
+    channels: usize,
+    kernel: usize,
+    [stride, padding]: [i64; 2],
 ) -> Layer {
     Layer { pool, channels, kernel, stride, padding, is_stage: true }
 }
 
 /// A 3×3 convolution of VGG16, first, middle or last of its block.
-const fn vgg(pool: bool, channels: i64, is_stage: bool) -> Layer {
+const fn vgg(pool: bool, channels: usize, is_stage: bool) -> Layer {
     let pool = if pool { Some([2, 2]) } else { None };
     Layer { pool, channels, kernel: 3, stride: 1, padding: 1, is_stage }
 }
 
 const ALEX: [Layer; 5] = [
-    layer(None, 64, [11, 4, 2]),
-    layer(Some([3, 2]), 192, [5, 1, 2]),
-    layer(Some([3, 2]), 384, [3, 1, 1]),
-    layer(None, 256, [3, 1, 1]),
-    layer(None, 256, [3, 1, 1]),
+    layer(None, 64, 11, [4, 2]),
+    layer(Some([3, 2]), 192, 5, [1, 2]),
+    layer(Some([3, 2]), 384, 3, [1, 1]),
+    layer(None, 256, 3, [1, 1]),
+    layer(None, 256, 3, [1, 1]),
 ];
 
 const VGG: [Layer; 13] = [
@@ -84,7 +85,7 @@ impl Backbone {
     /// The number of pooled features: the channels of the last convolution.
     #[must_use]
     pub fn feature_count(self) -> usize {
-        self.layers().last().map_or(0, |layer| layer.channels as usize)
+        self.layers().last().map_or(0, |layer| layer.channels)
     }
 
     /// The name of the network and of the convolution whose output is pooled.
@@ -228,8 +229,8 @@ impl FeatureNetwork {
 /// Images of at least [`super::SHORTEST_SIDE`] pixels a side.
 fn upsampled(images: &Tensor) -> Tensor {
     let sides = [images.size()[2], images.size()[3]];
-    let [height, width] = sides.map(|side| side as usize);
-    let target = input_sides(height, width).map(|side| side as i64);
+    let [height, width] = sides.map(|side| usize::try_from(side).unwrap_or(0));
+    let target = input_sides(height, width).map(extent);
     if target == sides {
         return images.shallow_clone();
     }

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use tch::{Kind, Tensor};
 
 use super::backbone::Embedding;
+use super::images::extent;
 use super::{Network, NetworkError};
 use crate::energy::{PairTerm, energy_score};
 use crate::frechet::{frechet_distance, frechet_left_out};
@@ -166,7 +167,7 @@ impl Features {
         let at_once = (PIXELS_AT_ONCE / (rows * columns)).max(1);
         let mut features = Self { truth: Vec::new(), samples: Vec::new(), lpips: Vec::new() };
         let embed = |pixels: &[f32]| {
-            let dims = [-1, channels as i64, height as i64, width as i64];
+            let dims = [-1, extent(channels), extent(height), extent(width)];
             let images = Tensor::from_slice(pixels).view(dims).clamp(-1.0, 1.0);
             network.embed(&images)
         };
@@ -181,7 +182,7 @@ impl Features {
                 features.samples.extend(values(&samples.features)?);
                 if let Network::Perceptual(network) = network {
                     let of: Vec<i64> =
-                        (first..last).map(|row| (row / per_image - start) as i64).collect();
+                        (first..last).map(|row| extent(row / per_image - start)).collect();
                     let of = Tensor::from_slice(&of).f_to_device(network.device())?;
                     let truth: Vec<Tensor> =
                         truth.stages.iter().map(|stage| stage.index_select(0, &of)).collect();

@@ -14,12 +14,17 @@ pub const SHORTEST_SIDE: usize = 64;
 /// ```
 #[must_use]
 pub fn input_sides(height: usize, width: usize) -> [usize; 2] {
-    let shorter = height.min(width);
+    let shorter = height.min(width).max(1);
     if shorter >= SHORTEST_SIDE {
         return [height, width];
     }
     // Rounded to the nearest, halves upwards.
     [height, width].map(|side| (2 * side * SHORTEST_SIDE + shorter) / (2 * shorter))
+}
+
+/// A length as libtorch takes it, which refuses the largest: no length of anything in memory exceeds `i64`.
+pub(super) fn extent(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
 }
 
 /// Checks the dimensions of images, repeats grey to three channels and moves them to the device.

@@ -6,7 +6,7 @@ use tch::{CModule, Device, IValue, Kind, Tensor};
 
 use super::backbone::Embedding;
 use super::error::NetworkError;
-use super::images::three_channels;
+use super::images::{extent, three_channels};
 
 /// The number of features.
 pub(super) const FEATURES: usize = 2048;
@@ -84,7 +84,7 @@ impl Inception {
             .method_is("forward", &[IValue::Tensor(bytes), IValue::Bool(true)])
             .map_err(|error| not_inception(format!("fails ({})", first_line(&error))))?;
         match answer {
-            IValue::Tensor(features) if features.size() == [count, FEATURES as i64] => {
+            IValue::Tensor(features) if features.size() == [count, extent(FEATURES)] => {
                 Ok(features.to_kind(Kind::Float))
             }
             IValue::Tensor(other) => {

@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tch::{Device, Kind, Tensor};
 
-use super::backbone::{Backbone, FeatureNetwork};
+use super::backbone::{Backbone, FeatureNetwork, Layer};
 use super::error::NetworkError;
+use super::images::extent;
 use super::origin::Origin;
 
 /// The version of this layout.
@@ -54,7 +55,7 @@ impl Backbone {
         let mut shapes = Vec::new();
         let (mut inputs, mut head) = (3, 0);
         for (i, layer) in self.layers().iter().enumerate() {
-            let [channels, kernel] = [layer.channels, layer.kernel].map(|n| n as usize);
+            let Layer { channels, kernel, .. } = *layer;
             shapes.push((format!("conv{i}.weight"), vec![channels, inputs, kernel, kernel]));
             shapes.push((format!("conv{i}.bias"), vec![channels]));
             if layer.is_stage {
@@ -171,7 +172,7 @@ impl FeatureNetwork {
             if let Some(index) = values.iter().position(|bytes| !finite(bytes)) {
                 return Err(wrong(not_finite(&name, index)));
             }
-            let dims: Vec<i64> = shape.iter().map(|side| *side as i64).collect();
+            let dims: Vec<i64> = shape.iter().map(|side| extent(*side)).collect();
             let tensor =
                 Tensor::f_from_data_size(view.data(), &dims, Kind::Float)?.f_to_device(device)?;
             match (kernel.take(), dims.len()) {
