@@ -216,6 +216,15 @@ impl Scale {
         let networks = request.out.join("networks");
         // The network for all tasks stands in where no task has its own.
         let one_for_all = !recipes.iter().any(|recipe| TASKS.contains(&&*recipe.name));
+        if !request.methods.is_empty() {
+            // By whatever solver.
+            let asked =
+                |method: &str| request.methods.iter().any(|asked| asked.starts_with(method));
+            recipes.retain(|Recipe { name, .. }| match name.strip_prefix("palette-") {
+                Some(task) => asked("palette") && (one_for_all || task != ALL_TASKS),
+                None => name == PRIOR || (asked("eps") && (one_for_all || name != ALL_TASKS)),
+            });
+        }
         let mut stages = Vec::new();
         let data = match self.source {
             Source::Photos => OsString::from(self.name),
@@ -463,8 +472,12 @@ mod tests {
         let asked = Request { tasks: &tasks, methods: &methods, ..request(true) };
         let stages = FFHQ_64.plan(&asked, recipes()).unwrap();
         let lines: Vec<String> = stages.iter().map(Stage::line).collect();
-        assert_eq!(lines.len(), 2 + 3 + 1 + 1, "{lines:?}");
-        assert!(lines[6].contains(" --methods dps,eps "), "{}", lines[6]);
+        assert_eq!(lines.len(), 2 + 2 + 1 + 1, "{lines:?}");
+        assert!(
+            !lines.iter().any(|line| line.contains("palette")),
+            "nobody asks for it: {lines:?}"
+        );
+        assert!(lines[5].contains(" --methods dps,eps "), "{}", lines[5]);
         let tasks = ["haze".to_owned()];
         let error = FFHQ_64.plan(&Request { tasks: &tasks, ..request(true) }, recipes());
         assert!(error.unwrap_err().to_string().contains("--tasks haze"));

@@ -7,7 +7,7 @@
 mod pins;
 mod wheels;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -78,6 +78,30 @@ pub(crate) fn setup(cuda: bool) -> Result<()> {
         Libtorch::Python => check_python_torch(torch)?,
     }
     install_cmake(&deps, cmake, fetches_cmake)
+}
+
+/// `LD_LIBRARY_PATH` with the libraries of the libtorch that the build takes at its end, for programs that cannot find
+/// them by themselves.
+pub(crate) fn with_libtorch(path: Option<OsString>) -> Result<OsString> {
+    let ours = deps().join("libtorch");
+    let use_pytorch = std::env::var_os("LIBTORCH_USE_PYTORCH").is_some();
+    let folder = match libtorch_of(std::env::var_os("LIBTORCH").as_deref(), use_pytorch, &ours) {
+        Libtorch::Ours => ours,
+        Libtorch::Folder(folder) => folder,
+        Libtorch::Python => {
+            let script = "import os, torch; print(os.path.dirname(torch.__file__))";
+            output(Command::new(python()).args(["-c", script]))?.trim_end().into()
+        }
+    };
+    let given: Vec<PathBuf> = path.iter().flat_map(std::env::split_paths).collect();
+    let paths = given.into_iter().chain([folder.join("lib")]);
+    std::env::join_paths(paths)
+        .with_context(|| format!("{} is no path for LD_LIBRARY_PATH", folder.display()))
+}
+
+/// The Python whose torch torch-sys takes: in a virtual environment it calls it `python`.
+fn python() -> &'static str {
+    if std::env::var_os("VIRTUAL_ENV").is_some() { "python" } else { "python3" }
 }
 
 /// The libtorch of the tch that a lock file takes.
@@ -261,11 +285,11 @@ fn libtorch_version(folder: &Path) -> Option<String> {
         .or_else(|| read("include/torch/csrc/api/include/torch/version.h").and_then(header))
 }
 
-/// Checks the torch of the user's Python, which torch-sys calls `python` in a virtual environment.
+/// Checks the torch of the user's Python.
 fn check_python_torch(torch: &str) -> Result<()> {
     const REMEDY: &str = "install it there, or unset LIBTORCH_USE_PYTORCH to take the libtorch \
                           that set-up brings";
-    let python = if std::env::var_os("VIRTUAL_ENV").is_some() { "python" } else { "python3" };
+    let python = python();
     let script = "import torch; print(torch.__version__)";
     let version = output(Command::new(python).args(["-c", script])).with_context(|| {
         format!("LIBTORCH_USE_PYTORCH is set but `{python}` has no torch {torch}: {REMEDY}")

@@ -8,9 +8,8 @@ use clap::Args;
 use eps_model::training_cost::training_cost;
 use tch::{Device, Kind, Tensor};
 
-use crate::flags::positive;
 use crate::progress::WITH_BACKWARD;
-use crate::training_plan::{read_config, time};
+use crate::training_plan::{Rate, read_config, time};
 
 /// Asking for the cost of sampling instead of samples.
 #[derive(Debug, Args)]
@@ -19,16 +18,8 @@ pub(crate) struct CostFlags {
     /// configuration, and end: needs neither data nor networks
     #[arg(long, value_name = "CONFIG.json")]
     dry_run: Option<PathBuf>,
-    /// The rate that a dry run divides the work by, sustained, in 10^12 operations a second
-    #[arg(
-        long,
-        value_name = "X",
-        default_value = "100",
-        value_parser = positive,
-        allow_negative_numbers = true,
-        requires = "dry_run"
-    )]
-    tflops: f64,
+    #[command(flatten)]
+    rate: Rate,
 }
 
 impl CostFlags {
@@ -52,7 +43,7 @@ impl CostFlags {
              {WITH_BACKWARD}"
         );
         println!("work {work:.3e} FLOP, {a_pass:.3e} a forward pass of one image");
-        println!("{}", time(work, self.tflops));
+        println!("{}", time(work, self.rate.tflops));
         Ok(())
     }
 }

@@ -5,8 +5,26 @@ use std::io::BufReader;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use clap::Args;
 use eps_model::training_cost::{passes, training_cost};
 use eps_train::TrainConfig;
+
+use crate::flags::positive;
+
+/// The flag of a dry run beside its own.
+#[derive(Debug, Args)]
+pub(crate) struct Rate {
+    /// The rate that a dry run divides the work by, sustained, in 10^12 operations a second
+    #[arg(
+        long,
+        value_name = "X",
+        default_value = "100",
+        value_parser = positive,
+        allow_negative_numbers = true,
+        requires = "dry_run"
+    )]
+    pub(crate) tflops: f64,
+}
 
 /// Reads a training configuration.
 ///

@@ -365,12 +365,6 @@ impl KrylovSpace {
         self.basis.len()
     }
 
-    /// The Ritz values, approximations of eigenvalues of AᵀA.
-    #[must_use]
-    pub fn ritz_values(&self) -> &[f64] {
-        &self.ritz.values
-    }
-
     fn eigenvectors(&self) -> Result<Ritz, MathError> {
         let m = self.diagonal.len();
         let tridiagonal = Mat::from_fn(m, m, |i, j| match i.abs_diff(j) {

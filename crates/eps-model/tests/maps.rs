@@ -9,29 +9,8 @@ use eps_math::pivot::pivot_gains;
 use eps_math::rng::Stream;
 use eps_math::{Level, Shape};
 use eps_model::{Field, Measurement, TensorOperator, level_fields};
+use eps_testing::Own;
 use tch::{Device, Kind, Tensor};
-
-/// An operator that someone else wrote.
-#[derive(Debug)]
-struct Own(PreparedOperator);
-
-impl LinearMap for Own {
-    fn domain(&self) -> Shape {
-        self.0.domain()
-    }
-
-    fn range(&self) -> Shape {
-        self.0.range()
-    }
-
-    fn apply(&self, x: &[f64]) -> Vec<f64> {
-        self.0.apply(x)
-    }
-
-    fn adjoint(&self, y: &[f64]) -> Vec<f64> {
-        self.0.adjoint(y)
-    }
-}
 
 fn prepared(json: &str, shape: Shape) -> PreparedOperator {
     serde_json::from_str::<OperatorSpec>(json).unwrap().prepare(shape).unwrap()

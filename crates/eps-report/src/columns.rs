@@ -3,7 +3,7 @@
 use crate::chart::escape;
 
 /// Headings with what they mean.
-const COLUMNS: [(&str, &str); 30] = [
+const COLUMNS: [(&str, &str); 31] = [
     (
         "method",
         "The method and its network calls a sample; mean of J: the mean of J samples, scored as one image.",
@@ -43,6 +43,10 @@ const COLUMNS: [(&str, &str); 30] = [
         "LPIPS (AlexNet)",
         "LPIPS v0.1. Lower is better. Images smaller than 64 pixels are upsampled to that for the network, \
          grey ones repeated to three channels.",
+    ),
+    (
+        "LPIPS",
+        "LPIPS in the tables of the paper, which does not name its network. Lower is better.",
     ),
     (
         "FD-AlexNet",

@@ -18,6 +18,7 @@ use eps_sample::contenders::{self, ContenderStep, FrozenPrior};
 use eps_sample::{
     CountNfe, Eps, Estimator, NoiseKeys, Prior, Sample as _, SampleError, Solver, Step,
 };
+use eps_testing::Own;
 use faer::Mat;
 use tch::{Kind, Tensor};
 
@@ -288,28 +289,6 @@ fn bad_constants_are_named() {
     let eps = Eps { denoiser: &oracle, measurement: &three };
     let x = two.initial(shape(), CPU);
     assert_eq!(eps.estimate(&x, eps_math::Level::edm(1.0)).unwrap_err(), refused);
-}
-
-/// An operator that someone else wrote: A and Aᵀ, and no eigenbasis.
-#[derive(Debug)]
-struct Own(Operator);
-
-impl LinearMap for Own {
-    fn domain(&self) -> Shape {
-        self.0.domain()
-    }
-
-    fn range(&self) -> Shape {
-        self.0.range()
-    }
-
-    fn apply(&self, x: &[f64]) -> Vec<f64> {
-        self.0.apply(x)
-    }
-
-    fn adjoint(&self, y: &[f64]) -> Vec<f64> {
-        self.0.adjoint(y)
-    }
 }
 
 /// Every method works with a pair A, Aᵀ, and draws what it draws with the eigenbasis: a per cent of Lanczos' method a

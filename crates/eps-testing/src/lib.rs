@@ -1,4 +1,4 @@
-//! What tests share: the devices that they run on, and where their files are.
+//! What tests share: the devices that they run on, where their files are, and an operator of someone else's.
 //!
 //! Two variables matter, and a third to CUDA's libraries:
 //!
@@ -8,7 +8,31 @@
 
 use std::path::{Path, PathBuf};
 
+use eps_math::Shape;
+use eps_math::operator::LinearMap;
 use tch::{Cuda, Device};
+
+/// An operator that someone else wrote: A and Aᵀ of another one, and no eigenbasis.
+#[derive(Debug)]
+pub struct Own<M>(pub M);
+
+impl<M: LinearMap> LinearMap for Own<M> {
+    fn domain(&self) -> Shape {
+        self.0.domain()
+    }
+
+    fn range(&self) -> Shape {
+        self.0.range()
+    }
+
+    fn apply(&self, x: &[f64]) -> Vec<f64> {
+        self.0.apply(x)
+    }
+
+    fn adjoint(&self, y: &[f64]) -> Vec<f64> {
+        self.0.adjoint(y)
+    }
+}
 
 /// The CPU, and the first GPU where `EPS_REQUIRE_CUDA=1` asks for it.
 ///

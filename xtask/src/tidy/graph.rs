@@ -10,12 +10,12 @@ use super::metadata::Metadata;
 const EDGES: [(&str, &[&str]); 15] = [
     ("eps-files", &[]),
     ("eps-link", &[]),
-    ("eps-testing", &[]),
     ("eps-math", &[]),
+    ("eps-testing", &["eps-math"]),
     ("eps-metrics", &["eps-link"]),
     ("eps-data", &["eps-files", "eps-math"]),
     ("eps-model", &["eps-files", "eps-link", "eps-math", "eps-testing"]),
-    ("eps-sample", &["eps-link", "eps-math", "eps-model"]),
+    ("eps-sample", &["eps-link", "eps-math", "eps-model", "eps-testing"]),
     ("eps-train", &["eps-files", "eps-link", "eps-math", "eps-model"]),
     (
         "eps",

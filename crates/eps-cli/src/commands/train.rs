@@ -20,7 +20,7 @@ use tch::{Device, Tensor};
 
 use crate::flags::{DeviceFlags, count_to, note_if_emulated, positive};
 use crate::progress::training_bar;
-use crate::training_plan::{dry_run, read_config};
+use crate::training_plan::{Rate, dry_run, read_config};
 use eps::{dataset, environment, network};
 
 /// Train a network, or go on with a training that was stopped.
@@ -65,16 +65,8 @@ pub(crate) struct Arguments {
     /// Print parameters, memory, work and time of the training, and end: needs neither data nor --out
     #[arg(long)]
     dry_run: bool,
-    /// The rate that a dry run divides the work by, sustained, in 10^12 operations a second
-    #[arg(
-        long,
-        value_name = "X",
-        default_value = "100",
-        value_parser = positive,
-        allow_negative_numbers = true,
-        requires = "dry_run"
-    )]
-    tflops: f64,
+    #[command(flatten)]
+    rate: Rate,
     #[command(flatten)]
     device: DeviceFlags,
 }
@@ -84,7 +76,7 @@ impl Arguments {
     pub(crate) fn run(&self) -> Result<()> {
         let config = self.config()?;
         if self.dry_run {
-            return dry_run(&config, self.tflops);
+            return dry_run(&config, self.rate.tflops);
         }
         let out = self.out.as_deref().context("--out is missing")?;
         let device = self.device.apply();
