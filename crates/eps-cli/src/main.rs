@@ -51,6 +51,7 @@ struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one")]
 enum Command {
     Restore(commands::restore::Arguments),
     Measure(commands::measure::Arguments),

@@ -29,6 +29,7 @@ pub struct OperatorLaw(Vec<Part>);
     untagged,
     expecting = "a task's name, or {\"share\": NUMBER, \"of\": {\"family\": NAME, …}}"
 )]
+#[expect(clippy::large_enum_variant, reason = "a law has a few parts")]
 enum Part {
     Task(Task),
     Share(Share),
@@ -47,6 +48,7 @@ struct Share {
 /// Lengths in pixels, shares of an image in [0, 1].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "family", rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(clippy::large_enum_variant, reason = "a law has a few parts")]
 pub enum OperatorFamily {
     /// A task of the paper, by its law of training.
     Task {

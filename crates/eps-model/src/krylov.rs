@@ -297,7 +297,7 @@ pub(crate) fn each(
     shape: Shape,
     of: impl Fn(usize, &[f64]) -> Vec<f64> + Sync,
 ) -> Tensor {
-    let (images, device) = (x.size()[0].unsigned_abs() as usize, x.device());
+    let (images, device) = (length_of(x.size()[0]), x.device());
     let values = host(x);
     let one = values.len() / images;
     let count = images.max(maps);

@@ -123,7 +123,7 @@ impl Basis {
 
     /// The basis of maps of one rank beside their matrices, and their eigenvalues: the last is 0, across all vectors.
     fn of_ranges(bases: &[&RangeBasis], device: Device) -> (Self, Field) {
-        let (rank, batch) = (bases[0].rank() as i64, bases.len() as i64);
+        let (rank, batch) = (extent(bases[0].rank()), extent(bases.len()));
         let stack = |values: Vec<Vec<f64>>, columns: i64| {
             Tensor::from_slice(&values.concat()).view([batch, -1, columns]).to_device(device)
         };

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
+use eps_math::Schedule;
 use eps_math::operator::{LinearMap, Operator};
 use eps_math::prior::{Gaussian, Mixture};
-use eps_math::{Schedule, Shape};
 use eps_model::{ComputeError, Measurement, Oracle, TensorOperator, batch};
 use eps_sample::contenders::daps::{Daps, Inner};
 use eps_sample::contenders::ddnm::Ddnm;

@@ -456,9 +456,9 @@ mod tests {
 
     #[test]
     fn shapes_are_three_sides() {
-        assert_eq!(shape("3,4,5"), Ok(Shape::new(3, 4, 5).unwrap()));
+        assert_eq!(flags::shape("3,4,5"), Ok(Shape::new(3, 4, 5).unwrap()));
         for text in ["", "3", "3,4", "3,4,5,6", "a,b,c", "0,1,1", "-1,2,3"] {
-            assert!(shape(text).is_err(), "{text}");
+            assert!(flags::shape(text).is_err(), "{text}");
         }
     }
 
