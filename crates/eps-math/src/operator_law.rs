@@ -581,7 +581,6 @@ impl SigmaYLaw {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator::LinearMap as _;
 
     fn law(json: &str) -> OperatorLaw {
         serde_json::from_str(json).unwrap()
