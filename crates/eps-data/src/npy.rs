@@ -26,6 +26,9 @@ const SAVE_AGAIN: &str = "the file is damaged or of another format: save it agai
 /// Far above any header of a plain array, far below what would hurt to allocate.
 const LONGEST_HEADER: usize = 1 << 16;
 
+/// The most characters of a header that an error shows.
+const LONGEST_SHOWN: usize = 200;
+
 /// Values to be written, by their type in the file.
 #[derive(Clone, Copy, Debug)]
 pub enum NpyValues<'a> {
@@ -163,7 +166,8 @@ fn parse(path: &Path, what: &str, mut reader: impl Read, gaps: Gaps) -> Result<A
     }
     let text = String::from_utf8_lossy(&exact("header", length)?).into_owned();
     let header = Header::parse(&text).ok_or_else(|| {
-        malformed(format!("{what} has the unreadable header {:?}", text.trim_end()))
+        let shown: String = text.trim_end().chars().take(LONGEST_SHOWN).collect();
+        malformed(format!("{what} has the unreadable header {shown:?}"))
     })?;
     let (real, is_complex) = match header.descr.strip_prefix(['<', '>']) {
         Some("c8") => (format!("{}f4", &header.descr[..1]), true),
