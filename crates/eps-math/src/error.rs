@@ -350,6 +350,22 @@ pub(crate) fn check_finite(what: &'static str, values: &[f64]) -> Result<(), Mat
     }
 }
 
+/// Checks that the largest of an operator's numbers, unless it is 0, has a square within the range of f64.
+pub(crate) fn check_scale(what: &'static str, values: &[f64]) -> Result<(), MathError> {
+    const LEAST: f64 = 1e-100;
+    const MOST: f64 = 1e100;
+    let largest =
+        values.iter().copied().enumerate().max_by(|(_, a), (_, b)| a.abs().total_cmp(&b.abs()));
+    match largest {
+        Some((index, value)) if value != 0.0 && !(LEAST..=MOST).contains(&value.abs()) => {
+            let remedy = "eigenvalues are its square, which leaves the range of numbers: take numbers whose largest \
+                          is between 1e-100 and 1e100, in other units";
+            Err(MathError::Entry { what, index, value, remedy })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Checks that a number is positive and finite.
 pub(crate) fn check_positive(what: &'static str, value: f64) -> Result<(), MathError> {
     if value > 0.0 && value.is_finite() {

@@ -4,7 +4,7 @@ use rustfft::num_complex::Complex;
 
 use super::fourier::{Fourier, pair};
 use super::linear_map::{LinearMap, assert_length};
-use crate::error::check_values;
+use crate::error::{check_scale, check_values};
 use crate::{MathError, Shape};
 
 /// y_k = M F (s_k ⊙ x) of every coil k: a complex image, weighted by the coil's sensitivity s_k, its orthonormal 2-D DFT, kept where a
@@ -28,7 +28,7 @@ impl Coils {
     ///
     /// # Errors
     /// Those of [`Fourier::new`]; [`MathError::Length`] or [`MathError::NotFinite`] for the maps, [`MathError::Empty`] without any,
-    /// [`MathError::ZeroMatrix`] if all are 0.
+    /// [`MathError::ZeroMatrix`] if all are 0, [`MathError::Entry`] if the square of the largest is no number.
     pub fn new(shape: Shape, maps: &[f64], mask: Vec<bool>) -> Result<Self, MathError> {
         let fourier = Fourier::new(shape, mask)?;
         if maps.is_empty() {
@@ -36,6 +36,7 @@ impl Coils {
         }
         let coils = maps.len().div_ceil(shape.len());
         check_values("the list of coil maps", maps, coils * shape.len())?;
+        check_scale("the largest of the coil maps", maps)?;
         if maps.iter().all(|value| *value == 0.0) {
             return Err(MathError::ZeroMatrix("the coil maps"));
         }

@@ -4,7 +4,8 @@ use faer::{Mat, MatRef};
 
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use crate::cholesky::{product, product_transposed};
-use crate::{MathError, Shape, error::check_values};
+use crate::error::{check_scale, check_values};
+use crate::{MathError, Shape};
 
 /// A dense m×n operator A = U S Vᵀ.
 #[derive(Debug, Clone)]
@@ -30,7 +31,8 @@ impl Dense {
     ///
     /// # Errors
     /// [`MathError::Length`] or [`MathError::NotFinite`] for the matrix, [`MathError::Empty`] if it has
-    /// no rows, [`MathError::ZeroMatrix`] if it is 0, [`MathError::LargeMatrix`] if m or n is above 16384,
+    /// no rows, [`MathError::ZeroMatrix`] if it is 0, [`MathError::Entry`] if the square of its largest entry is no
+    /// number, [`MathError::LargeMatrix`] if m or n is above 16384,
     /// [`MathError::NotConverged`] from the decomposition.
     pub fn new(shape: Shape, rows: usize, matrix: &[f64]) -> Result<Self, MathError> {
         Self::named("the matrix", shape, rows, matrix)
@@ -45,6 +47,7 @@ impl Dense {
     ) -> Result<Self, MathError> {
         let n = shape.len();
         check_values(what, matrix, rows.saturating_mul(n))?;
+        check_scale(what, matrix)?;
         if rows == 0 {
             return Err(MathError::Empty(what));
         }

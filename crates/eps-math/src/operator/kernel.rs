@@ -1,6 +1,6 @@
 //! Blur kernels.
 
-use crate::error::{check_positive, check_values};
+use crate::error::{check_positive, check_scale, check_values};
 use crate::{MathError, whole};
 
 /// A blur kernel of odd or even sides; its centre is the tap at (rows/2, columns/2).
@@ -19,9 +19,10 @@ impl Kernel {
     ///
     /// # Errors
     /// [`MathError::Length`] or [`MathError::NotFinite`] for the taps, [`MathError::Empty`] if there
-    /// are none, [`MathError::OutOfRange`] if all of them are 0.
+    /// are none, [`MathError::OutOfRange`] if all of them are 0, [`MathError::Entry`] if the square of the largest is no number.
     pub fn new(rows: usize, columns: usize, taps: Vec<f64>) -> Result<Self, MathError> {
         check_values("the kernel", &taps, rows.saturating_mul(columns))?;
+        check_scale("the largest tap of the kernel", &taps)?;
         if taps.is_empty() {
             return Err(MathError::Empty("the kernel"));
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::linear_map::LinearMap;
+use crate::error::check_scale;
 use crate::{MathError, Shape};
 
 /// c A: an operator in other units.
@@ -16,15 +17,14 @@ impl Scaled {
     /// `factor` times a map.
     ///
     /// # Errors
-    /// [`MathError::OutOfRange`] for a factor that is 0 or not finite.
+    /// [`MathError::OutOfRange`] for a factor that is 0 or not finite, [`MathError::Entry`] for one whose square is no number.
     pub fn new(factor: f64, map: Arc<dyn LinearMap>) -> Result<Self, MathError> {
+        let what = "the factor of the operator scale";
         if factor == 0.0 || !factor.is_finite() {
-            return Err(MathError::OutOfRange {
-                what: "the factor of the operator scale",
-                value: factor,
-                range: "finite and different from 0",
-            });
+            let range = "finite and different from 0";
+            return Err(MathError::OutOfRange { what, value: factor, range });
         }
+        check_scale(what, &[factor])?;
         Ok(Self { factor, map })
     }
 

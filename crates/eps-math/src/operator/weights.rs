@@ -1,7 +1,7 @@
 //! A weight of each value: soft masks, a Bayer pattern, outpainting.
 
 use super::linear_map::{LinearMap, Spectral, assert_length};
-use crate::error::check_values;
+use crate::error::{check_scale, check_values};
 use crate::{MathError, Shape};
 
 /// y = w ⊙ x, one weight for each value of the image, with eigenvalues w².
@@ -15,9 +15,11 @@ impl Weights {
     /// The operator of `weights` `[C, H, W]`.
     ///
     /// # Errors
-    /// [`MathError::Length`] or [`MathError::NotFinite`] for the weights, [`MathError::ZeroMatrix`] if all are 0.
+    /// [`MathError::Length`] or [`MathError::NotFinite`] for the weights, [`MathError::ZeroMatrix`] if all are 0,
+    /// [`MathError::Entry`] if the square of the largest is no number.
     pub fn new(shape: Shape, weights: Vec<f64>) -> Result<Self, MathError> {
         check_values("the weights", &weights, shape.len())?;
+        check_scale("the largest of the weights", &weights)?;
         if weights.iter().all(|w| *w == 0.0) {
             return Err(MathError::ZeroMatrix("the weights"));
         }
