@@ -26,6 +26,7 @@ const EDGES: [(&str, &[&str]); 15] = [
             "eps-metrics",
             "eps-data",
             "eps-model",
+            "eps-results",
             "eps-sample",
             "eps-testing",
             "eps-train",

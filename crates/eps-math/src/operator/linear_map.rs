@@ -1,6 +1,6 @@
 //! What an operator is.
 
-use super::RangeBasis;
+use super::range_basis::RangeBasis;
 use crate::Shape;
 
 /// A linear operator A: shapes, A x and Aᵀy. Nothing more is asked of an operator.
