@@ -11,6 +11,7 @@ use eps_data::mask::read_mask;
 use eps_data::operator_file::{read_kernel, read_operator};
 use eps_data::operator_memory::{memory_note, require_memory};
 use eps_data::{Array, Unit};
+use eps_math::faer::Mat;
 use eps_math::noise_estimate::{SigmaEstimate, estimate};
 use eps_math::operator::{Border, KernelShape, LinearMap as _, OperatorSpec, PreparedOperator};
 use eps_math::{MathError, Noise, Shape};
@@ -51,6 +52,11 @@ pub(crate) struct NoiseFlags {
     /// The same in grey levels of 0..255, that is 127.5 times --sigma-y, e.g. 6.375
     #[arg(long, value_name = "SIGMA", value_parser = not_negative, allow_negative_numbers = true)]
     sigma_y_255: Option<f64>,
+    /// The covariance of the noise of y's m values instead, in a file (NPY, NPZ, HDF5 with the dataset `covariance`): its Cholesky factor,
+    /// lower triangular, [m, m], as numpy.linalg.cholesky gives it, or, of noise that is stationary on a plane that wraps around, the
+    /// variance at each frequency of y's plane, [h, w], the frequency 0 first; or one for each image, [N, m, m] or [N, h, w]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sigma_y", "sigma_y_255"])]
+    noise_covariance: Option<PathBuf>,
 }
 
 impl NoiseFlags {
@@ -71,7 +77,8 @@ impl NoiseFlags {
     /// σ_y as it is given: in the instrument's unit where y is.
     pub(crate) fn in_unit(&self) -> Option<SigmaY> {
         let of_levels = || self.sigma_y_255.map(|sigma| SigmaY::Number(sigma / 127.5));
-        self.sigma_y.clone().or_else(of_levels)
+        let of_covariance = || self.noise_covariance.clone().map(SigmaY::Covariance);
+        self.sigma_y.clone().or_else(of_levels).or_else(of_covariance)
     }
 
     /// What to say of a σ_y that may have been meant on the other scale.
@@ -93,6 +100,8 @@ pub(crate) enum SigmaY {
     Number(f64),
     /// An array in a file.
     File(PathBuf),
+    /// A covariance in a file, by its factor or its spectrum.
+    Covariance(PathBuf),
     /// An estimate from the measurement.
     Auto,
     /// Shot noise of what was counted, and that of reading out.
@@ -114,7 +123,7 @@ impl SigmaY {
     ) -> Result<Vec<Noise>> {
         let range = operator.range();
         match self {
-            Self::Number(_) | Self::File(_) => {
+            Self::Number(_) | Self::File(_) | Self::Covariance(_) => {
                 return self.noises(y.len() / range.len(), range);
             }
             Self::Counts { gain, readout } => {
@@ -149,6 +158,10 @@ impl SigmaY {
         let path = match self {
             Self::Number(sigma_y) => return Ok(vec![Noise::uniform(*sigma_y)?]),
             Self::File(path) => path,
+            Self::Covariance(path) => {
+                return covariances(path, count, range)
+                    .with_context(|| format!("--noise-covariance {}", path.display()));
+            }
             Self::Auto | Self::Counts { .. } => bail!(UsageError(
                 "--sigma-y auto and counts are told by a measurement that is there: give a number or a file here"
                     .to_owned()
@@ -178,6 +191,34 @@ impl SigmaY {
             );
         };
         noises.with_context(|| format!("--sigma-y {}", path.display()))
+    }
+}
+
+/// The noise of `count` measurements of a shape by the covariances in a file: one for all, or one for each.
+fn covariances(path: &Path, count: usize, range: Shape) -> Result<Vec<Noise>> {
+    let (m, Shape { height, width, .. }) = (range.len(), range);
+    ensure!(!is_picture(path), "a picture holds no covariance: give an NPY array");
+    let (Array { dims, values }, _) = Array::read_with_gaps(path, "covariance")?;
+    let (several, sides) = match dims[..] {
+        [a, b] => (1, [a, b]),
+        [several, a, b] => (several, [a, b]),
+        _ => (0, [0, 0]),
+    };
+    let is_one_each = several == 1 || several == count;
+    let each = values.chunks_exact(sides[0].max(1) * sides[1].max(1));
+    if is_one_each && sides == [m, m] {
+        each.map(|values| {
+            let factor = Mat::from_fn(m, m, |i, j| values[i * m + j]);
+            Ok(Noise::factor(&factor)?)
+        })
+        .collect()
+    } else if is_one_each && sides == [height, width] {
+        each.map(|values| Ok(Noise::spectrum(range, values.to_vec())?)).collect()
+    } else {
+        bail!(
+            "the array has dimensions {dims:?}: give the Cholesky factor of the covariance of y's {m} values, [{m}, {m}], or the \
+             variances at the frequencies of its plane, [{height}, {width}]; or {count} of them, one for each image"
+        )
     }
 }
 
@@ -736,7 +777,10 @@ mod tests {
             for (sigma_y, sigma_y_255) in
                 [(Some(SigmaY::Number(text.parse().unwrap())), None), (None, text.parse().ok())]
             {
-                let error = NoiseFlags { sigma_y, sigma_y_255 }.sigma_y().unwrap_err().to_string();
+                let error = NoiseFlags { sigma_y, sigma_y_255, noise_covariance: None }
+                    .sigma_y()
+                    .unwrap_err()
+                    .to_string();
                 assert!(error.contains("from 1e-6 to 1000") && error.len() < 250, "{error}");
             }
         }

@@ -60,6 +60,10 @@ impl PictureOnPage {
             "standard-deviation" => {
                 "where the samples differ: black is 0, white 0.5 on the scale [-1, 1]"
             }
+            "residual" => {
+                "A x - y of the mean in standard deviations: black is -3, white 3; structure that is no noise says that the \
+                 measurement is not what it was said to be"
+            }
             "quantile-05" => "one sample in twenty is darker than this",
             "quantile-95" => "one sample in twenty is brighter than this",
             _ => "an image that explains the measurement, as likely as the other samples",

@@ -1023,3 +1023,50 @@ fn a_network_denoises_an_array() {
     folder.fails(&format!("{command} --sigma 100 --out e.npy"), 2, &["100", "80"]);
     folder.fails(&format!("{command} --sigma 1 --out d.npy"), 1, &["d.npy", "--force"]);
 }
+
+/// The same noise as a number, as the factor of its covariance and as its spectrum.
+#[test]
+fn a_covariance_of_the_noise_by_its_factor_or_its_spectrum() {
+    let folder = Folder::new();
+    folder.network("net.safetensors");
+    let n = SIDE * SIDE;
+    folder.npy("y.npy", &[SIDE, SIDE], &values(n));
+    folder.mask("mask.png", SIDE);
+    folder.npy("kernel.npy", &[1, 3], &[0.25, 0.5, 0.25]);
+    let factor: Vec<f64> = (0..n * n).map(|i| if i % (n + 1) == 0 { 0.05 } else { 0.0 }).collect();
+    folder.npy("factor.npy", &[n, n], &factor);
+    folder.npy("spectrum.npy", &[1, SIDE, SIDE], &vec![0.0025; n]);
+    folder.npy("small.npy", &[3, 3], &[1.0; 9]);
+    folder.npy("full.npy", &[n, n], &vec![0.0025; n * n]);
+    let restore = |operator: &str, noise: &str, out: &str| {
+        format!(
+            "restore --measurement y.npy {operator} {noise} --network net.safetensors --samples 2 --calls 3 --out {out}"
+        )
+    };
+    let samples =
+        |name: &str| SampleArchive::read(&folder.path(&format!("{name}/samples.h5"))).unwrap();
+    for (operator, name) in [("--mask mask.png", "mask"), ("--kernel kernel.npy", "blur")] {
+        folder.succeeds(&restore(operator, "--sigma-y 0.05", name));
+        for noise in ["factor", "spectrum"] {
+            let out = format!("{name}-{noise}");
+            folder.succeeds(&restore(operator, &format!("--noise-covariance {noise}.npy"), &out));
+            let found = samples(&out);
+            let sigma_y = found.config()["measurement"]["sigma_y"].as_f64().unwrap();
+            // The root of a product of 64 numbers.
+            assert!((sigma_y - 0.05).abs() < 1e-12, "{out}: {sigma_y}");
+            for (a, b) in found.samples().iter().zip(samples(name).samples()) {
+                // Where no eigenbasis is left, pivots are right to a tenth of their noise.
+                assert!((a - b).abs() < 0.5, "{out}: {a} {b}");
+            }
+        }
+    }
+    let refused = |noise: &str, words: &[&str]| {
+        folder.fails(
+            &restore("--mask mask.png", &format!("--noise-covariance {noise}"), "no"),
+            1,
+            words,
+        );
+    };
+    refused("small.npy", &["[3, 3]", "[64, 64]", "[8, 8]"]);
+    refused("full.npy", &["numpy.linalg.cholesky"]);
+}

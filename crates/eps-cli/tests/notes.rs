@@ -63,3 +63,53 @@ fn a_stack_of_grey_images_is_told_how_to_be_given() {
     let measure = "measure --image stack.npy --factor 2 --sigma-y 0.05 --out y.h5";
     folder.fails(measure, 1, &["stack.npy", "16 channels", "[16, 1, 8, 8]", "[N, 1, H, W]"]);
 }
+
+/// A photograph's blur, which does not wrap around: told before it rings, and so is what solvers did where the borders are right.
+#[test]
+fn restore_tells_of_a_blur_that_does_not_wrap_around() {
+    use eps::math::operator::{Border, Convolution, Kernel, LinearMap as _};
+    use eps::math::{Shape, Task};
+    let folder = Folder::new();
+    // Large enough that nothing is decomposed.
+    const SIDE: usize = 48;
+    folder.network_of("net.safetensors", SIDE, &[Task::MotionBlur]);
+    let shape = Shape::new(1, SIDE, SIDE).unwrap();
+    let kernel = vec![1.0 / 3.0; 3];
+    folder.npy("kernel.npy", &[3, 1], &kernel);
+    let blur =
+        Convolution::new(shape, Kernel::new(3, 1, kernel).unwrap(), Border::Reflect).unwrap();
+    // Dark above and bright below, with some texture.
+    let texture = values(SIDE * SIDE);
+    let x: Vec<f64> =
+        (0..SIDE * SIDE).map(|i| (i / SIDE) as f64 * 0.03 - 0.7 + 0.05 * texture[i]).collect();
+    folder.npy("y.npy", &[SIDE, SIDE], &blur.apply(&x));
+    for (border, is_told) in [("circular", true), ("reflect", false)] {
+        let restore = format!(
+            "restore --network net.safetensors --measurement y.npy --kernel kernel.npy --border {border} --sigma-y 0.02 \
+             --samples 1 --calls 2 --out {border}"
+        );
+        let output = folder.eps(&restore);
+        let (said, printed) =
+            (String::from_utf8(output.stderr).unwrap(), String::from_utf8(output.stdout).unwrap());
+        assert!(output.status.success(), "{said}");
+        let text = std::fs::read_to_string(folder.path(&format!("{border}/config.json"))).unwrap();
+        let config: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let is_noted = config["notes"].to_string().contains("give --border valid");
+        assert_eq!((said.contains("give --border valid"), is_noted), (is_told, is_told), "{said}");
+        // What is iterated is counted: a pivot a call, and one of the one-call estimate is not among them.
+        assert_eq!(printed.contains("conjugate gradients"), !is_told, "{printed}");
+        let iterations = &config["iterations"];
+        if is_told {
+            assert!(iterations.is_null(), "{iterations}");
+        } else {
+            assert_eq!(iterations["pivots"]["runs"], 2);
+            let most = iterations["pivots"]["most_steps"].as_u64().unwrap();
+            assert!(
+                most > 0 && iterations["pivots"]["mean_steps"].as_f64().unwrap() <= most as f64
+            );
+            let share = iterations["share_of_time"].as_f64().unwrap();
+            assert!(share > 0.0 && share < 1.0, "{share}");
+        }
+        assert!(folder.path(&format!("{border}/image-0000/residual.png")).exists());
+    }
+}

@@ -38,8 +38,13 @@ fn main() -> Result<(), Error> {
 
 /// EPS and the prior's own denoiser at the pivot, on one measurement of a mixture in the plane.
 fn play(folder: &Path) -> Result<TournamentSettingResults, Error> {
-    let setting =
-        TournamentSetting { space: Space::Plane, law: Law::Mixture, task: None, sigma_y: SIGMA_Y };
+    let setting = TournamentSetting {
+        space: Space::Plane,
+        law: Law::Mixture,
+        task: None,
+        sigma_y: SIGMA_Y,
+        border: None,
+    };
     let config = TournamentConfig {
         format_version: FORMAT_VERSION,
         experiment: EXPERIMENT.to_owned(),

@@ -25,8 +25,22 @@ impl Default for Cg {
     }
 }
 
-/// Steps by which the estimate of the error lags behind.
+/// Where conjugate gradients begin, and where they may end before the residual is small.
+#[derive(Debug, Clone, Copy)]
+struct Goal<'a> {
+    /// The energy of the error, as far as it is told.
+    energy: Option<f64>,
+    /// 0, where it is none.
+    start: Option<&'a [f64]>,
+}
+
+/// Steps by which the estimate of the error lags behind, at least.
 const DELAY: usize = 8;
+
+/// The part of the steps by which it does: where conjugate gradients are slow, the last eight steps tell little. By a quarter of them
+/// the error of pivots of blurs with valid borders is below the share that is asked for; by eight steps alone it was three
+/// times that at σ_t = 80.
+const DELAYED: usize = 4;
 
 /// What a solver answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,38 +62,52 @@ impl Cg {
     /// # Panics
     /// If r does not have the length of the operator's range.
     pub fn solve(&self, map: &dyn LinearMap, r: &[f64], kappa: f64) -> Result<Solved, MathError> {
-        self.descend(map, r, kappa, 0.0)
+        self.descend(map, r, kappa, Goal { energy: None, start: None })
     }
 
-    /// Preconditioned CGLS until the residual is small or the energy of the error is below a bound.
+    /// CGLS until the residual is small or, with a preconditioner, the energy of the error is below a bound.
+    ///
+    /// To rounding the preconditioner saves no steps, and it raises what rounding leaves along directions that are not measured.
     fn descend(
         &self,
         map: &dyn LinearMap,
         r: &[f64],
         kappa: f64,
-        energy: f64,
+        Goal { energy, start }: Goal<'_>,
     ) -> Result<Solved, MathError> {
-        // Without κ the preconditioner has no inverse along the null space.
+        let is_preconditioned = energy.is_some() && kappa > 0.0;
         let precondition = |s: &[f64]| {
-            let mapped = if kappa > 0.0 { map.approximate_inverse(s, kappa) } else { None };
+            let mapped = if is_preconditioned { map.approximate_inverse(s, kappa) } else { None };
             mapped.unwrap_or_else(|| s.to_vec())
         };
         let mut z = vec![0.0; map.domain().len()];
         let mut r = r.to_vec();
+        if let Some(start) = start {
+            let mut left = r.clone();
+            add(&mut left, -1.0, &map.apply(start));
+            // Only where it is better than nothing.
+            if dot(&left, &left) + kappa * dot(start, start) < dot(&r, &r) {
+                (r, z) = (left, start.to_vec());
+            }
+        }
         let mut s = map.adjoint(&r);
+        add(&mut s, -kappa, &z);
         let mut p = precondition(&s);
         let first = norm(&s);
         let mut gamma = dot(&s, &p);
         let (mut steps, mut size, mut largest) = (0, first, 0.0f64);
         // What the last steps took off the squared error: a bound of it from below.
-        let mut fallen = std::collections::VecDeque::new();
+        let mut fallen: Vec<f64> = Vec::new();
         while size > 0.0 {
             let rounding = 8.0 * f64::EPSILON * largest * norm(&r);
             let error = if kappa > 0.0 { kappa * norm(&z) } else { first };
             if size <= rounding.max(self.rtol * error) {
                 break;
             }
-            if fallen.len() == DELAY && fallen.iter().sum::<f64>() < energy {
+            let delay = DELAY.max(steps / DELAYED);
+            if steps >= delay
+                && energy.is_some_and(|most| fallen[steps - delay..].iter().sum::<f64>() < most)
+            {
                 break;
             }
             if steps == self.max_steps {
@@ -98,10 +126,7 @@ impl Cg {
             s = map.adjoint(&r);
             add(&mut s, -kappa, &z);
             let mapped = precondition(&s);
-            if fallen.len() == DELAY {
-                fallen.pop_front();
-            }
-            fallen.push_back(step * gamma);
+            fallen.push(step * gamma);
             let next = dot(&s, &mapped);
             let turn = next / gamma;
             for (p, s) in p.iter_mut().zip(&mapped) {
@@ -164,7 +189,7 @@ impl Cg {
 
 /// Conjugate gradients that end where the error is a share of the noise Σ⋆ that the pivot has, as samplers need it.
 ///
-/// The error e of μ⋆ has eᵀ Σ⋆⁻¹ e below share² n, as far as the last steps tell: Σ⋆ = σ_y² (AᵀA + κ I)⁻¹, so that along
+/// The error e of μ⋆ has eᵀ Σ⋆⁻¹ e below share² n, as far as the last quarter of the steps tells: Σ⋆ = σ_y² (AᵀA + κ I)⁻¹, so that along
 /// every direction it is the given share of the noise there, in the mean.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WithinNoise {
@@ -190,10 +215,33 @@ impl WithinNoise {
         x_t: &[f64],
         level: &Level,
     ) -> Result<Solved, MathError> {
+        self.mu_star_from(map, (y, sigma_y), x_t, level, None)
+    }
+
+    /// The same, from a guess of μ⋆ − x_t/α, which is used where it is better than 0.
+    ///
+    /// The correction at the last level times σ_t over the σ_t there is a good one: nearly all of a state's noise stays what it was. Over
+    /// Karras' 20 levels it took 552 steps in the place of 1982 for a valid motion blur of 9 pixels on 40×40, and 507 in the place of 3064
+    /// for projections of as many pixels under 12 angles. That the systems share the Krylov space of Aᵀy saves next to nothing, 1963 and
+    /// 3099 steps for what is left: at high levels it is the state that takes them, which that space does not have.
+    ///
+    /// # Errors
+    /// Those of [`Cg::solve`].
+    ///
+    /// # Panics
+    /// As [`Cg::mu_star`], and if the guess has another length.
+    pub fn mu_star_from(
+        &self,
+        map: &dyn LinearMap,
+        (y, sigma_y): (&[f64], f64),
+        x_t: &[f64],
+        level: &Level,
+        start: Option<&[f64]>,
+    ) -> Result<Solved, MathError> {
         let bound = (self.share * sigma_y).powi(2) * map.domain().len() as f64;
         Cg::corrected(map, y, x_t, level, |r| {
             let ratio = sigma_y * level.alpha / level.beta;
-            self.cg.descend(map, r, ratio * ratio, bound)
+            self.cg.descend(map, r, ratio * ratio, Goal { energy: Some(bound), start })
         })
     }
 }

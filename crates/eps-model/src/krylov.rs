@@ -1,15 +1,17 @@
-//! Operators that are a pair A, Aᵀ on the host: pivots by conjugate gradients, functions of AᵀA by Lanczos' method.
+//! Operators that are a pair A, Aᵀ on the host: pivots by conjugate gradients, functions of AᵀA by Lanczos' method; both
+//! in closed form where the family [knows an eigenbasis](LinearMap::as_spectral) there.
 //!
 //! Gains are tabulated at nodes, as if these were the eigenvalues, and interpolated in ln λ at the Ritz values of each
 //! image: so every formula in an eigenvalue serves operators with and without a basis alike.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use eps_math::operator::{LinearMap, check, lifted};
 use eps_math::rng::Stream;
 use eps_math::solve::{Cg, KrylovSpace, Lanczos, WithinNoise};
-use eps_math::{Level, Shape, whole};
+use eps_math::{Level, Shape, pivot, whole};
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
@@ -46,7 +48,28 @@ pub(crate) struct Krylov {
     range: Shape,
     nodes: Vec<f64>,
     probes: Vec<OnceLock<Vec<Probe>>>,
-    steps: Tally,
+    walks: Mutex<Vec<Option<Walk>>>,
+    tally: Tally,
+}
+
+/// Where the pivots of an image's walk down the levels are: from there the next one is near.
+#[derive(Debug, Clone)]
+struct Walk {
+    /// σ_t = β/α where it began.
+    first: f64,
+    /// That of the last pivot.
+    last: f64,
+    /// μ⋆ − x_t/α there.
+    correction: Vec<f64>,
+}
+
+impl Walk {
+    /// A guess at a level that goes on with the walk. One that does not is another walk, which begins without a guess, so that its
+    /// pivots do not depend on what was asked before.
+    fn guess(&self, sigma_t: f64) -> Option<Vec<f64>> {
+        let goes_on = sigma_t <= self.last && sigma_t < self.first;
+        goes_on.then(|| self.correction.iter().map(|z| z * sigma_t / self.last).collect())
+    }
 }
 
 /// An image of random signs, and functions of AᵀA there.
@@ -59,26 +82,84 @@ struct Probe {
 /// Counts of what iterative solvers did since an operator was prepared.
 #[derive(Debug, Default)]
 struct Tally {
-    pivots: AtomicUsize,
-    pivot_steps: AtomicUsize,
-    functions: AtomicUsize,
-    function_steps: AtomicUsize,
+    pivots: StepTally,
+    functions: StepTally,
     unfinished: AtomicUsize,
+    nanoseconds: AtomicU64,
 }
 
-/// What iterative solvers did since an operator was prepared: means of steps, each of which costs A and Aᵀ once.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+/// Runs of one solver.
+#[derive(Debug, Default)]
+struct StepTally {
+    runs: AtomicUsize,
+    steps: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl StepTally {
+    fn add(&self, steps: usize) {
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        self.steps.fetch_add(steps, Ordering::Relaxed);
+        self.most.fetch_max(steps, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> StepCount {
+        let of = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        StepCount { runs: of(&self.runs), steps: of(&self.steps), most: of(&self.most) }
+    }
+}
+
+/// What iterative solvers did since an operator was prepared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KrylovReport {
-    /// Pivots that were computed, one an image and call.
-    pub pivots: usize,
-    /// Steps of conjugate gradients for a pivot, in the mean.
-    pub steps_a_pivot: f64,
-    /// Krylov spaces that were built for functions of AᵀA.
-    pub functions: usize,
-    /// Steps of Lanczos' method for one of them, in the mean.
-    pub steps_a_function: f64,
+    /// Pivots by conjugate gradients, one an image and call.
+    pub pivots: StepCount,
+    /// Krylov spaces that were built by Lanczos' method for functions of AᵀA.
+    pub functions: StepCount,
     /// Functions that still changed by more than 1 % at the most steps.
     pub unfinished: usize,
+    /// The time that callers waited for pivots, functions and diagonals.
+    pub time: Duration,
+}
+
+impl KrylovReport {
+    /// What two operators did together.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        Self {
+            pivots: self.pivots.with(other.pivots),
+            functions: self.functions.with(other.functions),
+            unfinished: self.unfinished + other.unfinished,
+            time: self.time + other.time,
+        }
+    }
+}
+
+/// The steps of an iterative solver, each of which costs A and Aᵀ once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StepCount {
+    /// How often it ran.
+    pub runs: usize,
+    /// The steps of all runs.
+    pub steps: usize,
+    /// Those of the longest.
+    pub most: usize,
+}
+
+impl StepCount {
+    /// Steps of a run in the mean, 0 without any.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        if self.runs > 0 { self.steps as f64 / self.runs as f64 } else { 0.0 }
+    }
+
+    fn with(self, other: Self) -> Self {
+        Self {
+            runs: self.runs + other.runs,
+            steps: self.steps + other.steps,
+            most: self.most.max(other.most),
+        }
+    }
 }
 
 /// The gains of one image over the nodes, as a function of λ.
@@ -117,7 +198,15 @@ impl Krylov {
         let positive = (0..NODES).rev().map(|i| largest * (decay * i as f64).exp());
         let nodes = std::iter::once(0.0).chain(positive).collect();
         let probes = maps.iter().map(|_| OnceLock::new()).collect();
-        Self { maps, domain, range, nodes, probes, steps: Tally::default() }
+        Self {
+            maps,
+            domain,
+            range,
+            nodes,
+            probes,
+            walks: Mutex::default(),
+            tally: Tally::default(),
+        }
     }
 
     /// The nodes at which gains are tabulated, `[1, M, 1, 1]`.
@@ -125,17 +214,26 @@ impl Krylov {
         Field(Tensor::from_slice(&self.nodes).view([1, -1, 1, 1]).to_device(device))
     }
 
-    pub(crate) fn report(&self) -> KrylovReport {
-        let read = |count: &AtomicUsize| count.load(Ordering::Relaxed);
-        let mean = |sum: usize, of: usize| if of > 0 { sum as f64 / of as f64 } else { 0.0 };
-        let (pivots, functions) = (read(&self.steps.pivots), read(&self.steps.functions));
-        KrylovReport {
-            pivots,
-            steps_a_pivot: mean(read(&self.steps.pivot_steps), pivots),
-            functions,
-            steps_a_function: mean(read(&self.steps.function_steps), functions),
-            unfinished: read(&self.steps.unfinished),
+    /// What solvers did; none where nothing is iterated, as an eigenbasis of every map is known on the host.
+    pub(crate) fn report(&self) -> Option<KrylovReport> {
+        if self.maps.iter().all(|map| map.as_spectral().is_some()) {
+            return None;
         }
+        Some(KrylovReport {
+            pivots: self.tally.pivots.read(),
+            functions: self.tally.functions.read(),
+            unfinished: self.tally.unfinished.load(Ordering::Relaxed),
+            time: Duration::from_nanos(self.tally.nanoseconds.load(Ordering::Relaxed)),
+        })
+    }
+
+    /// Runs something whose time counts.
+    fn timed<T>(&self, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = work();
+        let nanoseconds = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.tally.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+        result
     }
 
     fn map(&self, image: usize) -> &dyn LinearMap {
@@ -175,9 +273,19 @@ impl Krylov {
 
     /// f(AᵀA) x of every image, with the Krylov spaces where they are small enough to be kept.
     pub(crate) fn function(&self, x: &Tensor, gains: &Field, kept: &Spaces) -> Tensor {
+        self.timed(|| self.mapped(x, gains, kept))
+    }
+
+    fn mapped(&self, x: &Tensor, gains: &Field, kept: &Spaces) -> Tensor {
         let gains = self.gains(gains);
         let gains = |i: usize| &gains[i % gains.len()];
         let images = length_of(x.size()[0]).max(self.maps.len());
+        if self.maps.iter().all(|map| map.as_spectral().is_some()) {
+            return self.each(x, self.domain, |i, x| {
+                let map = self.map(i).as_spectral();
+                map.map_or_else(|| x.to_vec(), |map| map.spectral_map(x, &|l| gains(i).at(l)))
+            });
+        }
         if let Some(spaces) = kept.0.get() {
             return self.each(x, self.domain, |i, _| {
                 spaces[i].evaluate(self.map(i), &|lambdas| gains(i).of_all(lambdas))
@@ -204,14 +312,17 @@ impl Krylov {
     fn space(&self, map: &dyn LinearMap, x: &[f64], f: &dyn Fn(&[f64]) -> Vec<f64>) -> KrylovSpace {
         let grown = FUNCTIONS.nearest_space(map, x, &[f]);
         let (space, is_finished) = grown.unwrap_or_else(|error| panic!("{error}"));
-        self.steps.functions.fetch_add(1, Ordering::Relaxed);
-        self.steps.function_steps.fetch_add(space.steps(), Ordering::Relaxed);
-        self.steps.unfinished.fetch_add(usize::from(!is_finished), Ordering::Relaxed);
+        self.tally.functions.add(space.steps());
+        self.tally.unfinished.fetch_add(usize::from(!is_finished), Ordering::Relaxed);
         space
     }
 
     /// The diagonal of f(AᵀA), `[B, C, H, W]`: where structure does not give it, an estimate by random signs.
     pub(crate) fn diagonal(&self, gains: &Field) -> Tensor {
+        self.timed(|| self.diagonals(gains))
+    }
+
+    fn diagonals(&self, gains: &Field) -> Tensor {
         let device = gains.0.device();
         let gains = self.gains(gains);
         let images = gains.len().max(self.maps.len());
@@ -259,7 +370,7 @@ impl Krylov {
         diagonal
     }
 
-    /// μ⋆ of every image, to within a tenth of the pivot's noise.
+    /// μ⋆ of every image: in closed form where an eigenbasis is known on the host, else to within a tenth of the pivot's noise.
     pub(crate) fn mu_star(
         &self,
         y: &Tensor,
@@ -273,20 +384,33 @@ impl Krylov {
         let (states, measured): (Vec<_>, Vec<_>) =
             (states.chunks_exact(n).collect(), measured.chunks_exact(m).collect());
         let images = states.len().max(measured.len()).max(self.maps.len());
+        let walks = std::mem::take(&mut *self.walks.lock().unwrap_or_else(PoisonError::into_inner));
         let solve = |i: usize| {
             let of = |values: &[f64]| values[i % values.len()];
             let level = Level { alpha: of(&alphas), beta: of(&betas) };
             let (y, x_t) = (measured[i % measured.len()], states[i % states.len()]);
-            let solved = PIVOT.mu_star(self.map(i), y, sigma_y, x_t, &level);
+            if let Some(spectral) = self.map(i).as_spectral() {
+                return Ok((pivot::mu_star(spectral, y, sigma_y, x_t, &level), None));
+            }
+            let sigma_t = level.beta / level.alpha;
+            let walk = walks.get(i).and_then(Option::as_ref);
+            let guess = walk.and_then(|walk| Some((walk.first, walk.guess(sigma_t)?)));
+            let start = guess.as_ref().map(|(_, start)| start.as_slice());
+            let solved = PIVOT.mu_star_from(self.map(i), (y, sigma_y), x_t, &level, start);
             let solved =
                 solved.map_err(|error| ComputeError::Other(format!("the pivot: {error}")))?;
-            self.steps.pivots.fetch_add(1, Ordering::Relaxed);
-            self.steps.pivot_steps.fetch_add(solved.steps, Ordering::Relaxed);
-            Ok(solved.x)
+            self.tally.pivots.add(solved.steps);
+            let state = x_t.iter().map(|x| x / level.alpha);
+            let correction = solved.x.iter().zip(state).map(|(mu, x)| mu - x).collect();
+            let first = guess.map_or(sigma_t, |(first, _)| first);
+            let walk = Walk { first, last: sigma_t, correction };
+            Ok((solved.x, Some(walk)))
         };
-        let solved: Result<Vec<Vec<f64>>, ComputeError> =
-            (0..images).into_par_iter().map(solve).collect();
-        Ok(batch(&solved?.concat(), self.domain, x_t.device()))
+        let solved: Result<Vec<(Vec<f64>, Option<Walk>)>, ComputeError> =
+            self.timed(|| (0..images).into_par_iter().map(solve).collect());
+        let (solved, walks): (Vec<Vec<f64>>, Vec<Option<Walk>>) = solved?.into_iter().unzip();
+        *self.walks.lock().unwrap_or_else(PoisonError::into_inner) = walks;
+        Ok(batch(&solved.concat(), self.domain, x_t.device()))
     }
 }
 

@@ -76,7 +76,7 @@ pub use eps_math::Precision;
 pub use error::ModelError;
 pub use extent::{extent, length_of};
 pub use field::{Field, level_fields};
-pub use krylov::KrylovReport;
+pub use krylov::{KrylovReport, StepCount};
 pub use layers::Mode;
 pub use network_denoiser::{Condition, Factors, NetworkDenoiser};
 pub use operator::{Coordinates, TensorOperator};

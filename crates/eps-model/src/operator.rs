@@ -306,7 +306,7 @@ impl TensorOperator {
     #[must_use]
     pub fn krylov_report(&self) -> Option<KrylovReport> {
         match &self.basis {
-            Basis::Unknown(krylov) => Some(krylov.report()),
+            Basis::Unknown(krylov) => krylov.report(),
             _ => None,
         }
     }

@@ -58,7 +58,12 @@ fn what_comes_by_iteration_is_what_the_eigenbasis_says() {
             // A tenth of the noise Σ⋆, which in unmeasured directions is σ_t, as μ⋆ is.
             assert!(gap(&near.mu_star, &exact.mu_star) < 0.1, "{json} at {sigma_t}");
             let report = iterated.operator().krylov_report().unwrap();
-            assert!(report.pivots == 3 && report.steps_a_pivot > 0.0, "{report:?}");
+            let pivots = report.pivots;
+            assert!(
+                pivots.runs == 3 && pivots.most > 0 && pivots.most <= pivots.steps,
+                "{report:?}"
+            );
+            assert!(3.0 * pivots.mean() == pivots.steps as f64 && !report.time.is_zero());
 
             // c_in of the guarded preconditioning, as a function of AᵀA.
             let gains = |operator: &TensorOperator| {
@@ -107,6 +112,25 @@ fn small_maps_have_the_eigenbasis_of_their_matrix() {
     // 48×48 values are too many.
     let large = prepared(json, Shape::new(1, 48, 48).unwrap()).decomposed().unwrap();
     assert!(large.map().range_basis().is_none());
+}
+
+/// Pivots begin at those of the level before, and a walk does not depend on the one before it.
+#[test]
+fn walks_are_the_same_again() {
+    let shape = Shape::new(2, 5, 5).unwrap();
+    let map: Arc<dyn LinearMap> = Arc::new(Own(prepared(BLUR, shape)));
+    let operator = TensorOperator::of_maps(vec![map], Device::Cpu).unwrap();
+    let y = operator.apply(&image("truth", 2, shape));
+    let measurement = Measurement::new(operator, &y, 0.05).unwrap();
+    let (x, truth) = (image("x", 2, shape), image("truth", 2, shape));
+    let walk = || {
+        [80.0, 10.0, 10.0, 1.0].map(|sigma_t| {
+            let fields = level_fields(&[Level::edm(sigma_t)], Device::Cpu);
+            measurement.pivot(&(&truth + &x * sigma_t), &fields).unwrap().mu_star
+        })
+    };
+    let (first, again) = (walk(), walk());
+    assert!(first.iter().zip(&again).all(|(a, b)| a.equal(b)));
 }
 
 #[test]

@@ -130,8 +130,10 @@ pub(crate) fn main_results((psnr, energy): (f64, f64)) -> Results {
 /// A tournament of two measurements in two settings, of which EPS by Euler's method, DPS and DDRM have 100 and
 /// 200 calls, EPS by Heun's also 1,000.
 pub(crate) fn tournament_of_two() -> TournamentResults {
-    let settings = [(Space::Plane, None), (Space::Four, Some(Task::SuperResolution))]
-        .map(|(space, task)| TournamentSetting { space, law: Law::Mixture, task, sigma_y: 0.2 });
+    let settings =
+        [(Space::Plane, None), (Space::Four, Some(Task::SuperResolution))].map(|(space, task)| {
+            TournamentSetting { space, law: Law::Mixture, task, sigma_y: 0.2, border: None }
+        });
     let at = |nfe: usize, w2: f64| CallsResults {
         nfe,
         constant: None,

@@ -52,11 +52,13 @@ fn number(value: Option<f64>) -> String {
     value.map_or_else(|| BEYOND.to_owned(), |value| format!("{value:.3}"))
 }
 
-/// Sliced W2 at the tables' numbers of calls, the mean over all settings, then at the most calls group
-/// by group.
+/// Sliced W2 at the tables' numbers of calls, the mean over all settings in which every method took part, then at the most calls group
+/// by group; "-" where a method took no part.
 #[must_use]
 pub fn tournament_summary(results: &TournamentResults) -> Table {
-    let all: Vec<&TournamentSettingResults> = results.settings.iter().collect();
+    let methods = results.config.methods.len();
+    let all: Vec<&TournamentSettingResults> =
+        results.settings.iter().filter(|setting| setting.methods.len() == methods).collect();
     let (calls, most) = (results.config.table_calls(), results.config.most_calls());
     let groups = results.groups();
     let mut headings = vec!["sliced W2".to_owned()];
@@ -68,7 +70,12 @@ pub fn tournament_summary(results: &TournamentResults) -> Table {
         };
         let mut row = vec![method.label().to_owned()];
         row.extend(calls.iter().map(|calls| at(&all, *calls)));
-        row.extend(groups.iter().map(|(_, members)| at(members, most)));
+        let took_part = |members: &[&TournamentSettingResults]| {
+            members.iter().all(|setting| setting.method(*method).is_some())
+        };
+        row.extend(groups.iter().map(|(_, members)| {
+            if took_part(members) { at(members, most) } else { "-".to_owned() }
+        }));
         row
     };
     let mut rows: Vec<Vec<String>> = results.config.methods.iter().map(row).collect();

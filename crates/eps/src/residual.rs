@@ -1,9 +1,12 @@
 //! How well restorations agree with what was measured.
 
 use eps_data::MeasurementSet;
+use eps_data::png::Picture;
 use eps_math::operator::{LinearMap as _, PreparedOperator};
 use eps_math::rng::Stream;
 use serde::{Deserialize, Serialize};
+
+use crate::pictures::showable;
 
 /// The residual rms(A x − y)/σ_y of one image, whitened where the noise is more than one number: 1 for the truth, and for
 /// a sample of the posterior, up to 1/√(2 values) by chance. Of an exact measurement, σ_y = 0, it is rms(A x − y).
@@ -28,22 +31,13 @@ pub fn residuals(set: &MeasurementSet, samples: &[f32], mean: &[f32]) -> Vec<Res
     let one = set.shape().len();
     assert_eq!(mean.len(), set.len() * one, "means for {} measurements", set.len());
     let per_image = samples.len() / mean.len();
-    let of = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>();
     (0..set.len())
         .map(|image| {
-            let (operator, y) = set.whitened(image);
-            let unit = if set.sigma_y() > 0.0 { set.sigma_y() } else { 1.0 };
-            let seen = informative(operator);
+            let seen = informative(set.whitened(image).0);
             let values = seen.iter().filter(|seen| **seen).count();
             let residual = |x: &[f32]| {
-                let squares: f64 = operator
-                    .apply(&of(x))
-                    .iter()
-                    .zip(y.iter())
-                    .zip(&seen)
-                    .map(|((clean, y), seen)| if *seen { (clean - y).powi(2) } else { 0.0 })
-                    .sum();
-                (squares / values.max(1) as f64).sqrt() / unit
+                let each = of_image(set, image, &seen, x);
+                (each.iter().map(|value| value * value).sum::<f64>() / values.max(1) as f64).sqrt()
             };
             let all = &samples[image * per_image * one..(image + 1) * per_image * one];
             let of_samples: f64 = all.chunks_exact(one).map(residual).sum();
@@ -52,6 +46,45 @@ pub fn residuals(set: &MeasurementSet, samples: &[f32], mean: &[f32]) -> Vec<Res
                 mean: residual(&mean[image * one..(image + 1) * one]),
                 values,
             }
+        })
+        .collect()
+}
+
+/// (A x − y)/σ_y at each value of y, whitened, 0 where y does not depend on the image; A x − y of an exact measurement.
+fn of_image(set: &MeasurementSet, image: usize, seen: &[bool], x: &[f32]) -> Vec<f64> {
+    let (operator, y) = set.whitened(image);
+    let unit = if set.sigma_y() > 0.0 { set.sigma_y() } else { 1.0 };
+    let x: Vec<f64> = x.iter().map(|value| f64::from(*value)).collect();
+    let differences = operator.apply(&x).into_iter().zip(y.iter());
+    let residual = |((clean, y), seen): ((f64, &f64), &bool)| {
+        if *seen { (clean - y) / unit } else { 0.0 }
+    };
+    differences.zip(seen).map(residual).collect()
+}
+
+/// The residual, in standard deviations, that is white in its picture; the opposite one is black, and grey is 0.
+pub const WHITE: f64 = 3.0;
+
+/// The residual of the mean of the samples of each image as a picture, where y is an image of one channel or three and its noise is
+/// known: noise without structure, if the measurement is what it is said to be.
+///
+/// # Shapes
+/// mean: `[N, C, H, W]`
+///
+/// # Panics
+/// If the means are not those of the measurements.
+pub fn pictures(set: &MeasurementSet, mean: &[f32]) -> Vec<Option<Picture>> {
+    let (one, shape) = (set.shape().len(), set.range());
+    assert_eq!(mean.len(), set.len() * one, "means for {} measurements", set.len());
+    let is_image = showable(shape) && shape.height > 1 && shape.width > 1;
+    (0..set.len())
+        .map(|image| {
+            (is_image && set.sigma_y() > 0.0).then(|| {
+                let seen = informative(set.whitened(image).0);
+                let mean = &mean[image * one..(image + 1) * one];
+                let each = of_image(set, image, &seen, mean);
+                Picture { shape, values: each.iter().map(|value| value / WHITE).collect() }
+            })
         })
         .collect()
 }
@@ -135,6 +168,11 @@ mod tests {
         assert!((found.samples - 2.0).abs() < 1e-5 && (found.mean - 1.0).abs() < 1e-5, "{found:?}");
         let note = residual_note(&[found]).unwrap();
         assert!(note.contains("is 2.00") && note.contains("--border"), "{note}");
+        // In thirds of three σ_y; the hidden pixel is grey.
+        let picture = pictures(&set, &mean)[0].clone().unwrap();
+        for (found, expected) in picture.values.iter().zip([-1.0, -1.0, 0.0, -1.0]) {
+            assert!((found - expected / 3.0).abs() < 1e-5, "{picture:?}");
+        }
         let right = Residual { samples: 1.02, ..found };
         assert_eq!(residual_note(&[right]), None);
         let low = Residual { samples: 0.2, ..found };

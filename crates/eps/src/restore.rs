@@ -2,11 +2,13 @@
 
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use eps_data::{MeasurementSet, SampleArchive};
 use eps_math::{Schedule, Shape, nearest_f32};
-use eps_model::ModelError;
+use eps_model::{KrylovReport, ModelError, StepCount};
 use eps_sample::{NoiseKeys, Observer, Progress, Sample as _, Solver};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tch::{Device, Kind};
 
@@ -133,11 +135,90 @@ pub fn restore_watched(
     restoration.archive(samples.concat(), Value::Null)
 }
 
+/// Says so where functions of AᵀA were not computed to the tolerance that they have for networks.
+#[must_use]
+pub fn iterations_note(iterations: &Iterations) -> Option<String> {
+    let Iterations { functions, unfinished_functions, .. } = iterations;
+    (*unfinished_functions > 0).then(|| {
+        format!(
+            "{unfinished_functions} of {} functions of A'A still changed by more than 1 % after {} steps of Lanczos' method, so that \
+             the network was asked a little off: a larger sigma_y or an operator with a smaller condition converges, and a network \
+             with scalar preconditioning asks for none",
+            functions.runs, functions.most_steps
+        )
+    })
+}
+
 /// A restoration that is drawn batch by batch, for callers that keep what is done.
 #[derive(Debug)]
 pub struct Restoration<'a> {
     network: &'a Network,
     plan: Plan<'a>,
+    iterated: Mutex<Option<Iterated>>,
+}
+
+/// What iterative solvers did in batches that were drawn, and the time of these.
+#[derive(Debug, Clone, Copy, Default)]
+struct Iterated {
+    solvers: KrylovReport,
+    time: Duration,
+}
+
+impl Iterated {
+    /// Adds what a batch took to what all took.
+    fn add(all: &Mutex<Option<Self>>, batch: Option<Self>) {
+        let Some(Self { solvers, time }) = batch else { return };
+        let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = all.unwrap_or_default();
+        *all = Some(Self { solvers: before.solvers.with(&solvers), time: before.time + time });
+    }
+}
+
+/// What iterative solvers did in a restoration by an operator without an eigenbasis.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Iterations {
+    /// Pivots by conjugate gradients.
+    pub pivots: Runs,
+    /// Functions of AᵀA by Lanczos' method, as networks with spectral preconditioning ask for.
+    pub functions: Runs,
+    /// Functions that still changed by more than 1 % at the most steps.
+    pub unfinished_functions: usize,
+    /// The share of the time of all network calls and steps that was theirs, from 0 to 1.
+    pub share_of_time: f64,
+}
+
+/// How often a solver ran, and its steps, each of which costs A and Aᵀ once.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Runs {
+    /// How often.
+    pub runs: usize,
+    /// Steps of a run in the mean.
+    pub mean_steps: f64,
+    /// Steps of the longest.
+    pub most_steps: usize,
+}
+
+impl From<StepCount> for Runs {
+    fn from(count: StepCount) -> Self {
+        Self { runs: count.runs, mean_steps: count.mean(), most_steps: count.most }
+    }
+}
+
+impl Iterations {
+    /// What happened, in a sentence.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let of = |name: &str, runs: &Runs| {
+            format!("{name} {:.1} steps in the mean, {} at most", runs.mean_steps, runs.most_steps)
+        };
+        let mut parts = vec![of("conjugate gradients", &self.pivots)];
+        if self.functions.runs > 0 {
+            parts.push(of("Lanczos' method", &self.functions));
+        }
+        format!("{}; {:.0} % of the time", parts.join(", "), 100.0 * self.share_of_time)
+    }
 }
 
 /// What a restoration is but for its network, of which every thread has one of its own.
@@ -205,7 +286,7 @@ impl<'a> Restoration<'a> {
         let plan = Plan { conditioning, set, settings: settings.clone(), batch, sigmas };
         // Whether it knows the class.
         let _ = plan.asked(network)?;
-        Ok(Self { network, plan })
+        Ok(Self { network, plan, iterated: Mutex::new(None) })
     }
 
     /// The measurements.
@@ -252,7 +333,20 @@ impl<'a> Restoration<'a> {
     /// [`Error::Sample`] for a state that leaves the finite numbers, a network that has no answer, as when memory runs
     /// out, and an observer that breaks; what libtorch answers.
     pub fn draw(&self, batch: usize, observer: &mut dyn Observer) -> Result<Vec<f32>, Error> {
-        self.plan.draw(self.network, batch, observer)
+        let (samples, iterated) = self.plan.draw(self.network, batch, observer)?;
+        Iterated::add(&self.iterated, iterated);
+        Ok(samples)
+    }
+
+    /// What iterative solvers did in the batches that were drawn so far; none where an eigenbasis is known.
+    pub fn iterations(&self) -> Option<Iterations> {
+        let all = *self.iterated.lock().unwrap_or_else(PoisonError::into_inner);
+        all.map(|Iterated { solvers, time }| Iterations {
+            pivots: solvers.pivots.into(),
+            functions: solvers.functions.into(),
+            unfinished_functions: solvers.unfinished,
+            share_of_time: solvers.time.as_secs_f64() / time.as_secs_f64().max(f64::MIN_POSITIVE),
+        })
     }
 
     /// Draws some batches, as many at once as [`Settings::threads`] says, and gives the samples of each to `keep`, as
@@ -273,7 +367,7 @@ impl<'a> Restoration<'a> {
         let another = |_| self.network.another();
         let mut networks =
             (0..workers.min(batches.len())).map(another).collect::<Result<Vec<_>, Error>>()?;
-        let (plan, observer) = (&self.plan, Mutex::new(observer));
+        let (plan, counted, observer) = (&self.plan, &self.iterated, Mutex::new(observer));
         let work = |network: &mut Network, piece: usize, stop: &Stop| -> Result<Vec<f32>, E> {
             let mut watch = |progress: &Progress<'_>| {
                 let mut observer = observer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -286,7 +380,9 @@ impl<'a> Restoration<'a> {
                 }
                 flow
             };
-            Ok(plan.draw(network, batches[piece], &mut watch)?)
+            let (samples, iterated) = plan.draw(network, batches[piece], &mut watch)?;
+            Iterated::add(counted, iterated);
+            Ok(samples)
         };
         spread(&mut networks, inside, batches.len(), work, |piece, drawn| {
             keep(batches[piece], drawn)
@@ -324,13 +420,13 @@ impl Plan<'_> {
         network.about(self.settings.class.as_ref().map(std::slice::from_ref))
     }
 
-    /// [`Restoration::draw`] by a network.
+    /// [`Restoration::draw`] by a network, and what solvers did.
     fn draw(
         &self,
         network: &Network,
         batch: usize,
         observer: &mut dyn Observer,
-    ) -> Result<Vec<f32>, Error> {
+    ) -> Result<(Vec<f32>, Option<Iterated>), Error> {
         let Settings { solver, contender, calls, samples, seed, device, .. } = &self.settings;
         let first = batch * self.batch;
         let of_key = |key: usize| (key / samples, key % samples);
@@ -339,6 +435,7 @@ impl Plan<'_> {
             keys.map(|(image, sample)| (image, (image as u64, sample as u64))).unzip();
         let (lowest, _) = network.sigmas();
         let network = self.asked(network)?;
+        let start = Instant::now();
         let measurement = on_device(self.set, &images, *device)?;
         let noise = NoiseKeys::new(*seed, keys).on(self.set.shape(), *device);
         let samples = match *contender {
@@ -354,7 +451,9 @@ impl Plan<'_> {
             }
         };
         let values = samples.to_kind(Kind::Float).to_device(Device::Cpu).flatten(0, -1);
-        Ok(Vec::try_from(values.contiguous())?)
+        let samples = Vec::try_from(values.contiguous())?;
+        let iterated = |solvers| Iterated { solvers, time: start.elapsed() };
+        Ok((samples, measurement.operator().krylov_report().map(iterated)))
     }
 }
 

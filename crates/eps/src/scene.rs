@@ -1,7 +1,7 @@
 //! The scene behind a photograph: what a camera's blur reaches over its edge.
 
 use eps_math::Shape;
-use eps_math::operator::{Border, Convolution, Kernel, OperatorSpec};
+use eps_math::operator::{Kernel, OperatorSpec};
 
 use crate::{Error, Network};
 
@@ -19,30 +19,29 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// The scene of a picture of shape `seen`, blurred by a kernel whose reach is larger than the picture: it is larger
-    /// by rows − 1 and columns − 1, and grows to the next size that the network takes, evenly on both sides.
+    /// The scene of a picture of shape `seen`, blurred with [`Border::Valid`](eps_math::operator::Border::Valid): it is larger by the
+    /// rows − 1 and columns − 1 of the largest kernel, and grows to the next size that the network takes, evenly on both sides. Windows of
+    /// a grid are those of the whole scene. None for other operators, and where windows are given for one size.
     ///
     /// # Errors
     /// A kernel that is none, and a scene that is too large.
-    pub fn of(seen: Shape, kernel: &[Vec<f64>], network: &Network) -> Result<Self, Error> {
-        let columns = kernel.first().map_or(0, Vec::len);
+    pub fn of(seen: Shape, blur: &OperatorSpec, network: &Network) -> Result<Option<Self>, Error> {
+        let Some((rows, columns)) = blur.reach() else { return Ok(None) };
+        // From a side to that of the scene, to the margin outside of what any kernel sees, and to where the picture begins.
         let grown = |side: usize, taps: usize| {
-            let whole = (side + taps).saturating_sub(1);
-            whole.next_multiple_of(network.size_multiple())
+            let whole = side.saturating_add(taps).saturating_sub(1);
+            let side = whole.next_multiple_of(network.size_multiple());
+            let margin = (side - whole) / 2;
+            (side, margin, margin + taps.saturating_sub(1) - taps / 2)
         };
-        let (height, width) = (grown(seen.height, kernel.len()), grown(seen.width, columns));
+        let (height, top, first_row) = grown(seen.height, rows);
+        let (width, left, first_column) = grown(seen.width, columns);
         let shape = Shape::new(seen.channels, height, width).map_err(eps_math::MathError::from)?;
-        let margin = |side: usize, scene: usize, taps: usize| (scene - (side + taps - 1)) / 2;
-        let top = margin(seen.height, height, kernel.len());
-        let left = margin(seen.width, width, columns);
-        let convolution =
-            OperatorSpec::Convolution { kernel: kernel.to_vec(), border: Border::Valid };
         let crop = OperatorSpec::Crop { top, left, height: seen.height, width: seen.width };
-        let spec = OperatorSpec::Chain { of: vec![convolution, crop] };
-        let taps = Kernel::new(kernel.len(), columns, kernel.concat())?;
-        let scene = Convolution::new(shape, taps, Border::Valid)?
-            .cropped((top, left), (seen.height, seen.width))?;
-        Ok(Self { shape, spec, offset: scene.offset(), seen })
+        let spec = OperatorSpec::Chain { of: vec![blur.clone(), crop] };
+        // Whether it is one.
+        let _ = spec.prepare(shape)?;
+        Ok(Some(Self { shape, spec, offset: (first_row, first_column), seen }))
     }
 
     /// The part of images of the scene that the picture shows.
@@ -132,7 +131,7 @@ pub fn wrap_note(y: &[f64], shape: Shape, kernel: &Kernel, sigma_y: f64) -> Opti
 
 #[cfg(test)]
 mod tests {
-    use eps_math::operator::LinearMap as _;
+    use eps_math::operator::{Border, Convolution, LinearMap as _};
     use eps_math::rng::Stream;
 
     use super::*;

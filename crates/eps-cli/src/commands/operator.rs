@@ -1,6 +1,7 @@
 //! `eps operator`: what a linear operator is and does, on arrays that any program reads.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, Subcommand};
@@ -10,10 +11,11 @@ use eps_data::operator_file::read_operator;
 use eps_data::operator_memory::{memory_note, require_memory};
 use eps_data::png::write_png;
 use eps_math::operator::{
-    LinearMap, OperatorSpec, PreparedOperator, Spectral as _, check, sensitivities, to_matrix,
+    LinearMap, OperatorSpec, PreparedOperator, check, sensitivities, to_matrix,
 };
 use eps_math::pivot;
-use eps_math::solve::Cg;
+use eps_math::rng::Stream;
+use eps_math::solve::{Cg, WithinNoise};
 use eps_math::{Level, Shape};
 
 use crate::flags::{self, UsageError};
@@ -23,6 +25,12 @@ const EXACT: usize = 1024;
 
 /// The gaps up to which an operator counts as linear with the right adjoint: rounding is some 1e-15.
 const GAP: f64 = 1e-10;
+
+/// Noise levels at which a pivot is timed: the first of a restoration, and one in its middle.
+const TIMED_LEVELS: [f64; 2] = [80.0, 1.0];
+
+/// σ_y there.
+const TIMED_SIGMA_Y: f64 = 0.05;
 
 /// Seeds that `check` tries.
 const SEEDS: u64 = 4;
@@ -39,7 +47,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Print shapes, norm, rank and spectrum
+    /// Print shapes, norm, rank and spectrum, and the time of a pivot
     Show {
         #[command(flatten)]
         of: Specification,
@@ -192,7 +200,7 @@ impl Arguments {
                 let (found, y) = read(measurement)?;
                 require_shape(measurement, found, operator.range(), "the operator gives")?;
                 let level = Level::edm(*sigma_t);
-                let mu_star = match operator.spectral() {
+                let mu_star = match operator.as_spectral() {
                     Some(spectral) if *sigma_y > 0.0 => {
                         pivot::mu_star(spectral, &y, *sigma_y, &x_t, &level)
                     }
@@ -360,7 +368,7 @@ fn show(operator: &PreparedOperator, out: Option<&Path>) -> Result<()> {
             }
             println!(
                 "basis: {}",
-                if operator.spectral().is_some() {
+                if operator.as_spectral().is_some() {
                     "in closed form"
                 } else {
                     "none in closed form"
@@ -378,6 +386,9 @@ fn show(operator: &PreparedOperator, out: Option<&Path>) -> Result<()> {
             );
         }
     }
+    for sigma_t in TIMED_LEVELS {
+        println!("{}", timed_pivot(operator, sigma_t)?);
+    }
     if let Some(path) = out {
         let Some(values) = values else {
             bail!(
@@ -394,10 +405,37 @@ fn show(operator: &PreparedOperator, out: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
+/// The time of a pivot as samplers compute it, of an image of noise at a level, in a sentence.
+fn timed_pivot(operator: &PreparedOperator, sigma_t: f64) -> Result<String> {
+    let draw = |what, n| Stream::named(0, what).normals(n);
+    let y = draw("a measurement to be timed", operator.range().len());
+    let x_t: Vec<f64> = draw("a state to be timed", operator.domain().len())
+        .iter()
+        .map(|value| sigma_t * value)
+        .collect();
+    let level = Level::edm(sigma_t);
+    let start = Instant::now();
+    let how = match operator.as_spectral() {
+        Some(spectral) => {
+            std::hint::black_box(pivot::mu_star(spectral, &y, TIMED_SIGMA_Y, &x_t, &level));
+            "in closed form".to_owned()
+        }
+        None => {
+            let solver = WithinNoise { share: 0.1, cg: Cg::default() };
+            let solved = solver.mu_star(operator, &y, TIMED_SIGMA_Y, &x_t, &level)?;
+            format!("{} steps of conjugate gradients, to a tenth of its noise", solved.steps)
+        }
+    };
+    let milliseconds = 1e3 * start.elapsed().as_secs_f64();
+    Ok(format!(
+        "a pivot at sigma_t = {sigma_t}, sigma_y = {TIMED_SIGMA_Y}: {milliseconds:.3} ms on one core, {how}"
+    ))
+}
+
 /// All singular values of A that go with the image, descending, where they are known or the image is small.
 fn singular_values(operator: &PreparedOperator) -> Result<Option<Vec<f64>>> {
     let n = operator.domain().len();
-    let mut values: Vec<f64> = match operator.spectral() {
+    let mut values: Vec<f64> = match operator.as_spectral() {
         Some(spectral) => spectral.eigenvalues().iter().map(|lambda| lambda.sqrt()).collect(),
         None if n.max(operator.range().len()) <= EXACT => {
             let matrix = to_matrix(operator);

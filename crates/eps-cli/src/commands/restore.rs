@@ -12,7 +12,7 @@ use eps_data::{Array, MeasurementSet, SampleArchive, Unit};
 use eps_files::{
     FilesError, Former, Hasher, OutputFolder, PartFile, Unfinished, sha256_file, write_bytes,
 };
-use eps_math::operator::{Border, LinearMap as _, Operator, OperatorSpec};
+use eps_math::operator::{Border, LinearMap as _, Operator};
 use eps_math::rng::Stream;
 use eps_math::{Noise, Shape};
 use eps_model::{Precision, device_name};
@@ -34,8 +34,8 @@ use eps::contender::{
 };
 use eps::format::number;
 use eps::measurement::{brightness_note, mask_note, range_note};
-use eps::residual::{Residual, residual_note, residuals};
-use eps::restore::{Restoration, Settings, batch_of};
+use eps::residual::{self, Residual, residual_note, residuals};
+use eps::restore::{Iterations, Restoration, Settings, batch_of, iterations_note};
 use eps::scene::{Scene, wrap_note};
 use eps::uncertainty::quantile;
 use eps::{Network, dataset, environment, pictures, workers};
@@ -364,7 +364,7 @@ impl Arguments {
         let scene = scene.filter(|_| !self.keep_scene);
         let drawn = Restored::draw(&all, &one_call, &mut unfinished, config, scene);
         let restored = drawn.map_err(|error| self.kept(error, &unfinished))?;
-        let residuals = restored.residuals.clone();
+        let (residuals, iterations) = (restored.residuals.clone(), restored.iterations);
         let is_exact = set.sigma_y() == 0.0;
         folder
             .write(|path| restored.write(path, &set))
@@ -390,6 +390,9 @@ impl Arguments {
             device_name(device),
             self.out.display()
         );
+        if let Some(iterations) = &iterations {
+            println!("no eigenbasis is known, so it is iterated: {}", iterations.sentence());
+        }
         let mean = |of: fn(&Residual) -> f64| {
             residuals.iter().map(of).sum::<f64>() / residuals.len() as f64
         };
@@ -515,10 +518,10 @@ impl Arguments {
         } else {
             given
         };
-        let (shape, spec, scene) = match given.spec() {
-            OperatorSpec::Convolution { kernel, border: Border::Valid } => {
-                let scene = Scene::of(y_shape, kernel, network)
-                    .with_context(|| format!("{} as a part of a larger scene", path.display()))?;
+        let scene = Scene::of(y_shape, given.spec(), network)
+            .with_context(|| format!("{} as a part of a larger scene", path.display()))?;
+        let (shape, spec) = match &scene {
+            Some(scene) => {
                 println!(
                     "the picture is a part of a scene of {}x{} pixels, which is restored{}",
                     scene.shape.height,
@@ -529,15 +532,15 @@ impl Arguments {
                         "; what the picture shows of it is kept (all: --keep-scene)"
                     }
                 );
-                (scene.shape, scene.spec.clone(), Some(scene))
+                (scene.shape, scene.spec.clone())
             }
-            spec => {
+            None => {
                 let usual = self.shape.unwrap_or_else(|| network.image_shape());
                 let shape = given.image_shape(y_shape, usual)?;
                 if let Some(asked) = self.shape.filter(|asked| *asked != shape) {
                     bail!("--shape is {asked}, but the operator and y tell {shape}: leave it out");
                 }
-                (shape, spec.clone(), None)
+                (shape, given.spec().clone())
             }
         };
         let operator = match &scene {
@@ -676,6 +679,10 @@ struct Restored {
     /// `[N, J, C, H, W]`
     archive: SampleArchive,
     residuals: Vec<Residual>,
+    /// What iterative solvers did, where there is no eigenbasis.
+    iterations: Option<Iterations>,
+    /// The residual of each image's mean, where y is an image.
+    residual_pictures: Vec<Option<Picture>>,
     /// The scene, where the archives hold only the part that the picture shows.
     scene: Option<Scene>,
 }
@@ -725,9 +732,15 @@ impl Restored {
         let set = all.set();
         let residuals = residuals(set, whole.samples(), whole.posterior_mean());
         config["residuals"] = serde_json::to_value(&residuals)?;
+        let iterations = all.iterations();
+        if let Some(iterations) = &iterations {
+            config["iterations"] = serde_json::to_value(iterations)?;
+        }
+        let of_iterations = iterations.as_ref().and_then(iterations_note);
         // Of an exact measurement a residual has no unit.
         let of_residuals = residual_note(&residuals).filter(|_| set.sigma_y() > 0.0);
-        for note in sample_range::note(whole.samples()).into_iter().chain(of_residuals) {
+        let of_samples = sample_range::note(whole.samples());
+        for note in of_samples.into_iter().chain(of_residuals).chain(of_iterations) {
             eprintln!("note: {note}");
             if let Some(notes) = config["notes"].as_array_mut() {
                 notes.push(note.into());
@@ -750,17 +763,26 @@ impl Restored {
             one_call: archive(&first, 1)?,
             archive: archive(whole.samples(), whole.samples_per_image())?,
             residuals,
+            iterations,
+            residual_pictures: residual::pictures(set, whole.posterior_mean()),
             scene,
         })
     }
 
     /// Writes everything into a folder.
     fn write(self, folder: &Path, set: &MeasurementSet) -> Result<()> {
-        let Self { archive, one_call, scene, residuals } = self;
+        let Self { archive, one_call, scene, residuals, residual_pictures, .. } = self;
         archive.write(&folder.join("samples.h5"))?;
         one_call.write(&folder.join("one_call.h5"))?;
         if pictures::showable(set.shape()) {
-            let pictures = write_pictures(folder, set, &archive, &one_call, scene.as_ref())?;
+            let mut pictures = write_pictures(folder, set, &archive, &one_call, scene.as_ref())?;
+            for (image, (names, picture)) in pictures.iter_mut().zip(&residual_pictures).enumerate()
+            {
+                let Some(Picture { shape, values }) = picture else { continue };
+                write_png(&folder.join(folder_of(image)).join("residual.png"), *shape, values)?;
+                let samples = names.iter().position(|name| name.starts_with("sample-"));
+                names.insert(samples.unwrap_or(names.len()), "residual".to_owned());
+            }
             let page = page(archive.config(), archive.shape(), &residuals, pictures).html()?;
             write_bytes(&folder.join("page.html"), page.as_bytes())?;
         }

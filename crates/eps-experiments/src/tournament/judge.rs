@@ -118,7 +118,8 @@ mod tests {
     use crate::tournament::posed::{Purpose, draw};
 
     fn posed(law: Law) -> Posed {
-        let setting = TournamentSetting { space: Space::Plane, law, task: None, sigma_y: 0.2 };
+        let setting =
+            TournamentSetting { space: Space::Plane, law, task: None, sigma_y: 0.2, border: None };
         draw(&setting, Purpose::Test, 0, 0).unwrap()
     }
 

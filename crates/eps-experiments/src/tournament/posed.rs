@@ -1,8 +1,12 @@
 //! The measurements of the tournament with their exact posteriors.
 
+use std::sync::Arc;
+
 use eps::measurement::{measure, stream};
 use eps_math::faer::Mat;
-use eps_math::operator::{AveragePool, CircularBlur, Dense, Kernel, Operator};
+use eps_math::operator::{
+    AveragePool, CircularBlur, Convolution, Dense, Kernel, Operator, PreparedOperator,
+};
 use eps_math::prior::{Gaussian, Mixture};
 use eps_math::rng::Stream;
 use eps_math::{Draw, MathError, Shape, Task, whole};
@@ -94,21 +98,27 @@ fn patterns(shape: Shape) -> Result<Mixture, MathError> {
     Mixture::new(&[0.35, 0.25, 0.25, 0.15], components)
 }
 
-/// Draws the operator: the laws of [`Task::draw`] where they admit so small an image.
-fn operator(setting: &TournamentSetting, stream: &Stream) -> Result<Operator, MathError> {
+/// Draws the operator: the laws of [`Task::draw`] where they admit so small an image; blurs with the border of the setting.
+fn operator(setting: &TournamentSetting, stream: &Stream) -> Result<PreparedOperator, MathError> {
     let shape = setting.space.shape();
-    let blur = |kernel| CircularBlur::new(shape, kernel).map(Operator::CircularBlur);
+    let blur = |kernel| -> Result<PreparedOperator, MathError> {
+        let Some(border) = setting.border else {
+            return Ok(Operator::CircularBlur(CircularBlur::new(shape, kernel)?).into());
+        };
+        let map = Arc::new(Convolution::new(shape, kernel, border)?);
+        Ok(PreparedOperator::Map { family: "convolution", map })
+    };
     let side = shape.height;
     match setting.task {
-        None => Ok(Operator::Dense(Dense::new(shape, 1, &[0.8, 0.6])?)),
+        None => Ok(Operator::Dense(Dense::new(shape, 1, &[0.8, 0.6])?).into()),
         Some(task @ (Task::RandomInpainting | Task::BoxInpainting)) => {
-            task.draw(Draw::Test, shape, stream)
+            Ok(task.draw(Draw::Test, shape, stream)?.into())
         }
         Some(task @ (Task::ExtremeInpainting | Task::ExtremeSuperResolution)) => {
             unreachable!("{} is none of the tournament's", task.name())
         }
         Some(Task::SuperResolution) => {
-            Ok(Operator::AveragePool(AveragePool::new(shape, side / 2)?))
+            Ok(Operator::AveragePool(AveragePool::new(shape, side / 2)?).into())
         }
         Some(Task::GaussianBlur) => blur(Kernel::gaussian(0.1875 * side as f64, side - 1)?),
         Some(Task::MotionBlur) => {
@@ -173,7 +183,7 @@ pub(crate) struct Posed {
     /// p(x₀).
     pub(crate) prior: Mixture,
     /// A.
-    pub(crate) operator: Operator,
+    pub(crate) operator: PreparedOperator,
     /// y, flat.
     pub(crate) y: Vec<f64>,
     /// p(x₀ | y).
@@ -244,13 +254,14 @@ mod tests {
         assert_eq!(names.len(), settings.len());
         for setting in settings {
             let posed = draw(&setting, Purpose::Test, 0, 1).unwrap();
-            let rank = posed.operator.eigenvalues().iter().filter(|v| **v > 1e-6).count();
+            let known = posed.operator.spectral().unwrap();
+            let rank = known.eigenvalues().iter().filter(|v| **v > 1e-6).count();
             assert!(rank >= 1 && posed.deviation().unwrap() < 0.6, "{}", setting.label());
             let tuning = draw(&setting, Purpose::Tuning, 0, 1).unwrap();
             assert_ne!(posed.y, tuning.y);
             let other =
                 draw(&TournamentSetting { sigma_y: 0.1, ..setting }, Purpose::Test, 0, 1).unwrap();
-            assert_eq!(posed.operator.spec(), other.operator.spec());
+            assert_eq!(known.spec(), other.operator.spectral().unwrap().spec());
         }
     }
 

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use eps_math::Task;
+use eps_math::operator::Border;
 use eps_results::tournament::{Law, SIGMA_Y, SIGMAS_Y, Space, TournamentSetting};
 
 /// The sizes of a run.
@@ -43,6 +44,7 @@ impl FromStr for TournamentProfile {
                         law: plane.1,
                         task,
                         sigma_y: SIGMA_Y,
+                        border: None,
                     })
                     .to_vec(),
                 measurements: 1,
@@ -58,6 +60,14 @@ impl FromStr for TournamentProfile {
                 settings: [
                     TournamentSetting::all(&[plane], &SIGMAS_Y),
                     TournamentSetting::all(&[(Space::Four, Law::Mixture)], &[SIGMA_Y]),
+                    // Whose pivots are iterated.
+                    vec![TournamentSetting {
+                        space: Space::Four,
+                        law: Law::Mixture,
+                        task: Some(Task::MotionBlur),
+                        sigma_y: SIGMA_Y,
+                        border: Some(Border::Reflect),
+                    }],
                 ]
                 .concat(),
                 measurements: 2,

@@ -165,7 +165,8 @@ mod tests {
     fn every_method_makes_the_calls_that_it_says() {
         for (space, task) in [(Space::Plane, None), (Space::Four, Some(eps_math::Task::MotionBlur))]
         {
-            let setting = TournamentSetting { space, law: Law::Mixture, task, sigma_y: 0.2 };
+            let setting =
+                TournamentSetting { space, law: Law::Mixture, task, sigma_y: 0.2, border: None };
             let posed = draw(&setting, Purpose::Test, 0, 0).unwrap();
             let question = Question::new(&posed, 3).unwrap();
             for method in TournamentMethod::ALL {
@@ -188,10 +189,37 @@ mod tests {
         assert_eq!([1, 5, 14].map(|calls| nfe(daps, calls)), [5, 5, 10]);
     }
 
+    /// Without an eigenbasis the pivot is iterated, and EPS ends where it ends with one.
+    #[test]
+    fn eps_reaches_the_posterior_without_an_eigenbasis() {
+        let setting = TournamentSetting {
+            space: Space::Four,
+            law: Law::Mixture,
+            task: Some(eps_math::Task::MotionBlur),
+            sigma_y: 0.2,
+            border: Some(eps_math::operator::Border::Reflect),
+        };
+        let posed = draw(&setting, Purpose::Test, 0, 0).unwrap();
+        assert!(posed.operator.map().as_spectral().is_none());
+        let judge = Judge::new(&posed).unwrap();
+        let question = Question::new(&posed, 300).unwrap();
+        let exact = posed.exact_samples(300, 0);
+        let floor = judge.sliced_w2(&posed.exact_samples(300, 1), &exact).unwrap();
+        let drawn = question.draw(TournamentMethod::EpsHeun, 41, None).unwrap();
+        let distance = judge.sliced_w2(&drawn.samples.unwrap(), &exact).unwrap();
+        // As for operators with one.
+        assert!(distance < 3.0 * floor, "{distance} {floor}");
+    }
+
     #[test]
     fn eps_reaches_the_posterior() {
-        let setting =
-            TournamentSetting { space: Space::Plane, law: Law::Mixture, task: None, sigma_y: 0.2 };
+        let setting = TournamentSetting {
+            space: Space::Plane,
+            law: Law::Mixture,
+            task: None,
+            sigma_y: 0.2,
+            border: None,
+        };
         let posed = draw(&setting, Purpose::Test, 0, 0).unwrap();
         let judge = Judge::new(&posed).unwrap();
         let question = Question::new(&posed, 1000).unwrap();
@@ -212,8 +240,13 @@ mod tests {
 
     #[test]
     fn a_chain_that_leaves_the_finite_numbers_gives_no_samples() {
-        let setting =
-            TournamentSetting { space: Space::Plane, law: Law::Mixture, task: None, sigma_y: 0.05 };
+        let setting = TournamentSetting {
+            space: Space::Plane,
+            law: Law::Mixture,
+            task: None,
+            sigma_y: 0.05,
+            border: None,
+        };
         let posed = draw(&setting, Purpose::Test, 0, 0).unwrap();
         let question = Question::new(&posed, 2).unwrap();
         assert!(

@@ -95,18 +95,28 @@ impl<'a> Tournament<'a> {
     /// # Errors
     /// Those of the samplers, and cells that cannot be written.
     pub fn compute(&self) -> Result<Vec<(TournamentSettingResults, Option<PlaneSamples>)>> {
-        let TournamentConfig { settings, methods, measurements, .. } = self.config;
-        let each = (methods.len() + 1) * measurements;
-        let tunings = |setting: &TournamentSetting| {
-            methods.iter().filter(|method| tuned(**method, setting).is_some()).count()
+        let TournamentConfig { settings, measurements, .. } = self.config;
+        let cells_of = |setting: &TournamentSetting| {
+            let tunings = self.methods(setting).filter(|m| tuned(*m, setting).is_some()).count();
+            (self.methods(setting).count() + 1) * measurements + tunings
         };
-        let cells: usize = settings.iter().map(|setting| each + tunings(setting)).sum();
+        let cells: usize = settings.iter().map(cells_of).sum();
         self.listener.begin(cells as u64, "cells");
         // Settings side by side: no cell shares a tensor with another.
         let results =
             settings.par_iter().map(|setting| self.setting(setting)).collect::<Result<_>>();
         self.listener.finish();
         results
+    }
+
+    /// The methods that take part in a setting: where no eigenbasis is known, those of EPS. The others' functions of AᵀA would be iterated
+    /// for every sample and step, and for every constant that is tried: hours for what says nothing of the pivot.
+    fn methods(&self, setting: &TournamentSetting) -> impl Iterator<Item = TournamentMethod> {
+        let is_iterated = setting.border.is_some();
+        let takes_part = move |method: &TournamentMethod| {
+            !(is_iterated && matches!(method, TournamentMethod::Contender(_)))
+        };
+        self.config.methods.iter().copied().filter(takes_part)
     }
 
     fn setting(
@@ -125,14 +135,14 @@ impl<'a> Tournament<'a> {
             floor.extend(of_one);
         }
         let mut curves = Vec::new();
-        for method in &self.config.methods {
-            let choices = match tuned(*method, setting) {
+        for method in self.methods(setting) {
+            let choices = match tuned(method, setting) {
                 None => Vec::new(),
                 Some(constant) => {
                     let TournamentConfig { tuning_measurements, tuning_samples, .. } = self.config;
                     let key = json!(["tuning", method, tuning_measurements, tuning_samples]);
                     let what = format!("{}.tuning", method.name());
-                    let tune = || self.tune(setting, *method, &constant);
+                    let tune = || self.tune(setting, method, &constant);
                     self.cell(setting, &what, key, &tune)?
                 }
             };
@@ -141,10 +151,10 @@ impl<'a> Tournament<'a> {
                 let key = json!(["curve", method, index, self.config.samples, choices]);
                 let what = format!("{}.{index}", method.name());
                 let keep = setting.space == Space::Plane && index == 0;
-                let curve = || self.curve(posed, *method, &choices, keep);
+                let curve = || self.curve(posed, method, &choices, keep);
                 points.push(self.cell(setting, &what, key, &curve)?);
             }
-            curves.push(Curve { method: *method, choices, points });
+            curves.push(Curve { method, choices, points });
         }
         let exact = (setting.space == Space::Plane)
             .then(|| posed.first().map(|posed| cloud(&posed.exact_samples(SHOWN, REFERENCE))))

@@ -169,7 +169,7 @@ mod tests {
         let curve = Curve { method: TournamentMethod::EpsHeun, choices: Vec::new(), points };
         let (space, law) = (Space::Plane, Law::Gaussian);
         ScoredSetting {
-            setting: TournamentSetting { space, law, task: None, sigma_y: 0.2 },
+            setting: TournamentSetting { space, law, task: None, sigma_y: 0.2, border: None },
             // Three pairs on each measurement.
             floor: [0.1, 0.2, 0.3].map(score).repeat(of_eps.len()),
             curves: vec![curve],

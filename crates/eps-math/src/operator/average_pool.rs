@@ -69,6 +69,22 @@ impl LinearMap for AveragePool {
         assert_length("the measurement", y, self.range());
         self.spread(y, ((self.factor * self.factor) as f64).recip())
     }
+
+    /// The mean of a block at each of its pixels.
+    fn placed(&self, y: &[f64]) -> Option<Vec<f64>> {
+        assert_length("the measurement", y, self.range());
+        Some(self.spread(y, 1.0))
+    }
+
+    fn diagonal(&self, f: &dyn Fn(f64) -> f64) -> Option<Vec<f64>> {
+        let share = ((self.factor * self.factor) as f64).recip();
+        let rest = if self.factor == 1 { 0.0 } else { (1.0 - share) * f(0.0) };
+        Some(vec![share * f(share) + rest; self.shape.len()])
+    }
+
+    fn as_spectral(&self) -> Option<&dyn Spectral> {
+        Some(self)
+    }
 }
 
 impl Spectral for AveragePool {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::linear_map::{LinearMap, Spectral, assert_length};
+use super::picks::Picks;
 use crate::{MathError, Shape};
 
 /// The colours of the sensor's upper left 2×2 pixels, row by row; the rest repeats them.
@@ -84,8 +85,12 @@ impl LinearMap for Bayer {
         Some(self.adjoint(y))
     }
 
-    fn diagonal(&self, f: &dyn Fn(f64) -> f64) -> Option<Vec<f64>> {
-        Some(self.eigenvalues().into_iter().map(f).collect())
+    fn picks(&self) -> Option<Picks> {
+        Some(Picks::of_pixels(self.shape, self.range(), self.seen.iter().copied()))
+    }
+
+    fn as_spectral(&self) -> Option<&dyn Spectral> {
+        Some(self)
     }
 }
 

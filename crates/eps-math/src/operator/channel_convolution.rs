@@ -38,6 +38,20 @@ impl ChannelConvolution {
         Ok(Self { domain: shape, range, channels })
     }
 
+    /// The same of which only a rectangle of y was measured, as [`Convolution::cropped`].
+    ///
+    /// # Errors
+    /// [`MathError::Crop`] for a rectangle that reaches beyond y.
+    pub fn cropped(self, corner: (usize, usize), sides: (usize, usize)) -> Result<Self, MathError> {
+        let channels: Vec<Convolution> = self
+            .channels
+            .into_iter()
+            .map(|channel| channel.cropped(corner, sides))
+            .collect::<Result<_, _>>()?;
+        let range = Shape { channels: self.domain.channels, ..channels[0].range() };
+        Ok(Self { range, channels, ..self })
+    }
+
     /// What each channel's convolution makes of its part of some values.
     fn each(
         &self,

@@ -151,6 +151,20 @@ impl LinearMap for CircularBlur {
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {
         self.filter(y, |h| h.conj())
     }
+
+    fn placed(&self, y: &[f64]) -> Option<Vec<f64>> {
+        assert_length("the measurement", y, self.shape);
+        Some(y.to_vec())
+    }
+
+    fn diagonal(&self, f: &dyn Fn(f64) -> f64) -> Option<Vec<f64>> {
+        let sum: f64 = self.transfer.iter().map(|h| f(h.norm_sqr())).sum();
+        Some(vec![sum / self.shape.plane() as f64; self.shape.len()])
+    }
+
+    fn as_spectral(&self) -> Option<&dyn Spectral> {
+        Some(self)
+    }
 }
 
 impl Spectral for CircularBlur {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use faer::Mat;
 
-use super::linear_map::LinearMap;
+use super::linear_map::{LinearMap, Spectral};
+use super::picks::Picks;
 use super::range_basis::RangeBasis;
 use super::to_matrix;
 use crate::{MathError, Shape};
@@ -107,6 +108,14 @@ impl LinearMap for Decomposed {
 
     fn approximate_inverse(&self, v: &[f64], kappa: f64) -> Option<Vec<f64>> {
         self.map.approximate_inverse(v, kappa)
+    }
+
+    fn picks(&self) -> Option<Picks> {
+        self.map.picks()
+    }
+
+    fn as_spectral(&self) -> Option<&dyn Spectral> {
+        self.map.as_spectral()
     }
 
     fn range_basis(&self) -> Option<&RangeBasis> {

@@ -84,6 +84,15 @@ impl Dense {
         product(&self.basis, coordinates)
     }
 
+    /// The diagonal of V diag(values) Vᵀ.
+    pub(super) fn squared_synthesis(&self, values: &[f64]) -> Vec<f64> {
+        let of = |i: usize| {
+            let square = |(j, value): (usize, &f64)| self.basis[(i, j)].powi(2) * value;
+            values.iter().enumerate().map(square).sum()
+        };
+        (0..self.basis.nrows()).map(of).collect()
+    }
+
     /// A in row-major order.
     #[must_use]
     pub fn matrix(&self) -> Vec<f64> {
@@ -118,6 +127,15 @@ impl LinearMap for Dense {
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {
         assert_length("the measurement", y, self.range());
         product_transposed(&self.matrix, y)
+    }
+
+    fn diagonal(&self, f: &dyn Fn(f64) -> f64) -> Option<Vec<f64>> {
+        let values: Vec<f64> = self.eigenvalues.iter().map(|lambda| f(*lambda)).collect();
+        Some(self.squared_synthesis(&values))
+    }
+
+    fn as_spectral(&self) -> Option<&dyn Spectral> {
+        Some(self)
     }
 }
 

@@ -102,6 +102,10 @@ impl LinearMap for Fourier {
         let value = share * f(1.0) + (1.0 - share) * f(0.0);
         Some(vec![value; self.shape.len()])
     }
+
+    fn as_spectral(&self) -> Option<&dyn Spectral> {
+        Some(self)
+    }
 }
 
 impl Spectral for Fourier {

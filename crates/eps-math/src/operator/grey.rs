@@ -61,6 +61,10 @@ impl LinearMap for Grey {
         let of = |share: &f64| vec![rest + along * share * share; self.shape.plane()];
         Some(SHARES.iter().flat_map(of).collect())
     }
+
+    fn as_spectral(&self) -> Option<&dyn Spectral> {
+        Some(self)
+    }
 }
 
 impl Spectral for Grey {

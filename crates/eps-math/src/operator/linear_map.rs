@@ -1,5 +1,6 @@
 //! What an operator is.
 
+use super::picks::Picks;
 use super::range_basis::RangeBasis;
 use crate::Shape;
 
@@ -38,18 +39,28 @@ pub trait LinearMap: std::fmt::Debug + Send + Sync {
         None
     }
 
-    /// The diagonal of f(AᵀA) in pixels, `domain().len()` values, where structure gives it.
+    /// The diagonal of f(AᵀA) in pixels, `domain().len()` values, where structure gives it; of what [picks](LinearMap::picks), unless a
+    /// family says otherwise.
     fn diagonal(&self, f: &dyn Fn(f64) -> f64) -> Option<Vec<f64>> {
-        let _ = f;
-        None
+        Some(self.picks()?.squares().into_iter().map(f).collect())
     }
 
-    /// (B + κ I)⁻¹ v for a symmetric B near AᵀA in closed form, by which conjugate gradients are preconditioned.
+    /// (B + κ I)⁻¹ v for a symmetric B near AᵀA in closed form, by which conjugate gradients are preconditioned; with B = AᵀA
+    /// where [an eigenbasis is known](LinearMap::as_spectral), unless a family says otherwise.
     ///
     /// # Panics
     /// If `v` does not have `domain().len()` values.
     fn approximate_inverse(&self, v: &[f64], kappa: f64) -> Option<Vec<f64>> {
-        let _ = (v, kappa);
+        Some(self.as_spectral()?.spectral_map(v, &|lambda| (lambda + kappa).recip()))
+    }
+
+    /// The map as pixels and their weights, where it is no more than that.
+    fn picks(&self) -> Option<Picks> {
+        None
+    }
+
+    /// The map with its eigenbasis, where one is known.
+    fn as_spectral(&self) -> Option<&dyn Spectral> {
         None
     }
 

@@ -1,6 +1,7 @@
 //! Inpainting: y = m ⊙ x with one mask for all channels.
 
 use super::linear_map::{LinearMap, Spectral, assert_length};
+use super::picks::Picks;
 use crate::rng::Stream;
 use crate::{MathError, Shape, whole};
 
@@ -80,6 +81,18 @@ impl LinearMap for Mask {
 
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {
         self.apply(y)
+    }
+
+    fn placed(&self, y: &[f64]) -> Option<Vec<f64>> {
+        Some(self.adjoint(y))
+    }
+
+    fn picks(&self) -> Option<Picks> {
+        Some(Picks::of_weights(self.shape, &self.eigenvalues()))
+    }
+
+    fn as_spectral(&self) -> Option<&dyn Spectral> {
+        Some(self)
     }
 }
 

@@ -14,8 +14,9 @@
 //! | [`Bayer`] | identity | 0 or 1 per value |
 //! | [`WalshHadamard`] of a power of two values | random signs, then the transform's rows | 0 or 1 per row |
 //! | [`Coils`], [`NonuniformFourier`], [`GaussianMatrix`] | none is known | |
-//! | [`Convolution`], [`ChannelConvolution`], [`VaryingBlur`], [`Radon`], [`Crop`], [`Pad`] | none is known | |
-//! | [`Chain`], [`Sum`], [`Stack`], [`Scaled`] of others, your own | none is known | |
+//! | [`Picks`], and with it [`Crop`], [`Pad`] and a [`Chain`] of these, masks, weights and mosaics | identity | w² or 0 |
+//! | [`Convolution`], [`ChannelConvolution`], [`VaryingBlur`], [`Radon`] | none is known | |
+//! | any other [`Chain`], [`Sum`], [`Stack`], [`Scaled`] of others, your own | none is known | |
 //! | [`Whitened`] | that of the operator, where there is one still | |
 //! | [`Decomposed`], of any small operator | thin SVD | s² |
 //!
@@ -44,6 +45,8 @@ mod mask;
 mod motion_path;
 mod nonuniform_fourier;
 mod pad;
+mod picking;
+mod picks;
 mod prepared;
 mod radon;
 mod range_basis;
@@ -76,6 +79,7 @@ pub use linear_map::{LinearMap, Spectral};
 pub use mask::Mask;
 pub use nonuniform_fourier::{FourierMethod, NonuniformFourier};
 pub use pad::Pad;
+pub use picks::Picks;
 pub use prepared::PreparedOperator;
 pub use radon::Radon;
 pub use range_basis::RangeBasis;
@@ -153,6 +157,26 @@ impl LinearMap for Operator {
 
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {
         self.spectral().adjoint(y)
+    }
+
+    fn placed(&self, y: &[f64]) -> Option<Vec<f64>> {
+        self.spectral().placed(y)
+    }
+
+    fn diagonal(&self, f: &dyn Fn(f64) -> f64) -> Option<Vec<f64>> {
+        self.spectral().diagonal(f)
+    }
+
+    fn approximate_inverse(&self, v: &[f64], kappa: f64) -> Option<Vec<f64>> {
+        self.spectral().approximate_inverse(v, kappa)
+    }
+
+    fn picks(&self) -> Option<Picks> {
+        self.spectral().picks()
+    }
+
+    fn as_spectral(&self) -> Option<&dyn Spectral> {
+        self.spectral().as_spectral()
     }
 }
 

@@ -1,15 +1,13 @@
 //! Zeros around an image.
 
 use super::chain::Crop;
-use super::linear_map::LinearMap;
+use super::linear_map::{LinearMap, Spectral};
+use super::picks::Picks;
 use crate::{MathError, Shape};
 
 /// Zeros around an image: the adjoint of a [`Crop`].
 #[derive(Debug, Clone)]
-pub struct Pad {
-    /// From the padded image to the image.
-    crop: Crop,
-}
+pub struct Pad(Picks);
 
 impl Pad {
     /// Images of `shape` with so many rows of zeros above and below, and columns of zeros left and right.
@@ -25,32 +23,37 @@ impl Pad {
         let height = grown(shape.height, top, bottom);
         let width = grown(shape.width, left, right);
         let padded = Shape::new(shape.channels, height, width)?;
-        Ok(Self { crop: Crop::new(padded, (top, left), (shape.height, shape.width))? })
+        let crop = Crop::new(padded, (top, left), (shape.height, shape.width))?;
+        Ok(Self(crop.into_picks().transposed()))
     }
 }
 
 impl LinearMap for Pad {
     fn domain(&self) -> Shape {
-        self.crop.range()
+        self.0.domain()
     }
 
     fn range(&self) -> Shape {
-        self.crop.domain()
+        self.0.range()
     }
 
     fn apply(&self, x: &[f64]) -> Vec<f64> {
-        self.crop.adjoint(x)
+        self.0.apply(x)
     }
 
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {
-        self.crop.apply(y)
+        self.0.adjoint(y)
     }
 
     fn placed(&self, y: &[f64]) -> Option<Vec<f64>> {
-        Some(self.crop.apply(y))
+        Some(self.adjoint(y))
     }
 
-    fn diagonal(&self, f: &dyn Fn(f64) -> f64) -> Option<Vec<f64>> {
-        Some(vec![f(1.0); self.domain().len()])
+    fn picks(&self) -> Option<Picks> {
+        Some(self.0.clone())
+    }
+
+    fn as_spectral(&self) -> Option<&dyn Spectral> {
+        Some(&self.0)
     }
 }

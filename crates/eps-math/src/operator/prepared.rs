@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Decomposed, LinearMap, Operator};
+use super::{Decomposed, LinearMap, Operator, Picks, RangeBasis, Spectral};
 use crate::{MathError, Shape};
 
 /// What [`OperatorSpec::prepare`](super::OperatorSpec::prepare) makes of a description.
@@ -115,5 +115,29 @@ impl LinearMap for PreparedOperator {
 
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {
         self.map().adjoint(y)
+    }
+
+    fn placed(&self, y: &[f64]) -> Option<Vec<f64>> {
+        self.map().placed(y)
+    }
+
+    fn diagonal(&self, f: &dyn Fn(f64) -> f64) -> Option<Vec<f64>> {
+        self.map().diagonal(f)
+    }
+
+    fn approximate_inverse(&self, v: &[f64], kappa: f64) -> Option<Vec<f64>> {
+        self.map().approximate_inverse(v, kappa)
+    }
+
+    fn picks(&self) -> Option<Picks> {
+        self.map().picks()
+    }
+
+    fn as_spectral(&self) -> Option<&dyn Spectral> {
+        self.map().as_spectral()
+    }
+
+    fn range_basis(&self) -> Option<&RangeBasis> {
+        self.map().range_basis()
     }
 }

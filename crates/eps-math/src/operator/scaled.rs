@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::linear_map::LinearMap;
+use super::picks::Picks;
 use crate::error::check_scale;
 use crate::{MathError, Shape};
 
@@ -66,5 +67,11 @@ impl LinearMap for Scaled {
         let mut mapped = self.map.approximate_inverse(v, kappa / square)?;
         mapped.iter_mut().for_each(|value| *value /= square);
         Some(mapped)
+    }
+
+    fn picks(&self) -> Option<Picks> {
+        let picks = self.map.picks()?;
+        let gains = vec![self.factor; self.range().len()];
+        Some(picks.weighted(&gains))
     }
 }

@@ -82,6 +82,21 @@ impl LinearMap for Separable {
             |c| self.vertical.adjoint(c),
         )
     }
+
+    fn diagonal(&self, f: &dyn Fn(f64) -> f64) -> Option<Vec<f64>> {
+        let values: Vec<f64> = self.eigenvalues().into_iter().map(f).collect();
+        let (rows, columns) = (&self.horizontal, &self.vertical);
+        Some(Self::on_sides(
+            &values,
+            self.shape,
+            |r| rows.squared_synthesis(r),
+            |c| columns.squared_synthesis(c),
+        ))
+    }
+
+    fn as_spectral(&self) -> Option<&dyn Spectral> {
+        Some(self)
+    }
 }
 
 impl Spectral for Separable {

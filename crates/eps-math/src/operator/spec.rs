@@ -221,6 +221,18 @@ pub enum Windows {
     Given(Vec<Vec<Vec<f64>>>),
 }
 
+impl Windows {
+    /// The windows on images of a shape, one a kernel.
+    fn on(&self, shape: Shape) -> Result<Vec<Vec<f64>>, MathError> {
+        match self {
+            Self::Grid { grid: [rows, columns] } => VaryingBlur::grid(shape, *rows, *columns),
+            Self::Given(windows) => {
+                windows.iter().map(|window| flat("a window of the blur", window)).collect()
+            }
+        }
+    }
+}
+
 impl OperatorSpec {
     /// Prepares the operator for images of `shape`.
     ///
@@ -313,15 +325,7 @@ impl OperatorSpec {
                 map(Arc::new(ChannelConvolution::new(shape, &list_of_taps(kernels)?, *border)?))
             }
             Self::VaryingBlur { kernels, windows, border } => {
-                let windows = match windows {
-                    Windows::Grid { grid: [rows, columns] } => {
-                        VaryingBlur::grid(shape, *rows, *columns)?
-                    }
-                    Windows::Given(windows) => windows
-                        .iter()
-                        .map(|window| flat("a window of the blur", window))
-                        .collect::<Result<_, _>>()?,
-                };
+                let windows = windows.on(shape)?;
                 map(Arc::new(VaryingBlur::new(shape, &list_of_taps(kernels)?, windows, *border)?))
             }
             Self::Pad { top, bottom, left, right } => {
@@ -335,13 +339,11 @@ impl OperatorSpec {
             }
             Self::Chain { of } => {
                 // What a camera sees of a larger scene is one operator, for which more is known.
-                if let [
-                    Self::Convolution { kernel, border: Border::Valid },
-                    Self::Crop { top, left, height, width },
-                ] = &of[..]
+                if let [blur, Self::Crop { top, left, height, width }] = &of[..]
+                    && let Some(seen) =
+                        blur.seen_of_scene(shape, (*top, *left), (*height, *width))?
                 {
-                    let scene = Convolution::new(shape, taps(kernel)?, Border::Valid)?;
-                    return Ok(map(Arc::new(scene.cropped((*top, *left), (*height, *width))?)));
+                    return Ok(map(seen));
                 }
                 let mut links: Vec<Arc<dyn LinearMap>> = Vec::with_capacity(of.len());
                 let mut shape = shape;
@@ -353,6 +355,62 @@ impl OperatorSpec {
                 map(Arc::new(Chain::new(links)?))
             }
         })
+    }
+
+    /// Rows and columns of the largest kernel, of a blur with [`Border::Valid`] whose scene may be of any size: not one whose
+    /// windows are given for one size.
+    #[must_use]
+    pub fn reach(&self) -> Option<(usize, usize)> {
+        let largest = |kernels: &[Vec<Vec<f64>>]| {
+            let rows = kernels.iter().map(Vec::len).max()?;
+            Some((rows, kernels.iter().map(|kernel| columns(kernel)).max()?))
+        };
+        match self {
+            Self::GaussianBlur { taps, border: Border::Valid, .. } => Some((*taps, *taps)),
+            Self::MotionBlur { length, border: Border::Valid, .. } => Some((*length, *length)),
+            Self::Convolution { kernel, border: Border::Valid } => {
+                Some((kernel.len(), columns(kernel)))
+            }
+            Self::ChannelConvolution { kernels, border: Border::Valid }
+            | Self::VaryingBlur { kernels, windows: Windows::Grid { .. }, border: Border::Valid } => {
+                largest(kernels)
+            }
+            _ => None,
+        }
+    }
+
+    /// A rectangle of what a blur with [`Border::Valid`] gives, as one operator; none for other families.
+    fn seen_of_scene(
+        &self,
+        shape: Shape,
+        corner: (usize, usize),
+        sides: (usize, usize),
+    ) -> Result<Option<Arc<dyn LinearMap>>, MathError> {
+        let one = |kernel: Kernel| -> Result<Option<Arc<dyn LinearMap>>, MathError> {
+            let scene = Convolution::new(shape, kernel, Border::Valid)?;
+            Ok(Some(Arc::new(scene.cropped(corner, sides)?)))
+        };
+        match self {
+            Self::Convolution { kernel, border: Border::Valid } => one(taps(kernel)?),
+            Self::GaussianBlur { sigma_blur, taps, border: Border::Valid } => {
+                check_fits(shape, *taps)?;
+                one(Kernel::gaussian(*sigma_blur, *taps)?)
+            }
+            Self::MotionBlur { length, angle_degrees, border: Border::Valid } => {
+                check_fits(shape, *length)?;
+                one(Kernel::motion(*length, angle_degrees.to_radians())?)
+            }
+            Self::ChannelConvolution { kernels, border: border @ Border::Valid } => {
+                let scene = ChannelConvolution::new(shape, &list_of_taps(kernels)?, *border)?;
+                Ok(Some(Arc::new(scene.cropped(corner, sides)?)))
+            }
+            Self::VaryingBlur { kernels, windows, border: border @ Border::Valid } => {
+                let kernels = list_of_taps(kernels)?;
+                let scene = VaryingBlur::new(shape, &kernels, windows.on(shape)?, *border)?;
+                Ok(Some(Arc::new(scene.cropped(corner, sides)?)))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// [`OperatorSpec::prepare`] of an operator with an eigenbasis in closed form.

@@ -91,6 +91,16 @@ impl VaryingBlur {
         Ok((0..rows * columns).map(window).collect())
     }
 
+    /// The same of which only a rectangle of y was measured, as [`Convolution::cropped`].
+    ///
+    /// # Errors
+    /// [`MathError::Crop`] for a rectangle that reaches beyond y.
+    pub fn cropped(self, corner: (usize, usize), sides: (usize, usize)) -> Result<Self, MathError> {
+        let cropped = |kernel: Convolution| kernel.cropped(corner, sides);
+        let kernels = self.kernels.into_iter().map(cropped).collect::<Result<_, _>>()?;
+        Ok(Self { kernels, ..self })
+    }
+
     /// w ⊙ x in every channel.
     fn windowed(window: &[f64], x: &[f64]) -> Vec<f64> {
         x.chunks_exact(window.len())

@@ -1,6 +1,7 @@
 //! Compressed sensing by a fast transform.
 
 use super::linear_map::{LinearMap, Spectral, assert_length};
+use super::picks::Picks;
 use crate::rng::Stream;
 use crate::{MathError, Shape};
 
@@ -103,6 +104,10 @@ impl LinearMap for WalshHadamard {
         let share = self.kept.len() as f64 / self.shape.len() as f64;
         Some(vec![share * f(1.0) + (1.0 - share) * f(0.0); self.shape.len()])
     }
+
+    fn as_spectral(&self) -> Option<&dyn Spectral> {
+        Some(self)
+    }
 }
 
 impl Spectral for WalshHadamard {
@@ -153,6 +158,15 @@ impl LinearMap for Lengthened {
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {
         assert_length("the measurement", y, self.range);
         y[..self.shape.len()].to_vec()
+    }
+
+    fn placed(&self, y: &[f64]) -> Option<Vec<f64>> {
+        Some(self.adjoint(y))
+    }
+
+    fn picks(&self) -> Option<Picks> {
+        let padded = Picks::of_pixels(self.range, self.shape, 0..self.shape.len());
+        Some(padded.transposed())
     }
 }
 

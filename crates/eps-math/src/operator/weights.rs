@@ -1,6 +1,7 @@
 //! A weight of each value: soft masks, a Bayer pattern, outpainting.
 
 use super::linear_map::{LinearMap, Spectral, assert_length};
+use super::picks::Picks;
 use crate::error::{check_scale, check_values};
 use crate::{MathError, Shape};
 
@@ -56,8 +57,12 @@ impl LinearMap for Weights {
         self.weighted(y)
     }
 
-    fn diagonal(&self, f: &dyn Fn(f64) -> f64) -> Option<Vec<f64>> {
-        Some(self.weights.iter().map(|w| f(w * w)).collect())
+    fn picks(&self) -> Option<Picks> {
+        Some(Picks::of_weights(self.shape, &self.weights))
+    }
+
+    fn as_spectral(&self) -> Option<&dyn Spectral> {
+        Some(self)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::linear_map::LinearMap;
-use super::{CircularBlur, Dense, Operator, PreparedOperator, Separable, Weights, lifted};
+use super::linear_map::{LinearMap, Spectral};
+use super::{CircularBlur, Dense, Operator, Picks, PreparedOperator, Separable, Weights, lifted};
 use crate::noise::Law;
 use crate::{MathError, Noise, Shape};
 
@@ -15,6 +15,8 @@ pub struct Whitened {
     map: Arc<dyn LinearMap>,
     noise: Arc<Noise>,
     sigma_y: f64,
+    /// The map where the operator picks pixels and W is a number for each entry.
+    picks: Option<Picks>,
 }
 
 impl Whitened {
@@ -28,7 +30,13 @@ impl Whitened {
         sigma_y: f64,
     ) -> Result<Self, MathError> {
         noise.check_shape(map.range())?;
-        Ok(Self { map, noise, sigma_y })
+        let picks = match noise.law() {
+            Law::Uniform(_) | Law::Entries(_) => map
+                .picks()
+                .map(|picks| picks.weighted(&noise.whiten(&vec![1.0; map.range().len()], sigma_y))),
+            _ => None,
+        };
+        Ok(Self { map, noise, sigma_y, picks })
     }
 
     /// The whitened operator, with its eigenbasis where one is known: of masks and weights with a deviation of each entry,
@@ -75,9 +83,32 @@ impl LinearMap for Whitened {
         Some(lifted(self.map.as_ref(), &self.noise.unwhiten(y, self.sigma_y)))
     }
 
-    /// That of the operator before it was whitened: W keeps volumes.
+    /// Of a W that is a number, where that of the operator is known, and where pixels are picked.
+    fn diagonal(&self, f: &dyn Fn(f64) -> f64) -> Option<Vec<f64>> {
+        match (&self.picks, self.noise.law()) {
+            (Some(picks), _) => picks.diagonal(f),
+            (None, Law::Uniform(sigma)) if *sigma > 0.0 => {
+                let gain = (self.sigma_y / sigma).powi(2);
+                self.map.diagonal(&|lambda| f(gain * lambda))
+            }
+            _ => None,
+        }
+    }
+
+    /// That of the operator before it was whitened, unless that picks pixels: W keeps volumes.
     fn approximate_inverse(&self, v: &[f64], kappa: f64) -> Option<Vec<f64>> {
-        self.map.approximate_inverse(v, kappa)
+        match &self.picks {
+            Some(picks) => picks.approximate_inverse(v, kappa),
+            None => self.map.approximate_inverse(v, kappa),
+        }
+    }
+
+    fn picks(&self) -> Option<Picks> {
+        self.picks.clone()
+    }
+
+    fn as_spectral(&self) -> Option<&dyn Spectral> {
+        self.picks.as_ref().map(|picks| picks as &dyn Spectral)
     }
 }
 

@@ -262,7 +262,7 @@ fn the_pivot_of_all_routes_is_one() {
                 "{name} at {sigma_t}, {sigma_y}: {gap:e} in {} steps",
                 solved.steps
             );
-            if let Some(spectral) = map.spectral() {
+            if let Some(spectral) = map.as_spectral() {
                 let closed = pivot::mu_star(spectral, &y, sigma_y, &x_t, &level);
                 assert!(distance(&closed, &expected) < 1e-8 * norm(&expected), "{name}");
             }
@@ -326,6 +326,55 @@ fn a_part_of_what_the_kernel_sees_whole() {
     assert_eq!(placed[3 * 8 + 1], y[0]);
 }
 
+/// So for blurs of several kernels, and those of a law: they are written as chains.
+#[test]
+fn parts_of_other_blurs_are_crops_too() {
+    use eps_math::operator::{Chain, Crop};
+    use std::sync::Arc;
+    let moved = r#"{"motion": {"length": 3, "angle_degrees": 30}}"#;
+    let skew = "[[0.4, 0.1], [0.3, -0.2], [0.05, 0.1]]";
+    let shape = Shape::new(2, 9, 8).unwrap();
+    let x = Stream::named(11, "x").normals(shape.len());
+    for (blur, reach) in [
+        (
+            format!(
+                r#"{{"operator": "channel-convolution", "kernels": [{skew}, {moved}], "border": "valid"}}"#
+            ),
+            (3, 3),
+        ),
+        (
+            format!(
+                r#"{{"operator": "varying-blur", "kernels": [{skew}, {moved}], "windows": {{"grid": [1, 2]}}, "border": "valid"}}"#
+            ),
+            (3, 3),
+        ),
+        (
+            r#"{"operator": "gaussian-blur", "sigma_blur": 1, "taps": 5, "border": "valid"}"#
+                .into(),
+            (5, 5),
+        ),
+        (
+            r#"{"operator": "motion-blur", "length": 3, "angle_degrees": 70, "border": "valid"}"#
+                .into(),
+            (3, 3),
+        ),
+    ] {
+        let spec: OperatorSpec = serde_json::from_str(&blur).unwrap();
+        assert_eq!(spec.reach(), Some(reach), "{blur}");
+        let whole = spec.prepare(shape).unwrap();
+        let crop = Crop::new(whole.range(), (1, 0), (3, 4)).unwrap();
+        let links: Vec<Arc<dyn LinearMap>> = vec![Arc::new(whole), Arc::new(crop)];
+        let chain = Chain::new(links).unwrap();
+        let crop = OperatorSpec::Crop { top: 1, left: 0, height: 3, width: 4 };
+        let part = OperatorSpec::Chain { of: vec![spec, crop] }.prepare(shape).unwrap();
+        let y = Stream::named(11, "y").normals(part.range().len());
+        // The same sums by the same transforms.
+        assert_eq!(part.apply(&x), chain.apply(&x), "{blur}");
+        assert_eq!(part.adjoint(&y), chain.adjoint(&y), "{blur}");
+        assert!(part.placed(&y).is_some(), "{blur}");
+    }
+}
+
 /// Equal kernels with any windows, and one kernel for all channels, are one convolution.
 #[test]
 fn equal_kernels_are_one_convolution() {
@@ -374,6 +423,14 @@ fn a_stack_has_the_values_of_its_operators() {
 fn the_spectral_route_is_that_of_the_matrix() {
     use eps_math::operator::{Bayer, BayerPattern, WalshHadamard};
     let shape = |c, h, w| Shape::new(c, h, w).unwrap();
+    for (name, map) in families() {
+        if ["grey", "fourier", "bayer", "weights", "crop", "pad"]
+            .iter()
+            .any(|known| name.starts_with(&format!("{{\"operator\": \"{known}\"")))
+        {
+            assert!(map.as_spectral().is_some(), "{name}");
+        }
+    }
     let bayer = Bayer::new(shape(3, 4, 5), BayerPattern::Grbg).unwrap();
     let hadamard = WalshHadamard::new(shape(2, 4, 4), 11, 5).unwrap();
     let maps: [&dyn Spectral; 2] = [&bayer, &hadamard];
@@ -418,6 +475,93 @@ fn diagonals_are_those_of_the_matrix() {
     }
 }
 
+/// Links that only pick pixels leave what is known of the other one exact: the diagonal, the inverse and the basis.
+#[test]
+fn chains_of_picks_and_another_are_exact() {
+    let crop = r#"{"operator": "crop", "top": 1, "left": 0, "height": 4, "width": 3}"#;
+    let pad = r#"{"operator": "pad", "top": 0, "bottom": 2, "left": 1, "right": 0}"#;
+    let bayer = r#"{"operator": "bayer", "pattern": "grbg"}"#;
+    let blur = r#"{"operator": "circular-blur", "kernel": [[0.4, 0.1], [0.3, -0.2], [0.05, 0.1]]}"#;
+    let pool = r#"{"operator": "average-pool", "factor": 2}"#;
+    let small = r#"{"operator": "resize", "height": 3, "width": 2, "filter": "bicubic"}"#;
+    let turned = |of: &str| format!(r#"{{"operator": "scale", "factor": -0.5, "of": {of}}}"#);
+    let mask = r#"{"operator": "mask", "observed": [1, 0, 1, 1, 1, 0, 1, 1, 0, 1, 1, 1]}"#;
+    let weights = r#"{"operator": "weights", "weights": [1, 0.5, -2, 0, 1, 1, 3, 1, 1, 1, 1, -1]}"#;
+    let f = |lambda: f64| 1.0 / (0.1 + lambda);
+    for (links, shape, has_basis) in [
+        (vec![crop.to_owned(), mask.into(), weights.into()], [1, 5, 4], true),
+        (vec![bayer.to_owned(), crop.into(), pad.into(), turned(crop)], [3, 5, 4], true),
+        (vec![crop.to_owned(), blur.into()], [2, 5, 4], false),
+        (vec![turned(crop), blur.into(), turned(pad)], [2, 5, 4], false),
+        (vec![bayer.to_owned(), small.into()], [3, 5, 4], false),
+        (vec![pad.to_owned(), crop.into()], [1, 3, 2], true),
+        (vec![crop.to_owned(), r#"{"operator": "grey"}"#.into(), pad.into()], [3, 5, 4], false),
+        (
+            vec![
+                r#"{"operator": "crop", "top": 0, "left": 1, "height": 4, "width": 2}"#.into(),
+                pool.to_owned(),
+            ],
+            [2, 5, 4],
+            false,
+        ),
+    ] {
+        let json = format!(r#"{{"operator": "chain", "of": [{}]}}"#, links.join(", "));
+        let spec: OperatorSpec = serde_json::from_str(&json).unwrap();
+        let [c, h, w] = shape;
+        let map = spec.prepare(Shape::new(c, h, w).unwrap()).unwrap();
+        let dense = dense(&map);
+        let exact = eps_math::operator::spectral_matrix(&dense, &f);
+        for (i, found) in map.diagonal(&f).unwrap().iter().enumerate() {
+            assert!((found - exact[(i, i)]).abs() < 1e-12 * exact[(i, i)], "{json} at {i}");
+        }
+        let v = Stream::named(10, &json).normals(map.domain().len());
+        let expected = dense.spectral_map(&v, &|lambda| 1.0 / (lambda + 0.02));
+        let gap = distance(&map.approximate_inverse(&v, 0.02).unwrap(), &expected);
+        assert!(gap < 1e-12 * norm(&expected), "{json}: {gap:e}");
+        assert_eq!(map.as_spectral().is_some(), has_basis, "{json}");
+        if let Some(spectral) = map.as_spectral() {
+            let mapped = spectral.spectral_map(&v, &f);
+            let expected = dense.spectral_map(&v, &f);
+            assert!(distance(&mapped, &expected) < 1e-12 * norm(&expected), "{json}");
+        }
+    }
+    // What leaves pixels out after a blur is no closed form, and a good preconditioner.
+    let shape = Shape::new(1, 16, 16).unwrap();
+    let kernel = r#"{"gaussian": {"sigma": 1.5}}"#;
+    let json = format!(
+        r#"{{"operator": "chain", "of": [{{"operator": "convolution", "kernel": {kernel}, "border": "circular"}},
+            {{"operator": "crop", "top": 0, "left": 0, "height": 15, "width": 16}}]}}"#
+    );
+    let map = serde_json::from_str::<OperatorSpec>(&json).unwrap().prepare(shape).unwrap();
+    assert!(map.diagonal(&f).is_none() && map.as_spectral().is_none());
+    let y = Stream::named(10, "y").normals(240);
+    let plain = Bare(map.clone());
+    let within = WithinNoise { share: 0.01, cg: Cg::default() };
+    let x_t: Vec<f64> = Stream::named(10, "x").normals(256).iter().map(|z| 5.0 * z).collect();
+    let steps =
+        |map: &dyn LinearMap| within.mu_star(map, &y, 0.05, &x_t, &Level::edm(5.0)).unwrap().steps;
+    assert!(2 * steps(&map) < steps(&plain), "{} {}", steps(&map), steps(&plain));
+}
+
+/// A and Aᵀ alone.
+#[derive(Debug)]
+struct Bare(PreparedOperator);
+
+impl LinearMap for Bare {
+    fn domain(&self) -> Shape {
+        self.0.domain()
+    }
+    fn range(&self) -> Shape {
+        self.0.range()
+    }
+    fn apply(&self, x: &[f64]) -> Vec<f64> {
+        self.0.apply(x)
+    }
+    fn adjoint(&self, y: &[f64]) -> Vec<f64> {
+        self.0.adjoint(y)
+    }
+}
+
 /// Of a convolution they are exact where nothing was seen, right to a few per cent far from borders, and estimates
 /// between.
 #[test]
@@ -445,6 +589,46 @@ fn diagonals_of_convolutions() {
     }
 }
 
+/// From the correction of the level before, a walk takes a part of the steps, and ends as near.
+#[test]
+fn pivots_from_those_of_the_level_before() {
+    let shape = Shape::new(1, 24, 24).unwrap();
+    let json =
+        r#"{"operator": "motion-blur", "length": 7, "angle_degrees": 30, "border": "valid"}"#;
+    let map = serde_json::from_str::<OperatorSpec>(json).unwrap().prepare(shape).unwrap();
+    let draw = |what: &str, n| Stream::named(12, what).normals(n);
+    let x_0: Vec<f64> = draw("x", shape.len()).iter().map(|z| 0.5 * z).collect();
+    let noise = draw("η", map.range().len());
+    let y: Vec<f64> = map.apply(&x_0).iter().zip(noise).map(|(a, z)| a + 0.05 * z).collect();
+    let eps = draw("ε", shape.len());
+    let within = WithinNoise { share: 0.1, cg: Cg::default() };
+    let (mut cold, mut warm) = (0, 0);
+    let mut last: Option<(f64, Vec<f64>)> = None;
+    for sigma_t in [80.0, 40.0, 20.0, 10.0, 5.0, 2.5, 1.2, 0.6] {
+        let x_t: Vec<f64> = x_0.iter().zip(&eps).map(|(x, z)| x + sigma_t * z).collect();
+        let level = Level::edm(sigma_t);
+        let start: Option<Vec<f64>> =
+            last.as_ref().map(|(before, z)| z.iter().map(|z| z * sigma_t / before).collect());
+        let found = within.mu_star_from(&map, (&y, 0.05), &x_t, &level, start.as_deref()).unwrap();
+        let z: Vec<f64> = found.x.iter().zip(&x_t).map(|(mu, x)| mu - x).collect();
+        last = Some((sigma_t, z));
+        warm += found.steps;
+        cold += within.mu_star(&map, &y, 0.05, &x_t, &level).unwrap().steps;
+        let exact = pivot::mu_star(&dense(&map), &y, 0.05, &x_t, &level);
+        let e: Vec<f64> = found.x.iter().zip(&exact).map(|(a, b)| a - b).collect();
+        let energy = (norm(&map.apply(&e)) / 0.05).powi(2) + (norm(&e) / sigma_t).powi(2);
+        let share = (energy / shape.len() as f64).sqrt();
+        // The estimate is from below.
+        assert!(share < 0.2, "σ_t = {sigma_t}: {share}");
+    }
+    assert!(2 * warm < cold, "{warm} {cold}");
+    // A guess that is worse than none is not used.
+    let (x_t, level) = (draw("state", shape.len()), Level::edm(1.0));
+    let far = vec![1e3; shape.len()];
+    let from = |start| within.mu_star_from(&map, (&y, 0.05), &x_t, &level, start).unwrap();
+    assert_eq!(from(Some(&far[..])), from(None));
+}
+
 /// The error that is left is the share of the noise that was asked for, and costs fewer steps.
 #[test]
 fn a_pivot_within_the_noise() {
@@ -469,9 +653,9 @@ fn a_pivot_within_the_noise() {
         let e: Vec<f64> = near.x.iter().zip(&exact.x).map(|(a, b)| a - b).collect();
         let energy = (norm(&map.apply(&e)) / 0.05).powi(2) + (norm(&e) / sigma_t).powi(2);
         let share = (energy / shape.len() as f64).sqrt();
-        // The estimate is from below.
+        // The estimate is from below, and lags behind by a quarter of the steps.
         assert!(
-            share < 0.03,
+            share < 0.01,
             "σ_t = {sigma_t}: {share} in {} of {} steps",
             near.steps,
             exact.steps
@@ -482,6 +666,7 @@ fn a_pivot_within_the_noise() {
 #[test]
 fn solvers_say_what_they_reached() {
     let (name, map) = families().swap_remove(0);
+    let map = Bare(map);
     let r = Stream::named(4, &name).normals(map.range().len());
     let error = Cg { rtol: 1e-12, max_steps: 2 }.solve(&map, &r, 1e-6).unwrap_err();
     let MathError::NotSolved { steps: 2, residual, .. } = error else { panic!("{error}") };

@@ -1,5 +1,6 @@
 //! The settings of the tournament, by name.
 
+use eps_math::operator::Border;
 use eps_math::{Shape, Task};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,9 @@ pub struct TournamentSetting {
     pub task: Option<Task>,
     /// σ_y on the scale [-1, 1].
     pub sigma_y: f64,
+    /// The border of a blur that does not wrap around, for which no eigenbasis is known; none for all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub border: Option<Border>,
 }
 
 impl Space {
@@ -92,10 +96,11 @@ impl TournamentSetting {
         format!("{space}-{law}-{}-{}", self.operator_name(), self.sigma_y)
     }
 
-    /// Space and law, by which results are gathered.
+    /// Space and law, by which results are gathered; what is iterated is for itself.
     #[must_use]
     pub fn group(&self) -> String {
-        format!("{} {}", self.space.label(), self.law.label())
+        let iterated = if self.border.is_some() { ", no eigenbasis" } else { "" };
+        format!("{} {}{iterated}", self.space.label(), self.law.label())
     }
 
     /// The name in tables.
@@ -105,10 +110,12 @@ impl TournamentSetting {
         format!("{}, {operator}, σ_y {}", self.group(), self.sigma_y)
     }
 
-    /// The name of the family of the operator.
+    /// The name of the family of the operator, with its border where it has one.
     #[must_use]
-    pub fn operator_name(&self) -> &'static str {
-        self.task.map_or("dense", Task::name)
+    pub fn operator_name(&self) -> String {
+        let family = self.task.map_or("dense", Task::name);
+        self.border
+            .map_or_else(|| family.to_owned(), |border| format!("{family}-{}", border.name()))
     }
 
     /// All settings of some groups at some noise levels, group by group.
@@ -121,7 +128,13 @@ impl TournamentSetting {
                 _ => Task::ALL.map(Some).to_vec(),
             };
             let of_task = move |task: Option<Task>| {
-                sigmas_y.iter().map(move |sigma_y| Self { space, law, task, sigma_y: *sigma_y })
+                sigmas_y.iter().map(move |sigma_y| Self {
+                    space,
+                    law,
+                    task,
+                    sigma_y: *sigma_y,
+                    border: None,
+                })
             };
             tasks.into_iter().flat_map(of_task).collect::<Vec<_>>()
         };
