@@ -63,6 +63,9 @@ struct Walk {
     correction: Vec<f64>,
 }
 
+/// A pivot, and where its walk is then, if it is iterated.
+type Answer = (Vec<f64>, Option<Walk>);
+
 impl Walk {
     /// A guess at a level that goes on with the walk. One that does not is another walk, which begins without a guess, so that its
     /// pivots do not depend on what was asked before.
@@ -406,7 +409,7 @@ impl Krylov {
             let walk = Walk { first, last: sigma_t, correction };
             Ok((solved.x, Some(walk)))
         };
-        let solved: Result<Vec<(Vec<f64>, Option<Walk>)>, ComputeError> =
+        let solved: Result<Vec<Answer>, ComputeError> =
             self.timed(|| (0..images).into_par_iter().map(solve).collect());
         let (solved, walks): (Vec<Vec<f64>>, Vec<Option<Walk>>) = solved?.into_iter().unzip();
         *self.walks.lock().unwrap_or_else(PoisonError::into_inner) = walks;
