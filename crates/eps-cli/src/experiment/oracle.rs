@@ -29,8 +29,8 @@ use crate::flags::{UsageError, count};
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// How much is computed: smoke (two settings; seconds), quick (a prior in the plane at three
-    /// noise levels and five operators on 4×4 images; minutes), full (two priors in the plane, on 4×4
-    /// and on 8×8 images, at three noise levels)
+    /// noise levels, five operators on 4×4 images, and one there whose pivots are iterated, for EPS alone;
+    /// minutes), full (two priors in the plane, on 4×4 and on 8×8 images, at three noise levels)
     #[arg(long, value_name = "PROFILE", default_value = "quick")]
     profile: TournamentProfile,
     /// Some of the profile's settings, by the names of its figures and separated by commas, like
