@@ -101,7 +101,7 @@ pub struct FixedOperator {
     operator: OperatorSpec,
     /// Ready for images of the shape that was asked for first.
     #[serde(skip)]
-    prepared: OnceLock<Box<PreparedOperator>>,
+    prepared: OnceLock<PreparedOperator>,
 }
 
 impl FixedOperator {
@@ -116,11 +116,11 @@ impl FixedOperator {
         if let Some(prepared) = self.prepared.get()
             && prepared.domain() == shape
         {
-            return Ok(prepared.as_ref().clone());
+            return Ok(prepared.clone());
         }
         let prepared = self.operator.prepare(shape)?.decomposed()?;
         // Where another shape came first, this one is not kept.
-        let _ = self.prepared.set(Box::new(prepared.clone()));
+        let _ = self.prepared.set(prepared.clone());
         Ok(prepared)
     }
 }
