@@ -228,7 +228,7 @@ pub enum MathError {
     #[error("all entries of {0} are 0: give one that measures something")]
     ZeroMatrix(&'static str),
     /// One entry of a list that is not what it must be.
-    #[error("{what} is {value} at index {index}: {remedy}")]
+    #[error("{what} is {} at index {index}: {remedy}", shown(*value))]
     Entry {
         /// What the list holds.
         what: &'static str,
@@ -363,6 +363,16 @@ pub(crate) fn check_scale(what: &'static str, values: &[f64]) -> Result<(), Math
             Err(MathError::Entry { what, index, value, remedy })
         }
         _ => Ok(()),
+    }
+}
+
+/// A number as it is read: far from 1 with an exponent.
+fn shown(value: f64) -> String {
+    match value.abs() {
+        size if size != 0.0 && size.is_finite() && !(1e-12..1e15).contains(&size) => {
+            format!("{value:e}")
+        }
+        _ => value.to_string(),
     }
 }
 

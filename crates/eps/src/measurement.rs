@@ -292,7 +292,7 @@ mod tests {
         let note = brightness_note(&blur(100.0), 0).unwrap();
         assert!(note.contains("sums to 900 ") && note.contains("divide"), "{note}");
         assert!(check_gain(blur(100.0).operator(0)).is_ok());
-        for tap in [1e-200, -1e200] {
+        for tap in [1e-90, -1e90] {
             let error = check_gain(blur(tap).operator(0)).unwrap_err().to_string();
             assert!(error.contains("kernel") && error.len() < 200, "{error}");
         }

@@ -8,7 +8,8 @@ use crate::{MathError, Shape};
 
 /// The composition of maps, the first applied to the image first: A = A_k … A_2 A_1.
 ///
-/// Links that only [pick](Picks) pixels before and after another one, and those alone, leave what is known of it exact: [`Structure`].
+/// Where all links but one only [pick](Picks) pixels, or all of them, what is known of that one is known of the chain:
+/// diagonals, inverses, the eigenbasis.
 #[derive(Debug, Clone)]
 pub struct Chain {
     of: Vec<Arc<dyn LinearMap>>,
