@@ -292,7 +292,10 @@ impl Scale {
         let is_compared = |name: &&str| {
             request.methods.is_empty() || request.methods.iter().any(|method| method == name)
         };
-        for contender in CONTENDERS.into_iter().filter(is_compared) {
+        let contenders: Vec<_> = CONTENDERS.into_iter().filter(is_compared).collect();
+        // What is tuned has a file, which the comparison reads.
+        let is_tuned = !contenders.is_empty();
+        for contender in contenders {
             let tasks =
                 if request.tasks.is_empty() { TASKS.join(",") } else { request.tasks.join(",") };
             let stage = Stage::new(format!("the constants of {contender}"), ["tune", contender]);
@@ -305,7 +308,7 @@ impl Scale {
             .and(on)
             .and([OsString::from("--out"), request.out.join("main").into()])
             .and(device)
-            .and(constants)
+            .and(is_tuned.then_some(constants).into_iter().flatten())
             .and(one_for_all.then_some(["--network", "all"]).into_iter().flatten());
         let comparison = match request.inception {
             None => comparison,
@@ -476,6 +479,12 @@ mod tests {
         assert_eq!(lines.len(), 2 + 1 + 1 + 1, "{lines:?}");
         assert!(lines[2].contains("/motion-blur.json "), "{}", lines[2]);
         assert!(lines[4].contains(" --methods dps,eps "), "{}", lines[4]);
+        // What is not tuned has no file of constants.
+        let alone = ["eps".to_owned()];
+        let asked = Request { tasks: &tasks, methods: &alone, ..request(true) };
+        let stages = FFHQ_64.plan(&asked, recipes()).unwrap();
+        assert_eq!(stages.len(), 2 + 1 + 1);
+        assert!(!stages[3].line().contains("--constants"), "{}", stages[3].line());
         let tasks = ["haze".to_owned()];
         let error = FFHQ_64.plan(&Request { tasks: &tasks, ..request(true) }, recipes());
         assert!(error.unwrap_err().to_string().contains("--tasks haze"));
