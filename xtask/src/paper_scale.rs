@@ -303,13 +303,19 @@ impl Scale {
             let stage = stage.and(constants.clone()).and(device);
             stages.push(if request.check { stage.and(["--check"]) } else { stage });
         }
+        let scope = match request.methods {
+            _ if one_for_all => Some("all"),
+            [] => None,
+            // The network for all tasks was left out.
+            _ => Some("per-task"),
+        };
         let profile = if request.check { "smoke" } else { "full" };
         let comparison = Stage::new("the comparison", ["experiment", "main", "--profile", profile])
             .and(on)
             .and([OsString::from("--out"), request.out.join("main").into()])
             .and(device)
             .and(is_tuned.then_some(constants).into_iter().flatten())
-            .and(one_for_all.then_some(["--network", "all"]).into_iter().flatten());
+            .and(scope.map(|scope| ["--network", scope]).into_iter().flatten());
         let comparison = match request.inception {
             None => comparison,
             Some(path) => comparison.and([OsString::from("--inception"), path.into()]),
@@ -484,7 +490,8 @@ mod tests {
         let asked = Request { tasks: &tasks, methods: &alone, ..request(true) };
         let stages = FFHQ_64.plan(&asked, recipes()).unwrap();
         assert_eq!(stages.len(), 2 + 1 + 1);
-        assert!(!stages[3].line().contains("--constants"), "{}", stages[3].line());
+        let line = stages[3].line();
+        assert!(!line.contains("--constants") && line.contains("--network per-task"), "{line}");
         let tasks = ["haze".to_owned()];
         let error = FFHQ_64.plan(&Request { tasks: &tasks, ..request(true) }, recipes());
         assert!(error.unwrap_err().to_string().contains("--tasks haze"));
