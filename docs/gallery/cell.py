@@ -84,9 +84,18 @@ def back_projection(operator, y):
 
 
 everything, all_y = load("all-")
-A_all = matrix(everything)
-reference = lsmr(A_all, all_y, damp=1.5 * everything["factor"], maxiter=300)[0]
-left = A_all @ reference - all_y
+
+
+def least_squares(operator):
+    A = matrix(operator)
+    image = lsmr(A, all_y, damp=1.5 * operator["factor"], maxiter=300)[0]
+    return image, A @ image - all_y
+
+
+for axis in (31.25, 31.5, 31.75, 32.0, 32.25):
+    moved = {**everything, "of": {**everything["of"], "axis": axis}}
+    print(f"axis at {axis}: {np.sqrt((least_squares(moved)[1] ** 2).mean()):.4f} rad are left")
+reference, left = least_squares(everything)
 freedom = len(all_y) - np.pi * (SIDE / 2) ** 2
 print(f"all directions, least squares: {np.sqrt((left**2).sum() / freedom):.3f} rad are left, {np.sqrt((left**2).mean()):.3f} without the correction for {SIDE}² pixels")
 reference = reference.reshape(SIDE, SIDE)

@@ -52,16 +52,8 @@ pub(crate) fn demo(options: &Options) -> Result<()> {
     let measured = out.join("measured");
     let source = deps().join("hl60");
     let mut example = cargo();
-    example.args([
-        "run",
-        "--quiet",
-        "--release",
-        "--package",
-        "eps-cli",
-        "--example",
-        "hl60",
-        "--",
-    ]);
+    // Of no package by name, as eps is run: its dependencies would be compiled again with other features.
+    example.args(["run", "--quiet", "--release", "--example", "hl60", "--"]);
     example.args([source.join("series.h5"), source.join("angles.txt")]);
     example.args([options.row.to_string(), options.views.to_string()]).arg(&measured);
     run(&mut example)?;

@@ -260,7 +260,9 @@ impl<'a> Restoration<'a> {
         network.check_fit(set.shape())?;
         check_sigma_y(set.sigma_y())?;
         let is_known = |image| set.operator(image).spectral().is_some();
-        if set.sigma_y() == 0.0 && !(0..set.len()).all(is_known) && set.decomposed()?.is_none() {
+        // Once, before several workers ask for it.
+        let decomposed = set.decomposed()?;
+        if set.sigma_y() == 0.0 && !(0..set.len()).all(is_known) && decomposed.is_none() {
             return Err(ModelError::Exact.into());
         }
         let values = all.saturating_mul(set.shape().len());

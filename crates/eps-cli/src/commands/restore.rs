@@ -308,13 +308,18 @@ impl Arguments {
         for note in &notes {
             eprintln!("note: {note}");
         }
-        let cost = || network.call_cost(set.shape(), precision);
+        let cost = |shape| network.call_cost(shape, precision);
+        // In windows a call holds one at a time.
+        let at_a_time =
+            window.map_or(set.shape(), |side| Shape { height: side, width: side, ..set.shape() });
         if device == Device::Cpu
-            && let Some((operations, bytes)) = cost()?
+            && let Some((operations, _)) = cost(set.shape())?
+            && let Some((_, bytes)) = cost(at_a_time)?
         {
             let backward = self.method.is_some_and(differentiates);
             let passes = all.calls() as f64 * if backward { WITH_BACKWARD as f64 } else { 1.0 };
-            let at_once = all.batch() * workers::workers_on(device, settings.threads).0;
+            let images = if window.is_some() { 1 } else { all.batch() };
+            let at_once = images * workers::workers_on(device, settings.threads).0;
             if let Some(note) = sampling_cost::note(
                 operations * passes * all.batch() as f64,
                 bytes.saturating_mul(at_once as u64),
