@@ -200,6 +200,10 @@ pub struct WithinNoise {
 }
 
 impl WithinNoise {
+    /// As samplers compute pivots: within a tenth of the noise, which adds a hundredth to the variance of the pivot's noise, nearly all of it
+    /// where next to nothing was measured, as in the margin of a scene; or to a residual of 1e-10.
+    pub const OF_SAMPLERS: Self = Self { share: 0.1, cg: Cg { rtol: 1e-10, max_steps: 20_000 } };
+
     /// [`Cg::mu_star`] to within the noise, for σ_y > 0.
     ///
     /// # Errors
@@ -220,10 +224,9 @@ impl WithinNoise {
 
     /// The same, from a guess of μ⋆ − x_t/α, which is used where it is better than 0.
     ///
-    /// The correction at the last level times σ_t over the σ_t there is a good one: nearly all of a state's noise stays what it was. Over
-    /// Karras' 20 levels it took 552 steps in the place of 1982 for a valid motion blur of 9 pixels on 40×40, and 507 in the place of 3064
-    /// for projections of as many pixels under 12 angles. That the systems share the Krylov space of Aᵀy saves next to nothing, 1963 and
-    /// 3099 steps for what is left: at high levels it is the state that takes them, which that space does not have.
+    /// The correction at the last level times σ_t over the σ_t there is a good one: nearly all of a state's noise stays what it was. That
+    /// the systems of all levels share the Krylov space of Aᵀy helps little: at high levels it is the state that takes the steps, which that
+    /// space does not have.
     ///
     /// # Errors
     /// Those of [`Cg::solve`].

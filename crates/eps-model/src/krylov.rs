@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use eps_math::operator::{LinearMap, check, lifted};
 use eps_math::rng::Stream;
-use eps_math::solve::{Cg, KrylovSpace, Lanczos, WithinNoise};
+use eps_math::solve::{KrylovSpace, Lanczos, WithinNoise};
 use eps_math::{Level, Shape, pivot, whole};
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
@@ -30,15 +30,8 @@ const PROBES: usize = 4;
 /// Bytes up to which the Krylov spaces of a batch are kept for a second function.
 const KEPT: usize = 1 << 29;
 
-/// The share of the noise Σ⋆ to within which pivots are computed: it adds a hundredth to the variance of the pivot's
-/// noise, nearly all of it where next to nothing was measured, as in the margin of a scene.
-const SHARE: f64 = 0.1;
-
 /// How functions of AᵀA are computed for a network: to a per cent, which is below what it can tell.
 const FUNCTIONS: Lanczos = Lanczos { rtol: 1e-2, max_steps: 160 };
-
-/// How pivots are computed: within [`SHARE`], or to a residual of 1e-10.
-const PIVOT: WithinNoise = WithinNoise { share: SHARE, cg: Cg { rtol: 1e-10, max_steps: 20_000 } };
 
 /// The maps of a batch.
 #[derive(Debug)]
@@ -399,7 +392,13 @@ impl Krylov {
             let walk = walks.get(i).and_then(Option::as_ref);
             let guess = walk.and_then(|walk| Some((walk.first, walk.guess(sigma_t)?)));
             let start = guess.as_ref().map(|(_, start)| start.as_slice());
-            let solved = PIVOT.mu_star_from(self.map(i), (y, sigma_y), x_t, &level, start);
+            let solved = WithinNoise::OF_SAMPLERS.mu_star_from(
+                self.map(i),
+                (y, sigma_y),
+                x_t,
+                &level,
+                start,
+            );
             let solved =
                 solved.map_err(|error| ComputeError::Other(format!("the pivot: {error}")))?;
             self.tally.pivots.add(solved.steps);

@@ -421,8 +421,8 @@ fn timed_pivot(operator: &PreparedOperator, sigma_t: f64) -> Result<String> {
             "in closed form".to_owned()
         }
         None => {
-            let solver = WithinNoise { share: 0.1, cg: Cg::default() };
-            let solved = solver.mu_star(operator, &y, TIMED_SIGMA_Y, &x_t, &level)?;
+            let solved =
+                WithinNoise::OF_SAMPLERS.mu_star(operator, &y, TIMED_SIGMA_Y, &x_t, &level)?;
             format!("{} steps of conjugate gradients, to a tenth of its noise", solved.steps)
         }
     };
