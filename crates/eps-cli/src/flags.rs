@@ -255,6 +255,14 @@ pub(crate) fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Samples of an image, as many as the fair energy score needs.
+pub(crate) fn two_or_more(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(samples) if samples >= 2 => Ok(samples),
+        _ => Err("the fair energy score needs 2 samples or more".to_owned()),
+    }
+}
+
 /// A count from 1 to 10 million.
 pub(crate) fn count(text: &str) -> Result<usize, String> {
     count_to::<10_000_000>(text)

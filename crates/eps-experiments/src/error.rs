@@ -282,6 +282,9 @@ impl ExperimentError {
         match self {
             Self::During { source, .. } => source.is_divergence(),
             Self::Sample(SampleError::Diverged { .. }) => true,
+            Self::Library(error) => {
+                matches!(**error, eps::Error::Sample(SampleError::Diverged { .. }))
+            }
             _ => false,
         }
     }

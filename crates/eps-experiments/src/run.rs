@@ -769,7 +769,7 @@ fn constants_of(plan: &Plan, tuned: &Constants) -> Vec<Constant> {
 }
 
 /// The data set of a provenance.
-fn data_set(provenance: &Provenance) -> DataSet {
+pub(crate) fn data_set(provenance: &Provenance) -> DataSet {
     let Provenance { name, source, licence, sha256 } = provenance.clone();
     DataSet { name, source, licence, sha256 }
 }

@@ -63,7 +63,7 @@ const BEYOND: usize = 3;
 const MIDDLES: usize = 2;
 
 /// Whether the values of a grid stand in ratios; those of η go from 0 to 1.
-fn is_geometric(tunable: &Tunable) -> bool {
+pub(crate) fn is_geometric(tunable: &Tunable) -> bool {
     tunable.symbol != "η"
 }
 
@@ -259,7 +259,7 @@ pub enum Tuning<'a> {
 /// Tries every value of a grid; while the best is at an end of a geometric grid, also the next value
 /// beyond it; then the middles on both sides of the best. Returns the trials by ascending value. `longer` is called
 /// before trials beyond the grid's, with their number; `attempt` tries some values, which need nothing of each other.
-fn search(
+pub(crate) fn search(
     grid: &[f64],
     geometric: bool,
     longer: impl Fn(usize),

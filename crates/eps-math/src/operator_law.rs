@@ -321,7 +321,9 @@ fn between([low, high]: [f64; 2], uniform: f64) -> f64 {
 const PIXELS: u64 = 1;
 
 impl OperatorFamily {
-    fn name(&self) -> &'static str {
+    /// Its name; of one operator, that of the operator's family.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Task { task } => task.name(),
             Self::Denoise {} => "denoise",
@@ -396,6 +398,22 @@ impl OperatorFamily {
                 blur(Kernel::motion(length, PI * image.uniform(1))?)
             }
             Self::Fixed(fixed) => fixed.prepare(shape),
+        }
+    }
+
+    /// The description of an operator for one image of `shape`, as [`OperatorLaw::draw`] draws it.
+    ///
+    /// # Errors
+    /// [`MathError`] if an image of `shape` does not admit the operator.
+    pub fn draw_spec(
+        &self,
+        shape: Shape,
+        batch: &Stream,
+        image: &Stream,
+    ) -> Result<OperatorSpec, MathError> {
+        match self {
+            Self::Fixed(fixed) => Ok(fixed.operator.clone()),
+            _ => Ok(self.draw(shape, batch, image)?.into_spectral()?.spec()),
         }
     }
 

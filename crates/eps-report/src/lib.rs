@@ -20,6 +20,7 @@ mod opening;
 mod page;
 mod paper;
 mod quality;
+mod reach_table;
 #[cfg(test)]
 mod sample_results;
 mod scatter;
@@ -33,6 +34,7 @@ mod verdicts;
 pub use claims::{ClaimsPages, claims_pages};
 pub use gallery::{ColourScale, Column, Gallery};
 pub use page::Report;
+pub use reach_table::{reach_psnr_table, reach_summary, reach_table};
 pub use table::{Table, calibration_table};
 pub use tables::{ResultsPage, results_pages};
 pub use tournament_page::{Clouds, tournament_figure};

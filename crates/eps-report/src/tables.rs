@@ -1,15 +1,17 @@
 //! The tables of committed results, a Markdown file for each experiment.
 
+use eps_results::reach;
 use eps_results::tournament::{
     BEYOND, Distance, EXPERIMENT, MethodResults, TournamentSettingResults,
 };
 use eps_results::{
-    Calibration, Experiment, Metric, NetworkFile, Record, Results, Row, TaskResults,
+    Calibration, Experiment, Metric, NetworkFile, ReachResults, Record, Results, Row, TaskResults,
     TournamentResults,
 };
 
 use crate::comparison::comparable;
-use crate::table::with_interval;
+use crate::reach_table::{reach_psnr_table, reach_summary, reach_table};
+use crate::table::{Table, with_interval};
 use crate::tournament_table::FLOOR;
 
 /// The scores that are shown, with the number of decimals.
@@ -68,6 +70,10 @@ fn name(record: &Record) -> String {
             (dataset.split(',').next().unwrap_or(dataset), results.config.experiment.name())
         }
         Record::Tournament(results) => (EXPERIMENT, results.config.profile.as_str()),
+        Record::Reach(results) => {
+            let dataset = &results.config.dataset.name;
+            (dataset.split(',').next().unwrap_or(dataset), reach::EXPERIMENT)
+        }
     };
     let is_plain = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
     let plain = |letter: char| if is_plain(letter) { letter } else { '-' };
@@ -80,6 +86,7 @@ fn page(record: &Record) -> String {
     let (environment, precision) = match record {
         Record::Experiment(results) => (&results.environment, results.config.precision.name()),
         Record::Tournament(results) => (&results.environment, "f64"),
+        Record::Reach(results) => (&results.environment, results.config.precision.name()),
     };
     let mut text = format!(
         "# `{experiment}`, {}\n\n{} (images × samples), precision {precision}, `{}` at revision {}. How to read \
@@ -92,6 +99,7 @@ fn page(record: &Record) -> String {
     text += &match record {
         Record::Experiment(results) => networks_and_settings(results),
         Record::Tournament(results) => tournament(results),
+        Record::Reach(results) => reach_of(results),
     };
     text
 }
@@ -159,6 +167,26 @@ fn table(setting: &TaskResults, is_timed: bool) -> String {
         cells
     };
     lines(&headings, setting.rows().map(row))
+}
+
+/// How far a network reaches: what it was trained for, its score on every question beside those of others, and the PSNR of means.
+fn reach_of(results: &ReachResults) -> String {
+    let networks: Vec<String> = results.config.networks.iter().filter_map(training).collect();
+    let table = |table: Table| {
+        let headings: Vec<&str> = table.headings.iter().map(String::as_str).collect();
+        lines(&headings, table.rows.into_iter())
+    };
+    format!(
+        "\nSteps of training in all: {}. Constants of contenders: chosen for each question on {} validation images × {}.\n\n\
+         {}.\n\n## Fair energy score\n\nOn [0, 1] pixels, the mean over images ± half a 95 % interval; the less the better. Differences \
+         are taken image by image, to the contender of the least mean.\n\n{}\n## PSNR of the mean of the samples (dB)\n\n{}",
+        networks.join(", "),
+        results.config.tuning_images,
+        results.config.tuning_samples,
+        reach_summary(results),
+        table(reach_table(results)),
+        table(reach_psnr_table(results)),
+    )
 }
 
 /// How long a network was trained, its starts included.

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ResultsError;
+use crate::reach::{self, ReachResults};
 use crate::results::{FORMAT_VERSION, Results};
 use crate::tournament::{self, TournamentResults};
 
@@ -19,6 +20,8 @@ pub enum Record {
     Experiment(Box<Results>),
     /// The tournament with exact denoisers.
     Tournament(Box<TournamentResults>),
+    /// How far a network reaches.
+    Reach(Box<ReachResults>),
 }
 
 /// The fields that tell what a file is.
@@ -51,13 +54,20 @@ impl Record {
             bytes = text;
         }
         let Head { format_version: found, config } = parse(path, &bytes)?;
-        let is_tournament = config.experiment == tournament::EXPERIMENT;
-        let known = if is_tournament { tournament::FORMAT_VERSION } else { FORMAT_VERSION };
+        let known = match &*config.experiment {
+            tournament::EXPERIMENT => tournament::FORMAT_VERSION,
+            reach::EXPERIMENT => reach::FORMAT_VERSION,
+            _ => FORMAT_VERSION,
+        };
         if found != known {
             return Err(ResultsError::Version { path: path.to_owned(), found, known });
         }
-        if is_tournament {
-            return Ok(Self::Tournament(Box::new(parse(path, &bytes)?)));
+        match &*config.experiment {
+            tournament::EXPERIMENT => {
+                return Ok(Self::Tournament(Box::new(parse(path, &bytes)?)));
+            }
+            reach::EXPERIMENT => return Ok(Self::Reach(Box::new(parse(path, &bytes)?))),
+            _ => {}
         }
         let results: Box<Results> = Box::new(parse(path, &bytes)?);
         let rows = results.tasks.iter().flat_map(|task| task.rows());
@@ -79,6 +89,7 @@ impl Record {
         match self {
             Self::Experiment(results) => results.config.experiment.name(),
             Self::Tournament(results) => &results.config.experiment,
+            Self::Reach(results) => &results.config.experiment,
         }
     }
 
@@ -88,6 +99,7 @@ impl Record {
         match self {
             Self::Experiment(results) => results.config.dataset.name.clone(),
             Self::Tournament(results) => format!("exact denoisers, {}", results.config.profile),
+            Self::Reach(results) => results.config.dataset.name.clone(),
         }
     }
 
@@ -97,6 +109,7 @@ impl Record {
         let (images, samples) = match self {
             Self::Experiment(results) => (results.config.images.len(), results.config.samples),
             Self::Tournament(results) => (results.config.measurements, results.config.samples),
+            Self::Reach(results) => (results.config.images.len(), results.config.samples),
         };
         format!("{images} × {samples}")
     }

@@ -1,8 +1,8 @@
 //! What an experiment leaves: its configuration, its scores and its constants, as types that are written
 //! and read.
 //!
-//! An experiment writes [`Results`], the tournament with exact denoisers [`TournamentResults`]; [`Record`]
-//! reads either back from `results.json`, plain or compressed. Nothing here computes a score, and nobody
+//! An experiment writes [`Results`], the tournament with exact denoisers [`TournamentResults`], the question how far a
+//! network reaches [`ReachResults`]; [`Record`] reads each back from `results.json`, plain or compressed. Nothing here computes a score, and nobody
 //! who reads a result looks a field up by its name: a file that lacks a field, or has one that is unknown
 //! here, is an error that names it.
 //!
@@ -34,6 +34,7 @@ mod metric;
 mod neighbours;
 mod network;
 mod overhead;
+pub mod reach;
 mod results;
 mod row;
 pub mod tournament;
@@ -53,6 +54,7 @@ pub use metric::Metric;
 pub use neighbours::Neighbours;
 pub use network::{ALL_TASKS, FeatureFile, Leg, Loss, NetworkFile, NetworkUse, PRIOR, Scope};
 pub use overhead::Overhead;
+pub use reach::ReachResults;
 pub use results::{Diverged, FORMAT_VERSION, Results, TaskResults};
 pub use row::Row;
 pub use tournament::TournamentResults;

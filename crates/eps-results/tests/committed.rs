@@ -44,6 +44,7 @@ fn committed_results_are_read_and_written_alike() {
         let written = match &record {
             Record::Experiment(results) => eps_results::json(results),
             Record::Tournament(results) => eps_results::json(results),
+            Record::Reach(results) => eps_results::json(results),
         };
         let written: Value = serde_json::from_str(&written.unwrap()).unwrap();
         let found: Value = serde_json::from_str(&text(&path)).unwrap();

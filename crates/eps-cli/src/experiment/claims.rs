@@ -78,7 +78,7 @@ impl Arguments {
 fn tournament(record: &Record) -> Option<&TournamentResults> {
     match record {
         Record::Tournament(results) => Some(results),
-        Record::Experiment(_) => None,
+        Record::Experiment(_) | Record::Reach(_) => None,
     }
 }
 

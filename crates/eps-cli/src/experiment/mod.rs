@@ -6,6 +6,7 @@ pub(crate) mod claims;
 mod moments;
 mod oracle;
 mod output;
+mod reach;
 mod run;
 mod terminal;
 pub(crate) mod tune;
@@ -59,6 +60,7 @@ enum Command {
     Runtime(Box<run::Arguments>),
     Moments(moments::Arguments),
     Oracle(oracle::Arguments),
+    Reach(reach::Arguments),
     /// Join what jobs with --shard have computed in folders of their own; the experiment's command with this --out then
     /// scores it
     Merge {
@@ -93,6 +95,7 @@ impl Arguments {
             Command::Runtime(arguments) => arguments.run(Experiment::Runtime),
             Command::Moments(arguments) => arguments.run(),
             Command::Oracle(arguments) => arguments.run(),
+            Command::Reach(arguments) => arguments.run(),
             Command::Merge { runs, out } => {
                 let cells = merge(runs, out)?;
                 println!("{cells} cells are in {}", out.display());

@@ -11,7 +11,7 @@ use eps_results::{Contender, Tuned};
 
 use super::run::task;
 use crate::experiment::terminal::Terminal;
-use crate::flags::{self, NetworkFlags, count};
+use crate::flags::{self, NetworkFlags, count, two_or_more};
 use crate::sampling_cost::CostFlags;
 
 /// Choose the constant of a contender on validation images.
@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value = "16", value_parser = count)]
     images: usize,
     /// Samples of each, 2 or more
-    #[arg(long, value_name = "J", default_value_t = 2, value_parser = samples)]
+    #[arg(long, value_name = "J", default_value_t = 2, value_parser = two_or_more)]
     samples: usize,
     /// Seed of operators, measurement noise and samples
     #[arg(long, value_name = "SEED", default_value_t = 0)]
@@ -64,13 +64,6 @@ pub(crate) struct Arguments {
     /// Samples that are drawn at once
     #[arg(long, value_name = "N", default_value = "32", value_parser = count)]
     batch: usize,
-}
-
-fn samples(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(samples) if samples >= 2 => Ok(samples),
-        _ => Err("the fair energy score needs 2 samples or more".to_owned()),
-    }
 }
 
 impl Arguments {

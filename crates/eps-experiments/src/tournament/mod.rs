@@ -10,7 +10,6 @@ mod profile;
 mod question;
 mod run;
 mod scored;
-mod store;
 
 pub use profile::TournamentProfile;
 pub use run::{PlaneSamples, Tournament};

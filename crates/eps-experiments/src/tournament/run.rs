@@ -18,9 +18,9 @@ use super::judge::Judge;
 use super::posed::{Posed, Purpose, draw};
 use super::question::{Question, TunedConstant, tuned};
 use super::scored::{Cloud, Curve, Point, ScoredSetting};
-use super::store::Store;
 use crate::error::{During as _, ExperimentError, Result};
 use crate::listener::Listener;
+use crate::store::Store;
 
 /// Samples of the plane that are kept for the pictures.
 const SHOWN: usize = 500;

@@ -1,0 +1,92 @@
+//! The table of how far a network reaches.
+
+use eps_metrics::summary::Spread;
+use eps_results::ReachResults;
+use eps_results::reach::{Answer, Answered, Place};
+
+use crate::table::Table;
+
+/// What stands in place of the score of a method that diverged.
+const DIVERGED: &str = "diverged";
+
+/// A row a question: the fair energy score of every method on [0, 1] pixels, its mean over images ± half a 95 % interval, and
+/// how the network whose reach is asked about compares with the best of the training-free methods, image by image.
+#[must_use]
+pub fn reach_table(results: &ReachResults) -> Table {
+    let mut headings = vec!["question".to_owned(), "σ_y".to_owned(), "place".to_owned()];
+    if let Some(first) = results.questions.first() {
+        let heading =
+            |answer: &Answer| format!("{}, {} calls", answer.of.label(), answer.of.calls());
+        headings.extend(first.answers.iter().map(heading));
+    }
+    headings.push("first less the best contender".to_owned());
+    headings.push("it is".to_owned());
+    let row = |answered: &Answered| {
+        let question = &answered.question;
+        let mut row = vec![
+            question.name.clone(),
+            question.sigma_y.to_string(),
+            question.place.label().to_owned(),
+        ];
+        row.extend(answered.answers.iter().map(|answer| {
+            answer.energy_score().map_or_else(|| DIVERGED.to_owned(), |found| interval(&found))
+        }));
+        match answered.comparison() {
+            Some(found) => row.extend([interval(&found.difference), found.word().to_owned()]),
+            None => row.extend([String::new(), String::new()]),
+        }
+        row
+    };
+    Table { headings, rows: results.questions.iter().map(row).collect() }
+}
+
+/// The PSNR of the samples' mean, in the same rows and columns.
+#[must_use]
+pub fn reach_psnr_table(results: &ReachResults) -> Table {
+    let mut headings = vec!["question".to_owned()];
+    if let Some(first) = results.questions.first() {
+        headings.extend(first.answers.iter().map(|answer| answer.of.label()));
+    }
+    let row = |answered: &Answered| {
+        let mut row = vec![answered.question.name.clone()];
+        row.extend(answered.answers.iter().map(|answer| {
+            let found = answer.psnr_of_mean();
+            found.map_or_else(|| DIVERGED.to_owned(), |found| format!("{:.1}", found.mean))
+        }));
+        row
+    };
+    Table { headings, rows: results.questions.iter().map(row).collect() }
+}
+
+/// How many questions of a place the network answers better than every contender, as well as can be told, or worse.
+#[must_use]
+pub fn reach_summary(results: &ReachResults) -> String {
+    let of_place = |place: Place| {
+        let words = results
+            .questions
+            .iter()
+            .filter(|answered| answered.question.place == place)
+            .filter_map(|answered| Some(answered.comparison()?.word()));
+        let words: Vec<&str> = words.collect();
+        let count = |wanted: &str| words.iter().filter(|word| **word == wanted).count();
+        (!words.is_empty()).then(|| {
+            format!(
+                "{}: better than the best contender on {} of {} questions, worse on {}, undecided {}",
+                place.label(),
+                count("better"),
+                words.len(),
+                count("worse"),
+                count("undecided")
+            )
+        })
+    };
+    let places = [Place::Inside, Place::JustOutside, Place::NeverSeen];
+    places.into_iter().filter_map(of_place).collect::<Vec<_>>().join("; ")
+}
+
+fn interval(found: &Spread) -> String {
+    match found.half_width_95() {
+        Some(half) => format!("{:.3} ± {half:.3}", found.mean),
+        None => format!("{:.3}", found.mean),
+    }
+}
