@@ -413,3 +413,55 @@ fn bad_input_is_named_before_anything_is_written() {
     std::fs::write(folder.path("networks/all-tasks.safetensors"), "cut").unwrap();
     folder.fails(RUN, 1, &["all-tasks.safetensors"]);
 }
+
+#[test]
+fn the_reach_of_a_network_is_asked_question_by_question() {
+    let folder = folder();
+    folder.network_asked_at("networks/prior.safetensors", 28, &[], AskedAt::Pivot);
+    let question = |name: &str, place: &str, of: &str| {
+        format!(r#"{{"name": "{name}", "place": "{place}", "sigma_y": 0.05, "of": {of}}}"#)
+    };
+    let inside =
+        question("a mask", "inside", r#"{"family": "random-mask", "missing": [0.6, 0.6]}"#);
+    let fixed =
+        r#"{"family": "fixed", "operator": {"operator": "walsh-hadamard", "rows": 49, "seed": 1}}"#;
+    let beyond = question("random sums", "never-seen", fixed);
+    let questions = format!(
+        r#"{{"dataset": "fashion-mnist", "networks": ["networks/all-tasks.safetensors"], "prior": "networks/prior.safetensors",
+            "contenders": [{{"contender": "ddrm", "calls": 50}}], "calls": 20, "questions": [{inside}, {beyond}]}}"#
+    );
+    std::fs::write(folder.path("questions.json"), questions).expect("a new file");
+    let run = "experiment reach questions.json --images 2 --tuning-images 1 --limit 2 --out out";
+    let first = folder.succeeds(run);
+    for expected in [
+        "EPS, all-tasks, 2 calls",
+        "EPS, zero-shot, 2 calls",
+        "DDRM, 2 calls",
+        "inside the law: better than the best contender on",
+        "never seen: ",
+    ] {
+        assert!(first.contains(expected), "{expected}: {first}");
+    }
+    let text = std::fs::read_to_string(folder.path("out/results.json")).expect("results");
+    let results: Value = serde_json::from_str(&text).expect("JSON");
+    let answers = results["questions"][1]["answers"].as_array().expect("a list");
+    assert_eq!(answers.len(), 3);
+    // The constant of DDRM is one of those that were tried.
+    let tried = answers[2]["tried"].as_array().expect("a list");
+    assert!(tried.iter().any(|trial| trial["value"] == answers[2]["constant"]), "{}", answers[2]);
+    // What is stored is not computed again, and another run's folder is not taken.
+    let cells = |folder: &Folder| {
+        let read = std::fs::read_dir(folder.path("out/cells")).expect("a folder");
+        let mut times: Vec<_> =
+            read.map(|entry| entry.unwrap().metadata().unwrap().modified().unwrap()).collect();
+        times.sort();
+        times
+    };
+    let before = cells(&folder);
+    assert_eq!(folder.succeeds(run), first);
+    assert_eq!(cells(&folder), before);
+
+    folder.fails("experiment reach missing.json --out out", 1, &["missing.json"]);
+    std::fs::rename(folder.path("networks/prior.safetensors"), folder.path("gone")).unwrap();
+    folder.fails(run, 1, &["prior.safetensors is missing"]);
+}

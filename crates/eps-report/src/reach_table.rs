@@ -90,3 +90,42 @@ fn interval(found: &Spread) -> String {
         None => format!("{:.3}", found.mean),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two questions of two images, with a network and a contender; the second's diverged.
+    fn results() -> ReachResults {
+        let text = r#"{"format_version": 1, "config": {"format_version": 1, "experiment": "reach",
+            "dataset": {"name": "fashion-mnist, test", "source": "", "licence": "MIT", "sha256": "0"}, "networks": [], "images": [3, 1],
+            "samples": 2, "tuning_images": 1, "tuning_samples": 2, "seed": 0, "precision": "f32"},
+            "environment": ENVIRONMENT, "questions": [
+            {"question": {"name": "a mask", "place": "inside", "of": {"family": "denoise"}, "sigma_y": 0.05}, "answers": [
+                {"of": {"name": "eps", "network": "broad", "calls": 20}, "constant": null, "tried": [],
+                 "scores": {"energy_score_fair": [1.0, 3.0], "psnr_of_mean_db": [20.0, 21.0]}},
+                {"of": {"name": "contender", "contender": "ddrm", "calls": 50}, "constant": 0.5, "tried": [],
+                 "scores": {"energy_score_fair": [2.0, 4.0], "psnr_of_mean_db": [19.0, 20.0]}}]},
+            {"question": {"name": "sums", "place": "never-seen", "of": {"family": "denoise"}, "sigma_y": 0.05}, "answers": [
+                {"of": {"name": "eps", "network": "broad", "calls": 20}, "constant": null, "tried": [],
+                 "scores": {"energy_score_fair": [1.0, 3.0], "psnr_of_mean_db": [20.0, 21.0]}},
+                {"of": {"name": "contender", "contender": "ddrm", "calls": 50}, "constant": null, "tried": [], "scores": null}]}]}"#;
+        let environment = serde_json::to_string(&crate::sample_results::environment()).unwrap();
+        serde_json::from_str(&text.replace("ENVIRONMENT", &environment)).unwrap()
+    }
+
+    #[test]
+    fn a_question_has_a_row_and_what_diverged_says_so() {
+        let Table { headings, rows } = reach_table(&results());
+        assert_eq!(headings[3..5], ["EPS, broad, 20 calls", "DDRM, 50 calls"]);
+        // Both images say the same: the interval of the difference has no width.
+        assert_eq!(rows[0][5..], ["-1.000 ± 0.000", "better"]);
+        assert_eq!(rows[1][4..], ["diverged", "", ""]);
+        assert_eq!(reach_psnr_table(&results()).rows[0][1..], ["20.5", "19.5"]);
+        let summary = reach_summary(&results());
+        assert_eq!(
+            summary,
+            "inside the law: better than the best contender on 1 of 1 questions, worse on 0, undecided 0"
+        );
+    }
+}

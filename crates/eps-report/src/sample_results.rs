@@ -86,7 +86,7 @@ pub(crate) fn results_of(experiment: Experiment, tasks: Vec<TaskResults>) -> Res
     Results::new(config, environment(), 1.0, None, tasks)
 }
 
-fn environment() -> Environment {
+pub(crate) fn environment() -> Environment {
     Environment {
         eps: "0.1.0".to_owned(),
         libtorch: "2".to_owned(),
