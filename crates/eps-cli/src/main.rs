@@ -24,6 +24,7 @@ mod chain;
 mod commands;
 mod experiment;
 mod flags;
+mod growth;
 mod precision_comparison;
 mod progress;
 mod restoration_page;

@@ -10,6 +10,7 @@ use eps_model::training_cost::{passes, training_cost};
 use eps_train::TrainConfig;
 
 use crate::flags::positive;
+use crate::growth::{GrowthFlags, StepWork};
 
 /// The flag of a dry run beside its own.
 #[derive(Debug, Args)]
@@ -43,7 +44,7 @@ pub(crate) fn read_config(path: &Path) -> Result<TrainConfig> {
 const VECTORS: u64 = 6;
 
 /// Prints what a training takes, from its configuration alone.
-pub(crate) fn dry_run(config: &TrainConfig, tflops: f64) -> Result<()> {
+pub(crate) fn dry_run(config: &TrainConfig, tflops: f64, growth: &GrowthFlags) -> Result<()> {
     let found = training_cost(&config.network)?;
     let TrainConfig { batch, steps, precision, gradient_checkpointing, .. } = *config;
     let at_once = config.micro_batch.map_or(batch, |part| part.min(batch));
@@ -65,6 +66,15 @@ pub(crate) fn dry_run(config: &TrainConfig, tflops: f64) -> Result<()> {
     );
     println!("work {work:.3e} FLOP forward and backward, {a_pass:.3e} a forward pass of one image");
     println!("{}", time(work, tflops));
+    let all = passes(gradient_checkpointing) as f64;
+    let step = StepWork {
+        batch,
+        operations: a_pass * all,
+        backward: (all - 1.0) / all,
+        gradients: 4.0 * found.parameters as f64,
+        steps,
+    };
+    growth.lines(step, tflops).iter().for_each(|line| println!("{line}"));
     Ok(())
 }
 

@@ -653,7 +653,10 @@ fn prepared(
     shape: Shape,
     operators: Vec<OperatorSpec>,
 ) -> Result<(Vec<OperatorSpec>, Vec<PreparedOperator>), DataError> {
-    let specs = by_taps(operators)?;
+    let operators = operators.into_iter().enumerate().map(|(index, spec)| {
+        spec.pixel_by_pixel(shape).map_err(|error| DataError::Operator { index, error })
+    });
+    let specs = by_taps(operators.collect::<Result<_, _>>()?)?;
     let built: Vec<PreparedOperator> = specs
         .iter()
         .enumerate()

@@ -553,6 +553,29 @@ fn described_operators_come_back() {
     }
 }
 
+/// A mask that was told by a seed is kept pixel by pixel, so that older programs read it and no seed has to last.
+#[test]
+fn a_random_mask_is_kept_by_its_pixels() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("y.h5");
+    let shape = shape(1, 5, 5);
+    let told = |seed: u64| -> OperatorSpec {
+        serde_json::from_value(json!({"operator": "random-mask", "missing": 0.6, "seed": seed}))
+            .unwrap()
+    };
+    let set = MeasurementSet::new(shape, values(50, 4), vec![told(1), told(2)], 0.1, provenance())
+        .unwrap();
+    set.write(&path).unwrap();
+    let again = MeasurementSet::read(&path).unwrap();
+    for index in 0..2 {
+        let OperatorSpec::Mask { observed } = again.spec(index) else { panic!("a mask") };
+        assert_eq!(observed.iter().filter(|seen| **seen == 0).count(), 15);
+        let built = told(1 + index as u64).build(shape).unwrap();
+        assert_eq!(&built.spec(), again.spec(index));
+    }
+    assert_ne!(again.spec(0), again.spec(1));
+}
+
 /// Noise of every law, for all images or for each, is what it was; a file of one number stays of version 1.
 #[test]
 fn noise_of_every_law_comes_back() {

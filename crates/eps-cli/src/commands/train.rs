@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
 use crate::flags::{DeviceFlags, count_to, note_if_emulated, positive};
+use crate::growth::GrowthFlags;
 use crate::progress::training_bar;
 use crate::training_plan::{Rate, dry_run, read_config};
 use eps::{dataset, environment, network};
@@ -68,6 +69,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     rate: Rate,
     #[command(flatten)]
+    growth: GrowthFlags,
+    #[command(flatten)]
     device: DeviceFlags,
 }
 
@@ -76,7 +79,7 @@ impl Arguments {
     pub(crate) fn run(&self) -> Result<()> {
         let config = self.config()?;
         if self.dry_run {
-            return dry_run(&config, self.rate.tflops);
+            return dry_run(&config, self.rate.tflops, &self.growth);
         }
         let out = self.out.as_deref().context("--out is missing")?;
         let device = self.device.apply();

@@ -12,6 +12,7 @@ use super::{
     Mask, NonuniformFourier, Operator, Pad, PreparedOperator, Radon, ResizeFilter, Scaled,
     Separable, Stack, Sum, VaryingBlur, WalshHadamard, Weights,
 };
+use crate::rng::Stream;
 use crate::{MathError, Shape};
 
 /// An operator of one image as a value that can be written down; [`OperatorSpec::prepare`] makes
@@ -23,6 +24,13 @@ pub enum OperatorSpec {
     Mask {
         /// `[height, width]`
         observed: Vec<u8>,
+    },
+    /// Inpainting of pixels that are missing at random, always the same: [`Mask::random`].
+    RandomMask {
+        /// The share of missing pixels, in [0, 1).
+        missing: f64,
+        /// Which of them.
+        seed: u64,
     },
     /// Super-resolution from k×k means.
     AveragePool {
@@ -233,7 +241,25 @@ impl Windows {
     }
 }
 
+/// The mask of [`OperatorSpec::RandomMask`].
+fn random_mask(shape: Shape, missing: f64, seed: u64) -> Result<Mask, MathError> {
+    Mask::random(shape, missing, &Stream::named(seed, "random-mask"))
+}
+
 impl OperatorSpec {
+    /// The description of a mask pixel by pixel, in the place of one by its seed; any other as it is.
+    ///
+    /// # Errors
+    /// [`MathError::OutOfRange`] for a share outside [0, 1), [`MathError::EmptyMask`] where no pixel is left.
+    pub fn pixel_by_pixel(self, shape: Shape) -> Result<Self, MathError> {
+        match self {
+            Self::RandomMask { missing, seed } => {
+                Ok(Operator::Mask(random_mask(shape, missing, seed)?).spec())
+            }
+            other => Ok(other),
+        }
+    }
+
     /// Prepares the operator for images of `shape`.
     ///
     /// # Errors
@@ -248,6 +274,9 @@ impl OperatorSpec {
                 check_bits("an entry of the mask", observed, "0 (hidden) or 1 (observed)")?;
                 let observed = observed.iter().map(|v| *v == 1).collect();
                 spectral(Operator::Mask(Mask::new(shape, observed)?))
+            }
+            Self::RandomMask { missing, seed } => {
+                spectral(Operator::Mask(random_mask(shape, *missing, *seed)?))
             }
             Self::AveragePool { factor } => {
                 spectral(Operator::AveragePool(AveragePool::new(shape, *factor)?))
@@ -472,7 +501,10 @@ impl OperatorSpec {
             _ => y,
         };
         let shape = match self {
-            Self::Mask { .. } | Self::CircularBlur { .. } | Self::Weights { .. } => y,
+            Self::Mask { .. }
+            | Self::RandomMask { .. }
+            | Self::CircularBlur { .. }
+            | Self::Weights { .. } => y,
             Self::Fourier { .. } => y,
             Self::Coils { .. } => Shape { channels: 2, ..y },
             Self::ChannelConvolution { kernels, border }
@@ -521,6 +553,7 @@ impl OperatorSpec {
     pub fn family(&self) -> &'static str {
         match self {
             Self::Mask { .. } => "mask",
+            Self::RandomMask { .. } => "random-mask",
             Self::AveragePool { .. } => "average-pool",
             Self::CircularBlur { .. } => "circular-blur",
             Self::GaussianBlur { .. } => "gaussian-blur",

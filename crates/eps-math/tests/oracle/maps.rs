@@ -723,6 +723,11 @@ fn what_does_not_fit_is_told() {
             "2 channels, not of 3",
         ),
         (r#"{"operator": "nonuniform-fourier", "points": []}"#, [1, 2, 2], "frequencies is empty"),
+        (
+            r#"{"operator": "random-mask", "missing": 1, "seed": 0}"#,
+            [1, 2, 2],
+            "is 1: it must be in [0, 1)",
+        ),
         (r#"{"operator": "gaussian-matrix", "rows": 0, "seed": 0}"#, [1, 2, 2], "is empty"),
         (
             r#"{"operator": "gaussian-matrix", "rows": 65536, "seed": 0}"#,
