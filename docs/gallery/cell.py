@@ -11,36 +11,16 @@ import sys
 
 import matplotlib
 import numpy as np
-from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import lsmr
-from skimage.transform import iradon
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from PIL import Image
 
+from projections import back_projection, matrix, total_variation
+
 SIDE, SIGMA = 64, 0.04
 folder, out = (pathlib.Path(path) for path in sys.argv[1:])
-
-
-def matrix(operator):
-    """The operator as a sparse matrix, as the documentation of `radon` defines it."""
-    radon = operator["of"]
-    middle, axis, angles = SIDE // 2, radon["axis"], np.deg2rad(radon["angles_degrees"])
-    row, position = (index.astype(float) for index in np.indices((SIDE, SIDE)))
-    rays, pixels, weights = [], [], []
-    for k, angle in enumerate(angles):
-        x = np.cos(angle) * (position - axis) + np.sin(angle) * (row - middle) + middle
-        y = -np.sin(angle) * (position - axis) + np.cos(angle) * (row - middle) + middle
-        left, top = np.floor(x).astype(int), np.floor(y).astype(int)
-        for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            weight = (1 - abs(x - left - dx)) * (1 - abs(y - top - dy))
-            inside = (top + dy >= 0) & (top + dy < SIDE) & (left + dx >= 0) & (left + dx < SIDE)
-            rays.append((position[inside] * len(angles) + k).astype(int))
-            pixels.append(((top + dy) * SIDE + left + dx)[inside])
-            weights.append(weight[inside])
-    entries = (np.concatenate(weights), (np.concatenate(rays), np.concatenate(pixels)))
-    return csr_matrix(entries, (SIDE * len(angles), SIDE * SIDE)) * operator["factor"]
 
 
 def load(prefix):
@@ -48,46 +28,11 @@ def load(prefix):
     return operator, np.load(folder / f"measured/{prefix}y.npy").ravel()
 
 
-def total_variation(A, y, weight, steps=1500):
-    """min |A x − y|²/2 + weight TV(x), x ≥ 0, by the primal-dual method of Chambolle and Pock (2011)."""
-    x = bar = np.zeros(SIDE * SIDE)
-    p, q = np.zeros((2, SIDE, SIDE)), np.zeros_like(y)
-    step = 1 / np.sqrt(squared_norm(A) + 8)  # 8 is at least the squared norm of the gradient
-    for _ in range(steps):
-        q = (q + step * (A @ bar - y)) / (1 + step)
-        image = bar.reshape(SIDE, SIDE)
-        gradient = np.stack([np.diff(image, axis=0, append=image[-1:]), np.diff(image, axis=1, append=image[:, -1:])])
-        p = p + step * gradient
-        p /= np.maximum(1, np.hypot(*p) / weight)
-        divergence = np.zeros((SIDE, SIDE))
-        divergence[:-1] -= p[0][:-1]
-        divergence[1:] += p[0][:-1]
-        divergence[:, :-1] -= p[1][:, :-1]
-        divergence[:, 1:] += p[1][:, :-1]
-        new = np.maximum(0, x - step * (A.T @ q + divergence.ravel()))
-        bar, x = 2 * new - x, new
-    return x.reshape(SIDE, SIDE)
-
-
-def squared_norm(A):
-    """‖A‖² by the power method."""
-    x = np.ones(A.shape[1])
-    for _ in range(50):
-        x = A.T @ (A @ (x / np.linalg.norm(x)))
-    return np.linalg.norm(x)
-
-
-def back_projection(operator, y):
-    sinogram = y.reshape(SIDE, -1) / operator["factor"]
-    shifted = np.stack([np.interp(np.arange(SIDE) - (SIDE // 2 - operator["of"]["axis"]), np.arange(SIDE), line) for line in sinogram.T], axis=1)
-    return iradon(shifted, theta=np.array(operator["of"]["angles_degrees"]), circle=True, filter_name="hann")
-
-
 everything, all_y = load("all-")
 
 
 def least_squares(operator):
-    A = matrix(operator)
+    A = matrix(operator["of"], SIDE) * operator["factor"]
     image = lsmr(A, all_y, damp=1.5 * operator["factor"], maxiter=300)[0]
     return image, A @ image - all_y
 
@@ -101,7 +46,7 @@ print(f"all directions, least squares: {np.sqrt((left**2).sum() / freedom):.3f} 
 reference = reference.reshape(SIDE, SIDE)
 
 few, y = load("")
-A = matrix(few)
+A = matrix(few["of"], SIDE) * few["factor"]
 views = len(few["of"]["angles_degrees"])
 rows, columns = np.indices((SIDE, SIDE)) - SIDE / 2
 seen = np.hypot(rows, columns) < SIDE / 2 - 1
@@ -111,7 +56,7 @@ def error(image):
     return np.sqrt(((image - reference)[seen] ** 2).mean())
 
 
-filtered = back_projection(few, y)
+filtered = back_projection(few["of"], y.reshape(SIDE, -1) / few["factor"])
 weights = [10.0**k for k in np.arange(-3.0, 0.6, 0.25)]
 variations = [total_variation(A, y, weight) for weight in weights]
 best = int(np.argmin([error(image) for image in variations]))
