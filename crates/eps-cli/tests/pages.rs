@@ -5,6 +5,10 @@
 //! is the program under test; other commands of cargo are passed over, since they build, fetch or test. A
 //! block that cannot be run here says why: `sh ignore: it fetches 60 MB`.
 //!
+//! Blocks marked `json` are read as what a command reads there: an operator, the description of a prior, a law of operators. What a block
+//! marked `toml` depends on of this project is there. Blocks marked `python` need packages that the tests do not have, and say so, as
+//! `python ignore: it needs h5py`.
+//!
 //! Blocks marked `rust` are files that are compiled elsewhere, or parts of such, which the line above the
 //! block names: `<!-- This is crates/eps/examples/restore.rs. -->`.
 
@@ -14,6 +18,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use eps::math::operator::OperatorSpec;
+use eps::math::{OperatorLaw, SigmaYLaw};
+use eps::model::PriorDescription;
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
@@ -190,6 +198,58 @@ fn rust_of_the_pages_is_compiled_elsewhere() {
             let lines: Vec<&str> = source.lines().collect();
             let is_part = lines.windows(block.lines.len()).any(|window| window == block.lines);
             assert!(is_part, "{place}: the block is no part of {file}: copy its lines");
+        }
+    }
+}
+
+#[test]
+fn json_of_the_pages_is_what_a_command_reads() {
+    /// A part of a training's configuration.
+    #[derive(serde::Deserialize)]
+    #[expect(dead_code, reason = "it is read, and that is all")]
+    struct Law {
+        tasks: OperatorLaw,
+        sigma_y: SigmaYLaw,
+    }
+    let mut read = 0;
+    for (page, text) in pages() {
+        for block in blocks(&text).iter().filter(|block| is_checked(block, "json")) {
+            let json = block.lines.join("\n");
+            let errors = [
+                serde_json::from_str::<OperatorSpec>(&json).err(),
+                serde_json::from_str::<PriorDescription>(&json).err(),
+                serde_json::from_str::<Law>(&format!("{{{json}}}")).err(),
+            ];
+            assert!(errors.iter().any(Option::is_none), "{page}:{}: {errors:?}", block.line);
+            read += 1;
+        }
+    }
+    assert!(read >= 3, "{read}");
+}
+
+#[test]
+fn toml_of_the_pages_names_crates_that_are_there() {
+    let mut named = 0;
+    for (page, text) in pages() {
+        for block in blocks(&text).iter().filter(|block| is_checked(block, "toml")) {
+            for line in &block.lines {
+                let Some((_, path)) = line.split_once("path = \"../eps/") else { continue };
+                let path = path.split('"').next().unwrap_or_default();
+                let there = Path::new(REPOSITORY).join(path).join("Cargo.toml").is_file();
+                assert!(there, "{page}:{}: {path} is no crate", block.line);
+                named += 1;
+            }
+        }
+    }
+    assert!(named >= 2, "{named}");
+}
+
+#[test]
+fn python_of_the_pages_says_what_it_needs() {
+    for (page, text) in pages() {
+        for block in blocks(&text).iter().filter(|block| block.mark.starts_with("python")) {
+            let said = !is_checked(block, "python");
+            assert!(said, "{page}:{}: write `python ignore: it needs …`", block.line);
         }
     }
 }

@@ -9,8 +9,8 @@ use eps_experiments::Silent;
 use eps_experiments::tournament::Tournament;
 use eps_results::Environment;
 use eps_results::tournament::{
-    Distance, EXPERIMENT, FORMAT_VERSION, Law, SIGMA_Y, Space, TournamentConfig, TournamentMethod,
-    TournamentSetting, TournamentSettingResults,
+    Distance, EXPERIMENT, FORMAT_VERSION, PriorLaw, SIGMA_Y, Space, TournamentConfig,
+    TournamentMethod, TournamentSetting, TournamentSettingResults,
 };
 
 type Error = Box<dyn std::error::Error>;
@@ -40,7 +40,7 @@ fn main() -> Result<(), Error> {
 fn play(folder: &Path) -> Result<TournamentSettingResults, Error> {
     let setting = TournamentSetting {
         space: Space::Plane,
-        law: Law::Mixture,
+        law: PriorLaw::Mixture,
         task: None,
         sigma_y: SIGMA_Y,
         border: None,

@@ -10,7 +10,7 @@ use eps_results::{Calibration, LEVELS, Method, RANKED_SAMPLES};
 use crate::error::Result;
 use crate::pixels::unit;
 use crate::problem::Problem;
-use crate::restoration::Restoration;
+use crate::restoration::Restored;
 
 /// Samples of the energy ratios: ten, and one in the truth's place.
 const RATIO_SAMPLES: usize = 11;
@@ -29,7 +29,7 @@ const BINS: usize = 12;
 pub(crate) fn calibration_of(
     method: Method,
     problem: &Problem,
-    restoration: &Restoration,
+    restoration: &Restored,
 ) -> Result<Option<Calibration>> {
     if restoration.per_image != RANKED_SAMPLES {
         return Ok(None);

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::error::Result;
 use crate::files::make_folder;
-use crate::restoration::Restoration;
+use crate::restoration::Restored;
 
 /// The name of the folder in that of a run.
 pub(crate) const FOLDER: &str = "cells";
@@ -74,14 +74,14 @@ impl Cells {
     }
 
     /// The cell of a name, if it was computed from this key; a damaged file counts as none.
-    pub(crate) fn load(&self, name: &str, key: &Value) -> Option<Restoration> {
+    pub(crate) fn load(&self, name: &str, key: &Value) -> Option<Restored> {
         let archive = SampleArchive::read(&self.path(name)).ok()?;
         let mut record: Written = serde_json::from_value(archive.config().clone()).ok()?;
         if self.any_build && hash(&record.key) == record.hash {
             record.key[PROGRAM] = key[PROGRAM].clone();
             record.hash = hash(&record.key);
         }
-        (record.hash == hash(key) && archive.shape() == self.shape).then(|| Restoration {
+        (record.hash == hash(key) && archive.shape() == self.shape).then(|| Restored {
             samples: archive.samples().to_vec(),
             per_image: archive.samples_per_image(),
             nfe: record.nfe,
@@ -94,7 +94,7 @@ impl Cells {
     ///
     /// # Errors
     /// A file that cannot be written.
-    pub(crate) fn store(&self, name: &str, key: Value, cell: &Restoration) -> Result<()> {
+    pub(crate) fn store(&self, name: &str, key: Value, cell: &Restored) -> Result<()> {
         let record = Written {
             hash: hash(&key),
             key,
@@ -134,8 +134,8 @@ mod tests {
         Cells::open(folder.join("cells"), shape, provenance, false).unwrap()
     }
 
-    fn cell() -> Restoration {
-        Restoration {
+    fn cell() -> Restored {
+        Restored {
             samples: vec![0.5, -1.0, 0.25, 1.0],
             per_image: 2,
             nfe: 20,

@@ -4,7 +4,7 @@
 //! The way of the data: a [`Profile`] and a [`Request`] become a plan; a run draws the test images, their
 //! operators and measurements, lets each method restore them, cell by cell of a store from which a run that was
 //! cut off goes on, and scores the restorations. What is left are the types of `eps-results` and the images
-//! behind them ([`Outcome`]); tables and pages are made of these elsewhere. Nothing is printed: who runs an
+//! behind them ([`RunOutcome`]); tables and pages are made of these elsewhere. Nothing is printed: who runs an
 //! experiment hears of it through a [`Listener`].
 
 #![cfg_attr(
@@ -45,13 +45,13 @@ pub use error::{ExperimentError, InvalidRequest};
 pub use files::{check_folder, make_folder, write_json};
 pub use listener::{Listener, Silent, WITH_BACKWARD};
 pub use moments::write_moments;
-pub use output::{Computed, Outcome};
+pub use output::{Computed, RunOutcome};
 pub use plan::Plan;
 pub use problem::{Problem, test_images};
 pub use profile::Profile;
 pub use reach::{Reach, ReachRequest};
 pub use request::{Choice, Request, folder_of};
-pub use restoration::Restoration;
+pub use restoration::Restored;
 pub use run::Run;
 pub use sampler::passes_a_call;
 pub use shard::{Shard, merge};

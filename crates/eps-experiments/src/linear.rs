@@ -11,27 +11,23 @@ use rayon::prelude::*;
 use crate::error::{During as _, Result};
 use crate::moments::GaussianPrior;
 use crate::problem::Problem;
-use crate::restoration::Restoration;
+use crate::restoration::Restored;
 
 /// A†y of some images.
-pub(crate) fn pseudo_inverse(problem: &Problem, images: Range<usize>) -> Restoration {
+pub(crate) fn pseudo_inverse(problem: &Problem, images: Range<usize>) -> Restored {
     let start = Instant::now();
     let estimates: Vec<Vec<f64>> = images
         .into_par_iter()
         .map(|i| problem.operator(i).pseudo_inverse(problem.set.measurement(i)))
         .collect();
-    Restoration::estimates(estimates.into_iter().flatten(), start)
+    Restored::estimates(estimates.into_iter().flatten(), start)
 }
 
 /// The Wiener filter of some images: the posterior mean for white images x₀ ~ N(m 1, v I), with the
 /// mean m and the variance v of all pixels of the training set.
 ///
 /// It is the pivot of the state m 1 at the noise level √v.
-pub(crate) fn wiener(
-    problem: &Problem,
-    images: Range<usize>,
-    prior: &GaussianPrior,
-) -> Restoration {
+pub(crate) fn wiener(problem: &Problem, images: Range<usize>, prior: &GaussianPrior) -> Restored {
     let start = Instant::now();
     let n = prior.mean.len();
     let mean = prior.mean.iter().sum::<f64>() / n as f64;
@@ -46,7 +42,7 @@ pub(crate) fn wiener(
             mu_star(operator, y, problem.set.sigma_y(), &state, &level)
         })
         .collect();
-    Restoration::estimates(estimates.into_iter().flatten(), start)
+    Restored::estimates(estimates.into_iter().flatten(), start)
 }
 
 /// The linear MMSE estimates of some images; operators that repeat are prepared once.
@@ -57,7 +53,7 @@ pub(crate) fn linear_mmse(
     problem: &Problem,
     images: Range<usize>,
     prior: &GaussianPrior,
-) -> Result<Restoration> {
+) -> Result<Restored> {
     let start = Instant::now();
     let mut groups: Vec<(OperatorSpec, Vec<usize>)> = Vec::new();
     for i in images.clone() {
@@ -80,5 +76,5 @@ pub(crate) fn linear_mmse(
         .during(|| "the linear MMSE estimate cannot be prepared".to_owned())?
         .concat();
     estimates.sort_unstable_by_key(|(i, _)| *i);
-    Ok(Restoration::estimates(estimates.into_iter().flat_map(|(_, estimate)| estimate), start))
+    Ok(Restored::estimates(estimates.into_iter().flat_map(|(_, estimate)| estimate), start))
 }

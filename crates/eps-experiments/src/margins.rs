@@ -32,7 +32,7 @@ mod tests {
     use eps_results::Scope;
 
     use super::*;
-    use crate::restoration::Restoration;
+    use crate::restoration::Restored;
     use crate::scores::{Judge, score_samples};
 
     const SHAPE: Shape = Shape { channels: 1, height: 11, width: 11 };
@@ -43,7 +43,7 @@ mod tests {
         let row = |method, value: f32| {
             let samples = vec![value; 121];
             let restoration =
-                Restoration { samples, per_image: 1, nfe: 20, backward_passes: 0, seconds: 6.0 };
+                Restored { samples, per_image: 1, nfe: 20, backward_passes: 0, seconds: 6.0 };
             score_samples(method, &truth, &restoration, SHAPE, &Judge::PIXELS).unwrap()
         };
         let eps = Method::Eps { network: Scope::PerTask, calls: 20 };

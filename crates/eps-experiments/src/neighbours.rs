@@ -7,14 +7,14 @@ use rayon::prelude::*;
 
 use crate::pixels::unit;
 use crate::problem::Problem;
-use crate::restoration::Restoration;
+use crate::restoration::Restored;
 
 /// Looks for the training images nearest to the first sample of each image; returns them, on [-1, 1], beside
 /// what was found.
 pub(crate) fn find_neighbours(
     method: Method,
     problem: &Problem,
-    restoration: &Restoration,
+    restoration: &Restored,
     training: &ImageSet,
 ) -> (Neighbours, Vec<Vec<f64>>) {
     let n = problem.set.shape().len();

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::error::Result;
 use crate::files::{make_folder, write_json};
 use crate::problem::Problem;
-use crate::restoration::Restoration;
+use crate::restoration::Restored;
 use eps_math::nearest_f32;
 
 /// The images behind the scores of one setting.
@@ -19,7 +19,7 @@ pub struct Computed {
     /// The measurements.
     pub problem: Problem,
     /// What each method returned, in the order of the table, then of the curve.
-    pub restorations: Vec<(Method, Restoration)>,
+    pub restorations: Vec<(Method, Restored)>,
     /// The training images nearest to samples, where results name them.
     pub neighbours: Option<Vec<Vec<f64>>>,
 }
@@ -27,14 +27,14 @@ pub struct Computed {
 impl Computed {
     /// What a method returned.
     #[must_use]
-    pub fn restoration(&self, method: Method) -> Option<&Restoration> {
+    pub fn restoration(&self, method: Method) -> Option<&Restored> {
         self.restorations.iter().find(|(found, _)| *found == method).map(|(_, found)| found)
     }
 }
 
 /// What a run found.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct RunOutcome {
     /// The results, as they are written.
     pub results: Results,
     /// The images, one entry a setting of the results.
@@ -43,7 +43,7 @@ pub struct Outcome {
     pub losses: BTreeMap<String, Vec<Loss>>,
 }
 
-impl Outcome {
+impl RunOutcome {
     /// Writes `results.json`: configuration, versions, and every score.
     ///
     /// # Errors

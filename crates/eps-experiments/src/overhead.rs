@@ -5,8 +5,8 @@ use std::time::Instant;
 use eps_math::rng::Stream;
 use eps_math::{Draw, Level, Precondition, PreconditionMode, Shape, Task};
 use eps_model::{
-    ComputeError, Denoiser as _, DevicePrecision as _, Measurement, NetworkDenoiser, Noise,
-    Precision, Query, SongUNetConfig, TensorOperator, UNet, batch, extent, level_fields,
+    ComputeError, Denoiser as _, DevicePrecision as _, Measurement, NetworkDenoiser, Precision,
+    Query, QueryNoise, SongUNetConfig, TensorOperator, UNet, batch, extent, level_fields,
 };
 use eps_results::Overhead;
 use tch::{Cuda, Device, Kind, Tensor};
@@ -42,7 +42,7 @@ pub(crate) fn measure_overhead(
     let precondition = Precondition { mode: PreconditionMode::Scalar, sigma_data: 0.5 };
     let network = UNet::new(config.clone(), device, 0)?;
     let denoiser = NetworkDenoiser::new(network, precondition, vec![], precision);
-    let query = Query { mu: &x, level: &level, noise: Noise::Isotropic };
+    let query = Query { mu: &x, level: &level, noise: QueryNoise::Isotropic };
     let denoiser_seconds = median(device, runs, || denoiser.denoise(&query))?;
 
     let (mut pivot_seconds, mut pivot_task) = (0.0, Task::RandomInpainting);

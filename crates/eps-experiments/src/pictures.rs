@@ -9,7 +9,7 @@ use eps_results::{Method, Row, Scope, TaskResults};
 use crate::error::Result;
 use crate::output::Computed;
 use crate::pixels::moments;
-use crate::restoration::Restoration;
+use crate::restoration::Restored;
 
 /// The standard deviation, on the scale [-1, 1], at the upper end of the colour scale.
 pub const SD_MAX: f64 = 0.5;
@@ -57,7 +57,7 @@ pub fn columns(results: &TaskResults, computed: &Computed) -> Vec<Column> {
         column("truth".to_owned(), &|image| of(truth, image)),
         column("measurement".to_owned(), &|image| problem.picture(image).values),
     ];
-    let mut add_sample = |label: String, restoration: &Restoration, sample: usize| {
+    let mut add_sample = |label: String, restoration: &Restored, sample: usize| {
         columns.push(column(label, &|image| sample_of(restoration, shape, image, sample)));
     };
     if let Some(linear) = computed.restoration(Method::LinearMmse) {
@@ -105,7 +105,7 @@ fn first_scope(rows: &[Row]) -> Option<Scope> {
     })
 }
 
-fn sample_of(restoration: &Restoration, shape: Shape, image: usize, sample: usize) -> Vec<f64> {
+fn sample_of(restoration: &Restored, shape: Shape, image: usize, sample: usize) -> Vec<f64> {
     let start = (image * restoration.per_image + sample) * shape.len();
     restoration.samples[start..start + shape.len()].iter().map(|v| f64::from(*v)).collect()
 }

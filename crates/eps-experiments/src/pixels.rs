@@ -2,7 +2,7 @@
 
 use eps_math::Shape;
 
-use crate::restoration::Restoration;
+use crate::restoration::Restored;
 
 /// A value of [-1, 1] on [0, 1].
 pub(crate) fn unit(value: f64) -> f64 {
@@ -11,7 +11,7 @@ pub(crate) fn unit(value: f64) -> f64 {
 
 /// Mean and standard deviation (J − 1) of the samples of every image, `[N, C, H, W]` each; the
 /// deviation is 0 for a single sample.
-pub(crate) fn moments(restoration: &Restoration, shape: Shape) -> (Vec<f64>, Vec<f64>) {
+pub(crate) fn moments(restoration: &Restored, shape: Shape) -> (Vec<f64>, Vec<f64>) {
     let (d, j) = (shape.len(), restoration.per_image);
     restoration
         .samples

@@ -35,7 +35,7 @@ use crate::listener::{Listener, WITH_BACKWARD};
 use crate::networks;
 use crate::pixels::unit;
 use crate::problem::{seed_of, test_images};
-use crate::restoration::Restoration;
+use crate::restoration::Restored;
 use crate::run::data_set;
 use crate::store::Store;
 use crate::tuning::{is_geometric, search};
@@ -358,7 +358,7 @@ impl<'a> Reach<'a> {
         match restore_watched(network, set, &settings, &mut watch).map_err(ExperimentError::from) {
             Ok(archive) => {
                 let samples =
-                    Restoration::clipped(archive.samples().iter().map(|value| f64::from(*value)));
+                    Restored::clipped(archive.samples().iter().map(|value| f64::from(*value)));
                 Ok(Some(scores(set, &samples)?))
             }
             Err(error) if error.is_divergence() => Ok(None),

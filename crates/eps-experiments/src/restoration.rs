@@ -5,7 +5,7 @@ use std::time::Instant;
 
 /// What a method returns for some images.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Restoration {
+pub struct Restored {
     /// `[N, J, C, H, W]`, clipped to [-1, 1].
     pub samples: Vec<f32>,
     /// J, the number of samples of each image; 1 for estimates.
@@ -18,7 +18,7 @@ pub struct Restoration {
     pub seconds: f64,
 }
 
-impl Restoration {
+impl Restored {
     /// Values as a restoration stores them.
     #[must_use]
     pub fn clipped(values: impl IntoIterator<Item = f64>) -> Vec<f32> {

@@ -31,13 +31,13 @@ use crate::margins::margins;
 use crate::moments::{self, GaussianPrior};
 use crate::neighbours::find_neighbours;
 use crate::networks;
-use crate::output::{Computed, Outcome};
+use crate::output::{Computed, RunOutcome};
 use crate::overhead::measure_overhead;
 use crate::plan::Plan;
 use crate::problem::{Problem, seed_of, test_images};
 use crate::profile::Profile;
 use crate::request::{Choice, Request};
-use crate::restoration::Restoration;
+use crate::restoration::Restored;
 use crate::sampler::{Item, SOLVER, Sampler, join, progress_steps};
 use crate::scores::{Judge, score_means, score_samples};
 use crate::shard::Shard;
@@ -58,7 +58,7 @@ struct Cell {
     images: Range<usize>,
     name: String,
     key: Value,
-    restoration: Option<Restoration>,
+    restoration: Option<Restored>,
     /// Why there is no restoration, where a chain left the finite numbers.
     diverged: Option<String>,
 }
@@ -289,7 +289,7 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// Those of the samplers but for chains that leave the finite numbers, and cells that cannot be written.
-    pub fn compute(&self) -> Result<Outcome> {
+    pub fn compute(&self) -> Result<RunOutcome> {
         let mut cells = self.plan_cells()?;
         self.fill(&mut cells, |_| true)?;
         let seconds = cells.iter().flat_map(|cell| &cell.restoration).map(|r| r.seconds).sum();
@@ -309,7 +309,7 @@ impl<'a> Run<'a> {
         };
         let (config, environment) = (self.config.clone(), self.environment.clone());
         let results = Results::new(config, environment, seconds, overhead, tasks);
-        Ok(Outcome { results, settings, losses: self.losses.clone() })
+        Ok(RunOutcome { results, settings, losses: self.losses.clone() })
     }
 
     /// Computes what is not stored yet of one share of the cells, and returns how many of all cells are stored then.
@@ -425,7 +425,7 @@ impl<'a> Run<'a> {
         cells: Vec<Cell>,
         training: Option<&ImageSet>,
     ) -> Result<Vec<(TaskResults, Computed)>> {
-        let mut restorations: Vec<Vec<(Method, Restoration)>> =
+        let mut restorations: Vec<Vec<(Method, Restored)>> =
             self.problems.iter().map(|_| Vec::new()).collect();
         let mut diverged: Vec<Vec<(Method, String)>> =
             self.problems.iter().map(|_| Vec::new()).collect();
@@ -467,7 +467,7 @@ impl<'a> Run<'a> {
                 _ => vec![],
             };
             let found = training.and_then(|training| {
-                let is_eps = |(method, _): &&(Method, Restoration)| {
+                let is_eps = |(method, _): &&(Method, Restored)| {
                     matches!(method, Method::Eps { calls, .. } if *calls > 1)
                 };
                 let (method, restoration) = restorations.iter().find(is_eps)?;
@@ -518,7 +518,7 @@ impl<'a> Run<'a> {
     fn rows(
         &self,
         problem: &Problem,
-        restorations: &[(Method, Restoration)],
+        restorations: &[(Method, Restored)],
     ) -> Result<(Vec<Row>, Vec<Row>)> {
         let (shape, truth) = (problem.set.shape(), problem.truth());
         let (mut rows, mut curve) = (Vec::new(), Vec::new());
@@ -557,7 +557,7 @@ struct Drawn {
     /// The number of the batch in its cell.
     place: usize,
     /// Why there is none, where one of its chains left the finite numbers; nothing where a chain before it did.
-    batch: Result<Restoration, Option<String>>,
+    batch: Result<Restored, Option<String>>,
 }
 
 /// A thread's own networks by name, and which of them was asked before.
@@ -667,7 +667,7 @@ impl Drawing<'_> {
         cell: &Cell,
         items: &[Item],
         stop: &Stop,
-    ) -> Result<Restoration> {
+    ) -> Result<Restored> {
         let name = cell.method.network(problem.setting.task).map(|(name, _)| name);
         let name = name.ok_or_else(|| ExperimentError::DrawsNothing(cell.method.label()))?;
         let found = worker.networks.iter().find(|(found, _)| *found == name);
@@ -681,7 +681,7 @@ impl Drawing<'_> {
     }
 
     /// The estimates of a cell that no network makes.
-    fn estimate(&self, problem: &Problem, cell: &Cell) -> Result<Restoration> {
+    fn estimate(&self, problem: &Problem, cell: &Cell) -> Result<Restored> {
         let images = cell.images.clone();
         match (cell.method, self.prior) {
             (Method::Wiener, Some(prior)) => Ok(wiener(problem, images, prior)),
@@ -715,9 +715,9 @@ fn means(experiment: Experiment, samples: usize) -> Vec<usize> {
 /// How the samples of every method spread.
 fn calibrations(
     problem: &Problem,
-    restorations: &[(Method, Restoration)],
+    restorations: &[(Method, Restored)],
 ) -> Result<Vec<Calibration>> {
-    let of = |(method, restoration): &(Method, Restoration)| {
+    let of = |(method, restoration): &(Method, Restored)| {
         calibration_of(*method, problem, restoration).transpose()
     };
     restorations.iter().filter_map(of).collect()
@@ -775,6 +775,6 @@ pub(crate) fn data_set(provenance: &Provenance) -> DataSet {
 }
 
 /// The record of a file of features.
-fn feature_file(file: feature_networks::NetworkFile) -> FeatureFile {
+fn feature_file(file: feature_networks::FeatureNetworkFile) -> FeatureFile {
     FeatureFile { sha256: file.sha256, source: file.source }
 }

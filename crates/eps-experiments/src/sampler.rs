@@ -16,7 +16,7 @@ use tch::{Device, Kind, Tensor};
 use crate::error::{During as _, ExperimentError, Result};
 use crate::listener::{Listener, Silent, WITH_BACKWARD};
 use crate::problem::Problem;
-use crate::restoration::Restoration;
+use crate::restoration::Restored;
 use eps::contender::{self, annealing, differentiates};
 
 /// The paper's sampler: EDM's deterministic Euler steps, as many as network calls.
@@ -106,7 +106,7 @@ impl Sampler<'_> {
         problem: &Problem,
         items: &[Item],
         stop: &Stop,
-    ) -> Result<Restoration> {
+    ) -> Result<Restored> {
         self.draw_batch(network, problem, items, stop).during(|| {
             let number = |item: &Item| problem.images[item.0];
             format!("images {} to {}", number(&items[0]), number(&items[items.len() - 1]))
@@ -120,7 +120,7 @@ impl Sampler<'_> {
         problem: &Problem,
         items: &[Item],
         stop: &Stop,
-    ) -> Result<Restoration> {
+    ) -> Result<Restored> {
         let start = Instant::now();
         let images: Vec<usize> = items.iter().map(|(image, _)| *image).collect();
         let measurement = measurement::on_device(&problem.set, &images, self.device)?;
@@ -176,8 +176,8 @@ impl Sampler<'_> {
             }
         };
         let values = drawn.to_device(Device::Cpu).to_kind(Kind::Double).flatten(0, -1);
-        Ok(Restoration {
-            samples: Restoration::clipped(Vec::<f64>::try_from(values)?),
+        Ok(Restored {
+            samples: Restored::clipped(Vec::<f64>::try_from(values)?),
             per_image: 1,
             nfe: denoiser.nfe(),
             backward_passes: denoiser.backward_passes(),
@@ -191,13 +191,13 @@ impl Sampler<'_> {
 /// # Errors
 /// No batch at all.
 pub(crate) fn join(
-    batches: impl IntoIterator<Item = Restoration>,
+    batches: impl IntoIterator<Item = Restored>,
     per_image: usize,
-) -> Result<Restoration> {
+) -> Result<Restored> {
     let mut batches = batches.into_iter();
     let mut all = batches.next().ok_or(ExperimentError::NoImages)?;
     for batch in batches {
         all.extend(batch);
     }
-    Ok(Restoration { per_image, ..all })
+    Ok(Restored { per_image, ..all })
 }

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use crate::error::{During as _, ExperimentError, Result};
 use crate::pixels::{moments, unit};
-use crate::restoration::Restoration;
+use crate::restoration::Restored;
 
 /// How restorations are scored.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Judge {
 pub(crate) fn score_samples(
     method: Method,
     truth: &[f64],
-    restoration: &Restoration,
+    restoration: &Restored,
     shape: Shape,
     judge: &Judge,
 ) -> Result<Row> {
@@ -143,12 +143,12 @@ pub(crate) fn score_samples(
 pub(crate) fn score_means(
     method: Method,
     truth: &[f64],
-    restoration: &Restoration,
+    restoration: &Restored,
     shape: Shape,
     judge: &Judge,
 ) -> Result<Row> {
     let j = restoration.per_image;
-    let means = Restoration {
+    let means = Restored {
         samples: moments(restoration, shape).0.into_iter().map(nearest_f32).collect(),
         per_image: 1,
         nfe: restoration.nfe * j,
@@ -193,8 +193,8 @@ mod tests {
         values.iter().flat_map(|v| [*v; 121]).collect()
     }
 
-    fn restoration(values: &[f32], per_image: usize) -> Restoration {
-        Restoration { samples: flat(values), per_image, nfe: 20, backward_passes: 0, seconds: 6.0 }
+    fn restoration(values: &[f32], per_image: usize) -> Restored {
+        Restored { samples: flat(values), per_image, nfe: 20, backward_passes: 0, seconds: 6.0 }
     }
 
     const EPS: Method = Method::Eps { network: Scope::PerTask, calls: 20 };

@@ -19,7 +19,7 @@ use crate::error::{ExperimentError, Result};
 use crate::listener::Listener;
 use crate::networks;
 use crate::problem::{Problem, seed_of, test_images};
-use crate::restoration::Restoration;
+use crate::restoration::Restored;
 use crate::sampler::{Sampler, join, passes_a_call, progress_steps};
 use crate::scores::{Judge, score_samples};
 use eps::contender::{Tunable, nearest_calls, tunable, usual_calls};
@@ -207,7 +207,7 @@ fn attempt(
 ) -> Result<Vec<Trial>> {
     let batches = sampler.batches(0..problem.images.len());
     let (pieces, each) = (values.len() * batches.len(), batches.len());
-    let mut drawn: Vec<Vec<Option<Restoration>>> = vec![vec![None; each]; values.len()];
+    let mut drawn: Vec<Vec<Option<Restored>>> = vec![vec![None; each]; values.len()];
     // One chain that is gone decides about its value.
     let lost: Vec<Stop> = values.iter().map(|_| Stop::default()).collect();
     let work = |prior: &mut Network, piece: usize, stop: &Stop| {
@@ -231,7 +231,7 @@ fn attempt(
         drawn[piece / each][piece % each] = batch;
         Ok(())
     })?;
-    let trial = |(value, batches): (&f64, Vec<Option<Restoration>>)| {
+    let trial = |(value, batches): (&f64, Vec<Option<Restored>>)| {
         let Some(batches) = batches.into_iter().collect::<Option<Vec<_>>>() else {
             return Ok(Trial { value: *value, energy_score_fair: None, psnr_db: None });
         };

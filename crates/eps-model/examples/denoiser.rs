@@ -12,7 +12,7 @@ use eps_math::rng::Stream;
 use eps_math::{Level, Real as _, Shape};
 use eps_model::tch::{Device, Tensor};
 use eps_model::{
-    ComputeError, Denoiser, Field, Measurement, Noise, Oracle, Query, TensorOperator, batch,
+    ComputeError, Denoiser, Field, Measurement, Oracle, Query, QueryNoise, TensorOperator, batch,
     level_fields,
 };
 
@@ -29,10 +29,12 @@ impl White {
     fn shrink(query: &Query<'_>, x: &Tensor) -> Tensor {
         let gain = |variance: Field| Field((variance.0 + VARIANCE).reciprocal() * VARIANCE);
         match query.noise {
-            Noise::Anisotropic { measurement, sigma_star } => {
+            QueryNoise::Anisotropic { measurement, sigma_star } => {
                 measurement.operator().spectral_map(x, &gain(sigma_star.clone()))
             }
-            Noise::Isotropic | Noise::Observed(_) => x * gain(query.level.sigma().square()).0,
+            QueryNoise::Isotropic | QueryNoise::Observed(_) => {
+                x * gain(query.level.sigma().square()).0
+            }
         }
     }
 }
@@ -74,7 +76,8 @@ fn difference() -> Result<f64, Error> {
     let x_t = batch(&Stream::named(0, "state").normals(4), shape, Device::Cpu);
 
     let pivot = measurement.pivot(&x_t, &level)?;
-    let noise = Noise::Anisotropic { measurement: &measurement, sigma_star: &pivot.sigma_star };
+    let noise =
+        QueryNoise::Anisotropic { measurement: &measurement, sigma_star: &pivot.sigma_star };
     let query = Query { mu: &pivot.mu_star, level: &level, noise };
     let answers = (White.denoise(&query)?, Oracle::new(&prior).denoise(&query)?);
     Ok((answers.0 - answers.1).abs().max().double_value(&[]))

@@ -9,7 +9,7 @@ use eps_math::{Level, Shape};
 use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
 use eps_model::tch::{Device, Kind, Tensor};
 use eps_model::{
-    Denoiser as _, Measurement, Noise, Precision, Query, SongUNetConfig, TensorOperator, UNet,
+    Denoiser as _, Measurement, Precision, Query, QueryNoise, SongUNetConfig, TensorOperator, UNet,
     level_fields,
 };
 
@@ -48,7 +48,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let measurement = Measurement::new(operator, &y, 0.1)?;
     let level = level_fields(&[Level::edm(1.0)], Device::Cpu);
     let pivot = measurement.pivot(&Tensor::zeros_like(&y), &level)?;
-    let noise = Noise::Anisotropic { measurement: &measurement, sigma_star: &pivot.sigma_star };
+    let noise =
+        QueryNoise::Anisotropic { measurement: &measurement, sigma_star: &pivot.sigma_star };
     let answer = prior.denoiser.denoise(&Query { mu: &pivot.mu_star, level: &level, noise })?;
 
     let [measured, hidden] = [0, 7].map(|row| pivot.mu_star.double_value(&[0, 0, row, 0]));

@@ -68,7 +68,11 @@ impl fmt::Display for Asked {
         match self.0 {
             None => Ok(()),
             Some(bytes) if bytes >= 1 << 20 => {
-                write!(f, " when {bytes} bytes ({:.1} GiB) were asked for", bytes as f64 / GIB)
+                let (size, unit) = match bytes as f64 / GIB {
+                    size if size < 1.0 => (1024.0 * size, "MiB"),
+                    size => (size, "GiB"),
+                };
+                write!(f, " when {bytes} bytes ({size:.1} {unit}) were asked for")
             }
             Some(bytes) => write!(f, " when {bytes} bytes were asked for"),
         }

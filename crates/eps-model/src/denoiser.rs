@@ -229,7 +229,7 @@ pub(crate) fn all_finite(x: &Tensor) -> bool {
 
 /// The noise ξ of a question E[x₀ | x₀ + ξ = μ].
 #[derive(Debug, Clone, Copy)]
-pub enum Noise<'a> {
+pub enum QueryNoise<'a> {
     /// ξ ~ N(0, β²/α² I).
     Isotropic,
     /// ξ ~ N(0, β²/α² I), and a measurement y is known beside μ: E[x₀ | x_t, y] asked at the state,
@@ -252,7 +252,7 @@ pub struct Query<'a> {
     /// The level of the state that is asked about, one an image.
     pub level: &'a Level<Field>,
     /// The law of ξ.
-    pub noise: Noise<'a>,
+    pub noise: QueryNoise<'a>,
 }
 
 /// Anything that answers E[x₀ | x₀ + ξ = μ].

@@ -67,7 +67,7 @@ pub use adapted_denoiser::{AdaptedDenoiser, RawNetwork};
 pub use class_conditional::{ClassConditional, one_hot};
 pub use compute_error::{ComputeError, attempt};
 pub use data_moments::{DataMoments, values_of_bytes};
-pub use denoiser::{Denoiser, Measurement, Noise, Pivot, Query};
+pub use denoiser::{Denoiser, Measurement, Pivot, Query, QueryNoise};
 pub use device::{DevicePrecision, device, device_name};
 pub use dhariwal_unet::DhariwalUNetConfig;
 pub use edm2_precond::PrecondConfig;

@@ -12,8 +12,8 @@ use crate::denoiser::differentiated;
 use crate::extent::{extent, length_of};
 use crate::operator::{Coordinates, pixel_sum};
 use crate::{
-    ComputeError, Denoiser, DevicePrecision as _, Field, Measurement, Mode, ModelError, Noise,
-    Precision, Query, Recomputed, TensorOperator, UNet, Windows, attempt,
+    ComputeError, Denoiser, DevicePrecision as _, Field, Measurement, Mode, ModelError, Precision,
+    Query, QueryNoise, Recomputed, TensorOperator, UNet, Windows, attempt,
 };
 
 /// A channel that the network reads beside its scaled input, never scaled by c_in.
@@ -229,7 +229,7 @@ impl NetworkDenoiser {
                 input: asked.field(query, |call| call.input_scale),
                 output: asked.field(query, |call| call.prediction),
             };
-            return Factors::new(factors, Noise::Isotropic, query.mu, asked.middle.as_ref());
+            return Factors::new(factors, QueryNoise::Isotropic, query.mu, asked.middle.as_ref());
         }
         let level_variance = query.level.sigma().square();
         if self.precondition.mode == PreconditionMode::Wiener {
@@ -237,24 +237,24 @@ impl NetworkDenoiser {
                 panic!("the preconditioning `wiener` needs the moments of the data");
             };
             let factors = match query.noise {
-                Noise::Anisotropic { measurement, sigma_star } => {
+                QueryNoise::Anisotropic { measurement, sigma_star } => {
                     factors_of(sigma_star.clone(), data.along(measurement.operator()))
                 }
-                Noise::Isotropic | Noise::Observed(_) => {
+                QueryNoise::Isotropic | QueryNoise::Observed(_) => {
                     factors_of(level_variance, data.pixels.clone())
                 }
             };
             return Factors::new(factors, query.noise, query.mu, Some(&data.mean));
         }
         let (factors, noise) = match (query.noise, self.precondition.mode) {
-            (Noise::Anisotropic { sigma_star, .. }, PreconditionMode::Spectral) => {
+            (QueryNoise::Anisotropic { sigma_star, .. }, PreconditionMode::Spectral) => {
                 (self.precondition.factors(sigma_star.clone()), query.noise)
             }
-            (Noise::Anisotropic { sigma_star, .. }, PreconditionMode::Guarded) => {
+            (QueryNoise::Anisotropic { sigma_star, .. }, PreconditionMode::Guarded) => {
                 let factors = self.precondition.guarded_factors(sigma_star.clone(), level_variance);
                 (factors, query.noise)
             }
-            _ => (self.precondition.factors(level_variance), Noise::Isotropic),
+            _ => (self.precondition.factors(level_variance), QueryNoise::Isotropic),
         };
         Factors::new(factors, noise, query.mu, None)
     }
@@ -364,20 +364,20 @@ fn condition_tensor(condition: Condition, query: &Query<'_>) -> Tensor {
     match (condition, query.noise) {
         (
             Condition::Observation,
-            Noise::Anisotropic { measurement, .. } | Noise::Observed(measurement),
+            QueryNoise::Anisotropic { measurement, .. } | QueryNoise::Observed(measurement),
         ) => measurement.lifted_y().expand([query.mu.size()[0], -1, -1, -1], false),
-        (Condition::Observation, Noise::Isotropic) => query.mu.zeros_like(),
+        (Condition::Observation, QueryNoise::Isotropic) => query.mu.zeros_like(),
         (Condition::NoiseDiagonal, noise) => {
             let size = query.mu.size();
             let of = |measurement: &Measurement, sigma_star: &Field| {
                 Field(measurement.operator().pixel_diagonal(sigma_star))
             };
             let diagonal = match noise {
-                Noise::Anisotropic { measurement, sigma_star } => of(measurement, sigma_star),
-                Noise::Observed(measurement) => {
+                QueryNoise::Anisotropic { measurement, sigma_star } => of(measurement, sigma_star),
+                QueryNoise::Observed(measurement) => {
                     of(measurement, &measurement.sigma_star(query.level))
                 }
-                Noise::Isotropic => query.level.sigma().square(),
+                QueryNoise::Isotropic => query.level.sigma().square(),
             };
             Precondition::noise_input(Field(diagonal.0.clamp_min(LEAST_VARIANCE)))
                 .0
@@ -468,13 +468,13 @@ pub struct Factors<'a> {
 impl<'a> Factors<'a> {
     fn new(
         factors: PreconditionFactors<Field>,
-        noise: Noise<'a>,
+        noise: QueryNoise<'a>,
         mu: &Tensor,
         mean: Option<&'a Tensor>,
     ) -> Self {
         let operator = match noise {
-            Noise::Isotropic | Noise::Observed(_) => None,
-            Noise::Anisotropic { measurement, .. } => Some(measurement.operator()),
+            QueryNoise::Isotropic | QueryNoise::Observed(_) => None,
+            QueryNoise::Anisotropic { measurement, .. } => Some(measurement.operator()),
         };
         let mu = coordinates(operator, &centred(mu, mean));
         Self { factors, operator, mean, mu }

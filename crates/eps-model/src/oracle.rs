@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use tch::{Device, Tensor};
 
 use crate::extent::extent;
-use crate::{ComputeError, Denoiser, Field, Measurement, Noise, Query};
+use crate::{ComputeError, Denoiser, Field, Measurement, Query, QueryNoise};
 
 /// D_Σ(μ) of a mixture prior in closed form, on the host in f64.
 #[derive(Debug)]
@@ -93,8 +93,8 @@ impl Oracle<'_> {
             alpha: alphas[i % alphas.len()],
             beta: betas[i % betas.len()],
             operator: match query.noise {
-                Noise::Isotropic => None,
-                Noise::Anisotropic { measurement, .. } | Noise::Observed(measurement) => {
+                QueryNoise::Isotropic => None,
+                QueryNoise::Anisotropic { measurement, .. } | QueryNoise::Observed(measurement) => {
                     Some(OperatorKey::of(operator_of(measurement, i)))
                 }
             },
@@ -127,8 +127,8 @@ impl Oracle<'_> {
     ) -> Result<Smoothed<'_>, ComputeError> {
         let level = Level { alpha: key.alpha, beta: key.beta };
         let smoothed = match query.noise {
-            Noise::Isotropic => self.prior.smoothed_isotropic(level.sigma()),
-            Noise::Anisotropic { measurement, .. } | Noise::Observed(measurement) => {
+            QueryNoise::Isotropic => self.prior.smoothed_isotropic(level.sigma()),
+            QueryNoise::Anisotropic { measurement, .. } | QueryNoise::Observed(measurement) => {
                 let operator = operator_of(measurement, item);
                 sigma_star(operator, measurement.sigma_y(), &level)
                     .and_then(|sigma_star| self.prior.smoothed(sigma_star.as_ref()))
@@ -167,12 +167,12 @@ impl Denoiser for Oracle<'_> {
         })?;
         let vjp = match query.noise {
             // ∂μ⋆/∂μ = (α²/β²) Σ⋆.
-            Noise::Observed(measurement) => {
+            QueryNoise::Observed(measurement) => {
                 let gains =
                     Field(measurement.sigma_star(query.level).0 / query.level.sigma().square().0);
                 measurement.operator().spectral_map(&vjp, &gains)
             }
-            Noise::Isotropic | Noise::Anisotropic { .. } => vjp,
+            QueryNoise::Isotropic | QueryNoise::Anisotropic { .. } => vjp,
         };
         Ok((d, vjp))
     }
@@ -181,10 +181,10 @@ impl Denoiser for Oracle<'_> {
 /// Where the prior is asked: at μ itself, or at the pivot of the state α μ where y is known beside it.
 fn pivot_of(query: &Query<'_>) -> Result<Tensor, ComputeError> {
     Ok(match query.noise {
-        Noise::Observed(measurement) => {
+        QueryNoise::Observed(measurement) => {
             measurement.pivot(&(query.mu * &query.level.alpha.0), query.level)?.mu_star
         }
-        Noise::Isotropic | Noise::Anisotropic { .. } => query.mu.shallow_clone(),
+        QueryNoise::Isotropic | QueryNoise::Anisotropic { .. } => query.mu.shallow_clone(),
     })
 }
 

@@ -29,7 +29,7 @@ use crate::class_conditional::one_hot;
 use crate::extent::{extent, length_of};
 use crate::unet::set_values;
 use crate::{
-    Mode, ModelError, NetworkDenoiser, Noise, Precision, Query, UNet, UNetConfig, level_fields,
+    Mode, ModelError, NetworkDenoiser, Precision, Query, QueryNoise, UNet, UNetConfig, level_fields,
 };
 
 /// The largest deviation, relative to a case's rms, at which a network counts as the same.
@@ -458,7 +458,7 @@ impl Fixture {
         let device = denoiser.network().variables().device();
         let mu = self.input(scale, device).to_kind(Kind::Double);
         let level = level_fields(&[Level::edm(sigma)], device);
-        let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+        let query = Query { mu: &mu, level: &level, noise: QueryNoise::Isotropic };
         let factors = denoiser.factors(&query);
         let raw = denoiser.raw(&query, &factors, labels, Mode::Eval).to_kind(Kind::Double);
         let c_noise = Tensor::from_slice(&[Precondition::noise_input(sigma)]).to_device(device);

@@ -12,9 +12,9 @@ use eps_math::{Level, Precondition, PreconditionMode};
 use eps_model::verify::{VERIFY_LIMIT, verify};
 use eps_model::{
     AdaptedDenoiser, ClassConditional, DecoderType, Denoiser as _, DevicePrecision as _,
-    DhariwalUNetConfig, DownBlockType, EncoderType, Mode, ModelError, NetworkDenoiser, Noise,
-    PUBLISHED, Precision, PrecondConfig, Query, ResampleType, SongUNetConfig, TimeScaleShift, UNet,
-    UNet2DModelConfig, UNetConfig, UNetModelConfig, UpBlockType, level_fields, published,
+    DhariwalUNetConfig, DownBlockType, EncoderType, Mode, ModelError, NetworkDenoiser, PUBLISHED,
+    Precision, PrecondConfig, Query, QueryNoise, ResampleType, SongUNetConfig, TimeScaleShift,
+    UNet, UNet2DModelConfig, UNetConfig, UNetModelConfig, UpBlockType, level_fields, published,
 };
 use eps_testing::{assert_within, devices, rounding};
 use tch::{Device, Kind, Tensor};
@@ -605,7 +605,7 @@ fn a_class_is_asked_for_all_images_or_each() {
     let denoiser = wrap(network(config));
     let mu = normals("mu", &[3, 1, 16, 16]).to_kind(Kind::Double);
     let level = level_fields(&[Level::edm(0.7)], Device::Cpu);
-    let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+    let query = Query { mu: &mu, level: &level, noise: QueryNoise::Isotropic };
     let ask = |classes: &[usize]| ClassConditional::new(&denoiser, classes).unwrap();
     let each = ask(&[2, 0, 2]).denoise(&query).unwrap();
     let (two, zero) = (ask(&[2]).denoise(&query).unwrap(), ask(&[0]).denoise(&query).unwrap());
@@ -723,7 +723,7 @@ fn a_parameterised_network_is_asked_as_a_closure_is() {
             let mu = normals("mu", &[3, 1, 16, 16]).to_kind(Kind::Double) * 2.0;
             let levels = [0.05, 1.0, 40.0].map(Level::edm);
             let level = level_fields(&levels, Device::Cpu);
-            let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+            let query = Query { mu: &mu, level: &level, noise: QueryNoise::Isotropic };
             let cotangent = |d: &Tensor| d.ones_like();
             let found = denoiser.denoise_vjp(&query, &cotangent).unwrap();
             let expected = closure.denoise_vjp(&query, &cotangent).unwrap();
@@ -752,7 +752,7 @@ fn learnt_variances_get_no_gradient() {
     let denoiser = denoiser.with_parameterisation(&noise).unwrap();
     let mu = normals("mu", &[2, 1, 16, 16]).to_kind(Kind::Double);
     let level = level_fields(&[Level::edm(0.7)], Device::Cpu);
-    let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+    let query = Query { mu: &mu, level: &level, noise: QueryNoise::Isotropic };
     let factors = denoiser.factors(&query);
     let weight = || denoiser.network().tensors().remove("out.2.weight").unwrap();
     let loss = |raw: &Tensor| raw.square().sum(Kind::Float);

@@ -13,8 +13,8 @@ use eps_math::rng::Stream;
 use eps_math::timesteps::{Betas, Between, Timesteps};
 use eps_math::{Interpolant, Level, Shape};
 use eps_model::{
-    AdaptedDenoiser, ClassInput, Classes, Denoiser, Measurement, ModelError, Noise, Oracle,
-    Precision, PriorDescription, Query, ScriptedPrior, TensorOperator, batch, level_fields,
+    AdaptedDenoiser, ClassInput, Classes, Denoiser, Measurement, ModelError, Oracle, Precision,
+    PriorDescription, Query, QueryNoise, ScriptedPrior, TensorOperator, batch, level_fields,
 };
 use tch::{CModule, Device, Kind, Tensor};
 
@@ -159,9 +159,9 @@ fn adapters_give_the_exact_denoiser_back() {
             let levels = SIGMAS.map(|sigma| Level::edm(translation.call(sigma).sigma_t));
             let (asked, exact) = (SIGMAS.map(Level::edm), levels);
             let level = level_fields(&asked, CPU);
-            let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+            let query = Query { mu: &mu, level: &level, noise: QueryNoise::Isotropic };
             let level = level_fields(&exact, CPU);
-            let expected = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+            let expected = Query { mu: &mu, level: &level, noise: QueryNoise::Isotropic };
             let c = |_: &Tensor| cotangent.shallow_clone();
             let (d, vjp) = adapted.denoise_vjp(&query, &c).unwrap();
             assert!(d.equal(&adapted.denoise(&query).unwrap()) && !vjp.requires_grad());
@@ -191,7 +191,7 @@ fn the_vjp_is_the_derivative() {
     let level = level_fields(&SIGMAS.map(Level::edm), CPU);
     for p in published() {
         let adapted = AdaptedDenoiser::new(network(p), &p, Kind::Double).unwrap();
-        let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+        let query = Query { mu: &mu, level: &level, noise: QueryNoise::Isotropic };
         let along = |h: f64| {
             let moved = &mu + &direction * h;
             let answer = adapted.denoise(&Query { mu: &moved, ..query }).unwrap();
@@ -217,9 +217,9 @@ fn every_question_is_asked_as_an_isotropic_one() {
     let (mu, level) = (states(), level_fields(&[Level { alpha: 0.5, beta: 0.4 }], CPU));
     let sigma_star = &measurement.sigma_star(&level);
     let ask = |noise| adapted.denoise(&Query { mu: &mu, level: &level, noise }).unwrap();
-    let isotropic = ask(Noise::Isotropic);
-    assert!(isotropic.equal(&ask(Noise::Observed(&measurement))));
-    let noise = Noise::Anisotropic { measurement: &measurement, sigma_star };
+    let isotropic = ask(QueryNoise::Isotropic);
+    assert!(isotropic.equal(&ask(QueryNoise::Observed(&measurement))));
+    let noise = QueryNoise::Anisotropic { measurement: &measurement, sigma_star };
     assert!(isotropic.equal(&ask(noise)));
 }
 
@@ -301,7 +301,7 @@ fn a_script_is_a_prior() {
     let scripted = ScriptedPrior::load(&path, None, CPU, Precision::F32).unwrap();
     let prior = prior();
     let (mu, level) = (states(), level_fields(&SIGMAS.map(Level::edm), CPU));
-    let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+    let query = Query { mu: &mu, level: &level, noise: QueryNoise::Isotropic };
     let cotangent = |d: &Tensor| d * 2.0;
     let (d, vjp) = scripted.denoise_vjp(&query, &cotangent).unwrap();
     let (d_exact, vjp_exact) = Oracle::new(&prior).denoise_vjp(&query, &cotangent).unwrap();
@@ -325,7 +325,7 @@ fn a_script_is_a_prior() {
     let five = Tensor::cat(&[&mu, &mu.narrow(0, 0, 1)], 0);
     let sigmas = [SIGMAS.as_slice(), &SIGMAS[..1]].concat();
     let level = level_fields(&sigmas.iter().map(|s| Level::edm(*s)).collect::<Vec<_>>(), CPU);
-    let query = Query { mu: &five, level: &level, noise: Noise::Isotropic };
+    let query = Query { mu: &five, level: &level, noise: QueryNoise::Isotropic };
     let found = fixed.denoise(&query).unwrap();
     assert_eq!(found.size(), [5, 1, 2, 3]);
     assert!(largest(&(found - scripted.denoise(&query).unwrap())) < 1e-4);
@@ -346,7 +346,7 @@ fn classes_reach_the_script() {
     };
     scripts.trace("index.pt", &[Tensor::zeros([2], (Kind::Int64, CPU))], index);
     let (mu, level) = (states(), level_fields(&[Level::edm(0.6)], CPU));
-    let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+    let query = Query { mu: &mu, level: &level, noise: QueryNoise::Isotropic };
     let load = |script: &str, input, class| {
         let classes = Some(Classes { count: 3, input });
         let description = PriorDescription { classes, ..Scripts::description(script) };
@@ -411,7 +411,7 @@ fn what_is_no_prior_is_told() {
     assert!(error.contains("f16") && error.contains("bf16"), "{error}");
     let low = ScriptedPrior::load(&path, None, CPU, Precision::Bf16).unwrap();
     let (mu, level) = (states(), level_fields(&[Level::edm(0.6)], CPU));
-    let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+    let query = Query { mu: &mu, level: &level, noise: QueryNoise::Isotropic };
     let high = ScriptedPrior::load(&path, None, CPU, Precision::F32).unwrap();
     let off = largest(&(low.denoise(&query).unwrap() - high.denoise(&query).unwrap()));
     // ε is of order one and rounded to 8 bits, the state before it at the size of its values.
@@ -426,7 +426,7 @@ fn threads_share_a_module() {
     let prior = ScriptedPrior::load(&path, None, CPU, Precision::F32).unwrap();
     let asked = |prior: &ScriptedPrior| {
         let (mu, level) = (states(), level_fields(&[Level::edm(0.6)], CPU));
-        let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+        let query = Query { mu: &mu, level: &level, noise: QueryNoise::Isotropic };
         Vec::<f64>::try_from(prior.denoise(&query).unwrap().flatten(0, -1)).unwrap()
     };
     let own = asked(&prior);
@@ -559,7 +559,7 @@ fn a_script_that_fails_between_its_levels_is_an_error() {
         let prior = ScriptedPrior::load(&path, None, CPU, Precision::F32).unwrap();
         let ask = |sigma_t: f64| {
             let level = level_fields(&[Level::edm(sigma_t)], CPU);
-            let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+            let query = Query { mu: &mu, level: &level, noise: QueryNoise::Isotropic };
             let vjp = prior.denoise_vjp(&query, &|d| d.ones_like()).map(drop);
             (prior.denoise(&query), vjp)
         };

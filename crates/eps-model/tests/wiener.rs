@@ -7,7 +7,7 @@ use eps_math::prior::{Gaussian, Mixture};
 use eps_math::rng::Stream;
 use eps_math::{Level, Precondition, PreconditionMode, Shape};
 use eps_model::{
-    DataMoments, Denoiser, Measurement, NetworkDenoiser, Noise, Oracle, Precision, Query,
+    DataMoments, Denoiser, Measurement, NetworkDenoiser, Oracle, Precision, Query, QueryNoise,
     SongUNetConfig, TensorOperator, UNet, level_fields,
 };
 use faer::Mat;
@@ -54,7 +54,8 @@ fn both(operator: Operator, moments: DataMoments, covariance: Mat<f64>) -> (Tens
     let measurement = Measurement::new(operator, &y, 0.3).unwrap();
     let level = level_fields(&[Level::edm(0.7)], Device::Cpu);
     let pivot = measurement.pivot(&image("x_t"), &level).unwrap();
-    let noise = Noise::Anisotropic { measurement: &measurement, sigma_star: &pivot.sigma_star };
+    let noise =
+        QueryNoise::Anisotropic { measurement: &measurement, sigma_star: &pivot.sigma_star };
     let query = Query { mu: &pivot.mu_star, level: &level, noise };
     (
         preconditioning(moments).denoise(&query).unwrap(),

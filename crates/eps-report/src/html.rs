@@ -13,10 +13,9 @@ pub(crate) fn heading(text: &str) -> String {
 }
 
 /// A part of a page that folds away; an address with its name opens it.
-pub(crate) fn fold(name: &str, summary: &str, body: &str, open: bool) -> String {
-    let open = if open { " open" } else { "" };
+pub(crate) fn fold(name: &str, summary: &str, body: &str) -> String {
     format!(
-        "<details{open}><summary>{summary}</summary><div class=\"part\" id=\"{name}\">{body}</div>\
+        "<details><summary>{summary}</summary><div class=\"part\" id=\"{name}\">{body}</div>\
          </details>\n"
     )
 }

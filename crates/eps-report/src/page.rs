@@ -97,19 +97,19 @@ impl Report {
             .collect();
         let mut body = introduction(results);
         body += &opening(results, &about);
-        for (place, (task, gallery)) in results.tasks.iter().zip(galleries).enumerate() {
-            body += &section(&results.config, task, gallery, place == 0);
+        for (task, gallery) in results.tasks.iter().zip(galleries) {
+            body += &section(&results.config, task, gallery);
         }
         body += &overview(results, galleries);
         body += &quality(&curves);
         body += &claims(results);
-        body += &fold("columns", "What the columns mean", &(columns::list() + PICTURES), false);
+        body += &fold("columns", "What the columns mean", &(columns::list() + PICTURES));
         let method = METHOD.to_owned() + &untuned(&results.config.constants);
-        body += &fold("method", "Method", &method, false);
-        body += &fold("conventions", "Conventions of the scores", &conventions(results), false);
+        body += &fold("method", "Method", &method);
+        body += &fold("conventions", "Conventions of the scores", &conventions(results));
         if let Some(overhead) = &results.overhead {
             let sentence = format!("<p>{}.</p>", escape(&overhead.sentence()));
-            body += &fold("overhead", "The cost at the paper’s size", &sentence, false);
+            body += &fold("overhead", "The cost at the paper’s size", &sentence);
         }
         body += &training(&results.config, losses, &loss_charts);
         body += &record(results)?;
@@ -170,7 +170,7 @@ fn overview(results: &Results, galleries: &[Gallery]) -> String {
         grid(&rows, true),
         scale(galleries.first())
     );
-    fold("overview", "One test image in every task", &figure, false)
+    fold("overview", "One test image in every task", &figure)
 }
 
 /// The least width and height of a picture on the page.
@@ -323,11 +323,11 @@ fn claims(results: &Results) -> String {
         heading("claimed (dB)"),
         estimates.iter().map(row).collect::<String>()
     );
-    fold("claims", &summary, &body, false)
+    fold("claims", &summary, &body)
 }
 
 /// A task: its pictures, and folded in it all its scores.
-fn section(config: &Config, results: &TaskResults, gallery: &Gallery, open: bool) -> String {
+fn section(config: &Config, results: &TaskResults, gallery: &Gallery) -> String {
     let setting = results.setting;
     let (name, title) = (setting.name(), escape(&setting.title()));
     let shown = gallery.images();
@@ -344,7 +344,7 @@ fn section(config: &Config, results: &TaskResults, gallery: &Gallery, open: bool
     );
     let calibration = match spread(results) {
         none if none.is_empty() => none,
-        some => fold(&format!("{name}-calibration"), "Calibration", &some, false),
+        some => fold(&format!("{name}-calibration"), "Calibration", &some),
     };
     let body = format!(
         "<p>{}</p><figure>{}<figcaption>{shown} of {} test images. {} {}</figcaption></figure>\
@@ -354,10 +354,10 @@ fn section(config: &Config, results: &TaskResults, gallery: &Gallery, open: bool
         config.images.len(),
         scale(Some(gallery)),
         results.neighbours.as_ref().map_or(String::new(), |found| escape(&found.sentence())),
-        fold(&format!("{name}-scores"), "All scores", &scores, false),
+        fold(&format!("{name}-scores"), "All scores", &scores),
         paper_values(config.experiment, &config.dataset.name, setting),
     );
-    fold(&name, &format!("{title}: pictures and all scores"), &body, open)
+    fold(&name, &format!("{title}: pictures and all scores"), &body)
 }
 
 /// The paper's tables of the task, where this experiment is that of the paper: that of the data set alone
@@ -393,7 +393,7 @@ fn paper_values(experiment: Experiment, dataset: &str, setting: Setting) -> Stri
         ),
     };
     let body = format!("<p>From arXiv 2606.17048: {caption}</p>{tables}");
-    fold(&format!("{}-paper", setting.name()), summary, &body, false)
+    fold(&format!("{}-paper", setting.name()), summary, &body)
 }
 
 /// How the samples of each method spread, where the experiment asks for it.
@@ -465,7 +465,7 @@ fn quality(curves: &[Vec<Chart>]) -> String {
          an exact sample of the posterior has twice the squared error of its mean. The energy score and \
          LPIPS, of which less is better, judge closeness and spread, and what an eye sees.</p>{figures}"
     );
-    fold("quality", "Curves of every method", &body, false)
+    fold("quality", "Curves of every method", &body)
 }
 
 fn training(config: &Config, losses: &BTreeMap<String, Vec<Loss>>, charts: &[Chart]) -> String {
@@ -491,7 +491,7 @@ fn training(config: &Config, losses: &BTreeMap<String, Vec<Loss>>, charts: &[Cha
             charts.iter().map(Chart::svg).collect::<String>()
         )
     };
-    fold("training", "Training of the networks", &(note + &figure), false)
+    fold("training", "Training of the networks", &(note + &figure))
 }
 
 fn record(results: &Results) -> Result<String, serde_json::Error> {
@@ -531,14 +531,9 @@ fn record(results: &Results) -> Result<String, serde_json::Error> {
     let body = format!(
         "{facts}<h3>Networks</h3><figure><div class=\"scroll\" tabindex=\"0\"><table class=\"data facts\">\
          <thead><tr>{headings}</tr></thead><tbody>{networks}</tbody></table></div></figure>{}",
-        fold(
-            "configuration",
-            "Resolved configuration, as in <code>config.json</code>",
-            &config,
-            false
-        )
+        fold("configuration", "Resolved configuration, as in <code>config.json</code>", &config)
     );
-    Ok(fold("record", "Record: environment, data, networks, configuration", &body, false))
+    Ok(fold("record", "Record: environment, data, networks, configuration", &body))
 }
 
 #[cfg(test)]
@@ -575,9 +570,8 @@ mod tests {
         assert!(page.contains(said), "{page}");
         let (opening, folded) = page.split_once("<details").unwrap();
         assert_eq!((opening.matches("<svg").count(), opening.matches("<table").count()), (1, 1));
-        // The pictures of the first task are open, nothing else is.
-        assert!(folded.starts_with(" open><summary>Motion"), "{folded}");
-        assert_eq!(page.matches("<details open>").count(), 1);
+        assert!(folded.starts_with("><summary>Motion"), "{folded}");
+        assert!(!page.contains("<details open>"), "{page}");
         assert_eq!(page.matches("<details").count(), page.matches("</details>").count());
         assert!(page.contains("width=\"128\" height=\"112\""), "{page}");
         assert_eq!(page.matches("<table").count(), page.matches("<div class=\"scroll\"").count());

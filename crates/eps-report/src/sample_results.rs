@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use eps_math::{Precision, Schedule, Solver, Task};
 use eps_metrics::summary::Spread;
 use eps_results::tournament::{
-    CallsResults, Distance, Law, MethodResults, ReachClaim, Space, TournamentConfig,
+    CallsResults, Distance, MethodResults, PriorLaw, ReachClaim, Space, TournamentConfig,
     TournamentMethod, TournamentSetting, TournamentSettingResults,
 };
 use eps_results::{
@@ -132,7 +132,7 @@ pub(crate) fn main_results((psnr, energy): (f64, f64)) -> Results {
 pub(crate) fn tournament_of_two() -> TournamentResults {
     let settings =
         [(Space::Plane, None), (Space::Four, Some(Task::SuperResolution))].map(|(space, task)| {
-            TournamentSetting { space, law: Law::Mixture, task, sigma_y: 0.2, border: None }
+            TournamentSetting { space, law: PriorLaw::Mixture, task, sigma_y: 0.2, border: None }
         });
     let at = |nfe: usize, w2: f64| CallsResults {
         nfe,

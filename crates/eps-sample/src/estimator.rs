@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use eps_math::Level;
-use eps_model::{ComputeError, Denoiser, Measurement, Noise, Query, level_fields};
+use eps_model::{ComputeError, Denoiser, Measurement, Query, QueryNoise, level_fields};
 use tch::Tensor;
 
 /// E[x₀ | x_t] under some law of x₀: all that an ODE or SDE solver needs to know of it.
@@ -38,7 +38,7 @@ impl<D: Denoiser + ?Sized> Estimator for Prior<'_, D> {
     fn estimate(&self, x_t: &Tensor, level: Level) -> Result<Tensor, ComputeError> {
         let mu = x_t / level.alpha;
         let level = level_fields(&[level], x_t.device());
-        self.denoiser.denoise(&Query { mu: &mu, level: &level, noise: Noise::Isotropic })
+        self.denoiser.denoise(&Query { mu: &mu, level: &level, noise: QueryNoise::Isotropic })
     }
 }
 
@@ -59,7 +59,7 @@ impl<D: Denoiser + ?Sized> Prior<'_, D> {
     ) -> Result<(Tensor, Tensor), ComputeError> {
         let mu = x_t / level.alpha;
         let fields = level_fields(&[level], x_t.device());
-        let query = Query { mu: &mu, level: &fields, noise: Noise::Isotropic };
+        let query = Query { mu: &mu, level: &fields, noise: QueryNoise::Isotropic };
         let (d, gradient) = self.denoiser.denoise_vjp(&query, cotangent)?;
         Ok((d, gradient / level.alpha))
     }
@@ -85,8 +85,10 @@ impl<D: Denoiser + ?Sized> Estimator for Eps<'_, D> {
         self.measurement.check_batch(x_t)?;
         let level = level_fields(&[level], x_t.device());
         let pivot = self.measurement.pivot(x_t, &level)?;
-        let noise =
-            Noise::Anisotropic { measurement: self.measurement, sigma_star: &pivot.sigma_star };
+        let noise = QueryNoise::Anisotropic {
+            measurement: self.measurement,
+            sigma_star: &pivot.sigma_star,
+        };
         self.denoiser.denoise(&Query { mu: &pivot.mu_star, level: &level, noise })
     }
 }
@@ -110,7 +112,7 @@ impl<D: Denoiser + ?Sized> Estimator for Palette<'_, D> {
         self.measurement.check_batch(x_t)?;
         let mu = x_t / level.alpha;
         let level = level_fields(&[level], x_t.device());
-        let noise = Noise::Observed(self.measurement);
+        let noise = QueryNoise::Observed(self.measurement);
         self.denoiser.denoise(&Query { mu: &mu, level: &level, noise })
     }
 }
@@ -135,7 +137,7 @@ impl<D: Denoiser + ?Sized> Estimator for ZeroShot<'_, D> {
         self.measurement.check_batch(x_t)?;
         let level = level_fields(&[level], x_t.device());
         let pivot = self.measurement.pivot(x_t, &level)?;
-        let query = Query { mu: &pivot.mu_star, level: &level, noise: Noise::Isotropic };
+        let query = Query { mu: &pivot.mu_star, level: &level, noise: QueryNoise::Isotropic };
         self.denoiser.denoise(&query)
     }
 }

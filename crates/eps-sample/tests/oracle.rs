@@ -6,7 +6,7 @@ use eps_math::operator::LinearMap as _;
 use eps_math::prior::{Gaussian, Mixture};
 use eps_math::rng::Stream;
 use eps_math::{Interpolant, Level, Schedule};
-use eps_model::{Denoiser, Noise, Oracle, Query, batch, level_fields};
+use eps_model::{Denoiser, Oracle, Query, QueryNoise, batch, level_fields};
 use eps_sample::{
     Churn, CountNfe, Eps, Estimator, NoiseKeys, Palette, Prior, Sample as _, Solver, ZeroShot,
 };
@@ -274,7 +274,7 @@ fn the_question_at_the_state_is_that_at_the_pivot() {
         }
 
         let fields = level_fields(&[Level::edm(0.7)], CPU);
-        let noise = Noise::Observed(&measurement);
+        let noise = QueryNoise::Observed(&measurement);
         let ask = |mu: &Tensor| oracle.denoise(&Query { mu, level: &fields, noise }).unwrap();
         let c = batch(&Stream::named(5, name).normals(32), shape(), CPU);
         let query = Query { mu: &x, level: &fields, noise };

@@ -23,5 +23,5 @@ pub use config::{Decay, Ema, FORMAT_VERSION, LossWeight, Objective, TrainConfig}
 pub use error::TrainError;
 pub use noise_law::{Family, NoiseLaw, Tail};
 pub use objective::{BatchStreams, loss};
-pub use run_folder::{Change, Record, changes};
+pub use run_folder::{Change, LossRecord, changes};
 pub use trainer::{Classes, Images, TrainProgress, train, train_watched};

@@ -5,7 +5,7 @@ use eps_math::rng::Stream;
 use eps_math::{Level, MathError, OperatorLaw, PreconditionMode, Shape, SigmaYLaw};
 use eps_model::device_rng::normals;
 use eps_model::{
-    Factors, Field, Measurement, Mode, NetworkDenoiser, Noise, Query, TensorOperator, extent,
+    Factors, Field, Measurement, Mode, NetworkDenoiser, Query, QueryNoise, TensorOperator, extent,
     length_of, level_fields,
 };
 use tch::{Device, Kind, Tensor};
@@ -162,7 +162,7 @@ fn errors_of(
     let (task, of_images) = match &config.objective {
         Objective::Denoise => {
             let mu = x_t / &level.alpha.0;
-            let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+            let query = Query { mu: &mu, level: &level, noise: QueryNoise::Isotropic };
             (0, weighted_errors(denoiser, weight, &query, x_0, raw))
         }
         Objective::Eps { tasks, sigma_y } => {
@@ -174,15 +174,17 @@ fn errors_of(
                 return Err(TrainError::NoEigenbasis { values: shape.len() });
             }
             let pivot = measurement.pivot(&x_t, &level)?;
-            let noise =
-                Noise::Anisotropic { measurement: &measurement, sigma_star: &pivot.sigma_star };
+            let noise = QueryNoise::Anisotropic {
+                measurement: &measurement,
+                sigma_star: &pivot.sigma_star,
+            };
             let query = Query { mu: &pivot.mu_star, level: &level, noise };
             (task, weighted_errors(denoiser, weight, &query, x_0, raw))
         }
         Objective::Palette { tasks, sigma_y } => {
             let (task, measurement) = measure(tasks, *sigma_y, x_0, shape, streams)?;
             let mu = x_t / &level.alpha.0;
-            let query = Query { mu: &mu, level: &level, noise: Noise::Observed(&measurement) };
+            let query = Query { mu: &mu, level: &level, noise: QueryNoise::Observed(&measurement) };
             (task, weighted_errors(denoiser, weight, &query, x_0, raw))
         }
     };

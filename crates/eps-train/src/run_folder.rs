@@ -147,7 +147,7 @@ pub(crate) fn write_config(config: &TrainConfig, folder: &Path) -> Result<(), Tr
 
 /// One line of `metrics.jsonl`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Record {
+pub struct LossRecord {
     /// Steps done.
     pub step: u64,
     /// Images seen.
@@ -160,7 +160,7 @@ pub struct Record {
     pub seconds: f64,
 }
 
-pub(crate) fn append_record(path: &Path, record: &Record) -> Result<(), TrainError> {
+pub(crate) fn append_record(path: &Path, record: &LossRecord) -> Result<(), TrainError> {
     let line = serde_json::to_string(record)
         .map_err(|source| TrainError::Json { path: path.to_owned(), source })?;
     let file = OpenOptions::new().create(true).append(true).open(path);
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_told() {
         let record =
-            Record { step: 3, images: 12, train_loss: 1.0, validation_loss: 1.0, seconds: 1.0 };
+            LossRecord { step: 3, images: 12, train_loss: 1.0, validation_loss: 1.0, seconds: 1.0 };
         let error = append_record(Path::new("/dev/full"), &record).unwrap_err().to_string();
         assert!(
             error.contains("cannot write /dev/full") && error.contains("free some disk space"),

@@ -14,7 +14,7 @@ use crate::balance::Balance;
 use crate::objective::add_gradient;
 use crate::optimiser::Optimiser;
 use crate::run_folder::{
-    Progress, Record, append_record, differences, load_state, save_state, take_changes,
+    LossRecord, Progress, append_record, differences, load_state, save_state, take_changes,
     truncate_metrics, write_config,
 };
 use crate::{BatchStreams, TrainConfig, TrainError, loss};
@@ -103,7 +103,7 @@ pub struct TrainProgress {
     /// Steps in all.
     pub steps: u64,
     /// The losses, after a step that ends with a checkpoint.
-    pub losses: Option<Record>,
+    pub losses: Option<LossRecord>,
 }
 
 /// [`train`] under the eyes of an observer, which is told before the first step and after every one and may end the
@@ -200,7 +200,7 @@ fn go_on(
             optimiser.publish();
             run.seconds += clock.elapsed().as_secs_f64();
             clock = std::time::Instant::now();
-            let record = Record {
+            let record = LossRecord {
                 step: run.step,
                 images: run.step * config.batch as u64,
                 train_loss: run.loss_sum / run.summed as f64,

@@ -14,8 +14,8 @@ use eps::math::rng::Stream;
 use eps::math::{Draw, Level, Real as _, Schedule, Shape, Task};
 use eps::metrics::fidelity::psnr;
 use eps::model::{
-    Denoiser as _, Field, Measurement, Noise, Precision, PriorDescription, Query, ScriptedPrior,
-    TensorOperator, checkpoint,
+    Denoiser as _, Field, Measurement, Precision, PriorDescription, Query, QueryNoise,
+    ScriptedPrior, TensorOperator, checkpoint,
 };
 use eps::sample::contenders::ddnm::Ddnm;
 use eps::sample::contenders::dps::{Dps, Form};
@@ -86,7 +86,7 @@ fn write_module(folder: &std::path::Path) -> Result<std::path::PathBuf, Error> {
         let alpha = Field(sigma.square() + 1.0).sqrt().recip().0;
         let mu = inputs[0].to_kind(Kind::Double) / &alpha;
         let level = Level { beta: Field(&alpha * &sigma), alpha: Field(alpha) };
-        let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+        let query = Query { mu: &mu, level: &level, noise: QueryNoise::Isotropic };
         let d = checkpoint.denoiser.denoise(&query).expect("an answer of the committed prior");
         vec![((mu - d) / sigma).to_kind(Kind::Float)]
     };

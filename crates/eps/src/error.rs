@@ -23,6 +23,11 @@ pub enum Error {
         .0.display()
     )]
     NoNetwork(PathBuf),
+    /// A thread that the system did not start.
+    #[error(
+        "cannot start a thread: free some memory or raise the limit on processes, or use fewer cores (--threads)"
+    )]
+    Thread(#[source] std::io::Error),
     /// A network that was trained for measurements, where a prior is asked for.
     #[error(
         "{method} asks a prior at the state, and the network {name:?} was trained to be asked together with measurements: \

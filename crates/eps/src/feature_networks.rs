@@ -20,14 +20,14 @@ pub struct FeatureNetworks {
     /// The networks.
     pub networks: Vec<Network>,
     /// One for each network.
-    pub files: Vec<NetworkFile>,
+    pub files: Vec<FeatureNetworkFile>,
     /// Why networks are missing, if any are.
     pub left_out: Option<String>,
 }
 
 /// A file of weights.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct NetworkFile {
+pub struct FeatureNetworkFile {
     /// Its SHA-256, in lower-case hexadecimal.
     pub sha256: String,
     /// Where the weights come from.
@@ -61,7 +61,7 @@ impl FeatureNetworks {
             )
         };
         self.networks.push(Network::Inception(network));
-        self.files.push(NetworkFile { sha256, source });
+        self.files.push(FeatureNetworkFile { sha256, source });
         Ok(())
     }
 }
@@ -105,7 +105,7 @@ pub fn load(
         let network = FeatureNetwork::load(&path, device)
             .map_err(|source| Error::FeatureNetwork { what, source: Box::new(source) })?;
         let origin = network.origin();
-        loaded.files.push(NetworkFile {
+        loaded.files.push(FeatureNetworkFile {
             sha256: sha256_file(&path)?,
             source: format!("{} (SHA-256 {})", origin.source, origin.sha256),
         });

@@ -13,6 +13,8 @@ use std::thread;
 
 use tch::Device;
 
+use crate::Error;
+
 /// The threads that libtorch was told to compute with: as many cores are used.
 pub fn threads() -> usize {
     usize::try_from(tch::get_num_threads()).map_or(1, |threads| threads.max(1))
@@ -57,12 +59,12 @@ impl Stop {
 /// `inside` is the same: so neither does it depend on their number.
 ///
 /// # Errors
-/// The first of `work` or `keep`; the pieces that other workers have begun are told by their [`Stop`], and those that are
+/// [`Error::Thread`] where a thread cannot be started; the first of `work` or `keep`; the pieces that other workers have begun are told by their [`Stop`], and those that are
 /// finished nevertheless are kept.
 ///
 /// # Panics
 /// If there is work and no context; where `work` panics.
-pub fn spread<C: Send, T: Send, E: Send>(
+pub fn spread<C: Send, T: Send, E: From<Error> + Send>(
     contexts: &mut [C],
     inside: usize,
     count: usize,
@@ -77,33 +79,39 @@ pub fn spread<C: Send, T: Send, E: Send>(
     let (done, results) = mpsc::channel();
     let mut error = None;
     thread::scope(|scope| {
-        let workers: Vec<_> = contexts
-            .iter_mut()
-            .take(count)
-            .map(|context| {
-                let done = done.clone();
-                scope.spawn(move || {
-                    // libtorch counts the threads of each thread of the program. A thread that asks for the first time
-                    // is given the number that was set last anywhere: that one is overwritten here, not later.
-                    let _ = tch::get_num_threads();
-                    tch::set_num_threads(inside);
-                    while !stop.is_set() {
-                        let piece = next.fetch_add(1, Ordering::Relaxed);
-                        if piece >= count {
-                            break;
-                        }
-                        let result = work(context, piece, stop);
-                        let is_error = result.is_err();
-                        // The caller listens until all workers have ended.
-                        let _ = done.send((piece, result));
-                        // After it, so that it comes before the errors of those who are stopped.
-                        if is_error {
-                            stop.set();
-                        }
+        let mut workers = Vec::new();
+        for context in contexts.iter_mut().take(count) {
+            let done = done.clone();
+            let worker = move || {
+                // libtorch counts the threads of each thread of the program. A thread that asks for the first time
+                // is given the number that was set last anywhere: that one is overwritten here, not later.
+                let _ = tch::get_num_threads();
+                tch::set_num_threads(inside);
+                while !stop.is_set() {
+                    let piece = next.fetch_add(1, Ordering::Relaxed);
+                    if piece >= count {
+                        break;
                     }
-                })
-            })
-            .collect();
+                    let result = work(context, piece, stop);
+                    let is_error = result.is_err();
+                    // The caller listens until all workers have ended.
+                    let _ = done.send((piece, result));
+                    // After it, so that it comes before the errors of those who are stopped.
+                    if is_error {
+                        stop.set();
+                    }
+                }
+            };
+            match thread::Builder::new().spawn_scoped(scope, worker) {
+                Ok(worker) => workers.push(worker),
+                // Without memory for another thread those that are there would hardly end.
+                Err(source) => {
+                    stop.set();
+                    error = Some(Error::Thread(source).into());
+                    break;
+                }
+            }
+        }
         drop(done);
         let mut can_keep = true;
         for (piece, result) in results {
@@ -134,6 +142,16 @@ mod tests {
 
     use super::*;
 
+    /// What work may fail with.
+    #[derive(Debug, PartialEq)]
+    struct Told(&'static str);
+
+    impl From<Error> for Told {
+        fn from(_: Error) -> Self {
+            Self("the library")
+        }
+    }
+
     #[test]
     fn every_piece_is_done_once_by_workers_that_compute_with_one_thread() {
         let before = threads();
@@ -148,7 +166,7 @@ mod tests {
                 }
                 *done += 1;
                 assert_eq!(threads(), 1);
-                Ok::<usize, ()>(piece * piece)
+                Ok::<usize, Told>(piece * piece)
             };
             let keep = |piece: usize, square: usize| {
                 kept[piece] += square;
@@ -158,7 +176,7 @@ mod tests {
             assert_eq!(kept, (0..20).map(|piece| piece * piece).collect::<Vec<_>>());
             assert_eq!((contexts.iter().sum::<usize>(), threads()), (20, before));
         }
-        spread(&mut [(); 0], 1, 0, |(), _, _| Ok::<(), ()>(()), |_, ()| Ok(())).unwrap();
+        spread(&mut [(); 0], 1, 0, |(), _, _| Ok::<(), Told>(()), |_, ()| Ok(())).unwrap();
     }
 
     #[test]
@@ -167,7 +185,7 @@ mod tests {
         let work = |(): &mut (), piece: usize, stop: &Stop| {
             barrier.wait();
             if piece == 1 {
-                return Err("the second".to_owned());
+                return Err(Told("the second"));
             }
             while !stop.is_set() {
                 thread::yield_now();
@@ -180,15 +198,15 @@ mod tests {
             Ok(())
         };
         let error = spread(&mut [(), ()], 1, 100, work, keep).unwrap_err();
-        assert_eq!((&*error, kept), ("the second", vec![(0, 0)]));
+        assert_eq!((error, kept), (Told("the second"), vec![(0, 0)]));
         // What cannot be kept ends the work as well.
         let mut tried = 0;
         let keep = |_: usize, _: usize| {
             tried += 1;
-            Err("full".to_owned())
+            Err(Told("full"))
         };
         let error = spread(&mut [()], 1, 1 << 40, |(), piece, _| Ok(piece), keep).unwrap_err();
-        assert_eq!((&*error, tried), ("full", 1));
+        assert_eq!((error, tried), (Told("full"), 1));
     }
 
     #[test]

@@ -13,8 +13,8 @@ use eps::math::{
     Churn, Interpolant, Level, Precondition, PreconditionMode, Schedule, Shape, Solver, Task,
 };
 use eps::model::{
-    Condition, Denoiser as _, DevicePrecision as _, Measurement, Mode, NetworkDenoiser, Noise,
-    Oracle, Precision, Query, SongUNetConfig, TensorOperator, UNet, batch, level_fields,
+    Condition, Denoiser as _, DevicePrecision as _, Measurement, Mode, NetworkDenoiser, Oracle,
+    Precision, Query, QueryNoise, SongUNetConfig, TensorOperator, UNet, batch, level_fields,
 };
 use eps::sample::contenders::daps::Daps;
 use eps::sample::contenders::ddnm::Ddnm;
@@ -225,7 +225,7 @@ fn a_network_answers_alike_on_every_device_in_every_precision() {
         let x = NoiseKeys::image_major(1, 0..BATCH as u64, 1).initial(shape(), device) / 40.0;
         let level = level_fields(&[Level::edm(1.0)], device);
         let pivot = measurement.pivot(&x, &level).unwrap();
-        let noise = Noise::Observed(&measurement);
+        let noise = QueryNoise::Observed(&measurement);
         denoiser.denoise(&Query { mu: &pivot.mu_star, level: &level, noise }).unwrap()
     };
     let expected = answer(Device::Cpu, Precision::F32);

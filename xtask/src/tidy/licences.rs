@@ -1,6 +1,9 @@
 //! The licence of every dependency must be permissive.
 
+use std::path::{Path, PathBuf};
+
 use super::metadata::{Metadata, Package};
+use crate::process::root;
 
 /// Permissive licences, by their SPDX identifiers.
 const PERMISSIVE: [&str; 14] = [
@@ -25,9 +28,31 @@ const READ_BY_HAND: [(&str, &str); 1] =
     // The terms of the three-clause BSD licence, with a list of HDF5's copyright holders.
     [("hdf5-metno-src", "BSD-3-Clause")];
 
-/// Lists the packages whose licence is not permissive or cannot be read.
+/// The texts of this project's licence, which `cargo package` takes along where they are in a crate's folder.
+const TEXTS: [&str; 2] = ["LICENSE-MIT", "LICENSE-APACHE"];
+
+/// Lists the packages whose licence is not permissive or cannot be read, and the crates of this project without its text.
 pub(super) fn check(metadata: &Metadata) -> Vec<String> {
-    metadata.packages.iter().filter_map(check_package).collect()
+    let dependencies = metadata.packages.iter().filter_map(check_package);
+    dependencies.chain(missing_texts(&root().join("crates"))).collect()
+}
+
+/// The crates in a folder that lack a text of the licence.
+fn missing_texts(crates: &Path) -> Vec<String> {
+    let folders = crates.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut folders: Vec<PathBuf> =
+        folders.filter(|path| path.join("Cargo.toml").is_file()).collect();
+    folders.sort();
+    let lacks = |folder: &PathBuf, text: &str| {
+        (!folder.join(text).is_file()).then(|| {
+            let folder = folder.display();
+            format!("{folder} has no {text}, so that its package has none: `ln -s ../../{text} {folder}/`")
+        })
+    };
+    folders
+        .iter()
+        .flat_map(|folder| TEXTS.iter().filter_map(move |text| lacks(folder, text)))
+        .collect()
 }
 
 fn check_package(package: &Package) -> Option<String> {
@@ -136,5 +161,19 @@ mod tests {
         assert!(copyleft.contains("`p` is under `AGPL-3.0-only`"), "{copyleft}");
         assert!(check_package(&package(None, Some("LICENSE"))).unwrap().contains("LICENSE"));
         assert!(check_package(&package(None, None)).unwrap().contains("no licence"));
+    }
+
+    #[test]
+    fn a_crate_without_the_text_of_the_licence_is_named() {
+        let dir = std::env::temp_dir().join(format!("eps-licences-{}", std::process::id()));
+        let one = dir.join("one");
+        std::fs::create_dir_all(&one).unwrap();
+        std::fs::write(one.join("Cargo.toml"), "").unwrap();
+        std::fs::write(one.join("LICENSE-MIT"), "").unwrap();
+        let missing = missing_texts(&dir);
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(missing.len(), 1);
+        assert!(missing[0].contains("one has no LICENSE-APACHE"), "{missing:?}");
+        assert!(missing_texts(&root().join("crates")).is_empty());
     }
 }

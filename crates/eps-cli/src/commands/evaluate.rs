@@ -12,7 +12,7 @@ use eps_metrics::{Evaluation, SampleShape, evaluate};
 use serde::Serialize;
 
 use crate::flags::DeviceFlags;
-use eps::feature_networks::{self, FeatureNetworks, NetworkFile};
+use eps::feature_networks::{self, FeatureNetworkFile, FeatureNetworks};
 use eps::format::number;
 
 /// The largest absolute value of a sample: those of a sampler leave [-1, 1] by less, values on another
@@ -180,7 +180,7 @@ struct Report {
 #[derive(Debug, Serialize)]
 struct UsedNetwork {
     #[serde(flatten)]
-    file: NetworkFile,
+    file: FeatureNetworkFile,
     /// Rows and columns at which it saw the images; another size than theirs means that they were
     /// resized.
     input_sides: [usize; 2],

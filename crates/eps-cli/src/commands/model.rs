@@ -13,7 +13,7 @@ use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
 use eps_model::training_cost::training_cost;
 use eps_model::verify::{VERIFY_LIMIT, verify};
 use eps_model::{
-    Denoiser as _, Noise, PUBLISHED, Precision, Query, UNet, UNetConfig, batch, level_fields,
+    Denoiser as _, PUBLISHED, Precision, Query, QueryNoise, UNet, UNetConfig, batch, level_fields,
     published, published_betas,
 };
 use serde_json::json;
@@ -180,7 +180,7 @@ fn run_denoise(
     network.check_fit(shape).with_context(|| image.display().to_string())?;
     let level = level_fields(&[Level::edm(sigma)], Device::Cpu);
     let query =
-        Query { mu: &batch(&x, shape, Device::Cpu), level: &level, noise: Noise::Isotropic };
+        Query { mu: &batch(&x, shape, Device::Cpu), level: &level, noise: QueryNoise::Isotropic };
     let classes = class.as_ref().map(std::slice::from_ref);
     let answer = network.about(classes)?.denoise(&query)?;
     let values = Vec::<f64>::try_from(answer.flatten(0, -1).to_kind(Kind::Double))?;

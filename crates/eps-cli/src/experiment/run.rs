@@ -11,8 +11,8 @@ use eps_data::Split;
 use eps_data::png::{Picture, encode_png};
 use eps_experiments::pictures::{COLOURS, SD_LABEL, SD_MAX, columns, write_mosaic};
 use eps_experiments::{
-    Choice, Computed, Outcome, Profile, Request, Run, Shard, folder_of, make_folder, passes_a_call,
-    pictures,
+    Choice, Computed, Profile, Request, Run, RunOutcome, Shard, folder_of, make_folder,
+    passes_a_call, pictures,
 };
 use eps_math::Task;
 use eps_report::{ColourScale, Column, Gallery, Report, Table, calibration_table};
@@ -231,7 +231,7 @@ impl Arguments {
 /// Writes `report.html` and `figures/` into a folder and returns the path of the page.
 ///
 /// Figures: `TASK.png` with a row an image, `overview.png` with a row a task, the curves as SVG.
-fn write(outcome: &Outcome, folder: &Path) -> Result<PathBuf> {
+fn write(outcome: &RunOutcome, folder: &Path) -> Result<PathBuf> {
     let figures = folder.join("figures");
     make_folder(&figures)?;
     let (mut galleries, mut overview) = (Vec::new(), Vec::new());

@@ -14,8 +14,8 @@ use eps::math::parameterisation::{
 use eps::math::{Interpolant, Level, Precondition, PreconditionMode, Real as _, Shape, Task, rng};
 use eps::model::checkpoint::{self, AskedAt, CheckpointConfig, Provenance, Storage};
 use eps::model::{
-    Condition, Denoiser as _, Field, Noise, Precision, PriorDescription, Query, SongUNetConfig,
-    UNet,
+    Condition, Denoiser as _, Field, Precision, PriorDescription, Query, QueryNoise,
+    SongUNetConfig, UNet,
 };
 use eps::tch::{CModule, Device, Kind, Tensor};
 use tempfile::TempDir;
@@ -177,7 +177,7 @@ impl Folder {
             let mu = inputs[0].to_kind(Kind::Double) * Field(sigma.square() + 1.0).sqrt().0;
             let (mu, sigma) = (mu * 2.0 - 1.0, sigma * 2.0);
             let level = Level { alpha: Field(sigma.ones_like()), beta: Field(sigma.copy()) };
-            let query = Query { mu: &mu, level: &level, noise: Noise::Isotropic };
+            let query = Query { mu: &mu, level: &level, noise: QueryNoise::Isotropic };
             let d = network.denoise(&query).unwrap();
             vec![((mu - d) / sigma).to_kind(Kind::Float)]
         };

@@ -112,12 +112,12 @@ impl<'a> Judge<'a> {
 
 #[cfg(test)]
 mod tests {
-    use eps_results::tournament::{Distance, Law, Space, TournamentSetting};
+    use eps_results::tournament::{Distance, PriorLaw, Space, TournamentSetting};
 
     use super::*;
     use crate::tournament::posed::{Purpose, draw};
 
-    fn posed(law: Law) -> Posed {
+    fn posed(law: PriorLaw) -> Posed {
         let setting =
             TournamentSetting { space: Space::Plane, law, task: None, sigma_y: 0.2, border: None };
         draw(&setting, Purpose::Test, 0, 0).unwrap()
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn exact_samples_score_near_zero() {
-        for law in [Law::Gaussian, Law::Mixture] {
+        for law in [PriorLaw::Gaussian, PriorLaw::Mixture] {
             let posed = posed(law);
             let judge = Judge::new(&posed).unwrap();
             let (a, b) = (posed.exact_samples(2000, 0), posed.exact_samples(2000, 1));
@@ -134,14 +134,14 @@ mod tests {
             for distance in Distance::ALL {
                 assert!(distance.of(&score).unwrap_or(0.0).abs() < 0.2, "{distance:?} {score:?}");
             }
-            assert_eq!(score.mode_error.is_none(), law == Law::Gaussian);
+            assert_eq!(score.mode_error.is_none(), law == PriorLaw::Gaussian);
             assert_eq!(judge.score(&a, &b).unwrap(), Some(score));
         }
     }
 
     #[test]
     fn a_shift_is_seen_in_units_of_the_posterior() {
-        let posed = posed(Law::Gaussian);
+        let posed = posed(PriorLaw::Gaussian);
         let judge = Judge::new(&posed).unwrap();
         let exact = posed.exact_samples(500, 0);
         let shift = 3.0 * posed.deviation().unwrap();
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_prior_has_other_weights_than_the_posterior() {
-        let posed = posed(Law::Mixture);
+        let posed = posed(PriorLaw::Mixture);
         let judge = Judge::new(&posed).unwrap();
         let weights = posed.posterior.weights();
         let apart: f64 =
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn what_left_the_scale_has_no_score() {
-        let posed = posed(Law::Gaussian);
+        let posed = posed(PriorLaw::Gaussian);
         let judge = Judge::new(&posed).unwrap();
         let exact = posed.exact_samples(10, 0);
         for value in [f64::NAN, f64::INFINITY, -2e3] {

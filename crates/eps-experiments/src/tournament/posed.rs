@@ -10,7 +10,7 @@ use eps_math::operator::{
 use eps_math::prior::{Gaussian, Mixture};
 use eps_math::rng::Stream;
 use eps_math::{Draw, MathError, Shape, Task, whole};
-use eps_results::tournament::{Law, Space, TournamentSetting};
+use eps_results::tournament::{PriorLaw, Space, TournamentSetting};
 
 use crate::error::{ExperimentError, Result};
 
@@ -18,17 +18,17 @@ use crate::error::{ExperimentError, Result};
 ///
 /// # Errors
 /// None: the constants here are admissible.
-fn prior(law: Law, space: Space) -> Result<Mixture, MathError> {
+fn prior(law: PriorLaw, space: Space) -> Result<Mixture, MathError> {
     match (law, space) {
-        (Law::Gaussian, Space::Plane) => {
+        (PriorLaw::Gaussian, Space::Plane) => {
             Ok(Gaussian::new(vec![0.1, -0.2], ellipse(0.5, 0.2, 35.0))?.into())
         }
-        (Law::Mixture, Space::Plane) => clusters(),
-        (Law::Gaussian, _) => {
+        (PriorLaw::Mixture, Space::Plane) => clusters(),
+        (PriorLaw::Gaussian, _) => {
             let shape = space.shape();
             Ok(Gaussian::new(vec![0.0; shape.len()], smooth(shape, 0.4))?.into())
         }
-        (Law::Mixture, _) => patterns(space.shape()),
+        (PriorLaw::Mixture, _) => patterns(space.shape()),
     }
 }
 
@@ -222,13 +222,13 @@ mod tests {
 
     use super::*;
 
-    const GROUPS: [(Space, Law); 6] = [
-        (Space::Plane, Law::Gaussian),
-        (Space::Plane, Law::Mixture),
-        (Space::Four, Law::Gaussian),
-        (Space::Four, Law::Mixture),
-        (Space::Eight, Law::Gaussian),
-        (Space::Eight, Law::Mixture),
+    const GROUPS: [(Space, PriorLaw); 6] = [
+        (Space::Plane, PriorLaw::Gaussian),
+        (Space::Plane, PriorLaw::Mixture),
+        (Space::Four, PriorLaw::Gaussian),
+        (Space::Four, PriorLaw::Mixture),
+        (Space::Eight, PriorLaw::Gaussian),
+        (Space::Eight, PriorLaw::Mixture),
     ];
 
     #[test]
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn measurements_of_mixtures_stay_ambiguous() {
         for space in [Space::Plane, Space::Four, Space::Eight] {
-            let settings = TournamentSetting::all(&[(space, Law::Mixture)], &[SIGMA_Y]);
+            let settings = TournamentSetting::all(&[(space, PriorLaw::Mixture)], &[SIGMA_Y]);
             let total = 20 * settings.len();
             let is_open = |(setting, index): &(&TournamentSetting, u64)| {
                 let posed = draw(setting, Purpose::Test, 0, *index).unwrap();

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use eps_math::Task;
 use eps_math::operator::Border;
-use eps_results::tournament::{Law, SIGMA_Y, SIGMAS_Y, Space, TournamentSetting};
+use eps_results::tournament::{PriorLaw, SIGMA_Y, SIGMAS_Y, Space, TournamentSetting};
 
 /// The sizes of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +33,7 @@ impl FromStr for TournamentProfile {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let plane = (Space::Plane, Law::Mixture);
+        let plane = (Space::Plane, PriorLaw::Mixture);
         Ok(match name {
             // To see that everything works: some seconds.
             "smoke" => Self {
@@ -59,11 +59,11 @@ impl FromStr for TournamentProfile {
                 name: "quick",
                 settings: [
                     TournamentSetting::all(&[plane], &SIGMAS_Y),
-                    TournamentSetting::all(&[(Space::Four, Law::Mixture)], &[SIGMA_Y]),
+                    TournamentSetting::all(&[(Space::Four, PriorLaw::Mixture)], &[SIGMA_Y]),
                     // Whose pivots are iterated.
                     vec![TournamentSetting {
                         space: Space::Four,
-                        law: Law::Mixture,
+                        law: PriorLaw::Mixture,
                         task: Some(Task::MotionBlur),
                         sigma_y: SIGMA_Y,
                         border: Some(Border::Reflect),
@@ -82,10 +82,10 @@ impl FromStr for TournamentProfile {
                 name: "full",
                 settings: TournamentSetting::all(
                     &[
-                        (Space::Plane, Law::Gaussian),
+                        (Space::Plane, PriorLaw::Gaussian),
                         plane,
-                        (Space::Four, Law::Mixture),
-                        (Space::Eight, Law::Gaussian),
+                        (Space::Four, PriorLaw::Mixture),
+                        (Space::Eight, PriorLaw::Gaussian),
                     ],
                     &SIGMAS_Y,
                 ),

@@ -155,7 +155,7 @@ impl<'a> Question<'a> {
 
 #[cfg(test)]
 mod tests {
-    use eps_results::tournament::{Law, Space};
+    use eps_results::tournament::{PriorLaw, Space};
 
     use super::*;
     use crate::tournament::judge::Judge;
@@ -165,8 +165,13 @@ mod tests {
     fn every_method_makes_the_calls_that_it_says() {
         for (space, task) in [(Space::Plane, None), (Space::Four, Some(eps_math::Task::MotionBlur))]
         {
-            let setting =
-                TournamentSetting { space, law: Law::Mixture, task, sigma_y: 0.2, border: None };
+            let setting = TournamentSetting {
+                space,
+                law: PriorLaw::Mixture,
+                task,
+                sigma_y: 0.2,
+                border: None,
+            };
             let posed = draw(&setting, Purpose::Test, 0, 0).unwrap();
             let question = Question::new(&posed, 3).unwrap();
             for method in TournamentMethod::ALL {
@@ -194,7 +199,7 @@ mod tests {
     fn eps_reaches_the_posterior_without_an_eigenbasis() {
         let setting = TournamentSetting {
             space: Space::Four,
-            law: Law::Mixture,
+            law: PriorLaw::Mixture,
             task: Some(eps_math::Task::MotionBlur),
             sigma_y: 0.2,
             border: Some(eps_math::operator::Border::Reflect),
@@ -215,7 +220,7 @@ mod tests {
     fn eps_reaches_the_posterior() {
         let setting = TournamentSetting {
             space: Space::Plane,
-            law: Law::Mixture,
+            law: PriorLaw::Mixture,
             task: None,
             sigma_y: 0.2,
             border: None,
@@ -242,7 +247,7 @@ mod tests {
     fn a_chain_that_leaves_the_finite_numbers_gives_no_samples() {
         let setting = TournamentSetting {
             space: Space::Plane,
-            law: Law::Mixture,
+            law: PriorLaw::Mixture,
             task: None,
             sigma_y: 0.05,
             border: None,

@@ -149,7 +149,7 @@ impl ScoredSetting {
 
 #[cfg(test)]
 mod tests {
-    use eps_results::tournament::{Law, Space};
+    use eps_results::tournament::{PriorLaw, Space};
 
     use super::*;
 
@@ -167,7 +167,7 @@ mod tests {
         };
         let points = of_eps.iter().map(|value| vec![point(value)]).collect();
         let curve = Curve { method: TournamentMethod::EpsHeun, choices: Vec::new(), points };
-        let (space, law) = (Space::Plane, Law::Gaussian);
+        let (space, law) = (Space::Plane, PriorLaw::Gaussian);
         ScoredSetting {
             setting: TournamentSetting { space, law, task: None, sigma_y: 0.2, border: None },
             // Three pairs on each measurement.

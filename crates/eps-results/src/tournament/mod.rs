@@ -11,4 +11,4 @@ pub use results::{
     BEYOND, CLAIM_CALLS, CallsResults, Choice, EXPERIMENT, FLOOR_DEVIATIONS, FORMAT_VERSION,
     MethodResults, ReachClaim, TournamentConfig, TournamentResults, TournamentSettingResults,
 };
-pub use setting::{Law, SIGMA_Y, SIGMAS_Y, Space, TournamentSetting};
+pub use setting::{PriorLaw, SIGMA_Y, SIGMAS_Y, Space, TournamentSetting};

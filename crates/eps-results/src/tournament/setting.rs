@@ -25,7 +25,7 @@ pub enum Space {
 /// The law of x₀.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Law {
+pub enum PriorLaw {
     /// One Gaussian.
     Gaussian,
     /// A mixture of Gaussians that measurements leave ambiguous.
@@ -39,7 +39,7 @@ pub struct TournamentSetting {
     /// Where x₀ lives.
     pub space: Space,
     /// The law of x₀.
-    pub law: Law,
+    pub law: PriorLaw,
     /// The family of the operator; none for the dense matrix in the plane.
     pub task: Option<Task>,
     /// σ_y on the scale [-1, 1].
@@ -72,7 +72,7 @@ impl Space {
     }
 }
 
-impl Law {
+impl PriorLaw {
     /// The name in tables.
     #[must_use]
     pub fn label(self) -> &'static str {
@@ -120,8 +120,8 @@ impl TournamentSetting {
 
     /// All settings of some groups at some noise levels, group by group.
     #[must_use]
-    pub fn all(groups: &[(Space, Law)], sigmas_y: &[f64]) -> Vec<Self> {
-        let of_group = |(space, law): &(Space, Law)| {
+    pub fn all(groups: &[(Space, PriorLaw)], sigmas_y: &[f64]) -> Vec<Self> {
+        let of_group = |(space, law): &(Space, PriorLaw)| {
             let (space, law) = (*space, *law);
             let tasks = match space {
                 Space::Plane => vec![None],

@@ -14,8 +14,8 @@ use eps_math::rng::Stream;
 use eps_math::{Interpolant, Level, Precondition, PreconditionMode};
 use eps_model::checkpoint::{self, Checkpoint};
 use eps_model::{
-    Denoiser as _, DhariwalUNetConfig, NetworkDenoiser, Noise, Precision, Query, SongUNetConfig,
-    UNet, UNetConfig, level_fields,
+    Denoiser as _, DhariwalUNetConfig, NetworkDenoiser, Precision, Query, QueryNoise,
+    SongUNetConfig, UNet, UNetConfig, level_fields,
 };
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
@@ -253,7 +253,7 @@ fn denoised(denoiser: &NetworkDenoiser) -> Tensor {
     let x = Tensor::from_slice(&x).view([2, 3, 8, 8]);
     let levels = [0.3, 4.0].map(|beta| Level { alpha: 1.0, beta });
     let level = level_fields(&levels, Device::Cpu);
-    denoiser.denoise(&Query { mu: &x, level: &level, noise: Noise::Isotropic }).unwrap()
+    denoiser.denoise(&Query { mu: &x, level: &level, noise: QueryNoise::Isotropic }).unwrap()
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn levels_beyond_the_chain_are_refused() {
     let x = Tensor::zeros([1, 3, 8, 8], (Kind::Double, Device::Cpu));
     let ask = |sigma_t: f64| {
         let level = level_fields(&[Level::edm(sigma_t)], Device::Cpu);
-        found.denoiser.denoise(&Query { mu: &x, level: &level, noise: Noise::Isotropic })
+        found.denoiser.denoise(&Query { mu: &x, level: &level, noise: QueryNoise::Isotropic })
     };
     assert!(ask(found.config.sigma_min).is_ok() && ask(found.config.sigma_max).is_ok());
     for sigma_t in [0.002, 200.0] {
