@@ -951,7 +951,15 @@ fn maps_of_coils_come_from_the_middle_of_k_space() {
     k[0] = 0.6;
     k[3 * plane] = 0.8;
     folder.npy("k.npy", &[4, SIDE, SIDE], &k);
-    folder.succeeds("operator coil-maps --measurement k.npy --calibration 3,3 --out maps.npy");
+    folder.succeeds(
+        "operator coil-maps --measurement k.npy --calibration 3,3 --method low-resolution --out maps.npy",
+    );
+    let told = "is 3: it must be at least that of two kernels of ESPIRiT (12 by default)";
+    folder.fails(
+        "operator coil-maps --measurement k.npy --calibration 3,3 --out e.npy",
+        1,
+        &[told],
+    );
     let maps = read(&folder, "maps.npy");
     assert_eq!(maps.dims, [4, SIDE, SIDE]);
     for (channel, expected) in [0.6, 0.0, 0.0, 0.8].into_iter().enumerate() {
@@ -965,6 +973,10 @@ fn maps_of_coils_come_from_the_middle_of_k_space() {
     let shown = folder.succeeds("operator show coils.json");
     assert!(shown.contains("image [2, 8, 8], measurement [4, 8, 8]"), "{shown}");
     assert!(folder.succeeds("operator check coils.json").contains("ok:"));
+    let real = format!(r#"{{"operator": "chain", "of": [{{"operator": "real"}}, {coils}]}}"#);
+    write(&folder, "real.json", &real);
+    let shown = folder.succeeds("operator show real.json");
+    assert!(shown.contains("image [1, 8, 8], measurement [4, 8, 8]"), "{shown}");
     // Aᴴ y is the image: the squares of the maps sum to 1.
     folder.succeeds("operator adjoint coils.json --measurement k.npy --out x.npy");
     let x = read(&folder, "x.npy").values;

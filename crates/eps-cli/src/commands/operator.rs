@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use eps_data::Array;
 use eps_data::npy::{NpyValues, write_npy};
 use eps_data::operator_file::read_operator;
 use eps_data::operator_memory::{memory_note, require_memory};
 use eps_data::png::write_png;
 use eps_math::operator::{
-    LinearMap, OperatorSpec, PreparedOperator, check, sensitivities, to_matrix,
+    EspiritParams, LinearMap, OperatorSpec, PreparedOperator, check, espirit, sensitivities,
+    to_matrix,
 };
 use eps_math::pivot;
 use eps_math::rng::Stream;
@@ -80,8 +81,7 @@ enum Action {
         #[command(flatten)]
         target: Target,
     },
-    /// Write the sensitivity maps of receiver coils, [2K, H, W], by the middle of their k-space: images of low resolution over the
-    /// root of the sum of their squares
+    /// Write the sensitivity maps of receiver coils, [2K, H, W], by the middle of their k-space
     CoilMaps {
         #[command(flatten)]
         of: Calibration,
@@ -124,6 +124,18 @@ struct Calibration {
     /// The rows and columns around the frequency 0 that every coil sampled
     #[arg(long, value_name = "ROWS,COLUMNS", default_value = "24,24", value_parser = sides)]
     calibration: (usize, usize),
+    /// How the maps are found
+    #[arg(long, value_enum, default_value = "espirit")]
+    method: MapsMethod,
+}
+
+/// How the maps of coils are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum MapsMethod {
+    /// As eigenvectors (Uecker et al. 2014), by kernels of 6×6 samples: the middle must have 12 rows and columns at least
+    Espirit,
+    /// As images of low resolution over the root of the sum of their squares
+    LowResolution,
 }
 
 /// An operator and the shape of its images.
@@ -176,11 +188,16 @@ impl Arguments {
                 require_shape(measurement, found, operator.range(), "the operator gives")?;
                 target.write(operator.domain(), &operator.adjoint(&y))
             }
-            Action::CoilMaps { of: Calibration { measurement, calibration }, target } => {
+            Action::CoilMaps { of: Calibration { measurement, calibration, method }, target } => {
                 target.check(&[measurement])?;
                 let (shape, y) = read(measurement)?;
-                let maps = sensitivities(shape, &y, *calibration)
-                    .with_context(|| measurement.display().to_string())?;
+                let maps = match method {
+                    MapsMethod::Espirit => {
+                        espirit(shape, &y, *calibration, &EspiritParams::default())
+                    }
+                    MapsMethod::LowResolution => sensitivities(shape, &y, *calibration),
+                };
+                let maps = maps.with_context(|| measurement.display().to_string())?;
                 target.write(shape, &maps)
             }
             Action::Pivot { of, state, measurement, sigma_t, sigma_y, rtol, max_steps, target } => {
@@ -276,7 +293,12 @@ fn told(spec: &OperatorSpec) -> Option<Shape> {
             Shape::new(1, columns(vertical), columns(horizontal)).ok()
         }
         OperatorSpec::Dense { matrix } => Shape::new(1, 1, columns(matrix)).ok(),
-        OperatorSpec::Chain { of } => of.first().and_then(told),
+        OperatorSpec::Chain { of } => match &of[..] {
+            [OperatorSpec::Real, complex, ..] => {
+                told(complex).map(|shape| Shape { channels: 1, ..shape })
+            }
+            _ => of.first().and_then(told),
+        },
         OperatorSpec::Sum { of } | OperatorSpec::Stack { of } => of.iter().find_map(told),
         OperatorSpec::Scale { of, .. } => told(of),
         _ => None,

@@ -51,7 +51,7 @@ impl Coils {
 }
 
 /// The complex numbers of a pair of channels.
-fn complex(pair: &[f64]) -> impl Iterator<Item = Complex<f64>> + '_ {
+pub(super) fn complex(pair: &[f64]) -> impl Iterator<Item = Complex<f64>> + '_ {
     let (re, im) = pair.split_at(pair.len() / 2);
     re.iter().zip(im).map(|(re, im)| Complex::new(*re, *im))
 }
@@ -110,6 +110,23 @@ pub fn sensitivities(
     kspace: &[f64],
     calibration: (usize, usize),
 ) -> Result<Vec<f64>, MathError> {
+    let low = low_resolution(shape, kspace, calibration)?;
+    let size = root_sum_of_squares(&low)?;
+    let over = |(value, size): (&f64, &f64)| if *size > 0.0 { value / size } else { 0.0 };
+    // The size of a pixel serves both channels of a pair.
+    let sizes = || size.iter().chain(&size);
+    Ok(low.iter().flat_map(|coil| coil.iter().zip(sizes()).map(over)).collect())
+}
+
+/// c_k = F⁻¹ (w ⊙ y_k), the image `[2, H, W]` of each coil by the middle of k-space, w a Hann window over it.
+///
+/// # Errors
+/// Those of [`sensitivities`] but the last.
+pub(super) fn low_resolution(
+    shape: Shape,
+    kspace: &[f64],
+    calibration: (usize, usize),
+) -> Result<Vec<Vec<f64>>, MathError> {
     let Shape { channels, height, width } = shape;
     if !channels.is_multiple_of(2) {
         return Err(MathError::Channels {
@@ -142,29 +159,31 @@ pub fn sensitivities(
     let (rows, columns) = (axis(height, calibration.0), axis(width, calibration.1));
     let image = Shape { channels: 2, ..shape };
     let fourier = Fourier::new(image, vec![true; image.plane()])?;
-    let low: Vec<Vec<f64>> = kspace
-        .chunks_exact(image.len())
-        .map(|coil| {
-            let weight = |i: usize| rows[i / width % height] * columns[i % width];
-            let windowed: Vec<f64> =
-                coil.iter().enumerate().map(|(i, value)| value * weight(i)).collect();
-            fourier.adjoint(&windowed)
-        })
-        .collect();
-    let mut size = vec![0.0; image.plane()];
-    for coil in &low {
-        for (i, value) in coil.iter().enumerate() {
-            size[i % image.plane()] += value * value;
+    let low = |coil: &[f64]| {
+        let weight = |i: usize| rows[i / width % height] * columns[i % width];
+        let windowed: Vec<f64> =
+            coil.iter().enumerate().map(|(i, value)| value * weight(i)).collect();
+        fourier.adjoint(&windowed)
+    };
+    Ok(kspace.chunks_exact(image.len()).map(low).collect())
+}
+
+/// √(Σ_k |c_k|²) at each pixel of the images `[2, H, W]` of coils.
+///
+/// # Errors
+/// [`MathError::ZeroMatrix`] where they are 0 everywhere.
+pub(super) fn root_sum_of_squares(images: &[Vec<f64>]) -> Result<Vec<f64>, MathError> {
+    let plane = images.first().map_or(0, Vec::len) / 2;
+    let mut squares = vec![0.0; plane];
+    for image in images {
+        for (i, value) in image.iter().enumerate() {
+            squares[i % plane] += value * value;
         }
     }
-    if size.iter().all(|square| *square == 0.0) {
+    if squares.iter().all(|square| *square == 0.0) {
         return Err(MathError::ZeroMatrix("the middle of k-space"));
     }
-    let over = |(i, value): (usize, &f64)| {
-        let square: f64 = size[i % image.plane()];
-        if square > 0.0 { value / square.sqrt() } else { 0.0 }
-    };
-    Ok(low.iter().flat_map(|coil| coil.iter().enumerate().map(over)).collect())
+    Ok(squares.into_iter().map(f64::sqrt).collect())
 }
 
 #[cfg(test)]

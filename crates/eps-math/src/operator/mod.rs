@@ -10,6 +10,7 @@
 //! | [`Dense`] | SVD | s² |
 //! | [`Weights`] | identity | w² |
 //! | [`Grey`] | luminance and two directions across | ‖shares‖² or 0 |
+//! | [`RealImage`] | identity | 1 |
 //! | [`Fourier`] | 2-D DFT of a complex image | 0 or 1 per frequency |
 //! | [`Bayer`] | identity | 0 or 1 per value |
 //! | [`WalshHadamard`] of a power of two values | random signs, then the transform's rows | 0 or 1 per row |
@@ -34,6 +35,7 @@ mod coils;
 mod convolution;
 mod decomposed;
 mod dense;
+mod espirit;
 mod fourier;
 pub(crate) mod fourier_plane;
 mod gaussian_matrix;
@@ -50,6 +52,7 @@ mod picks;
 mod prepared;
 mod radon;
 mod range_basis;
+mod real_image;
 mod resize;
 mod scaled;
 mod separable;
@@ -70,6 +73,7 @@ pub use coils::{Coils, sensitivities};
 pub use convolution::{Border, Convolution};
 pub use decomposed::Decomposed;
 pub use dense::Dense;
+pub use espirit::{EspiritParams, espirit};
 pub use fourier::Fourier;
 pub use gaussian_matrix::GaussianMatrix;
 pub use grey::Grey;
@@ -83,6 +87,7 @@ pub use picks::Picks;
 pub use prepared::PreparedOperator;
 pub use radon::Radon;
 pub use range_basis::RangeBasis;
+pub use real_image::RealImage;
 pub use resize::ResizeFilter;
 pub use scaled::Scaled;
 pub use separable::Separable;

@@ -9,8 +9,8 @@ use super::walsh_hadamard::Lengthened;
 use super::{
     AveragePool, Bayer, BayerPattern, Border, Chain, ChannelConvolution, CircularBlur, Coils,
     Convolution, Crop, Dense, Fourier, FourierMethod, GaussianMatrix, Grey, Kernel, LinearMap,
-    Mask, NonuniformFourier, Operator, Pad, PreparedOperator, Radon, ResizeFilter, Scaled,
-    Separable, Stack, Sum, VaryingBlur, WalshHadamard, Weights,
+    Mask, NonuniformFourier, Operator, Pad, PreparedOperator, Radon, RealImage, ResizeFilter,
+    Scaled, Separable, Stack, Sum, VaryingBlur, WalshHadamard, Weights,
 };
 use crate::rng::Stream;
 use crate::{MathError, Shape};
@@ -116,6 +116,8 @@ pub enum OperatorSpec {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         axis: Option<f64>,
     },
+    /// A real image as a complex one, a pair of channels.
+    Real,
     /// The orthonormal 2-D DFT of a complex image, a pair of channels, where a mask is 1.
     Fourier {
         /// Rows of 0 and 1, the frequency 0 first in rows and columns.
@@ -316,6 +318,7 @@ impl OperatorSpec {
                 spectral(Operator::Weights(Weights::new(shape, weights.clone())?))
             }
             Self::Grey => map(Arc::new(Grey::new(shape)?)),
+            Self::Real => map(Arc::new(RealImage::new(shape)?)),
             Self::Radon { angles_degrees, axis } => {
                 map(Arc::new(Radon::new(shape, angles_degrees, *axis)?))
             }
@@ -533,6 +536,7 @@ impl OperatorSpec {
                 Shape { height: columns(vertical), width: columns(horizontal), ..y }
             }
             Self::Grey => Shape { channels: 3, ..y },
+            Self::Real => Shape { channels: 1, ..y },
             Self::Radon { .. } => Shape { width: y.height, ..y },
             Self::Chain { of } => {
                 return of.iter().rev().try_fold(y, |y, spec| spec.domain_of(y));
@@ -564,6 +568,7 @@ impl OperatorSpec {
             Self::Resize { .. } => "resize",
             Self::Weights { .. } => "weights",
             Self::Grey => "grey",
+            Self::Real => "real",
             Self::Radon { .. } => "radon",
             Self::Fourier { .. } => "fourier",
             Self::Crop { .. } => "crop",

@@ -118,10 +118,12 @@ fn families() -> Vec<(String, PreparedOperator)> {
     };
     let maps: Vec<String> =
         (0..3).map(|coil| format!("[{}, {}]", rows(2 * coil), rows(2 * coil + 1))).collect();
-    list.push((
-        format!(r#"{{"operator": "coils", "maps": [{}], "mask": {mask}}}"#, maps.join(", ")),
-        [2, 3, 4],
-    ));
+    let coils =
+        format!(r#"{{"operator": "coils", "maps": [{}], "mask": {mask}}}"#, maps.join(", "));
+    list.push((coils.clone(), [2, 3, 4]));
+    let real = r#"{"operator": "real"}"#;
+    list.push((real.into(), [1, 3, 4]));
+    list.push((format!(r#"{{"operator": "chain", "of": [{real}, {coils}]}}"#), [1, 3, 4]));
     let points =
         "[[0, 0], [0.25, 0], [-0.1, 0.37], [0.5, -0.5], [0.013, 1.2], [0.3, 0.1], [0.3, -0.1]]";
     for method in ["direct", "gridding"] {

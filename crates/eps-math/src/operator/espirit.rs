@@ -1,0 +1,276 @@
+//! ESPIRiT: the sensitivities of coils as eigenvectors.
+
+use faer::{Mat, Side};
+use rustfft::num_complex::Complex;
+
+use super::coils::{complex, low_resolution, root_sum_of_squares};
+use super::fourier::{Fourier, pair};
+use super::linear_map::LinearMap;
+use crate::{MathError, Shape};
+
+/// What [`espirit`] takes as signal.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EspiritParams {
+    /// The side of a kernel, in samples of k-space, at least 2.
+    pub kernel: usize,
+    /// The singular value of the calibration matrix, over the largest, above which its direction is signal, in (0, 1).
+    pub signal: f64,
+    /// The eigenvalue of a pixel below which its maps are 0: no coil saw anything there; in \[0, 1).
+    pub crop: f64,
+}
+
+impl Default for EspiritParams {
+    /// Kernels of 6×6, singular values above 0.02 of the largest, eigenvalues above 0.8: the usual ones.
+    fn default() -> Self {
+        Self { kernel: 6, signal: 0.02, crop: 0.8 }
+    }
+}
+
+/// The sensitivities of coils by the middle of k-space, which is sampled in full, as M. Uecker et al. find them (*ESPIRiT — an eigenvalue
+/// approach to autocalibrating parallel MRI*, Magnetic Resonance in Medicine 2014).
+///
+/// ```text
+/// C = U Σ Vᴴ               each w×w patch of the middle, of all coils, is a column of C
+/// P(r)_ab = w⁻² Σ_δδ' (U_s U_sᴴ)[(a, δ), (b, δ')] e^{2πi (δ − δ')·r}    U_s the columns of U that are signal
+/// P(r) s(r) = λ(r) s(r)    s(r) the eigenvector of the largest eigenvalue, which is 1 where there is signal
+/// ```
+///
+/// Unlike those of low resolution these maps owe nothing to the image: its edges do not blur into them. Σ_k |s_k|² = 1 where λ ≥ `crop`,
+/// and elsewhere the maps are 0. An eigenvector has no phase of its own; it gets that with which the image of low resolution,
+/// Σ_k s̄_k c_k, is positive, so that a prior of magnitudes serves the first channel, as with [`sensitivities`](super::sensitivities).
+///
+/// # Shapes
+/// kspace: `[2K, H, W]` with the frequency 0 first in rows and columns, and so are the maps; `calibration`: rows and columns around that
+/// frequency that every coil sampled.
+///
+/// # Errors
+/// Those of [`sensitivities`](super::sensitivities); [`MathError::OutOfRange`] for parameters outside of their ranges and for a side of the
+/// middle below that of two kernels; [`MathError::NotConverged`] from an eigendecomposition.
+pub fn espirit(
+    shape: Shape,
+    kspace: &[f64],
+    calibration: (usize, usize),
+    params: &EspiritParams,
+) -> Result<Vec<f64>, MathError> {
+    let low = low_resolution(shape, kspace, calibration)?;
+    root_sum_of_squares(&low)?;
+    params.check(calibration)?;
+    // Products of values of any scale are finite.
+    let scale = kspace.iter().fold(0.0, |largest: f64, value| value.abs().max(largest));
+    let image = Shape { channels: 2, ..shape };
+    let middle: Vec<Mat<Complex<f64>>> = kspace
+        .chunks_exact(image.len())
+        .map(|coil| middle_of(image, coil, scale, calibration))
+        .collect();
+    let signal = signal_space(&middle, params)?;
+    let coils = middle.len();
+    let planes = eigenvalue_problems(image, &signal, coils, params.kernel)?;
+    let low: Vec<Vec<Complex<f64>>> = low.iter().map(|coil| complex(coil).collect()).collect();
+
+    let mut maps = vec![vec![Complex::ZERO; image.plane()]; coils];
+    for pixel in 0..image.plane() {
+        // The lower triangle is what the decomposition reads.
+        let problem = Mat::from_fn(coils, coils, |a, b| match a >= b {
+            true => planes[a * (a + 1) / 2 + b][pixel],
+            false => Complex::ZERO,
+        });
+        let found = problem
+            .self_adjoint_eigen(Side::Lower)
+            .map_err(|_| MathError::NotConverged("eigendecomposition of a pixel's coils"))?;
+        // Eigenvalues ascend.
+        let last = coils - 1;
+        if found.S().column_vector()[last].re < params.crop {
+            continue;
+        }
+        let vector: Vec<Complex<f64>> = (0..coils).map(|k| found.U()[(k, last)]).collect();
+        let seen: Complex<f64> =
+            vector.iter().zip(&low).map(|(s, coil)| s.conj() * coil[pixel]).sum();
+        let turn = if seen == Complex::ZERO { Complex::ONE } else { seen / seen.norm() };
+        for (map, s) in maps.iter_mut().zip(vector) {
+            map[pixel] = s * turn;
+        }
+    }
+    Ok(maps.into_iter().flat_map(|map| pair(map.into_iter())).collect())
+}
+
+impl EspiritParams {
+    fn check(&self, calibration: (usize, usize)) -> Result<(), MathError> {
+        let out_of = |what, value, range| Err(MathError::OutOfRange { what, value, range });
+        if self.kernel < 2 {
+            let value = self.kernel as f64;
+            return out_of("the side of ESPIRiT's kernels", value, "2 or above");
+        }
+        if !(self.signal > 0.0 && self.signal < 1.0) {
+            return out_of("the share of a singular value of signal", self.signal, "in (0, 1)");
+        }
+        if !(self.crop >= 0.0 && self.crop < 1.0) {
+            return out_of("the eigenvalue at which maps are cropped", self.crop, "in [0, 1)");
+        }
+        let least = calibration.0.min(calibration.1);
+        if least < 2 * self.kernel {
+            return out_of(
+                "a side of the middle of k-space",
+                least as f64,
+                "at least that of two kernels of ESPIRiT (12 by default): take maps of low resolution where less is sampled",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The middle of a coil's k-space over `scale`, frequencies in ascending order.
+fn middle_of(
+    image: Shape,
+    coil: &[f64],
+    scale: f64,
+    (rows, columns): (usize, usize),
+) -> Mat<Complex<f64>> {
+    let Shape { height, width, .. } = image;
+    let values: Vec<Complex<f64>> = complex(coil).collect();
+    // Of an even side one negative frequency more.
+    let place = |index: usize, side: usize, length: usize| (length - side / 2 + index) % length;
+    Mat::from_fn(rows, columns, |i, j| {
+        values[place(i, rows, height) * width + place(j, columns, width)] / scale
+    })
+}
+
+/// U_s U_sᴴ, the projection onto the patches that are signal: `[K w², K w²]`, by coil, then row, then column.
+fn signal_space(
+    middle: &[Mat<Complex<f64>>],
+    params: &EspiritParams,
+) -> Result<Mat<Complex<f64>>, MathError> {
+    let w = params.kernel;
+    let (down, across) = (middle[0].nrows() - w + 1, middle[0].ncols() - w + 1);
+    let patches = Mat::from_fn(middle.len() * w * w, down * across, |entry, patch| {
+        let (coil, row, column) = (entry / (w * w), entry / w % w, entry % w);
+        middle[coil][(patch / across + row, patch % across + column)]
+    });
+    let products = &patches * patches.adjoint();
+    let found = products
+        .self_adjoint_eigen(Side::Lower)
+        .map_err(|_| MathError::NotConverged("eigendecomposition of the calibration matrix"))?;
+    let squares = found.S().column_vector();
+    let n = squares.nrows();
+    let least = squares[n - 1].re * params.signal.powi(2);
+    let rank = (0..n).filter(|i| squares[*i].re > least).count();
+    let vectors = found.U().subcols(n - rank, rank);
+    Ok(vectors * vectors.adjoint())
+}
+
+/// The lower triangle of P at every pixel, row by row, each entry a plane `[H, W]`.
+fn eigenvalue_problems(
+    image: Shape,
+    signal: &Mat<Complex<f64>>,
+    coils: usize,
+    w: usize,
+) -> Result<Vec<Vec<Complex<f64>>>, MathError> {
+    let Shape { height, width, .. } = image;
+    let fourier = Fourier::new(image, vec![true; image.plane()])?;
+    // The transform is orthonormal, the sums over kernels are not.
+    let scale = (image.plane() as f64).sqrt() / (w * w) as f64;
+    let mut planes = Vec::with_capacity(coils * (coils + 1) / 2);
+    for a in 0..coils {
+        for b in 0..=a {
+            // Σ_δ U_s U_sᴴ[(a, δ), (b, δ + Δ)] at the frequency Δ.
+            let mut lags = vec![Complex::ZERO; image.plane()];
+            for (first, second) in (0..w * w).flat_map(|i| (0..w * w).map(move |j| (i, j))) {
+                let row = (height * w + second / w - first / w) % height;
+                let column = (width * w + second % w - first % w) % width;
+                lags[row * width + column] +=
+                    signal[(a * w * w + first, b * w * w + second)] * scale;
+            }
+            let plane = fourier.apply(&pair(lags.into_iter()));
+            planes.push(complex(&plane).collect());
+        }
+    }
+    Ok(planes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::{Coils, sensitivities};
+    use crate::rng::Stream;
+
+    const SHAPE: Shape = Shape { channels: 2, height: 40, width: 36 };
+
+    /// Four smooth maps of different phases, over the root of the sum of their squares, and the k-space of an image of texture.
+    fn simulated() -> (Vec<f64>, Vec<f64>) {
+        let plane = SHAPE.plane();
+        let tau = std::f64::consts::TAU;
+        let wave = |i: usize, down: f64, across: f64, offset: f64| {
+            let (row, column) = ((i / SHAPE.width) as f64 / 40.0, (i % SHAPE.width) as f64 / 36.0);
+            (tau * (down * row + across * column) + offset).cos()
+        };
+        let of = |coil: usize, i: usize| {
+            let (down, across) = [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (1.0, -1.0)][coil];
+            let phase = coil as f64;
+            Complex::new(1.0 + 0.5 * wave(i, down, across, phase), 0.4 * wave(i, across, down, 0.0))
+        };
+        let size = |i: usize| (0..4).map(|k| of(k, i).norm_sqr()).sum::<f64>().sqrt();
+        let maps: Vec<f64> =
+            (0..4).flat_map(|k| pair((0..plane).map(move |i| of(k, i) / size(i)))).collect();
+        let mut image: Vec<f64> =
+            Stream::named(0, "texture").normals(plane).iter().map(|v| 1.5 + 0.4 * v).collect();
+        image.resize(2 * plane, 0.0);
+        let coils = Coils::new(SHAPE, &maps, vec![true; plane]).unwrap();
+        (coils.apply(&image), maps)
+    }
+
+    fn worst(found: &[f64], exact: &[f64]) -> f64 {
+        found.iter().zip(exact).fold(0.0, |worst, (a, b)| (a - b).abs().max(worst))
+    }
+
+    #[test]
+    fn smooth_maps_are_found_behind_a_texture() {
+        let (kspace, maps) = simulated();
+        let shape = Shape { channels: 8, ..SHAPE };
+        let found = espirit(shape, &kspace, (24, 24), &EspiritParams::default()).unwrap();
+        let gap = worst(&found, &maps);
+        let low = worst(&sensitivities(shape, &kspace, (24, 24)).unwrap(), &maps);
+        // What is left are directions below 0.02 of the largest singular value. The texture moves images of low resolution further.
+        assert!(gap < 0.01, "{gap}");
+        assert!(low > 1.5 * gap, "{low} {gap}");
+        for pixel in 0..SHAPE.plane() {
+            let norm: f64 = (0..8).map(|c| found[c * SHAPE.plane() + pixel].powi(2)).sum();
+            // An eigenvector of an 8×8 problem, to rounding.
+            assert!((norm - 1.0).abs() < 1e-13, "{norm}");
+        }
+    }
+
+    #[test]
+    fn what_no_coil_saw_has_no_map() {
+        // A scan of the lower half alone: above it is noise of a thousandth.
+        let plane = SHAPE.plane();
+        let (_, maps) = simulated();
+        let image: Vec<f64> =
+            (0..2 * plane).map(|i| f64::from(u8::from((plane / 2..plane).contains(&i)))).collect();
+        let coils = Coils::new(SHAPE, &maps, vec![true; plane]).unwrap();
+        let noise = Stream::named(0, "noise").normals(4 * 2 * plane);
+        let kspace: Vec<f64> =
+            coils.apply(&image).iter().zip(&noise).map(|(y, n)| y + 1e-3 * n).collect();
+        let shape = Shape { channels: 8, ..SHAPE };
+        let found = espirit(shape, &kspace, (24, 24), &EspiritParams::default()).unwrap();
+        let (above, below) = (10 * SHAPE.width + 18, 30 * SHAPE.width + 18);
+        assert!((0..8).all(|c| found[c * plane + above] == 0.0));
+        assert!((0..8).any(|c| found[c * plane + below] != 0.0));
+    }
+
+    #[test]
+    fn what_is_no_calibration_is_told() {
+        let shape = Shape { channels: 8, ..SHAPE };
+        let (mut kspace, _) = simulated();
+        let told = |kspace: &[f64], sides, params| {
+            espirit(shape, kspace, sides, &params).unwrap_err().to_string()
+        };
+        let usual = EspiritParams::default();
+        assert!(told(&kspace, (24, 11), usual).contains("is 11: it must be at least"));
+        assert!(told(&kspace, (41, 24), usual).contains("is 41"));
+        assert!(told(&vec![0.0; shape.len()], (24, 24), usual).contains("middle of k-space are 0"));
+        assert!(told(&kspace, (24, 24), EspiritParams { kernel: 1, ..usual }).contains("is 1"));
+        assert!(told(&kspace, (24, 24), EspiritParams { signal: 1.0, ..usual }).contains("is 1"));
+        assert!(told(&kspace, (24, 24), EspiritParams { crop: -0.5, ..usual }).contains("-0.5"));
+        kspace[7] = f64::NAN;
+        assert!(told(&kspace, (24, 24), usual).contains("NaN"));
+    }
+}
