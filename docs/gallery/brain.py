@@ -1,0 +1,133 @@
+"""Turns the scan of a brain into what `eps restore` takes, and shows what came of it.
+
+    python3 docs/gallery/brain.py measure cartesian_ksp.npy brain
+    python3 docs/gallery/brain.py phase brain
+    python3 docs/gallery/brain.py figure brain docs/gallery/brain.webp
+
+Needs NumPy, SciPy, Pillow and matplotlib; docs/gallery/brain.md has the commands between these.
+"""
+
+import json
+import pathlib
+import sys
+
+import numpy as np
+
+SMOOTH = 0.5  # pixels: the phase of the image is that of least squares, smoothed so far
+STEPS = 30  # of conjugate gradients
+WHITE = 200.0  # standard deviations of the noise: the brightest that the network knows
+HEIGHT, WIDTH = 116, 92  # the frequencies that are used, and so the image: half of those of the scan in each direction
+COILS = 5  # combinations of the eight
+
+
+def measure(source, out):
+    """Whitened k-space with the frequency 0 and the origin at [0][0], its mask, and the operator."""
+    scan = np.load(source).astype(complex)
+    coils, height, width = scan.shape
+    mask = (abs(scan) > 0).any(axis=0)
+    rows, columns = np.indices(mask.shape)
+    # Far out there is hardly an image: what is measured there is noise, and its covariance makes all coils alike.
+    distance = np.hypot(2 * rows / height - 1, 2 * columns / width - 1)
+    outside = scan[:, mask & (distance > 0.9)]
+    covariance = outside @ outside.conj().T / outside.shape[1] / 2
+    scan = np.linalg.solve(np.linalg.cholesky(covariance), scan.reshape(coils, -1)).reshape(scan.shape)
+    top, left = (height - HEIGHT) // 2, (width - WIDTH) // 2
+    scan, mask = (x[..., top : top + HEIGHT, left : left + WIDTH] for x in (scan, mask))
+    # Combinations of coils by a unitary matrix have the same noise.
+    combinations, energy, _ = np.linalg.svd(scan.reshape(coils, -1), full_matrices=False)
+    scan = np.tensordot(combinations[:, :COILS].conj().T, scan, 1)
+    image = np.fft.ifft2(np.fft.ifftshift(scan, axes=(1, 2)))
+    scan, mask = np.fft.fft2(np.fft.fftshift(image, axes=(1, 2))), np.fft.ifftshift(mask)
+    out.mkdir(parents=True, exist_ok=True)
+    np.save(out / "y.npy", (scan * mask).astype(np.complex64))
+    np.save(out / "mask.npy", mask)
+    operator = [{"operator": "real"}, {"operator": "coils", "maps": {"file": "maps.npy"}, "mask": {"file": "mask.npy"}}]
+    (out / "operator.json").write_text(json.dumps({"operator": "chain", "of": operator}))
+    print(f"{mask.sum()} of {mask.size} samples, R = {mask.size / mask.sum():.2f}; the noise is that of {outside.shape[1]} samples")
+    print(f"{COILS} combinations of {coils} coils hold {(energy[:COILS] ** 2).sum() / (energy**2).sum():.3f} of the energy")
+    print("standard deviations of the noise:", " ".join(f"{sigma:.3g}" for sigma in np.sqrt(np.diag(covariance).real)))
+
+
+def pairs(values):
+    """[2K, H, W] as [K, H, W]."""
+    return values[0::2] + 1j * values[1::2]
+
+
+def least_squares(y, mask, maps, weight):
+    """The complex image of least ||A x - y||^2 + weight ||x||^2, by conjugate gradients in single precision."""
+    from scipy.fft import fft2, ifft2
+
+    maps = maps.astype(np.complex64)
+
+    def adjoint(y):
+        return (maps.conj() * ifft2(y * mask, norm="ortho")).sum(axis=0)
+
+    def normal(x):
+        return adjoint(fft2(maps * x, norm="ortho")) + np.float32(weight) * x
+
+    x = np.zeros(mask.shape, np.complex64)
+    rest = adjoint(y)
+    direction, size = rest.copy(), np.vdot(rest, rest).real
+    for _ in range(STEPS):
+        seen = normal(direction)
+        step = size / np.vdot(direction, seen).real
+        x, rest = x + step * direction, rest - step * seen
+        now = np.vdot(rest, rest).real
+        direction, size = rest + now / size * direction, now
+    return x
+
+
+def phase(folder):
+    """Turns the maps by the phase of the image, so that the image is real."""
+    from scipy.ndimage import gaussian_filter
+
+    y, mask, maps = np.load(folder / "y.npy"), np.load(folder / "mask.npy"), pairs(np.load(folder / "espirit.npy"))
+    x = least_squares(y, mask, maps, 0.01)
+    left = np.fft.fft2(maps * x, norm="ortho") * mask - y
+    print(f"the residual of complex least squares is {np.sqrt((abs(left) ** 2).sum() / mask.sum() / len(maps) / 2):.3f} of the noise")
+    smooth = gaussian_filter(x.real, SMOOTH, mode="wrap") + 1j * gaussian_filter(x.imag, SMOOTH, mode="wrap")
+    np.save(folder / "maps.npy", maps * np.exp(1j * np.angle(smooth)))
+    print(f"{np.linalg.norm(x.imag) / np.linalg.norm(x):.2f} of the image is imaginary with the phase of the middle of k-space,")
+    turned = x * np.exp(-1j * np.angle(smooth))
+    print(f"{np.linalg.norm(turned.imag) / np.linalg.norm(x):.2f} with its own, smoothed by {SMOOTH} pixels")
+
+
+def figure(folder, out):
+    """What other methods and the samples show."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    y, mask, maps = np.load(folder / "y.npy"), np.load(folder / "mask.npy"), np.load(folder / "maps.npy")
+    samples = np.load(folder / "restored/samples.npy")[0, :, 0]
+    mean, spread = samples.mean(axis=0), samples.std(axis=0, ddof=1)
+    pictures = {
+        "zero-filled": abs((maps.conj() * np.fft.ifft2(y, norm="ortho")).sum(axis=0)),
+        "least squares, damped": abs(least_squares(y, mask, maps, 0.01)),
+        "a sample": samples[0],
+        "another": samples[1],
+        "mean": mean,
+        "standard deviation": spread,
+    }
+    head = (abs(maps) > 0).any(axis=0) & (mean > 0.05 * WHITE)
+    print(f"in the head: mean {mean[head].mean():.1f}, deviation {np.sqrt((spread[head] ** 2).mean()):.1f}, in units of the noise")
+    panels, axes = plt.subplots(1, 6, figsize=(15, 3.4), facecolor="black")
+    for axis, (title, picture) in zip(axes, pictures.items()):
+        white = WHITE / 40 if title == "standard deviation" else 0.7 * WHITE
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=white, interpolation="bicubic")
+        axis.set_title(title, color="white", fontsize=12)
+        axis.axis("off")
+    plt.subplots_adjust(left=0.005, right=0.995, top=0.92, bottom=0.01, wspace=0.02)
+    panels.savefig(out.with_suffix(".png"), dpi=100, facecolor="black")
+    from PIL import Image
+
+    Image.open(out.with_suffix(".png")).convert("RGB").save(out, quality=88, method=6)
+    out.with_suffix(".png").unlink()
+
+
+commands = {"measure": measure, "phase": phase, "figure": figure}
+if len(sys.argv) < 2 or sys.argv[1] not in commands:
+    sys.exit(__doc__)
+what, *arguments = sys.argv[1:]
+commands[what](*(pathlib.Path(argument) for argument in arguments))
