@@ -1,8 +1,9 @@
-"""Turns the scan of a brain into what `eps restore` takes, and shows what came of it.
+"""Turns scans of a brain into what `eps restore` takes, and shows what came of it.
 
     python3 docs/gallery/brain.py measure cartesian_ksp.npy brain
     python3 docs/gallery/brain.py phase brain
     python3 docs/gallery/brain.py figure brain docs/gallery/brain.webp
+    python3 docs/gallery/brain.py compare columns-all columns docs/gallery/brain-columns.webp
 
 Needs NumPy, SciPy, Pillow and matplotlib; docs/gallery/brain.md has the commands between these.
 """
@@ -14,16 +15,24 @@ import sys
 import numpy as np
 
 SMOOTH = 0.5  # pixels: the phase of the image is that of least squares, smoothed so far
+MIDDLE = 24  # columns of k-space that are sampled in full
 STEPS = 30  # of conjugate gradients
 WHITE = 200.0  # standard deviations of the noise: the brightest that the network knows
-HEIGHT, WIDTH = 116, 92  # the frequencies that are used, and so the image: half of those of the scan in each direction
 COILS = 5  # combinations of the eight
 
 
-def measure(source, out):
-    """Whitened k-space with the frequency 0 and the origin at [0][0], its mask, and the operator."""
-    scan = np.load(source).astype(complex)
+def measure(source, out, every=1):
+    """Whitened k-space with the frequency 0 and the origin at [0][0], its mask, and the operator: of columns outside of the middle, one
+    of `every`."""
+    if source.suffix == ".mat":
+        from scipy.io import loadmat
+
+        scan = loadmat(source)["DATA"].transpose(2, 0, 1)
+    else:
+        scan = np.load(source).astype(complex)
     coils, height, width = scan.shape
+    # The frequencies that are used, and so the image: half of those of the scan in each direction, and multiples of 4.
+    used = [(side // 2 + 3) // 4 * 4 for side in (height, width)]
     mask = (abs(scan) > 0).any(axis=0)
     rows, columns = np.indices(mask.shape)
     # Far out there is hardly an image: what is measured there is noise, and its covariance makes all coils alike.
@@ -31,8 +40,10 @@ def measure(source, out):
     outside = scan[:, mask & (distance > 0.9)]
     covariance = outside @ outside.conj().T / outside.shape[1] / 2
     scan = np.linalg.solve(np.linalg.cholesky(covariance), scan.reshape(coils, -1)).reshape(scan.shape)
-    top, left = (height - HEIGHT) // 2, (width - WIDTH) // 2
-    scan, mask = (x[..., top : top + HEIGHT, left : left + WIDTH] for x in (scan, mask))
+    top, left = (height - used[0]) // 2, (width - used[1]) // 2
+    scan, mask = (x[..., top : top + used[0], left : left + used[1]] for x in (scan, mask))
+    from_middle = np.arange(used[1]) - used[1] // 2
+    mask = mask & ((from_middle % every == 0) | (abs(from_middle + 0.5) < MIDDLE / 2))
     # Combinations of coils by a unitary matrix have the same noise.
     combinations, energy, _ = np.linalg.svd(scan.reshape(coils, -1), full_matrices=False)
     scan = np.tensordot(combinations[:, :COILS].conj().T, scan, 1)
@@ -53,8 +64,8 @@ def pairs(values):
     return values[0::2] + 1j * values[1::2]
 
 
-def least_squares(y, mask, maps, weight):
-    """The complex image of least ||A x - y||^2 + weight ||x||^2, by conjugate gradients in single precision."""
+def least_squares(y, mask, maps, weight, penalty=lambda x: x):
+    """The complex image of least ||A x - y||^2 + weight x^H penalty(x), by conjugate gradients in single precision."""
     from scipy.fft import fft2, ifft2
 
     maps = maps.astype(np.complex64)
@@ -63,12 +74,15 @@ def least_squares(y, mask, maps, weight):
         return (maps.conj() * ifft2(y * mask, norm="ortho")).sum(axis=0)
 
     def normal(x):
-        return adjoint(fft2(maps * x, norm="ortho")) + np.float32(weight) * x
+        return adjoint(fft2(maps * x, norm="ortho")) + np.float32(weight) * penalty(x)
 
     x = np.zeros(mask.shape, np.complex64)
     rest = adjoint(y)
     direction, size = rest.copy(), np.vdot(rest, rest).real
+    least = 1e-10 * size
     for _ in range(STEPS):
+        if size < least:
+            break
         seen = normal(direction)
         step = size / np.vdot(direction, seen).real
         x, rest = x + step * direction, rest - step * seen
@@ -94,11 +108,6 @@ def phase(folder):
 
 def figure(folder, out):
     """What other methods and the samples show."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     y, mask, maps = np.load(folder / "y.npy"), np.load(folder / "mask.npy"), np.load(folder / "maps.npy")
     samples = np.load(folder / "restored/samples.npy")[0, :, 0]
     mean, spread = samples.mean(axis=0), samples.std(axis=0, ddof=1)
@@ -112,22 +121,77 @@ def figure(folder, out):
     }
     head = (abs(maps) > 0).any(axis=0) & (mean > 0.05 * WHITE)
     print(f"in the head: mean {mean[head].mean():.1f}, deviation {np.sqrt((spread[head] ** 2).mean()):.1f}, in units of the noise")
-    panels, axes = plt.subplots(1, 6, figsize=(15, 3.4), facecolor="black")
+    draw(pictures, 0.7 * WHITE, out)
+
+
+def total_variation(y, mask, maps, weight):
+    """The image of least ||A x - y||^2 + weight TV(x), as a least squares problem whose weights are found anew four times."""
+    x = least_squares(y, mask, maps, 0.01)
+    for _ in range(4):
+        down, across = np.roll(x, -1, 0) - x, np.roll(x, -1, 1) - x
+        inverse = 1 / np.sqrt(abs(down) ** 2 + abs(across) ** 2 + 0.1)
+
+        def penalty(x, inverse=inverse):
+            down, across = inverse * (np.roll(x, -1, 0) - x), inverse * (np.roll(x, -1, 1) - x)
+            return np.roll(down, 1, 0) - down + np.roll(across, 1, 1) - across
+
+        x = least_squares(y, mask, maps, weight, penalty)
+    return x
+
+
+def compare(full, part, out):
+    """Errors of the undersampled scan's reconstructions against that of all columns, and a figure."""
+
+    def load(folder):
+        return np.load(folder / "y.npy"), np.load(folder / "mask.npy"), pairs(np.load(folder / "espirit.npy"))
+
+    answer = abs(least_squares(*load(full), 0.01))
+    y, mask, maps = load(part)
+    head = answer > 0.05 * np.percentile(answer, 99)
+
+    def error(x):
+        return np.linalg.norm((x - answer)[head]) / np.linalg.norm(answer[head])
+
+    found = {"zero-filled": abs((maps.conj() * np.fft.ifft2(y, norm="ortho")).sum(axis=0))}
+    for name, solve, weights in (
+        ("least squares, damped", least_squares, (0.01, 0.03, 0.1, 0.3)),
+        ("total variation", total_variation, (0.1, 0.3, 1, 3, 10)),
+    ):
+        tried = {weight: abs(solve(y, mask, maps, weight)) for weight in weights}
+        best = min(tried, key=lambda weight: error(tried[weight]))
+        print(f"{name}: weight {best} is the best of {weights}")
+        found[name] = tried[best]
+    samples = np.load(part / "restored/samples.npy")[0, :, 0]
+    found |= {"a sample": samples[0], "mean": samples.mean(axis=0)}
+    for name, x in found.items():
+        print(f"{name}: error {error(x):.3f}")
+    spread = samples.std(axis=0, ddof=1)
+    print(f"standard deviation over the answer: {np.linalg.norm(spread[head]) / np.linalg.norm(answer[head]):.3f}")
+    draw({"all columns": answer, **found}, np.percentile(answer, 99.5), out)
+
+
+def draw(pictures, white, out):
+    """A row of pictures."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from PIL import Image
+
+    panels, axes = plt.subplots(1, len(pictures), figsize=(15, 3.4), facecolor="black")
     for axis, (title, picture) in zip(axes, pictures.items()):
-        white = WHITE / 40 if title == "standard deviation" else 0.7 * WHITE
-        axis.imshow(picture, cmap="gray", vmin=0, vmax=white, interpolation="bicubic")
+        top = white / 28 if title == "standard deviation" else white
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=top, interpolation="bicubic")
         axis.set_title(title, color="white", fontsize=12)
         axis.axis("off")
     plt.subplots_adjust(left=0.005, right=0.995, top=0.92, bottom=0.01, wspace=0.02)
     panels.savefig(out.with_suffix(".png"), dpi=100, facecolor="black")
-    from PIL import Image
-
     Image.open(out.with_suffix(".png")).convert("RGB").save(out, quality=88, method=6)
     out.with_suffix(".png").unlink()
 
 
-commands = {"measure": measure, "phase": phase, "figure": figure}
+commands = {"measure": measure, "phase": phase, "figure": figure, "compare": compare}
 if len(sys.argv) < 2 or sys.argv[1] not in commands:
     sys.exit(__doc__)
 what, *arguments = sys.argv[1:]
-commands[what](*(pathlib.Path(argument) for argument in arguments))
+commands[what](*(int(argument) if argument.isdigit() else pathlib.Path(argument) for argument in arguments))
