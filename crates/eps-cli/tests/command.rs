@@ -711,7 +711,7 @@ fn a_data_set_is_imported_shown_trained_on_and_measured() {
     let changes = json(&std::fs::read_to_string(folder.path("longer/changes.json")).unwrap());
     assert_eq!((&changes[1]["field"], &changes[1]["step"]), (&"steps".into(), &1.into()));
     let shown = folder.succeeds("model show longer/all-tasks.safetensors");
-    for words in ["weights stored in bf16, each as its SHA-256", "\"changes\": ["] {
+    for words in ["weights stored in bf16, as their SHA-256 says", "\"changes\": ["] {
         assert!(shown.contains(words), "no {words:?} in: {shown}");
     }
     let storages = ["f16", "f32"].map(|storage| {

@@ -6,16 +6,23 @@ use std::path::{Path, PathBuf};
 
 use eps::math::Shape;
 use eps::math::operator::{LinearMap as _, OperatorSpec};
+use eps::model::{Precision, checkpoint};
+use eps::tch::Device;
 use eps::train::TrainConfig;
 use eps_results::reach::Questions;
 
 /// The files `.json` of a folder and of those below it.
 fn configurations(folder: &Path) -> Vec<PathBuf> {
+    files(folder, "json")
+}
+
+/// The files of an ending in a folder and in those below it.
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let below = |path: PathBuf| {
         if path.is_dir() {
-            return configurations(&path);
+            return files(&path, ending);
         }
-        if path.extension().is_some_and(|ending| ending == "json") { vec![path] } else { vec![] }
+        if path.extension().is_some_and(|found| found == ending) { vec![path] } else { vec![] }
     };
     folder.read_dir().unwrap().flat_map(|entry| below(entry.unwrap().path())).collect()
 }
@@ -72,5 +79,17 @@ fn committed_questions_are_asked_of_committed_networks() {
             let network = path.with_file_name(network);
             assert!(network.is_file(), "{}", network.display());
         }
+    }
+}
+
+#[test]
+fn committed_networks_are_what_was_written() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data");
+    let networks = files(&data.join("networks"), "safetensors");
+    assert!(networks.len() >= 21, "{networks:?}");
+    for path in networks {
+        let read = checkpoint::load(&path, Device::Cpu, Precision::F32)
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert!(read.has_digests, "{}: write FILE.sha256 by sha256sum", path.display());
     }
 }

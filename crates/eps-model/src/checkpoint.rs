@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A file is read strictly: a missing, surplus, misshapen or non-finite tensor, or one that is not what was
-//! written, is an error that names it. Files of before digests were written are read without that comparison.
+//! written, is an error that names it. A file of before digests were written is compared as a whole with `FILE.sha256` beside it,
+//! as `sha256sum` writes it, and read without a comparison where there is none.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -329,8 +330,8 @@ pub struct Checkpoint {
     pub config: CheckpointConfig,
     /// The network with its preconditioning.
     pub denoiser: NetworkDenoiser,
-    /// Whether the file has digests of its tensors, with which they were compared: files of before these were
-    /// written have none.
+    /// Whether the file was compared with digests, its own or that of `FILE.sha256` beside it: files of before these were
+    /// written have none of their own.
     pub has_digests: bool,
 }
 
@@ -486,9 +487,13 @@ pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpo
         .ok_or_else(|| corrupt(format!("its metadata has no entry {METADATA_KEY:?}")))?;
     let (digests, json) = Digests::split(json)
         .map_err(|error| corrupt(format!("its digests cannot be read ({error})")))?;
-    if let Some(digests) = &digests {
-        digests.check(path, &json, &file)?;
-    }
+    let has_digests = match &digests {
+        Some(digests) => {
+            digests.check(path, &json, &file)?;
+            true
+        }
+        None => is_as_beside(path, &bytes)?,
+    };
     let config = parse_config(path, &json)?;
 
     config.check_values().map_err(corrupt)?;
@@ -517,7 +522,24 @@ pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpo
     if let Some(data) = &config.data {
         denoiser = denoiser.with_data(data.clone());
     }
-    Ok(Checkpoint { config, denoiser, has_digests: digests.is_some() })
+    Ok(Checkpoint { config, denoiser, has_digests })
+}
+
+/// Compares a file as a whole with the digest in `FILE.sha256` beside it, as `sha256sum` writes it; false where there is none.
+fn is_as_beside(path: &Path, bytes: &[u8]) -> Result<bool, ModelError> {
+    let beside = path.with_added_extension("sha256");
+    let text = match std::fs::read_to_string(&beside) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(ModelError::Io { path: beside, source }),
+    };
+    let expected = text.split_whitespace().next().unwrap_or_default().to_owned();
+    let found = sha256(bytes);
+    if found == expected {
+        return Ok(true);
+    }
+    let what = format!("the file as a whole, by {},", beside.display());
+    Err(ModelError::Digest { path: path.to_owned(), what, expected, found })
 }
 
 /// A wider network that starts as the narrow one: input channels that are new have zero weights.

@@ -314,6 +314,21 @@ fn files_of_before_digests_are_read() {
     let read = checkpoint::load(&path, Device::Cpu, Precision::F32).unwrap();
     assert!(!read.has_digests);
     assert_eq!(read.config, config());
+    // As `sha256sum FILE > FILE.sha256` writes it.
+    let bytes = std::fs::read(&path).unwrap();
+    let beside = path.with_added_extension("sha256");
+    let name = path.file_name().unwrap().to_str().unwrap();
+    std::fs::write(&beside, format!("{}  {name}\n", eps_files::sha256(&bytes))).unwrap();
+    assert!(checkpoint::load(&path, Device::Cpu, Precision::F32).unwrap().has_digests);
+    let mut changed = bytes.clone();
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    std::fs::write(&path, changed).unwrap();
+    let error = load(&path).unwrap_err();
+    assert!(
+        error.contains("the file as a whole") && error.contains("not what was written"),
+        "{error}"
+    );
     // The same network is the same file.
     let (_other, again, _) = saved(Storage::F16);
     let (_third, third, _) = saved(Storage::F16);

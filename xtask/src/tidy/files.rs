@@ -105,6 +105,7 @@ fn explains_itself(name: &str) -> bool {
         || file.starts_with("LICENSE")
         || file.ends_with(".json")
         || file.ends_with(".json.gz")
+        || file.ends_with(".sha256")
 }
 
 /// Whether a README between the file and `data/` has a line with its name and digest.

@@ -200,11 +200,7 @@ fn run_show(path: &Path, class: Option<usize>) -> Result<()> {
                 "weights stored in {}, {}; trained in {}; computes in f32 unless --precision says \
                  otherwise",
                 stored(path)?,
-                if checkpoint.has_digests {
-                    "each as its SHA-256 in the file says"
-                } else {
-                    DIGESTS_MISSING
-                },
+                if checkpoint.has_digests { "as their SHA-256 says" } else { DIGESTS_MISSING },
                 trained.as_str().unwrap_or("a precision that the file does not tell")
             );
             println!("{}", serde_json::to_string_pretty(&checkpoint.config)?);
