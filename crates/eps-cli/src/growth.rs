@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::flags::{count, positive};
+use crate::flags::{UsageError, count, positive};
 
 /// How many GPUs a dry run counts with, and what joins them.
 #[derive(Debug, Args)]
@@ -54,16 +54,32 @@ const LATENCY: f64 = 10e-6;
 
 impl GrowthFlags {
     /// A line of headings and one for each number of GPUs; nothing where none is asked for.
-    pub(crate) fn lines(&self, step: StepWork, tflops: f64) -> Vec<String> {
+    ///
+    /// # Errors
+    /// GPUs that do not fill their machines: one that is alone in a machine would carry what eight share elsewhere.
+    pub(crate) fn lines(&self, step: StepWork, tflops: f64) -> Result<Vec<String>, UsageError> {
+        let machine = self.gpus_a_machine;
+        if let Some(gpus) =
+            self.gpus.iter().find(|gpus| **gpus > machine && !gpus.is_multiple_of(machine))
+        {
+            return Err(UsageError(format!(
+                "--gpus {gpus}: more than a machine of {machine} and no multiple of it: name a multiple, or another number of \
+                 --gpus-a-machine"
+            )));
+        }
         let row = |gpus: &usize| {
             let Growth { compute, sum, exposed, hidden_from } = self.of(step, *gpus, tflops);
             let hours = (compute + exposed) * step.steps as f64 / 3600.0;
-            let share = step.batch as f64 / *gpus as f64;
+            let is_enough = step.batch >= *gpus;
             let efficiency = 100.0 * compute / (compute + exposed);
             let milliseconds = |seconds: f64| format!("{:.2}", 1e3 * seconds);
             // A GPU without an image has nothing to do.
-            let if_any = |text: String| if share < 1.0 { "-".to_owned() } else { text };
-            let images = if share < 1.0 { "too few".to_owned() } else { share.to_string() };
+            let if_any = |text: String| if is_enough { text } else { "-".to_owned() };
+            let images = if is_enough {
+                step.batch.div_ceil(*gpus).to_string()
+            } else {
+                "too few".to_owned()
+            };
             [
                 gpus.to_string(),
                 images,
@@ -86,7 +102,7 @@ impl GrowthFlags {
             "images a GPU that hide it",
         ];
         if self.gpus.is_empty() {
-            return vec![];
+            return Ok(vec![]);
         }
         let line = |cells: &[String]| {
             let padded = cells.iter().zip(headings).map(|(cell, heading)| {
@@ -97,13 +113,13 @@ impl GrowthFlags {
         };
         let mut lines = vec![headings.join("  ")];
         lines.extend(self.gpus.iter().map(|gpus| line(&row(gpus))));
-        lines
+        Ok(lines)
     }
 
     /// The time of a step on P GPUs, at a rate that does not depend on the images of a GPU.
     ///
     /// ```text
-    /// computing   operations · batch/P / rate
+    /// computing   operations · ⌈batch/P⌉ / rate, for the GPU of the most images
     /// summing     2 (n−1)/n g/b_in + 2 (m−1)/m (g/n)/b_between + 2 (n + m − 2) latency
     /// not hidden  max(0, summing − backward · computing)
     /// ```
@@ -114,7 +130,7 @@ impl GrowthFlags {
         let inside = self.gpus_a_machine.min(gpus) as f64;
         let machines = gpus.div_ceil(self.gpus_a_machine) as f64;
         let rate = tflops * 1e12;
-        let compute = step.operations * step.batch as f64 / gpus as f64 / rate;
+        let compute = step.operations * step.batch.div_ceil(gpus) as f64 / rate;
         let ring = |members: f64, bytes: f64, bandwidth: f64| {
             2.0 * (members - 1.0) * (bytes / members / (bandwidth * 1e9) + LATENCY)
         };
@@ -145,11 +161,11 @@ mod tests {
         let expected = Growth { compute: 1.92, sum: 0.0, exposed: 0.0, hidden_from: 0.0 };
         assert!((growth.compute - expected.compute).abs() < 1e-12);
         assert_eq!(Growth { compute: 1.92, ..growth }, expected);
-        let lines = flags(&[1]).lines(STEP, 100.0);
+        let lines = flags(&[1]).lines(STEP, 100.0).unwrap();
         assert_eq!(lines.len(), 2);
         let cells: Vec<&str> = lines[1].split_whitespace().collect();
         assert_eq!(cells, ["1", "64", "1920.00", "0.00", "0.00", "100", "1.92", "0.00"]);
-        assert!(flags(&[]).lines(STEP, 100.0).is_empty());
+        assert!(flags(&[]).lines(STEP, 100.0).unwrap().is_empty());
     }
 
     #[test]
@@ -169,8 +185,18 @@ mod tests {
 
     #[test]
     fn a_batch_of_fewer_images_than_gpus_says_so() {
-        let lines = flags(&[512]).lines(STEP, 100.0);
+        let lines = flags(&[512]).lines(STEP, 100.0).unwrap();
         let cells: Vec<&str> = lines[1].split_whitespace().collect();
         assert_eq!(cells[..4], ["512", "too", "few", "-"], "{lines:?}");
+    }
+
+    #[test]
+    fn the_gpu_of_the_most_images_decides_and_machines_are_full() {
+        let lines = flags(&[48]).lines(STEP, 100.0).unwrap();
+        let cells: Vec<&str> = lines[1].split_whitespace().collect();
+        // 64 images on 48 GPUs: some have two, 0.06 s.
+        assert_eq!(cells[..3], ["48", "2", "60.00"]);
+        let error = flags(&[8, 9]).lines(STEP, 100.0).unwrap_err().to_string();
+        assert!(error.contains("--gpus 9") && error.contains("name a multiple"), "{error}");
     }
 }

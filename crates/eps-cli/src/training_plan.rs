@@ -74,7 +74,7 @@ pub(crate) fn dry_run(config: &TrainConfig, tflops: f64, growth: &GrowthFlags) -
         gradients: 4.0 * found.parameters as f64,
         steps,
     };
-    growth.lines(step, tflops).iter().for_each(|line| println!("{line}"));
+    growth.lines(step, tflops)?.iter().for_each(|line| println!("{line}"));
     Ok(())
 }
 

@@ -574,6 +574,16 @@ fn a_random_mask_is_kept_by_its_pixels() {
         assert_eq!(&built.spec(), again.spec(index));
     }
     assert_ne!(again.spec(0), again.spec(1));
+    // Behind others too.
+    let chain: OperatorSpec = serde_json::from_value(json!({"operator": "chain", "of": [
+        {"operator": "pad", "top": 1, "bottom": 0, "left": 0, "right": 0},
+        {"operator": "scale", "factor": 2, "of": {"operator": "random-mask", "missing": 0.5, "seed": 3}}]}))
+    .unwrap();
+    let x = values(25, 6);
+    let expected = chain.prepare(shape).unwrap().apply(&x);
+    let set = MeasurementSet::new(shape, values(30, 4), vec![chain], 0.1, provenance()).unwrap();
+    assert!(!serde_json::to_string(set.spec(0)).unwrap().contains("random-mask"));
+    assert_eq!(set.operator(0).apply(&x), expected);
 }
 
 /// Noise of every law, for all images or for each, is what it was; a file of one number stays of version 1.

@@ -29,7 +29,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tch::Device;
 
-use crate::error::{During as _, ExperimentError, Result};
+use crate::cells::{PROGRAM, name};
+use crate::error::{During as _, ExperimentError, InvalidRequest, Result};
 use crate::files::{check_folder, make_folder, write_json};
 use crate::listener::{Listener, WITH_BACKWARD};
 use crate::networks;
@@ -137,9 +138,19 @@ impl<'a> Reach<'a> {
         };
         let environment: Environment = serde_json::from_value(environment::record(device))
             .during(|| "the record of the program and the machine".to_owned())?;
+        if request.tuning_images > validation.len() {
+            let (asked, there) = (request.tuning_images, validation.len());
+            let message = format!("--tuning-images {asked}: there are {there} validation images");
+            return Err(InvalidRequest(message).into());
+        }
+        // Every question can be asked, before the first is.
+        for question in &questions.questions {
+            pose(question, (&test, &config.images), seed_of(Split::Test, config.seed))?;
+        }
         check_folder(out, EXPERIMENT)?;
         make_folder(out)?;
-        let resolved = json!({"config": config, "environment": environment});
+        let resolved =
+            json!({"config": config, "environment": environment, "questions": questions});
         write_json(&out.join("config.json"), &resolved)?;
         let program = std::env::current_exe().map_err(ExperimentError::Program)?;
         let (program, store) = (sha256_file(&program)?, Store::open(out.join("cells"))?);
@@ -218,39 +229,14 @@ impl<'a> Reach<'a> {
     /// Measurements of the images of a split: of those of the test, or of as many validation images as constants are chosen
     /// on.
     fn pose(&self, question: &Question, split: Split) -> Result<MeasurementSet> {
-        let (set, images) = match split {
-            Split::Test => (&self.test, self.config.images.clone()),
-            Split::Train | Split::Validation => {
-                (&self.validation, test_images(self.config.tuning_images, self.validation.len())?)
-            }
-        };
         let seed = seed_of(split, self.config.seed);
-        let shape = set.shape();
-        let posed = || -> Result<MeasurementSet, ExperimentError> {
-            let shared = stream(seed, "operators", &question.name, 0);
-            let of = |what, image: usize| stream(seed, what, &question.name, image as u64);
-            let draw =
-                |image: &usize| question.of.draw_spec(shape, &shared, &of("operator", *image));
-            let mut specs = images.iter().map(draw).collect::<Result<Vec<_>, MathError>>()?;
-            if specs.iter().all(|spec| *spec == specs[0]) {
-                specs.truncate(1);
+        match split {
+            Split::Test => pose(question, (&self.test, &self.config.images), seed),
+            Split::Train | Split::Validation => {
+                let images = test_images(self.config.tuning_images, self.validation.len())?;
+                pose(question, (&self.validation, &images), seed)
             }
-            let operators = specs
-                .iter()
-                .map(|spec| spec.prepare(shape))
-                .collect::<Result<Vec<PreparedOperator>, MathError>>()?;
-            let (mut y, mut truth) = (Vec::new(), Vec::new());
-            for (place, image) in images.iter().enumerate() {
-                let x_0 = set.to_signed(*image);
-                let operator = &operators[place % operators.len()];
-                y.extend(measure(operator.map(), &x_0, question.sigma_y, &of("noise", *image)));
-                truth.extend(x_0);
-            }
-            let provenance = set.provenance().clone();
-            let posed = MeasurementSet::new(shape, y, specs, question.sigma_y, provenance)?;
-            Ok(posed.with_seed(seed).with_truth(truth)?)
-        };
-        posed().during(|| format!("the question {:?}", question.name))
+        }
     }
 
     /// A respondent's answer, from the store where it is there.
@@ -274,7 +260,7 @@ impl<'a> Reach<'a> {
         }
         let key =
             self.key(question, of, &json!({"images": self.config.images, "constant": constant}));
-        let name = format!("{}.{}", slug(&question.name), slug(&of.label()));
+        let name = name(&format!("{}.{}", slug(&question.name), slug(&of.label())), &key);
         let scores = match self.store.load(&name, &key) {
             Some(scores) => {
                 self.listener.advance(steps);
@@ -294,7 +280,8 @@ impl<'a> Reach<'a> {
         let validation = self.pose(question, Split::Validation)?;
         let of = Respondent::Contender(contender);
         let key = self.key(question, &of, &json!({"tuning": self.config.tuning_images}));
-        let name = format!("{}.{}.constant", slug(&question.name), slug(&of.label()));
+        let what = format!("{}.{}.constant", slug(&question.name), slug(&of.label()));
+        let name = name(&what, &key);
         let tunable = tunable(contender.contender, nearest_task(validation.operator(0)));
         let (count, samples) = (self.config.tuning_images, self.config.tuning_samples);
         let each = (count * samples).div_ceil(BATCH) as u64 * of.calls() as u64 * weight(&of);
@@ -370,7 +357,7 @@ impl<'a> Reach<'a> {
     fn key(&self, question: &Question, of: &Respondent, more: &Value) -> Value {
         let digests: Vec<_> = self.config.networks.iter().flat_map(|file| file.digests()).collect();
         json!({
-            "program": self.program,
+            PROGRAM: self.program,
             "device": self.environment.device,
             "precision": self.config.precision,
             "dataset": self.config.dataset.sha256,
@@ -382,6 +369,39 @@ impl<'a> Reach<'a> {
             "more": more,
         })
     }
+}
+
+/// Measurements of some images of a set.
+fn pose(
+    question: &Question,
+    (set, images): (&ImageSet, &[usize]),
+    seed: u64,
+) -> Result<MeasurementSet> {
+    let shape = set.shape();
+    let posed = || -> Result<MeasurementSet, ExperimentError> {
+        let shared = stream(seed, "operators", &question.name, 0);
+        let of = |what, image: usize| stream(seed, what, &question.name, image as u64);
+        let draw = |image: &usize| question.of.draw_spec(shape, &shared, &of("operator", *image));
+        let mut specs = images.iter().map(draw).collect::<Result<Vec<_>, MathError>>()?;
+        if specs.iter().all(|spec| *spec == specs[0]) {
+            specs.truncate(1);
+        }
+        let operators = specs
+            .iter()
+            .map(|spec| spec.prepare(shape))
+            .collect::<Result<Vec<PreparedOperator>, MathError>>()?;
+        let (mut y, mut truth) = (Vec::new(), Vec::new());
+        for (place, image) in images.iter().enumerate() {
+            let x_0 = set.to_signed(*image);
+            let operator = &operators[place % operators.len()];
+            y.extend(measure(operator.map(), &x_0, question.sigma_y, &of("noise", *image)));
+            truth.extend(x_0);
+        }
+        let provenance = set.provenance().clone();
+        let posed = MeasurementSet::new(shape, y, specs, question.sigma_y, provenance)?;
+        Ok(posed.with_seed(seed).with_truth(truth)?)
+    };
+    posed().during(|| format!("the question {:?}", question.name))
 }
 
 /// The forward passes in whose time a respondent makes a network call.
@@ -396,10 +416,10 @@ fn weight(of: &Respondent) -> u64 {
     }
 }
 
-/// A text as the name of a file.
+/// The beginning of a text as a part of a file's name.
 fn slug(text: &str) -> String {
-    let plain = |letter: char| if letter.is_alphanumeric() { letter } else { '-' };
-    text.to_lowercase().chars().map(plain).collect()
+    let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
+    text.to_lowercase().chars().map(plain).take(60).collect()
 }
 
 /// The scores of samples `[N, J, C, H, W]` against the truths of their measurements.

@@ -15,8 +15,6 @@ const DIVERGED: &str = "diverged";
 pub fn reach_table(results: &ReachResults) -> Table {
     let mut headings = vec!["question".to_owned(), "σ_y".to_owned(), "place".to_owned()];
     if let Some(first) = results.questions.first() {
-        let heading =
-            |answer: &Answer| format!("{}, {} calls", answer.of.label(), answer.of.calls());
         headings.extend(first.answers.iter().map(heading));
     }
     headings.push("first less the best contender".to_owned());
@@ -40,12 +38,17 @@ pub fn reach_table(results: &ReachResults) -> Table {
     Table { headings, rows: results.questions.iter().map(row).collect() }
 }
 
+/// The heading of a method's column.
+fn heading(answer: &Answer) -> String {
+    format!("{}, {} calls", answer.of.label(), answer.of.calls())
+}
+
 /// The PSNR of the samples' mean, in the same rows and columns.
 #[must_use]
 pub fn reach_psnr_table(results: &ReachResults) -> Table {
     let mut headings = vec!["question".to_owned()];
     if let Some(first) = results.questions.first() {
-        headings.extend(first.answers.iter().map(|answer| answer.of.label()));
+        headings.extend(first.answers.iter().map(heading));
     }
     let row = |answered: &Answered| {
         let mut row = vec![answered.question.name.clone()];
@@ -62,23 +65,25 @@ pub fn reach_psnr_table(results: &ReachResults) -> Table {
 #[must_use]
 pub fn reach_summary(results: &ReachResults) -> String {
     let of_place = |place: Place| {
-        let words = results
-            .questions
-            .iter()
-            .filter(|answered| answered.question.place == place)
-            .filter_map(|answered| Some(answered.comparison()?.word()));
-        let words: Vec<&str> = words.collect();
+        let here = results.questions.iter().filter(|answered| answered.question.place == place);
+        // A network that diverged did not win its question.
+        let word = |answered: &Answered| {
+            answered.comparison().map_or("without a score", |found| found.word())
+        };
+        let words: Vec<&str> = here.map(word).collect();
         let count = |wanted: &str| words.iter().filter(|word| **word == wanted).count();
-        (!words.is_empty()).then(|| {
-            format!(
-                "{}: better than the best contender on {} of {} questions, worse on {}, undecided {}",
-                place.label(),
-                count("better"),
-                words.len(),
-                count("worse"),
-                count("undecided")
-            )
-        })
+        let mut said = format!(
+            "{}: better than the best contender on {} of {} questions, worse on {}, undecided {}",
+            place.label(),
+            count("better"),
+            words.len(),
+            count("worse"),
+            count("undecided")
+        );
+        if count("without a score") > 0 {
+            said += &format!(", without a score {}", count("without a score"));
+        }
+        (!words.is_empty()).then_some(said)
     };
     let places = [Place::Inside, Place::JustOutside, Place::NeverSeen];
     places.into_iter().filter_map(of_place).collect::<Vec<_>>().join("; ")
@@ -121,11 +126,14 @@ mod tests {
         // Both images say the same: the interval of the difference has no width.
         assert_eq!(rows[0][5..], ["-1.000 ± 0.000", "better"]);
         assert_eq!(rows[1][4..], ["diverged", "", ""]);
-        assert_eq!(reach_psnr_table(&results()).rows[0][1..], ["20.5", "19.5"]);
+        let psnr = reach_psnr_table(&results());
+        assert_eq!(psnr.headings[1..], ["EPS, broad, 20 calls", "DDRM, 50 calls"]);
+        assert_eq!(psnr.rows[0][1..], ["20.5", "19.5"]);
         let summary = reach_summary(&results());
         assert_eq!(
             summary,
-            "inside the law: better than the best contender on 1 of 1 questions, worse on 0, undecided 0"
+            "inside the law: better than the best contender on 1 of 1 questions, worse on 0, undecided 0; \
+             never seen: better than the best contender on 0 of 1 questions, worse on 0, undecided 0, without a score 1"
         );
     }
 }

@@ -32,6 +32,15 @@ pub enum ResultsError {
         error: serde_json::Error,
     },
 
+    /// A file of questions that asks what makes no sense.
+    #[error("{}: {reason}; correct it there", path.display())]
+    Questions {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+
     /// The file is of another version of the format.
     #[error(
         "{}: its format has version {found}, this program reads {known}: read it with the revision that \

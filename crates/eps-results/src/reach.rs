@@ -12,7 +12,7 @@ use crate::constants::Trial;
 use crate::contender::Contender;
 use crate::environment::Environment;
 use crate::error::ResultsError;
-use crate::network::NetworkFile;
+use crate::network::{NetworkFile, PRIOR};
 
 /// The name of the experiment in files and commands.
 pub const EXPERIMENT: &str = "reach";
@@ -90,15 +90,65 @@ impl Questions {
     /// Reads a file.
     ///
     /// # Errors
-    /// A file that cannot be read, or holds something else.
+    /// A file that cannot be read, holds something else, or asks what makes no sense.
     pub fn read(path: &Path) -> Result<Self, ResultsError> {
         let text = fs::read_to_string(path)
             .map_err(|error| ResultsError::Io { path: path.to_owned(), error })?;
-        serde_json::from_str(&text).map_err(|error| ResultsError::Malformed {
-            path: path.to_owned(),
-            what: "list of questions for `eps experiment reach`",
-            error,
-        })
+        let wrong = |reason| ResultsError::Questions { path: path.to_owned(), reason };
+        let questions: Self =
+            serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        questions.check().map_err(wrong)?;
+        Ok(questions)
+    }
+
+    /// What makes no sense, with what would.
+    fn check(&self) -> Result<(), String> {
+        let Self { networks, contenders, questions, .. } = self;
+        for (list, is_empty) in [
+            ("networks", networks.is_empty()),
+            ("contenders", contenders.is_empty()),
+            ("questions", questions.is_empty()),
+        ] {
+            if is_empty {
+                return Err(format!("{list} is empty: name one at least"));
+            }
+        }
+        let mut names: Vec<_> = networks.iter().map(|path| path.file_stem()).collect();
+        names.sort();
+        if let Some([name, _]) = names.array_windows().find(|[a, b]| a == b) {
+            let name = name.unwrap_or_default().display();
+            return Err(format!("two networks are called {name}: a copy of another name serves"));
+        }
+        if names.contains(&Some(PRIOR.as_ref())) {
+            return Err(format!(
+                "a network is called {PRIOR}, as the prior is here: a copy of another name serves"
+            ));
+        }
+        let mut names: Vec<&str> = questions.iter().map(|question| &*question.name).collect();
+        if let Some(name) =
+            names.iter().find(|name| name.is_empty() || name.contains(char::is_control))
+        {
+            return Err(format!(
+                "the name of a question is {name:?}: write some words on one line"
+            ));
+        }
+        names.sort_unstable();
+        if let Some([name, _]) = names.array_windows().find(|[a, b]| a == b) {
+            return Err(format!("two questions are called {name:?}: give each a name of its own"));
+        }
+        if self.calls == 0 || contenders.iter().any(|contender| contender.calls == 0) {
+            return Err("calls is 0: each method makes one at least".to_owned());
+        }
+        // Also true for NaN.
+        match questions
+            .iter()
+            .find(|question| !(question.sigma_y > 0.0 && question.sigma_y.is_finite()))
+        {
+            Some(Question { name, sigma_y, .. }) => Err(format!(
+                "sigma_y of {name:?} is {sigma_y}: contenders divide by it, so it must be positive"
+            )),
+            None => Ok(()),
+        }
     }
 }
 
@@ -328,6 +378,27 @@ mod tests {
         assert_eq!(read.questions[0].of.name(), "walsh-hadamard");
         fs::write(&path, text.replace("never-seen", "far")).unwrap();
         let error = Questions::read(&path).unwrap_err().to_string();
-        assert!(error.contains("list of questions") && error.contains("far"), "{error}");
+        assert!(error.contains("questions.json") && error.contains("far"), "{error}");
+        let one = r#""questions": [{"name": "a code","#;
+        for (from, to, said) in [
+            (r#"["a.safetensors"]"#, "[]", "networks is empty"),
+            (
+                r#"["a.safetensors"]"#,
+                r#"["x/a.safetensors", "y/a.safetensors"]"#,
+                "two networks are called a",
+            ),
+            (r#"["a.safetensors"]"#, r#"["prior.safetensors"]"#, "is called prior"),
+            (r#"[{"contender": "ddrm", "calls": 50}]"#, "[]", "contenders is empty"),
+            (r#""calls": 50"#, r#""calls": 0"#, "calls is 0"),
+            (one, r#""questions": [{"name": "a\nb","#, "on one line"),
+            (r#""sigma_y": 0.05"#, r#""sigma_y": 0"#, "must be positive"),
+        ] {
+            assert!(text.contains(from), "{from}");
+            fs::write(&path, text.replace(from, to)).unwrap();
+            let error = Questions::read(&path).unwrap_err().to_string();
+            assert!(error.contains(said), "{said}: {error}");
+        }
+        let twice = Questions { questions: vec![read.questions[0].clone(); 2], ..read };
+        assert!(twice.check().unwrap_err().contains("two questions"));
     }
 }

@@ -118,7 +118,8 @@ pub fn sensitivities(
     Ok(low.iter().flat_map(|coil| coil.iter().zip(sizes()).map(over)).collect())
 }
 
-/// c_k = F⁻¹ (w ⊙ y_k), the image `[2, H, W]` of each coil by the middle of k-space, w a Hann window over it.
+/// c_k = F⁻¹ (w ⊙ y_k), the image `[2, H, W]` of each coil by the middle of k-space, w a Hann window over it, up to a scale that all coils
+/// share.
 ///
 /// # Errors
 /// Those of [`sensitivities`] but the last.
@@ -159,13 +160,15 @@ pub(super) fn low_resolution(
     let (rows, columns) = (axis(height, calibration.0), axis(width, calibration.1));
     let image = Shape { channels: 2, ..shape };
     let fourier = Fourier::new(image, vec![true; image.plane()])?;
-    let low = |coil: &[f64]| {
-        let weight = |i: usize| rows[i / width % height] * columns[i % width];
-        let windowed: Vec<f64> =
-            coil.iter().enumerate().map(|(i, value)| value * weight(i)).collect();
-        fourier.adjoint(&windowed)
-    };
-    Ok(kspace.chunks_exact(image.len()).map(low).collect())
+    let weight = |i: usize| rows[i / width % height] * columns[i % width];
+    let mut windowed: Vec<f64> =
+        kspace.iter().enumerate().map(|(i, value)| value * weight(i)).collect();
+    // Squares of values of any scale are numbers, and not 0.
+    let largest = windowed.iter().fold(0.0, |largest: f64, value| value.abs().max(largest));
+    if largest > 0.0 {
+        windowed.iter_mut().for_each(|value| *value /= largest);
+    }
+    Ok(windowed.chunks_exact(image.len()).map(|coil| fourier.adjoint(coil)).collect())
 }
 
 /// √(Σ_k |c_k|²) at each pixel of the images `[2, H, W]` of coils.
@@ -226,6 +229,14 @@ mod tests {
             sensitivities(shape, values, sides).unwrap_err().to_string()
         };
         assert!(told(shape, &[0.0; 32], (2, 2)).contains("middle of k-space are 0"));
+        // Of any scale they are the same.
+        let kspace: Vec<f64> = (0..32).map(|i| f64::from(i) - 7.5).collect();
+        let plain = sensitivities(shape, &kspace, (2, 2)).unwrap();
+        for scale in [1e200, 1e-200] {
+            let scaled: Vec<f64> = kspace.iter().map(|value| scale * value).collect();
+            let found = sensitivities(shape, &scaled, (2, 2)).unwrap();
+            assert!(found.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-14), "{scale}");
+        }
         assert!(told(shape, &[1.0; 32], (5, 2)).contains("is 5"));
         assert!(told(shape, &[1.0; 32], (2, 0)).contains("is 0"));
         assert!(told(shape, &[1.0; 31], (2, 2)).contains("31 values where 32"));

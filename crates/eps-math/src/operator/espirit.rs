@@ -55,12 +55,15 @@ pub fn espirit(
     let low = low_resolution(shape, kspace, calibration)?;
     root_sum_of_squares(&low)?;
     params.check(calibration)?;
-    // Products of values of any scale are finite.
-    let scale = kspace.iter().fold(0.0, |largest: f64, value| value.abs().max(largest));
     let image = Shape { channels: 2, ..shape };
-    let middle: Vec<Mat<Complex<f64>>> = kspace
-        .chunks_exact(image.len())
-        .map(|coil| middle_of(image, coil, scale, calibration))
+    let middle: Vec<Mat<Complex<f64>>> =
+        kspace.chunks_exact(image.len()).map(|coil| middle_of(image, coil, calibration)).collect();
+    // Products of values of any scale are numbers, and not 0.
+    let entries = middle.iter().flat_map(|coil| coil.col_iter().flat_map(|column| column.iter()));
+    let scale = entries.fold(0.0, |largest: f64, z| largest.max(z.re.abs()).max(z.im.abs()));
+    let middle: Vec<Mat<Complex<f64>>> = middle
+        .iter()
+        .map(|coil| Mat::from_fn(coil.nrows(), coil.ncols(), |i, j| coil[(i, j)] / scale))
         .collect();
     let signal = signal_space(&middle, params)?;
     let coils = middle.len();
@@ -118,19 +121,14 @@ impl EspiritParams {
     }
 }
 
-/// The middle of a coil's k-space over `scale`, frequencies in ascending order.
-fn middle_of(
-    image: Shape,
-    coil: &[f64],
-    scale: f64,
-    (rows, columns): (usize, usize),
-) -> Mat<Complex<f64>> {
+/// The middle of a coil's k-space, frequencies in ascending order.
+fn middle_of(image: Shape, coil: &[f64], (rows, columns): (usize, usize)) -> Mat<Complex<f64>> {
     let Shape { height, width, .. } = image;
     let values: Vec<Complex<f64>> = complex(coil).collect();
     // Of an even side one negative frequency more.
     let place = |index: usize, side: usize, length: usize| (length - side / 2 + index) % length;
     Mat::from_fn(rows, columns, |i, j| {
-        values[place(i, rows, height) * width + place(j, columns, width)] / scale
+        values[place(i, rows, height) * width + place(j, columns, width)]
     })
 }
 

@@ -248,6 +248,14 @@ fn random_mask(shape: Shape, missing: f64, seed: u64) -> Result<Mask, MathError>
     Mask::random(shape, missing, &Stream::named(seed, "random-mask"))
 }
 
+/// [`OperatorSpec::pixel_by_pixel`] of operators that see images of one shape.
+fn each_pixel_by_pixel(
+    of: Vec<OperatorSpec>,
+    shape: Shape,
+) -> Result<Vec<OperatorSpec>, MathError> {
+    of.into_iter().map(|spec| spec.pixel_by_pixel(shape)).collect()
+}
+
 impl OperatorSpec {
     /// The description of a mask pixel by pixel, in the place of one by its seed; any other as it is.
     ///
@@ -258,7 +266,34 @@ impl OperatorSpec {
             Self::RandomMask { missing, seed } => {
                 Ok(Operator::Mask(random_mask(shape, missing, seed)?).spec())
             }
+            Self::Scale { factor, of } => {
+                Ok(Self::Scale { factor, of: Box::new(of.pixel_by_pixel(shape)?) })
+            }
+            Self::Sum { of } => Ok(Self::Sum { of: each_pixel_by_pixel(of, shape)? }),
+            Self::Stack { of } => Ok(Self::Stack { of: each_pixel_by_pixel(of, shape)? }),
+            Self::Chain { of } if of.iter().any(Self::has_random_mask) => {
+                let mut links = Vec::with_capacity(of.len());
+                let mut seen = shape;
+                for link in of {
+                    let link = link.pixel_by_pixel(seen)?;
+                    seen = link.prepare(seen)?.range();
+                    links.push(link);
+                }
+                Ok(Self::Chain { of: links })
+            }
             other => Ok(other),
+        }
+    }
+
+    /// Whether it, or an operator that it is made of, is told by a seed.
+    fn has_random_mask(&self) -> bool {
+        match self {
+            Self::RandomMask { .. } => true,
+            Self::Scale { of, .. } => of.has_random_mask(),
+            Self::Sum { of } | Self::Stack { of } | Self::Chain { of } => {
+                of.iter().any(Self::has_random_mask)
+            }
+            _ => false,
         }
     }
 
