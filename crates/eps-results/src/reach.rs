@@ -370,7 +370,7 @@ mod tests {
         let path = dir.path().join("questions.json");
         let text = r#"{"dataset": "fashion-mnist", "networks": ["a.safetensors"], "prior": "b.safetensors",
             "contenders": [{"contender": "ddrm", "calls": 50}], "calls": 20, "questions": [{"name": "a code",
-            "place": "never-seen", "of": {"family": "fixed", "operator": {"operator": "walsh-hadamard", "measurements": 9, "seed": 1}},
+            "place": "never-seen", "of": {"family": "fixed", "operator": {"operator": "walsh-hadamard", "rows": 9, "seed": 1}},
             "sigma_y": 0.05}]}"#;
         fs::write(&path, text).unwrap();
         let read = Questions::read(&path).unwrap();
