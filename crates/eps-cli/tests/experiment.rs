@@ -279,15 +279,20 @@ fn a_tuned_constant_is_used_and_told() {
     assert_eq!((&constants[1]["value"], &constants[1]["tuned"]), (&0.85.into(), &false.into()));
 }
 
-#[test]
-fn a_check_of_tuning_takes_the_starting_value() {
-    let folder = Folder::new();
-    for i in 0..8 {
+/// Writes grey pictures of 28×28 pixels, none like another.
+fn pictures(folder: &Folder, count: usize) {
+    for i in 0..count {
         let shape = Shape { channels: 1, height: 28, width: 28 };
         let values: Vec<f64> =
             (0..shape.len()).map(|at| ((at * (i + 3)) as f64 / 40.0).sin()).collect();
-        write_png(&folder.path(&format!("{i}.png")), shape, &values).unwrap();
+        write_png(&folder.path(&format!("{i}.png")), shape, &values).expect("a picture");
     }
+}
+
+#[test]
+fn a_check_of_tuning_takes_the_starting_value() {
+    let folder = Folder::new();
+    pictures(&folder, 8);
     folder.succeeds("data import . set.h5 --size 28 --grey --split 0:1:0");
     std::fs::create_dir(folder.path("networks")).unwrap();
     folder.network_asked_at("networks/prior.safetensors", 28, &[], AskedAt::Pivot);
@@ -417,6 +422,9 @@ fn bad_input_is_named_before_anything_is_written() {
 #[test]
 fn the_reach_of_a_network_is_asked_question_by_question() {
     let folder = folder();
+    // Validation images of Fashion-MNIST are fetched, these are here.
+    pictures(&folder, 16);
+    folder.succeeds("data import . set.h5 --size 28 --grey --split 0:1:1");
     folder.network_asked_at("networks/prior.safetensors", 28, &[], AskedAt::Pivot);
     let question = |name: &str, place: &str, of: &str| {
         format!(r#"{{"name": "{name}", "place": "{place}", "sigma_y": 0.05, "of": {of}}}"#)
@@ -427,7 +435,7 @@ fn the_reach_of_a_network_is_asked_question_by_question() {
         r#"{"family": "fixed", "operator": {"operator": "walsh-hadamard", "rows": 49, "seed": 1}}"#;
     let beyond = question("random sums", "never-seen", fixed);
     let questions = format!(
-        r#"{{"dataset": "fashion-mnist", "networks": ["networks/all-tasks.safetensors"], "prior": "networks/prior.safetensors",
+        r#"{{"dataset": "set.h5", "networks": ["networks/all-tasks.safetensors"], "prior": "networks/prior.safetensors",
             "contenders": [{{"contender": "ddrm", "calls": 50}}], "calls": 20, "questions": [{inside}, {beyond}]}}"#
     );
     std::fs::write(folder.path("questions.json"), questions).expect("a new file");

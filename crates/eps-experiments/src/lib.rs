@@ -1,5 +1,5 @@
-//! The experiments on exact posterior sampling: plans, runs, scores, the choice of constants and the
-//! tournament with exact denoisers.
+//! The experiments on exact posterior sampling: plans, runs, scores, the choice of constants, the
+//! tournament with exact denoisers, and how far a network of a law reaches.
 //!
 //! The way of the data: a [`Profile`] and a [`Request`] become a plan; a run draws the test images, their
 //! operators and measurements, lets each method restore them, cell by cell of a store from which a run that was

@@ -179,10 +179,12 @@ impl<'a> Reach<'a> {
         let answered = questions
             .iter()
             .map(|question| {
-                let test = self.pose(question, Split::Test)?;
+                // Once, as what is decomposed of them serves all who answer.
+                let posed =
+                    (self.pose(question, Split::Test)?, self.pose(question, Split::Validation)?);
                 let answer = |of: &Respondent| {
                     self.listener.start(&format!("{}: {}", question.name, of.label()));
-                    self.answer(question, &test, of)
+                    self.answer(question, &posed, of)
                 };
                 let answers = respondents.iter().map(answer).collect::<Result<Vec<_>>>()?;
                 Ok(Answered { question: question.clone(), answers })
@@ -243,11 +245,13 @@ impl<'a> Reach<'a> {
     fn answer(
         &self,
         question: &Question,
-        test: &MeasurementSet,
+        (test, validation): &(MeasurementSet, MeasurementSet),
         of: &Respondent,
     ) -> Result<Answer> {
         let choice = match of {
-            Respondent::Contender(contender) => Some(self.choose(question, *contender)?),
+            Respondent::Contender(contender) => {
+                Some(self.choose(question, validation, *contender)?)
+            }
             Respondent::Eps { .. } | Respondent::ZeroShot { .. } => None,
         };
         let constant = choice.as_ref().and_then(|choice| choice.value);
@@ -276,8 +280,12 @@ impl<'a> Reach<'a> {
     }
 
     /// The constant of a contender for a question.
-    fn choose(&self, question: &Question, contender: ContenderCalls) -> Result<Choice> {
-        let validation = self.pose(question, Split::Validation)?;
+    fn choose(
+        &self,
+        question: &Question,
+        validation: &MeasurementSet,
+        contender: ContenderCalls,
+    ) -> Result<Choice> {
         let of = Respondent::Contender(contender);
         let key = self.key(question, &of, &json!({"tuning": self.config.tuning_images}));
         let what = format!("{}.{}.constant", slug(&question.name), slug(&of.label()));
@@ -291,12 +299,12 @@ impl<'a> Reach<'a> {
         }
         let attempt = |values: &[f64]| {
             let trial = |value: &f64| {
-                let scores = self.ask(&validation, &of, Some(*value))?;
+                let scores = self.ask(validation, &of, Some(*value))?;
                 let mean = |of: &[f64]| Some(Spread::of(of).ok()?.mean);
                 Ok(Trial {
                     value: *value,
                     energy_score_fair: scores.as_ref().and_then(|s| mean(&s.energy_score_fair)),
-                    psnr_db: scores.as_ref().and_then(|s| mean(&s.psnr_of_mean_db)),
+                    psnr_db: None,
                 })
             };
             values.iter().map(trial).collect::<Result<Vec<_>>>()

@@ -61,7 +61,7 @@ pub struct Trial {
     pub value: f64,
     /// The fair energy score on [0, 1] pixels; none where a chain diverged.
     pub energy_score_fair: Option<f64>,
-    /// The mean PSNR of a sample in dB; none where a chain diverged.
+    /// The mean PSNR of a sample in dB; none where a chain diverged, and where it was not measured.
     pub psnr_db: Option<f64>,
 }
 
