@@ -5,7 +5,7 @@
     python3 docs/gallery/brain.py figure brain docs/gallery/brain.webp
     python3 docs/gallery/brain.py compare columns-all columns docs/gallery/brain-columns.webp
 
-Needs NumPy, SciPy, Pillow and matplotlib; docs/gallery/brain.md has the commands between these.
+Needs NumPy, SciPy and matplotlib; docs/gallery/brain.md has the commands between these.
 """
 
 import json
@@ -176,7 +176,6 @@ def draw(pictures, white, out):
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
-    from PIL import Image
 
     panels, axes = plt.subplots(1, len(pictures), figsize=(15, 3.4), facecolor="black")
     for axis, (title, picture) in zip(axes, pictures.items()):
@@ -185,9 +184,7 @@ def draw(pictures, white, out):
         axis.set_title(title, color="white", fontsize=12)
         axis.axis("off")
     plt.subplots_adjust(left=0.005, right=0.995, top=0.92, bottom=0.01, wspace=0.02)
-    panels.savefig(out.with_suffix(".png"), dpi=100, facecolor="black")
-    Image.open(out.with_suffix(".png")).convert("RGB").save(out, quality=88, method=6)
-    out.with_suffix(".png").unlink()
+    panels.savefig(out, dpi=100, facecolor="black", pil_kwargs={"quality": 88, "method": 6})
 
 
 commands = {"measure": measure, "phase": phase, "figure": figure, "compare": compare}

@@ -15,7 +15,6 @@ from scipy.sparse.linalg import lsmr
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from PIL import Image
 
 from projections import back_projection, matrix, total_variation
 
@@ -83,7 +82,4 @@ for axis, (image, title) in zip(axes, images):
     axis.set_title(title, fontsize=10)
     axis.axis("off")
 plt.subplots_adjust(left=0.005, right=0.995, top=0.84, bottom=0.01, wspace=0.03)
-picture = out.with_suffix(".png")
-panels.savefig(picture, dpi=100)
-Image.open(picture).convert("RGB").save(out, quality=88, method=6)
-picture.unlink()
+panels.savefig(out, dpi=100, pil_kwargs={"quality": 88, "method": 6})

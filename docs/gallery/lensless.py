@@ -142,10 +142,7 @@ def figure(folder, out):
         axis.set_title(title, color="white", fontsize=12)
         axis.axis("off")
     plt.subplots_adjust(left=0.003, right=0.997, top=0.955, bottom=0.004, wspace=0.015, hspace=0.09)
-    picture = out.with_suffix(".png")
-    panels.savefig(picture, dpi=85, facecolor="black")
-    Image.open(picture).convert("RGB").save(out, quality=88, method=6)
-    picture.unlink()
+    panels.savefig(out, dpi=85, facecolor="black", pil_kwargs={"quality": 88, "method": 6})
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     python3 docs/gallery/m87.py images .deps/photos/photos-64.h5 .deps/fashion-mnist/train-images-idx3-ubyte.gz m87
     python3 docs/gallery/m87.py figure m87 docs/gallery/m87.webp
 
-Needs astropy, h5py, NumPy, Pillow and matplotlib.
+Needs astropy, h5py, NumPy and matplotlib.
 """
 
 import gzip
@@ -177,11 +177,7 @@ def figure(folder, out):
     axes[0, 0].plot([2, 2 + bar], [29.5, 29.5], color="white", lw=2)
     axes[0, 0].text(2, 28.3, "50 µas", color="white", fontsize=10)
     plt.subplots_adjust(left=0.03, right=0.995, top=0.92, bottom=0.01, wspace=0.02, hspace=0.04)
-    panels.savefig(out.with_suffix(".png"), dpi=100, facecolor="black")
-    from PIL import Image
-
-    Image.open(out.with_suffix(".png")).convert("RGB").save(out, quality=88, method=6)
-    out.with_suffix(".png").unlink()
+    panels.savefig(out, dpi=100, facecolor="black", pil_kwargs={"quality": 88, "method": 6})
 
 
 what, *paths = sys.argv[1:]

@@ -97,7 +97,6 @@ def figure(folder, out):
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
-    from PIL import Image
 
     def load(count):
         operator = json.loads((folder / f"operator-{count}.json").read_text())
@@ -137,10 +136,7 @@ def figure(folder, out):
                 axis.set_title(title, color="white", fontsize=11)
         row[0].set_ylabel(f"{count} views", color="white", fontsize=12)
     plt.subplots_adjust(left=0.02, right=0.998, top=0.955, bottom=0.005, wspace=0.02, hspace=0.02)
-    picture = out.with_suffix(".png")
-    panels.savefig(picture, dpi=90, facecolor="black")
-    Image.open(picture).convert("RGB").save(out, quality=88, method=6)
-    picture.unlink()
+    panels.savefig(out, dpi=90, facecolor="black", pil_kwargs={"quality": 88, "method": 6})
 
 
 if __name__ == "__main__":
