@@ -542,14 +542,19 @@ fn is_as_beside(path: &Path, bytes: &[u8]) -> Result<bool, ModelError> {
     Err(ModelError::Digest { path: path.to_owned(), what, expected, found })
 }
 
-/// A wider network that starts as the narrow one: input channels that are new have zero weights.
+/// The layer that reads the class, as the families name it.
+const LABEL_LAYERS: [&str; 3] = ["map_label.", "label_emb.", "class_embedding."];
+
+/// A wider network that starts as the narrow one: input channels that are new, and the layer that reads a class which
+/// the narrow network does not know, have zero weights.
 ///
 /// The channels of the narrow network are the first of the wide one, so that both return the same
-/// for any value of the new channels (arXiv 2606.17048, Appendix B).
+/// for any value of the new channels (arXiv 2606.17048, Appendix B) and any class. EDM2's networks, which scale every weight
+/// to one norm, cannot start to know classes.
 ///
 /// # Errors
-/// [`ModelError::Widen`] unless the tensors of the two networks differ in their input channels alone, and their
-/// levels are resampled by one filter.
+/// [`ModelError::Widen`] unless the tensors of the two networks differ in their input channels and in that layer alone,
+/// and their levels are resampled by one filter.
 pub fn widen(narrow: &UNet, wide: &UNetConfig, device: Device) -> Result<UNet, ModelError> {
     let network = UNet::blank(wide.clone(), device)?;
     // Of what tensors do not show.
@@ -595,8 +600,14 @@ pub fn widen(narrow: &UNet, wide: &UNetConfig, device: Device) -> Result<UNet, M
             return Err(widen_error(name, old, new, reason));
         }
     }
-    if let Some((name, to)) = target.iter().find(|(name, _)| !source.contains_key(*name)) {
-        return Err(widen_error(name, vec![], to.size(), "the narrow network has no such tensor"));
+    let learns_classes = !is_scaled && narrow.config().label_dim() == 0 && wide.label_dim() > 0;
+    for (name, to) in target.iter_mut().filter(|(name, _)| !source.contains_key(*name)) {
+        if !(learns_classes && LABEL_LAYERS.iter().any(|layer| name.contains(layer))) {
+            let reason = "the narrow network has no such tensor";
+            return Err(widen_error(name, vec![], to.size(), reason));
+        }
+        let zeros = Tensor::zeros(to.size(), (Kind::Float, to.device()));
+        set_values(to, &zeros)?;
     }
     Ok(network)
 }

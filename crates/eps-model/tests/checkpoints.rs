@@ -395,8 +395,32 @@ fn a_widened_network_starts_as_the_narrow_one() {
         let difference = (a - b).abs().max().double_value(&[]);
         assert!(difference <= 1e-5 * scale, "{difference} of {scale}");
     }
+    // Classes that are new change nothing yet, and can be learnt.
+    let classes: [[UNetConfig; 2]; 2] = [
+        [network_config(1).into(), SongUNetConfig { label_dim: 4, ..network_config(1) }.into()],
+        [guided(1).into(), UNetModelConfig { num_classes: 4, ..guided(1) }.into()],
+    ];
+    for [narrow, wide] in classes {
+        let narrow = UNet::new(narrow, Device::Cpu, 1).unwrap();
+        let wide = checkpoint::widen(&narrow, &wide, Device::Cpu).unwrap();
+        for network in [&narrow, &wide] {
+            if let Some(tensor) = network.tensors().get_mut("out.2.weight") {
+                tensor.set_data(&(tensor.ones_like() * 0.1));
+            }
+        }
+        let (x, c_noise) =
+            (Tensor::ones([1, 1, 16, 16], tch::kind::FLOAT_CPU), Tensor::from_slice(&[0.3f32]));
+        let label = eps_model::one_hot(&[2], 4, Device::Cpu).unwrap();
+        let a = narrow.forward(&x, &c_noise, None, None, Mode::Eval);
+        let b = wide.forward(&x, &c_noise, Some(&label), None, Mode::Eval);
+        assert_eq!(a, b);
+        assert!(a.abs().max().double_value(&[]) > 0.0);
+    }
     let narrow = UNet::new(network_config(1), Device::Cpu, 1).unwrap();
     let deeper = SongUNetConfig { num_blocks: 2, ..network_config(3) }.into();
     assert!(checkpoint::widen(&narrow, &deeper, Device::Cpu).is_err());
+    let scaled = |label_dim| PrecondConfig { label_dim, ..edm2(0) };
+    let without = UNet::new(scaled(0), Device::Cpu, 1).unwrap();
+    assert!(checkpoint::widen(&without, &scaled(4).into(), Device::Cpu).is_err());
     assert!(checkpoint::widen(&narrow, &network_config(1).into(), Device::Cpu).is_ok());
 }
