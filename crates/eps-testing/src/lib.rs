@@ -1,4 +1,5 @@
-//! What tests share: the devices that they run on, where their files are, and an operator of someone else's.
+//! What tests share: the devices that they run on, where their files are, an operator of someone else's, and a group of
+//! threads.
 //!
 //! Two variables matter, and a third to CUDA's libraries:
 //!
@@ -6,11 +7,15 @@
 //! - `EPS_SOURCE`: the folder of the repository's files, where the program runs elsewhere than it was compiled.
 //! - `NVIDIA_TF32_OVERRIDE=0`: products in full f32, in which a GPU differs from the CPU by rounding alone.
 
+mod threads;
+
 use std::path::{Path, PathBuf};
 
 use eps_math::Shape;
 use eps_math::operator::LinearMap;
 use tch::{Cuda, Device};
+
+pub use threads::together;
 
 /// An operator that someone else wrote: A and Aᵀ of another one, and no eigenbasis.
 #[derive(Debug)]

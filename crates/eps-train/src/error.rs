@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use eps_cluster::ClusterError;
 use eps_files::FilesError;
 use eps_math::{MathError, Shape};
 use eps_model::{ComputeError, ModelError};
@@ -112,6 +113,9 @@ pub enum TrainError {
         /// The cause.
         source: serde_json::Error,
     },
+    /// Processes that train together and were started differently.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// libtorch refused an operation, or had no memory for it.
     #[error(transparent)]
     Compute(#[from] ComputeError),

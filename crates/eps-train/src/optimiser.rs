@@ -30,12 +30,30 @@ impl Optimiser {
         }
     }
 
-    /// One step of Adam on the gradients of the parameters, which are cleared; `step` counts from 0.
+    /// The gradients of the parameters, one flat vector, which are cleared.
+    pub(crate) fn take_gradient(&mut self) -> Tensor {
+        let _guard = tch::no_grad_guard();
+        let flat = flatten(self.parameters.iter().map(gradient));
+        for parameter in &mut self.parameters {
+            if parameter.grad().defined() {
+                parameter.zero_grad();
+            }
+        }
+        flat
+    }
+
+    /// One step of Adam on a flat gradient; `step` counts from 0.
     ///
     /// As in EDM, gradients that are NaN count as 0 and infinite ones as ±1e5.
-    pub(crate) fn step(&mut self, step: u64, learning_rate: f64, average_factor: f64) {
+    pub(crate) fn step(
+        &mut self,
+        gradient: &Tensor,
+        step: u64,
+        learning_rate: f64,
+        average_factor: f64,
+    ) {
         let _guard = tch::no_grad_guard();
-        let gradient = flatten(self.parameters.iter().map(gradient)).nan_to_num(0.0, 1e5, -1e5);
+        let gradient = gradient.nan_to_num(0.0, 1e5, -1e5);
         let count = (step + 1) as f64;
         let _ = self.first_moment.lerp_(&gradient, 1.0 - BETA.0);
         let _ = self.second_moment.lerp_(&gradient.square(), 1.0 - BETA.1);
@@ -45,11 +63,11 @@ impl Optimiser {
         self.weights -= &self.first_moment / denominator * rate;
         let _ = self.average.lerp_(&self.weights, 1.0 - average_factor);
         self.publish();
-        for parameter in &mut self.parameters {
-            if parameter.grad().defined() {
-                parameter.zero_grad();
-            }
-        }
+    }
+
+    /// All that changes from step to step.
+    pub(crate) fn vectors_mut(&mut self) -> [&mut Tensor; 4] {
+        [&mut self.weights, &mut self.first_moment, &mut self.second_moment, &mut self.average]
     }
 
     /// Copies the flat weights into the network's parameters.

@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use eps_files::{FilesError, PartFile, sha256, write_bytes};
+use eps_files::{FilesError, Lock, PartFile, sha256, write_bytes};
 use eps_model::extent;
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
 use serde::{Deserialize, Serialize};
@@ -52,7 +52,7 @@ pub fn changes(folder: &Path) -> Result<Vec<Change>, TrainError> {
 
 /// A field that differs between two configurations.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Difference {
+struct Difference {
     field: String,
     from: Value,
     to: Value,
@@ -63,10 +63,7 @@ pub(crate) struct Difference {
 ///
 /// # Errors
 /// [`TrainError::OtherRun`] where something else differs.
-pub(crate) fn differences(
-    config: &TrainConfig,
-    folder: &Path,
-) -> Result<Option<Vec<Difference>>, TrainError> {
+fn differences(config: &TrainConfig, folder: &Path) -> Result<Option<Vec<Difference>>, TrainError> {
     let path = folder.join("config.json");
     if !path.exists() {
         return Ok(None);
@@ -111,7 +108,7 @@ fn compare(name: &str, from: &Value, to: &Value, found: &mut Vec<Difference>) {
 ///
 /// # Errors
 /// [`TrainError::StepsDone`] for fewer steps than were done, and those of writing.
-pub(crate) fn take_changes(
+fn take_changes(
     config: &TrainConfig,
     folder: &Path,
     step: u64,
@@ -138,11 +135,84 @@ pub(crate) fn take_changes(
     write_config(config, folder)
 }
 
-pub(crate) fn write_config(config: &TrainConfig, folder: &Path) -> Result<(), TrainError> {
+fn write_config(config: &TrainConfig, folder: &Path) -> Result<(), TrainError> {
     let path = folder.join("config.json");
     let text = serde_json::to_string_pretty(config)
         .map_err(|source| TrainError::Json { path: path.clone(), source })?;
     Ok(write_bytes(&path, text.as_bytes())?)
+}
+
+/// The folder of a run, in the hands of the one process that writes it.
+#[derive(Debug)]
+pub(crate) struct RunFolder {
+    folder: PathBuf,
+    differences: Vec<Difference>,
+    _lock: Lock,
+}
+
+impl RunFolder {
+    /// Takes a folder, new or of the same run.
+    ///
+    /// # Errors
+    /// [`TrainError::OtherRun`], before anything is written; [`FilesError::Busy`] where another process trains there.
+    pub(crate) fn take(config: &TrainConfig, folder: &Path) -> Result<Self, TrainError> {
+        let _ = differences(config, folder)?;
+        std::fs::create_dir_all(folder).map_err(FilesError::io(folder, "make"))?;
+        let lock = Lock::take(&folder.join("lock"), folder)?;
+        // Another process may have begun meanwhile, and ended.
+        let differences = differences(config, folder)?;
+        if differences.is_none() {
+            write_config(config, folder)?;
+        }
+        let differences = differences.unwrap_or_default();
+        Ok(Self { folder: folder.to_owned(), differences, _lock: lock })
+    }
+
+    fn state(&self) -> PathBuf {
+        self.folder.join("state.safetensors")
+    }
+
+    fn metrics(&self) -> PathBuf {
+        self.folder.join("metrics.jsonl")
+    }
+
+    /// Reads the state of the run, where it has one, and readies the folder to go on from there.
+    ///
+    /// # Errors
+    /// [`TrainError::State`] for a damaged state, [`TrainError::StepsDone`] for fewer steps than were done, and those of
+    /// files.
+    pub(crate) fn begin(
+        &mut self,
+        config: &TrainConfig,
+        optimiser: &mut Optimiser,
+        balance: Option<&mut Balance>,
+        device: Device,
+    ) -> Result<Progress, TrainError> {
+        let path = self.state();
+        let mut run = Progress::default();
+        if path.exists() {
+            run = load_state(&path, optimiser, balance, device)?;
+        }
+        take_changes(config, &self.folder, run.step, std::mem::take(&mut self.differences))?;
+        truncate_metrics(&self.metrics(), run.step)?;
+        Ok(run)
+    }
+
+    /// Keeps a checkpoint: the state after its losses.
+    ///
+    /// # Errors
+    /// [`TrainError::Unsaved`], which leaves the last state as it is.
+    pub(crate) fn keep(
+        &self,
+        record: &LossRecord,
+        optimiser: &Optimiser,
+        balance: Option<&Balance>,
+        run: Progress,
+    ) -> Result<(), TrainError> {
+        let unsaved = |error| TrainError::Unsaved { step: run.step, cause: Box::new(error) };
+        append_record(&self.metrics(), record).map_err(unsaved)?;
+        save_state(&self.state(), optimiser, balance, run).map_err(unsaved)
+    }
 }
 
 /// One line of `metrics.jsonl`.
@@ -160,7 +230,7 @@ pub struct LossRecord {
     pub seconds: f64,
 }
 
-pub(crate) fn append_record(path: &Path, record: &LossRecord) -> Result<(), TrainError> {
+fn append_record(path: &Path, record: &LossRecord) -> Result<(), TrainError> {
     let line = serde_json::to_string(record)
         .map_err(|source| TrainError::Json { path: path.to_owned(), source })?;
     let file = OpenOptions::new().create(true).append(true).open(path);
@@ -169,7 +239,7 @@ pub(crate) fn append_record(path: &Path, record: &LossRecord) -> Result<(), Trai
 }
 
 /// Removes the lines of steps after the state's: the state is written after its line.
-pub(crate) fn truncate_metrics(path: &Path, step: u64) -> Result<(), TrainError> {
+fn truncate_metrics(path: &Path, step: u64) -> Result<(), TrainError> {
     if !path.exists() {
         return Ok(());
     }
@@ -244,7 +314,7 @@ impl View for &Stored {
 ///
 /// # Errors
 /// [`TrainError::Files`], which leaves the last state as it is.
-pub(crate) fn save_state(
+fn save_state(
     path: &Path,
     optimiser: &Optimiser,
     balance: Option<&Balance>,
@@ -281,7 +351,7 @@ pub(crate) fn save_state(
 ///
 /// # Errors
 /// [`TrainError::State`] for a file that is damaged or of another network.
-pub(crate) fn load_state(
+fn load_state(
     path: &Path,
     optimiser: &mut Optimiser,
     balance: Option<&mut Balance>,

@@ -3,24 +3,19 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use eps_files::{FilesError, Lock};
+use eps_cluster::{Alone, Group, TreeSum, agree};
 use eps_math::{MathError, PreconditionMode, Shape};
 use eps_model::{
-    DataMoments, Mode, NetworkDenoiser, UNet, attempt, extent, length_of, one_hot, values_of_bytes,
+    DataMoments, NetworkDenoiser, UNet, attempt, extent, length_of, one_hot, values_of_bytes,
 };
 use tch::{Device, Kind, Tensor};
 
 use crate::balance::Balance;
 use crate::objective::add_gradient;
 use crate::optimiser::Optimiser;
-use crate::run_folder::{
-    LossRecord, Progress, append_record, differences, load_state, save_state, take_changes,
-    truncate_metrics, write_config,
-};
-use crate::{BatchStreams, TrainConfig, TrainError, loss};
-
-/// The first batch number of validation: batches of training count from 0 and never reach it.
-const VALIDATION_BATCHES: u64 = 1 << 63;
+use crate::parts::{Parts, facts, share_state, sum_of};
+use crate::run_folder::{LossRecord, Progress, RunFolder};
+use crate::{BatchStreams, TrainConfig, TrainError};
 
 /// The images of a run, `[N, C, H, W]` in bytes, v ↦ v/127.5 − 1.
 #[derive(Debug)]
@@ -119,11 +114,37 @@ pub fn train_watched(
     device: Device,
     observer: &mut dyn FnMut(TrainProgress) -> ControlFlow<()>,
 ) -> Result<NetworkDenoiser, TrainError> {
-    // Memory can run out in any operation of a step. What was written before stays, and the run goes on from it.
-    attempt(|| go_on(config, start, images, folder, device, observer))?
+    train_together(&Alone, config, start, images, folder, device, observer)
 }
 
+/// [`train_watched`] by all processes of a group, each of which calls this with the same arguments.
+///
+/// Every process computes the gradient of its share of a batch, the parts of `micro_batch` images dealt out in order, and
+/// parts are summed in one order: the weights are those of one process to the last bit, on processors of one kind, with
+/// one number of threads. Without `micro_batch` a process takes its share at once, and the last bits depend on
+/// the number of processes. Process 0 alone touches the folder. The observers of all processes must decide alike.
+///
+/// # Errors
+/// Those of [`train`]; [`TrainError::Config`] for fewer parts than processes, and [`TrainError::Cluster`] where the processes
+/// differ in configuration, images or start, on all of them and before the first step. After any other error the process
+/// must end the group ([`Group::abort`]): the others wait for it.
+#[expect(clippy::too_many_arguments, reason = "those of train, who computes and who watches")]
+pub fn train_together(
+    group: &dyn Group,
+    config: &TrainConfig,
+    start: Option<NetworkDenoiser>,
+    images: &Images,
+    folder: &Path,
+    device: Device,
+    observer: &mut dyn FnMut(TrainProgress) -> ControlFlow<()>,
+) -> Result<NetworkDenoiser, TrainError> {
+    // Memory can run out in any operation of a step. What was written before stays, and the run goes on from it.
+    attempt(|| go_on(group, config, start, images, folder, device, observer))?
+}
+
+#[expect(clippy::too_many_arguments, reason = "those of train_together")]
 fn go_on(
+    group: &dyn Group,
     config: &TrainConfig,
     start: Option<NetworkDenoiser>,
     images: &Images,
@@ -147,14 +168,11 @@ fn go_on(
     let [train_classes, validation_classes] = classes.map_or([None, None], |both| both.map(Some));
     let label_dim = extent(config.network.label_dim());
     let training = Examples { images: &images.train, classes: train_classes.as_ref(), label_dim };
-    let _ = differences(config, folder)?;
-    std::fs::create_dir_all(folder).map_err(FilesError::io(folder, "make"))?;
-    let _lock = Lock::take(&folder.join("lock"), folder)?;
-    // Another process may have begun meanwhile, and ended.
-    let differences = differences(config, folder)?;
-    if differences.is_none() {
-        write_config(config, folder)?;
-    }
+    let parts = Parts::of(config, group)?;
+    agree(group, &facts(group, config, images, start.as_ref()))?;
+    // One process writes; the others have all from it.
+    let mut run_folder =
+        if group.rank() == 0 { Some(RunFolder::take(config, folder)?) } else { None };
     let mut denoiser = match start {
         Some(mut denoiser) => {
             denoiser.network_mut().variables_mut().unfreeze();
@@ -167,15 +185,12 @@ fn go_on(
     }
     let mut optimiser = Optimiser::new(denoiser.network().variables().trainable_variables());
     let mut balance = Balance::of(config, device);
-    let state_path = folder.join("state.safetensors");
     let mut run = Progress::default();
-    if state_path.exists() {
-        run = load_state(&state_path, &mut optimiser, balance.as_mut(), device)?;
-        optimiser.publish();
+    if let Some(folder) = &mut run_folder {
+        run = folder.begin(config, &mut optimiser, balance.as_mut(), device)?;
     }
-    take_changes(config, folder, run.step, differences.unwrap_or_default())?;
-    let metrics_path = folder.join("metrics.jsonl");
-    truncate_metrics(&metrics_path, run.step)?;
+    share_state(group, &mut optimiser, balance.as_mut(), &mut run);
+    optimiser.publish();
 
     let mut tell = |step, losses| observer(TrainProgress { step, steps: config.steps, losses });
     let mut verdict = tell(run.step, None);
@@ -183,10 +198,12 @@ fn go_on(
         Examples { images: &images.validation, classes: validation_classes.as_ref(), label_dim };
     let mut clock = std::time::Instant::now();
     while run.step < config.steps && verdict.is_continue() {
-        let value = accumulate(&denoiser, config, training, balance.as_mut(), run.step)?;
+        let step = Step { config, parts: &parts, number: run.step };
+        let (value, gradient) =
+            step.accumulate(&denoiser, &mut optimiser, training, balance.as_mut())?;
         let seen = ((run.step + 1) * config.batch as u64) as f64;
         let average_factor = config.ema.factor(seen, config.batch as f64);
-        optimiser.step(run.step, config.learning_rate_at(run.step), average_factor);
+        optimiser.step(&gradient, run.step, config.learning_rate_at(run.step), average_factor);
         if !value.is_finite() {
             return Err(TrainError::Diverged { step: run.step, loss: value });
         }
@@ -195,8 +212,10 @@ fn go_on(
         run.summed += 1;
         let mut losses = None;
         if run.step.is_multiple_of(config.checkpoint_every) || run.step == config.steps {
+            // Processors of two kinds may round differently.
+            share_state(group, &mut optimiser, balance.as_mut(), &mut run);
             optimiser.publish_average();
-            let validation_loss = validation_loss(&denoiser, config, held_out, device)?;
+            let validation_loss = parts.validation_loss(&denoiser, config, held_out, device)?;
             optimiser.publish();
             run.seconds += clock.elapsed().as_secs_f64();
             clock = std::time::Instant::now();
@@ -208,9 +227,9 @@ fn go_on(
                 seconds: run.seconds,
             };
             (run.loss_sum, run.summed) = (0.0, 0);
-            let unsaved = |error| TrainError::Unsaved { step: run.step, cause: Box::new(error) };
-            append_record(&metrics_path, &record).map_err(unsaved)?;
-            save_state(&state_path, &optimiser, balance.as_ref(), run).map_err(unsaved)?;
+            if let Some(folder) = &run_folder {
+                folder.keep(&record, &optimiser, balance.as_ref(), run)?;
+            }
             losses = Some(record);
         }
         verdict = tell(run.step, losses);
@@ -220,7 +239,7 @@ fn go_on(
 }
 
 /// The shape of one image of `[N, C, H, W]`.
-fn shape_of(images: &Tensor) -> Result<Shape, TrainError> {
+pub(crate) fn shape_of(images: &Tensor) -> Result<Shape, TrainError> {
     let (_, channels, height, width) = images.size4()?;
     let [channels, height, width] = [channels, height, width].map(length_of);
     Ok(Shape::new(channels, height, width).map_err(MathError::from)?)
@@ -228,7 +247,7 @@ fn shape_of(images: &Tensor) -> Result<Shape, TrainError> {
 
 /// One split of a run's images, with the classes that a conditional network learns.
 #[derive(Debug, Clone, Copy)]
-struct Examples<'a> {
+pub(crate) struct Examples<'a> {
     images: &'a Tensor,
     /// `[N]`
     classes: Option<&'a Tensor>,
@@ -237,7 +256,7 @@ struct Examples<'a> {
 
 impl Examples<'_> {
     /// The chosen images as f64 in [-1, 1], and their one-hot labels in f32.
-    fn select(&self, indices: &[i64], device: Device) -> (Tensor, Option<Tensor>) {
+    pub(crate) fn select(&self, indices: &[i64], device: Device) -> (Tensor, Option<Tensor>) {
         let indices = Tensor::from_slice(indices);
         let images = self.images.index_select(0, &indices).to_device(device);
         let labels = self.classes.map(|classes| {
@@ -247,60 +266,53 @@ impl Examples<'_> {
         (values_of_bytes(&images), labels)
     }
 
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         length_of(self.images.size()[0])
     }
 }
 
-/// Adds the gradient of a step's loss to the weights, part by part, and returns the loss.
-fn accumulate(
-    denoiser: &NetworkDenoiser,
-    config: &TrainConfig,
-    training: Examples<'_>,
-    balance: Option<&mut Balance>,
-    step: u64,
-) -> Result<f64, TrainError> {
-    let device = denoiser.network().variables().device();
-    let whole = BatchStreams { seed: config.seed, batch: step, first: 0 };
-    let indices = draw_indices(training.len(), config.batch, whole);
-    let mut parts = Vec::new();
-    let mut first = 0;
-    for part in indices.chunks(config.micro_batch.unwrap_or(config.batch)) {
-        let streams = BatchStreams { first, ..whole };
-        let (x_0, labels) = training.select(part, device);
-        let (labels, balance) = (labels.as_ref(), balance.as_deref());
-        parts.push(add_gradient(denoiser, config, &x_0, labels, streams, balance)?);
-        first += part.len();
+/// A step of a training.
+#[derive(Debug, Clone, Copy)]
+struct Step<'a> {
+    config: &'a TrainConfig,
+    parts: &'a Parts<'a>,
+    number: u64,
+}
+
+impl Step<'_> {
+    /// The loss of the step and its gradient, one flat vector, summed over parts and processes.
+    fn accumulate(
+        &self,
+        denoiser: &NetworkDenoiser,
+        optimiser: &mut Optimiser,
+        training: Examples<'_>,
+        balance: Option<&mut Balance>,
+    ) -> Result<(f64, Tensor), TrainError> {
+        let Self { config, parts, number } = *self;
+        let device = denoiser.network().variables().device();
+        let whole = BatchStreams { seed: config.seed, batch: number, first: 0 };
+        let indices = draw_indices(training.len(), config.batch, whole);
+        let (mut errors, mut gradient) = (Vec::new(), TreeSum::new());
+        for part in parts.own() {
+            let range = parts.images_of(part, config.batch);
+            let streams = BatchStreams { first: range.start, ..whole };
+            let (x_0, labels) = training.select(&indices[range], device);
+            let (labels, balance) = (labels.as_ref(), balance.as_deref());
+            errors.push(add_gradient(denoiser, config, &x_0, labels, streams, balance)?);
+            gradient.push(part, optimiser.take_gradient(), sum_of);
+        }
+        let errors = parts.errors(errors, device)?;
+        if let Some(balance) = balance {
+            balance.update(&errors);
+        }
+        let gradient = parts.gradient(gradient, optimiser, device)?;
+        // Read at the end: reading waits for the device.
+        let of_images: Vec<&Tensor> = errors.iter().map(|part| &part.of_images).collect();
+        Ok((Tensor::cat(&of_images, 0).mean(Kind::Double).double_value(&[]), gradient))
     }
-    if let Some(balance) = balance {
-        balance.update(&parts);
-    }
-    // Read at the end: reading waits for the device.
-    let errors: Vec<&Tensor> = parts.iter().map(|part| &part.of_images).collect();
-    Ok(Tensor::cat(&errors, 0).mean(Kind::Double).double_value(&[]))
 }
 
 /// The images of one training batch, drawn uniformly with replacement.
 fn draw_indices(count: usize, batch: usize, streams: BatchStreams) -> Vec<i64> {
     (0..batch).map(|i| extent(streams.shared().below(1 + i as u64, count))).collect()
-}
-
-/// The loss over the first images of the validation split, in batches of their own streams.
-fn validation_loss(
-    denoiser: &NetworkDenoiser,
-    config: &TrainConfig,
-    validation: Examples<'_>,
-    device: Device,
-) -> Result<f64, TrainError> {
-    let _guard = tch::no_grad_guard();
-    let indices: Vec<i64> = (0..extent(config.validation_images.min(validation.len()))).collect();
-    let at_once = config.micro_batch.map_or(config.batch, |part| part.min(config.batch));
-    let mut sum = 0.0;
-    for (batch, part) in (VALIDATION_BATCHES..).zip(indices.chunks(at_once)) {
-        let streams = BatchStreams { seed: config.seed, batch, first: 0 };
-        let (x_0, labels) = validation.select(part, device);
-        let value = loss(denoiser, config, &x_0, labels.as_ref(), streams, Mode::Eval)?;
-        sum += part.len() as f64 * value.double_value(&[]);
-    }
-    Ok(sum / indices.len() as f64)
 }

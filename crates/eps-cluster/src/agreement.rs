@@ -1,0 +1,113 @@
+//! What processes must have in common before they begin.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::{ClusterError, Group};
+
+/// How long a file may take to be seen on other machines.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Checks that all processes have the same of every fact, each a name and a value.
+///
+/// # Errors
+/// [`ClusterError::Differs`] on every process, with the first fact of the first process that differs from process 0.
+pub fn agree(group: &dyn Group, facts: &[(String, String)]) -> Result<(), ClusterError> {
+    if group.size() == 1 {
+        return Ok(());
+    }
+    let text: Vec<String> =
+        facts.iter().flat_map(|(name, value)| [escaped(name), escaped(value)]).collect();
+    let all = group.all_gather(text.join("\n").as_bytes());
+    let of = |bytes: &[u8]| -> Vec<String> {
+        String::from_utf8_lossy(bytes).split('\n').map(str::to_owned).collect()
+    };
+    let first = of(&all[0]);
+    for (rank, found) in all.iter().enumerate().skip(1) {
+        let found = of(found);
+        let pairs = found.chunks(2).zip(first.chunks(2));
+        let differs = pairs.into_iter().find(|(found, first)| found != first);
+        if let Some(([name, value], [.., of_first])) = differs {
+            let (field, value, first) = (name.clone(), value.clone(), of_first.clone());
+            return Err(ClusterError::Differs { rank, field, value, first });
+        }
+        if found.len() != first.len() {
+            let [value, first] = [found.len(), first.len()].map(|len| (len / 2).to_string());
+            let field = "a number of settings of".to_owned();
+            return Err(ClusterError::Differs { rank, field, value, first });
+        }
+    }
+    Ok(())
+}
+
+/// A text in one line.
+fn escaped(text: &str) -> String {
+    text.replace('\n', " ")
+}
+
+/// Checks that all processes see what process 0 writes in a folder that is there.
+///
+/// # Errors
+/// [`ClusterError::NotShared`] on every process, with the first that does not, after some seconds;
+/// [`ClusterError::Folder`] where nothing can be written.
+pub fn sees_the_same_folder(group: &dyn Group, folder: &Path) -> Result<(), ClusterError> {
+    if group.size() == 1 {
+        return Ok(());
+    }
+    let mut number = u64::from(std::process::id()).to_le_bytes();
+    group.broadcast(&mut number);
+    let name = format!(".eps-together-{}", u64::from_le_bytes(number));
+    let path = folder.join(&name);
+    let written = if group.rank() == 0 {
+        let _ = fs::create_dir_all(folder);
+        fs::write(&path, []).map_err(|source| ClusterError::Folder { path: path.clone(), source })
+    } else {
+        Ok(())
+    };
+    group.barrier();
+    let begin = Instant::now();
+    let mut is_there = path.exists();
+    while !is_there && begin.elapsed() < PATIENCE && folder.exists() {
+        thread::sleep(Duration::from_millis(200));
+        // A listing makes a network's file system look again.
+        is_there = fs::read_dir(folder)
+            .is_ok_and(|mut entries| entries.any(|e| e.is_ok_and(|e| e.file_name() == *name)));
+    }
+    let answer = if is_there { String::new() } else { host() + " " };
+    let all = group.all_gather(answer.as_bytes());
+    if group.rank() == 0 {
+        let _ = fs::remove_file(&path);
+    }
+    written?;
+    match all.iter().position(|answer| !answer.is_empty()) {
+        Some(rank) => {
+            let host = String::from_utf8_lossy(&all[rank]).trim().to_owned();
+            Err(ClusterError::NotShared { rank, host, folder: folder.to_owned() })
+        }
+        None => Ok(()),
+    }
+}
+
+/// The name of this machine, for messages.
+pub(crate) fn host() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "a machine without a name".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// How many processes of this machine may use the same cores as this one, itself included: all of them, where the
+/// launcher binds none to cores of its own.
+pub fn cores_are_shared_by(group: &dyn Group) -> usize {
+    if group.size() == 1 {
+        return 1;
+    }
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let own = format!("{} {}", group.machine().leader, mask.unwrap_or_default().trim());
+    let all = group.all_gather(own.as_bytes());
+    all.iter().filter(|other| **other == own.as_bytes()).count().max(1)
+}

@@ -1,0 +1,221 @@
+//! A batch in parts, and the parts among processes.
+
+use std::ops::Range;
+
+use eps_cluster::{Group, TreeSum, all_reduce, share};
+use eps_files::sha256;
+use eps_model::{Mode, NetworkDenoiser, extent};
+use serde_json::Value;
+use tch::{Device, Kind, Tensor};
+
+use crate::balance::Balance;
+use crate::optimiser::Optimiser;
+use crate::run_folder::Progress;
+use crate::squared_errors::Errors;
+use crate::trainer::{Examples, Images};
+use crate::{BatchStreams, TrainConfig, TrainError, loss};
+
+/// The first batch number of validation: batches of training count from 0 and never reach it.
+const VALIDATION_BATCHES: u64 = 1 << 63;
+
+/// The parts of a batch, each of which is one forward and backward pass.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parts<'a> {
+    group: &'a dyn Group,
+    /// Images of a part; the last may have fewer.
+    images: usize,
+    count: usize,
+    /// Images of a batch of validation, the same for any number of processes.
+    validated: usize,
+}
+
+/// a + b, in the memory of a.
+pub(crate) fn sum_of(mut a: Tensor, b: Tensor) -> Tensor {
+    a += b;
+    a
+}
+
+impl<'a> Parts<'a> {
+    /// Those of a configuration: of `micro_batch` images, else of as many as make one part for every process.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] for fewer parts than processes.
+    pub(crate) fn of(config: &TrainConfig, group: &'a dyn Group) -> Result<Self, TrainError> {
+        let size = group.size();
+        let images = config.micro_batch.unwrap_or(config.batch.div_ceil(size)).min(config.batch);
+        let count = config.batch.div_ceil(images);
+        if count < size {
+            return Err(TrainError::Config {
+                field: "the number of parts of a batch (batch / micro_batch)",
+                value: count as f64,
+                range: "at least the number of processes: set micro_batch lower, or start fewer processes",
+            });
+        }
+        let validated = config.micro_batch.map_or(config.batch, |part| part.min(config.batch));
+        Ok(Self { group, images, count, validated })
+    }
+
+    /// The numbers of the parts of this process.
+    pub(crate) fn own(&self) -> Range<usize> {
+        share(self.count, self.group.rank(), self.group.size())
+    }
+
+    /// The places of a part's images in the batch.
+    pub(crate) fn images_of(&self, part: usize, batch: usize) -> Range<usize> {
+        part * self.images..((part + 1) * self.images).min(batch)
+    }
+
+    /// The errors of the whole batch.
+    pub(crate) fn errors(
+        &self,
+        own: Vec<Errors>,
+        device: Device,
+    ) -> Result<Vec<Errors>, TrainError> {
+        if self.group.size() == 1 {
+            return Ok(own);
+        }
+        let mut bytes = Vec::new();
+        for Errors { of_images, questions } in own {
+            let values = Vec::<f64>::try_from(of_images.to_device(Device::Cpu))?;
+            for (value, (task, sigma_t)) in values.into_iter().zip(questions) {
+                for number in [value, task as f64, sigma_t] {
+                    bytes.extend(number.to_le_bytes());
+                }
+            }
+        }
+        let all = self.group.all_gather(&bytes).concat();
+        let numbers = doubles(&all);
+        let values: Vec<f64> = numbers.iter().copied().step_by(3).collect();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the number of a task, as it was written above"
+        )]
+        let questions = numbers.chunks_exact(3).map(|row| (row[1] as usize, row[2])).collect();
+        Ok(vec![Errors { of_images: Tensor::from_slice(&values).to_device(device), questions }])
+    }
+
+    /// The gradient of the whole batch.
+    pub(crate) fn gradient(
+        &self,
+        own: TreeSum<Tensor>,
+        optimiser: &Optimiser,
+        device: Device,
+    ) -> Result<Tensor, TrainError> {
+        if self.group.size() == 1 {
+            // A batch has a part, and a process has one.
+            return Ok(own.finish(sum_of).unwrap_or_else(|| optimiser.weights.zeros_like()));
+        }
+        let own = own.try_map(|sum| Vec::<f32>::try_from(sum.to_device(Device::Cpu)))?;
+        let sum = all_reduce(self.group, self.count, own, optimiser.weights.numel());
+        Ok(Tensor::from_slice(&sum).to_device(device))
+    }
+
+    /// The loss over the first images of the validation split, in batches of their own streams, each computed by one
+    /// process.
+    pub(crate) fn validation_loss(
+        &self,
+        denoiser: &NetworkDenoiser,
+        config: &TrainConfig,
+        validation: Examples<'_>,
+        device: Device,
+    ) -> Result<f64, TrainError> {
+        let _guard = tch::no_grad_guard();
+        let count = config.validation_images.min(validation.len());
+        let indices: Vec<i64> = (0..extent(count)).collect();
+        let batches: Vec<&[i64]> = indices.chunks(self.validated).collect();
+        let mut bytes = Vec::new();
+        for number in share(batches.len(), self.group.rank(), self.group.size()) {
+            let batch = VALIDATION_BATCHES + number as u64;
+            let streams = BatchStreams { seed: config.seed, batch, first: 0 };
+            let (x_0, labels) = validation.select(batches[number], device);
+            let value = loss(denoiser, config, &x_0, labels.as_ref(), streams, Mode::Eval)?;
+            let of_images = batches[number].len() as f64 * value.double_value(&[]);
+            bytes.extend(of_images.to_le_bytes());
+        }
+        let sums = doubles(&self.group.all_gather(&bytes).concat());
+        Ok(sums.iter().sum::<f64>() / count as f64)
+    }
+}
+
+fn doubles(bytes: &[u8]) -> Vec<f64> {
+    bytes.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect()
+}
+
+/// Gives every process what process 0 has of a run.
+pub(crate) fn share_state(
+    group: &dyn Group,
+    optimiser: &mut Optimiser,
+    balance: Option<&mut Balance>,
+    run: &mut Progress,
+) {
+    if group.size() == 1 {
+        return;
+    }
+    for vector in optimiser.vectors_mut() {
+        share_tensor(group, vector);
+    }
+    if let Some(balance) = balance {
+        share_tensor(group, &mut balance.means);
+        share_numbers(group, &mut balance.counts);
+    }
+    let mut step = run.step.to_le_bytes();
+    group.broadcast(&mut step);
+    run.step = u64::from_le_bytes(step);
+    let mut seconds = [run.seconds];
+    share_numbers(group, &mut seconds);
+    [run.seconds] = seconds;
+}
+
+fn share_tensor(group: &dyn Group, tensor: &mut Tensor) {
+    let host = tensor.to_device(Device::Cpu).contiguous();
+    let mut bytes = vec![0; host.numel() * host.kind().elt_size_in_bytes()];
+    host.copy_data_u8(&mut bytes, host.numel());
+    group.broadcast(&mut bytes);
+    let shared = Tensor::from_data_size(&bytes, &host.size(), host.kind());
+    let _guard = tch::no_grad_guard();
+    tensor.copy_(&shared);
+}
+
+fn share_numbers(group: &dyn Group, numbers: &mut [f64]) {
+    let mut bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    group.broadcast(&mut bytes);
+    numbers.copy_from_slice(&doubles(&bytes));
+}
+
+/// What the processes of a run must have in common; nothing for one.
+pub(crate) fn facts(
+    group: &dyn Group,
+    config: &TrainConfig,
+    images: &Images,
+    start: Option<&NetworkDenoiser>,
+) -> Vec<(String, String)> {
+    if group.size() == 1 {
+        return vec![];
+    }
+    let mut facts = vec![("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
+    fields("", &serde_json::json!(config), &mut facts);
+    for (name, split) in [("training", &images.train), ("validation", &images.validation)] {
+        let first = Vec::<u8>::try_from(split.select(0, 0).flatten(0, -1)).unwrap_or_default();
+        let value = format!("of shape {:?}, the first {}", split.size(), &sha256(&first)[..16]);
+        facts.push((format!("{name} images"), value));
+    }
+    if let Some(start) = start {
+        let weights = start.network().tensors();
+        let sum: f64 = weights.values().map(|w| w.abs().sum(Kind::Double).double_value(&[])).sum();
+        facts.push(("the weights at the start of absolute sum".to_owned(), format!("{sum:e}")));
+    }
+    facts
+}
+
+/// The fields of a configuration, those of objects in it by their own.
+fn fields(name: &str, value: &Value, found: &mut Vec<(String, String)>) {
+    let Value::Object(object) = value else {
+        found.push((name.to_owned(), value.to_string()));
+        return;
+    };
+    for (key, value) in object {
+        let below = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+        fields(&below, value, found);
+    }
+}

@@ -1,0 +1,171 @@
+//! Trainings by several processes, threads in their place: the weights are those of one.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use eps_cluster::{ClusterError, Group};
+use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
+use eps_model::{Condition, NetworkDenoiser, Precision, SongUNetConfig};
+use eps_testing::together;
+use eps_train::{
+    Decay, Ema, FORMAT_VERSION, Images, LossWeight, NoiseLaw, Objective, TrainConfig, TrainError,
+    train_together,
+};
+use tch::{Device, Tensor};
+
+fn config(loss_weight: LossWeight, micro_batch: Option<usize>) -> TrainConfig {
+    TrainConfig {
+        format_version: FORMAT_VERSION,
+        name: "test".into(),
+        dataset: "random".into(),
+        network: SongUNetConfig {
+            model_channels: 8,
+            channel_mult: vec![1, 2],
+            num_blocks: 1,
+            attn_resolutions: vec![],
+            dropout: 0.1,
+            augment_dim: 0,
+            ..SongUNetConfig::ddpmpp(16, 3, 1)
+        }
+        .into(),
+        precondition: Precondition { mode: PreconditionMode::Spectral, sigma_data: 0.5 },
+        parameterisation: None,
+        conditions: vec![Condition::Observation, Condition::NoiseDiagonal],
+        interpolant: Interpolant::Edm,
+        objective: Objective::Eps { tasks: Task::ALL.to_vec().into(), sigma_y: 0.05.into() },
+        noise_law: NoiseLaw::edm(),
+        loss_weight,
+        start: None,
+        batch: 11,
+        micro_batch,
+        gradient_checkpointing: false,
+        steps: 4,
+        learning_rate: 1e-3,
+        warm_up: 2,
+        decay: Decay::Cosine,
+        ema: Ema { half_life: 100.0, ramp: Some(0.05) },
+        seed: 3,
+        precision: Precision::F32,
+        checkpoint_every: 2,
+        validation_images: 10,
+    }
+}
+
+fn images() -> Images {
+    let bytes: Vec<u8> = (0..40 * 256u64)
+        .map(|i| (eps_math::rng::Stream::named(0, "images").uniform(i) * 256.0) as u8)
+        .collect();
+    let all = Tensor::from_slice(&bytes).view([40, 1, 16, 16]);
+    Images { train: all.narrow(0, 0, 30), validation: all.narrow(0, 30, 10), classes: None }
+}
+
+fn weights(denoiser: &NetworkDenoiser) -> Vec<f32> {
+    let parts: Vec<Tensor> =
+        denoiser.network().tensors().values().map(|t| t.detach().flatten(0, -1)).collect();
+    Vec::try_from(Tensor::cat(&parts, 0)).unwrap()
+}
+
+fn train(
+    group: &dyn Group,
+    config: &TrainConfig,
+    folder: &Path,
+    last_step: u64,
+) -> Result<Vec<f32>, TrainError> {
+    tch::set_num_threads(1);
+    let mut until = |progress: eps_train::TrainProgress| match progress.step < last_step {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
+    };
+    train_together(group, config, None, &images(), folder, Device::Cpu, &mut until)
+        .map(|denoiser| weights(&denoiser))
+}
+
+/// The lines of `metrics.jsonl` without their seconds.
+fn losses(folder: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    text.lines().map(|line| line.split(",\"seconds\"").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn any_number_of_processes_ends_in_the_same_weights() {
+    for loss_weight in [LossWeight::Preconditioned, LossWeight::Balanced] {
+        // 11 images in parts of 2 are 6 parts, the last of one image.
+        let config = config(loss_weight, Some(2));
+        let alone = tempfile::tempdir().unwrap();
+        let expected = train(&eps_cluster::Alone, &config, alone.path(), 4).unwrap();
+        for size in [2, 3, 4] {
+            let folder = tempfile::tempdir().unwrap();
+            // Only the first process has a folder.
+            let of = |group: &dyn Group| match group.rank() {
+                0 => folder.path().to_owned(),
+                _ => folder.path().join("nowhere"),
+            };
+            // Killed at step 3, and gone on by another number from that of step 2.
+            for (size, last_step) in [(size, 3), (size - 1, 4)] {
+                let found =
+                    together(size, |group| train(group, &config, &of(group), last_step).unwrap());
+                if last_step == 4 {
+                    assert!(found.iter().all(|weights| *weights == expected), "{size}");
+                }
+            }
+            assert_eq!(losses(folder.path()), losses(alone.path()), "{size}");
+            assert!(!folder.path().join("nowhere").exists());
+        }
+    }
+}
+
+#[test]
+fn without_parts_every_process_takes_its_share_of_the_batch() {
+    let config = TrainConfig {
+        network: SongUNetConfig {
+            model_channels: 8,
+            channel_mult: vec![1, 2],
+            num_blocks: 1,
+            attn_resolutions: vec![],
+            augment_dim: 0,
+            dropout: 0.0,
+            ..SongUNetConfig::ddpmpp(16, 3, 1)
+        }
+        .into(),
+        ..config(LossWeight::Preconditioned, None)
+    };
+    let [alone, shared] = [1, 4].map(|size| {
+        let folder = tempfile::tempdir().unwrap();
+        together(size, |group| train(group, &config, folder.path(), 4).unwrap()).remove(0)
+    });
+    let scale = alone.iter().fold(0f32, |most, w| most.max(w.abs()));
+    let most = alone.iter().zip(&shared).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
+    // Adam divides by the size of a gradient: where that is of rounding alone, a step is all of the learning rate.
+    assert!(most <= 4.0 * 1e-3 && alone != shared, "{most} of {scale}");
+    let far = alone.iter().zip(&shared).filter(|(a, b)| (*a - *b).abs() > 1e-4 * scale).count();
+    assert!(far * 100 < alone.len(), "{far} of {} weights differ", alone.len());
+}
+
+#[test]
+fn processes_that_differ_are_told_before_the_first_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let errors = together(3, |group| {
+        let rate = if group.rank() == 1 { 2e-3 } else { 1e-3 };
+        let config =
+            TrainConfig { learning_rate: rate, ..config(LossWeight::Preconditioned, Some(2)) };
+        train(group, &config, folder.path(), 4).unwrap_err()
+    });
+    for error in errors {
+        assert!(
+            matches!(error, TrainError::Cluster(ClusterError::Differs { rank: 1, .. })),
+            "{error}"
+        );
+        let error = error.to_string();
+        for part in ["process 2", "learning_rate", "0.002", "0.001"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+    assert!(!folder.path().join("config.json").exists());
+    let too_many = together(7, |group| {
+        let config = config(LossWeight::Preconditioned, Some(2));
+        train(group, &config, folder.path(), 4).unwrap_err().to_string()
+    });
+    assert!(too_many[0].contains("is 6") && too_many[0].contains("micro_batch"), "{too_many:?}");
+}
