@@ -12,11 +12,13 @@
 )]
 
 /// Standard error as `std::eprintln` writes it, but that nothing happens where it is full or closed: a note never ends
-/// a run.
+/// a run; nor where another process of a group says the same.
 macro_rules! eprintln {
     ($($arguments:tt)*) => {{
         use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), $($arguments)*);
+        if $crate::together::speaks() {
+            let _ = writeln!(std::io::stderr(), $($arguments)*);
+        }
     }};
 }
 
@@ -25,11 +27,13 @@ mod commands;
 mod experiment;
 mod flags;
 mod growth;
+mod machine_images;
 mod precision_comparison;
 mod progress;
 mod restoration_page;
 mod sample_range;
 mod sampling_cost;
+mod together;
 mod training_plan;
 
 use std::any::Any;
@@ -38,6 +42,7 @@ use std::process::ExitCode;
 
 use chain::chain;
 use clap::{Parser, Subcommand};
+use together::Processes;
 
 /// Exact posterior sampling for linear inverse problems with diffusion priors.
 ///
@@ -73,12 +78,20 @@ fn main() -> ExitCode {
     }
     say_nothing_of_a_full_output();
     let command = Arguments::parse().command;
+    let processes = match Processes::join() {
+        Ok(processes) => processes,
+        Err(error) => {
+            eprintln!("error: {}", chain(&error));
+            return ExitCode::FAILURE;
+        }
+    };
     // What no border below made an error: tensors that a command handles itself, for which memory can be short.
-    let run = || eps_model::attempt(|| command.run()).unwrap_or_else(|error| Err(error.into()));
+    let run =
+        || eps_model::attempt(|| command.run(&processes)).unwrap_or_else(|error| Err(error.into()));
     match std::panic::catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            eprintln!("error: {}", chain(&error));
+            processes.end(&error, &chain(&error));
             let usage = error.downcast_ref::<flags::UsageError>().is_some();
             ExitCode::from(if usage { 2 } else { 1 })
         }
@@ -92,24 +105,35 @@ fn main() -> ExitCode {
                 );
                 ExitCode::FAILURE
             }
-            None => std::panic::resume_unwind(panic),
+            None => {
+                processes.end_of_panic();
+                std::panic::resume_unwind(panic)
+            }
         },
     }
 }
 
 impl Command {
-    fn run(&self) -> anyhow::Result<()> {
+    /// Whether several processes share the work.
+    fn is_shared(&self) -> bool {
+        matches!(self, Self::Restore(_) | Self::Train(_) | Self::Experiment(_) | Self::Tune(_))
+    }
+
+    fn run(&self, processes: &Processes) -> anyhow::Result<()> {
+        if !self.is_shared() {
+            processes.require_one()?;
+        }
         match self {
-            Self::Restore(arguments) => arguments.run(),
+            Self::Restore(arguments) => arguments.run(processes),
             Self::Measure(arguments) => arguments.run(),
             Self::Operator(arguments) => arguments.run(),
             Self::Evaluate(arguments) => arguments.run(),
-            Self::Train(arguments) => arguments.run(),
+            Self::Train(arguments) => arguments.run(processes),
             Self::Model(arguments) => arguments.run(),
             Self::Import(arguments) => arguments.run(),
             Self::Data(arguments) => arguments.run(),
-            Self::Experiment(arguments) => arguments.run(),
-            Self::Tune(arguments) => arguments.run(),
+            Self::Experiment(arguments) => arguments.run(processes),
+            Self::Tune(arguments) => arguments.run(processes),
             Self::Claims(arguments) => arguments.run(),
         }
     }

@@ -9,12 +9,19 @@ use eps_sample::Progress;
 use eps_train::TrainConfig;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::together::speaks;
+
 /// A bar of `length` steps, each called `unit`, with the time left.
 pub(crate) fn bar(length: u64, what: &str, unit: &str) -> ProgressBar {
     let template = format!("{{prefix}} {{bar:32}} {{pos}}/{{len}} {unit}, {{eta}} left");
     let style =
         ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(length).with_style(style).with_prefix(what.to_owned())
+    shown(length).with_style(style).with_prefix(what.to_owned())
+}
+
+/// A bar, hidden where another process of a group shows one.
+fn shown(length: u64) -> ProgressBar {
+    if speaks() { ProgressBar::new(length) } else { ProgressBar::hidden() }
 }
 
 /// The bar of a training, with its rate and its last losses.
@@ -22,7 +29,7 @@ pub(crate) fn training_bar(config: &TrainConfig) -> ProgressBar {
     let template = "{prefix} {bar:32} {pos}/{len} steps, {per_sec}, {eta} left  {msg}";
     let style =
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(config.steps).with_style(style).with_prefix(config.name.clone())
+    shown(config.steps).with_style(style).with_prefix(config.name.clone())
 }
 
 /// The progress of a run: a bar on a terminal, a line a cell elsewhere.

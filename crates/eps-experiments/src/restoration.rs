@@ -1,10 +1,11 @@
 //! What the methods return.
 
 use eps_math::nearest_f32;
+use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
 /// What a method returns for some images.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Restored {
     /// `[N, J, C, H, W]`, clipped to [-1, 1].
     pub samples: Vec<f32>,

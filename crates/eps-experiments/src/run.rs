@@ -312,6 +312,14 @@ impl<'a> Run<'a> {
         Ok(RunOutcome { results, settings, losses: self.losses.clone() })
     }
 
+    /// Everything that the samples depend on, as text: what processes that share a run must have in common.
+    ///
+    /// # Errors
+    /// Settings that JSON cannot hold.
+    pub fn settings(&self) -> Result<String> {
+        serde_json::to_string(&self.config).during(|| "the settings of the experiment".to_owned())
+    }
+
     /// Computes what is not stored yet of one share of the cells, and returns how many of all cells are stored then.
     ///
     /// Other processes may compute other shares in the same folder at the same time.

@@ -42,6 +42,16 @@ impl std::fmt::Display for Shard {
 }
 
 impl Shard {
+    /// The share of process `rank`, from 0 on, of `size`.
+    ///
+    /// # Panics
+    /// If there is no such process.
+    #[must_use]
+    pub fn of(rank: usize, size: usize) -> Self {
+        assert!(rank < size, "process {rank} of {size}");
+        Self { number: rank + 1, count: size }
+    }
+
     /// Whether a cell is in it, by its number in the plan.
     #[must_use]
     pub fn holds(self, cell: usize) -> bool {
@@ -97,7 +107,7 @@ mod tests {
         for cell in 0..20 {
             assert_eq!(shards.iter().filter(|shard| shard.holds(cell)).count(), 1, "{cell}");
         }
-        assert_eq!(shards[1].to_string(), "2/3");
+        assert_eq!((shards[1], shards[1].to_string()), (Shard::of(1, 3), "2/3".to_owned()));
         for wrong in ["0/3", "4/3", "1/0", "1", "a/b", "1/2/3", ""] {
             assert!(wrong.parse::<Shard>().unwrap_err().contains("K/N"), "{wrong}");
         }

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use eps::dataset;
 use eps::network::Network;
 use eps::workers::{Stop, spread, threads, workers_on};
+use eps_cluster::Group;
 use eps_data::Split;
 use eps_math::{Precision, Schedule, Task};
 use eps_results::{Constants, Contender, Method, NetworkUse, PRIOR, Setting, Trial, Tuned};
 use tch::Device;
 
 use crate::constants;
-use crate::error::{ExperimentError, Result};
+use crate::error::{During as _, ExperimentError, Result};
 use crate::listener::Listener;
 use crate::networks;
 use crate::problem::{Problem, seed_of, test_images};
@@ -68,7 +69,8 @@ pub(crate) fn is_geometric(tunable: &Tunable) -> bool {
 }
 
 impl TuningRequest {
-    /// Tunes the method for every task. `device` tells where and in which precision, once the file of constants is
+    /// Tunes the method for every task, the processes of a group together: each draws its share of the batches, and the
+    /// first has the file. `device` tells where and in which precision, once the file of constants is
     /// known to be readable; `found` hears of the network and of every constant.
     ///
     /// # Errors
@@ -76,6 +78,7 @@ impl TuningRequest {
     /// trials diverge; that of `device`.
     pub fn run<E: From<ExperimentError>>(
         &self,
+        group: &dyn Group,
         device: impl FnOnce() -> Result<(Device, Precision), E>,
         listener: &dyn Listener,
         found: impl FnMut(Tuning<'_>),
@@ -83,11 +86,12 @@ impl TuningRequest {
         let path = self.constants.clone().unwrap_or_else(|| dataset::constants(&self.dataset));
         Constants::read(&path).map_err(ExperimentError::from)?;
         let device = device()?;
-        Ok(self.tune(&path, device, listener, found)?)
+        Ok(self.tune(group, &path, device, listener, found)?)
     }
 
     fn tune(
         &self,
+        group: &dyn Group,
         path: &Path,
         (device, precision): (Device, Precision),
         listener: &dyn Listener,
@@ -106,7 +110,10 @@ impl TuningRequest {
             (0..workers).map(|_| prior.another()).collect::<Result<Vec<_>, eps::Error>>()?;
         found(Tuning::Network(&file.origin));
         // What cannot be written is better known before the trials than after.
-        constants::change(path, |_| ())?;
+        let is_first = group.rank() == 0;
+        if is_first {
+            constants::change(path, |_| ())?;
+        }
         let (image_count, samples, calls) = self.sizes();
         let images = test_images(image_count, set.len())?;
         let seed = seed_of(Split::Validation, self.seed);
@@ -131,8 +138,12 @@ impl TuningRequest {
             let grid = if self.check { &[tunable.start][..] } else { &tunable.grid };
             let known = Constants::read(path)?;
             let known = known.find(self.contender, task);
-            if let Some(tuned) = known.filter(|tuned| tuned.is_of(&sought, grid)) {
-                found(Tuning::Constant(tuned));
+            let known = known.filter(|tuned| tuned.is_of(&sought, grid));
+            // The others may see another file.
+            let mut is_known = [u8::from(known.is_some())];
+            group.broadcast(&mut is_known);
+            if is_known == [1] {
+                known.iter().for_each(|tuned| found(Tuning::Constant(tuned)));
                 continue;
             }
             let problem = Problem::draw(Setting::of(task), &set, &images, seed)?;
@@ -150,7 +161,7 @@ impl TuningRequest {
                 listener,
             };
             let mut tried =
-                |values: &[f64]| attempt(&sampler, values, &mut priors, inside, &problem);
+                |values: &[f64]| attempt(group, &sampler, values, &mut priors, inside, &problem);
             let tried = if self.check {
                 tried(&[tunable.start])?
             } else {
@@ -168,7 +179,9 @@ impl TuningRequest {
             })?;
             let tuned = Tuned { value, tried, ..sought };
             found(Tuning::Constant(&tuned));
-            constants::change(path, |constants| constants.set(tuned))?;
+            if is_first {
+                constants::change(path, |constants| constants.set(tuned))?;
+            }
         }
         Ok(())
     }
@@ -199,6 +212,7 @@ impl TuningRequest {
 
 /// Tries values of a constant, several batches at once, and scores them in their order.
 fn attempt(
+    group: &dyn Group,
     sampler: &Sampler<'_>,
     values: &[f64],
     priors: &mut [Network],
@@ -207,11 +221,12 @@ fn attempt(
 ) -> Result<Vec<Trial>> {
     let batches = sampler.batches(0..problem.images.len());
     let (pieces, each) = (values.len() * batches.len(), batches.len());
+    let own: Vec<usize> = (group.rank()..pieces).step_by(group.size()).collect();
     let mut drawn: Vec<Vec<Option<Restored>>> = vec![vec![None; each]; values.len()];
     // One chain that is gone decides about its value.
     let lost: Vec<Stop> = values.iter().map(|_| Stop::default()).collect();
-    let work = |prior: &mut Network, piece: usize, stop: &Stop| {
-        let (trial, batch) = (piece / each, piece % each);
+    let work = |prior: &mut Network, number: usize, stop: &Stop| {
+        let (trial, batch) = (own[number] / each, own[number] % each);
         let sampler = Sampler { constant: values[trial], ..*sampler };
         if lost[trial].is_set() {
             let count = batches[batch].len();
@@ -227,10 +242,11 @@ fn attempt(
             Err(error) => Err(error),
         }
     };
-    spread(priors, inside, pieces, work, |piece, batch| {
-        drawn[piece / each][piece % each] = batch;
+    spread(priors, inside, own.len(), work, |number, batch| {
+        drawn[own[number] / each][own[number] % each] = batch;
         Ok(())
     })?;
+    exchange(group, &mut drawn)?;
     let trial = |(value, batches): (&f64, Vec<Option<Restored>>)| {
         let Some(batches) = batches.into_iter().collect::<Option<Vec<_>>>() else {
             return Ok(Trial { value: *value, energy_score_fair: None, psnr_db: None });
@@ -245,6 +261,24 @@ fn attempt(
         })
     };
     values.iter().zip(drawn).map(trial).collect()
+}
+
+/// Gives every process of a group what the others have drawn.
+fn exchange(group: &dyn Group, drawn: &mut [Vec<Option<Restored>>]) -> Result<()> {
+    if group.size() == 1 {
+        return Ok(());
+    }
+    let of = || "what another process has drawn".to_owned();
+    let own = serde_json::to_vec(drawn).during(of)?;
+    for other in group.all_gather(&own) {
+        let other: Vec<Vec<Option<Restored>>> = serde_json::from_slice(&other).during(of)?;
+        for (drawn, other) in drawn.iter_mut().flatten().zip(other.into_iter().flatten()) {
+            if drawn.is_none() {
+                *drawn = other;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What a search found.

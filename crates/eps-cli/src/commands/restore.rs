@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
+use eps_cluster::{Group, agree};
 use eps_data::array_file::is_picture;
 use eps_data::hdf5_file::hdf5_format;
 use eps_data::npy::{NpyValues, write_npy};
@@ -17,6 +18,7 @@ use eps_math::rng::Stream;
 use eps_math::{Noise, Shape};
 use eps_model::{Precision, device_name};
 use eps_sample::Solver;
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use tch::Device;
 
@@ -28,6 +30,7 @@ use crate::flags::{
 };
 use crate::progress::WITH_BACKWARD;
 use crate::restoration_page::{ImageOnPage, PictureOnPage, RestorationPage, residual_sentence};
+use crate::together::{Processes, device_of};
 use crate::{progress, sample_range, sampling_cost};
 use eps::contender::{
     Contender, Contending, differentiates, nearest_calls, nearest_task, tunable, usual_calls,
@@ -246,7 +249,8 @@ impl Arguments {
     }
 
     /// Checks everything, samples, and writes the results.
-    pub(crate) fn run(&self) -> Result<()> {
+    pub(crate) fn run(&self, processes: &Processes) -> Result<()> {
+        let group = processes.group()?;
         let solver = self.solver()?;
         let calls = match (self.calls, self.method) {
             (Some(calls), Some(method)) => nearest_calls(method, calls),
@@ -260,9 +264,14 @@ impl Arguments {
         }
         let out = || format!("--out {}", self.out.display());
         check_utf8(&self.out)?;
-        let folder = OutputFolder::plan(&self.out, self.former()).with_context(out)?;
-        let mut unfinished = Unfinished::claim(&self.out).with_context(out)?;
+        // One process writes; the others send it what they draw.
+        let mut output = None;
+        if group.rank() == 0 {
+            let folder = OutputFolder::plan(&self.out, self.former()).with_context(out)?;
+            output = Some((folder, Unfinished::claim(&self.out).with_context(out)?));
+        }
         let (device, precision) = self.network_flags.apply()?;
+        let device = device_of(group, device);
         let network = Network::load(&self.network, self.class, device, precision)?;
         let schedule = solver.schedule(network.schedule()).with(self.rho, self.sigma_min);
         if let Err(error) = schedule.validate() {
@@ -361,13 +370,20 @@ impl Arguments {
             "notes": notes,
             "environment": environment::record(device),
         });
+        let scene = scene.filter(|_| !self.keep_scene);
         let key = key(&config, &set)?;
+        agree(group, &[("settings and files of SHA-256".to_owned(), key.clone())])?;
+        let Some((folder, mut unfinished)) = output else {
+            for restoration in [&one_call, &all] {
+                Shared { group, restoration }.draw(None, "", &ProgressBar::hidden())?;
+            }
+            return Ok(());
+        };
         if unfinished.of_key(&key)? {
             eprintln!("note: what an earlier run of this command has finished is taken from it");
         }
         self.reserve(&unfinished, &set)?;
-        let scene = scene.filter(|_| !self.keep_scene);
-        let drawn = Restored::draw(&all, &one_call, &mut unfinished, config, scene);
+        let drawn = Restored::draw(group, &all, &one_call, &mut unfinished, config, scene);
         let restored = drawn.map_err(|error| self.kept(error, &unfinished))?;
         let (residuals, iterations) = (restored.residuals.clone(), restored.iterations);
         let is_exact = set.sigma_y() == 0.0;
@@ -677,6 +693,88 @@ fn read_measurement(path: &Path, given: Option<&GivenOperator>) -> Result<(Shape
     Ok((shape.with_context(|| path.display().to_string())?, values))
 }
 
+/// The batches that each worker of a process draws before they are sent to the first one: what is lost where all are
+/// killed.
+const BATCHES_A_ROUND: usize = 2;
+
+/// The batches of a restoration, dealt out to the processes of a group.
+#[derive(Clone, Copy)]
+struct Shared<'a> {
+    group: &'a dyn Group,
+    restoration: &'a Restoration<'a>,
+}
+
+impl Shared<'_> {
+    /// The samples of every batch, on the first process, which keeps each as part `NAME-BATCH`; those that are kept of an
+    /// earlier run are not drawn again.
+    fn draw(
+        &self,
+        mut unfinished: Option<&mut Unfinished>,
+        name: &str,
+        bar: &ProgressBar,
+    ) -> Result<Vec<Vec<f32>>> {
+        let Self { group, restoration } = self;
+        let part = |batch: usize| format!("{name}-{batch:06}");
+        let batches = restoration.batches();
+        let (mut samples, mut missing) = (vec![Vec::new(); batches], Vec::new());
+        if let Some(unfinished) = &unfinished {
+            for (batch, samples) in samples.iter_mut().enumerate() {
+                let kept = unfinished.part(&part(batch))?.map(|bytes| values(&bytes));
+                match kept.filter(|kept| kept.len() == restoration.values_of(batch)) {
+                    Some(kept) => {
+                        bar.inc((restoration.calls() / batches) as u64);
+                        *samples = kept;
+                    }
+                    None => missing.push(batch),
+                }
+            }
+        }
+        let told = group.all_gather(&serde_json::to_vec(&missing)?).swap_remove(0);
+        let missing: Vec<usize> = serde_json::from_slice(&told)?;
+        let size = group.size();
+        let round = match size {
+            1 => missing.len(),
+            _ => size * workers::threads() * BATCHES_A_ROUND,
+        };
+        for round in missing.chunks(round.max(1)) {
+            let of = |rank: usize| round.iter().copied().skip(rank).step_by(size);
+            let mine: Vec<usize> = of(group.rank()).collect();
+            let mut keep = |batch: usize, drawn: Vec<f32>| -> Result<()> {
+                if let Some(unfinished) = &mut unfinished {
+                    unfinished.keep(&part(batch), &bytes(&drawn))?;
+                }
+                samples[batch] = drawn;
+                Ok(())
+            };
+            restoration.draw_each(&mine, &mut progress::advance(bar, 1), &mut keep)?;
+            if size == 1 {
+                continue;
+            }
+            let is_first = group.rank() == 0;
+            let sent = |rank: usize| of(rank).map(|batch| restoration.values_of(batch)).sum();
+            let counts: Vec<usize> =
+                (0..size).map(|rank| if is_first && rank > 0 { sent(rank) } else { 0 }).collect();
+            let mut pieces = vec![Vec::new(); size];
+            if !is_first {
+                pieces[0] = mine.iter().flat_map(|b| std::mem::take(&mut samples[*b])).collect();
+            }
+            let received = group.all_to_all(pieces, &counts);
+            for (rank, values) in received.into_iter().enumerate().filter(|_| is_first).skip(1) {
+                let mut rest = &values[..];
+                for batch in of(rank) {
+                    let (drawn, others) = rest.split_at(restoration.values_of(batch));
+                    if let Some(unfinished) = &mut unfinished {
+                        unfinished.keep(&part(batch), &bytes(drawn))?;
+                    }
+                    samples[batch] = drawn.to_vec();
+                    rest = others;
+                }
+            }
+        }
+        Ok(samples)
+    }
+}
+
 /// The outcome, on the scale [-1, 1], not clipped.
 struct Restored {
     /// `[N, 1, C, H, W]`
@@ -695,6 +793,7 @@ struct Restored {
 impl Restored {
     /// Draws the one-call estimates and all samples, but for what is kept of an earlier run.
     fn draw(
+        group: &dyn Group,
         all: &Restoration<'_>,
         one_call: &Restoration<'_>,
         unfinished: &mut Unfinished,
@@ -702,32 +801,9 @@ impl Restored {
         scene: Option<Scene>,
     ) -> Result<Self> {
         let calls = all.calls() + one_call.calls();
-        let bar = progress::bar(calls as u64, "restoring", "network calls");
+        let bar = progress::bar(calls.div_ceil(group.size()) as u64, "restoring", "network calls");
         let mut draw = |restoration: &Restoration<'_>, name: &str| -> Result<Vec<f32>> {
-            let part = |batch: usize| format!("{name}-{batch:06}");
-            let batches = restoration.batches();
-            let (mut samples, mut missing) = (vec![Vec::new(); batches], Vec::new());
-            for (batch, samples) in samples.iter_mut().enumerate() {
-                let kept = unfinished.part(&part(batch))?.map(|bytes| values(&bytes));
-                match kept.filter(|kept| kept.len() == restoration.values_of(batch)) {
-                    Some(kept) => {
-                        bar.inc((restoration.calls() / batches) as u64);
-                        *samples = kept;
-                    }
-                    None => missing.push(batch),
-                }
-            }
-            restoration.draw_each(
-                &missing,
-                &mut progress::advance(&bar, 1),
-                |batch, drawn| -> Result<()> {
-                    let bytes: Vec<u8> =
-                        drawn.iter().flat_map(|value| value.to_le_bytes()).collect();
-                    unfinished.keep(&part(batch), &bytes)?;
-                    samples[batch] = drawn;
-                    Ok(())
-                },
-            )?;
+            let samples = Shared { group, restoration }.draw(Some(&mut *unfinished), name, &bar)?;
             Ok(samples.concat())
         };
         let (first, second) = (draw(one_call, "one-call")?, draw(all, "samples")?);
@@ -818,6 +894,10 @@ fn write_in_unit(folder: &Path, archive: &SampleArchive, unit: &Unit) -> Result<
 }
 
 /// Values of a part that is kept.
+fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
 fn values(bytes: &[u8]) -> Vec<f32> {
     let (values, _) = bytes.as_chunks();
     values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()

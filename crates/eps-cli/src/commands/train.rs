@@ -7,20 +7,25 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Args;
-use eps_data::{ImageSet, Split};
+use eps_cluster::agree;
+use eps_data::Split;
 use eps_files::{sha256_file, write_atomically};
 use eps_math::parameterisation::Parameterisation;
 use eps_math::{OperatorLaw, PreconditionMode};
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Origin, Provenance, Storage};
 use eps_model::{ModelError, NetworkDenoiser, Precision};
-use eps_train::{Classes, Images, Objective, TrainConfig, changes, train_watched};
+use eps_train::{
+    Classes, Images, Objective, TrainConfig, TrainError, TrainProgress, changes, train_together,
+};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
-use tch::{Device, Tensor};
+use tch::Device;
 
 use crate::flags::{DeviceFlags, count_to, note_if_emulated, positive};
 use crate::growth::GrowthFlags;
+use crate::machine_images::MachineImages;
 use crate::progress::training_bar;
+use crate::together::{Processes, device_of};
 use crate::training_plan::{Rate, dry_run, read_config};
 use eps::{dataset, environment, network};
 
@@ -29,7 +34,8 @@ use eps::{dataset, environment, network};
 /// The folder holds the run: config.json, metrics.jsonl (losses), state.safetensors, and in the end
 /// NAME.safetensors, the averaged weights with configuration and origin. A run that is killed goes on
 /// from its last checkpoint when the same command is given again, and ends in the same weights, on one CPU with
-/// one number of threads bit for bit. It also goes on with more steps or another learning rate, which changes.json and
+/// one number of threads bit for bit. Started by mpirun or srun, the processes share every batch (docs/cluster.md). A run
+/// also goes on with more steps or another learning rate, which changes.json and
 /// the network's origin then tell.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -76,50 +82,62 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     /// Loads what the configuration names, trains, exports.
-    pub(crate) fn run(&self) -> Result<()> {
+    pub(crate) fn run(&self, processes: &Processes) -> Result<()> {
         let config = self.config()?;
         if self.dry_run {
             return dry_run(&config, self.rate.tflops, &self.growth);
         }
+        let group = processes.group()?;
         let out = self.out.as_deref().context("--out is missing")?;
-        let device = self.device.apply();
-        let set = |split| dataset::load(&config.dataset, split, self.data.as_deref());
-        let training = set(Split::Train)?;
-        let images_of = || format!("the images of {}", self.shown_data(&config));
-        config.check_images(training.shape()).with_context(images_of)?;
-        if training.shape() != config.network.image_shape() {
+        let device = device_of(group, self.device.apply());
+        let load = |split| {
+            let read = || Ok(dataset::load(&config.dataset, split, self.data.as_deref())?);
+            let images = MachineImages::load(group, read)?;
+            let images_of = || format!("the images of {}", self.shown_data(&config));
+            config.check_images(images.shape).with_context(images_of)?;
+            anyhow::Ok(images)
+        };
+        let training = load(Split::Train)?;
+        if training.shape != config.network.image_shape() {
             eprintln!(
                 "note: the images have shape {}, and network.img_resolution is {}: the network learns on images of \
                  that size, and takes others",
-                training.shape(),
+                training.shape,
                 config.network.image_shape().height
             );
         }
-        let provenance = training.provenance().clone();
+        let provenance = training.provenance;
         let start_path = self.start_path(&config);
         let start_sha256 = start_path.as_deref().map(sha256_file).transpose()?;
         let start =
             start_path.as_deref().map(|path| load_start(path, &config, device)).transpose()?;
         let (start, origin) = start.unzip();
-        // One split after the other: each is in memory twice while it becomes a tensor.
-        let (train_images, train_classes) = (bytes(&training)?, classes(&training));
-        drop(training);
-        let validation = set(Split::Validation)?;
-        config.check_images(validation.shape()).with_context(images_of)?;
-        let classes = train_classes.zip(classes(&validation));
+        let validation = load(Split::Validation)?;
+        let classes = training.classes.zip(validation.classes);
         check_classes(&config, classes.as_ref().map(|(train, _)| train.as_slice()))?;
         let images = Images {
-            train: train_images,
-            validation: bytes(&validation)?,
+            train: training.pixels,
+            validation: validation.pixels,
             classes: classes.map(|(train, validation)| Classes { train, validation }),
         };
-        drop(validation);
+        let inputs = json!({ "dataset": provenance.sha256, "start": start_sha256 });
+        agree(group, &[("files (SHA-256 of data set and start)".to_owned(), inputs.to_string())])?;
+        if group.size() > 1 && config.micro_batch.is_none() {
+            eprintln!(
+                "note: without micro_batch each process takes its share of {} images at once, and the last bits of the \
+                 weights depend on the number of processes: set micro_batch for the same weights on any number",
+                config.batch
+            );
+        }
         // After all checks: a folder that was claimed goes on with these files alone.
-        claim_inputs(out, &json!({ "dataset": provenance.sha256, "start": start_sha256 }))?;
-        let changed = changes_in(&config, out);
+        let is_first = group.rank() == 0;
+        if is_first {
+            claim_inputs(out, &inputs)?;
+        }
+        let changed = if is_first { changes_in(&config, out) } else { vec![] };
         // A rate is that of this leg: the bar begins where it does.
         let mut bar = None;
-        let denoiser = train_watched(&config, start, &images, out, device, &mut |progress| {
+        let mut observer = |progress: TrainProgress| {
             let bar = bar.get_or_insert_with(|| {
                 // A run that cannot go on has failed by now.
                 changed.iter().for_each(|change| eprintln!("note: {change}"));
@@ -132,9 +150,18 @@ impl Arguments {
                 bar.set_message(format!("loss {train:.4}, validation {validation:.4}"));
             }
             ControlFlow::Continue(())
-        })
-        .with_context(|| format!("the training of {:?} stopped", config.name))?;
+        };
+        let stopped = |error: TrainError| match error {
+            // Every process has it and no step was made.
+            TrainError::Cluster(_) => error.into(),
+            error => anyhow!(error).context(format!("the training of {:?} stopped", config.name)),
+        };
+        let denoiser = train_together(group, &config, start, &images, out, device, &mut observer)
+            .map_err(stopped)?;
         bar.iter().for_each(ProgressBar::finish);
+        if !is_first {
+            return Ok(());
+        }
 
         let losses = last_losses(&out.join("metrics.jsonl"))?;
         let start = start_path
@@ -386,19 +413,6 @@ fn check_classes(config: &TrainConfig, classes: Option<&[usize]>) -> Result<()> 
         );
     }
     Ok(())
-}
-
-/// The classes of a set's images, where it has any.
-fn classes(set: &ImageSet) -> Option<Vec<usize>> {
-    set.labels().map(|labels| labels.iter().map(|class| *class as usize).collect())
-}
-
-/// The pixels of a set, `[N, C, H, W]` in bytes.
-fn bytes(set: &ImageSet) -> Result<Tensor> {
-    let shape = set.shape();
-    let sides = [set.len(), shape.channels, shape.height, shape.width];
-    let dims = sides.map(i64::try_from).into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(Tensor::f_from_slice(set.pixels())?.f_view(dims.as_slice())?)
 }
 
 #[cfg(test)]

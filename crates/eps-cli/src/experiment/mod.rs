@@ -18,6 +18,8 @@ use clap::Subcommand;
 use eps_experiments::merge;
 use eps_results::Experiment;
 
+use crate::together::Processes;
+
 /// Run an experiment: restore test images, score them, write a report.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -78,21 +80,32 @@ impl Arguments {
     ///
     /// # Errors
     /// Input that is missing or damaged, and output that cannot be written.
-    pub(crate) fn run(&self) -> Result<()> {
+    pub(crate) fn run(&self, processes: &Processes) -> Result<()> {
+        if let Command::Runtime(_)
+        | Command::Moments(_)
+        | Command::Oracle(_)
+        | Command::Reach(_)
+        | Command::Merge { .. } = &self.experiment
+        {
+            // Of one machine, or over soon.
+            processes.require_one()?;
+        }
         match &self.experiment {
-            Command::Main(arguments) => arguments.run(Experiment::Main),
-            Command::Steps(arguments) => arguments.run(Experiment::Steps),
-            Command::ZeroShot(arguments) => arguments.run(Experiment::ZeroShot),
-            Command::PosteriorMean(arguments) => arguments.run(Experiment::PosteriorMean),
-            Command::Ood(arguments) => arguments.run(Experiment::Ood),
-            Command::Inputs(arguments) => arguments.run(Experiment::Inputs),
-            Command::NoiseLaw(arguments) => arguments.run(Experiment::NoiseLaw),
-            Command::Amortized(arguments) => arguments.run(Experiment::Amortized),
-            Command::WarmStart(arguments) => arguments.run(Experiment::WarmStart),
-            Command::Extreme(arguments) => arguments.run(Experiment::Extreme),
-            Command::Flow(arguments) => arguments.run(Experiment::Flow),
-            Command::Calibration(arguments) => arguments.run(Experiment::Calibration),
-            Command::Runtime(arguments) => arguments.run(Experiment::Runtime),
+            Command::Main(arguments) => arguments.run(Experiment::Main, processes),
+            Command::Steps(arguments) => arguments.run(Experiment::Steps, processes),
+            Command::ZeroShot(arguments) => arguments.run(Experiment::ZeroShot, processes),
+            Command::PosteriorMean(arguments) => {
+                arguments.run(Experiment::PosteriorMean, processes)
+            }
+            Command::Ood(arguments) => arguments.run(Experiment::Ood, processes),
+            Command::Inputs(arguments) => arguments.run(Experiment::Inputs, processes),
+            Command::NoiseLaw(arguments) => arguments.run(Experiment::NoiseLaw, processes),
+            Command::Amortized(arguments) => arguments.run(Experiment::Amortized, processes),
+            Command::WarmStart(arguments) => arguments.run(Experiment::WarmStart, processes),
+            Command::Extreme(arguments) => arguments.run(Experiment::Extreme, processes),
+            Command::Flow(arguments) => arguments.run(Experiment::Flow, processes),
+            Command::Calibration(arguments) => arguments.run(Experiment::Calibration, processes),
+            Command::Runtime(arguments) => arguments.run(Experiment::Runtime, processes),
             Command::Moments(arguments) => arguments.run(),
             Command::Oracle(arguments) => arguments.run(),
             Command::Reach(arguments) => arguments.run(),

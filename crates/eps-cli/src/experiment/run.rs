@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use eps::dataset;
+use eps_cluster::{agree, sees_the_same_folder};
 use eps_data::Split;
 use eps_data::png::{Picture, encode_png};
 use eps_experiments::pictures::{COLOURS, SD_LABEL, SD_MAX, columns, write_mosaic};
@@ -20,8 +21,9 @@ use eps_results::{Experiment, MarginVerdict, Method, Scope, TaskResults};
 
 use super::output::{usage, write_report};
 use crate::experiment::terminal::Terminal;
-use crate::flags::{NetworkFlags, count};
+use crate::flags::{NetworkFlags, UsageError, count};
 use crate::sampling_cost::CostFlags;
+use crate::together::{Processes, device_of};
 
 /// What the experiments on networks have in common.
 #[derive(Debug, Args)]
@@ -128,7 +130,7 @@ impl Arguments {
     /// # Errors
     /// Input that is missing or damaged, output that cannot be written, and in the profile `verify` a
     /// claim that fails.
-    pub(crate) fn run(&self, experiment: Experiment) -> Result<()> {
+    pub(crate) fn run(&self, experiment: Experiment, processes: &Processes) -> Result<()> {
         let request = self.request(experiment);
         if self.list_networks {
             for (name, ..) in request.choice().map_err(usage)?.plan.networks() {
@@ -144,16 +146,47 @@ impl Arguments {
         // A request that makes no sense is refused before threads are set and notes are told.
         request.choice().map_err(usage)?;
         let terminal = Terminal::default();
-        let run =
-            Run::prepare(&request, self.network_flags.apply()?, &out, &terminal).map_err(usage)?;
-        if let Some(shard) = self.shard {
+        let (device, precision) = self.network_flags.apply()?;
+        let device = match processes {
+            Processes::Group(group) => device_of(&**group, device),
+            Processes::Unconnected(_) => device,
+        };
+        if let Processes::Group(group) = processes {
+            sees_the_same_folder(&**group, &out)?;
+        }
+        let run = Run::prepare(&request, (device, precision), &out, &terminal).map_err(usage)?;
+        let (shard, scores) = match (self.shard, processes) {
+            (Some(shard), Processes::Group(group)) if group.size() == 1 => (Some(shard), false),
+            (Some(_), _) => bail!(UsageError("--shard is for one process at a time".to_owned())),
+            (None, Processes::Group(group)) if group.size() == 1 => (None, true),
+            (None, Processes::Group(group)) => {
+                agree(&**group, &[("settings".to_owned(), run.settings()?)])?;
+                (Some(Shard::of(group.rank(), group.size())), group.rank() == 0)
+            }
+            (None, Processes::Unconnected(launch)) => {
+                eprintln!(
+                    "note: the {} processes of {} do not reach each other, and each computes its share; give the same \
+                     command to one process when they have ended",
+                    launch.size, launch.launcher
+                );
+                (Some(Shard::of(launch.rank, launch.size)), false)
+            }
+        };
+        if let Some(shard) = shard {
             let (stored, all) = run.compute_shard(shard)?;
-            println!(
-                "share {shard} is computed: {stored} of {all} cells are in {}; the same command without --shard \
-                 computes what is missing and scores",
-                out.display()
-            );
-            return Ok(());
+            if let Processes::Group(group) = processes {
+                group.barrier();
+            }
+            if !scores {
+                if self.shard.is_some() || matches!(processes, Processes::Unconnected(_)) {
+                    println!(
+                        "share {shard} is computed: {stored} of {all} cells are in {}; the same command without shares \
+                         computes what is missing and scores",
+                        out.display()
+                    );
+                }
+                return Ok(());
+            }
         }
         let outcome = run.compute()?;
         let results = &outcome.results;
@@ -334,7 +367,8 @@ mod tests {
             let error = parse(&flags).unwrap_err().to_string();
             assert!(error.contains(value) && error.contains(known), "{error}");
         }
-        let error = parse(&["--calls", "20,1"]).unwrap().run(Experiment::Main).unwrap_err();
+        let alone = Processes::Group(Box::new(eps_cluster::Alone));
+        let error = parse(&["--calls", "20,1"]).unwrap().run(Experiment::Main, &alone).unwrap_err();
         assert!(error.is::<crate::flags::UsageError>());
     }
 }

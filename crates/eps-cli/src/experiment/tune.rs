@@ -13,6 +13,7 @@ use super::run::task;
 use crate::experiment::terminal::Terminal;
 use crate::flags::{self, NetworkFlags, count, two_or_more};
 use crate::sampling_cost::CostFlags;
+use crate::together::{Processes, device_of};
 
 /// Choose the constant of a contender on validation images.
 ///
@@ -72,20 +73,22 @@ impl Arguments {
     /// # Errors
     /// Input that is missing or damaged, a file that cannot be written, and a method all of whose
     /// trials diverge.
-    pub(crate) fn run(&self) -> Result<()> {
+    pub(crate) fn run(&self, processes: &Processes) -> Result<()> {
         let request = self.request();
         if self.cost.is_dry_run() {
             let what = format!("the constants of {}, at most", self.contender.label());
             return self.cost.print(&what, request.most_passes());
         }
-        request.run(
-            || self.network_flags.apply(),
-            &Terminal::default(),
-            |found| match found {
-                Tuning::Network(origin) => println!("network: {origin}"),
-                Tuning::Constant(tuned) => report(tuned),
-            },
-        )
+        let group = processes.group()?;
+        let device = || {
+            let (device, precision) = self.network_flags.apply()?;
+            anyhow::Ok((device_of(group, device), precision))
+        };
+        request.run(group, device, &Terminal::default(), |found| match found {
+            _ if group.rank() > 0 => {}
+            Tuning::Network(origin) => println!("network: {origin}"),
+            Tuning::Constant(tuned) => report(tuned),
+        })
     }
 
     /// What the flags ask for.

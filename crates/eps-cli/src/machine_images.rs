@@ -1,0 +1,120 @@
+//! Images that the processes of a machine have in memory once.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use eps_cluster::Group;
+use eps_data::{ImageSet, Provenance};
+use eps_math::Shape;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+use tempfile::NamedTempFile;
+
+/// One split of a data set.
+#[derive(Debug)]
+pub(crate) struct MachineImages {
+    /// `[N, C, H, W]` in bytes.
+    pub(crate) pixels: Tensor,
+    pub(crate) shape: Shape,
+    pub(crate) classes: Option<Vec<usize>>,
+    pub(crate) provenance: Provenance,
+}
+
+/// What the process that has read a split tells the others of its machine.
+#[derive(Debug, Serialize, Deserialize)]
+struct Told {
+    path: PathBuf,
+    count: usize,
+    shape: Shape,
+    classes: Option<Vec<usize>>,
+    provenance: Provenance,
+}
+
+/// Where memory lies that processes share.
+const SHARED_MEMORY: &str = "/dev/shm";
+
+impl MachineImages {
+    /// Reads a split: one process of each machine does, and the others see its pages.
+    ///
+    /// # Errors
+    /// Those of `read`, on the process that reads, and a full disk.
+    pub(crate) fn load(group: &dyn Group, read: impl FnOnce() -> Result<ImageSet>) -> Result<Self> {
+        let machine = group.machine();
+        if group.size() == 1 {
+            return Self::of(&read()?);
+        }
+        let (mut kept, mut file, mut message) = (None, None, vec![]);
+        if machine.place == 0 {
+            let set = read()?;
+            if machine.count == 1 {
+                kept = Some(Self::of(&set)?);
+            } else {
+                let shared = share(set.pixels())?;
+                message = serde_json::to_vec(&Told {
+                    path: shared.path().to_owned(),
+                    count: set.len(),
+                    shape: set.shape(),
+                    classes: classes(&set),
+                    provenance: set.provenance().clone(),
+                })?;
+                file = Some(shared);
+            }
+        }
+        let all = group.all_gather(&message);
+        let images = match kept {
+            Some(kept) => kept,
+            None => Self::mapped(serde_json::from_slice(&all[machine.leader])?)?,
+        };
+        // The pages stay as long as anyone sees them, the name need not.
+        group.barrier();
+        drop(file);
+        Ok(images)
+    }
+
+    fn of(set: &ImageSet) -> Result<Self> {
+        let shape = set.shape();
+        let pixels =
+            Tensor::f_from_slice(set.pixels())?.f_view(dims(set.len(), shape)?.as_slice())?;
+        let provenance = set.provenance().clone();
+        Ok(Self { pixels, shape, classes: classes(set), provenance })
+    }
+
+    fn mapped(told: Told) -> Result<Self> {
+        let Told { path, count, shape, classes, provenance } = told;
+        let name = path.to_str().context("the name of a temporary file is not UTF-8")?;
+        let length = i64::try_from(count * shape.len())?;
+        let bytes = Tensor::f_from_file(name, true, length, (Kind::Uint8, Device::Cpu))?;
+        let pixels = bytes.f_view(dims(count, shape)?.as_slice())?;
+        Ok(Self { pixels, shape, classes, provenance })
+    }
+}
+
+fn dims(count: usize, shape: Shape) -> Result<Vec<i64>> {
+    let sides = [count, shape.channels, shape.height, shape.width];
+    Ok(sides.map(i64::try_from).into_iter().collect::<Result<_, _>>()?)
+}
+
+/// The classes of a set's images, where it has any.
+fn classes(set: &ImageSet) -> Option<Vec<usize>> {
+    set.labels().map(|labels| labels.iter().map(|class| *class as usize).collect())
+}
+
+/// Writes bytes where other processes of this machine can map them: into memory, or on the disk where that has no room.
+fn share(bytes: &[u8]) -> Result<NamedTempFile> {
+    let write = |folder: &Path| -> std::io::Result<NamedTempFile> {
+        let file = tempfile::Builder::new().prefix("eps-images-").tempfile_in(folder)?;
+        let mut writer: &File = file.as_file();
+        writer.write_all(bytes)?;
+        Ok(file)
+    };
+    let disk = std::env::temp_dir();
+    write(Path::new(SHARED_MEMORY)).or_else(|_| write(&disk)).with_context(|| {
+        format!(
+            "cannot write {} MB of images for the processes of this machine to {SHARED_MEMORY} or {}: free some space",
+            bytes.len() / 1_000_000,
+            disk.display()
+        )
+    })
+}
