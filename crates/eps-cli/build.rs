@@ -12,6 +12,9 @@ fn git(arguments: &[&str]) -> Option<String> {
 
 fn main() {
     eps_link::libtorch();
+    if std::env::var_os("CARGO_FEATURE_MPI").is_some() {
+        eps_link::mpi();
+    }
     let revision = git(&["describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]);
     if let Some(revision) = &revision {
         println!("cargo:rustc-env=EPS_REVISION={revision}");

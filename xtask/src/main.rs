@@ -43,6 +43,9 @@ enum Command {
         /// Bring libtorch with CUDA (3.7 GB unpacked) instead of the CPU's.
         #[arg(long)]
         cuda: bool,
+        /// Bring an MPI too, for a program of `--features mpi` (docs/cluster.md).
+        #[arg(long)]
+        mpi: bool,
     },
     /// Fetch data that only training needs, or networks that only metrics need.
     Fetch {
@@ -105,7 +108,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Setup { cuda } => setup::setup(cuda),
+        Command::Setup { cuda, mpi } => {
+            let done = setup::setup(cuda);
+            if mpi { done.and_then(|()| setup::setup_mpi()) } else { done }
+        }
         Command::Fetch { item, from } => fetch::fetch(item, from.as_deref()),
         Command::Test => test::test(),
         Command::Tidy => tidy::tidy(),

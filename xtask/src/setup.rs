@@ -15,7 +15,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use self::pins::{CMAKE, CPU, CUDA, NVIDIA, PACKED, PACKED_TORCH, TORCH};
+use self::pins::{CMAKE, CPU, CUDA, MPI, NVIDIA, PACKED, PACKED_TORCH, TORCH};
 use crate::process::{cargo, deps, output, root, run, runs};
 
 /// The oldest CMake that the static HDF5 accepts.
@@ -78,6 +78,50 @@ pub(crate) fn setup(cuda: bool) -> Result<()> {
         Libtorch::Python => check_python_torch(torch)?,
     }
     install_cmake(&deps, cmake, fetches_cmake)
+}
+
+/// Brings an MPI and what its bindings are made with into `.deps/mpi`, with a script `env` to be sourced.
+pub(crate) fn setup_mpi() -> Result<()> {
+    let deps = deps();
+    fs::create_dir_all(&deps).with_context(|| format!("could not create {}", deps.display()))?;
+    let _lock = lock(&deps)?;
+    let folder = deps.join(MPI.folder);
+    if !wheels::installed(&deps, &MPI) {
+        ensure!(
+            cfg!(all(target_os = "linux", target_arch = "x86_64")),
+            "no MPI is pinned for {} on {}: install one with its compiler wrapper mpicc, and libclang",
+            std::env::consts::OS,
+            std::env::consts::ARCH,
+        );
+        if let Some(missing) = missing_python() {
+            bail!("an MPI is fetched with pip, and there is none:\n  - {missing}");
+        }
+        wheels::install(&deps, &MPI, |_| Ok(()))?;
+    }
+    let lines: Vec<String> =
+        mpi_variables()?.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect();
+    let path = folder.join("env");
+    fs::write(&path, lines.concat() + &format!("PATH='{}/bin':\"$PATH\"\n", folder.display()))
+        .with_context(|| format!("could not write {}", path.display()))?;
+    println!(
+        "MPI is in {}: `. {}`, then build with `--features mpi`",
+        folder.display(),
+        path.display()
+    );
+    Ok(())
+}
+
+/// What compiles the bindings of the MPI in `.deps/mpi`.
+pub(crate) fn mpi_variables() -> Result<[(&'static str, String); 3]> {
+    let folder = deps().join(MPI.folder).display().to_string();
+    // libclang comes without the compiler's own headers.
+    let headers = output(Command::new("cc").arg("-print-file-name=include"))
+        .context("a C compiler tells where its headers are: install one, as `cc`")?;
+    Ok([
+        ("MPICC", format!("{folder}/bin/mpicc")),
+        ("LIBCLANG_PATH", folder),
+        ("BINDGEN_EXTRA_CLANG_ARGS", format!("-I{}", headers.trim())),
+    ])
 }
 
 /// `LD_LIBRARY_PATH` with the libraries of the libtorch that the build takes at its end, for programs that cannot find

@@ -90,6 +90,23 @@ fn checks() -> Vec<Check> {
             run(tests.args(["test", "--release", "--no-fail-fast", "--workspace"]))
         }),
     );
+    // After the tests, of which it takes all but the programs that know MPI.
+    add(
+        "several processes, by MPI",
+        Box::new(|| {
+            setup::setup_mpi()?;
+            let check = |arguments: &str| {
+                let mut check = cargo();
+                check.envs(setup::mpi_variables()?).args(arguments.split_whitespace());
+                run(&mut check)
+            };
+            check(
+                "clippy --release --package eps-mpi --features mpi --all-targets -- --deny warnings",
+            )?;
+            // With the features of the others, as the tests before.
+            check("test --release --workspace --features eps-cli/mpi --test cluster")
+        }),
+    );
     add("smoke run", Box::new(|| reproduce::reproduce(&reproduce::Options::smoke())));
     let paper_scale = || reproduce::reproduce(&reproduce::Options::paper_scale());
     add("the paper's network, two images and two steps", Box::new(paper_scale));

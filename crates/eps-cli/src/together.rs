@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use eps::workers;
-use eps_cluster::{ClusterError, Group, Launch, agree, cores_are_shared_by, join, launch};
+use eps_cluster::{ClusterError, Group, Launch, agree, cores_are_shared_by, launch};
+#[cfg(feature = "mpi")]
+use eps_mpi::join;
 use tch::{Cuda, Device};
 
 /// Whether this process is another than the first, which talks.
@@ -138,6 +140,15 @@ impl Processes {
                 group.abort();
             }
         }
+    }
+}
+
+/// The group of a program without an engine.
+#[cfg(not(feature = "mpi"))]
+fn join(launch: Option<Launch>) -> Result<Box<dyn Group>, ClusterError> {
+    match launch {
+        None => Ok(Box::new(eps_cluster::Alone)),
+        Some(launch) => Err(ClusterError::NoEngine { launch }),
     }
 }
 

@@ -1082,3 +1082,44 @@ fn a_covariance_of_the_noise_by_its_factor_or_its_spectrum() {
     refused("small.npy", &["[3, 3]", "[64, 64]", "[8, 8]"]);
     refused("full.npy", &["numpy.linalg.cholesky"]);
 }
+
+#[test]
+fn processes_that_cannot_reach_each_other_are_told() {
+    let folder = Folder::new();
+    let run = |arguments: &str, variables: [(&str, &str); 2]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_eps"))
+            .args(arguments.split_whitespace())
+            .current_dir(folder.path(""))
+            .envs(variables)
+            .output()
+            .unwrap()
+    };
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/networks/fashion/all-tasks.json");
+    let train = format!("train {config} --out out");
+    if cfg!(not(feature = "mpi")) {
+        for [rank, size] in [
+            ["SLURM_PROCID", "SLURM_STEP_NUM_TASKS"],
+            ["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"],
+        ] {
+            let output = run(&train, [(rank, "0"), (size, "4")]);
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{error}");
+            assert!(
+                error.contains("process 1 of 4") && error.contains("--features mpi"),
+                "{error}"
+            );
+            // The first tells it for all.
+            let output = run(&train, [(rank, "2"), (size, "4")]);
+            assert!(!output.status.success() && output.stderr.is_empty(), "{output:?}");
+        }
+    }
+    let output = run(&train, [("RANK", "0"), ("WORLD_SIZE", "2")]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("torchrun") && error.contains("mpirun or srun"), "{error}");
+    let output = run("model show x", [("PMI_RANK", "0"), ("PMI_SIZE", "two")]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("PMI_SIZE is \"two\""), "{error}");
+    // A batch script of Slurm is one process.
+    let output = run("--version", [("SLURM_PROCID", "0"), ("SLURM_NTASKS", "4")]);
+    assert!(output.status.success());
+}

@@ -473,3 +473,27 @@ fn the_reach_of_a_network_is_asked_question_by_question() {
     std::fs::rename(folder.path("networks/prior.safetensors"), folder.path("gone")).unwrap();
     folder.fails(run, 1, &["prior.safetensors is missing"]);
 }
+
+#[test]
+fn processes_that_do_not_reach_each_other_compute_a_share_each() {
+    let folder = folder();
+    for rank in ["0", "1"] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_eps"))
+            .args(RUN.split_whitespace())
+            .current_dir(folder.path(""))
+            .env("OMP_NUM_THREADS", "1")
+            .envs([("RANK", rank), ("WORLD_SIZE", "2")])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{output:?}");
+        assert!(said.contains("/2 is computed"), "{said}");
+    }
+    let before = cells(&folder.path("out"));
+    folder.succeeds(RUN);
+    assert_eq!(cells(&folder.path("out")), before);
+    let shared = scores(&folder);
+    std::fs::remove_dir_all(folder.path("out")).unwrap();
+    folder.succeeds(RUN);
+    assert_eq!(scores(&folder), shared);
+}

@@ -91,7 +91,8 @@ pub fn sees_the_same_folder(group: &dyn Group, folder: &Path) -> Result<(), Clus
 }
 
 /// The name of this machine, for messages.
-pub(crate) fn host() -> String {
+#[must_use]
+pub fn host() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match name.trim() {
         "" => "a machine without a name".to_owned(),

@@ -53,8 +53,6 @@ impl Launch {
     pub(crate) fn remedy(self) -> &'static str {
         if self.launcher == Launcher::Torchrun {
             "its rendezvous is not known here: start the program by mpirun or srun, compiled with `--features mpi`"
-        } else if cfg!(feature = "mpi") {
-            "this command does not share its work: start one process"
         } else {
             "this program was compiled without MPI: compile it with `--features mpi` (docs/cluster.md), or start one process"
         }

@@ -1,14 +1,15 @@
 //! Processes of one machine or many that compute together.
 //!
-//! A [`Group`] is what they tell each other by. [`Alone`] is the group of one process, which costs nothing; with the feature
-//! `mpi`, [`join`] makes one of the processes that `mpirun` or `srun` started. [`all_reduce`] sums vectors in one order
-//! whatever the number of processes, so that a training ends in the same weights on one and on four.
+//! A [`Group`] is what they tell each other by. [`Alone`] is the group of one process, which costs nothing; `eps-mpi` makes
+//! one of the processes that `mpirun` or `srun` started, and [`launch()`] tells whether there are several. [`all_reduce`]
+//! sums vectors in one order whatever the number of processes, so that a training ends in the same weights on one and on
+//! four. The crate is pure Rust; another engine than MPI is an implementation of the trait.
 //!
 //! ```
-//! use eps_cluster::{join, launch};
+//! use eps_cluster::{Alone, Group as _, launch};
 //!
-//! let group = join(launch()?)?; // one process, where nothing started several
-//! assert_eq!((group.rank(), group.size()), (0, 1));
+//! assert_eq!(launch()?, None); // nothing started several
+//! assert_eq!((Alone.rank(), Alone.size()), (0, 1));
 //! # Ok::<(), eps_cluster::ClusterError>(())
 //! ```
 
@@ -21,14 +22,10 @@ mod agreement;
 mod error;
 mod group;
 mod launch;
-#[cfg(feature = "mpi")]
-mod mpi_group;
 mod sum;
-mod together;
 
-pub use agreement::{agree, cores_are_shared_by, sees_the_same_folder};
+pub use agreement::{agree, cores_are_shared_by, host, sees_the_same_folder};
 pub use error::ClusterError;
 pub use group::{Alone, Group, Machine};
 pub use launch::{Launch, Launcher, launch};
 pub use sum::{TreeSum, all_reduce, share};
-pub use together::join;

@@ -25,6 +25,7 @@
 #![expect(clippy::print_stdout, reason = "a build script talks to cargo by its standard output")]
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Writes libtorch's directory into this package's executables and keeps its CUDA library, where it has one.
 ///
@@ -37,6 +38,22 @@ pub fn libtorch() {
     for argument in arguments(&lib) {
         println!("cargo:rustc-link-arg={argument}");
     }
+}
+
+/// Writes the directories of MPI's libraries into this package's executables, as the compiler wrapper names them: the one
+/// in `MPICC`, else `mpicc`. Nothing happens where it does not run.
+pub fn mpi() {
+    println!("cargo:rerun-if-env-changed=MPICC");
+    let wrapper = std::env::var_os("MPICC").unwrap_or_else(|| "mpicc".into());
+    let Ok(output) = Command::new(wrapper).arg("-show").output() else { return };
+    for folder in library_folders(&String::from_utf8_lossy(&output.stdout)) {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{folder}");
+    }
+}
+
+/// The folders of a command line's `-L`.
+fn library_folders(command: &str) -> Vec<&str> {
+    command.split_whitespace().filter_map(|word| word.strip_prefix("-L")).collect()
 }
 
 /// The directory of libtorch's libraries, in a build script of a package that depends on `torch-sys` itself.
@@ -72,6 +89,13 @@ fn arguments(lib: &Path) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_folders_of_mpi_are_those_of_its_wrapper() {
+        let command = "cc -I/opt/m/include -L/opt/m/lib -L/usr/lib -Wl,-rpath -lmpi";
+        assert_eq!(library_folders(command), ["/opt/m/lib", "/usr/lib"]);
+        assert!(library_folders("").is_empty());
+    }
 
     #[test]
     fn the_cuda_library_is_kept_where_there_is_one() {

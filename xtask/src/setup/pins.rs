@@ -212,3 +212,31 @@ pub(super) const CMAKE: Part = Part {
     }],
     megabytes: 200,
 };
+
+/// MPI for tests and newcomers: MPICH, which starts processes as root and more of them than there are cores, and the
+/// libclang with which the bindings of `mpi` are made.
+pub(super) const MPI: Part = Part {
+    folder: "mpi",
+    python: PYTHON,
+    wheels: &[
+        Wheel {
+            name: "mpich",
+            version: "4.3.2",
+            sha256: "afb503104df7e3ba828d86e78f54427ef410e9fc4a2da113de529fc851128ed4",
+            strip: "mpich-4.3.2.data/data/",
+            members: &[
+                "mpich-4.3.2.data/data/bin/*",
+                "mpich-4.3.2.data/data/include/*",
+                "mpich-4.3.2.data/data/lib/*",
+            ],
+        },
+        Wheel {
+            name: "libclang",
+            version: "18.1.1",
+            sha256: "c533091d8a3bbf7460a00cb6c1a71da93bffe148f172c7d03b1c31fbf8aa2a0b",
+            strip: "libclang-18.1.1.data/platlib/clang/native/",
+            members: &["libclang-18.1.1.data/platlib/clang/native/libclang.so"],
+        },
+    ],
+    megabytes: 250,
+};

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use mpi::datatype::{Partition, PartitionMut};
 use mpi::environment::{Universe, library_version};
+use mpi::request::{Request, Scope, scope};
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::*;
 use mpi::{Count, Threading};
 
-use crate::agreement::host;
-use crate::{ClusterError, Group, Launch, Machine};
+use eps_cluster::{ClusterError, Group, Launch, Machine, host};
 
 /// The most bytes or values of a message: counts of MPI are of 32 bits.
 const MOST: usize = 1 << 30;
@@ -19,7 +19,7 @@ const MOST: usize = 1 << 30;
 const EAGER: Duration = Duration::from_micros(200);
 
 /// How long it sleeps between questions after that.
-const NAP: Duration = Duration::from_micros(200);
+const NAP: Duration = Duration::from_micros(50);
 
 /// All processes of a start.
 #[derive(Debug)]
@@ -64,18 +64,18 @@ impl MpiGroup {
     fn communicator(&self) -> &SimpleCommunicator {
         &self.world.communicator
     }
+}
 
-    /// Waits for all without taking a core from whoever still computes: MPI's own waiting never sleeps.
-    fn wait(&self) {
-        let begin = Instant::now();
-        let mut request = self.communicator().immediate_barrier();
-        while let Err(not_yet) = request.test() {
-            request = not_yet;
-            if begin.elapsed() > EAGER {
-                thread::sleep(NAP);
-            } else {
-                thread::yield_now();
-            }
+/// Waits for the end of an exchange without taking a core from whoever still computes: MPI's own waiting never sleeps, and
+/// four processes on two cores would mostly wait for each other's turn.
+fn finish<'a, D: ?Sized, S: Scope<'a>>(mut request: Request<'a, D, S>) {
+    let begin = Instant::now();
+    while let Err(not_yet) = request.test() {
+        request = not_yet;
+        if begin.elapsed() > EAGER {
+            thread::sleep(NAP);
+        } else {
+            thread::yield_now();
         }
     }
 }
@@ -119,41 +119,45 @@ impl Group for MpiGroup {
     }
 
     fn barrier(&self) {
-        self.wait();
+        finish(self.communicator().immediate_barrier());
     }
 
     fn broadcast(&self, bytes: &mut [u8]) {
-        self.wait();
         let root = self.communicator().process_at_rank(0);
         for part in bytes.chunks_mut(MOST) {
-            root.broadcast_into(part);
+            scope(|scope| finish(root.immediate_broadcast_into(scope, part)));
         }
     }
 
     fn all_gather(&self, bytes: &[u8]) -> Vec<Vec<u8>> {
-        self.wait();
         let mut counts = vec![0u64; self.size()];
-        self.communicator().all_gather_into(&(bytes.len() as u64), &mut counts[..]);
+        let (communicator, own) = (self.communicator(), bytes.len() as u64);
+        scope(|scope| {
+            finish(communicator.immediate_all_gather_into(scope, &own, &mut counts[..]));
+        });
         let counts: Vec<usize> =
             counts.iter().map(|count| usize::try_from(*count).unwrap_or(usize::MAX)).collect();
         let (sizes, places) = partition(&counts);
         let mut all = vec![0u8; counts.iter().sum()];
         let mut parts = PartitionMut::new(&mut all[..], sizes, places);
-        self.communicator().all_gather_varcount_into(bytes, &mut parts);
+        scope(|scope| {
+            finish(communicator.immediate_all_gather_varcount_into(scope, bytes, &mut parts));
+        });
         cut(all, &counts)
     }
 
     fn all_gather_values(&self, values: &[f32], counts: &[usize]) -> Vec<f32> {
-        self.wait();
         let (sizes, places) = partition(counts);
         let mut all = vec![0f32; counts.iter().sum()];
         let mut parts = PartitionMut::new(&mut all[..], sizes, places);
-        self.communicator().all_gather_varcount_into(values, &mut parts);
+        let communicator = self.communicator();
+        scope(|scope| {
+            finish(communicator.immediate_all_gather_varcount_into(scope, values, &mut parts));
+        });
         all
     }
 
     fn all_to_all(&self, pieces: Vec<Vec<f32>>, counts: &[usize]) -> Vec<Vec<f32>> {
-        self.wait();
         let sent: Vec<usize> = pieces.iter().map(Vec::len).collect();
         let (sizes, places) = partition(&sent);
         let pieces = pieces.concat();
@@ -161,7 +165,10 @@ impl Group for MpiGroup {
         let (sizes, places) = partition(counts);
         let mut all = vec![0f32; counts.iter().sum()];
         let mut parts = PartitionMut::new(&mut all[..], sizes, places);
-        self.communicator().all_to_all_varcount_into(&pieces, &mut parts);
+        let communicator = self.communicator();
+        scope(|scope| {
+            finish(communicator.immediate_all_to_all_varcount_into(scope, &pieces, &mut parts));
+        });
         cut(all, counts)
     }
 
