@@ -66,13 +66,15 @@ impl MpiGroup {
     }
 }
 
-/// Waits for the end of an exchange without taking a core from whoever still computes: MPI's own waiting never sleeps, and
-/// four processes on two cores would mostly wait for each other's turn.
-fn finish<'a, D: ?Sized, S: Scope<'a>>(mut request: Request<'a, D, S>) {
+/// Waits for the end of an exchange: first with pauses until all processes are there, which leaves the core to whoever still
+/// computes, then without, as every question moves some of the values.
+///
+/// MPI's own waiting neither sleeps nor yields, so that four processes on two cores would mostly wait for their turns.
+fn finish<'a, D: ?Sized, S: Scope<'a>>(mut request: Request<'a, D, S>, pause: bool) {
     let begin = Instant::now();
     while let Err(not_yet) = request.test() {
         request = not_yet;
-        if begin.elapsed() > EAGER {
+        if pause && begin.elapsed() > EAGER {
             thread::sleep(NAP);
         } else {
             thread::yield_now();
@@ -119,21 +121,23 @@ impl Group for MpiGroup {
     }
 
     fn barrier(&self) {
-        finish(self.communicator().immediate_barrier());
+        finish(self.communicator().immediate_barrier(), true);
     }
 
     fn broadcast(&self, bytes: &mut [u8]) {
+        self.barrier();
         let root = self.communicator().process_at_rank(0);
         for part in bytes.chunks_mut(MOST) {
-            scope(|scope| finish(root.immediate_broadcast_into(scope, part)));
+            scope(|scope| finish(root.immediate_broadcast_into(scope, part), false));
         }
     }
 
     fn all_gather(&self, bytes: &[u8]) -> Vec<Vec<u8>> {
+        self.barrier();
         let mut counts = vec![0u64; self.size()];
         let (communicator, own) = (self.communicator(), bytes.len() as u64);
         scope(|scope| {
-            finish(communicator.immediate_all_gather_into(scope, &own, &mut counts[..]));
+            finish(communicator.immediate_all_gather_into(scope, &own, &mut counts[..]), false);
         });
         let counts: Vec<usize> =
             counts.iter().map(|count| usize::try_from(*count).unwrap_or(usize::MAX)).collect();
@@ -141,23 +145,31 @@ impl Group for MpiGroup {
         let mut all = vec![0u8; counts.iter().sum()];
         let mut parts = PartitionMut::new(&mut all[..], sizes, places);
         scope(|scope| {
-            finish(communicator.immediate_all_gather_varcount_into(scope, bytes, &mut parts));
+            finish(
+                communicator.immediate_all_gather_varcount_into(scope, bytes, &mut parts),
+                false,
+            );
         });
         cut(all, &counts)
     }
 
     fn all_gather_values(&self, values: &[f32], counts: &[usize]) -> Vec<f32> {
+        self.barrier();
         let (sizes, places) = partition(counts);
         let mut all = vec![0f32; counts.iter().sum()];
         let mut parts = PartitionMut::new(&mut all[..], sizes, places);
         let communicator = self.communicator();
         scope(|scope| {
-            finish(communicator.immediate_all_gather_varcount_into(scope, values, &mut parts));
+            finish(
+                communicator.immediate_all_gather_varcount_into(scope, values, &mut parts),
+                false,
+            );
         });
         all
     }
 
     fn all_to_all(&self, pieces: Vec<Vec<f32>>, counts: &[usize]) -> Vec<Vec<f32>> {
+        self.barrier();
         let sent: Vec<usize> = pieces.iter().map(Vec::len).collect();
         let (sizes, places) = partition(&sent);
         let pieces = pieces.concat();
@@ -167,7 +179,10 @@ impl Group for MpiGroup {
         let mut parts = PartitionMut::new(&mut all[..], sizes, places);
         let communicator = self.communicator();
         scope(|scope| {
-            finish(communicator.immediate_all_to_all_varcount_into(scope, &pieces, &mut parts));
+            finish(
+                communicator.immediate_all_to_all_varcount_into(scope, &pieces, &mut parts),
+                false,
+            );
         });
         cut(all, counts)
     }

@@ -7,16 +7,18 @@ use anyhow::{Context, Result};
 use super::metadata::Metadata;
 
 /// The edges between the crates of the workspace; lower layers know nothing of higher ones.
-const EDGES: [(&str, &[&str]); 15] = [
+const EDGES: [(&str, &[&str]); 17] = [
+    ("eps-cluster", &[]),
     ("eps-files", &[]),
     ("eps-link", &[]),
     ("eps-math", &[]),
-    ("eps-testing", &["eps-math"]),
+    ("eps-mpi", &["eps-cluster", "eps-link"]),
+    ("eps-testing", &["eps-cluster", "eps-math"]),
     ("eps-metrics", &["eps-link"]),
     ("eps-data", &["eps-files", "eps-math"]),
     ("eps-model", &["eps-files", "eps-link", "eps-math", "eps-testing"]),
     ("eps-sample", &["eps-link", "eps-math", "eps-model", "eps-testing"]),
-    ("eps-train", &["eps-files", "eps-link", "eps-math", "eps-model"]),
+    ("eps-train", &["eps-cluster", "eps-files", "eps-link", "eps-math", "eps-model", "eps-testing"]),
     (
         "eps",
         &[
@@ -38,6 +40,7 @@ const EDGES: [(&str, &[&str]); 15] = [
         "eps-experiments",
         &[
             "eps",
+            "eps-cluster",
             "eps-files",
             "eps-link",
             "eps-math",
@@ -52,12 +55,14 @@ const EDGES: [(&str, &[&str]); 15] = [
         "eps-cli",
         &[
             "eps",
+            "eps-cluster",
             "eps-files",
             "eps-link",
             "eps-math",
             "eps-metrics",
             "eps-data",
             "eps-model",
+            "eps-mpi",
             "eps-results",
             "eps-report",
             "eps-experiments",
@@ -81,9 +86,10 @@ const LIBTORCH: [&str; 8] = [
 ];
 
 /// Packages that only some crates may name in their manifest.
-const HOMES: [(&str, &[&str]); 5] = [
+const HOMES: [(&str, &[&str]); 6] = [
     ("hdf5-metno", &["eps-data"]),
     ("hdf5-metno-sys", &["eps-data"]),
+    ("mpi", &["eps-mpi"]),
     ("safetensors", &["eps-model", "eps-metrics", "eps-train", "eps-cli"]),
     ("tch", &LIBTORCH),
     ("torch-sys", &LIBTORCH),
@@ -91,7 +97,7 @@ const HOMES: [(&str, &[&str]); 5] = [
 
 /// Crates that without any feature build in seconds anywhere, and what they must then never reach:
 /// `eps-metrics` has libtorch for its feature `networks` alone.
-const PURE: [&str; 5] = ["eps-files", "eps-link", "eps-math", "eps-metrics", "xtask"];
+const PURE: [&str; 6] = ["eps-cluster", "eps-files", "eps-link", "eps-math", "eps-metrics", "xtask"];
 const NATIVE: [&str; 4] = ["tch", "torch-sys", "hdf5-metno", "hdf5-metno-sys"];
 
 const DECISION: &str = "remove the dependency, or write the decision up in docs/decisions/ and \
