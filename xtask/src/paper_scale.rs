@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::fetch::{self, Item};
 use crate::folder;
-use crate::process::{cargo, eps, output, root, run};
+use crate::process::{compile, eps, output, root, run};
 use crate::recipe::{Recipe, in_order, read_recipes, stem};
 use crate::setup;
 
@@ -161,7 +161,7 @@ impl Scale {
         let stages = self.plan(request, recipes)?;
         setup::setup(request.device != "cpu" && !request.dry_run)?;
         println!("building `eps` in release");
-        run(cargo().args(["build", "--release", "--bin", "eps"]))?;
+        run(compile("build").args(["--bin", "eps"]))?;
         if request.dry_run {
             return self.print(&stages, request.tflops);
         }

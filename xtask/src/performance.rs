@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::process::{cargo, output, root};
+use crate::process::{compile, output, root};
 use crate::setup;
 
 /// What is measured, by its flags, for a page that is kept.
@@ -103,9 +103,9 @@ pub(crate) fn report(quick: bool, out: Option<&Path>) -> Result<()> {
     let runs: &[&[&str]] = if quick { &QUICK } else { &FULL };
     for flags in runs {
         println!("cost {}", flags.join(" "));
-        let mut bench = cargo();
+        let mut bench = compile("bench");
         // Of the whole workspace: for a crate alone, its dependencies would be compiled with other features.
-        bench.args(["bench", "--quiet", "--workspace", "--bench", "cost", "--"]).args(*flags);
+        bench.args(["--quiet", "--workspace", "--bench", "cost", "--"]).args(*flags);
         // Several threads inside an operation would measure who else is there.
         bench.env("OMP_NUM_THREADS", threads(flags)).env("OMP_WAIT_POLICY", "PASSIVE");
         lines.extend(parse(&output(&mut bench)?)?);

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 
@@ -17,6 +18,15 @@ pub(crate) fn deps() -> PathBuf {
     root().join(".deps")
 }
 
+/// The variables with which programs that know MPI are compiled, where they are.
+static MPI: OnceLock<[(&str, String); 3]> = OnceLock::new();
+
+/// Compiles all programs from here on with MPI: with the feature or without it cargo chooses other features of their
+/// dependencies, and what is compiled once with it should not be compiled again without.
+pub(crate) fn compile_with_mpi(variables: [(&'static str, String); 3]) {
+    let _ = MPI.set(variables);
+}
+
 /// A call of cargo in the root of the repository.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -24,10 +34,24 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// A call of a command of cargo that compiles programs of the workspace, in release mode, as benches are anyhow.
+pub(crate) fn compile(subcommand: &str) -> Command {
+    let mut command = cargo();
+    command.arg(subcommand);
+    if subcommand != "bench" {
+        command.arg("--release");
+    }
+    if let Some(variables) = MPI.get() {
+        command.args(["--features", "eps-cli/mpi"]);
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+    }
+    command
+}
+
 /// A call of the `eps` command, built where it has to be, in the root of the repository.
 pub(crate) fn eps() -> Command {
-    let mut command = cargo();
-    command.args(["run", "--quiet", "--release", "--bin", "eps", "--"]);
+    let mut command = compile("run");
+    command.args(["--quiet", "--bin", "eps", "--"]);
     command
 }
 

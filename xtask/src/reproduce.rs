@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::fetch::{self, Item};
 use crate::paper_scale::{FFHQ_64, IMAGENET_64, PHOTOS_64, Request, Scale};
-use crate::process::{cargo, eps, root, run};
+use crate::process::{compile, eps, root, run};
 use crate::recipe::{Recipe, in_order, read_recipes, stem, with_starts};
 use crate::setup;
 
@@ -254,7 +254,7 @@ pub(crate) fn reproduce(options: &Options) -> Result<()> {
     );
     setup::setup(options.device != "cpu")?;
     println!("building `eps` in release");
-    run(cargo().args(["build", "--release", "--bin", "eps"]))?;
+    run(compile("build").args(["--bin", "eps"]))?;
     let own = if is_oracle { vec![] } else { own_recipes(&options.experiment)? };
     ensure!(
         own.is_empty() || !options.from_scratch,

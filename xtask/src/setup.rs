@@ -80,6 +80,11 @@ pub(crate) fn setup(cuda: bool) -> Result<()> {
     install_cmake(&deps, cmake, fetches_cmake)
 }
 
+/// Whether there is an MPI for this machine among the pinned wheels.
+pub(crate) fn has_pinned_mpi() -> bool {
+    cfg!(all(target_os = "linux", target_arch = "x86_64"))
+}
+
 /// Brings an MPI and what its bindings are made with into `.deps/mpi`, with a script `env` to be sourced.
 pub(crate) fn setup_mpi() -> Result<()> {
     let deps = deps();
@@ -88,7 +93,7 @@ pub(crate) fn setup_mpi() -> Result<()> {
     let folder = deps.join(MPI.folder);
     if !wheels::installed(&deps, &MPI) {
         ensure!(
-            cfg!(all(target_os = "linux", target_arch = "x86_64")),
+            has_pinned_mpi(),
             "no MPI is pinned for {} on {}: install one with its compiler wrapper mpicc, and libclang",
             std::env::consts::OS,
             std::env::consts::ARCH,
@@ -124,8 +129,8 @@ pub(crate) fn mpi_variables() -> Result<[(&'static str, String); 3]> {
     ])
 }
 
-/// `LD_LIBRARY_PATH` with the libraries of the libtorch that the build takes at its end, for programs that cannot find
-/// them by themselves.
+/// `LD_LIBRARY_PATH` with the libraries of the libtorch that the build takes, and of an MPI that set-up brought, at its
+/// end, for programs that cannot find them by themselves.
 pub(crate) fn with_libtorch(path: Option<OsString>) -> Result<OsString> {
     let ours = deps().join("libtorch");
     let use_pytorch = std::env::var_os("LIBTORCH_USE_PYTORCH").is_some();
@@ -138,7 +143,8 @@ pub(crate) fn with_libtorch(path: Option<OsString>) -> Result<OsString> {
         }
     };
     let given: Vec<PathBuf> = path.iter().flat_map(std::env::split_paths).collect();
-    let paths = given.into_iter().chain([folder.join("lib")]);
+    let mpi = deps().join(MPI.folder).join("lib");
+    let paths = given.into_iter().chain([folder.join("lib"), mpi]);
     std::env::join_paths(paths)
         .with_context(|| format!("{} is no path for LD_LIBRARY_PATH", folder.display()))
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::process::{cargo, output, root, run};
+use crate::process::{cargo, compile, output, root, run};
 use crate::recipe::read_recipes;
 use crate::reproduce::{EXPERIMENTS, OWN_RECIPES};
 
@@ -23,7 +23,7 @@ pub(crate) fn smoke_results(out: &Path, program: Option<&Path>) -> Result<()> {
         Some(program) => std::path::absolute(program)
             .with_context(|| format!("no path {}", program.display()))?,
         None => {
-            run(cargo().args(["build", "--release", "--bin", "eps"]))?;
+            run(compile("build").args(["--bin", "eps"]))?;
             built()?
         }
     };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::fetch::{self, Item};
-use crate::process::{cargo, root, run};
+use crate::process::{cargo, compile, compile_with_mpi, root, run};
 use crate::{performance, reproduce, setup, tidy};
 
 type Check = (String, Box<dyn Fn() -> Result<()>>);
@@ -56,14 +56,27 @@ fn checks() -> Vec<Check> {
     let mut add = |name: &str, check: Box<dyn Fn() -> Result<()>>| {
         checks.push((name.to_owned(), check));
     };
-    add(SET_UP, Box::new(|| setup::setup(false)));
+    add(
+        SET_UP,
+        Box::new(|| {
+            setup::setup(false)?;
+            if setup::has_pinned_mpi() {
+                setup::setup_mpi()?;
+                compile_with_mpi(setup::mpi_variables()?);
+            } else {
+                println!(
+                    "no MPI is pinned for this machine: what several processes do is not tested"
+                );
+            }
+            Ok(())
+        }),
+    );
     add("format", Box::new(|| run(cargo().args(["fmt", "--all", "--check"]))));
     add("guards", Box::new(tidy::tidy));
     add("networks of LPIPS", Box::new(|| fetch::fetch(Item::Lpips, None)));
     add("lints", {
-        let clippy =
-            ["clippy", "--release", "--workspace", "--all-targets", "--", "--deny", "warnings"];
-        Box::new(move || run(cargo().args(clippy)))
+        let clippy = ["--workspace", "--all-targets", "--", "--deny", "warnings"];
+        Box::new(move || run(compile("clippy").args(clippy)))
     });
     add(
         "documentation",
@@ -84,35 +97,18 @@ fn checks() -> Vec<Check> {
         Box::new(|| {
             // All at once: for other packages cargo chooses other features of their dependencies, and compiles twice
             // what depends on these. Programs of crates that leave libtorch out then ask for it.
-            let mut tests = cargo();
+            let mut tests = compile("test");
             tests
                 .env("LD_LIBRARY_PATH", setup::with_libtorch(std::env::var_os("LD_LIBRARY_PATH"))?);
-            run(tests.args(["test", "--release", "--no-fail-fast", "--workspace"]))
-        }),
-    );
-    // After the tests, of which it takes all but the programs that know MPI.
-    add(
-        "several processes, by MPI",
-        Box::new(|| {
-            setup::setup_mpi()?;
-            let check = |arguments: &str| {
-                let mut check = cargo();
-                check.envs(setup::mpi_variables()?).args(arguments.split_whitespace());
-                run(&mut check)
-            };
-            check(
-                "clippy --release --package eps-mpi --features mpi --all-targets -- --deny warnings",
-            )?;
-            // With the features of the others, as the tests before.
-            check("test --release --workspace --features eps-cli/mpi --test cluster")
+            run(tests.args(["--no-fail-fast", "--workspace"]))
         }),
     );
     add("smoke run", Box::new(|| reproduce::reproduce(&reproduce::Options::smoke())));
     let paper_scale = || reproduce::reproduce(&reproduce::Options::paper_scale());
     add("the paper's network, two images and two steps", Box::new(paper_scale));
     // All at once: for a crate alone, its dependencies would be compiled with other features.
-    let benches = ["bench", "--no-run", "--workspace", "--bench", "*"];
-    add("benches compile", Box::new(move || run(cargo().args(benches))));
+    let benches = ["--no-run", "--workspace", "--bench", "*"];
+    add("benches compile", Box::new(move || run(compile("bench").args(benches))));
     let page = root().join("target/performance.md");
     add("what calls cost, one round", Box::new(move || performance::report(true, Some(&page))));
     add("packages", Box::new(package));

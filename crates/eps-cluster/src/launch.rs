@@ -1,8 +1,6 @@
-//! Who started this process, and how many others with it: what launchers tell by variables.
+//! Who started this process, and how many others with it.
 
 use std::fmt;
-
-use crate::ClusterError;
 
 /// The program that starts processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,15 +26,6 @@ impl fmt::Display for Launcher {
     }
 }
 
-/// The variables of rank and size of each launcher. Those of mpirun come first: inside of a Slurm job it is started by
-/// `srun` itself, whose variables then count its helpers. `SLURM_NTASKS` is not among them: a batch script has it too.
-const VARIABLES: [(Launcher, &str, &str); 4] = [
-    (Launcher::OpenMpi, "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
-    (Launcher::Mpich, "PMI_RANK", "PMI_SIZE"),
-    (Launcher::Slurm, "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
-    (Launcher::Torchrun, "RANK", "WORLD_SIZE"),
-];
-
 /// A process among several that one launcher started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Launch {
@@ -55,92 +44,6 @@ impl Launch {
             "its rendezvous is not known here: start the program by mpirun or srun, compiled with `--features mpi`"
         } else {
             "this program was compiled without MPI: compile it with `--features mpi` (docs/cluster.md), or start one process"
-        }
-    }
-}
-
-/// What the variables of launchers tell; nothing for one process.
-///
-/// # Errors
-/// [`ClusterError::Variable`] for a number that is none.
-pub fn launch() -> Result<Option<Launch>, ClusterError> {
-    launch_of(|name| std::env::var(name).ok())
-}
-
-fn launch_of(
-    variable: impl Fn(&'static str) -> Option<String>,
-) -> Result<Option<Launch>, ClusterError> {
-    let number = |name| {
-        let read = |value: String| {
-            value.trim().parse().map_err(|_| ClusterError::Variable { variable: name, value })
-        };
-        variable(name).map(read).transpose()
-    };
-    for (launcher, rank_name, size_name) in VARIABLES {
-        // One alone is of something else.
-        let (Some(_), Some(_)) = (variable(rank_name), variable(size_name)) else { continue };
-        let (Some(rank), Some(size)): (Option<usize>, Option<usize>) =
-            (number(rank_name)?, number(size_name)?)
-        else {
-            continue;
-        };
-        if rank >= size {
-            let value = format!("{rank}, of {size} processes");
-            return Err(ClusterError::Variable { variable: rank_name, value });
-        }
-        return Ok((size > 1).then_some(Launch { launcher, rank, size }));
-    }
-    Ok(None)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(variables: &[(&str, &str)]) -> Result<Option<Launch>, ClusterError> {
-        launch_of(|name| {
-            variables.iter().find(|(found, _)| *found == name).map(|(_, value)| (*value).to_owned())
-        })
-    }
-
-    #[test]
-    fn launchers_are_told_by_their_variables() {
-        let slurm = [("SLURM_PROCID", "2"), ("SLURM_STEP_NUM_TASKS", "4")];
-        let found = of(&slurm).unwrap().unwrap();
-        assert_eq!(found, Launch { launcher: Launcher::Slurm, rank: 2, size: 4 });
-        // mpirun inside of a Slurm job.
-        let both =
-            [&slurm[..], &[("OMPI_COMM_WORLD_RANK", "7"), ("OMPI_COMM_WORLD_SIZE", "8")]].concat();
-        let found = of(&both).unwrap().unwrap();
-        assert_eq!(found, Launch { launcher: Launcher::OpenMpi, rank: 7, size: 8 });
-        let found = of(&[("RANK", "0"), ("WORLD_SIZE", "2")]).unwrap().unwrap();
-        assert_eq!(found.launcher, Launcher::Torchrun);
-        let found = of(&[("PMI_RANK", "1"), ("PMI_SIZE", "2")]).unwrap().unwrap();
-        assert_eq!(found.launcher, Launcher::Mpich);
-    }
-
-    #[test]
-    fn one_process_is_no_launch() {
-        // A batch script of Slurm, one process of mpirun, a variable that is someone else's.
-        for variables in [
-            &[("SLURM_PROCID", "0"), ("SLURM_NTASKS", "4")][..],
-            &[("PMI_RANK", "0"), ("PMI_SIZE", "1")],
-            &[("RANK", "3")],
-            &[],
-        ] {
-            assert_eq!(of(variables).unwrap(), None, "{variables:?}");
-        }
-    }
-
-    #[test]
-    fn numbers_that_are_none_are_named() {
-        for (variables, name, value) in [
-            ([("PMI_RANK", "x"), ("PMI_SIZE", "2")], "PMI_RANK", "x"),
-            ([("PMI_RANK", "0"), ("PMI_SIZE", "-2")], "PMI_SIZE", "-2"),
-            ([("PMI_RANK", "2"), ("PMI_SIZE", "2")], "PMI_RANK", "2, of 2"),
-        ] {
-            let error = of(&variables).unwrap_err().to_string();
-            assert!(error.contains(name) && error.contains(value), "{error}");
         }
     }
 }

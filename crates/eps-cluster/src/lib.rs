@@ -23,9 +23,11 @@ mod error;
 mod group;
 mod launch;
 mod sum;
+mod variables;
 
 pub use agreement::{agree, cores_are_shared_by, host, sees_the_same_folder};
 pub use error::ClusterError;
 pub use group::{Alone, Group, Machine};
-pub use launch::{Launch, Launcher, launch};
+pub use launch::{Launch, Launcher};
 pub use sum::{TreeSum, all_reduce, share};
+pub use variables::launch;

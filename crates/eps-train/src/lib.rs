@@ -12,6 +12,7 @@
 mod balance;
 mod config;
 mod error;
+mod images;
 mod noise_law;
 mod objective;
 mod optimiser;
@@ -22,7 +23,8 @@ mod trainer;
 
 pub use config::{Decay, Ema, FORMAT_VERSION, LossWeight, Objective, TrainConfig};
 pub use error::TrainError;
+pub use images::{Classes, Images};
 pub use noise_law::{Family, NoiseLaw, Tail};
 pub use objective::{BatchStreams, loss};
 pub use run_folder::{Change, LossRecord, changes};
-pub use trainer::{Classes, Images, TrainProgress, train, train_together, train_watched};
+pub use trainer::{TrainProgress, train, train_together, train_watched};

@@ -9,10 +9,10 @@ use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use crate::balance::Balance;
+use crate::images::{Examples, Images};
 use crate::optimiser::Optimiser;
 use crate::run_folder::Progress;
 use crate::squared_errors::Errors;
-use crate::trainer::{Examples, Images};
 use crate::{BatchStreams, TrainConfig, TrainError, loss};
 
 /// The first batch number of validation: batches of training count from 0 and never reach it.

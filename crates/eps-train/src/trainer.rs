@@ -4,65 +4,17 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use eps_cluster::{Alone, Group, TreeSum, agree};
-use eps_math::{MathError, PreconditionMode, Shape};
-use eps_model::{
-    DataMoments, NetworkDenoiser, UNet, attempt, extent, length_of, one_hot, values_of_bytes,
-};
+use eps_math::PreconditionMode;
+use eps_model::{DataMoments, NetworkDenoiser, UNet, attempt, extent};
 use tch::{Device, Kind, Tensor};
 
 use crate::balance::Balance;
+use crate::images::{Examples, Images, shape_of};
 use crate::objective::add_gradient;
 use crate::optimiser::Optimiser;
 use crate::parts::{Parts, facts, share_state, sum_of};
 use crate::run_folder::{LossRecord, Progress, RunFolder};
 use crate::{BatchStreams, TrainConfig, TrainError};
-
-/// The images of a run, `[N, C, H, W]` in bytes, v ↦ v/127.5 − 1.
-#[derive(Debug)]
-pub struct Images {
-    /// The training split.
-    pub train: Tensor,
-    /// The validation split.
-    pub validation: Tensor,
-    /// The classes of both, where the data set has them: a conditional network learns with them, and
-    /// with zeros where there are none.
-    pub classes: Option<Classes>,
-}
-
-/// The classes of [`Images`], one an image, from 0 on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Classes {
-    /// Those of the training split.
-    pub train: Vec<usize>,
-    /// Those of the validation split.
-    pub validation: Vec<usize>,
-}
-
-impl Images {
-    /// The classes of both splits for a network that knows them, `[N]`.
-    fn known_classes(&self, config: &TrainConfig) -> Result<Option<[Tensor; 2]>, TrainError> {
-        let label_dim = config.network.label_dim();
-        let Some(classes) = self.classes.as_ref().filter(|_| label_dim > 0) else {
-            return Ok(None);
-        };
-        for (field, classes, images) in [
-            ("the number of training classes", &classes.train, &self.train),
-            ("the number of validation classes", &classes.validation, &self.validation),
-        ] {
-            if extent(classes.len()) != images.size()[0] {
-                let value = classes.len() as f64;
-                return Err(TrainError::Config { field, value, range: "that of the images" });
-            }
-        }
-        for last in [&classes.train, &classes.validation].into_iter().flat_map(|c| c.iter().max()) {
-            let _ = one_hot(&[*last], label_dim, Device::Cpu)?;
-        }
-        let numbers = |classes: &[usize]| {
-            Tensor::from_slice(&classes.iter().map(|class| extent(*class)).collect::<Vec<_>>())
-        };
-        Ok(Some([numbers(&classes.train), numbers(&classes.validation)]))
-    }
-}
 
 /// Trains a network, or goes on with the run that `folder` holds, and leaves in it `config.json`,
 /// `metrics.jsonl` and `state.safetensors`.
@@ -77,7 +29,7 @@ impl Images {
 /// # Errors
 /// [`TrainError::Config`] for a number out of its range and [`TrainError::Images`] for images of another
 /// shape than the network's, both before the folder is touched; [`TrainError::OtherRun`] if the folder
-/// holds a configuration that differs in something else, [`TrainError::StepsDone`] for fewer steps than it has done, [`FilesError::Busy`] if another process trains there,
+/// holds a configuration that differs in something else, [`TrainError::StepsDone`] for fewer steps than it has done, [`FilesError::Busy`](eps_files::FilesError::Busy) if another process trains there,
 /// [`TrainError::State`] for a damaged state, [`TrainError::Diverged`] if the loss stops being a number,
 /// [`TrainError::Compute`] if memory runs out, and those of reading and writing.
 pub fn train(
@@ -236,39 +188,6 @@ fn go_on(
     }
     optimiser.publish_average();
     Ok(denoiser)
-}
-
-/// The shape of one image of `[N, C, H, W]`.
-pub(crate) fn shape_of(images: &Tensor) -> Result<Shape, TrainError> {
-    let (_, channels, height, width) = images.size4()?;
-    let [channels, height, width] = [channels, height, width].map(length_of);
-    Ok(Shape::new(channels, height, width).map_err(MathError::from)?)
-}
-
-/// One split of a run's images, with the classes that a conditional network learns.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Examples<'a> {
-    images: &'a Tensor,
-    /// `[N]`
-    classes: Option<&'a Tensor>,
-    label_dim: i64,
-}
-
-impl Examples<'_> {
-    /// The chosen images as f64 in [-1, 1], and their one-hot labels in f32.
-    pub(crate) fn select(&self, indices: &[i64], device: Device) -> (Tensor, Option<Tensor>) {
-        let indices = Tensor::from_slice(indices);
-        let images = self.images.index_select(0, &indices).to_device(device);
-        let labels = self.classes.map(|classes| {
-            let chosen = classes.index_select(0, &indices).to_device(device);
-            chosen.one_hot(self.label_dim).to_kind(Kind::Float)
-        });
-        (values_of_bytes(&images), labels)
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        length_of(self.images.size()[0])
-    }
 }
 
 /// A step of a training.

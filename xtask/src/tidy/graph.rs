@@ -18,7 +18,10 @@ const EDGES: [(&str, &[&str]); 17] = [
     ("eps-data", &["eps-files", "eps-math"]),
     ("eps-model", &["eps-files", "eps-link", "eps-math", "eps-testing"]),
     ("eps-sample", &["eps-link", "eps-math", "eps-model", "eps-testing"]),
-    ("eps-train", &["eps-cluster", "eps-files", "eps-link", "eps-math", "eps-model", "eps-testing"]),
+    (
+        "eps-train",
+        &["eps-cluster", "eps-files", "eps-link", "eps-math", "eps-model", "eps-testing"],
+    ),
     (
         "eps",
         &[
@@ -97,7 +100,8 @@ const HOMES: [(&str, &[&str]); 6] = [
 
 /// Crates that without any feature build in seconds anywhere, and what they must then never reach:
 /// `eps-metrics` has libtorch for its feature `networks` alone.
-const PURE: [&str; 6] = ["eps-cluster", "eps-files", "eps-link", "eps-math", "eps-metrics", "xtask"];
+const PURE: [&str; 6] =
+    ["eps-cluster", "eps-files", "eps-link", "eps-math", "eps-metrics", "xtask"];
 const NATIVE: [&str; 4] = ["tch", "torch-sys", "hdf5-metno", "hdf5-metno-sys"];
 
 const DECISION: &str = "remove the dependency, or write the decision up in docs/decisions/ and \
