@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use eps_cluster::Group;
-use eps_data::{ImageSet, Provenance};
+use eps_data::{ImageProvenance, ImageSet};
 use eps_math::Shape;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -19,7 +19,7 @@ pub(crate) struct MachineImages {
     pub(crate) pixels: Tensor,
     pub(crate) shape: Shape,
     pub(crate) classes: Option<Vec<usize>>,
-    pub(crate) provenance: Provenance,
+    pub(crate) provenance: ImageProvenance,
 }
 
 /// What the process that has read a split tells the others of its machine.
@@ -29,7 +29,7 @@ struct Told {
     count: usize,
     shape: Shape,
     classes: Option<Vec<usize>>,
-    provenance: Provenance,
+    provenance: ImageProvenance,
 }
 
 /// Where memory lies that processes share.

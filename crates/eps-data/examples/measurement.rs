@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use eps_data::png::{encode_png, read_png};
-use eps_data::{MeasurementSet, Provenance};
+use eps_data::{ImageProvenance, MeasurementSet};
 use eps_files::write_bytes;
 use eps_math::Shape;
 use eps_math::operator::OperatorSpec;
@@ -37,7 +37,7 @@ fn measure(folder: &Path) -> Result<MeasurementSet, Error> {
     let sigma_y = 0.05;
     let noise = Stream::named(0, "noise").normals(256);
     let y = x_0.iter().zip(noise).map(|(clean, z)| clean + sigma_y * z).collect();
-    let provenance = Provenance {
+    let provenance = ImageProvenance {
         name: "ramp".to_owned(),
         source: "computed".to_owned(),
         licence: "CC0-1.0".to_owned(),

@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::error::first_not_finite;
 use crate::hdf5_file::{Input, Output};
 use crate::range::RANGE;
-use crate::{DataError, Provenance};
+use crate::{DataError, ImageProvenance};
 
 const FORMAT: &str = "eps-samples";
 const VERSION: u64 = 1;
@@ -39,7 +39,7 @@ pub struct SampleArchive {
     posterior_sd: Vec<f32>,
     truth: Option<Vec<f32>>,
     config: Value,
-    provenance: Provenance,
+    provenance: ImageProvenance,
 }
 
 impl SampleArchive {
@@ -61,7 +61,7 @@ impl SampleArchive {
         samples_per_image: usize,
         samples: Vec<f32>,
         config: Value,
-        provenance: Provenance,
+        provenance: ImageProvenance,
     ) -> Result<Self, DataError> {
         let block = samples_per_image * shape.len();
         if block == 0 || samples.is_empty() || !samples.len().is_multiple_of(block) {
@@ -172,7 +172,7 @@ impl SampleArchive {
     }
 
     /// Where the images come from.
-    pub fn provenance(&self) -> &Provenance {
+    pub fn provenance(&self) -> &ImageProvenance {
         &self.provenance
     }
 

@@ -24,7 +24,7 @@ use serde_json::Value;
 use crate::hdf5_file::{Input, Output};
 use crate::image_set::{Counts, FORMAT, VERSION};
 use crate::range::RANGE;
-use crate::{DataError, ImageSet, Provenance, Split};
+use crate::{DataError, ImageProvenance, ImageSet, Split};
 
 /// A file that images were made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub fn sources_text(sources: &[Source]) -> String {
 pub struct DataSetWriter {
     output: Output,
     shape: Shape,
-    provenance: Provenance,
+    provenance: ImageProvenance,
     sources: Vec<Source>,
     splits: BTreeMap<Split, Filling>,
 }
@@ -81,7 +81,7 @@ impl DataSetWriter {
         shape: Shape,
         sources: Vec<Source>,
         config: &impl Serialize,
-        provenance: Provenance,
+        provenance: ImageProvenance,
     ) -> Result<Self, DataError> {
         if let Some(source) = sources.iter().find(|s| s.name.contains(['\n', '\t'])) {
             return Err(DataError::invalid(
@@ -175,7 +175,7 @@ impl DataSetWriter {
         for (split, Filling { group, mut digest, classes, written, count, .. }) in self.splits {
             assert_eq!(written, count, "images of {split}");
             digest.update(&classes.into_iter().flat_map(u32::to_le_bytes).collect::<Vec<u8>>());
-            let provenance = Provenance {
+            let provenance = ImageProvenance {
                 name: format!("{}, {split}", self.provenance.name),
                 sha256: digest.finish(),
                 ..self.provenance.clone()
@@ -200,7 +200,7 @@ pub struct SplitSummary {
     /// Their standard deviation.
     pub deviation: f64,
     /// Where the images come from.
-    pub provenance: Provenance,
+    pub provenance: ImageProvenance,
 }
 
 /// Reads the splits of a data set one by one.

@@ -9,7 +9,7 @@ use eps_files::sha256;
 use eps_math::Shape;
 
 use crate::idx::read_idx;
-use crate::{DataError, ImageSet, Provenance, Split};
+use crate::{DataError, ImageProvenance, ImageSet, Split};
 
 /// The file of the official training images.
 pub const TRAIN_IMAGES: &str = "train-images-idx3-ubyte.gz";
@@ -66,7 +66,7 @@ pub fn load(split: Split, directories: &[impl AsRef<Path>]) -> Result<ImageSet, 
         Split::Validation => drop(pixels.drain(..TRAIN_COUNT * SHAPE.len())),
         Split::Test => {}
     }
-    let provenance = Provenance {
+    let provenance = ImageProvenance {
         name: format!("Fashion-MNIST, {split}"),
         source: "Zalando Research, Debian package dataset-fashion-mnist 0.0~git20200523.55506a9-1"
             .into(),

@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 use crate::array::{Array, Gaps, Variable, checked_product, choose};
 use crate::error::require_finite;
 use crate::npy::row_major;
-use crate::{DataError, Provenance, global_heap, memory};
+use crate::{DataError, ImageProvenance, global_heap, memory};
 
 const WRITE_AGAIN: &str = "the file is damaged or incomplete: write it again";
 const GZIP_LEVEL: u8 = 4;
@@ -266,7 +266,11 @@ impl Output {
             .map_err(self.failed(format!("write the attribute {name:?}")))
     }
 
-    pub(crate) fn put_provenance(&self, at: &Group, from: &Provenance) -> Result<(), DataError> {
+    pub(crate) fn put_provenance(
+        &self,
+        at: &Group,
+        from: &ImageProvenance,
+    ) -> Result<(), DataError> {
         self.put_text(at, "name", &from.name)?;
         self.put_text(at, "source", &from.source)?;
         self.put_text(at, "licence", &from.licence)?;
@@ -715,8 +719,8 @@ impl Input {
         })
     }
 
-    pub(crate) fn provenance(&self, at: &Group) -> Result<Provenance, DataError> {
-        Ok(Provenance {
+    pub(crate) fn provenance(&self, at: &Group) -> Result<ImageProvenance, DataError> {
+        Ok(ImageProvenance {
             name: self.text(at, "name")?,
             source: self.text(at, "source")?,
             licence: self.text(at, "licence")?,

@@ -17,7 +17,7 @@ use hdf5::Group;
 
 use crate::hdf5_file::{Input, Output};
 use crate::range::{RANGE, value_of_byte};
-use crate::{DataError, Provenance};
+use crate::{DataError, ImageProvenance};
 
 pub(crate) const FORMAT: &str = "eps-images";
 pub(crate) const VERSION: u64 = 1;
@@ -64,7 +64,7 @@ pub struct ImageSet {
     pixels: Vec<u8>,
     labels: Option<Vec<u32>>,
     sources: Option<Vec<u32>>,
-    provenance: Provenance,
+    provenance: ImageProvenance,
 }
 
 impl ImageSet {
@@ -73,7 +73,11 @@ impl ImageSet {
     /// # Errors
     ///
     /// [`DataError::Invalid`] where there are no pixels, or not a whole number of images.
-    pub fn new(shape: Shape, pixels: Vec<u8>, provenance: Provenance) -> Result<Self, DataError> {
+    pub fn new(
+        shape: Shape,
+        pixels: Vec<u8>,
+        provenance: ImageProvenance,
+    ) -> Result<Self, DataError> {
         let one = shape.len();
         if one == 0 || pixels.is_empty() || !pixels.len().is_multiple_of(one) {
             return Err(DataError::invalid(
@@ -140,7 +144,7 @@ impl ImageSet {
     }
 
     /// Where the images come from.
-    pub fn provenance(&self) -> &Provenance {
+    pub fn provenance(&self) -> &ImageProvenance {
         &self.provenance
     }
 

@@ -56,7 +56,7 @@ pub use image_set::ImageSet;
 pub use measurement::MeasurementSet;
 pub use moments::Moments;
 pub use picture_import::{Import, ImportConfig, ImportReport};
-pub use provenance::Provenance;
+pub use provenance::ImageProvenance;
 pub use raster::Raster;
 pub use split::{Shares, Split};
 pub use unit::Unit;

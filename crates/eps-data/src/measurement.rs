@@ -61,7 +61,7 @@ use crate::hdf5_file::{Input, Output};
 use crate::operator_memory::{require_dense, require_memory};
 use crate::range::{RANGE, SCALE};
 use crate::unit::Unit;
-use crate::{DataError, Provenance, noise};
+use crate::{DataError, ImageProvenance, noise};
 
 /// The version of files with operators of the table above, which older programs read.
 const TABULATED: u64 = 1;
@@ -104,7 +104,7 @@ pub struct MeasurementSet {
     seed: Option<u64>,
     truth: Option<Vec<f64>>,
     unit: Option<Unit>,
-    provenance: Provenance,
+    provenance: ImageProvenance,
 }
 
 impl MeasurementSet {
@@ -131,7 +131,7 @@ impl MeasurementSet {
         y: Vec<f64>,
         operators: Vec<OperatorSpec>,
         sigma_y: f64,
-        provenance: Provenance,
+        provenance: ImageProvenance,
     ) -> Result<Self, DataError> {
         let noise = one_number(sigma_y)?;
         Self::with_noise(shape, y, operators, vec![noise], provenance)
@@ -150,7 +150,7 @@ impl MeasurementSet {
         y: Vec<f64>,
         operators: Vec<OperatorSpec>,
         noises: Vec<Noise>,
-        provenance: Provenance,
+        provenance: ImageProvenance,
     ) -> Result<Self, DataError> {
         let (specs, built) = prepared(shape, operators)?;
         Self::assembled(shape, y, specs, built, noises, provenance)
@@ -168,7 +168,7 @@ impl MeasurementSet {
         operators: Vec<OperatorSpec>,
         noises: Vec<Noise>,
         unit: Unit,
-        provenance: Provenance,
+        provenance: ImageProvenance,
     ) -> Result<Self, DataError> {
         unit.validate()?;
         let (specs, built) = prepared(shape, operators)?;
@@ -197,7 +197,7 @@ impl MeasurementSet {
         specs: Vec<OperatorSpec>,
         built: Vec<PreparedOperator>,
         mut noises: Vec<Noise>,
-        provenance: Provenance,
+        provenance: ImageProvenance,
     ) -> Result<Self, DataError> {
         let range = built[0].range();
         if let Some(index) = built.iter().position(|operator| operator.range() != range) {
@@ -447,7 +447,7 @@ impl MeasurementSet {
     }
 
     /// Where the images come from.
-    pub fn provenance(&self) -> &Provenance {
+    pub fn provenance(&self) -> &ImageProvenance {
         &self.provenance
     }
 

@@ -15,7 +15,7 @@ use eps_math::Shape;
 
 use crate::hdf5_file::{Input, Output};
 use crate::range::RANGE;
-use crate::{DataError, Provenance};
+use crate::{DataError, ImageProvenance};
 
 const FORMAT: &str = "eps-moments";
 const VERSION: u64 = 1;
@@ -31,7 +31,7 @@ pub struct Moments {
     count: u64,
     mean: Vec<f64>,
     covariance: Vec<f64>,
-    provenance: Provenance,
+    provenance: ImageProvenance,
 }
 
 impl Moments {
@@ -50,7 +50,7 @@ impl Moments {
         count: u64,
         mean: Vec<f64>,
         mut covariance: Vec<f64>,
-        provenance: Provenance,
+        provenance: ImageProvenance,
     ) -> Result<Self, DataError> {
         let n = shape.len();
         for (what, found, needed) in [
@@ -110,7 +110,7 @@ impl Moments {
     }
 
     /// Where the images come from.
-    pub fn provenance(&self) -> &Provenance {
+    pub fn provenance(&self) -> &ImageProvenance {
         &self.provenance
     }
 
@@ -187,7 +187,7 @@ mod tests {
         let shape = Shape { channels: 1, height: 1, width: 3 };
         // Multiples of 1/8, exact in f32; the lower triangle is taken from the upper one.
         let covariance = vec![1.0, 0.5, -0.125, 7.0, 2.0, 0.25, 7.0, 7.0, 0.0];
-        let provenance = Provenance {
+        let provenance = ImageProvenance {
             name: "three pixels".into(),
             source: "made up".into(),
             licence: "MIT".into(),

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::data_set::{DataSetWriter, Source};
 use crate::picture_source::picture_names;
 use crate::resize::lanczos;
-use crate::{DataError, Provenance, Raster, Shares, Split};
+use crate::{DataError, ImageProvenance, Raster, Shares, Split};
 
 /// The side of the thumbnails by which photographs are compared.
 const THUMBNAIL: usize = 24;
@@ -78,7 +78,7 @@ pub fn write_tiles(
     folder: &Path,
     output: &Path,
     config: &TileConfig,
-    provenance: Provenance,
+    provenance: ImageProvenance,
     progress: &(dyn Fn() + Sync),
 ) -> Result<TileReport, DataError> {
     if config.size == 0 || config.scales.iter().any(|scale| !(*scale >= 1.0 && scale.is_finite())) {

@@ -28,7 +28,7 @@ use crate::data_set::{DataSetWriter, Source};
 use crate::picture_source::{LABELS_FILE, Labels, PictureSource, Stamp};
 use crate::raster::Decoded;
 use crate::resize::lanczos;
-use crate::{DataError, Provenance, Shares, Split};
+use crate::{DataError, ImageProvenance, Shares, Split};
 
 /// Pictures of a block.
 const BLOCK: usize = 256;
@@ -294,7 +294,7 @@ impl Import {
     pub fn run(
         mut self,
         skip_bad: bool,
-        provenance: Provenance,
+        provenance: ImageProvenance,
         progress: &dyn Fn(usize),
     ) -> Result<ImportReport, DataError> {
         let (folder, lock) = self.start()?;
@@ -567,7 +567,7 @@ impl Import {
         &self,
         folder: &Path,
         skip_bad: bool,
-        provenance: Provenance,
+        provenance: ImageProvenance,
     ) -> Result<(Vec<(String, String)>, usize), DataError> {
         let blocks = self.entries.len().div_ceil(BLOCK);
         let mut rounded = 0;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Where a set of images comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Provenance {
+pub struct ImageProvenance {
     /// The name of the set, with its split.
     pub name: String,
     /// Who made it and where it was taken from.

@@ -13,7 +13,7 @@ use eps_data::mask::read_mask;
 use eps_data::npy::{NpyValues, read_npy, read_npz, write_npy};
 use eps_data::png::{encode_png, read_png, write_png};
 use eps_data::{
-    ArchiveReader, Array, DataError, ImageSet, MeasurementSet, Provenance, SampleArchive,
+    ArchiveReader, Array, DataError, ImageProvenance, ImageSet, MeasurementSet, SampleArchive,
 };
 use eps_math::operator::OperatorSpec;
 use eps_math::{Noise, Shape};
@@ -22,8 +22,13 @@ use tempfile::TempDir;
 
 const SHAPE: Shape = Shape { channels: 1, height: 4, width: 4 };
 
-fn provenance() -> Provenance {
-    Provenance { name: "n".into(), source: "s".into(), licence: "MIT".into(), sha256: "0".into() }
+fn provenance() -> ImageProvenance {
+    ImageProvenance {
+        name: "n".into(),
+        source: "s".into(),
+        licence: "MIT".into(),
+        sha256: "0".into(),
+    }
 }
 
 /// The message of an error, which must hold all of `parts`.

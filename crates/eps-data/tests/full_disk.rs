@@ -14,7 +14,7 @@ use std::process::Command;
 use eps_data::data_set::Source;
 use eps_data::npy::{NpyValues, write_npy};
 use eps_data::{
-    ArchiveWriter, DataError, DataSetWriter, ImageSet, MeasurementSet, Moments, Provenance,
+    ArchiveWriter, DataError, DataSetWriter, ImageProvenance, ImageSet, MeasurementSet, Moments,
     SampleArchive, Split,
 };
 use eps_math::operator::OperatorSpec;
@@ -26,8 +26,13 @@ const FOLDER: &str = "EPS_FULL_DISK_FOLDER";
 
 const SHAPE: Shape = Shape { channels: 3, height: 16, width: 16 };
 
-fn provenance() -> Provenance {
-    Provenance { name: "n".into(), source: "s".into(), licence: "MIT".into(), sha256: "0".into() }
+fn provenance() -> ImageProvenance {
+    ImageProvenance {
+        name: "n".into(),
+        source: "s".into(),
+        licence: "MIT".into(),
+        sha256: "0".into(),
+    }
 }
 
 /// `images` images without a pattern, in [-1, 1).

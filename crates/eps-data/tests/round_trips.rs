@@ -11,7 +11,8 @@ use eps_data::npy::{NpyValues, read_npy, read_npz, write_npy};
 use eps_data::png::{Picture, encode_png, magnify, mosaic, read_png, write_png};
 use eps_data::range::value_of_byte;
 use eps_data::{
-    ArchiveReader, ArchiveWriter, Array, ImageSet, MeasurementSet, Provenance, SampleArchive, Unit,
+    ArchiveReader, ArchiveWriter, Array, ImageProvenance, ImageSet, MeasurementSet, SampleArchive,
+    Unit,
 };
 use eps_math::faer::Mat;
 use eps_math::operator::{Border, LinearMap, OperatorSpec};
@@ -19,8 +20,8 @@ use eps_math::{Noise, Shape};
 use proptest::prelude::*;
 use serde_json::json;
 
-fn provenance() -> Provenance {
-    Provenance {
+fn provenance() -> ImageProvenance {
+    ImageProvenance {
         name: "a test".into(),
         source: "made by the test, σ = ½".into(),
         licence: "MIT".into(),

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use eps_data::{Provenance, SampleArchive};
+use eps_data::{ImageProvenance, SampleArchive};
 use eps_files::sha256;
 use eps_math::Shape;
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ pub(crate) const FOLDER: &str = "cells";
 pub(crate) struct Cells {
     folder: PathBuf,
     shape: Shape,
-    provenance: Provenance,
+    provenance: ImageProvenance,
     /// Whether cells of other builds of the program count.
     any_build: bool,
 }
@@ -66,7 +66,7 @@ impl Cells {
     pub(crate) fn open(
         folder: PathBuf,
         shape: Shape,
-        provenance: Provenance,
+        provenance: ImageProvenance,
         any_build: bool,
     ) -> Result<Self> {
         make_folder(&folder)?;
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     fn cells(folder: &Path) -> Cells {
-        let provenance = Provenance {
+        let provenance = ImageProvenance {
             name: "pixels".into(),
             source: "made up".into(),
             licence: "MIT".into(),

@@ -50,7 +50,7 @@ pub use plan::Plan;
 pub use problem::{Problem, test_images};
 pub use profile::Profile;
 pub use reach::{Reach, ReachRequest};
-pub use request::{Choice, Request, folder_of};
+pub use request::{Chosen, Request, folder_of};
 pub use restoration::Restored;
 pub use run::Run;
 pub use sampler::passes_a_call;

@@ -61,14 +61,14 @@ fn nearest(set: &ImageSet, images: &[Vec<f64>]) -> Vec<(usize, f64)> {
 
 #[cfg(test)]
 mod tests {
-    use eps_data::Provenance;
+    use eps_data::ImageProvenance;
     use eps_math::Shape;
 
     use super::*;
 
     #[test]
     fn the_nearest_image_is_found_with_its_distance() {
-        let provenance = Provenance {
+        let provenance = ImageProvenance {
             name: "three".into(),
             source: "made up".into(),
             licence: "MIT".into(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use eps_data::{ArchiveWriter, Provenance, SampleArchive};
+use eps_data::{ArchiveWriter, ImageProvenance, SampleArchive};
 use eps_results::{Loss, Method, Results};
 use serde_json::{Value, json};
 
@@ -63,7 +63,7 @@ impl RunOutcome {
         for (results, computed) in self.results.tasks.iter().zip(&self.settings) {
             let (name, setting) = (&results.name, results.setting);
             let (problem, shape) = (&computed.problem, computed.problem.set.shape());
-            let provenance: &Provenance = problem.set.provenance();
+            let provenance: &ImageProvenance = problem.set.provenance();
             let truth: Vec<f32> = problem.truth().iter().map(|v| nearest_f32(*v)).collect();
             let archive = |per_image, samples, config: Value| {
                 SampleArchive::new(shape, per_image, samples, config, provenance.clone())?

@@ -139,7 +139,7 @@ impl Problem {
 
 #[cfg(test)]
 mod tests {
-    use eps_data::Provenance;
+    use eps_data::ImageProvenance;
     use eps_math::Task;
     use eps_math::operator::Spectral as _;
 
@@ -148,7 +148,7 @@ mod tests {
     fn images() -> ImageSet {
         let shape = Shape::new(1, 28, 28).unwrap();
         let pixels = (0..5 * 784).map(|i| (i % 256) as u8).collect();
-        let provenance = Provenance {
+        let provenance = ImageProvenance {
             name: "ramps".into(),
             source: "made up".into(),
             licence: "MIT".into(),

@@ -452,7 +452,7 @@ fn scores(set: &MeasurementSet, samples: &[f32]) -> Result<ReachScores> {
 
 #[cfg(test)]
 mod tests {
-    use eps_data::Provenance;
+    use eps_data::ImageProvenance;
     use eps_math::Shape;
     use eps_math::operator::OperatorSpec;
 
@@ -461,7 +461,7 @@ mod tests {
     #[test]
     fn samples_are_scored_image_by_image() {
         let shape = Shape::new(1, 1, 2).unwrap();
-        let provenance = Provenance {
+        let provenance = ImageProvenance {
             name: "two".into(),
             source: "made up".into(),
             licence: "MIT".into(),

@@ -62,7 +62,7 @@ impl Request {
     ///
     /// # Errors
     /// [`InvalidRequest`].
-    pub fn choice(&self) -> Result<Choice> {
+    pub fn choose(&self) -> Result<Chosen> {
         let experiment = self.experiment;
         let profile = self.sizes()?;
         self.check()?;
@@ -94,7 +94,7 @@ impl Request {
             palette: if own("palette-") { Scope::PerTask } else { Scope::AllTasks },
         };
         let plan = self.plan(&profile, &tasks, &scopes)?;
-        Ok(Choice { profile, folder, plan })
+        Ok(Chosen { profile, folder, plan })
     }
 
     /// The plan of an experiment with the methods that are asked for.
@@ -199,7 +199,7 @@ pub fn folder_of(experiment: Experiment, dataset: &str) -> PathBuf {
 
 /// What is run where.
 #[derive(Debug)]
-pub struct Choice {
+pub struct Chosen {
     /// How much is computed.
     pub profile: Profile,
     /// The folder of the networks.

@@ -9,7 +9,7 @@ use eps::feature_networks::{self, FeatureNetworks};
 use eps::network::Network;
 use eps::workers::{Stop, spread, threads, workers_on};
 use eps::{dataset, environment};
-use eps_data::{ImageSet, Provenance, Split};
+use eps_data::{ImageProvenance, ImageSet, Split};
 use eps_files::sha256_file;
 use eps_math::{Precision, Schedule, Task};
 use eps_metrics::networks::Backbone;
@@ -36,7 +36,7 @@ use crate::overhead::measure_overhead;
 use crate::plan::Plan;
 use crate::problem::{Problem, seed_of, test_images};
 use crate::profile::Profile;
-use crate::request::{Choice, Request};
+use crate::request::{Chosen, Request};
 use crate::restoration::Restored;
 use crate::sampler::{Item, SOLVER, Sampler, join, progress_steps};
 use crate::scores::{Judge, score_means, score_samples};
@@ -96,7 +96,7 @@ impl<'a> Run<'a> {
         out: &Path,
         listener: &'a dyn Listener,
     ) -> Result<Self> {
-        let Choice { profile, folder, mut plan } = request.choice()?;
+        let Chosen { profile, folder, mut plan } = request.choose()?;
         let experiment = request.experiment;
         if let Some(path) = request.constants.as_ref().filter(|path| !path.is_file()) {
             let message = format!("--constants {}: there is no such file", path.display());
@@ -777,8 +777,8 @@ fn constants_of(plan: &Plan, tuned: &Constants) -> Vec<Constant> {
 }
 
 /// The data set of a provenance.
-pub(crate) fn data_set(provenance: &Provenance) -> DataSet {
-    let Provenance { name, source, licence, sha256 } = provenance.clone();
+pub(crate) fn data_set(provenance: &ImageProvenance) -> DataSet {
+    let ImageProvenance { name, source, licence, sha256 } = provenance.clone();
     DataSet { name, source, licence, sha256 }
 }
 

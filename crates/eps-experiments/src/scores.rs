@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use eps_math::{Shape, nearest_f32};
 use eps_metrics::energy::{PairTerm, energy_score};
 use eps_metrics::mmd::mmd2_left_out;
-use eps_metrics::networks::{Network, evaluate_networks};
+use eps_metrics::networks::{MetricNetwork, evaluate_networks};
 use eps_metrics::summary::Spread;
 use eps_metrics::{MetricsError, SampleShape, evaluate, fidelity};
 use eps_results::{Method, Metric, Row};
@@ -21,7 +21,7 @@ pub(crate) struct Judge {
     /// Whether all samples are also scored together.
     pub(crate) ensembles: bool,
     /// The networks of LPIPS and of distances between features; may be none.
-    pub(crate) networks: Vec<Network>,
+    pub(crate) networks: Vec<MetricNetwork>,
 }
 
 impl Judge {

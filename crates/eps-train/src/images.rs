@@ -15,12 +15,12 @@ pub struct Images {
     pub validation: Tensor,
     /// The classes of both, where the data set has them: a conditional network learns with them, and
     /// with zeros where there are none.
-    pub classes: Option<Classes>,
+    pub classes: Option<SplitClasses>,
 }
 
 /// The classes of [`Images`], one an image, from 0 on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Classes {
+pub struct SplitClasses {
     /// Those of the training split.
     pub train: Vec<usize>,
     /// Those of the validation split.

@@ -23,7 +23,7 @@ mod trainer;
 
 pub use config::{Decay, Ema, FORMAT_VERSION, LossWeight, Objective, TrainConfig};
 pub use error::TrainError;
-pub use images::{Classes, Images};
+pub use images::{Images, SplitClasses};
 pub use noise_law::{Family, NoiseLaw, Tail};
 pub use objective::{BatchStreams, loss};
 pub use run_folder::{Change, LossRecord, changes};

@@ -15,8 +15,8 @@ use eps_model::{
     UNetModelConfig,
 };
 use eps_train::{
-    BatchStreams, Change, Classes, Decay, Ema, FORMAT_VERSION, Images, LossWeight, NoiseLaw,
-    Objective, Tail, TrainConfig, TrainError, TrainProgress, changes, loss, train_watched,
+    BatchStreams, Change, Decay, Ema, FORMAT_VERSION, Images, LossWeight, NoiseLaw, Objective,
+    SplitClasses, Tail, TrainConfig, TrainError, TrainProgress, changes, loss, train_watched,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -169,7 +169,7 @@ fn classes_reach_a_conditional_network() {
         TrainConfig { network, ..config() }
     };
     let with = |train: usize| {
-        let classes = Classes { train: vec![train; 30], validation: vec![0; 10] };
+        let classes = SplitClasses { train: vec![train; 30], validation: vec![0; 10] };
         Images { classes: Some(classes), ..images() }
     };
     let run = |images: &Images| weights_of(&conditional(3), images).unwrap();
@@ -182,7 +182,7 @@ fn classes_reach_a_conditional_network() {
 
     let error = weights_of(&conditional(3), &with(3)).unwrap_err().to_string();
     assert!(error.contains("class 3") && error.contains("0 to 2"), "{error}");
-    let classes = Some(Classes { train: vec![0; 29], validation: vec![0; 10] });
+    let classes = Some(SplitClasses { train: vec![0; 29], validation: vec![0; 10] });
     let error = weights_of(&conditional(3), &Images { classes, ..images() }).unwrap_err();
     assert!(error.to_string().contains("training classes is 29"), "{error}");
 }

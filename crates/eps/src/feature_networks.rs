@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use eps_files::sha256_file;
-use eps_metrics::networks::{Backbone, FeatureNetwork, Inception, Network};
+use eps_metrics::networks::{Backbone, FeatureNetwork, Inception, MetricNetwork};
 use serde::Serialize;
 use tch::Device;
 
@@ -18,7 +18,7 @@ const REMEDY: &str = "`cargo xtask fetch lpips` brings both networks, or name th
 #[derive(Debug)]
 pub struct FeatureNetworks {
     /// The networks.
-    pub networks: Vec<Network>,
+    pub networks: Vec<MetricNetwork>,
     /// One for each network.
     pub files: Vec<FeatureNetworkFile>,
     /// Why networks are missing, if any are.
@@ -60,7 +60,7 @@ impl FeatureNetworks {
                 Inception::SHA256
             )
         };
-        self.networks.push(Network::Inception(network));
+        self.networks.push(MetricNetwork::Inception(network));
         self.files.push(FeatureNetworkFile { sha256, source });
         Ok(())
     }
@@ -109,7 +109,7 @@ pub fn load(
             sha256: sha256_file(&path)?,
             source: format!("{} (SHA-256 {})", origin.source, origin.sha256),
         });
-        loaded.networks.push(Network::Perceptual(network));
+        loaded.networks.push(MetricNetwork::Perceptual(network));
     }
     Ok(loaded)
 }

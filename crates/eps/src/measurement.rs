@@ -270,10 +270,10 @@ fn distinct(mut operators: Vec<&PreparedOperator>) -> Vec<&PreparedOperator> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eps_data::Provenance;
+    use eps_data::ImageProvenance;
 
     fn blur(tap: f64) -> MeasurementSet {
-        let provenance = Provenance {
+        let provenance = ImageProvenance {
             name: "y".to_owned(),
             source: "test".to_owned(),
             licence: "not stated".to_owned(),
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn an_inverted_mask_is_told() {
         let note = |y: [f64; 4], observed: [u8; 4]| {
-            let provenance = Provenance {
+            let provenance = ImageProvenance {
                 name: "y".to_owned(),
                 source: "test".to_owned(),
                 licence: "not stated".to_owned(),
@@ -323,7 +323,7 @@ mod tests {
     fn measurements_without_negative_values_are_told() {
         let shape = Shape::new(1, 2, 2).unwrap();
         let note = |y: [f64; 4], observed: [u8; 4]| {
-            let provenance = Provenance {
+            let provenance = ImageProvenance {
                 name: "y".to_owned(),
                 source: "test".to_owned(),
                 licence: "not stated".to_owned(),

@@ -123,14 +123,14 @@ pub fn residual_note(residuals: &[Residual]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use eps_data::Provenance;
+    use eps_data::ImageProvenance;
     use eps_math::operator::OperatorSpec;
     use eps_math::{Noise, Shape};
 
     use super::*;
 
     fn set(y: Vec<f64>) -> MeasurementSet {
-        let provenance = Provenance {
+        let provenance = ImageProvenance {
             name: "y".to_owned(),
             source: "test".to_owned(),
             licence: "not stated".to_owned(),

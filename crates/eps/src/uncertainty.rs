@@ -22,13 +22,13 @@ use crate::Error;
 /// # Example
 ///
 /// ```
-/// use eps::data::{Provenance, SampleArchive};
+/// use eps::data::{ImageProvenance, SampleArchive};
 /// use eps::math::Shape;
 ///
 /// // One image of two pixels, three samples of it.
 /// let samples = vec![0.0, 0.1, 0.5, 0.2, 0.25, 0.3];
 /// # let (name, source, licence, sha256) = ("n".into(), "s".into(), "MIT".into(), "0".into());
-/// # let provenance = Provenance { name, source, licence, sha256 };
+/// # let provenance = ImageProvenance { name, source, licence, sha256 };
 /// let archive = SampleArchive::new(Shape::new(1, 1, 2)?, 3, samples, serde_json::Value::Null, provenance)?;
 /// assert_eq!(eps::uncertainty::quantile(&archive, 0.5)?, [0.25, 0.2]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -56,14 +56,14 @@ pub fn quantile(archive: &SampleArchive, share: f64) -> Result<Vec<f32>, Error> 
 
 #[cfg(test)]
 mod tests {
-    use eps_data::Provenance;
+    use eps_data::ImageProvenance;
     use eps_math::Shape;
 
     use super::*;
 
     #[test]
     fn quantiles_are_numpys() {
-        let provenance = Provenance {
+        let provenance = ImageProvenance {
             name: "n".into(),
             source: "s".into(),
             licence: "MIT".into(),

@@ -6,7 +6,9 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand};
 use eps_data::photos::{TileConfig, write_tiles};
 use eps_data::picture_source::picture_names;
-use eps_data::{DataError, DataSetReader, Import, ImportConfig, Provenance, Shares, SplitSummary};
+use eps_data::{
+    DataError, DataSetReader, ImageProvenance, Import, ImportConfig, Shares, SplitSummary,
+};
 
 use crate::flags::{UsageError, count, side};
 use crate::progress::bar;
@@ -223,8 +225,8 @@ impl OriginFlags {
     }
 
     /// The origin of a data set that is named as its file; the digest is that of each split.
-    fn of(&self, out: &Path) -> Provenance {
-        Provenance {
+    fn of(&self, out: &Path) -> ImageProvenance {
+        ImageProvenance {
             name: out.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
             source: self.source.clone(),
             licence: self.licence.clone(),
@@ -253,7 +255,7 @@ fn show(file: &Path) -> Result<()> {
         );
         origin = Some(provenance);
     }
-    if let Some(Provenance { source, licence, .. }) = origin {
+    if let Some(ImageProvenance { source, licence, .. }) = origin {
         println!("  source  {source}");
         println!("  licence {licence}");
     }

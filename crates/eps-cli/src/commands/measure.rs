@@ -9,7 +9,7 @@ use clap::{Args, builder::TypedValueParser as _};
 use eps_data::array_file::is_picture;
 use eps_data::hdf5_file::hdf5_format;
 use eps_data::png::{Picture, encode_png};
-use eps_data::{Array, DataError, ImageSet, MeasurementSet, Provenance, Split};
+use eps_data::{Array, DataError, ImageProvenance, ImageSet, MeasurementSet, Split};
 use eps_files::{sha256_file, write_bytes};
 use eps_math::operator::{LinearMap as _, Operator, OperatorSpec, PreparedOperator};
 use eps_math::{Draw, Shape, Task};
@@ -219,7 +219,7 @@ struct Images {
     /// `[N, C, H, W]` in [-1, 1].
     values: Vec<f64>,
     indices: Range<usize>,
-    provenance: Provenance,
+    provenance: ImageProvenance,
 }
 
 impl Images {
@@ -228,7 +228,7 @@ impl Images {
         Ok(Self {
             shape: set.shape(),
             values: indices.clone().flat_map(|index| set.to_signed(index)).collect(),
-            provenance: Provenance {
+            provenance: ImageProvenance {
                 name: format!(
                     "{}, images {}..{}",
                     set.provenance().name,
@@ -312,8 +312,8 @@ fn read_images(path: &Path) -> Result<Images> {
 }
 
 /// The provenance of a user's own file.
-pub(crate) fn file_provenance(path: &Path) -> Result<Provenance, DataError> {
-    Ok(Provenance {
+pub(crate) fn file_provenance(path: &Path) -> Result<ImageProvenance, DataError> {
+    Ok(ImageProvenance {
         name: path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
         source: path.display().to_string(),
         licence: "not stated".to_owned(),

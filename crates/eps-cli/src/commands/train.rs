@@ -15,7 +15,8 @@ use eps_math::{OperatorLaw, PreconditionMode};
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Origin, Provenance, Storage};
 use eps_model::{ModelError, NetworkDenoiser, Precision};
 use eps_train::{
-    Classes, Images, Objective, TrainConfig, TrainError, TrainProgress, changes, train_together,
+    Images, Objective, SplitClasses, TrainConfig, TrainError, TrainProgress, changes,
+    train_together,
 };
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
@@ -118,7 +119,7 @@ impl Arguments {
         let images = Images {
             train: training.pixels,
             validation: validation.pixels,
-            classes: classes.map(|(train, validation)| Classes { train, validation }),
+            classes: classes.map(|(train, validation)| SplitClasses { train, validation }),
         };
         let inputs = json!({ "dataset": provenance.sha256, "start": start_sha256 });
         agree(group, &[("files (SHA-256 of data set and start)".to_owned(), inputs.to_string())])?;

@@ -12,7 +12,7 @@ use eps_data::Split;
 use eps_data::png::{Picture, encode_png};
 use eps_experiments::pictures::{COLOURS, SD_LABEL, SD_MAX, columns, write_mosaic};
 use eps_experiments::{
-    Choice, Computed, Profile, Request, Run, RunOutcome, Shard, folder_of, make_folder,
+    Chosen, Computed, Profile, Request, Run, RunOutcome, Shard, folder_of, make_folder,
     passes_a_call, pictures,
 };
 use eps_math::Task;
@@ -133,7 +133,7 @@ impl Arguments {
     pub(crate) fn run(&self, experiment: Experiment, processes: &Processes) -> Result<()> {
         let request = self.request(experiment);
         if self.list_networks {
-            for (name, ..) in request.choice().map_err(usage)?.plan.networks() {
+            for (name, ..) in request.choose().map_err(usage)?.plan.networks() {
                 println!("{name}");
             }
             return Ok(());
@@ -144,7 +144,7 @@ impl Arguments {
         let out = self.out.clone().unwrap_or_else(|| folder_of(experiment, &self.dataset));
         let has_report = self.profile.report;
         // A request that makes no sense is refused before threads are set and notes are told.
-        request.choice().map_err(usage)?;
+        request.choose().map_err(usage)?;
         let terminal = Terminal::default();
         let (device, precision) = self.network_flags.apply()?;
         let device = match processes {
@@ -243,7 +243,7 @@ impl Arguments {
 
     /// Prints what the samples of all methods cost; scores are left out.
     fn print_cost(&self, request: &Request) -> Result<()> {
-        let Choice { profile, plan, .. } = request.choice().map_err(usage)?;
+        let Chosen { profile, plan, .. } = request.choose().map_err(usage)?;
         let calls = |method: &Method| method.calls() as u64 * passes_a_call(*method);
         let samples = plan.settings.len() * profile.images * profile.samples;
         let passes = samples as u64 * plan.methods.iter().map(calls).sum::<u64>();

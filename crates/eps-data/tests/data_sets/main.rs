@@ -13,7 +13,7 @@ use eps_data::photos::{TileConfig, write_tiles};
 use eps_data::picture_source::{PictureSource, picture_names};
 use eps_data::resize::lanczos;
 use eps_data::{
-    DataError, DataSetReader, DataSetWriter, Import, ImportConfig, ImportReport, Provenance,
+    DataError, DataSetReader, DataSetWriter, ImageProvenance, Import, ImportConfig, ImportReport,
     Raster, Shares, Split,
 };
 use eps_math::Shape;
@@ -48,8 +48,8 @@ fn golden() -> Golden {
     serde_json::from_str(include_str!("golden.json")).unwrap()
 }
 
-fn provenance() -> Provenance {
-    Provenance {
+fn provenance() -> ImageProvenance {
+    ImageProvenance {
         name: "a test".into(),
         source: "the test".into(),
         licence: "MIT".into(),

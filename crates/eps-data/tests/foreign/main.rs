@@ -19,7 +19,7 @@ use eps_data::mask::{MaskPicture, read_mask};
 use eps_data::operator_memory::require_dense;
 use eps_data::png::{encode_png, read_png};
 use eps_data::{
-    Array, DataError, Import, ImportConfig, MeasurementSet, Provenance, Raster, Shares, Split,
+    Array, DataError, ImageProvenance, Import, ImportConfig, MeasurementSet, Raster, Shares, Split,
 };
 use eps_math::Shape;
 use eps_math::operator::OperatorSpec;
@@ -43,9 +43,9 @@ fn ramp() -> Vec<f64> {
     (0..12).map(|i| f64::from(i) / 8.0 - 1.0).collect()
 }
 
-fn provenance() -> Provenance {
+fn provenance() -> ImageProvenance {
     let [name, source, licence, sha256] = ["a", "a test", "CC0-1.0", ""].map(str::to_owned);
-    Provenance { name, source, licence, sha256 }
+    ImageProvenance { name, source, licence, sha256 }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use eps_files::sha256_file;
 use eps_math::nearest_f32;
 use eps_results::Environment;
 use eps_results::tournament::{
-    Choice, Distances, Space, TournamentConfig, TournamentMethod, TournamentSetting,
+    ChosenConstant, Distances, Space, TournamentConfig, TournamentMethod, TournamentSetting,
     TournamentSettingResults,
 };
 use rayon::prelude::*;
@@ -204,7 +204,7 @@ impl<'a> Tournament<'a> {
         setting: &TournamentSetting,
         method: TournamentMethod,
         tuned: &TunedConstant,
-    ) -> Result<Vec<Choice>> {
+    ) -> Result<Vec<ChosenConstant>> {
         let count = self.config.tuning_samples;
         let posed = (0..self.config.tuning_measurements as u64)
             .map(|index| draw(setting, Purpose::Tuning, self.config.seed, index))
@@ -216,7 +216,7 @@ impl<'a> Tournament<'a> {
                 Ok((question, Judge::new(posed)?, posed.exact_samples(count, REFERENCE)))
             })
             .collect::<Result<Vec<_>>>()?;
-        let mut choices: Vec<Choice> = Vec::new();
+        let mut choices: Vec<ChosenConstant> = Vec::new();
         let mut last = None;
         for calls in self.config.calls.iter().copied() {
             if calls > tuned.up_to && !choices.is_empty() {
@@ -240,7 +240,7 @@ impl<'a> Tournament<'a> {
                 .into_iter()
                 .map(|(index, value)| (tuned.grid[index], value.is_finite().then_some(value)))
                 .collect();
-            choices.push(Choice { calls, constant: tuned.grid[best], tried });
+            choices.push(ChosenConstant { calls, constant: tuned.grid[best], tried });
         }
         Ok(choices)
     }
@@ -250,7 +250,7 @@ impl<'a> Tournament<'a> {
         &self,
         posed: &Posed,
         method: TournamentMethod,
-        choices: &[Choice],
+        choices: &[ChosenConstant],
         keep: bool,
     ) -> Result<Vec<Point>> {
         let judge = Judge::new(posed)?;
@@ -272,7 +272,7 @@ impl<'a> Tournament<'a> {
 }
 
 /// The constant for a number of calls: that of the most calls up to it.
-fn constant(choices: &[Choice], calls: usize) -> Option<f64> {
+fn constant(choices: &[ChosenConstant], calls: usize) -> Option<f64> {
     choices.iter().rev().find(|choice| choice.calls <= calls).map(|choice| choice.constant)
 }
 
@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn more_calls_than_tuned_take_the_last_constant() {
-        let choice = |calls, constant| Choice { calls, constant, tried: Vec::new() };
+        let choice = |calls, constant| ChosenConstant { calls, constant, tried: Vec::new() };
         let choices = [choice(5, 0.3), choice(20, 0.1)];
         assert_eq!(
             [5, 10, 20, 500].map(|calls| constant(&choices, calls)),

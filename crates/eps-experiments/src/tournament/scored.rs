@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use eps_metrics::summary::Spread;
 use eps_results::tournament::{
-    CLAIM_CALLS, CallsResults, Choice, Distance, Distances, FLOOR_DEVIATIONS, MethodResults,
-    ReachClaim, TournamentMethod, TournamentSetting, TournamentSettingResults,
+    CLAIM_CALLS, CallsResults, ChosenConstant, Distance, Distances, FLOOR_DEVIATIONS,
+    MethodResults, ReachClaim, TournamentMethod, TournamentSetting, TournamentSettingResults,
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +34,7 @@ pub(crate) struct Curve {
     /// The method.
     pub(crate) method: TournamentMethod,
     /// How its constant was chosen; empty without one.
-    pub(crate) choices: Vec<Choice>,
+    pub(crate) choices: Vec<ChosenConstant>,
     /// The points of each measurement.
     pub(crate) points: Vec<Vec<Point>>,
 }

@@ -4,7 +4,7 @@ use tch::{Device, Tensor};
 
 use super::error::NetworkError;
 use super::images::{extent, input_sides, three_channels};
-use super::origin::Origin;
+use super::origin::WeightsOrigin;
 
 /// A convolutional network trained to classify ImageNet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl Backbone {
 #[derive(Debug)]
 pub struct FeatureNetwork {
     pub(super) backbone: Backbone,
-    pub(super) origin: Origin,
+    pub(super) origin: WeightsOrigin,
     /// Kernel `[O, I, K, K]` and bias `[O]` of every convolution.
     pub(super) convolutions: Vec<[Tensor; 2]>,
     /// The weights of LPIPS on the channels of every stage, `[1, C, 1, 1]`.
@@ -134,7 +134,7 @@ impl FeatureNetwork {
 
     /// Where its weights come from.
     #[must_use]
-    pub fn origin(&self) -> &Origin {
+    pub fn origin(&self) -> &WeightsOrigin {
         &self.origin
     }
 

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 
 use super::backbone::Embedding;
 use super::images::extent;
-use super::{Network, NetworkError};
+use super::{MetricNetwork, NetworkError};
 use crate::energy::{PairTerm, energy_score};
 use crate::frechet::{frechet_distance, frechet_left_out};
 use crate::input::{check_finite, check_length};
@@ -119,7 +119,7 @@ pub fn evaluate_networks(
     truth: &[f32],
     samples: &[f32],
     shape: SampleShape,
-    networks: &[Network],
+    networks: &[MetricNetwork],
 ) -> Result<Vec<NetworkScores>, NetworkError> {
     let SampleShape { images, samples: per_image, channels, height, width } = shape;
     let dim = channels * height * width;
@@ -158,7 +158,7 @@ impl Features {
         truth: &[f32],
         samples: &[f32],
         shape: SampleShape,
-        network: &Network,
+        network: &MetricNetwork,
     ) -> Result<Self, NetworkError> {
         let _guard = tch::no_grad_guard();
         let SampleShape { images, samples: per_image, channels, height, width } = shape;
@@ -180,7 +180,7 @@ impl Features {
                 let last = (first + at_once).min(end * per_image);
                 let samples = embed(&samples[first * dim..last * dim])?;
                 features.samples.extend(values(&samples.features)?);
-                if let Network::Perceptual(network) = network {
+                if let MetricNetwork::Perceptual(network) = network {
                     let of: Vec<i64> =
                         (first..last).map(|row| extent(row / per_image - start)).collect();
                     let of = Tensor::from_slice(&of).f_to_device(network.device())?;
@@ -193,7 +193,11 @@ impl Features {
         Ok(features)
     }
 
-    fn scores(self, shape: SampleShape, network: &Network) -> Result<NetworkScores, NetworkError> {
+    fn scores(
+        self,
+        shape: SampleShape,
+        network: &MetricNetwork,
+    ) -> Result<NetworkScores, NetworkError> {
         let dim = network.feature_count();
         check_length("features of the truth", &self.truth, shape.images * dim)?;
         check_finite("features of the samples", &self.samples)?;
@@ -262,7 +266,7 @@ impl Features {
     }
 }
 
-impl Network {
+impl MetricNetwork {
     fn embed(&self, images: &Tensor) -> Result<Embedding, NetworkError> {
         match self {
             Self::Perceptual(network) => network.embed(images),
@@ -288,14 +292,18 @@ fn too_few(shape: SampleShape, dim: usize) -> Option<String> {
     })
 }
 
-fn conventions(names: &Names, shape: SampleShape, network: &Network) -> BTreeMap<String, String> {
+fn conventions(
+    names: &Names,
+    shape: SampleShape,
+    network: &MetricNetwork,
+) -> BTreeMap<String, String> {
     let SampleShape { channels, height, width, .. } = shape;
     let [rows, columns] = network.input_sides(height, width);
     let mut images = "images on [-1, 1]".to_owned();
     if channels == 1 {
         images.push_str(", grey repeated to three channels");
     }
-    if let Network::Inception(_) = network {
+    if let MetricNetwork::Inception(_) = network {
         images.push_str(&format!(
             ", rounded to 8 bits, {height}x{width} resized to {rows}x{columns} by the network"
         ));
@@ -304,15 +312,15 @@ fn conventions(names: &Names, shape: SampleShape, network: &Network) -> BTreeMap
     }
     let dim = network.feature_count();
     let features = match network {
-        Network::Perceptual(network) => format!(
+        MetricNetwork::Perceptual(network) => format!(
             "{dim} features, the mean of {} after ReLU over the image, not normalised",
             network.backbone().describe()
         ),
-        Network::Inception(_) => format!("{dim} features of the FID network, not normalised"),
+        MetricNetwork::Inception(_) => format!("{dim} features of the FID network, not normalised"),
     };
     let distance = match network {
-        Network::Perceptual(_) => "squared Fréchet distance (no FID: another network)",
-        Network::Inception(_) => "Fréchet Inception distance",
+        MetricNetwork::Perceptual(_) => "squared Fréchet distance (no FID: another network)",
+        MetricNetwork::Inception(_) => "Fréchet Inception distance",
     };
     let mut conventions = BTreeMap::from([
         (

@@ -35,20 +35,20 @@ pub use error::NetworkError;
 pub use evaluate::{NetworkScores, evaluate_networks};
 pub use images::{SHORTEST_SIDE, input_sides};
 pub use inception::Inception;
-pub use origin::Origin;
+pub use origin::WeightsOrigin;
 pub use weights::{WeightArray, serialize};
 
 /// A network that turns images into features.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Network {
+pub enum MetricNetwork {
     /// AlexNet or VGG16 with LPIPS's weights.
     Perceptual(FeatureNetwork),
     /// The FID network.
     Inception(Inception),
 }
 
-impl Network {
+impl MetricNetwork {
     /// What its values' names end in: `alex`, `vgg` or `inception`.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -2,7 +2,7 @@
 //!
 //! Layout: `conv{i}.weight` [O, I, K, K] and `conv{i}.bias` `[O]` of the i-th convolution from 0 on,
 //! `head{l}.weight` `[C]` of the l-th stage of LPIPS, all F32; one metadata entry `eps`, the JSON of
-//! [`Origin`] and the SHA-256 of the bytes of every tensor. A file is read strictly: a missing, surplus, misshapen or
+//! [`WeightsOrigin`] and the SHA-256 of the bytes of every tensor. A file is read strictly: a missing, surplus, misshapen or
 //! non-finite tensor, or one that is not what was written, is an error that names it. Files of before digests were
 //! written are read without that comparison.
 
@@ -17,7 +17,7 @@ use tch::{Device, Kind, Tensor};
 use super::backbone::{Backbone, FeatureNetwork, Layer};
 use super::error::NetworkError;
 use super::images::extent;
-use super::origin::Origin;
+use super::origin::WeightsOrigin;
 
 /// The version of this layout.
 const FORMAT_VERSION: u32 = 1;
@@ -31,7 +31,7 @@ const METADATA_KEY: &str = "eps";
 struct Metadata {
     format_version: u32,
     network: String,
-    origin: Origin,
+    origin: WeightsOrigin,
     /// Of the bytes of every tensor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sha256: Option<BTreeMap<String, String>>,
@@ -76,7 +76,7 @@ impl Backbone {
 pub fn serialize(
     backbone: Backbone,
     weights: &[WeightArray],
-    origin: &Origin,
+    origin: &WeightsOrigin,
 ) -> Result<Vec<u8>, NetworkError> {
     let wrong = |reason: String| NetworkError::Arrays { backbone: backbone.name(), reason };
     let mut needed: BTreeMap<String, Vec<usize>> = backbone.weight_shapes().into_iter().collect();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use approx::assert_abs_diff_eq;
 use eps_metrics::SampleShape;
-use eps_metrics::networks::{Backbone, FeatureNetwork, Network, evaluate_networks};
+use eps_metrics::networks::{Backbone, FeatureNetwork, MetricNetwork, evaluate_networks};
 use tch::{Device, Kind, Tensor};
 
 use crate::inputs::{image_pair, normal};
@@ -57,7 +57,7 @@ fn values_grow_with_the_noise() {
     let floats = |values: Vec<f64>| values.into_iter().map(|x| x as f32).collect::<Vec<f32>>();
     for backbone in Backbone::ALL {
         let Some(network) = fetched(backbone) else { continue };
-        let networks = [Network::Perceptual(network)];
+        let networks = [MetricNetwork::Perceptual(network)];
         let values: Vec<Vec<f64>> = [0.05, 0.2, 0.6]
             .into_iter()
             .map(|sd| {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use approx::assert_relative_eq;
 use eps_metrics::SampleShape;
-use eps_metrics::networks::{Inception, Network, evaluate_networks};
+use eps_metrics::networks::{Inception, MetricNetwork, evaluate_networks};
 use tch::{Device, Kind, Tensor};
 use zip::write::FileOptions;
 
@@ -61,7 +61,7 @@ fn fid_of_a_module_with_known_features() {
     let samples: Vec<f32> =
         [128.0, 148.0, 128.0, 148.0].into_iter().flat_map(|b| vec![value(b); 12]).collect();
     let shape = SampleShape { images: 2, samples: 2, channels: 3, height: 2, width: 2 };
-    let networks = [Network::Inception(network)];
+    let networks = [MetricNetwork::Inception(network)];
     let scores = evaluate_networks(&truth, &samples, shape, &networks).unwrap().remove(0);
     let names: Vec<String> = scores.values().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["fid", "mmd2_inception", "energy_score_inception"]);

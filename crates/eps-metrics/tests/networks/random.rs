@@ -2,8 +2,8 @@
 
 use approx::{assert_abs_diff_eq, assert_relative_eq};
 use eps_metrics::networks::{
-    Backbone, FeatureNetwork, Network, NetworkError, Origin, WeightArray, evaluate_networks,
-    input_sides, serialize,
+    Backbone, FeatureNetwork, MetricNetwork, NetworkError, WeightArray, WeightsOrigin,
+    evaluate_networks, input_sides, serialize,
 };
 use eps_metrics::{MetricsError, SampleShape};
 use tch::{Device, Kind, Tensor};
@@ -11,8 +11,8 @@ use tch::{Device, Kind, Tensor};
 use crate::inputs::{u01, u11};
 use crate::naive::{self, Image};
 
-fn origin() -> Origin {
-    Origin { source: "random".into(), sha256: "00".into(), licence: "MIT".into() }
+fn origin() -> WeightsOrigin {
+    WeightsOrigin { source: "random".into(), sha256: "00".into(), licence: "MIT".into() }
 }
 
 /// Weights that keep the size of what goes through (He et al.); positive heads.
@@ -122,7 +122,7 @@ fn check_record(images: usize, per_image: usize) {
     // Beyond the range in places, which is clipped.
     let samples: Vec<f32> =
         u11("samples", images * per_image * dim).iter().map(|x| 1.2 * *x as f32).collect();
-    let networks = [Network::Perceptual(network(Backbone::Alex))];
+    let networks = [MetricNetwork::Perceptual(network(Backbone::Alex))];
     let scores = evaluate_networks(&truth, &samples, shape, &networks).unwrap();
     let [scores] = &scores[..] else { panic!("{scores:?}") };
 
@@ -168,7 +168,7 @@ fn check_record(images: usize, per_image: usize) {
 fn too_few_images_are_no_error() {
     let shape = SampleShape { images: 1, samples: 1, channels: 3, height: 64, width: 64 };
     let image: Vec<f32> = u11("one", 3 * 64 * 64).iter().map(|x| *x as f32).collect();
-    let networks = [Network::Perceptual(network(Backbone::Alex))];
+    let networks = [MetricNetwork::Perceptual(network(Backbone::Alex))];
     let scores = evaluate_networks(&image, &image, shape, &networks).unwrap().remove(0);
     assert_eq!(scores.lpips, Some(0.0));
     assert_eq!(scores.energy_score, Some(0.0));
@@ -186,7 +186,7 @@ fn wrong_images_are_named() {
     let error = network.lpips(&images(&[1, 3, 64, 64]), &images(&[2, 3, 64, 64])).unwrap_err();
     assert!(matches!(error, NetworkError::Pairs { .. }));
     let shape = SampleShape { images: 1, samples: 1, channels: 1, height: 2, width: 2 };
-    let networks = [Network::Perceptual(network)];
+    let networks = [MetricNetwork::Perceptual(network)];
     let error = evaluate_networks(&[0.0; 4], &[f32::NAN; 4], shape, &networks).unwrap_err();
     assert!(matches!(
         error,

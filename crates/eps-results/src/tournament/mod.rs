@@ -8,7 +8,8 @@ mod setting;
 pub use distance::{Distance, Distances};
 pub use method::TournamentMethod;
 pub use results::{
-    BEYOND, CLAIM_CALLS, CallsResults, Choice, EXPERIMENT, FLOOR_DEVIATIONS, FORMAT_VERSION,
-    MethodResults, ReachClaim, TournamentConfig, TournamentResults, TournamentSettingResults,
+    BEYOND, CLAIM_CALLS, CallsResults, ChosenConstant, EXPERIMENT, FLOOR_DEVIATIONS,
+    FORMAT_VERSION, MethodResults, ReachClaim, TournamentConfig, TournamentResults,
+    TournamentSettingResults,
 };
 pub use setting::{PriorLaw, SIGMA_Y, SIGMAS_Y, Space, TournamentSetting};

@@ -85,7 +85,7 @@ impl TournamentConfig {
 /// The choice of a constant at one number of calls.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Choice {
+pub struct ChosenConstant {
     /// The number of calls.
     pub calls: usize,
     /// The constant that was chosen.
@@ -122,7 +122,7 @@ pub struct MethodResults {
     /// The name of its constant, of methods that have one here.
     pub tuned: Option<String>,
     /// How its constant was chosen; empty without one.
-    pub tuning: Vec<Choice>,
+    pub tuning: Vec<ChosenConstant>,
     /// One entry for each of [`TournamentConfig::calls_of`], in that order.
     pub curve: Vec<CallsResults>,
 }

