@@ -148,3 +148,22 @@ fn what_is_kept_of_other_settings_is_not_taken() {
     let archive = eps::data::SampleArchive::read(&folder.path("out/samples.h5")).unwrap();
     assert!(archive.samples().iter().any(|value| *value != 0.0));
 }
+
+#[test]
+fn a_picture_comes_back_as_it_is_stored() {
+    let folder = folder();
+    folder.png("y.png", 1, SIDE, &values(SIDE * SIDE));
+    let restore = "restore --network net.safetensors --threads 1 --samples 2 --calls 1 --factor 1 --sigma-y 0.1";
+    let said = folder.succeeds(&format!("{restore} --measurement y.png --out out"));
+    assert!(said.contains("stored as y.png: restored-mean.png and restored-sample.png"), "{said}");
+    for (ours, theirs) in [("mean", "restored-mean"), ("sample-000", "restored-sample")] {
+        let read =
+            |name: &str| fs::read(folder.path(&format!("out/image-0000/{name}.png"))).unwrap();
+        assert_eq!(read(ours), read(theirs));
+    }
+    // It is replaced like any other.
+    folder.succeeds(&format!("{restore} --measurement y.png --out out --force"));
+    // An array has no format of pictures.
+    folder.succeeds(&format!("{RESTORE} --samples 2 --calls 1 --out arrays"));
+    assert!(!folder.path("arrays/image-0000/restored-mean.png").exists());
+}

@@ -7,9 +7,8 @@ use crate::array::Gaps;
 use crate::hdf5_file::read_hdf5_array_with;
 use crate::mat::read_mat;
 use crate::npy::{read_npy_with, read_npz_with};
-use crate::range::value_of_byte;
-use crate::raster::{Decoded, ENDINGS, Format};
-use crate::stored_picture::Values;
+use crate::raster::{ENDINGS, Format};
+use crate::stored_picture::{StoredPicture, Values};
 use crate::{Array, DataError, array};
 
 impl Array {
@@ -75,7 +74,7 @@ impl Array {
                 Ok(silent(arrays.swap_remove(0)))
             }
             "h5" | "hdf5" => read_hdf5_array_with(path, name, gaps).map(silent),
-            ending if ENDINGS.contains(&ending) => read_picture(path),
+            ending if ENDINGS.contains(&ending) => read_picture(path, gaps),
             other => Err(DataError::malformed(
                 path,
                 format!("the name ends in {other:?}, which tells no known format"),
@@ -108,37 +107,35 @@ fn ending(path: &Path) -> String {
 }
 
 /// Reads a picture of any format, whatever its ending: PNG, TIFF and BMP in all of their bits, others in 8.
-fn read_picture(path: &Path) -> Result<(Array, Vec<String>), DataError> {
+fn read_picture(path: &Path, gaps: Gaps) -> Result<(Array, Vec<String>), DataError> {
     let content = fs::read(path).map_err(DataError::io(path, "read"))?;
-    let format = match Format::required_of(path, &content)? {
-        Format::Exact(format) => format,
-        lossy => {
-            let raster = Decoded::of(path, &content)?.shown();
-            let dims = vec![raster.channels(), raster.height(), raster.width()];
-            let values = raster.planes().into_iter().map(value_of_byte).collect();
-            // Of WebP without losses the first chunk is called VP8L, or one of that name follows.
-            let lossless = content.windows(4).take(4096).any(|name| name == b"VP8L");
-            let notes = (lossy == Format::Jpeg || !lossless).then(|| {
-                format!(
-                    "{} was compressed with losses: what they changed is no Gaussian noise, and sigma_y has to \
-                     cover it; a PNG keeps what was measured",
-                    path.display()
-                )
-            });
-            return Ok((Array { dims, values }, notes.into_iter().collect()));
-        }
+    let format = Format::required_of(path, &content)?;
+    // Of WebP without losses the first chunk is called VP8L, or one of that name follows.
+    let lossless = match format {
+        Format::Jpeg => false,
+        Format::WebP => content.windows(4).take(4096).any(|name| name == b"VP8L"),
+        Format::Exact(_) => true,
     };
+    let mut notes = Vec::new();
+    if !lossless {
+        notes.push(format!(
+            "{} was compressed with losses: what they changed is no Gaussian noise, and sigma_y has to cover it; a PNG \
+             keeps what was measured",
+            path.display()
+        ));
+    }
     // A sample is held as bytes, in 16 bits and as a number.
-    let Values { shape, values, largest } = format.decode(path, &content, 14)?.into_values(path)?;
+    let stored = StoredPicture::decode(path, &content, 14)?;
+    let Values { shape, values, largest } = stored.into_values(path, gaps.into())?;
     let dims = vec![shape.channels, shape.height, shape.width];
     let bits = largest.map_or(16, |largest| u16::BITS - largest.leading_zeros());
-    let notes = largest.filter(|_| (1..16).contains(&bits)).map(|largest| {
+    notes.extend(largest.filter(|_| (1..16).contains(&bits)).map(|largest| {
         format!(
             "the largest value of {} is {largest} of 65535, and 65535 is taken as white: if its values have {bits} \
              bits, multiply them by {} first, and sigma_y is that of the result",
             path.display(),
             f64::from(u16::MAX) / f64::from((1u32 << bits) - 1)
         )
-    });
-    Ok((Array { dims, values }, notes.into_iter().collect()))
+    }));
+    Ok((Array { dims, values }, notes))
 }

@@ -18,8 +18,7 @@ use png::{BitDepth, ColorType, Decoder, Encoder, Transformations};
 use crate::DataError;
 use crate::orientation::Orientation;
 use crate::picture_size::check_size;
-use crate::range::byte_of_value;
-use crate::stored_picture::{StoredPicture, Values};
+use crate::stored_picture::{StoredPicture, Transparency, Values};
 
 /// A picture on the scale [-1, 1].
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +42,8 @@ pub struct Picture {
 pub fn read_png(path: &Path) -> Result<Picture, DataError> {
     let file = File::open(path).map_err(DataError::io(path, "open"))?;
     // A sample is held as bytes, in 16 bits and as a number.
-    let Values { shape, values, .. } = decode(path, BufReader::new(file), 14)?.into_values(path)?;
+    let stored = decode(path, BufReader::new(file), 14)?;
+    let Values { shape, values, .. } = stored.into_values(path, Transparency::Refused)?;
     Ok(Picture { shape, values })
 }
 
@@ -60,35 +60,22 @@ pub fn read_png(path: &Path) -> Result<Picture, DataError> {
 /// [`DataError::Invalid`] where C is neither 1 nor 3, where the number of values is not that of
 /// `shape`, or where a value is NaN.
 pub fn encode_png(shape: Shape, values: &[f64]) -> Result<Vec<u8>, DataError> {
-    let colour = match shape.channels {
+    encode(&StoredPicture::of_values(shape, values, u16::from(u8::MAX), None)?)
+}
+
+/// A PNG file of a picture in all of its bits.
+pub(crate) fn encode(picture: &StoredPicture) -> Result<Vec<u8>, DataError> {
+    let StoredPicture { width, height, channels, samples, largest, .. } = picture;
+    let colour = match channels {
         1 => ColorType::Grayscale,
-        3 => ColorType::Rgb,
-        other => {
-            return Err(DataError::invalid(
-                "the number of channels of a picture",
-                other,
-                "PNG takes 1 (grey) or 3 (red, green, blue)",
-            ));
-        }
+        2 => ColorType::GrayscaleAlpha,
+        4 => ColorType::Rgba,
+        _ => ColorType::Rgb,
     };
-    if values.len() != shape.len() {
-        return Err(DataError::invalid(
-            "the number of values of a picture",
-            values.len(),
-            format!("a picture of shape {shape} has {}", shape.len()),
-        ));
-    }
-    if let Some(index) = values.iter().position(|v| v.is_nan()) {
-        return Err(DataError::invalid(
-            format!("value {index} of a picture"),
-            values[index],
-            "a picture needs numbers: look for where the computation went wrong",
-        ));
-    }
-    let plane = shape.plane();
-    let bytes: Vec<u8> = (0..shape.len())
-        .map(|i| byte_of_value(values[(i % shape.channels) * plane + i / shape.channels]))
-        .collect();
+    let (depth, bytes) = match *largest {
+        255 => (BitDepth::Eight, picture.bytes()),
+        _ => (BitDepth::Sixteen, samples.iter().flat_map(|v| v.to_be_bytes()).collect()),
+    };
     let side = |name: &str, side: usize| {
         u32::try_from(side).map_err(|_| {
             DataError::invalid(
@@ -99,17 +86,19 @@ pub fn encode_png(shape: Shape, values: &[f64]) -> Result<Vec<u8>, DataError> {
         })
     };
     let mut file = Vec::new();
-    let mut encoder =
-        Encoder::new(&mut file, side("width", shape.width)?, side("height", shape.height)?);
+    let mut encoder = Encoder::new(&mut file, side("width", *width)?, side("height", *height)?);
     encoder.set_color(colour);
-    encoder.set_depth(BitDepth::Eight);
+    encoder.set_depth(depth);
     encoder
         .write_header()
         .and_then(|mut writer| {
             writer.write_image_data(&bytes)?;
             writer.finish()
         })
-        .map_err(|e| DataError::invalid("the shape of a picture", shape, e.to_string()))?;
+        .map_err(|e| {
+            let sides = format!("{width} x {height} pixels");
+            DataError::invalid("the size of a picture", sides, e.to_string())
+        })?;
     Ok(file)
 }
 

@@ -47,6 +47,24 @@ pub fn byte_of_value(value: f64) -> u8 {
     (127.5 * value + 128.0).clamp(0.0, 255.0) as u8
 }
 
+/// The nearest of the 65536 levels of 16 bits to a value in [-1, 1]; clipped.
+///
+/// # Example
+///
+/// ```
+/// use eps_data::range::word_of_value;
+/// assert_eq!([-1.3, -1.0, 0.0, 1.0].map(word_of_value), [0, 0, 32768, 65535]);
+/// ```
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to 0 to 65535"
+)]
+pub fn word_of_value(value: f64) -> u16 {
+    // `as` truncates towards zero and maps NaN to 0.
+    (32767.5 * value + 32768.0).clamp(0.0, 65535.0) as u16
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -179,14 +179,8 @@ pub(crate) struct Decoded {
 impl Decoded {
     /// Decodes a file's content; see [`Raster::decode`].
     pub(crate) fn of(path: &Path, content: &[u8]) -> Result<Self, DataError> {
-        let decoded = without_panics(path, || match Format::required_of(path, content)? {
-            Format::Jpeg => decode_jpeg(path, content),
-            Format::WebP => decode_webp(path, content),
-            Format::Exact(format) => {
-                // A sample is held as bytes and in 16 bits.
-                rounded(path, format.decode(path, content, 4)?)
-            }
-        })?;
+        // A sample is held as bytes and in 16 bits.
+        let decoded = rounded(path, StoredPicture::decode(path, content, 4)?)?;
         if decoded.stored.bytes.is_empty() {
             return Err(DataError::malformed(path, "the picture has no pixels", EXPORT_AGAIN));
         }
@@ -299,6 +293,29 @@ fn flat(
     Ok(Raster { width, height, channels: colours, bytes })
 }
 
+impl StoredPicture {
+    /// Decodes a file's content of any format; `path` names it in messages, and a sample will need `bytes` of memory.
+    pub(crate) fn decode(path: &Path, content: &[u8], bytes: usize) -> Result<Self, DataError> {
+        without_panics(path, || match Format::required_of(path, content)? {
+            Format::Jpeg => decode_jpeg(path, content, bytes),
+            Format::WebP => decode_webp(path, content, bytes),
+            Format::Exact(format) => format.decode(path, content, bytes),
+        })
+    }
+
+    /// A picture of 8 bits.
+    fn of_bytes(
+        (width, height): (usize, usize),
+        channels: usize,
+        bytes: Vec<u8>,
+        orientation: Orientation,
+    ) -> Self {
+        let samples = bytes.into_iter().map(u16::from).collect();
+        let largest = u16::from(u8::MAX);
+        Self { width, height, channels, samples, largest, orientation }
+    }
+}
+
 /// A picture in 8 bits.
 fn rounded(path: &Path, picture: StoredPicture) -> Result<Decoded, DataError> {
     let StoredPicture { width, height, channels, samples, largest, orientation } = picture;
@@ -313,7 +330,7 @@ fn rounded(path: &Path, picture: StoredPicture) -> Result<Decoded, DataError> {
     Ok(Decoded { stored, orientation, is_rounded })
 }
 
-fn decode_jpeg(path: &Path, content: &[u8]) -> Result<Decoded, DataError> {
+fn decode_jpeg(path: &Path, content: &[u8], bytes: usize) -> Result<StoredPicture, DataError> {
     let damaged = |error: String| {
         DataError::malformed(path, format!("the JPEG cannot be decoded ({error})"), EXPORT_AGAIN)
     };
@@ -342,14 +359,13 @@ fn decode_jpeg(path: &Path, content: &[u8]) -> Result<Decoded, DataError> {
     let size = (usize::from(info.width), usize::from(info.height));
     let channels = colours.num_components();
     // Progressive ones are held as coefficients of 16 bits first.
-    check_size(path, size, channels, 4)?;
+    check_size(path, size, channels, bytes)?;
     let orientation = orientation(decoder.exif().map(Vec::as_slice));
     let bytes = decoder.decode().map_err(|e| damaged(e.to_string()))?;
-    let stored = flat(path, size, channels, bytes)?;
-    Ok(Decoded { stored, orientation, is_rounded: false })
+    Ok(StoredPicture::of_bytes(size, channels, bytes, orientation))
 }
 
-fn decode_webp(path: &Path, content: &[u8]) -> Result<Decoded, DataError> {
+fn decode_webp(path: &Path, content: &[u8], bytes: usize) -> Result<StoredPicture, DataError> {
     let damaged = |error: image_webp::DecodingError| {
         DataError::malformed(path, format!("the WebP cannot be decoded ({error})"), EXPORT_AGAIN)
     };
@@ -367,13 +383,12 @@ fn decode_webp(path: &Path, content: &[u8]) -> Result<Decoded, DataError> {
     let (width, height) = decoder.dimensions();
     let size = (width as usize, height as usize);
     let channels = if decoder.has_alpha() { 4 } else { 3 };
-    let mut bytes = vec![0; check_size(path, size, channels, 4)?];
+    let mut bytes = vec![0; check_size(path, size, channels, bytes)?];
     decoder.set_memory_limit(4 * MOST_VALUES);
     // Data that cannot be read say nothing.
     let exif = decoder.exif_metadata().ok().flatten();
     decoder.read_image(&mut bytes).map_err(damaged)?;
-    let stored = flat(path, size, channels, bytes)?;
-    Ok(Decoded { stored, orientation: orientation(exif.as_deref()), is_rounded: false })
+    Ok(StoredPicture::of_bytes(size, channels, bytes, orientation(exif.as_deref())))
 }
 
 /// The orientation that EXIF data tell, where there are any.

@@ -4,6 +4,8 @@ use std::io::Cursor;
 use std::path::Path;
 
 use tiff::decoder::{Decoder, DecodingResult, Limits};
+use tiff::encoder::colortype::{Gray8, Gray16, RGB8, RGB16, RGBA8, RGBA16};
+use tiff::encoder::{Compression, DeflateLevel, TiffEncoder};
 use tiff::tags::Tag;
 use tiff::{ColorType, TiffError};
 
@@ -100,6 +102,38 @@ pub(crate) fn decode(
     }
     let (width, height) = size;
     Ok(StoredPicture { width, height, channels, samples, largest, orientation })
+}
+
+/// A TIFF file of a picture in all of its bits, without losses.
+pub(crate) fn encode(picture: &StoredPicture) -> Result<Vec<u8>, DataError> {
+    let StoredPicture { width, height, channels, samples, largest, .. } = picture;
+    let failed = |error: TiffError| {
+        let sides = format!("{width} x {height} pixels");
+        DataError::invalid("the size of a TIFF picture", sides, error.to_string())
+    };
+    let [width, height] = [*width, *height].map(|side| u32::try_from(side).unwrap_or(u32::MAX));
+    let mut file = Cursor::new(Vec::new());
+    let mut encoder = TiffEncoder::new(&mut file)
+        .map_err(failed)?
+        .with_compression(Compression::Deflate(DeflateLevel::default()));
+    let bytes = picture.bytes();
+    match (channels, largest) {
+        (1, 255) => encoder.write_image::<Gray8>(width, height, &bytes),
+        (1, _) => encoder.write_image::<Gray16>(width, height, samples),
+        (3, 255) => encoder.write_image::<RGB8>(width, height, &bytes),
+        (3, _) => encoder.write_image::<RGB16>(width, height, samples),
+        (4, 255) => encoder.write_image::<RGBA8>(width, height, &bytes),
+        (4, _) => encoder.write_image::<RGBA16>(width, height, samples),
+        (other, _) => {
+            return Err(DataError::invalid(
+                "the number of channels of a TIFF picture",
+                *other,
+                "1 (grey), 3 (red, green, blue) and 4 (with transparency) are written",
+            ));
+        }
+    }
+    .map_err(failed)?;
+    Ok(file.into_inner())
 }
 
 /// The pixels of rows that hold eight in a byte, the first in its highest bit: 0 or 255.

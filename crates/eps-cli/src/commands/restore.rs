@@ -9,7 +9,7 @@ use eps_data::array_file::is_picture;
 use eps_data::hdf5_file::hdf5_format;
 use eps_data::npy::{NpyValues, write_npy};
 use eps_data::png::{Picture, write_png};
-use eps_data::{Array, MeasurementSet, SampleArchive, Unit};
+use eps_data::{Array, MeasurementSet, PictureLike, SampleArchive, Unit};
 use eps_files::{
     FilesError, Former, Hasher, OutputFolder, PartFile, Unfinished, sha256_file, write_bytes,
 };
@@ -69,7 +69,8 @@ const MOSAIC_IMAGES: usize = 16;
 /// The measurement is taken as it is: nothing is added to it (`eps measure` makes one from a clean
 /// image). Writes a folder with samples.h5 (samples, posterior mean and standard deviation),
 /// one_call.h5 (the posterior mean by a single network call), config.json, mosaic.png, page.html (to be opened in a
-/// browser) and a folder of pictures for every image, from 20 samples on with their quantiles. The same seed gives the same samples: to the last bit whatever --threads, and up to the
+/// browser) and a folder of pictures for every image, from 20 samples on with their quantiles. Of a picture it also holds the
+/// mean and a sample in the picture's own format, with its bits and its transparency. The same seed gives the same samples: to the last bit whatever --threads, and up to the
 /// rounding of the network whatever --batch.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -386,9 +387,11 @@ impl Arguments {
         let drawn = Restored::draw(group, &all, &one_call, &mut unfinished, config, scene);
         let restored = drawn.map_err(|error| self.kept(error, &unfinished))?;
         let (residuals, iterations) = (restored.residuals.clone(), restored.iterations);
+        let is_picture = is_picture(&self.measurement) && pictures::showable(set.shape());
+        let like = is_picture.then(|| PictureLike::of(&self.measurement)).transpose()?;
         let is_exact = set.sigma_y() == 0.0;
         folder
-            .write(|path| restored.write(path, &set))
+            .write(|path| restored.write(path, &set, like.as_ref()))
             .map_err(|error| self.kept(error, &unfinished))?;
         unfinished.finish();
         println!("network {:?}: {}", network.name(), network.origin());
@@ -411,6 +414,14 @@ impl Arguments {
             device_name(device),
             self.out.display()
         );
+        if let Some(like) = &like {
+            let [mean, sample] = LIKE.map(|name| format!("{name}.{}", like.ending()));
+            println!(
+                "stored as {}: {mean} and {sample} in {}",
+                self.measurement.display(),
+                folder_of(0)
+            );
+        }
         if let Some(iterations) = &iterations {
             println!("no eigenbasis is known, so it is iterated: {}", iterations.sentence());
         }
@@ -851,7 +862,7 @@ impl Restored {
     }
 
     /// Writes everything into a folder.
-    fn write(self, folder: &Path, set: &MeasurementSet) -> Result<()> {
+    fn write(self, folder: &Path, set: &MeasurementSet, like: Option<&PictureLike>) -> Result<()> {
         let Self { archive, one_call, scene, residuals, residual_pictures, .. } = self;
         archive.write(&folder.join("samples.h5"))?;
         one_call.write(&folder.join("one_call.h5"))?;
@@ -864,6 +875,9 @@ impl Restored {
                 let samples = names.iter().position(|name| name.starts_with("sample-"));
                 names.insert(samples.unwrap_or(names.len()), "residual".to_owned());
             }
+            if let Some(like) = like {
+                write_like(&folder.join(folder_of(0)), like, &archive)?;
+            }
             let page = page(archive.config(), archive.shape(), &residuals, pictures).html()?;
             write_bytes(&folder.join("page.html"), page.as_bytes())?;
         }
@@ -874,6 +888,20 @@ impl Restored {
         write_bytes(&folder.join("config.json"), text.as_bytes())?;
         Ok(())
     }
+}
+
+/// The results of a picture that are stored as it is: its mean and the first of its samples.
+const LIKE: [&str; 2] = ["restored-mean", "restored-sample"];
+
+/// Writes mean and first sample as the picture is stored that was restored.
+fn write_like(folder: &Path, like: &PictureLike, archive: &SampleArchive) -> Result<()> {
+    let shape = archive.shape();
+    for (name, all) in LIKE.into_iter().zip([archive.posterior_mean(), archive.samples()]) {
+        let values: Vec<f64> = all[..shape.len()].iter().map(|value| f64::from(*value)).collect();
+        let path = folder.join(format!("{name}.{}", like.ending()));
+        write_bytes(&path, &like.encode(shape, &values)?)?;
+    }
+    Ok(())
 }
 
 /// Writes the results as arrays in the instrument's unit.
