@@ -6,7 +6,7 @@ use super::metadata::{Metadata, Package};
 use crate::process::root;
 
 /// Permissive licences, by their SPDX identifiers.
-const PERMISSIVE: [&str; 14] = [
+const PERMISSIVE: [&str; 15] = [
     "0BSD",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
@@ -14,6 +14,8 @@ const PERMISSIVE: [&str; 14] = [
     "BSD-3-Clause",
     "BSL-1.0",
     "CC0-1.0",
+    // Of programs it asks to say that they are based in part on the work of the Independent JPEG Group.
+    "IJG",
     "ISC",
     "MIT",
     "MIT-0",
