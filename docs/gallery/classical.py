@@ -2,7 +2,8 @@
 
 python3 -m pip install scikit-image==0.26.0 h5py && python3 docs/gallery/classical.py FOLDER
 
-FOLDER has NAME.h5 of `eps measure`; NAME-METHOD.h5 is written beside it. Missing pixels: biharmonic inpainting. Blurs: Wiener's
+FOLDER has NAME.h5 of `eps measure`; NAME-METHOD.h5 is written beside it, and NAME-mean.h5 with the mean of the samples in
+NAME/samples.h5, where `eps restore` wrote them. Missing pixels: biharmonic inpainting. Blurs: Wiener's
 filter with the spectrum of natural images, and total variation. Too few pixels: bicubic. Constants are those that are best
 for the picture at hand, by its truth, which no user has: the methods are shown at their best.
 """
@@ -110,7 +111,10 @@ for path in sorted(folder.glob("*.h5")):
     with h5py.File(path) as file:
         if text(file.attrs.get("format", "")) != "eps-measurements":
             continue
-        found = [(name, x, truth) for name, x, truth in restorations(file)]
+        found = list(restorations(file))
+    if (sampled := path.with_suffix("") / "samples.h5").exists():
+        with h5py.File(sampled) as file:
+            found.append(("mean", file["posterior_mean"][0], file["truth"][0]))
     for name, x, truth in found:
         out = path.with_name(f"{path.stem}-{name}.h5")
         with h5py.File(out, "w") as file:

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -10,7 +11,6 @@ use eps_data::{ImageProvenance, ImageSet};
 use eps_math::Shape;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
-use tempfile::NamedTempFile;
 
 /// One split of a data set.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl MachineImages {
             } else {
                 let shared = share(set.pixels())?;
                 message = serde_json::to_vec(&Told {
-                    path: shared.path().to_owned(),
+                    path: format!("/proc/{}/fd/{}", std::process::id(), shared.as_raw_fd()).into(),
                     count: set.len(),
                     shape: set.shape(),
                     classes: classes(&set),
@@ -67,7 +67,7 @@ impl MachineImages {
             Some(kept) => kept,
             None => Self::mapped(serde_json::from_slice(&all[machine.leader])?)?,
         };
-        // The pages stay as long as anyone sees them, the name need not.
+        // The pages stay as long as anyone sees them, the file need not.
         group.barrier();
         drop(file);
         Ok(images)
@@ -102,11 +102,12 @@ fn classes(set: &ImageSet) -> Option<Vec<usize>> {
 }
 
 /// Writes bytes where other processes of this machine can map them: into memory, or on the disk where that has no room.
-fn share(bytes: &[u8]) -> Result<NamedTempFile> {
-    let write = |folder: &Path| -> std::io::Result<NamedTempFile> {
-        let file = tempfile::Builder::new().prefix("eps-images-").tempfile_in(folder)?;
-        let mut writer: &File = file.as_file();
-        writer.write_all(bytes)?;
+///
+/// The file has no name, so that nothing stays of it whatever ends the process.
+fn share(bytes: &[u8]) -> Result<File> {
+    let write = |folder: &Path| -> std::io::Result<File> {
+        let mut file = tempfile::tempfile_in(folder)?;
+        file.write_all(bytes)?;
         Ok(file)
     };
     let disk = std::env::temp_dir();

@@ -77,11 +77,20 @@ fn main() -> ExitCode {
         eps::environment::set_revision(revision);
     }
     say_nothing_of_a_full_output();
-    let command = Arguments::parse().command;
-    let processes = match Processes::join() {
+    let command = match Arguments::try_parse() {
+        Ok(arguments) => arguments.command,
+        // One of several processes that were started alike tells it.
+        Err(told) => match eps_cluster::launch() {
+            Ok(Some(launch)) if launch.rank > 0 => {
+                return ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(2));
+            }
+            _ => told.exit(),
+        },
+    };
+    let processes = match Processes::join(&what(), command.is_shared()) {
         Ok(processes) => processes,
         Err(error) => {
-            eprintln!("error: {}", chain(&error));
+            together::say(&chain(&error));
             return ExitCode::FAILURE;
         }
     };
@@ -91,26 +100,44 @@ fn main() -> ExitCode {
     match std::panic::catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            processes.end(&error, &chain(&error));
             let usage = error.downcast_ref::<flags::UsageError>().is_some();
-            ExitCode::from(if usage { 2 } else { 1 })
+            let code = if usage { 2 } else { 1 };
+            processes.end(&error, &chain(&error), code);
+            ExitCode::from(code)
         }
         Err(panic) => match of_output(&*panic) {
             // What a shell reports of a program that SIGPIPE ended.
-            Some(reason) if reason.contains("Broken pipe") => ExitCode::from(141),
+            Some(reason) if reason.contains("Broken pipe") => {
+                processes.abort(141);
+                ExitCode::from(141)
+            }
             Some(reason) => {
                 eprintln!(
                     "error: cannot write to standard output: {reason}; free some space there, or send the output \
                      elsewhere"
                 );
+                processes.abort(1);
                 ExitCode::FAILURE
             }
             None => {
-                processes.end_of_panic();
+                processes.abort(101);
                 std::panic::resume_unwind(panic)
             }
         },
     }
+}
+
+/// What was asked for, as far as it decides about what processes wait for: the subcommand, and flags that only print.
+fn what() -> String {
+    let words: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let prints = ["--dry-run", "--list-networks"];
+    let flags = words.iter().filter(|word| prints.contains(&word.as_str()));
+    let first = words.iter().take_while(|word| !word.starts_with('-')).take(2);
+    // Of the second word only that of an experiment is a subcommand.
+    let is_experiment = words.first().is_some_and(|word| word == "experiment");
+    let first = first.take(if is_experiment { 2 } else { 1 });
+    first.chain(flags).cloned().collect::<Vec<_>>().join(" ")
 }
 
 impl Command {

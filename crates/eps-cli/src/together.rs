@@ -2,19 +2,25 @@
 
 use std::fmt;
 use std::io::Write as _;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use eps::workers;
-use eps_cluster::{ClusterError, Group, Launch, agree, cores_are_shared_by, launch};
+use eps_cluster::{ClusterError, Group, Launch, Launcher, agree, cores_are_shared_by, launch};
+use eps_experiments::ExperimentError;
 #[cfg(feature = "mpi")]
 use eps_mpi::join;
+use eps_train::TrainError;
 use tch::{Cuda, Device};
 
 /// Whether this process is another than the first, which talks.
 static IS_QUIET: AtomicBool = AtomicBool::new(false);
+
+/// The cores that this process has of those of its machine; 0 for a process alone.
+static GIVEN_CORES: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether notes and progress of this process are told.
 pub(crate) fn speaks() -> bool {
@@ -50,25 +56,42 @@ pub(crate) enum Processes {
 
 impl Processes {
     /// Joins the processes that a launcher started. They share the cores of a machine, where the launcher gives each no
-    /// cores of its own, and only the first talks.
+    /// cores of its own, and only the first talks. `command` is what all must have been asked to do, `is_shared` whether it
+    /// shares its work.
     ///
     /// # Errors
     /// Variables of launchers that make no sense, programs that differ, an MPI that is not that of the launcher.
-    pub(crate) fn join() -> Result<Self> {
-        let Some(launch) = launch()? else {
+    pub(crate) fn join(command: &str, is_shared: bool) -> Result<Self> {
+        let launch = launch()?;
+        // Its variables stay where no torchrun is at work any more, as in the jobs of some clusters.
+        let is_stale = |launch: &Launch| launch.launcher == Launcher::Torchrun && !is_shared;
+        let Some(launch) = launch.filter(|launch| !is_stale(launch)) else {
             return Ok(Self::Group(join(None)?));
         };
-        if launch.rank > 0 {
-            IS_QUIET.store(true, Ordering::Relaxed);
-        }
         let group = match join(Some(launch)) {
             Ok(group) => group,
-            Err(ClusterError::NoEngine { launch }) => return Ok(Self::Unconnected(launch)),
+            Err(ClusterError::NoEngine { launch }) => {
+                IS_QUIET.store(launch.rank > 0, Ordering::Relaxed);
+                return Ok(Self::Unconnected(launch));
+            }
             Err(error) => return Err(error.into()),
         };
-        agree(&*group, &[("version".to_owned(), env!("EPS_VERSION").to_owned())])?;
-        let cores = workers::cores() / cores_are_shared_by(&*group);
-        tch::set_num_threads(i32::try_from(cores.max(1)).unwrap_or(1));
+        IS_QUIET.store(group.rank() > 0, Ordering::Relaxed);
+        let facts = [("the command", command), ("version", env!("EPS_VERSION"))];
+        if let Err(error) =
+            agree(&*group, &facts.map(|(name, value)| (name.to_owned(), value.to_owned())))
+        {
+            // All have found it, one tells it, and none ends before it has.
+            if speaks() {
+                say(&error.to_string());
+            }
+            group.barrier();
+            drop(group);
+            std::process::exit(1);
+        }
+        let cores = (workers::cores() / cores_are_shared_by(&*group)).max(1);
+        tch::set_num_threads(i32::try_from(cores).unwrap_or(1));
+        GIVEN_CORES.store(cores, Ordering::Relaxed);
         let all = group.all_gather(format!("{} ", std::process::id()).as_bytes());
         let all: Vec<String> =
             all.iter().map(|id| String::from_utf8_lossy(id).trim().to_owned()).collect();
@@ -92,36 +115,58 @@ impl Processes {
     /// # Errors
     /// [`OneProcess`], on all of them.
     pub(crate) fn require_one(&self) -> Result<()> {
-        let size = match self {
-            Self::Group(group) => group.size(),
-            Self::Unconnected(launch) => launch.size,
-        };
+        let size = self.size();
         if size > 1 { bail!(OneProcess { size }) } else { Ok(()) }
     }
 
-    /// Ends the group after a panic.
-    pub(crate) fn end_of_panic(&self) {
+    /// How many they are.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Group(group) => group.size(),
+            Self::Unconnected(launch) => launch.size,
+        }
+    }
+
+    /// Whether this is the first.
+    pub(crate) fn is_first(&self) -> bool {
+        match self {
+            Self::Group(group) => group.rank() == 0,
+            Self::Unconnected(launch) => launch.rank == 0,
+        }
+    }
+
+    /// Gives this process the cores of those of its machine that are done.
+    pub(crate) fn take_all_cores(&self) {
+        let given = GIVEN_CORES.load(Ordering::Relaxed);
+        // Not where --threads said how many.
+        if given > 0 && workers::threads() == given {
+            let all = thread::available_parallelism().map_or(1, NonZero::get);
+            tch::set_num_threads(i32::try_from(all).unwrap_or(1));
+        }
+    }
+
+    /// Ends the group where this process cannot go on.
+    pub(crate) fn abort(&self, code: u8) {
         if let Self::Group(group) = self
             && group.size() > 1
         {
-            group.abort();
+            group.abort(code);
         }
     }
 
     /// Tells an error and ends the group: at once, where other processes wait for this one.
-    pub(crate) fn end(&self, error: &anyhow::Error, text: &str) {
-        let common = error.downcast_ref::<ClusterError>().is_some_and(ClusterError::is_common)
-            || matches!(
-                error.downcast_ref::<eps_train::TrainError>(),
-                Some(eps_train::TrainError::Cluster(cause)) if cause.is_common()
-            )
-            || error.is::<OneProcess>();
-        let Self::Group(group) = self else {
-            // All have found the same.
-            if speaks() {
-                say(text);
+    pub(crate) fn end(&self, error: &anyhow::Error, text: &str, code: u8) {
+        let common = is_common(error);
+        let group = match self {
+            Self::Group(group) => group,
+            Self::Unconnected(launch) => {
+                // What all have found need not be told by all.
+                // Variables of torchrun may be there without one.
+                if speaks() || !common || launch.launcher == Launcher::Torchrun {
+                    say(&format!("{text} (process {} of {})", launch.rank + 1, launch.size));
+                }
+                return;
             }
-            return;
         };
         match group.size() {
             1 => say(text),
@@ -137,10 +182,27 @@ impl Processes {
                     thread::sleep(Duration::from_secs(1));
                 }
                 say(&format!("{text} ({})", group.description()));
-                group.abort();
+                group.abort(code);
             }
         }
     }
+}
+
+/// Whether every process has found the same error.
+fn is_common(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<ClusterError>();
+    let cause = cause.or_else(|| match error.downcast_ref::<TrainError>() {
+        Some(TrainError::Cluster(cause)) => Some(cause),
+        _ => None,
+    });
+    let cause = cause.or_else(|| match error.downcast_ref::<ExperimentError>() {
+        Some(ExperimentError::Cluster(cause)) => Some(cause),
+        _ => None,
+    });
+    error.is::<OneProcess>()
+        || cause.is_some_and(|cause| {
+            cause.is_common() || matches!(cause, ClusterError::NoEngine { .. })
+        })
 }
 
 /// The group of a program without an engine.
@@ -152,7 +214,8 @@ fn join(launch: Option<Launch>) -> Result<Box<dyn Group>, ClusterError> {
     }
 }
 
-fn say(text: &str) {
+/// Writes an error, also of a process that is quiet otherwise.
+pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "error: {text}");
 }
 

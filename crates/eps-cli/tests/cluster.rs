@@ -27,7 +27,9 @@ fn mpirun() -> Command {
         .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
         .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1")
         .env("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe")
-        .env("OMP_NUM_THREADS", "1");
+        .env("OMP_NUM_THREADS", "1")
+        // Seconds after which processes that wait for each other are ended.
+        .env("MPIEXEC_TIMEOUT", "150");
     command
 }
 
@@ -204,8 +206,19 @@ fn processes_that_were_started_differently_are_told_apart() {
         both("train c.json --data set.h5 --start nowhere.safetensors --out out"),
         &["(process 2 of 2", "nowhere.safetensors"],
     );
-    // A command that does all of its work itself.
+    // A command that does all of its work itself, and two commands.
     fails(start(&folder, 2, "model show set.h5"), &["does not share its work"]);
+    fails(both("model show set.h5"), &["process 2 has the command model"]);
+    fails(
+        both("train c.json --data set.h5 --out out --dry-run"),
+        &["process 2 has the command train --dry-run"],
+    );
+    // What is told once, and the exit code of a command line that makes no sense.
+    let said = succeeds(&folder, 2, "train c.json --dry-run");
+    assert_eq!(said.matches("parameters").count(), 1, "{said}");
+    succeeds(&folder, 4, "train c.json --data set.h5 --check --out check");
+    let output = start(&folder, 2, "experiment main --calls 20,1").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     // An MPI that is not that of the launcher.
     let mut alone = Command::new(EPS);
     alone
@@ -259,6 +272,14 @@ fn samples_and_scores_are_those_of_one_process() {
     });
     assert_eq!(alone["tuned"][0]["value"], shared["tuned"][0]["value"]);
     assert_eq!(alone["tuned"][0]["tried"], shared["tuned"][0]["tried"]);
+
+    let mut seeds = mpirun();
+    seeds.current_dir(folder.path(""));
+    for (seed, colon) in [("1", Some(":")), ("2", None)] {
+        seeds.args(["-n", "1", EPS]).args(format!("{tune} shared.json --seed {seed}").split(' '));
+        seeds.args(colon);
+    }
+    fails(seeds, &["process 2 has seed 2", "process 1 has 1"]);
 
     let values: Vec<f64> = (0..784).map(|at| (f64::from(at) / 50.0).sin()).collect();
     folder.npy("y.npy", &[28, 28], &values);

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::{ClusterError, Group};
 
 /// How long a file may take to be seen on other machines.
@@ -42,6 +44,25 @@ pub fn agree(group: &dyn Group, facts: &[(String, String)]) -> Result<(), Cluste
     Ok(())
 }
 
+/// The fields of a JSON value as facts for [`agree`], those of objects in it by their own.
+#[must_use]
+pub fn facts_of(value: &Value) -> Vec<(String, String)> {
+    let mut facts = vec![];
+    fields("", value, &mut facts);
+    facts
+}
+
+fn fields(name: &str, value: &Value, found: &mut Vec<(String, String)>) {
+    let Value::Object(object) = value else {
+        found.push((name.to_owned(), value.to_string()));
+        return;
+    };
+    for (key, value) in object {
+        let below = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+        fields(&below, value, found);
+    }
+}
+
 /// A text in one line.
 fn escaped(text: &str) -> String {
     text.replace('\n', " ")
@@ -61,12 +82,19 @@ pub fn sees_the_same_folder(group: &dyn Group, folder: &Path) -> Result<(), Clus
     let name = format!(".eps-together-{}", u64::from_le_bytes(number));
     let path = folder.join(&name);
     let written = if group.rank() == 0 {
-        let _ = fs::create_dir_all(folder);
-        fs::write(&path, []).map_err(|source| ClusterError::Folder { path: path.clone(), source })
+        let made = fs::create_dir_all(folder).and_then(|()| fs::write(&path, []));
+        made.map_err(|source| ClusterError::Folder { path: path.clone(), source })
     } else {
         Ok(())
     };
-    group.barrier();
+    let mut is_written = [u8::from(written.is_ok())];
+    group.broadcast(&mut is_written);
+    written?;
+    if is_written == [0] {
+        // Process 0 knows why, and tells it.
+        let (rank, host, folder) = (0, host(), folder.to_owned());
+        return Err(ClusterError::NotShared { rank, host, folder });
+    }
     let begin = Instant::now();
     let mut is_there = path.exists();
     while !is_there && begin.elapsed() < PATIENCE && folder.exists() {
@@ -80,7 +108,6 @@ pub fn sees_the_same_folder(group: &dyn Group, folder: &Path) -> Result<(), Clus
     if group.rank() == 0 {
         let _ = fs::remove_file(&path);
     }
-    written?;
     match all.iter().position(|answer| !answer.is_empty()) {
         Some(rank) => {
             let host = String::from_utf8_lossy(&all[rank]).trim().to_owned();

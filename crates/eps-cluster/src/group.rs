@@ -43,8 +43,8 @@ pub trait Group: fmt::Debug {
     /// each come.
     fn all_to_all(&self, pieces: Vec<Vec<f32>>, counts: &[usize]) -> Vec<Vec<f32>>;
 
-    /// Ends all processes, this one with the exit code 1.
-    fn abort(&self) -> !;
+    /// Ends all processes with an exit code.
+    fn abort(&self, code: u8) -> !;
 
     /// The name of the machine and of the engine, for messages.
     fn description(&self) -> String;
@@ -83,8 +83,8 @@ impl Group for Alone {
         pieces
     }
 
-    fn abort(&self) -> ! {
-        std::process::exit(1)
+    fn abort(&self, code: u8) -> ! {
+        std::process::exit(i32::from(code))
     }
 
     fn description(&self) -> String {

@@ -89,8 +89,9 @@ pub fn share(terms: usize, rank: usize, size: usize) -> Range<usize> {
 
 /// The sum of all processes' vectors, on every process, each addition done once as the tree of `terms` has it.
 ///
-/// `own` are the sums of the terms that [`share`] gives this process, on the host. Every process adds a slice of the
-/// vectors: it sends and receives each of its sums once and the result once, whatever the number of processes.
+/// `own` are the sums of the terms that [`share`] gives this process, on the host: one, or up to 2 log₂ `terms` where its
+/// terms are no whole subtree. Every process adds a slice of the vectors: it sends and receives each of its sums once and
+/// the result once, whatever the number of processes. Long vectors go in blocks, which bounds messages and memory.
 ///
 /// # Panics
 /// If `own` was not made of the terms of this process, or its vectors are not of `length`.
@@ -100,6 +101,41 @@ pub fn all_reduce(
     own: TreeSum<Vec<f32>>,
     length: usize,
 ) -> Vec<f32> {
+    in_blocks(group, terms, own, (length, BLOCK))
+}
+
+/// [`all_reduce`], and of how many values the blocks are.
+fn in_blocks(
+    group: &dyn Group,
+    terms: usize,
+    own: TreeSum<Vec<f32>>,
+    (length, most): (usize, usize),
+) -> Vec<f32> {
+    let size = group.size();
+    let own = own.into_values();
+    assert!(own.iter().all(|sum| sum.len() == length), "sums of {length} values");
+    let places: Vec<Vec<(u32, usize)>> =
+        (0..size).map(|rank| TreeSum::<()>::places(share(terms, rank, size))).collect();
+    assert_eq!(own.len(), places[group.rank()].len(), "the sums of this process");
+    let mut result = Vec::with_capacity(length);
+    for begin in (0..length).step_by(most) {
+        let block = begin..length.min(begin + most);
+        let part: Vec<&[f32]> = own.iter().map(|sum| &sum[block.clone()]).collect();
+        result.extend(sum_of_block(group, &places, &part, block.len()));
+    }
+    result
+}
+
+/// The values of a vector that are summed at once.
+const BLOCK: usize = 1 << 24;
+
+/// [`all_reduce`] of a block of `length` values, of the sums at `places` of each process.
+fn sum_of_block(
+    group: &dyn Group,
+    places: &[Vec<(u32, usize)>],
+    own: &[&[f32]],
+    length: usize,
+) -> Vec<f32> {
     let add = |mut a: Vec<f32>, b: Vec<f32>| {
         for (a, b) in a.iter_mut().zip(&b) {
             *a += b;
@@ -107,18 +143,12 @@ pub fn all_reduce(
         a
     };
     let size = group.size();
-    let own = own.into_values();
-    assert!(own.iter().all(|sum| sum.len() == length), "sums of {length} values");
     let slices: Vec<Range<usize>> = (0..size).map(|rank| share(length, rank, size)).collect();
-    let places: Vec<Vec<(u32, usize)>> =
-        (0..size).map(|rank| TreeSum::<()>::places(share(terms, rank, size))).collect();
-    assert_eq!(own.len(), places[group.rank()].len(), "the sums of this process");
-    let pieces = slices
-        .iter()
-        .map(|slice| own.iter().flat_map(|sum| &sum[slice.clone()]).copied().collect());
+    let piece =
+        |slice: &Range<usize>| own.iter().flat_map(|sum| &sum[slice.clone()]).copied().collect();
     let mine = slices[group.rank()].len();
     let counts: Vec<usize> = places.iter().map(|places| places.len() * mine).collect();
-    let received = group.all_to_all(pieces.collect(), &counts);
+    let received = group.all_to_all(slices.iter().map(piece).collect(), &counts);
     let mut sum = TreeSum::new();
     for (places, values) in places.iter().zip(&received) {
         for (at, (level, index)) in places.iter().enumerate() {
@@ -187,6 +217,7 @@ mod tests {
         for term in 0..3 {
             sum.push(term, vec![term as f32, 1.0], add);
         }
-        assert_eq!(all_reduce(&Alone, 3, sum, 2), [3.0, 3.0]);
+        assert_eq!(all_reduce(&Alone, 3, sum.clone(), 2), [3.0, 3.0]);
+        assert_eq!(in_blocks(&Alone, 3, sum, (2, 1)), [3.0, 3.0]);
     }
 }

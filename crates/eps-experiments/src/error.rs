@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use eps_cluster::ClusterError;
 use eps_data::DataError;
 use eps_files::FilesError;
 use eps_math::{MathError, Shape};
@@ -56,6 +57,9 @@ pub enum ExperimentError {
     /// A request that makes no sense.
     #[error(transparent)]
     Request(#[from] InvalidRequest),
+    /// Processes that compute together and were started differently.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// More test images than there are, or none.
     #[error("{count} test images are asked for, but there are {total}: ask for 1 to {total}")]
     TestImages {

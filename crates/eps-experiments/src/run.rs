@@ -86,7 +86,7 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Reads and checks everything, and writes `config.json` into the folder `out`.
+    /// Reads and checks everything, and makes the folder `out`.
     ///
     /// # Errors
     /// [`InvalidRequest`]; input that is missing or damaged, and output that cannot be written.
@@ -183,8 +183,6 @@ impl<'a> Run<'a> {
             .during(|| "the record of the program and the machine".to_owned())?;
         check_folder(out, experiment.name())?;
         make_folder(out)?;
-        let resolved = json!({"config": config, "environment": environment});
-        write_json(&out.join("config.json"), &resolved)?;
         let cells = Cells::open(
             out.join(FOLDER),
             set.shape(),
@@ -268,7 +266,8 @@ impl<'a> Run<'a> {
         json!({
             PROGRAM: program,
             "precision": self.config.precision,
-            "device": self.environment.device,
+            // Not which GPU of a machine it was.
+            "device": self.environment.device.split(':').next(),
             // Times depend on it, samples do not.
             "threads": is_timed.then_some(self.environment.threads),
             "dataset": [&self.config.dataset.sha256, &self.config.dataset.name],
@@ -312,12 +311,19 @@ impl<'a> Run<'a> {
         Ok(RunOutcome { results, settings, losses: self.losses.clone() })
     }
 
-    /// Everything that the samples depend on, as text: what processes that share a run must have in common.
+    /// Everything that the samples depend on: what processes that share a run must have in common.
+    #[must_use]
+    pub fn settings(&self) -> Value {
+        json!(self.config)
+    }
+
+    /// Writes `config.json` into the folder `out` of [`Run::prepare`].
     ///
     /// # Errors
-    /// Settings that JSON cannot hold.
-    pub fn settings(&self) -> Result<String> {
-        serde_json::to_string(&self.config).during(|| "the settings of the experiment".to_owned())
+    /// Those of writing.
+    pub fn write_config(&self, out: &Path) -> Result<()> {
+        let resolved = json!({"config": self.config, "environment": self.environment});
+        write_json(&out.join("config.json"), &resolved)
     }
 
     /// Computes what is not stored yet of one share of the cells, and returns how many of all cells are stored then.

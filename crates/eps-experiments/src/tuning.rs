@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use eps::dataset;
 use eps::network::Network;
 use eps::workers::{Stop, spread, threads, workers_on};
-use eps_cluster::Group;
+use eps_cluster::{Group, agree, facts_of};
 use eps_data::Split;
 use eps_math::{Precision, Schedule, Task};
 use eps_results::{Constants, Contender, Method, NetworkUse, PRIOR, Setting, Trial, Tuned};
+use serde_json::json;
 use tch::Device;
 
 use crate::constants;
@@ -110,6 +111,19 @@ impl TuningRequest {
             (0..workers).map(|_| prior.another()).collect::<Result<Vec<_>, eps::Error>>()?;
         found(Tuning::Network(&file.origin));
         // What cannot be written is better known before the trials than after.
+        let common = json!({
+            "method": self.contender,
+            "tasks": self.tasks,
+            "check": self.check,
+            "images": self.images,
+            "samples": self.samples,
+            "seed": self.seed,
+            "batch": self.batch,
+            "precision": precision,
+            "prior (SHA-256)": file.sha256,
+            "data set (SHA-256)": set.provenance().sha256,
+        });
+        agree(group, &facts_of(&common))?;
         let is_first = group.rank() == 0;
         if is_first {
             constants::change(path, |_| ())?;
@@ -260,7 +274,14 @@ fn attempt(
             psnr_db: Some(row.psnr_db.mean),
         })
     };
-    values.iter().zip(drawn).map(trial).collect()
+    let trials: Vec<Trial> = values.iter().zip(drawn).map(trial).collect::<Result<_>>()?;
+    if group.size() == 1 {
+        return Ok(trials);
+    }
+    // What is tried next follows from the first process's scores: another kind of processor may round differently.
+    let of = || "the scores of the first process".to_owned();
+    let first = group.all_gather(&serde_json::to_vec(&trials).during(of)?).swap_remove(0);
+    serde_json::from_slice(&first).during(of)
 }
 
 /// Gives every process of a group what the others have drawn.

@@ -1,5 +1,6 @@
 //! A group by MPI, through the bindings of rsmpi.
 
+use std::io::Write as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,7 +51,13 @@ impl MpiGroup {
         if found != launch.size {
             let library = library_version().unwrap_or_default();
             let library = library.lines().next().unwrap_or_default().trim().to_owned();
-            return Err(ClusterError::OtherMpi { launch, found, library });
+            let error = ClusterError::OtherMpi { launch, found, library };
+            if found > 1 {
+                // The others may have found nothing wrong, and would wait for this one.
+                let _ = writeln!(std::io::stderr(), "error: {error}");
+                communicator.abort(1);
+            }
+            return Err(error);
         }
         let node = communicator.split_shared(communicator.rank());
         let mut leader = communicator.rank();
@@ -187,8 +194,8 @@ impl Group for MpiGroup {
         cut(all, counts)
     }
 
-    fn abort(&self) -> ! {
-        self.communicator().abort(1)
+    fn abort(&self, code: u8) -> ! {
+        self.communicator().abort(i32::from(code))
     }
 
     fn description(&self) -> String {

@@ -99,8 +99,8 @@ impl Group for Member<'_> {
         })
     }
 
-    fn abort(&self) -> ! {
-        panic!("thread {} of {} ends the group", self.rank, self.size)
+    fn abort(&self, code: u8) -> ! {
+        panic!("thread {} of {} ends the group with {code}", self.rank, self.size)
     }
 
     fn description(&self) -> String {

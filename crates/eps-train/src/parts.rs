@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
-use eps_cluster::{Group, TreeSum, all_reduce, share};
+use eps_cluster::{Group, TreeSum, all_reduce, facts_of, share};
 use eps_files::sha256;
 use eps_model::{Mode, NetworkDenoiser, extent};
-use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use crate::balance::Balance;
@@ -194,7 +193,7 @@ pub(crate) fn facts(
         return vec![];
     }
     let mut facts = vec![("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
-    fields("", &serde_json::json!(config), &mut facts);
+    facts.extend(facts_of(&serde_json::json!(config)));
     for (name, split) in [("training", &images.train), ("validation", &images.validation)] {
         let first = Vec::<u8>::try_from(split.select(0, 0).flatten(0, -1)).unwrap_or_default();
         let value = format!("of shape {:?}, the first {}", split.size(), &sha256(&first)[..16]);
@@ -203,19 +202,8 @@ pub(crate) fn facts(
     if let Some(start) = start {
         let weights = start.network().tensors();
         let sum: f64 = weights.values().map(|w| w.abs().sum(Kind::Double).double_value(&[])).sum();
-        facts.push(("the weights at the start of absolute sum".to_owned(), format!("{sum:e}")));
+        // To what processors of two kinds agree on.
+        facts.push(("weights at the start of absolute sum".to_owned(), format!("{sum:.5e}")));
     }
     facts
-}
-
-/// The fields of a configuration, those of objects in it by their own.
-fn fields(name: &str, value: &Value, found: &mut Vec<(String, String)>) {
-    let Value::Object(object) = value else {
-        found.push((name.to_owned(), value.to_string()));
-        return;
-    };
-    for (key, value) in object {
-        let below = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
-        fields(&below, value, found);
-    }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
-use eps_cluster::{Group, agree};
+use eps_cluster::{Group, agree, facts_of};
 use eps_data::array_file::is_picture;
 use eps_data::hdf5_file::hdf5_format;
 use eps_data::npy::{NpyValues, write_npy};
@@ -372,8 +372,11 @@ impl Arguments {
             "environment": environment::record(device),
         });
         let scene = scene.filter(|_| !self.keep_scene);
-        let key = key(&config, &set)?;
-        agree(group, &[("settings and files of SHA-256".to_owned(), key.clone())])?;
+        let decisive = decisive(&config);
+        let key = key(&decisive, &set)?;
+        let mut facts = facts_of(&decisive);
+        facts.push(("a measurement of SHA-256".to_owned(), key.clone()));
+        agree(group, &facts)?;
         let Some((folder, mut unfinished)) = output else {
             for restoration in [&one_call, &all] {
                 Shared { group, restoration }.draw(None, "", &ProgressBar::hidden())?;
@@ -642,16 +645,24 @@ fn check_utf8(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the samples depend on: the configuration but for the command line and the number of threads, and what was
-/// measured.
-fn key(config: &Value, set: &MeasurementSet) -> Result<String> {
+/// What of the configuration the samples depend on: not the command line, the number of threads, and which GPU it was.
+fn decisive(config: &Value) -> Value {
     let mut config = config.clone();
     if let Some(environment) = config["environment"].as_object_mut() {
         environment.remove("command");
         environment.remove("threads");
+        if let Some(device) = environment.get_mut("device") {
+            let kind = device.as_str().and_then(|name| name.split(':').next());
+            *device = json!(kind);
+        }
     }
+    config
+}
+
+/// The digest of what the samples depend on: of the configuration, and what was measured.
+fn key(decisive: &Value, set: &MeasurementSet) -> Result<String> {
     let mut hasher = Hasher::default();
-    hasher.update(config.to_string().as_bytes());
+    hasher.update(decisive.to_string().as_bytes());
     for value in set.y() {
         hasher.update(&value.to_le_bytes());
     }
@@ -708,6 +719,9 @@ fn read_measurement(path: &Path, given: Option<&GivenOperator>) -> Result<(Shape
 /// killed.
 const BATCHES_A_ROUND: usize = 2;
 
+/// The values that process 1 takes from the others in a round at most, where a batch has fewer.
+const MOST_OF_A_ROUND: usize = 1 << 28;
+
 /// The batches of a restoration, dealt out to the processes of a group.
 #[derive(Clone, Copy)]
 struct Shared<'a> {
@@ -745,7 +759,12 @@ impl Shared<'_> {
         let size = group.size();
         let round = match size {
             1 => missing.len(),
-            _ => size * workers::threads() * BATCHES_A_ROUND,
+            _ => {
+                let values = restoration.values_of(0).max(1);
+                size * (workers::threads() * BATCHES_A_ROUND)
+                    .min(MOST_OF_A_ROUND / size / values)
+                    .max(1)
+            }
         };
         for round in missing.chunks(round.max(1)) {
             let of = |rank: usize| round.iter().copied().skip(rank).step_by(size);

@@ -26,7 +26,7 @@ use crate::flags::{DeviceFlags, count_to, note_if_emulated, positive};
 use crate::growth::GrowthFlags;
 use crate::machine_images::MachineImages;
 use crate::progress::training_bar;
-use crate::together::{Processes, device_of};
+use crate::together::{Processes, device_of, speaks};
 use crate::training_plan::{Rate, dry_run, read_config};
 use eps::{dataset, environment, network};
 
@@ -67,7 +67,7 @@ pub(crate) struct Arguments {
     /// are f32. A run goes on only in the one that its config.json tells
     #[arg(long, value_name = "f32|bf16")]
     precision: Option<Precision>,
-    /// Two steps on two images, each in a part of its own, to see that everything works
+    /// Two steps on two images, or as many as there are processes, each in a part of its own, to see that everything works
     #[arg(long, conflicts_with = "steps")]
     check: bool,
     /// Print parameters, memory, work and time of the training, and end: needs neither data nor --out
@@ -84,9 +84,10 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Loads what the configuration names, trains, exports.
     pub(crate) fn run(&self, processes: &Processes) -> Result<()> {
-        let config = self.config()?;
+        let config = self.config(processes)?;
         if self.dry_run {
-            return dry_run(&config, self.rate.tflops, &self.growth);
+            let print = || dry_run(&config, self.rate.tflops, &self.growth);
+            return if speaks() { print() } else { Ok(()) };
         }
         let group = processes.group()?;
         let out = self.out.as_deref().context("--out is missing")?;
@@ -205,7 +206,7 @@ impl Arguments {
         Ok(())
     }
 
-    fn config(&self) -> Result<TrainConfig> {
+    fn config(&self, processes: &Processes) -> Result<TrainConfig> {
         let path = self.config.display();
         let config = read_config(&self.config)?;
         let steps = self.steps.map_or(config.steps, |steps| steps as u64);
@@ -213,12 +214,14 @@ impl Arguments {
         let learning_rate = self.learning_rate.unwrap_or(config.learning_rate);
         let mut config = TrainConfig { steps, precision, learning_rate, ..config };
         if self.check {
+            // A part for every process.
+            let batch = processes.size().max(2);
             config = TrainConfig {
-                batch: 2,
+                batch,
                 micro_batch: Some(1),
                 steps: 2,
                 checkpoint_every: 1,
-                validation_images: 2,
+                validation_images: batch,
                 ..config
             };
         }

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use eps::dataset;
-use eps_cluster::{agree, sees_the_same_folder};
+use eps_cluster::{agree, facts_of, sees_the_same_folder};
 use eps_data::Split;
 use eps_data::png::{Picture, encode_png};
 use eps_experiments::pictures::{COLOURS, SD_LABEL, SD_MAX, columns, write_mosaic};
@@ -23,7 +23,7 @@ use super::output::{usage, write_report};
 use crate::experiment::terminal::Terminal;
 use crate::flags::{NetworkFlags, UsageError, count};
 use crate::sampling_cost::CostFlags;
-use crate::together::{Processes, device_of};
+use crate::together::{Processes, device_of, speaks};
 
 /// What the experiments on networks have in common.
 #[derive(Debug, Args)]
@@ -132,6 +132,9 @@ impl Arguments {
     /// claim that fails.
     pub(crate) fn run(&self, experiment: Experiment, processes: &Processes) -> Result<()> {
         let request = self.request(experiment);
+        if self.list_networks && !speaks() {
+            return Ok(());
+        }
         if self.list_networks {
             for (name, ..) in request.choose().map_err(usage)?.plan.networks() {
                 println!("{name}");
@@ -139,7 +142,7 @@ impl Arguments {
             return Ok(());
         }
         if self.cost.is_dry_run() {
-            return self.print_cost(&request);
+            return if speaks() { self.print_cost(&request) } else { Ok(()) };
         }
         let out = self.out.clone().unwrap_or_else(|| folder_of(experiment, &self.dataset));
         let has_report = self.profile.report;
@@ -160,7 +163,7 @@ impl Arguments {
             (Some(_), _) => bail!(UsageError("--shard is for one process at a time".to_owned())),
             (None, Processes::Group(group)) if group.size() == 1 => (None, true),
             (None, Processes::Group(group)) => {
-                agree(&**group, &[("settings".to_owned(), run.settings()?)])?;
+                agree(&**group, &facts_of(&run.settings()))?;
                 (Some(Shard::of(group.rank(), group.size())), group.rank() == 0)
             }
             (None, Processes::Unconnected(launch)) => {
@@ -172,11 +175,16 @@ impl Arguments {
                 (Some(Shard::of(launch.rank, launch.size)), false)
             }
         };
+        if processes.is_first() {
+            run.write_config(&out)?;
+        }
         if let Some(shard) = shard {
             let (stored, all) = run.compute_shard(shard)?;
             if let Processes::Group(group) = processes {
                 group.barrier();
             }
+            // The others have nothing to do any more.
+            processes.take_all_cores();
             if !scores {
                 if self.shard.is_some() || matches!(processes, Processes::Unconnected(_)) {
                     println!(
