@@ -71,6 +71,19 @@ impl MpiGroup {
     fn communicator(&self) -> &SimpleCommunicator {
         &self.world.communicator
     }
+
+    /// What all have, one behind the other; `counts` are how many of each.
+    fn gathered<T: Equivalence + Clone + Default>(&self, own: &[T], counts: &[usize]) -> Vec<T> {
+        let (sizes, places) = partition(counts);
+        let mut all = vec![T::default(); counts.iter().sum()];
+        let mut parts = PartitionMut::new(&mut all[..], sizes, places);
+        let communicator = self.communicator();
+        scope(|scope| {
+            let request = communicator.immediate_all_gather_varcount_into(scope, own, &mut parts);
+            finish(request, false);
+        });
+        all
+    }
 }
 
 /// Waits for the end of an exchange: first with pauses until all processes are there, which leaves the core to whoever still
@@ -148,31 +161,13 @@ impl Group for MpiGroup {
         });
         let counts: Vec<usize> =
             counts.iter().map(|count| usize::try_from(*count).unwrap_or(usize::MAX)).collect();
-        let (sizes, places) = partition(&counts);
-        let mut all = vec![0u8; counts.iter().sum()];
-        let mut parts = PartitionMut::new(&mut all[..], sizes, places);
-        scope(|scope| {
-            finish(
-                communicator.immediate_all_gather_varcount_into(scope, bytes, &mut parts),
-                false,
-            );
-        });
+        let all = self.gathered(bytes, &counts);
         cut(all, &counts)
     }
 
     fn all_gather_values(&self, values: &[f32], counts: &[usize]) -> Vec<f32> {
         self.barrier();
-        let (sizes, places) = partition(counts);
-        let mut all = vec![0f32; counts.iter().sum()];
-        let mut parts = PartitionMut::new(&mut all[..], sizes, places);
-        let communicator = self.communicator();
-        scope(|scope| {
-            finish(
-                communicator.immediate_all_gather_varcount_into(scope, values, &mut parts),
-                false,
-            );
-        });
-        all
+        self.gathered(values, counts)
     }
 
     fn all_to_all(&self, pieces: Vec<Vec<f32>>, counts: &[usize]) -> Vec<Vec<f32>> {

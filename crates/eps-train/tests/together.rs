@@ -2,69 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::ops::ControlFlow;
+mod common;
+
 use std::path::Path;
 
+use common::{images, network, until, weights};
 use eps_cluster::{ClusterError, Group};
-use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
-use eps_model::{Condition, NetworkDenoiser, Precision, SongUNetConfig};
+use eps_model::SongUNetConfig;
 use eps_testing::together;
-use eps_train::{
-    Decay, Ema, FORMAT_VERSION, Images, LossWeight, NoiseLaw, Objective, TrainConfig, TrainError,
-    train_together,
-};
-use tch::{Device, Tensor};
+use eps_train::{LossWeight, TrainConfig, TrainError, train_together};
+use tch::Device;
 
 fn config(loss_weight: LossWeight, micro_batch: Option<usize>) -> TrainConfig {
-    TrainConfig {
-        format_version: FORMAT_VERSION,
-        name: "test".into(),
-        dataset: "random".into(),
-        network: SongUNetConfig {
-            model_channels: 8,
-            channel_mult: vec![1, 2],
-            num_blocks: 1,
-            attn_resolutions: vec![],
-            dropout: 0.1,
-            augment_dim: 0,
-            ..SongUNetConfig::ddpmpp(16, 3, 1)
-        }
-        .into(),
-        precondition: Precondition { mode: PreconditionMode::Spectral, sigma_data: 0.5 },
-        parameterisation: None,
-        conditions: vec![Condition::Observation, Condition::NoiseDiagonal],
-        interpolant: Interpolant::Edm,
-        objective: Objective::Eps { tasks: Task::ALL.to_vec().into(), sigma_y: 0.05.into() },
-        noise_law: NoiseLaw::edm(),
-        loss_weight,
-        start: None,
-        batch: 11,
-        micro_batch,
-        gradient_checkpointing: false,
-        steps: 4,
-        learning_rate: 1e-3,
-        warm_up: 2,
-        decay: Decay::Cosine,
-        ema: Ema { half_life: 100.0, ramp: Some(0.05) },
-        seed: 3,
-        precision: Precision::F32,
-        checkpoint_every: 2,
-        validation_images: 10,
-    }
-}
-
-fn images() -> Images {
-    let bytes: Vec<u8> = (0..40 * 256u64)
-        .map(|i| (eps_math::rng::Stream::named(0, "images").uniform(i) * 256.0) as u8)
-        .collect();
-    let all = Tensor::from_slice(&bytes).view([40, 1, 16, 16]);
-    Images { train: all.narrow(0, 0, 30), validation: all.narrow(0, 30, 10), classes: None }
-}
-
-fn weights(denoiser: &NetworkDenoiser) -> Vec<f32> {
-    let parts: Vec<Tensor> =
-        denoiser.network().tensors().values().map(|t| t.detach().flatten(0, -1)).collect();
-    Vec::try_from(Tensor::cat(&parts, 0)).unwrap()
+    let (batch, steps, validation_images) = (11, 4, 10);
+    TrainConfig { loss_weight, batch, micro_batch, steps, validation_images, ..common::config() }
 }
 
 fn train(
@@ -74,11 +25,7 @@ fn train(
     last_step: u64,
 ) -> Result<Vec<f32>, TrainError> {
     tch::set_num_threads(1);
-    let mut until = |progress: eps_train::TrainProgress| match progress.step < last_step {
-        true => ControlFlow::Continue(()),
-        false => ControlFlow::Break(()),
-    };
-    train_together(group, config, None, &images(), folder, Device::Cpu, &mut until)
+    train_together(group, config, None, &images(), folder, Device::Cpu, &mut until(last_step))
         .map(|denoiser| weights(&denoiser))
 }
 
@@ -119,16 +66,7 @@ fn any_number_of_processes_ends_in_the_same_weights() {
 #[test]
 fn without_parts_every_process_takes_its_share_of_the_batch() {
     let config = TrainConfig {
-        network: SongUNetConfig {
-            model_channels: 8,
-            channel_mult: vec![1, 2],
-            num_blocks: 1,
-            attn_resolutions: vec![],
-            augment_dim: 0,
-            dropout: 0.0,
-            ..SongUNetConfig::ddpmpp(16, 3, 1)
-        }
-        .into(),
+        network: SongUNetConfig { dropout: 0.0, ..network() }.into(),
         ..config(LossWeight::Preconditioned, None)
     };
     let [alone, shared] = [1, 4].map(|size| {

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::ops::ControlFlow;
+mod common;
+
 use std::path::Path;
 
+use common::{config, images, network, until, weights};
 use eps_files::FilesError;
 use eps_math::parameterisation::Parameterisation;
 use eps_math::timesteps::{Betas, Between};
@@ -15,74 +17,10 @@ use eps_model::{
     UNetModelConfig,
 };
 use eps_train::{
-    BatchStreams, Change, Decay, Ema, FORMAT_VERSION, Images, LossWeight, NoiseLaw, Objective,
-    SplitClasses, Tail, TrainConfig, TrainError, TrainProgress, changes, loss, train_watched,
+    BatchStreams, Change, Decay, Ema, Images, LossWeight, NoiseLaw, Objective, SplitClasses, Tail,
+    TrainConfig, TrainError, changes, loss, train_watched,
 };
 use tch::{Device, Kind, Tensor};
-
-fn network() -> SongUNetConfig {
-    SongUNetConfig {
-        model_channels: 8,
-        channel_mult: vec![1, 2],
-        num_blocks: 1,
-        attn_resolutions: vec![],
-        dropout: 0.1,
-        augment_dim: 0,
-        ..SongUNetConfig::ddpmpp(16, 3, 1)
-    }
-}
-
-fn config() -> TrainConfig {
-    let conditions = vec![Condition::Observation, Condition::NoiseDiagonal];
-    TrainConfig {
-        format_version: FORMAT_VERSION,
-        name: "test".into(),
-        dataset: "random".into(),
-        network: network().into(),
-        precondition: Precondition { mode: PreconditionMode::Spectral, sigma_data: 0.5 },
-        parameterisation: None,
-        conditions,
-        interpolant: Interpolant::Edm,
-        objective: Objective::Eps { tasks: Task::ALL.to_vec().into(), sigma_y: 0.05.into() },
-        noise_law: NoiseLaw { tail: Some(Tail { share: 0.25, from: 1.0 }), ..NoiseLaw::edm() },
-        loss_weight: LossWeight::Preconditioned,
-        start: None,
-        batch: 4,
-        micro_batch: None,
-        gradient_checkpointing: false,
-        steps: 6,
-        learning_rate: 1e-3,
-        warm_up: 2,
-        decay: Decay::Cosine,
-        ema: Ema { half_life: 100.0, ramp: Some(0.05) },
-        seed: 3,
-        precision: Precision::F32,
-        checkpoint_every: 2,
-        validation_images: 4,
-    }
-}
-
-fn images() -> Images {
-    let bytes: Vec<u8> = (0..40 * 256u64)
-        .map(|i| (eps_math::rng::Stream::named(0, "images").uniform(i) * 256.0) as u8)
-        .collect();
-    let all = Tensor::from_slice(&bytes).view([40, 1, 16, 16]);
-    Images { train: all.narrow(0, 0, 30), validation: all.narrow(0, 30, 10), classes: None }
-}
-
-fn weights(denoiser: &NetworkDenoiser) -> Vec<f32> {
-    let parts: Vec<Tensor> =
-        denoiser.network().tensors().values().map(|t| t.detach().flatten(0, -1)).collect();
-    Vec::try_from(Tensor::cat(&parts, 0)).unwrap()
-}
-
-/// An observer that ends a training after a step.
-fn until(last_step: u64) -> impl FnMut(TrainProgress) -> ControlFlow<()> {
-    move |progress| match progress.step < last_step {
-        true => ControlFlow::Continue(()),
-        false => ControlFlow::Break(()),
-    }
-}
 
 fn run(config: &TrainConfig, folder: &Path, last_step: u64) -> Result<NetworkDenoiser, TrainError> {
     train_watched(config, None, &images(), folder, Device::Cpu, &mut until(last_step))
