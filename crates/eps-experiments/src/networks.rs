@@ -96,7 +96,7 @@ pub(crate) fn at(path: &Path, name: &str) -> Result<NetworkFile> {
     Ok(NetworkFile { name, path, sha256, origin: String::new(), training: vec![], script_sha256 })
 }
 
-/// Loads the network of a file and checks that it was trained for this use, these tasks and images of
+/// Loads the network of a file and checks that it was trained for this use and these tasks, and takes images of
 /// `shape`; its training is looked up beside the networks of `dataset`.
 ///
 /// # Errors
@@ -119,7 +119,8 @@ pub(crate) fn load(
     }
     let known = network.image_shape();
     let path = || file.path.clone();
-    if known != shape {
+    // As in training, a network takes images of every size that its levels divide.
+    if network.check_fit(shape).is_err() {
         return Err(ExperimentError::ImageShape { path: path(), known, found: shape });
     }
     let ((_, highest), needed) = (network.sigmas(), Schedule::karras().sigma_max());
