@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use eps::dataset;
 use eps::network::{self, Network, is_description};
 use eps::train::TrainConfig;
+use eps_data::ImageSet;
 use eps_files::{FilesError, sha256_file};
-use eps_math::{Schedule, Shape, Task};
+use eps_math::{Schedule, Task};
 use eps_model::checkpoint::CheckpointConfig;
 use eps_model::{Precision, PriorDescription};
 use eps_results::{Leg, Loss, NetworkFile, NetworkUse, PRIOR};
@@ -96,15 +97,15 @@ pub(crate) fn at(path: &Path, name: &str) -> Result<NetworkFile> {
     Ok(NetworkFile { name, path, sha256, origin: String::new(), training: vec![], script_sha256 })
 }
 
-/// Loads the network of a file and checks that it was trained for this use and these tasks, and takes images of
-/// `shape`; its training is looked up beside the networks of `dataset`.
+/// Loads the network of a file and checks that it was trained for this use, these tasks and images of the
+/// size of those of `set`; its training is looked up beside the networks of `dataset`.
 ///
 /// # Errors
 /// A damaged file, and a network of another use, other tasks or images.
 pub(crate) fn load(
     file: &mut NetworkFile,
     (network_use, tasks): (NetworkUse, &[Task]),
-    (dataset, shape): (&str, Shape),
+    (dataset, set): (&str, &ImageSet),
     device: Device,
     precision: Precision,
 ) -> Result<Network> {
@@ -119,8 +120,17 @@ pub(crate) fn load(
     }
     let known = network.image_shape();
     let path = || file.path.clone();
-    // As in training, a network takes images of every size that its levels divide.
-    if network.check_fit(shape).is_err() {
+    let shape = set.shape();
+    // One that is made for another size was trained on these, or it is taken by mistake.
+    let is_of_these = match &network {
+        Network::Trained(checkpoint) => {
+            // The splits of a data set have digests of their own and one source.
+            let trained_on = &checkpoint.config.provenance.training["dataset"]["source"];
+            trained_on.as_str() == Some(&set.provenance().source)
+        }
+        Network::Scripted(_) => false,
+    };
+    if known != shape && !(is_of_these && network.check_fit(shape).is_ok()) {
         return Err(ExperimentError::ImageShape { path: path(), known, found: shape });
     }
     let ((_, highest), needed) = (network.sigmas(), Schedule::karras().sigma_max());

@@ -119,7 +119,7 @@ impl<'a> Reach<'a> {
                 return Err(ExperimentError::NoNetwork(path));
             }
             let mut file = networks::at(&path, &name)?;
-            let images = (&*questions.dataset, test.shape());
+            let images = (&*questions.dataset, &test);
             let network = networks::load(&mut file, (network_use, &[]), images, device, precision)?;
             loaded.push((name, network));
             files.push(file);

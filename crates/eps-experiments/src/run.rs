@@ -135,7 +135,7 @@ impl<'a> Run<'a> {
                 _ => networks::find(&folder, &name)?,
             };
             let question = (network_use, tasks.as_slice());
-            let images = (&*request.dataset, set.shape());
+            let images = (&*request.dataset, &set);
             loaded.push((name, networks::load(&mut file, question, images, device, precision)?));
             files.push(file);
         }

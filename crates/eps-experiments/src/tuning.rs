@@ -104,7 +104,7 @@ impl TuningRequest {
             Some(path) => networks::at(path, PRIOR)?,
             None => networks::find_prior(&folder)?,
         };
-        let images = (&*self.dataset, set.shape());
+        let images = (&*self.dataset, &set);
         let prior = networks::load(&mut file, (NetworkUse::Prior, &[]), images, device, precision)?;
         let (workers, inside) = workers_on(device, threads());
         let mut priors =
