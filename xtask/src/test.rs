@@ -56,10 +56,11 @@ fn checks() -> Vec<Check> {
     let mut add = |name: &str, check: Box<dyn Fn() -> Result<()>>| {
         checks.push((name.to_owned(), check));
     };
+    add(SET_UP, Box::new(|| setup::setup(false)));
+    // Without it the others still run, of programs that know no MPI.
     add(
-        SET_UP,
+        "MPI for the tests of several processes",
         Box::new(|| {
-            setup::setup(false)?;
             if setup::has_pinned_mpi() {
                 setup::setup_mpi()?;
                 compile_with_mpi(setup::mpi_variables()?);
@@ -92,6 +93,11 @@ fn checks() -> Vec<Check> {
             ["clippy", "--release", "--package", "eps-metrics", "--", "--deny", "warnings"];
         Box::new(move || run(cargo().args(clippy)))
     });
+    // What everyone has who asks for no feature; the tests below are of programs that know MPI.
+    add(
+        "without MPI, several processes are an error with its remedy",
+        Box::new(|| run(cargo().args(["test", "--release", "--package", "eps-mpi"]))),
+    );
     add(
         "tests",
         Box::new(|| {

@@ -11,7 +11,6 @@ use anyhow::{Result, bail};
 use eps::workers;
 use eps_cluster::{ClusterError, Group, Launch, Launcher, agree, cores_are_shared_by, launch};
 use eps_experiments::ExperimentError;
-#[cfg(feature = "mpi")]
 use eps_mpi::join;
 use eps_train::TrainError;
 use tch::{Cuda, Device};
@@ -92,9 +91,8 @@ impl Processes {
         let cores = (workers::cores() / cores_are_shared_by(&*group)).max(1);
         tch::set_num_threads(i32::try_from(cores).unwrap_or(1));
         GIVEN_CORES.store(cores, Ordering::Relaxed);
-        let all = group.all_gather(format!("{} ", std::process::id()).as_bytes());
-        let all: Vec<String> =
-            all.iter().map(|id| String::from_utf8_lossy(id).trim().to_owned()).collect();
+        let all = group.all_gather(std::process::id().to_string().as_bytes());
+        let all: Vec<_> = all.iter().map(|id| String::from_utf8_lossy(id)).collect();
         eprintln!("note: {} processes compute together, of numbers {}", all.len(), all.join(", "));
         Ok(Self::Group(group))
     }
@@ -203,15 +201,6 @@ fn is_common(error: &anyhow::Error) -> bool {
         || cause.is_some_and(|cause| {
             cause.is_common() || matches!(cause, ClusterError::NoEngine { .. })
         })
-}
-
-/// The group of a program without an engine.
-#[cfg(not(feature = "mpi"))]
-fn join(launch: Option<Launch>) -> Result<Box<dyn Group>, ClusterError> {
-    match launch {
-        None => Ok(Box::new(eps_cluster::Alone)),
-        Some(launch) => Err(ClusterError::NoEngine { launch }),
-    }
 }
 
 /// Writes an error, also of a process that is quiet otherwise.

@@ -103,14 +103,14 @@ pub fn sees_the_same_folder(group: &dyn Group, folder: &Path) -> Result<(), Clus
         is_there = fs::read_dir(folder)
             .is_ok_and(|mut entries| entries.any(|e| e.is_ok_and(|e| e.file_name() == *name)));
     }
-    let answer = if is_there { String::new() } else { host() + " " };
+    let answer = if is_there { String::new() } else { host() };
     let all = group.all_gather(answer.as_bytes());
     if group.rank() == 0 {
         let _ = fs::remove_file(&path);
     }
     match all.iter().position(|answer| !answer.is_empty()) {
         Some(rank) => {
-            let host = String::from_utf8_lossy(&all[rank]).trim().to_owned();
+            let host = String::from_utf8_lossy(&all[rank]).into_owned();
             Err(ClusterError::NotShared { rank, host, folder: folder.to_owned() })
         }
         None => Ok(()),
