@@ -63,17 +63,24 @@ fn fails(mut command: Command, words: &[&str]) {
     assert_eq!(said.matches(words[0]).count(), 1, "{said}");
 }
 
-/// A data set and the configuration `c.json` of a training on it.
-fn training() -> (Folder, Value) {
-    let folder = Folder::new();
+/// The data set `set.h5` of so many images of `side`² pixels.
+fn data_set(folder: &Folder, images: usize, side: usize) {
     std::fs::create_dir(folder.path("pictures")).unwrap();
-    for i in 0..40 {
-        let shape = Shape::new(1, 16, 16).unwrap();
+    let shape = Shape::new(1, side, side).unwrap();
+    for i in 0..images {
         let values: Vec<f64> =
             (0..shape.len()).map(|at| ((at * (i + 3)) as f64 / 40.0).sin()).collect();
         write_png(&folder.path(&format!("pictures/{i}.png")), shape, &values).unwrap();
     }
-    folder.succeeds("data import pictures set.h5 --size 16 --grey --split 50:25:25 --licence CC0");
+    folder.succeeds(&format!(
+        "data import pictures set.h5 --size {side} --grey --split 50:25:25 --licence CC0"
+    ));
+}
+
+/// A data set and the configuration `c.json` of a training on it.
+fn training() -> (Folder, Value) {
+    let folder = Folder::new();
+    data_set(&folder, 40, 16);
     let config = json!({
         "format_version": 1,
         "name": "shared",
@@ -263,8 +270,9 @@ fn samples_and_scores_are_those_of_one_process() {
 
     std::fs::write(folder.path("constants.json"), r#"{"format_version": 1, "tuned": []}"#).unwrap();
     std::fs::copy(folder.path("constants.json"), folder.path("shared.json")).unwrap();
-    let tune =
-        "tune pigdm --task random-inpainting --check --networks networks --batch 1 --constants";
+    data_set(&folder, 8, 28);
+    let tune = "tune pigdm --task random-inpainting --check --dataset set.h5 --networks networks --batch 1 \
+                --constants";
     folder.succeeds(&format!("{tune} constants.json"));
     succeeds(&folder, 3, &format!("{tune} shared.json"));
     let [alone, shared] = ["constants.json", "shared.json"].map(|name| {
