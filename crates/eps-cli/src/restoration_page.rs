@@ -66,6 +66,10 @@ impl PictureOnPage {
             }
             "quantile-05" => "one sample in twenty is darker than this",
             "quantile-95" => "one sample in twenty is brighter than this",
+            "calibrated-05" => "of held-out pictures one true value in twenty was darker than this",
+            "calibrated-95" => {
+                "of held-out pictures one true value in twenty was brighter than this"
+            }
             _ => "an image that explains the measurement, as likely as the other samples",
         };
         Self { name: name.replace('-', " "), file: format!("{folder}/{name}.png"), about }

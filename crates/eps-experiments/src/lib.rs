@@ -17,6 +17,7 @@ mod cells;
 mod constants;
 mod error;
 mod files;
+mod interval_calibration;
 mod linear;
 mod listener;
 mod margins;
@@ -43,6 +44,7 @@ mod tuning;
 
 pub use error::{ExperimentError, InvalidRequest};
 pub use files::{check_folder, make_folder, write_json};
+pub use interval_calibration::{IntervalRequest, calibrate_intervals};
 pub use listener::{Listener, Silent, WITH_BACKWARD};
 pub use moments::write_moments;
 pub use output::{Computed, RunOutcome};

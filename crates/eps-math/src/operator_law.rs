@@ -274,6 +274,33 @@ impl OperatorLaw {
         self.0[part].draw(shape, batch, image)
     }
 
+    /// The description of an operator for one image of `shape`, as [`OperatorLaw::draw`] draws it.
+    ///
+    /// # Errors
+    /// Those of [`OperatorLaw::draw`].
+    ///
+    /// # Panics
+    /// If there is no such part.
+    pub fn draw_spec(
+        &self,
+        part: usize,
+        shape: Shape,
+        batch: &Stream,
+        image: &Stream,
+    ) -> Result<OperatorSpec, MathError> {
+        match &self.0[part] {
+            Part::Task(task) => Ok(task.draw(Draw::Training, shape, image)?.spec()),
+            Part::Share(Share { of, .. }) => of.draw_spec(shape, batch, image),
+        }
+    }
+
+    /// The shares of its parts, which sum to 1.
+    #[must_use]
+    pub fn shares(&self) -> Vec<f64> {
+        let total: f64 = self.0.iter().map(Part::share).sum();
+        self.0.iter().map(|part| part.share() / total).collect()
+    }
+
     /// Checks shares and ranges, and that images of `shape` admit every operator.
     ///
     /// # Errors

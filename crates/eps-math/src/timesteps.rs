@@ -28,6 +28,9 @@ pub enum Betas {
     },
 }
 
+/// The most steps of a chain: published ones have 4000 at most.
+const MOST_STEPS: usize = 100_000;
+
 /// The most that a step of the cosine chain adds, so that ᾱ stays positive.
 const LARGEST_BETA: f64 = 0.999;
 
@@ -69,8 +72,8 @@ impl Betas {
     fn validate(&self) -> Result<(), MathError> {
         let error = |what, value, range| Err(MathError::OutOfRange { what, value, range });
         let (Self::Linear { steps, .. } | Self::Cosine { steps, .. }) = *self;
-        if steps < 2 {
-            return error("the number of timesteps", steps as f64, "at least 2");
+        if !(2..=MOST_STEPS).contains(&steps) {
+            return error("the number of timesteps", steps as f64, "from 2 to 100000");
         }
         match *self {
             Self::Linear { first, .. } if !(first > 0.0 && first < 1.0) => {
@@ -91,8 +94,8 @@ impl Betas {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Between {
-    /// The timestep whose ln σ is nearest, at its own noise level: a question that the network was
-    /// trained for. The answer is that of a level σ' with |ln σ'/σ| at most half a step of the chain.
+    /// The timestep whose ln σ is nearest, at the level itself: k-diffusion's rule with `quantize`. The timestep's own
+    /// level σ' has |ln σ'/σ| of at most half a step of the chain. Beyond an end the timestep of the end, at its own level.
     Nearest,
     /// The fractional timestep between the two, linear in ln σ, at the level itself: for networks
     /// that embed time by sines and cosines. k-diffusion's rule, and that of diffusers' schedulers with given levels;
@@ -116,7 +119,7 @@ impl Timesteps {
     /// The timesteps of a chain.
     ///
     /// # Errors
-    /// [`MathError::OutOfRange`] unless there are 2 steps or more with 0 < β_0 ≤ β_N₋₁ < 1, or
+    /// [`MathError::OutOfRange`] unless there are 2 to 100,000 steps with 0 < β_0 ≤ β_N₋₁ < 1, or
     /// 0 < s < ∞ for the offset.
     pub fn new(betas: &Betas) -> Result<Self, MathError> {
         betas.validate()?;
@@ -175,7 +178,7 @@ impl Timesteps {
             Between::Interpolate | Between::Daps => (sigma_t, (above - 1) as f64 + part),
             Between::Nearest => {
                 let n = if part < 0.5 { above - 1 } else { above };
-                (self.sigma(n), n as f64)
+                (sigma_t, n as f64)
             }
         }
     }
@@ -234,8 +237,11 @@ mod tests {
                 let n = time as usize;
                 let steps = [n.max(1) - 1, n, (n + 1).min(999)].map(|n| timesteps.sigma(n).ln());
                 let half = 0.5 * (steps[2] - steps[1]).max(steps[1] - steps[0]);
-                assert!(asked == timesteps.sigma(n) && time.fract() == 0.0);
-                assert!((asked / sigma).ln().abs() <= half + 1e-12 || sigma > asked && n == 999);
+                assert!(time.fract() == 0.0);
+                let own = timesteps.sigma(n);
+                let is_beyond = sigma > own && n == 999;
+                assert!(asked == if is_beyond { own } else { sigma });
+                assert!((own / sigma).ln().abs() <= half + 1e-12 || is_beyond);
                 let (same, between) = timesteps.ask(sigma, Between::Interpolate);
                 assert!(same == sigma && (between - time).abs() <= 0.5);
             }
@@ -289,6 +295,7 @@ mod tests {
         let error = |betas| Timesteps::new(&betas).unwrap_err().to_string();
         let linear = |first, last, steps| Betas::Linear { first, last, steps };
         assert!(error(linear(1e-4, 0.02, 1)).starts_with("the number of timesteps is 1"));
+        assert!(error(linear(1e-4, 0.02, 1_000_000_000_000)).contains("from 2 to 100000"));
         assert!(error(linear(0.0, 0.02, 9)).starts_with("the first beta is 0"));
         assert!(error(linear(0.1, 0.02, 9)).starts_with("the last beta is 0.02"));
         assert!(error(Betas::Cosine { offset: f64::NAN, steps: 9 }).starts_with("offset is NaN"));

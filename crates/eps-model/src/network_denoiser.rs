@@ -109,6 +109,12 @@ const ROUNDING: f64 = 1e-9;
 const LEAST_VARIANCE: f64 = 1e-12;
 
 impl NetworkDenoiser {
+    /// The lowest and highest noise level that it can be asked about.
+    #[must_use]
+    pub fn reach(&self) -> (f64, f64) {
+        self.asked.as_ref().map_or((0.0, f64::INFINITY), |asked| asked.translation.reach())
+    }
+
     /// Wraps a network; for the preconditioning `wiener` see [`NetworkDenoiser::with_data`].
     ///
     /// # Panics

@@ -72,13 +72,62 @@ impl From<PrecondConfig> for UNetConfig {
 /// The classes that guided-diffusion's flag `class_cond` stands for.
 const CLASSES_OF_FLAG: usize = 1000;
 
+/// Flags of guided-diffusion's commands, and of DPS's files, that change nothing in the network.
+const NEUTRAL_FLAGS: [&str; 8] = [
+    "use_fp16",
+    "use_checkpoint",
+    "diffusion_steps",
+    "timestep_respacing",
+    "rescale_timesteps",
+    "rescale_learned_sigmas",
+    "use_kl",
+    "model_path",
+];
+
+/// What diffusers writes beside a network: of its chain, and of the average that the weights are.
+const NEUTRAL_OF_DIFFUSERS: [&str; 8] = [
+    "num_train_timesteps",
+    "decay",
+    "inv_gamma",
+    "min_decay",
+    "optimization_step",
+    "power",
+    "update_after_step",
+    "use_ema_warmup",
+];
+
+/// A list as guided-diffusion's commands take it: numbers between commas, or one number.
+fn list_of_flag(value: &Value) -> Option<Value> {
+    match value {
+        Value::Number(_) => Some(Value::Array(vec![value.clone()])),
+        Value::String(text) => {
+            let numbers = text.split(',').map(str::trim).filter(|number| !number.is_empty());
+            let numbers = numbers.map(|number| serde_json::from_str(number).ok());
+            numbers.collect::<Option<Vec<Value>>>().map(Value::Array)
+        }
+        _ => None,
+    }
+}
+
 /// Fields that stand beside those of an architecture and change nothing in it: flags of guided-diffusion's commands
 /// and of EDM2, what diffusers writes of itself.
 fn remove_neutral(model_type: &str, fields: &mut Map<String, Value>) {
     match model_type {
         "UNetModel" => {
-            for flag in ["use_fp16", "use_checkpoint"] {
+            for flag in NEUTRAL_FLAGS {
                 fields.remove(flag);
+            }
+            if fields.get("predict_xstart") == Some(&Value::Bool(false)) {
+                fields.remove("predict_xstart");
+            }
+            for list in ["channel_mult", "attention_resolutions"] {
+                if let Some(value) = fields.get(list).and_then(list_of_flag) {
+                    fields.insert(list.to_owned(), value);
+                }
+            }
+            // The commands know images of three channels, and have no flag for those of the output.
+            if fields.get("learn_sigma") == Some(&Value::Bool(true)) {
+                fields.entry("out_channels").or_insert(6.into());
             }
             if let Some(flag) = fields.remove("class_cond") {
                 let classes = if flag == Value::Bool(true) { CLASSES_OF_FLAG } else { 0 };
@@ -86,7 +135,9 @@ fn remove_neutral(model_type: &str, fields: &mut Map<String, Value>) {
             }
         }
         "UNet2DModel" => {
-            fields.retain(|name, _| !name.starts_with('_') && name != "num_train_timesteps");
+            fields.retain(|name, _| {
+                !name.starts_with('_') && !NEUTRAL_OF_DIFFUSERS.contains(&name.as_str())
+            });
         }
         "Precond" => {
             fields.remove("use_fp16");

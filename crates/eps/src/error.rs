@@ -39,6 +39,41 @@ pub enum Error {
         /// The network's name.
         name: String,
     },
+    /// A grid of noise levels that a network's chain does not hold.
+    #[error(
+        "the grid has the noise level {}, and the network {name:?} knows those from {} to {}: begin and end the grid \
+         between them (--sigma-min)",
+        number(*sigma), number(*low), number(*high)
+    )]
+    BeyondChain {
+        /// The network's name.
+        name: String,
+        /// The level.
+        sigma: f64,
+        /// The lowest level of its chain.
+        low: f64,
+        /// The highest.
+        high: f64,
+    },
+    /// Fewer samples of an image than its intervals need.
+    #[error("intervals of 90 % need {needed} samples of each image, there are {found}: draw more")]
+    FewSamples {
+        /// The least number.
+        needed: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// A calibration of intervals that cannot be read, or is of another network.
+    #[error(
+        "cannot use the calibration of intervals {}: {reason}; make it again by `eps model calibrate`, or remove it",
+        path.display()
+    )]
+    Intervals {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// A training-free method that divides by σ_y.
     #[error(
         "sigma_y is 0, and {0} divides by it: give a small one, such as 1e-3, or sample by EPS, which has the limit"

@@ -45,6 +45,7 @@ pub mod environment;
 mod error;
 pub mod feature_networks;
 pub mod format;
+pub mod intervals;
 pub mod measurement;
 pub mod network;
 pub mod pictures;

@@ -120,8 +120,8 @@ impl Network {
         }
     }
 
-    /// The operations and the bytes of activations of a call about one image of a shape; none for a module, which cannot be
-    /// counted.
+    /// The operations and the bytes of activations of a call about one image of a shape, with those that a backward pass needs
+    /// where gradients are asked for; none for a module, which cannot be counted.
     ///
     /// # Errors
     /// [`Error::Model`] for a network that cannot be counted.
@@ -129,12 +129,18 @@ impl Network {
         &self,
         shape: Shape,
         precision: Precision,
+        gradients: bool,
     ) -> Result<Option<(f64, u64)>, Error> {
         let Self::Trained(checkpoint) = self else { return Ok(None) };
         let config = &checkpoint.config.network;
         let side = shape.plane().isqrt().next_multiple_of(config.size_multiple());
         let cost = cost_at(config, side)?;
-        Ok(Some((2.0 * cost.multiply_adds as f64, cost.call_bytes(precision))))
+        let bytes = if gradients {
+            cost.activation_bytes(1, precision, false)
+        } else {
+            cost.call_bytes(precision)
+        };
+        Ok(Some((2.0 * cost.multiply_adds as f64, bytes)))
     }
 
     /// The same network, asked in windows of `side`² pixels about images that are larger than one, `at_once` of them in
@@ -193,6 +199,26 @@ impl Network {
         match self {
             Self::Trained(checkpoint) => (checkpoint.config.sigma_min, checkpoint.config.sigma_max),
             Self::Scripted(prior) => prior.description.sigmas(),
+        }
+    }
+
+    /// Whether it can be asked about all levels of a grid but 0.
+    ///
+    /// # Errors
+    /// [`Error::BeyondChain`] with the first that lies beyond those of its chain.
+    pub fn check_levels(&self, sigmas: &[f64]) -> Result<(), Error> {
+        /// By how much of itself a level may lie beyond an end.
+        const ROUNDING: f64 = 1e-9;
+        let Self::Trained(checkpoint) = self else { return Ok(()) };
+        let (low, high) = checkpoint.denoiser.reach();
+        let is_known =
+            |sigma: &f64| (low * (1.0 - ROUNDING)..=high * (1.0 + ROUNDING)).contains(sigma);
+        match sigmas.iter().find(|sigma| **sigma > 0.0 && !is_known(sigma)) {
+            None => Ok(()),
+            Some(&sigma) => {
+                let name = self.name().to_owned();
+                Err(Error::BeyondChain { name, sigma, low, high })
+            }
         }
     }
 

@@ -257,6 +257,9 @@ impl<'a> Restoration<'a> {
             return Err(Error::NothingToDraw { samples, batch });
         }
         let sigmas = settings.schedule_on(network).sigmas(steps)?;
+        if settings.contender.is_none() {
+            network.check_levels(&sigmas)?;
+        }
         network.check_fit(set.shape())?;
         check_sigma_y(set.sigma_y())?;
         let is_known = |image| set.operator(image).spectral().is_some();

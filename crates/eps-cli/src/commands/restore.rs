@@ -13,7 +13,7 @@ use eps_data::{Array, MeasurementSet, PictureLike, SampleArchive, Unit};
 use eps_files::{
     FilesError, Former, Hasher, OutputFolder, PartFile, Unfinished, sha256_file, write_bytes,
 };
-use eps_math::operator::{Border, LinearMap as _, Operator};
+use eps_math::operator::{Border, LinearMap as _, Operator, PreparedOperator};
 use eps_math::rng::Stream;
 use eps_math::{Noise, Shape};
 use eps_model::{Precision, device_name};
@@ -36,11 +36,11 @@ use eps::contender::{
     Contender, Contending, differentiates, nearest_calls, nearest_task, tunable, usual_calls,
 };
 use eps::format::number;
+use eps::intervals::{IntervalCalibration, Intervals, LEAST_SAMPLES, ValueKind};
 use eps::measurement::{brightness_note, mask_note, range_note};
 use eps::residual::{self, Residual, residual_note, residuals};
 use eps::restore::{Iterations, Restoration, Settings, batch_of, iterations_note};
 use eps::scene::{Scene, wrap_note};
-use eps::uncertainty::quantile;
 use eps::{Network, dataset, environment, pictures, workers};
 
 /// The version of the configuration that is written with the results.
@@ -58,9 +58,6 @@ const IN_UNIT: [&str; 3] = ["samples.npy", "mean.npy", "standard-deviation.npy"]
 /// How many samples of an image a mosaic shows.
 const MOSAIC_SAMPLES: usize = 8;
 
-/// The samples of an image from which on its quantiles are pictures.
-const LEAST_FOR_QUANTILES: usize = 20;
-
 /// How many images the mosaic of all shows.
 const MOSAIC_IMAGES: usize = 16;
 
@@ -69,7 +66,8 @@ const MOSAIC_IMAGES: usize = 16;
 /// The measurement is taken as it is: nothing is added to it (`eps measure` makes one from a clean
 /// image). Writes a folder with samples.h5 (samples, posterior mean and standard deviation),
 /// one_call.h5 (the posterior mean by a single network call), config.json, mosaic.png, page.html (to be opened in a
-/// browser) and a folder of pictures for every image, from 20 samples on with their quantiles. Of a picture it also holds the
+/// browser) and a folder of pictures for every image, from 19 samples on with the ends of 90 % intervals: those of the samples
+/// and, where the network's were calibrated (`eps model calibrate`), the calibrated ones. Of a picture it also holds the
 /// mean and a sample in the picture's own format, with its bits and its transparency. The same seed gives the same samples: to the last bit whatever --threads, and up to the
 /// rounding of the network whatever --batch.
 #[derive(Debug, Args)]
@@ -274,6 +272,7 @@ impl Arguments {
         let (device, precision) = self.network_flags.apply()?;
         let device = device_of(group, device);
         let network = Network::load(&self.network, self.class, device, precision)?;
+        let calibration = IntervalCalibration::beside(&self.network)?;
         let schedule = solver.schedule(network.schedule()).with(self.rho, self.sigma_min);
         if let Err(error) = schedule.validate() {
             return Err(UsageError(format!("the grid of noise levels: {error}")).into());
@@ -318,7 +317,8 @@ impl Arguments {
         for note in &notes {
             eprintln!("note: {note}");
         }
-        let cost = |shape| network.call_cost(shape, precision);
+        let backward = self.method.is_some_and(differentiates);
+        let cost = |shape| network.call_cost(shape, precision, backward);
         // In windows a call holds one at a time.
         let at_a_time =
             window.map_or(set.shape(), |side| Shape { height: side, width: side, ..set.shape() });
@@ -326,7 +326,6 @@ impl Arguments {
             && let Some((operations, _)) = cost(set.shape())?
             && let Some((_, bytes)) = cost(at_a_time)?
         {
-            let backward = self.method.is_some_and(differentiates);
             let passes = all.calls() as f64 * if backward { WITH_BACKWARD as f64 } else { 1.0 };
             let images = if window.is_some() { 1 } else { all.batch() };
             let at_once = images * workers::workers_on(device, settings.threads).0;
@@ -388,7 +387,11 @@ impl Arguments {
         }
         self.reserve(&unfinished, &set)?;
         let drawn = Restored::draw(group, &all, &one_call, &mut unfinished, config, scene);
-        let restored = drawn.map_err(|error| self.kept(error, &unfinished))?;
+        let mut restored = drawn.map_err(|error| self.kept(error, &unfinished))?;
+        let as_asked = |found: &IntervalCalibration| {
+            self.method.is_none() && found.solver == solver && found.calls == calls
+        };
+        let told = restored.find_intervals(&set, calibration.as_ref().filter(|c| as_asked(c)))?;
         let (residuals, iterations) = (restored.residuals.clone(), restored.iterations);
         let is_picture = is_picture(&self.measurement) && pictures::showable(set.shape());
         let like = is_picture.then(|| PictureLike::of(&self.measurement)).transpose()?;
@@ -427,6 +430,9 @@ impl Arguments {
         }
         if let Some(iterations) = &iterations {
             println!("no eigenbasis is known, so it is iterated: {}", iterations.sentence());
+        }
+        if let Some(told) = told {
+            println!("{told}");
         }
         let mean = |of: fn(&Residual) -> f64| {
             residuals.iter().map(of).sum::<f64>() / residuals.len() as f64
@@ -818,7 +824,13 @@ struct Restored {
     residual_pictures: Vec<Option<Picture>>,
     /// The scene, where the archives hold only the part that the picture shows.
     scene: Option<Scene>,
+    /// Intervals with their names: lower and upper end.
+    intervals: Vec<([&'static str; 2], Intervals)>,
 }
+
+/// The ends of the intervals of the samples, and of those that were calibrated.
+const ENDS: [&str; 2] = ["quantile-05", "quantile-95"];
+const CALIBRATED_ENDS: [&str; 2] = ["calibrated-05", "calibrated-95"];
 
 impl Restored {
     /// Draws the one-call estimates and all samples, but for what is kept of an earlier run.
@@ -877,16 +889,62 @@ impl Restored {
             iterations,
             residual_pictures: residual::pictures(set, whole.posterior_mean()),
             scene,
+            intervals: Vec::new(),
         })
+    }
+
+    /// Finds the intervals of 90 %, where there are samples enough, and says what is known of them.
+    fn find_intervals(
+        &mut self,
+        set: &MeasurementSet,
+        calibration: Option<&IntervalCalibration>,
+    ) -> Result<Option<String>> {
+        if self.archive.samples_per_image() < LEAST_SAMPLES {
+            return Ok(None);
+        }
+        let raw = Intervals::of(&self.archive)?;
+        let operators: Vec<_> = (0..set.len()).map(|index| set.operator(index)).collect();
+        let calibrated =
+            calibration.and_then(|found| Some((found, found.widened(&raw, &operators)?)));
+        let told = match &calibrated {
+            Some((found, _)) => {
+                let one = self.archive.shape().len();
+                let met = |kind: &ValueKind| {
+                    let is_of = |operator: &&PreparedOperator| {
+                        (0..one).any(|index| ValueKind::of(operator, index) == Some(*kind))
+                    };
+                    operators.iter().any(is_of)
+                };
+                let of = ValueKind::ALL.iter().filter(|kind| met(kind));
+                let of = of.filter_map(|kind| found.of(*kind)).map(|found| {
+                    let percent = |share: f64| number((share * 1000.0).round() / 10.0);
+                    format!(
+                        "{}: widened by {:.2}, on test images {} % of the true values lie in them, {} % before",
+                        found.kind.label(),
+                        found.factor,
+                        percent(found.calibrated.held.mean),
+                        percent(found.raw.held.mean)
+                    )
+                });
+                format!("intervals of 90 %, calibrated; {}", of.collect::<Vec<_>>().join("; "))
+            }
+            None => "intervals of 90 % from the samples as they are: for such a measurement, solver and number of \
+                     calls the network's were not calibrated"
+                .to_owned(),
+        };
+        let calibrated = calibrated.map(|(_, intervals)| (CALIBRATED_ENDS, intervals));
+        self.intervals = [(ENDS, raw)].into_iter().chain(calibrated).collect();
+        Ok(Some(told))
     }
 
     /// Writes everything into a folder.
     fn write(self, folder: &Path, set: &MeasurementSet, like: Option<&PictureLike>) -> Result<()> {
-        let Self { archive, one_call, scene, residuals, residual_pictures, .. } = self;
+        let Self { archive, one_call, scene, residuals, residual_pictures, intervals, .. } = self;
         archive.write(&folder.join("samples.h5"))?;
         one_call.write(&folder.join("one_call.h5"))?;
         if pictures::showable(set.shape()) {
-            let mut pictures = write_pictures(folder, set, &archive, &one_call, scene.as_ref())?;
+            let mut pictures =
+                write_pictures(folder, set, [&archive, &one_call], scene.as_ref(), &intervals)?;
             for (image, (names, picture)) in pictures.iter_mut().zip(&residual_pictures).enumerate()
             {
                 let Some(Picture { shape, values }) = picture else { continue };
@@ -993,9 +1051,9 @@ fn folder_of(image: usize) -> String {
 fn write_pictures(
     folder: &Path,
     set: &MeasurementSet,
-    archive: &SampleArchive,
-    one_call: &SampleArchive,
+    [archive, one_call]: [&SampleArchive; 2],
     scene: Option<&Scene>,
+    intervals: &[([&'static str; 2], Intervals)],
 ) -> Result<Vec<Vec<String>>> {
     let shape = archive.shape();
     let per_image = archive.samples_per_image();
@@ -1004,10 +1062,6 @@ fn write_pictures(
         all[index * one..(index + 1) * one].iter().map(|v| f64::from(*v)).collect()
     };
     let picture = |all: &[f32], index| Picture { shape, values: values(all, index) };
-    let outer = match per_image {
-        LEAST_FOR_QUANTILES.. => [Some(quantile(archive, 0.05)?), Some(quantile(archive, 0.95)?)],
-        _ => [None, None],
-    };
     let mut written = Vec::new();
     let mut rows = Vec::new();
     let mut columns = 0;
@@ -1038,11 +1092,11 @@ fn write_pictures(
         let names: Vec<String> = named.iter().map(|(name, _)| name.clone()).collect();
         let (other, samples) = names.split_at(names.len() - per_image);
         let mut names = other.to_vec();
-        for (name, values) in ["quantile-05", "quantile-95"].into_iter().zip(&outer) {
-            if let Some(values) = values {
+        for (ends, Intervals { low, high, .. }) in intervals {
+            for (name, values) in ends.iter().zip([low, high]) {
                 let picture = picture(values, image);
                 write_png(&folder.join(format!("{name}.png")), shape, &picture.values)?;
-                names.push(name.to_owned());
+                names.push((*name).to_owned());
             }
         }
         names.extend(samples.iter().cloned());

@@ -3,6 +3,7 @@
 //! `eps-experiments` computes, `eps-report` makes tables and pages of the results.
 
 pub(crate) mod claims;
+pub(crate) mod interval_calibration;
 mod moments;
 mod oracle;
 mod output;

@@ -36,6 +36,10 @@ pub(super) fn given_architecture(name: &str) -> Result<(String, UNetConfig, Opti
         .with_context(|| format!("--architecture {name}: the file cannot be read"))?;
     let no_configuration = || format!("--architecture {name}: no configuration of a network");
     let mut config: Value = serde_json::from_str(&text).with_context(no_configuration)?;
+    // The configuration of a training, or what `eps model show` prints, has it as a part.
+    if let Some(network) = config.get_mut("network") {
+        config = network.take();
+    }
     // A flag of guided-diffusion's commands that is none of its network's.
     let schedule = config.as_object_mut().and_then(|fields| fields.remove("noise_schedule"));
     let betas = match schedule.as_ref().map(|name| name.as_str().unwrap_or_default()) {

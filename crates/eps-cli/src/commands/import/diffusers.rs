@@ -24,6 +24,24 @@ const WEIGHTS: [&str; 3] = [
     "diffusion_pytorch_model.bin",
 ];
 
+/// The schedulers whose chain is that of their betas.
+const CHAINS: [&str; 14] = [
+    "DDPMScheduler",
+    "DDIMScheduler",
+    "DDIMInverseScheduler",
+    "DDPMParallelScheduler",
+    "DDIMParallelScheduler",
+    "PNDMScheduler",
+    "LMSDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "DEISMultistepScheduler",
+    "UniPCMultistepScheduler",
+];
+
 const CONFIG: &str = "config.json";
 const SCHEDULER: &str = "scheduler_config.json";
 
@@ -100,6 +118,19 @@ fn read_schedule(scheduler: &Value) -> Result<(Betas, Prediction)> {
         Value::Null => Ok(default),
         value => value.as_f64().with_context(|| format!("{key} is {value}, not a number")),
     };
+    if let Some(class) = scheduler["_class_name"].as_str() {
+        ensure!(
+            CHAINS.contains(&class),
+            "it is a {class}, whose noise levels are no chain of betas that is read; read are {}: as a module of TorchScript \
+             with a description the network is a prior all the same (docs/priors.md)",
+            CHAINS.join(", ")
+        );
+    }
+    ensure!(
+        matches!(scheduler["rescale_betas_zero_snr"], Value::Null | Value::Bool(false)),
+        "rescale_betas_zero_snr is {}: the chain ends without any signal there, and only chains as their betas say are read",
+        scheduler["rescale_betas_zero_snr"]
+    );
     ensure!(
         scheduler["trained_betas"].is_null(),
         "trained_betas are given, and only chains with linear or cosine betas are read"

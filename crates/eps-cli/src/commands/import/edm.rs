@@ -197,6 +197,10 @@ fn build(
         None => None,
     };
     let (config, architecture) = config_of(&source, given, &tensors, &stem(path))?;
+    check_channels(&config)?;
+    if matches!(&config, UNetConfig::Precond(config) if config.img_channels == LATENT_CHANNELS) {
+        notes.push(OF_LATENTS.to_owned());
+    }
     let network = fill(&config, &tensors)?;
     let parameterisation = config.predicts_noise().then(|| {
         let betas = published_betas(&architecture).map(|betas| (betas, Prediction::Epsilon));
@@ -239,6 +243,28 @@ fn build(
         config.sigma_max = config.sigma_max.min(highest);
     }
     Ok(Converted { network, config, architecture, notes })
+}
+
+/// The channels of the latents that EDM2's networks for 512×512 pixels work on.
+const LATENT_CHANNELS: usize = 4;
+
+/// What is said of such a network.
+const OF_LATENTS: &str = "its images have 4 channels, as the latents of EDM2's networks for 512x512 pixels: if it is one \
+                          of these, it is no prior of images, as their autoencoder is not read";
+
+/// Refuses a network that does not read and return images of the same channels.
+fn check_channels(config: &UNetConfig) -> Result<()> {
+    let (read, returned) = (config.in_channels(), config.out_channels());
+    ensure!(
+        read == returned,
+        "its configuration reads {read} channels and returns an image of {returned}: a prior reads one image and returns it{}",
+        if returned == 2 * read {
+            "; where the second half says variances, add \"learn_sigma\": true"
+        } else {
+            ""
+        }
+    );
+    Ok(())
 }
 
 /// What is said where nothing says the chain.

@@ -1,0 +1,96 @@
+//! `eps model calibrate`: how often a network's intervals hold the truth, and the factors by which they do.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use eps::intervals::{Coverage, IntervalCalibration, LEAST_SAMPLES};
+use eps_experiments::{IntervalRequest, calibrate_intervals, write_json};
+
+use super::output::usage;
+use super::terminal::Terminal;
+use crate::flags::{NetworkFlags, count};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The network
+    #[arg(value_name = "NET.safetensors")]
+    network: PathBuf,
+    /// The data set: its name, or a file that `eps data` wrote
+    #[arg(long, value_name = "NAME")]
+    dataset: String,
+    /// Folder or file of the data set [default: where the repository keeps it]
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Images of the validation and of the test split each, dealt out to the parts of the network's law by their shares
+    #[arg(long, value_name = "N", default_value = "64", value_parser = count)]
+    images: usize,
+    /// Samples of each image, 19 or more
+    #[arg(long, value_name = "J", default_value = "20", value_parser = enough_samples)]
+    samples: usize,
+    /// Network calls a sample
+    #[arg(long, value_name = "NFE", default_value = "20", value_parser = count)]
+    calls: usize,
+    /// Seed of operators, noise and samples
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    network_flags: NetworkFlags,
+}
+
+fn enough_samples(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(samples) if samples >= LEAST_SAMPLES => Ok(samples),
+        _ => Err(format!("it must be a whole number, {LEAST_SAMPLES} or more")),
+    }
+}
+
+impl Arguments {
+    /// Calibrates, prints what was found, and writes the file beside the network.
+    ///
+    /// # Errors
+    /// Input that is missing or damaged, a network without a law, and files that cannot be written.
+    pub(crate) fn run(&self) -> Result<()> {
+        let request = IntervalRequest {
+            network: self.network.clone(),
+            dataset: self.dataset.clone(),
+            data: self.data.clone(),
+            images: self.images,
+            samples: self.samples,
+            calls: self.calls,
+            seed: self.seed,
+        };
+        let terminal = Terminal::default();
+        let path = IntervalCalibration::path(&self.network);
+        let cells = path.with_extension("unfinished");
+        let target = self.network_flags.apply()?;
+        let found = calibrate_intervals(&request, target, &cells, &terminal).map_err(usage)?;
+        write_json(&path, &found)?;
+        std::fs::remove_dir_all(&cells)?;
+        println!(
+            "\nintervals of 90 % from {} samples of {} calls, on test images (mean ± half a 95 % interval over images)",
+            self.samples, self.calls
+        );
+        println!("| of | images | raw: hold | width | widened by | hold | width |");
+        println!("|---|---|---|---|---|---|---|");
+        for kind in &found.kinds {
+            println!(
+                "| {} | {} | {} | {:.2} | {} |",
+                kind.kind.label(),
+                kind.raw.held.n,
+                in_words(&kind.raw),
+                kind.factor,
+                in_words(&kind.calibrated)
+            );
+        }
+        println!("\n{}", path.display());
+        Ok(())
+    }
+}
+
+/// The share that was held, in per cent, and the width.
+fn in_words(coverage: &Coverage) -> String {
+    let half = coverage.held.half_width_95();
+    let half = half.map_or(String::new(), |half| format!(" ± {:.1}", 100.0 * half));
+    format!("{:.1}{half} % | {:.3}", 100.0 * coverage.held.mean, coverage.width.mean)
+}

@@ -1,0 +1,59 @@
+//! Intervals of a network are calibrated, and widened where it restores.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+#[expect(dead_code, reason = "the other tests need more of it")]
+mod common;
+
+use common::Folder;
+use eps::data::png::write_png;
+use eps::intervals::{IntervalCalibration, ValueKind};
+use eps::math::{Shape, Task};
+
+#[test]
+fn a_calibration_lies_beside_its_network_and_is_applied() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("pictures")).unwrap();
+    let shape = Shape::new(1, 8, 8).unwrap();
+    for i in 0..30 {
+        let values: Vec<f64> =
+            (0..shape.len()).map(|at| ((at * (i + 3)) as f64 / 40.0).sin()).collect();
+        write_png(&folder.path(&format!("pictures/{i}.png")), shape, &values).unwrap();
+    }
+    folder.succeeds("data import pictures set.h5 --size 8 --grey --split 40:30:30");
+    folder.network_of("net.safetensors", 8, &[Task::RandomInpainting, Task::SuperResolution]);
+    let calibrate =
+        "model calibrate net.safetensors --dataset set.h5 --images 4 --samples 19 --calls 2";
+    let told = folder.succeeds(calibrate);
+    assert!(told.contains("missing pixels") && told.contains("pixels of which a mean"), "{told}");
+    let found = IntervalCalibration::beside(&folder.path("net.safetensors")).unwrap().unwrap();
+    let kinds: Vec<ValueKind> = found.kinds.iter().map(|kind| kind.kind).collect();
+    assert_eq!(kinds, [ValueKind::Missing, ValueKind::Seen, ValueKind::Pooled]);
+    assert!(!folder.path("net.intervals.unfinished").exists());
+
+    folder.npy("y.npy", &[4, 4], &[0.25; 16]);
+    let restore = "restore --network net.safetensors --measurement y.npy --sigma-y 0.05";
+    let told = folder.succeeds(&format!("{restore} --factor 2 --samples 19 --calls 2 --out r"));
+    assert!(told.contains("calibrated; pixels of which a mean was seen"), "{told}");
+    for name in ["quantile-05", "quantile-95", "calibrated-05", "calibrated-95"] {
+        assert!(folder.path(&format!("r/image-0000/{name}.png")).exists(), "{name}");
+    }
+    // With another number of calls the samples spread otherwise.
+    let told = folder.succeeds(&format!("{restore} --factor 2 --samples 19 --calls 3 --out s"));
+    assert!(told.contains("were not calibrated"), "{told}");
+    assert!(!folder.path("s/image-0000/calibrated-05.png").exists());
+
+    // A network that was trained anew is another one.
+    folder.network_of("net.safetensors", 8, &[Task::RandomInpainting]);
+    folder.fails(
+        &format!("{restore} --factor 2 --out t"),
+        1,
+        &["net.intervals.json", "another network"],
+    );
+    folder.network_of("prior.safetensors", 8, &[]);
+    folder.fails(
+        "model calibrate prior.safetensors --dataset set.h5",
+        2,
+        &["prior.safetensors", "no measurements"],
+    );
+}

@@ -1,0 +1,304 @@
+//! The calibration of a network's intervals: images that it has not seen are measured by the law that it was trained for and
+//! restored; factors are chosen on validation images, and what they do is told of test images.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use eps::intervals::{
+    Coverage, FORMAT_VERSION, IntervalCalibration, Intervals, KindCalibration, ValueKind, factor,
+};
+use eps::measurement::{measure, stream};
+use eps::network::Network;
+use eps::restore::{Restoration, Settings, restore_watched};
+use eps::{dataset, environment};
+use eps_data::{ImageSet, MeasurementSet, Split};
+use eps_files::sha256_file;
+use eps_math::{MathError, Noise, OperatorLaw, Precision, SigmaYLaw, nearest_f32, whole};
+use eps_metrics::summary::Spread;
+use eps_sample::Progress;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tch::Device;
+
+use crate::cells::PROGRAM;
+use crate::error::{During as _, ExperimentError, InvalidRequest, Result};
+use crate::listener::Listener;
+use crate::problem::{seed_of, test_images};
+use crate::store::Store;
+
+/// Images whose measurements are drawn, and restored, together.
+const GROUP: usize = 4;
+
+/// What is calibrated, and on how much.
+#[derive(Debug, Clone)]
+pub struct IntervalRequest {
+    /// The network.
+    pub network: PathBuf,
+    /// The data set, by its name or file.
+    pub dataset: String,
+    /// Folder or file of the data set; none for where the repository keeps it.
+    pub data: Option<PathBuf>,
+    /// Images of each split, dealt out to the parts of the network's law by their shares.
+    pub images: usize,
+    /// Samples of each, [`LEAST_SAMPLES`](eps::intervals::LEAST_SAMPLES) or more.
+    pub samples: usize,
+    /// Network calls a sample.
+    pub calls: usize,
+    /// Seed of operators, noise and samples.
+    pub seed: u64,
+}
+
+/// Some images of a split, measured by a part of the law.
+#[derive(Debug, Clone, PartialEq)]
+struct Group {
+    part: usize,
+    number: usize,
+    images: Vec<usize>,
+}
+
+/// The values of a kind in one image.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct ImageOfKind {
+    kind: ValueKind,
+    /// For each value the factor that its interval needs, the largest number for infinity.
+    needed: Vec<f32>,
+    /// For each value the lower end, the median and the upper end of its interval.
+    intervals: Vec<[f32; 3]>,
+}
+
+/// Calibrates the intervals of a network.
+///
+/// # Errors
+/// A network that was trained for no measurements, too few images or samples, input that is missing or damaged, and
+/// cells that cannot be written.
+pub fn calibrate_intervals(
+    request: &IntervalRequest,
+    (device, precision): (Device, Precision),
+    cells: &Path,
+    listener: &dyn Listener,
+) -> Result<IntervalCalibration> {
+    let network = Network::load(&request.network, None, device, precision)?;
+    let Some((law, sigma_y)) = law_of(&network) else {
+        let message = format!(
+            "{} was trained for no measurements, so that no law says which are to be restored: give a network of EPS",
+            request.network.display()
+        );
+        return Err(InvalidRequest(message).into());
+    };
+    let splits = [Split::Validation, Split::Test]
+        .map(|split| dataset::load(&request.dataset, split, request.data.as_deref()));
+    let [validation, test] = splits;
+    let (validation, test) = (validation?, test?);
+    let program = std::env::current_exe().map_err(ExperimentError::Program)?;
+    let key = json!({
+        PROGRAM: sha256_file(&program)?,
+        "network": sha256_file(&request.network)?,
+        "samples": request.samples,
+        "calls": request.calls,
+        "seed": request.seed,
+        "device": format!("{device:?}"),
+        "precision": precision,
+    });
+    let run = Calibration {
+        request,
+        network: &network,
+        law: &law,
+        sigma_y,
+        device,
+        store: Store::open(cells.to_owned())?,
+        key,
+        listener,
+    };
+    let of_validation = run.groups(&validation)?;
+    let of_test = run.groups(&test)?;
+    let batches = (of_validation.len() + of_test.len()) as u64;
+    listener.begin(batches * (GROUP * request.samples * request.calls) as u64, "network passes");
+    let found = run.measured(Split::Validation, &validation, &of_validation)?;
+    let held = run.measured(Split::Test, &test, &of_test)?;
+    listener.finish();
+    let kinds = ValueKind::ALL.into_iter().filter_map(|kind| {
+        let of = |images: &[ImageOfKind]| -> Vec<ImageOfKind> {
+            images.iter().filter(|image| image.kind == kind).cloned().collect()
+        };
+        let (found, test) = (of(&found), of(&held));
+        let needed = found.iter().flat_map(|image| &image.needed).map(|needed| f64::from(*needed));
+        let factor = factor(needed.collect())?;
+        Some((|| {
+            Ok(KindCalibration {
+                kind,
+                factor,
+                raw: coverage(&test, 1.0)?,
+                calibrated: coverage(&test, factor)?,
+            })
+        })())
+    });
+    let images = |set: &ImageSet| {
+        let provenance = set.provenance();
+        format!("{} (SHA-256 {})", provenance.name, provenance.sha256)
+    };
+    Ok(IntervalCalibration {
+        format_version: FORMAT_VERSION,
+        network: sha256_file(&request.network)?,
+        images: format!("{} and {}", images(&validation), images(&test)),
+        validation_images: request.images,
+        samples: request.samples,
+        calls: request.calls,
+        solver: Settings::default().solver,
+        command: environment::command_line(),
+        kinds: kinds.collect::<Result<Vec<_>>>()?,
+    })
+}
+
+/// The law that a network was trained for.
+fn law_of(network: &Network) -> Option<(OperatorLaw, SigmaYLaw)> {
+    let Network::Trained(checkpoint) = network else { return None };
+    let config = &checkpoint.config;
+    Some((config.tasks.clone(), config.sigma_y?)).filter(|(law, _)| !law.is_empty())
+}
+
+/// What stays the same from group to group.
+struct Calibration<'a> {
+    request: &'a IntervalRequest,
+    network: &'a Network,
+    law: &'a OperatorLaw,
+    sigma_y: SigmaYLaw,
+    device: Device,
+    store: Store,
+    key: serde_json::Value,
+    listener: &'a dyn Listener,
+}
+
+impl Calibration<'_> {
+    /// The images of a split, dealt out to the parts of the law.
+    fn groups(&self, set: &ImageSet) -> Result<Vec<Group>> {
+        let count = self.request.images;
+        let images = test_images(count, set.len())?;
+        let (mut groups, mut share, mut first) = (Vec::new(), 0.0, 0);
+        for (part, of_part) in self.law.shares().into_iter().enumerate() {
+            share += of_part;
+            let last = whole((share * count as f64).round()).min(count);
+            for (number, images) in images[first..last].chunks(GROUP).enumerate() {
+                groups.push(Group { part, number, images: images.to_vec() });
+            }
+            first = last;
+        }
+        Ok(groups)
+    }
+
+    /// What the intervals of all groups need.
+    fn measured(&self, split: Split, set: &ImageSet, groups: &[Group]) -> Result<Vec<ImageOfKind>> {
+        let mut all = Vec::new();
+        for group in groups {
+            let Group { part, number, images } = group;
+            let name = format!("{split}-{part}-{number}");
+            let mut key = self.key.clone();
+            key["images"] = json!(images);
+            key["set"] = json!(set.provenance().sha256);
+            let found = match self.store.load(&name, &key) {
+                Some(found) => {
+                    let passes = GROUP * self.request.samples * self.request.calls;
+                    self.listener.advance(passes as u64);
+                    found
+                }
+                None => {
+                    let of = self.law.names()[*part];
+                    self.listener.start(&format!("{split}: {of}"));
+                    let found = self
+                        .restored(split, set, group)
+                        .during(|| format!("measurements of {of}, {split} images"))?;
+                    self.store.store(&name, &key, &found)?;
+                    found
+                }
+            };
+            all.extend(found);
+        }
+        Ok(all)
+    }
+
+    /// Measures and restores the images of a group.
+    fn restored(&self, split: Split, set: &ImageSet, group: &Group) -> Result<Vec<ImageOfKind>> {
+        let posed = self.pose(split, set, group)?;
+        let settings = Settings {
+            calls: self.request.calls,
+            samples: self.request.samples,
+            seed: seed_of(split, self.request.seed),
+            device: self.device,
+            threads: eps::workers::threads(),
+            ..Settings::default()
+        };
+        let passes = (group.images.len() * self.request.samples * self.request.calls) as u64;
+        let steps = Restoration::new(self.network, &posed, &settings)?.calls() as u64;
+        let (mut told, mut made) = (0, 0);
+        let mut watch = |step: &Progress<'_>| {
+            made += step.calls as u64;
+            let now = passes * made / steps.max(1);
+            self.listener.advance(now - told);
+            told = now;
+            ControlFlow::Continue(())
+        };
+        let archive = restore_watched(self.network, &posed, &settings, &mut watch)?;
+        let intervals = Intervals::of(&archive)?;
+        let one = posed.shape().len();
+        let mut found = Vec::new();
+        for place in 0..posed.len() {
+            let truth = posed.truth().unwrap_or_default();
+            for kind in ValueKind::ALL {
+                let values = (0..one)
+                    .filter(|index| ValueKind::of(posed.operator(place), *index) == Some(kind))
+                    .map(|index| place * one + index);
+                let (needed, ends): (Vec<f32>, Vec<[f32; 3]>) = values
+                    .map(|index| {
+                        let needed = intervals.factor_for(index, truth[index]);
+                        let ends =
+                            [&intervals.low, &intervals.median, &intervals.high].map(|v| v[index]);
+                        (nearest_f32(needed.min(f64::from(f32::MAX))), ends)
+                    })
+                    .unzip();
+                if !needed.is_empty() {
+                    found.push(ImageOfKind { kind, needed, intervals: ends });
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Measurements of a group, with their truth.
+    fn pose(&self, split: Split, set: &ImageSet, group: &Group) -> Result<MeasurementSet> {
+        let Group { part, number, images } = group;
+        let (shape, name) = (set.shape(), self.law.names()[*part]);
+        let seed = seed_of(split, self.request.seed);
+        let shared = stream(seed, "operators", name, *number as u64);
+        let of = |what, image: usize| stream(seed, what, name, image as u64);
+        let draw =
+            |image: &usize| self.law.draw_spec(*part, shape, &shared, &of("operator", *image));
+        let specs = images.iter().map(draw).collect::<Result<Vec<_>, MathError>>()?;
+        let (mut y, mut truth, mut noises) = (Vec::new(), Vec::new(), Vec::new());
+        for (spec, image) in specs.iter().zip(images) {
+            let x_0 = set.to_signed(*image);
+            let sigma_y = self.sigma_y.draw(&of("sigma_y", *image));
+            let operator = spec.prepare(shape)?;
+            y.extend(measure(operator.map(), &x_0, sigma_y, &of("noise", *image)));
+            noises.push(Noise::uniform(sigma_y)?);
+            truth.extend(x_0);
+        }
+        let provenance = set.provenance().clone();
+        let posed = MeasurementSet::with_noise(shape, y, specs, noises, provenance)?;
+        Ok(posed.with_seed(seed).with_truth(truth)?)
+    }
+}
+
+/// How often the intervals of images held the truth when widened by a factor, and how wide they were.
+fn coverage(images: &[ImageOfKind], factor: f64) -> Result<Coverage> {
+    let (mut held, mut width) = (Vec::new(), Vec::new());
+    for image in images {
+        let count = image.needed.len() as f64;
+        let covers = |needed: &&f32| f64::from(**needed) <= factor;
+        held.push(image.needed.iter().filter(covers).count() as f64 / count);
+        let [low, median, high] =
+            [0, 1, 2].map(|end| image.intervals.iter().map(|ends| ends[end]).collect::<Vec<f32>>());
+        let widened = Intervals { low, median, high }.widened(|_| factor);
+        let widths = (0..image.intervals.len()).map(|index| widened.width(index));
+        width.push(widths.sum::<f64>() / count);
+    }
+    Ok(Coverage { held: Spread::of(&held)?, width: Spread::of(&width)? })
+}

@@ -1,0 +1,351 @@
+//! Intervals that hold a pixel's true value with a probability, from samples, and how they are made to: widened by a factor
+//! that was found on images which the network has not seen.
+//!
+//! The samples of a trained network spread about as the posterior does, no more exactly than the network has learnt it.
+//! [`IntervalCalibration`] says, for each kind of measured value, how often its intervals held the truth and by which factor
+//! about the median they hold it as often as they promise. It lies beside the network's file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use eps_data::SampleArchive;
+use eps_files::sha256_file;
+use eps_math::Solver;
+use eps_math::operator::{Operator, PreparedOperator};
+use eps_metrics::summary::Spread;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::uncertainty::quantile;
+
+/// The probability with which an interval shall hold the truth.
+pub const LEVEL: f64 = 0.9;
+
+/// The fewest samples of an image whose outer quantiles make an interval of [`LEVEL`].
+pub const LEAST_SAMPLES: usize = 19;
+
+/// The version of the file of a calibration.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// How a value of an image was measured, as far as it decides about its interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ValueKind {
+    /// A pixel that was not seen, where others were.
+    Missing,
+    /// A pixel that was seen, with noise.
+    Seen,
+    /// A pixel of which a mean with its neighbours was seen: super-resolution.
+    Pooled,
+    /// A pixel of a blurred image.
+    Blurred,
+}
+
+impl ValueKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Missing, Self::Seen, Self::Pooled, Self::Blurred];
+
+    /// In words.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Missing => "missing pixels",
+            Self::Seen => "pixels seen with noise",
+            Self::Pooled => "pixels of which a mean was seen",
+            Self::Blurred => "blurred pixels",
+        }
+    }
+
+    /// The kind of the value at an index of `[C, H, W]` behind an operator; none where there is no such kind.
+    #[must_use]
+    pub fn of(operator: &PreparedOperator, index: usize) -> Option<Self> {
+        if let Some(Operator::Mask(mask)) = operator.spectral() {
+            let seen = mask.observed();
+            return Some(if seen[index % seen.len()] { Self::Seen } else { Self::Missing });
+        }
+        Self::of_family(operator.family())
+    }
+
+    /// The kind of all values behind the operators of a family but masks.
+    fn of_family(family: &str) -> Option<Self> {
+        match family {
+            "average-pool" | "resize" => Some(Self::Pooled),
+            "circular-blur" | "convolution" | "gaussian-blur" | "motion-blur" => {
+                Some(Self::Blurred)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// An interval for every value of images.
+///
+/// # Shapes
+/// All three `[N, C, H, W]`.
+///
+/// # Units
+/// The scale [-1, 1], not clipped.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intervals {
+    /// The lower ends.
+    pub low: Vec<f32>,
+    /// The medians of the samples.
+    pub median: Vec<f32>,
+    /// The upper ends.
+    pub high: Vec<f32>,
+}
+
+impl Intervals {
+    /// Those of [`LEVEL`] between the outer quantiles of samples, as they are.
+    ///
+    /// # Errors
+    /// [`Error::FewSamples`] below [`LEAST_SAMPLES`].
+    pub fn of(archive: &SampleArchive) -> Result<Self, Error> {
+        if archive.samples_per_image() < LEAST_SAMPLES {
+            return Err(Error::FewSamples {
+                needed: LEAST_SAMPLES,
+                found: archive.samples_per_image(),
+            });
+        }
+        let tail = (1.0 - LEVEL) / 2.0;
+        Ok(Self {
+            low: quantile(archive, tail)?,
+            median: quantile(archive, 0.5)?,
+            high: quantile(archive, 1.0 - tail)?,
+        })
+    }
+
+    /// The same, each stretched by a factor about its median.
+    #[must_use]
+    pub fn widened(&self, factor: impl Fn(usize) -> f64) -> Self {
+        let stretch = |ends: &[f32]| {
+            let stretched = ends.iter().zip(&self.median).enumerate().map(|(i, (end, median))| {
+                let (end, median) = (f64::from(*end), f64::from(*median));
+                eps_math::nearest_f32(median + factor(i) * (end - median))
+            });
+            stretched.collect()
+        };
+        Self { low: stretch(&self.low), median: self.median.clone(), high: stretch(&self.high) }
+    }
+
+    /// The least factor by which the interval at an index must be [widened](Self::widened) to hold a value of an image: 0 at
+    /// the median, 1 at an end, infinite where it has no width on the value's side.
+    ///
+    /// Images end at ±1: a median beyond is at the end itself.
+    #[must_use]
+    pub fn factor_for(&self, index: usize, truth: f64) -> f64 {
+        let [low, median, high] =
+            [self.low[index], self.median[index], self.high[index]].map(f64::from);
+        let middle = median.clamp(-1.0, 1.0);
+        if truth == middle {
+            return 0.0;
+        }
+        let end = if truth > middle { high } else { low };
+        if end == median { f64::INFINITY } else { (truth - median) / (end - median) }
+    }
+
+    /// The width of the part of an interval that is in [-1, 1].
+    #[must_use]
+    pub fn width(&self, index: usize) -> f64 {
+        let [low, high] = [self.low[index], self.high[index]].map(f64::from);
+        high.clamp(-1.0, 1.0) - low.clamp(-1.0, 1.0)
+    }
+}
+
+/// How often intervals held the truth, and how wide they were, over images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coverage {
+    /// The share of an image's true values in their intervals.
+    pub held: Spread,
+    /// Their mean width on the scale [-1, 1].
+    pub width: Spread,
+}
+
+/// What a calibration found for a kind of value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KindCalibration {
+    /// The kind.
+    pub kind: ValueKind,
+    /// The factor by which its intervals are widened: with it they held 90 % of the true values of the validation images.
+    pub factor: f64,
+    /// The test images: the intervals as they are.
+    pub raw: Coverage,
+    /// The test images: the intervals widened.
+    pub calibrated: Coverage,
+}
+
+/// A network's intervals on images that it has not seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntervalCalibration {
+    /// The version of this layout.
+    pub format_version: u32,
+    /// SHA-256 of the network's file.
+    pub network: String,
+    /// The images, in words, with the SHA-256 of the validation's and the test's.
+    pub images: String,
+    /// Validation images of each kind, on which the factors were chosen.
+    pub validation_images: usize,
+    /// Samples of each image.
+    pub samples: usize,
+    /// Network calls a sample.
+    pub calls: usize,
+    /// The solver.
+    pub solver: Solver,
+    /// The command that made it.
+    pub command: String,
+    /// By kind.
+    pub kinds: Vec<KindCalibration>,
+}
+
+impl IntervalCalibration {
+    /// Where the calibration of a network lies.
+    #[must_use]
+    pub fn path(network: &Path) -> PathBuf {
+        network.with_extension("intervals.json")
+    }
+
+    /// The calibration beside a network's file, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Intervals`] where it cannot be read, and where it is of another network.
+    pub fn beside(network: &Path) -> Result<Option<Self>, Error> {
+        let path = Self::path(network);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let failed = |reason: String| Error::Intervals { path: path.clone(), reason };
+        let text = fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?;
+        let found: Self = serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
+        if found.format_version != FORMAT_VERSION {
+            return Err(failed(format!(
+                "its format version is {}, this program reads {FORMAT_VERSION}",
+                found.format_version
+            )));
+        }
+        if found.network != sha256_file(network)? {
+            return Err(failed(format!("it is of another network than {}", network.display())));
+        }
+        Ok(Some(found))
+    }
+
+    /// What was found for a kind.
+    #[must_use]
+    pub fn of(&self, kind: ValueKind) -> Option<&KindCalibration> {
+        self.kinds.iter().find(|found| found.kind == kind)
+    }
+
+    /// Calibrates the intervals of images behind operators, one of them for all images or one for each; none where a value
+    /// is of a kind that was not calibrated.
+    #[must_use]
+    pub fn widened(
+        &self,
+        intervals: &Intervals,
+        operators: &[&PreparedOperator],
+    ) -> Option<Intervals> {
+        let one = intervals.low.len() / operators.len().max(1);
+        let factors: Option<Vec<f64>> = (0..intervals.low.len())
+            .map(|index| {
+                let kind = ValueKind::of(operators.get(index / one.max(1))?, index % one.max(1))?;
+                Some(self.of(kind)?.factor)
+            })
+            .collect();
+        let factors = factors?;
+        Some(intervals.widened(|index| factors[index]))
+    }
+}
+
+/// The least factor with which a share of values, [`LEVEL`], is held, of the factor that each needs.
+#[must_use]
+pub fn factor(mut needed: Vec<f64>) -> Option<f64> {
+    if needed.is_empty() {
+        return None;
+    }
+    needed.sort_by(f64::total_cmp);
+    let place = eps_math::whole((LEVEL * needed.len() as f64).ceil()).clamp(1, needed.len());
+    Some(needed[place - 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use eps_data::ImageProvenance;
+    use eps_math::Shape;
+    use eps_math::operator::Mask;
+    use eps_math::rng::Stream;
+
+    use super::*;
+
+    fn archive(per_image: usize, values: Vec<f32>) -> SampleArchive {
+        let [name, source, licence, sha256] = ["n", "s", "MIT", "0"].map(str::to_owned);
+        let provenance = ImageProvenance { name, source, licence, sha256 };
+        let shape = Shape::new(1, 1, 2).unwrap();
+        SampleArchive::new(shape, per_image, values, serde_json::Value::Null, provenance).unwrap()
+    }
+
+    /// With samples of the truth's own law the intervals hold 90 % as they are, and the factor is 1; with samples that spread
+    /// by half it is 2.
+    #[test]
+    fn intervals_hold_what_they_promise() {
+        let (images, per_image) = (4000, LEAST_SAMPLES);
+        for spread in [1.0, 0.5] {
+            let stream = Stream::named(3, "samples");
+            let normals = stream.normals(images * per_image * 2);
+            let samples: Vec<f32> =
+                normals.iter().map(|z| eps_math::nearest_f32(0.1 * spread * z)).collect();
+            let intervals = Intervals::of(&archive(per_image, samples)).unwrap();
+            let truths = Stream::named(3, "truths").normals(images * 2);
+            let needed: Vec<f64> =
+                truths.iter().enumerate().map(|(i, z)| intervals.factor_for(i, 0.1 * z)).collect();
+            let held = needed.iter().filter(|factor| **factor <= 1.0).count() as f64;
+            let share = held / needed.len() as f64;
+            let found = factor(needed).unwrap();
+            if spread == 1.0 {
+                // Four standard errors of a share of 0.9 over 8,000 values: 0.013.
+                assert!((share - 0.9).abs() < 0.013, "{share}");
+                assert!((found - 1.0).abs() < 0.05, "{found}");
+            } else {
+                assert!(share < 0.65, "{share}");
+                assert!((found - 2.0).abs() < 0.1, "{found}");
+            }
+        }
+        let error = Intervals::of(&archive(4, vec![0.0; 8])).unwrap_err().to_string();
+        assert!(error.contains("19") && error.contains('4'), "{error}");
+    }
+
+    #[test]
+    fn seen_and_missing_pixels_have_their_own_factors() {
+        let intervals =
+            Intervals { low: vec![-0.5, -0.5], median: vec![0.0, 0.1], high: vec![0.5, 0.5] };
+        let mask = Mask::new(Shape::new(1, 1, 2).unwrap(), vec![true, false]).unwrap();
+        let mask: PreparedOperator = Operator::Mask(mask).into();
+        let spread = Spread::of(&[0.9]).unwrap();
+        let coverage = Coverage { held: spread, width: spread };
+        let kind = |kind, factor| KindCalibration {
+            kind,
+            factor,
+            raw: coverage.clone(),
+            calibrated: coverage.clone(),
+        };
+        let mut calibration = IntervalCalibration {
+            format_version: FORMAT_VERSION,
+            network: String::new(),
+            images: String::new(),
+            validation_images: 1,
+            samples: 20,
+            calls: 20,
+            solver: Solver::Euler,
+            command: String::new(),
+            kinds: vec![kind(ValueKind::Seen, 1.0), kind(ValueKind::Missing, 2.0)],
+        };
+        let widened = calibration.widened(&intervals, &[&mask]).unwrap();
+        assert_eq!((widened.low[0], widened.high[0]), (-0.5, 0.5));
+        assert!((widened.low[1] + 1.1).abs() < 1e-6 && (widened.high[1] - 0.9).abs() < 1e-6);
+        // What lies beyond the images' range does not count.
+        assert!((widened.width(1) - 1.9).abs() < 1e-6);
+        assert_eq!(intervals.factor_for(0, 0.25), 0.5);
+        calibration.kinds.pop();
+        assert_eq!(calibration.widened(&intervals, &[&mask]), None);
+    }
+}
