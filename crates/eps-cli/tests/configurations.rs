@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use eps::intervals::IntervalCalibration;
 use eps::math::Shape;
 use eps::math::operator::{LinearMap as _, OperatorSpec};
 use eps::model::{Precision, checkpoint};
@@ -11,9 +12,11 @@ use eps::tch::Device;
 use eps::train::TrainConfig;
 use eps_results::reach::Questions;
 
-/// The files `.json` of a folder and of those below it.
+/// The files `.json` of a folder and of those below it, but for the calibrations beside networks.
 fn configurations(folder: &Path) -> Vec<PathBuf> {
-    files(folder, "json")
+    let mut found = files(folder, "json");
+    found.retain(|path| !path.to_string_lossy().ends_with(".intervals.json"));
+    found
 }
 
 /// The files of an ending in a folder and in those below it.
@@ -91,5 +94,7 @@ fn committed_networks_are_what_was_written() {
         let read = checkpoint::load(&path, Device::Cpu, Precision::F32)
             .unwrap_or_else(|error| panic!("{error}"));
         assert!(read.has_digests, "{}: write FILE.sha256 by sha256sum", path.display());
+        // It is of this network.
+        IntervalCalibration::beside(&path).unwrap();
     }
 }

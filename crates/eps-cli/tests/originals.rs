@@ -12,7 +12,8 @@ use common::Folder;
 use eps::data::{MeasurementSet, SampleArchive};
 use serde_json::{Value, json};
 
-const ORIGINALS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/networks/originals");
+const ORIGINALS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/originals");
+const TRAININGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/networks/originals");
 
 /// The root mean square of a difference.
 fn rms(a: impl Iterator<Item = f64>, b: &[f64]) -> f64 {
@@ -33,7 +34,7 @@ fn a_network_of_each_family_restores() {
         (
             "guided-diffusion",
             "guided-diffusion.pt",
-            format!("--architecture {ORIGINALS}/guided-diffusion.json --noise-schedule linear"),
+            format!("--architecture {TRAININGS}/guided-diffusion.json --noise-schedule linear"),
         ),
         ("diffusers", "diffusers", String::new()),
         ("edm2", "edm2.pkl", "--licence MIT".to_owned()),
@@ -95,7 +96,7 @@ fn what_is_no_chain_of_betas_is_refused_by_name() {
 #[test]
 fn flags_of_guided_diffusions_commands_are_read_as_they_are_given() {
     let folder = Folder::new();
-    let config = fs::read_to_string(Path::new(ORIGINALS).join("guided-diffusion.json")).unwrap();
+    let config = fs::read_to_string(Path::new(TRAININGS).join("guided-diffusion.json")).unwrap();
     let mut flags: Value = serde_json::from_str::<Value>(&config).unwrap()["network"].take();
     for (flag, value) in [
         ("channel_mult", json!("1,1,2")),
