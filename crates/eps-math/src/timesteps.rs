@@ -94,8 +94,8 @@ impl Betas {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Between {
-    /// The timestep whose ln σ is nearest, at the level itself: k-diffusion's rule with `quantize`. The timestep's own
-    /// level σ' has |ln σ'/σ| of at most half a step of the chain. Beyond an end the timestep of the end, at its own level.
+    /// The timestep whose ln σ is nearest, at its own noise level: a question that the network was
+    /// trained for. The answer is that of a level σ' with |ln σ'/σ| at most half a step of the chain.
     Nearest,
     /// The fractional timestep between the two, linear in ln σ, at the level itself: for networks
     /// that embed time by sines and cosines. k-diffusion's rule, and that of diffusers' schedulers with given levels;
@@ -178,7 +178,7 @@ impl Timesteps {
             Between::Interpolate | Between::Daps => (sigma_t, (above - 1) as f64 + part),
             Between::Nearest => {
                 let n = if part < 0.5 { above - 1 } else { above };
-                (sigma_t, n as f64)
+                (self.sigma(n), n as f64)
             }
         }
     }
@@ -237,11 +237,8 @@ mod tests {
                 let n = time as usize;
                 let steps = [n.max(1) - 1, n, (n + 1).min(999)].map(|n| timesteps.sigma(n).ln());
                 let half = 0.5 * (steps[2] - steps[1]).max(steps[1] - steps[0]);
-                assert!(time.fract() == 0.0);
-                let own = timesteps.sigma(n);
-                let is_beyond = sigma > own && n == 999;
-                assert!(asked == if is_beyond { own } else { sigma });
-                assert!((own / sigma).ln().abs() <= half + 1e-12 || is_beyond);
+                assert!(asked == timesteps.sigma(n) && time.fract() == 0.0);
+                assert!((asked / sigma).ln().abs() <= half + 1e-12 || sigma > asked && n == 999);
                 let (same, between) = timesteps.ask(sigma, Between::Interpolate);
                 assert!(same == sigma && (between - time).abs() <= 0.5);
             }
