@@ -1,7 +1,5 @@
 //! Intervals of a network are calibrated, and widened where it restores.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
-
 #[expect(dead_code, reason = "the other tests need more of it")]
 mod common;
 
