@@ -111,6 +111,16 @@ fn flags_of_guided_diffusions_commands_are_read_as_they_are_given() {
     fs::write(folder.path("flags.json"), flags.to_string()).unwrap();
     let import = format!("import {ORIGINALS}/guided-diffusion.pt --architecture flags.json");
     folder.succeeds(&format!("{import} net.safetensors"));
+    let mut longer = flags.clone();
+    longer["diffusion_steps"] = json!(4000);
+    fs::write(folder.path("longer.json"), longer.to_string()).unwrap();
+    folder.fails(
+        &format!(
+            "import {ORIGINALS}/guided-diffusion.pt longer.safetensors --architecture longer.json"
+        ),
+        1,
+        &["diffusion_steps"],
+    );
     flags["learn_sigma"] = json!(false);
     fs::write(folder.path("flags.json"), flags.to_string()).unwrap();
     folder.fails(&format!("{import} other.safetensors"), 1, &["\"learn_sigma\": true"]);

@@ -1,21 +1,19 @@
 //! The calibration of a network's intervals: images that it has not seen are measured by the law that it was trained for and
 //! restored; factors are chosen on validation images, and what they do is told of test images.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use eps::intervals::{
     Coverage, FORMAT_VERSION, IntervalCalibration, Intervals, KindCalibration, ValueKind, factor,
 };
-use eps::measurement::{measure, stream};
+use eps::measurement::stream;
 use eps::network::Network;
-use eps::restore::{Restoration, Settings, restore_watched};
+use eps::restore::{Settings, restore};
 use eps::{dataset, environment};
 use eps_data::{ImageSet, MeasurementSet, Split};
 use eps_files::sha256_file;
-use eps_math::{MathError, Noise, OperatorLaw, Precision, SigmaYLaw, nearest_f32, whole};
+use eps_math::{MathError, OperatorLaw, Precision, SigmaYLaw, nearest_f32, whole};
 use eps_metrics::summary::Spread;
-use eps_sample::Progress;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tch::Device;
@@ -23,6 +21,7 @@ use tch::Device;
 use crate::cells::PROGRAM;
 use crate::error::{During as _, ExperimentError, InvalidRequest, Result};
 use crate::listener::Listener;
+use crate::posed::posed;
 use crate::problem::{seed_of, test_images};
 use crate::store::Store;
 
@@ -111,27 +110,24 @@ pub fn calibrate_intervals(
     };
     let of_validation = run.groups(&validation)?;
     let of_test = run.groups(&test)?;
-    let batches = (of_validation.len() + of_test.len()) as u64;
-    listener.begin(batches * (GROUP * request.samples * request.calls) as u64, "network passes");
+    let passes = of_validation.iter().chain(&of_test).map(|group| run.passes(group)).sum();
+    listener.begin(passes, "network passes");
     let found = run.measured(Split::Validation, &validation, &of_validation)?;
     let held = run.measured(Split::Test, &test, &of_test)?;
     listener.finish();
-    let kinds = ValueKind::ALL.into_iter().filter_map(|kind| {
+    let mut kinds = Vec::new();
+    for kind in ValueKind::ALL {
         let of = |images: &[ImageOfKind]| -> Vec<ImageOfKind> {
             images.iter().filter(|image| image.kind == kind).cloned().collect()
         };
         let (found, test) = (of(&found), of(&held));
         let needed = found.iter().flat_map(|image| &image.needed).map(|needed| f64::from(*needed));
-        let factor = factor(needed.collect())?;
-        Some((|| {
-            Ok(KindCalibration {
-                kind,
-                factor,
-                raw: coverage(&test, 1.0)?,
-                calibrated: coverage(&test, factor)?,
-            })
-        })())
-    });
+        // Of a kind that a split lacks nothing is said.
+        if let Some(factor) = factor(needed.collect()).filter(|_| !test.is_empty()) {
+            let (raw, calibrated) = (coverage(&test, 1.0)?, coverage(&test, factor)?);
+            kinds.push(KindCalibration { kind, factor, raw, calibrated });
+        }
+    }
     let images = |set: &ImageSet| {
         let provenance = set.provenance();
         format!("{} (SHA-256 {})", provenance.name, provenance.sha256)
@@ -145,7 +141,7 @@ pub fn calibrate_intervals(
         calls: request.calls,
         solver: Settings::default().solver,
         command: environment::command_line(),
-        kinds: kinds.collect::<Result<Vec<_>>>()?,
+        kinds,
     })
 }
 
@@ -185,6 +181,11 @@ impl Calibration<'_> {
         Ok(groups)
     }
 
+    /// The network passes of a group.
+    fn passes(&self, group: &Group) -> u64 {
+        (group.images.len() * self.request.samples * self.request.calls) as u64
+    }
+
     /// What the intervals of all groups need.
     fn measured(&self, split: Split, set: &ImageSet, groups: &[Group]) -> Result<Vec<ImageOfKind>> {
         let mut all = Vec::new();
@@ -196,8 +197,7 @@ impl Calibration<'_> {
             key["set"] = json!(set.provenance().sha256);
             let found = match self.store.load(&name, &key) {
                 Some(found) => {
-                    let passes = GROUP * self.request.samples * self.request.calls;
-                    self.listener.advance(passes as u64);
+                    self.listener.advance(self.passes(group));
                     found
                 }
                 None => {
@@ -226,17 +226,8 @@ impl Calibration<'_> {
             threads: eps::workers::threads(),
             ..Settings::default()
         };
-        let passes = (group.images.len() * self.request.samples * self.request.calls) as u64;
-        let steps = Restoration::new(self.network, &posed, &settings)?.calls() as u64;
-        let (mut told, mut made) = (0, 0);
-        let mut watch = |step: &Progress<'_>| {
-            made += step.calls as u64;
-            let now = passes * made / steps.max(1);
-            self.listener.advance(now - told);
-            told = now;
-            ControlFlow::Continue(())
-        };
-        let archive = restore_watched(self.network, &posed, &settings, &mut watch)?;
+        let archive = restore(self.network, &posed, &settings)?;
+        self.listener.advance(self.passes(group));
         let intervals = Intervals::of(&archive)?;
         let one = posed.shape().len();
         let mut found = Vec::new();
@@ -272,18 +263,9 @@ impl Calibration<'_> {
         let draw =
             |image: &usize| self.law.draw_spec(*part, shape, &shared, &of("operator", *image));
         let specs = images.iter().map(draw).collect::<Result<Vec<_>, MathError>>()?;
-        let (mut y, mut truth, mut noises) = (Vec::new(), Vec::new(), Vec::new());
-        for (spec, image) in specs.iter().zip(images) {
-            let x_0 = set.to_signed(*image);
-            let sigma_y = self.sigma_y.draw(&of("sigma_y", *image));
-            let operator = spec.prepare(shape)?;
-            y.extend(measure(operator.map(), &x_0, sigma_y, &of("noise", *image)));
-            noises.push(Noise::uniform(sigma_y)?);
-            truth.extend(x_0);
-        }
-        let provenance = set.provenance().clone();
-        let posed = MeasurementSet::with_noise(shape, y, specs, noises, provenance)?;
-        Ok(posed.with_seed(seed).with_truth(truth)?)
+        let sigma_y: Vec<f64> =
+            images.iter().map(|image| self.sigma_y.draw(&of("sigma_y", *image))).collect();
+        posed((set, images), specs, &sigma_y, |image| of("noise", image), seed)
     }
 }
 

@@ -29,6 +29,7 @@ mod overhead;
 pub mod pictures;
 mod pixels;
 mod plan;
+mod posed;
 mod problem;
 mod profile;
 mod reach;

@@ -8,13 +8,12 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use eps::contender::{Contending, nearest_task, tunable};
-use eps::measurement::{measure, stream};
+use eps::measurement::stream;
 use eps::network::Network;
 use eps::restore::{Settings, restore_watched};
 use eps::{dataset, environment};
 use eps_data::{ImageSet, MeasurementSet, Split};
 use eps_files::sha256_file;
-use eps_math::operator::PreparedOperator;
 use eps_math::{MathError, Precision};
 use eps_metrics::energy::{PairTerm, energy_score};
 use eps_metrics::fidelity;
@@ -35,6 +34,7 @@ use crate::files::{check_folder, make_folder, write_json};
 use crate::listener::{Listener, WITH_BACKWARD};
 use crate::networks;
 use crate::pixels::unit;
+use crate::posed::posed;
 use crate::problem::{seed_of, test_images};
 use crate::restoration::Restored;
 use crate::run::data_set;
@@ -386,7 +386,7 @@ fn pose(
     seed: u64,
 ) -> Result<MeasurementSet> {
     let shape = set.shape();
-    let posed = || -> Result<MeasurementSet, ExperimentError> {
+    let pose = || -> Result<MeasurementSet> {
         let shared = stream(seed, "operators", &question.name, 0);
         let of = |what, image: usize| stream(seed, what, &question.name, image as u64);
         let draw = |image: &usize| question.of.draw_spec(shape, &shared, &of("operator", *image));
@@ -394,22 +394,10 @@ fn pose(
         if specs.iter().all(|spec| *spec == specs[0]) {
             specs.truncate(1);
         }
-        let operators = specs
-            .iter()
-            .map(|spec| spec.prepare(shape))
-            .collect::<Result<Vec<PreparedOperator>, MathError>>()?;
-        let (mut y, mut truth) = (Vec::new(), Vec::new());
-        for (place, image) in images.iter().enumerate() {
-            let x_0 = set.to_signed(*image);
-            let operator = &operators[place % operators.len()];
-            y.extend(measure(operator.map(), &x_0, question.sigma_y, &of("noise", *image)));
-            truth.extend(x_0);
-        }
-        let provenance = set.provenance().clone();
-        let posed = MeasurementSet::new(shape, y, specs, question.sigma_y, provenance)?;
-        Ok(posed.with_seed(seed).with_truth(truth)?)
+        let noise = |image| of("noise", image);
+        posed((set, images), specs, &[question.sigma_y], noise, seed)
     };
-    posed().during(|| format!("the question {:?}", question.name))
+    pose().during(|| format!("the question {:?}", question.name))
 }
 
 /// The forward passes in whose time a respondent makes a network call.

@@ -86,12 +86,16 @@ impl Asked {
         Field::per_image(&values.collect::<Vec<f64>>(), query.mu.device())
     }
 
+    /// Whether the network knows a noise level.
+    fn knows(&self, sigma_t: f64) -> bool {
+        let (low, high) = self.translation.reach();
+        (low * (1.0 - ROUNDING)..=high * (1.0 + ROUNDING)).contains(&sigma_t)
+    }
+
     /// Fails for a noise level that the network does not know.
     fn check(&self, query: &Query<'_>) -> Result<(), ComputeError> {
         let (low, high) = self.translation.reach();
-        let is_known =
-            |sigma_t: f64| (low * (1.0 - ROUNDING)..=high * (1.0 + ROUNDING)).contains(&sigma_t);
-        match sigmas(query).into_iter().find(|sigma_t| !is_known(*sigma_t)) {
+        match sigmas(query).into_iter().find(|sigma_t| !self.knows(*sigma_t)) {
             None => Ok(()),
             Some(sigma_t) => Err(ComputeError::Other(format!(
                 "sigma_t = {sigma_t} lies beyond the noise levels that the network knows, {low} to {high}: begin and \
@@ -109,10 +113,11 @@ const ROUNDING: f64 = 1e-9;
 const LEAST_VARIANCE: f64 = 1e-12;
 
 impl NetworkDenoiser {
-    /// The lowest and highest noise level that it can be asked about.
+    /// The lowest and highest noise level that it can be asked about, where σ_t > 0 is not one that it can.
     #[must_use]
-    pub fn reach(&self) -> (f64, f64) {
-        self.asked.as_ref().map_or((0.0, f64::INFINITY), |asked| asked.translation.reach())
+    pub fn beyond(&self, sigma_t: f64) -> Option<(f64, f64)> {
+        let asked = self.asked.as_ref()?;
+        (!asked.knows(sigma_t)).then(|| asked.translation.reach())
     }
 
     /// Wraps a network; for the preconditioning `wiener` see [`NetworkDenoiser::with_data`].

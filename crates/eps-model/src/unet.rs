@@ -73,10 +73,9 @@ impl From<PrecondConfig> for UNetConfig {
 const CLASSES_OF_FLAG: usize = 1000;
 
 /// Flags of guided-diffusion's commands, and of DPS's files, that change nothing in the network.
-const NEUTRAL_FLAGS: [&str; 8] = [
+const NEUTRAL_FLAGS: [&str; 7] = [
     "use_fp16",
     "use_checkpoint",
-    "diffusion_steps",
     "timestep_respacing",
     "rescale_timesteps",
     "rescale_learned_sigmas",
@@ -117,8 +116,13 @@ fn remove_neutral(model_type: &str, fields: &mut Map<String, Value>) {
             for flag in NEUTRAL_FLAGS {
                 fields.remove(flag);
             }
-            if fields.get("predict_xstart") == Some(&Value::Bool(false)) {
-                fields.remove("predict_xstart");
+            // With another value it is another chain, or another question.
+            for (flag, neutral) in
+                [("predict_xstart", false.into()), ("diffusion_steps", 1000.into())]
+            {
+                if fields.get(flag) == Some(&neutral) {
+                    fields.remove(flag);
+                }
             }
             for list in ["channel_mult", "attention_resolutions"] {
                 if let Some(value) = fields.get(list).and_then(list_of_flag) {

@@ -110,7 +110,10 @@ fn networks_and_settings(results: &Results) -> String {
     let experiment = results.config.experiment;
     let networks: Vec<String> = results.config.networks.iter().filter_map(training).collect();
     if !networks.is_empty() {
-        text += &format!("\nSteps of training in all: {}.\n", networks.join(", "));
+        text += &format!(
+            "\nSteps of training, as far as configurations were at hand: {}.\n",
+            networks.join(", ")
+        );
     }
     for setting in &results.tasks {
         text += &format!("\n## {}\n\n", setting.name);
@@ -177,7 +180,7 @@ fn reach_of(results: &ReachResults) -> String {
         lines(&headings, table.rows.into_iter())
     };
     format!(
-        "\nSteps of training in all: {}. Constants of contenders: chosen for each question on {} validation images × {}.\n\n\
+        "\nSteps of training, as far as configurations were at hand: {}. Constants of contenders: chosen for each question on {} validation images × {}.\n\n\
          {}.\n\n## Fair energy score\n\nOn [0, 1] pixels, the mean over images ± half a 95 % interval; the less the better. Differences \
          are taken image by image, to the contender of the least mean.\n\n{}\n## PSNR of the mean of the samples (dB)\n\n{}",
         networks.join(", "),
@@ -189,11 +192,18 @@ fn reach_of(results: &ReachResults) -> String {
     )
 }
 
-/// How long a network was trained, its starts included.
+/// How long a network was trained, its starts included where their configurations were found, by the size of a batch.
 fn training(network: &NetworkFile) -> Option<String> {
-    let steps: u64 = network.training.iter().map(|leg| leg.steps).sum();
-    let batch = network.training.first()?.batch;
-    Some(format!("`{}` {steps} of {batch} images", network.name))
+    let mut steps: Vec<(u64, u64)> = Vec::new();
+    for leg in &network.training {
+        match steps.iter_mut().find(|(batch, _)| *batch == leg.batch) {
+            Some((_, steps)) => *steps += leg.steps,
+            None => steps.push((leg.batch, leg.steps)),
+        }
+    }
+    let steps: Vec<String> =
+        steps.iter().map(|(batch, steps)| format!("{steps} of {batch}")).collect();
+    (!steps.is_empty()).then(|| format!("`{}` {} images", network.name, steps.join(" and ")))
 }
 
 /// The first ten digits of a revision, and whether the program differed from it.

@@ -186,7 +186,7 @@ pub struct IntervalCalibration {
     pub network: String,
     /// The images, in words, with the SHA-256 of the validation's and the test's.
     pub images: String,
-    /// Validation images of each kind, on which the factors were chosen.
+    /// Validation images, of all kinds together, on which the factors were chosen; as many test images.
     pub validation_images: usize,
     /// Samples of each image.
     pub samples: usize,

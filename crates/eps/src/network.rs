@@ -207,19 +207,14 @@ impl Network {
     /// # Errors
     /// [`Error::BeyondChain`] with the first that lies beyond those of its chain.
     pub fn check_levels(&self, sigmas: &[f64]) -> Result<(), Error> {
-        /// By how much of itself a level may lie beyond an end.
-        const ROUNDING: f64 = 1e-9;
         let Self::Trained(checkpoint) = self else { return Ok(()) };
-        let (low, high) = checkpoint.denoiser.reach();
-        let is_known =
-            |sigma: &f64| (low * (1.0 - ROUNDING)..=high * (1.0 + ROUNDING)).contains(sigma);
-        match sigmas.iter().find(|sigma| **sigma > 0.0 && !is_known(sigma)) {
-            None => Ok(()),
-            Some(&sigma) => {
+        for &sigma in sigmas.iter().filter(|sigma| **sigma > 0.0) {
+            if let Some((low, high)) = checkpoint.denoiser.beyond(sigma) {
                 let name = self.name().to_owned();
-                Err(Error::BeyondChain { name, sigma, low, high })
+                return Err(Error::BeyondChain { name, sigma, low, high });
             }
         }
+        Ok(())
     }
 
     /// EDM's schedule between these levels.
