@@ -9,8 +9,9 @@ use eps::contender::Contender;
 use eps::data::npy::read_npy;
 use eps::data::png::{read_png, write_png};
 use eps::data::{Array, MeasurementSet, SampleArchive};
-use eps::math::operator::{OperatorSpec, Spectral as _};
-use eps::math::{Shape, Task};
+use eps::math::operator::{Dense, LinearMap as _, OperatorSpec, Spectral as _, to_matrix};
+use eps::math::rng::Stream;
+use eps::math::{Level, Shape, Task, pivot};
 use eps::model::checkpoint::{self, AskedAt, Storage};
 use eps::model::{Precision, set_values};
 use eps::tch::{Device, Kind, Tensor};
@@ -870,6 +871,58 @@ fn arrays_are_what_numpy_makes_of_them() {
     assert!((mu[0] - (0.75 + 8.0) / (0.25 + 16.0)).abs() < 1e-9 && mu[1] == -1.0, "{mu:?}");
     folder.succeeds(&format!("{pivot} --sigma-y 0 --force"));
     assert!((read(&folder, "mu.npy").values[0] - 0.5).abs() < 1e-9);
+    folder.fails(&format!("{pivot} --force"), 2, &["--sigma-y", "--noise-covariance"]);
+}
+
+/// Without an eigenbasis, where the state's noise is 40,000 times that of y, without noise, and with every law of noise.
+#[test]
+fn pivots_of_a_mirrored_blur_are_those_of_the_matrix() {
+    let folder = Folder::new();
+    let kernel = "[[0.1, 0.2, 0.05], [0.1, 0.3, 0.05], [0.05, 0.1, 0.05]]";
+    let json = format!(r#"{{"operator": "convolution", "kernel": {kernel}, "border": "reflect"}}"#);
+    write(&folder, "blur.json", &json);
+    let shape = Shape::new(2, 6, 5).unwrap();
+    let map = serde_json::from_str::<OperatorSpec>(&json).unwrap().prepare(shape).unwrap();
+    let (m, n) = (map.range().len(), shape.len());
+    let matrix = to_matrix(&map);
+    let dense = |rows: &[f64]| Dense::new(shape, rows.len() / n, rows).unwrap();
+    let row = |i: usize, by: f64| (0..n).map(move |j| (i, j, by));
+    let rows = |of: &mut dyn Iterator<Item = (usize, usize, f64)>| -> Vec<f64> {
+        of.map(|(i, j, by)| matrix[(i, j)] * by).collect()
+    };
+    let (x_t, y) = (Stream::named(0, "x").normals(n), Stream::named(0, "y").normals(m));
+    folder.npy("x.npy", &[2, 6, 5], &x_t);
+    folder.npy("y.npy", &[2, 6, 5], &y);
+    let found = |y: &str, sigma_t: f64, noise: &str| {
+        folder.succeeds(&format!(
+            "operator pivot blur.json --state x.npy --measurement {y} --sigma-t {sigma_t} {noise} --out mu.npy --force"
+        ));
+        read(&folder, "mu.npy").values
+    };
+    let near = |found: &[f64], expected: &[f64]| {
+        let size = expected.iter().map(|v| v * v).sum::<f64>().sqrt();
+        let gap = found.iter().zip(expected).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt();
+        assert!(gap < 1e-8 * size, "{gap:e} of {size}");
+    };
+    let all = dense(&rows(&mut (0..m).flat_map(|i| row(i, 1.0))));
+    for (sigma_t, sigma_y) in [(80.0, 0.002), (80.0, 0.0), (1.0, 0.1)] {
+        let expected = pivot::mu_star(&all, &y, sigma_y, &x_t, &Level::edm(sigma_t));
+        near(&found("y.npy", sigma_t, &format!("--sigma-y {sigma_y}")), &expected);
+    }
+    // A deviation of each value, of which one is missing; and the same by a factor.
+    let mut sigmas: Vec<f64> = (0..m).map(|i| 0.05 + 0.01 * i as f64).collect();
+    let with_gap: Vec<f64> = y.iter().enumerate().map(|(i, y)| if i == 7 { f64::NAN } else { *y }).collect();
+    folder.npy("sigma.npy", &[2, 6, 5], &sigmas);
+    folder.npy("gap.npy", &[2, 6, 5], &with_gap);
+    let factor: Vec<f64> =
+        (0..m * m).map(|i| if i / m == i % m { sigmas[i / m] } else { 0.0 }).collect();
+    folder.npy("factor.npy", &[m, m], &factor);
+    sigmas[7] = f64::INFINITY;
+    let weighted = dense(&rows(&mut (0..m).flat_map(|i| row(i, 1.0 / sigmas[i]))));
+    let seen: Vec<f64> = y.iter().zip(&sigmas).map(|(y, sigma)| y / sigma).collect();
+    let expected = pivot::mu_star(&weighted, &seen, 1.0, &x_t, &Level::edm(80.0));
+    near(&found("gap.npy", 80.0, "--sigma-y sigma.npy"), &expected);
+    near(&found("gap.npy", 80.0, "--noise-covariance factor.npy"), &expected);
 }
 
 #[test]

@@ -56,6 +56,7 @@ pub use error::DataError;
 pub use image_set::ImageSet;
 pub use measurement::MeasurementSet;
 pub use moments::Moments;
+pub use noise::mark_missing;
 pub use picture_import::{Import, ImportConfig, ImportReport};
 pub use picture_like::PictureLike;
 pub use provenance::ImageProvenance;

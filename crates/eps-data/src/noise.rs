@@ -65,7 +65,10 @@ pub(crate) fn is_one_number(noises: &[Noise]) -> bool {
 
 /// What is missing of a measurement is marked in its noise, and set to 0: NaN, and what has infinite σ. What a mask hides is
 /// set to 0 alone.
-pub(crate) fn mark_missing(
+///
+/// # Errors
+/// Those of [`Noise::with_missing`]; [`MathError::AllMissing`].
+pub fn mark_missing(
     noise: Noise,
     y: &mut [f64],
     hidden: impl Fn(usize) -> bool,

@@ -224,6 +224,17 @@ pub enum MathError {
         /// The tolerance.
         rtol: f64,
     },
+    /// σ_y = 0 with an operator that is too large to be decomposed.
+    #[error(
+        "sigma_y = 0 asks for the decomposition of the operator's matrix, {rows} x {columns}, which is too large: give a positive sigma_y, such as \
+         0.001, or an operator with an eigenbasis"
+    )]
+    ExactMeasurement {
+        /// Values of y.
+        rows: usize,
+        /// Values of the image.
+        columns: usize,
+    },
     /// A matrix that measures nothing.
     #[error("all entries of {0} are 0: give one that measures something")]
     ZeroMatrix(&'static str),

@@ -43,6 +43,7 @@
 
 mod cholesky;
 mod error;
+mod exact_pivot;
 mod interpolant;
 pub mod lmmse;
 mod measured;
@@ -66,6 +67,7 @@ mod task;
 pub mod timesteps;
 
 pub use error::MathError;
+pub use exact_pivot::{Route, exact_pivot};
 /// The linear algebra whose matrices this crate takes.
 pub use faer;
 pub use interpolant::{Interpolant, Level, Rate};

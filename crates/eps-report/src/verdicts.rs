@@ -48,6 +48,8 @@ pub(crate) struct Figures {
     pub(crate) summary: String,
     /// A figure of each task, score or method.
     pub(crate) cells: Vec<String>,
+    /// What must be said beside the verdict.
+    pub(crate) beside: Option<String>,
 }
 
 /// The finding of cells with a figure for each, and what these are of.
@@ -59,7 +61,7 @@ fn finding(found: Outcomes, of: &str, cells: Vec<String>) -> Finding {
         _ if of.is_empty() => count,
         _ => format!("{count}; {of}"),
     };
-    (found.all() > 0).then_some((Verdict::of(found), Figures { summary, cells }))
+    (found.all() > 0).then_some((Verdict::of(found), Figures { summary, cells, beside: None }))
 }
 
 /// What is missing for a claim about every task and tuned contenders.
@@ -196,7 +198,9 @@ pub(crate) fn against_contenders(results: &Results, cell: &str, metrics: &[Metri
         verdict => verdict,
     };
     figures.extend(gaps);
-    let figures = Figures { summary: String::new(), cells: figures };
+    let (all, run) = (CONTENDERS.len(), CONTENDERS.len() - not_run.len());
+    let beside = (2 * run < all).then(|| format!("against {run} of {all} methods alone"));
+    let figures = Figures { summary: String::new(), cells: figures, beside };
     (of_all.all() > 0).then_some((verdict, figures))
 }
 
@@ -232,7 +236,7 @@ pub(crate) fn against_palette(results: &Results, cell: &str, palette: &str) -> F
         some => format!(", {some} not judged"),
     };
     let summary = format!("{found} of {whole} cells{not_judged}; these three by task");
-    let figures = Figures { summary, cells: of_tasks };
+    let figures = Figures { summary, cells: of_tasks, beside: None };
     (all > 0).then_some((verdict, figures))
 }
 
@@ -420,7 +424,7 @@ pub(crate) fn runtime(results: &Results) -> Finding {
         [low, ..] if low > 1.006 => Verdict::Fails,
         _ => Verdict::Undecided,
     };
-    Some((verdict, Figures { summary: String::new(), cells: figures }))
+    Some((verdict, Figures { summary: String::new(), cells: figures, beside: None }))
 }
 
 /// The share of the denoiser that EPS adds at the paper's size.
@@ -434,7 +438,7 @@ pub(crate) fn overhead(results: &Results) -> Finding {
         1e3 * of.denoiser_seconds
     );
     let verdict = if of.share <= 0.006 { Verdict::Holds } else { Verdict::Fails };
-    Some((verdict, Figures { summary: String::new(), cells: vec![figures] }))
+    Some((verdict, Figures { summary: String::new(), cells: vec![figures], beside: None }))
 }
 
 /// The settings of a tournament that a claim shows one by one; of more only those that miss the bound.
@@ -512,7 +516,7 @@ mod tests {
 
     /// A finding with its figures in a line.
     fn line(found: Finding) -> (Verdict, String) {
-        let (verdict, Figures { summary, cells }) = found.unwrap();
+        let (verdict, Figures { summary, cells, .. }) = found.unwrap();
         let lead = if summary.is_empty() { summary } else { summary + ": " };
         (verdict, lead + &cells.join("; "))
     }

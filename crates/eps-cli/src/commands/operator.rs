@@ -1,25 +1,26 @@
 //! `eps operator`: what a linear operator is and does, on arrays that any program reads.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
-use eps_data::Array;
+use eps_data::{Array, mark_missing};
 use eps_data::npy::{NpyValues, write_npy};
 use eps_data::operator_file::read_operator;
 use eps_data::operator_memory::{memory_note, require_memory};
 use eps_data::png::write_png;
 use eps_math::operator::{
-    EspiritParams, LinearMap, OperatorSpec, PreparedOperator, check, espirit, sensitivities,
-    to_matrix,
+    EspiritParams, LinearMap, OperatorSpec, PreparedOperator, Whitened, check, espirit,
+    sensitivities, to_matrix,
 };
-use eps_math::pivot;
 use eps_math::rng::Stream;
 use eps_math::solve::{Cg, WithinNoise};
-use eps_math::{Level, Shape};
+use eps_math::noise::Law;
+use eps_math::{Level, Noise, Route, Shape, exact_pivot, pivot};
 
-use crate::flags::{self, UsageError};
+use crate::flags::{self, NoiseFlags, SigmaY, UsageError};
 
 /// Images of up to this many values have their singular values computed; of others the norm is estimated.
 const EXACT: usize = 1024;
@@ -95,16 +96,16 @@ enum Action {
         /// x_t, [C, H, W]
         #[arg(long, value_name = "X.npy")]
         state: PathBuf,
-        /// y, of the shape that the operator gives
+        /// y, of the shape that the operator gives; NaN is what was not measured
         #[arg(long, value_name = "Y.npy")]
         measurement: PathBuf,
         /// The noise of the state, above 0
         #[arg(long, value_name = "S", allow_negative_numbers = true)]
         sigma_t: f64,
-        /// The noise of the measurement, 0 (the limit) or above
-        #[arg(long, value_name = "S", allow_negative_numbers = true)]
-        sigma_y: f64,
-        /// The error of the pivot over its correction of the state, for operators without an eigenbasis
+        #[command(flatten)]
+        noise: NoiseFlags,
+        /// The error of the pivot over its correction of the state, where it comes by conjugate gradients: for operators without an
+        /// eigenbasis with more than 4096 values of image and of measurement a channel
         #[arg(long, value_name = "R", default_value_t = 1e-10)]
         rtol: f64,
         /// The most steps of conjugate gradients
@@ -200,46 +201,83 @@ impl Arguments {
                 let maps = maps.with_context(|| measurement.display().to_string())?;
                 target.write(shape, &maps)
             }
-            Action::Pivot { of, state, measurement, sigma_t, sigma_y, rtol, max_steps, target } => {
+            Action::Pivot { of, state, measurement, sigma_t, noise, rtol, max_steps, target } => {
                 if !(*sigma_t > 0.0 && sigma_t.is_finite()) {
                     bail!(UsageError(format!(
                         "--sigma-t {sigma_t}: it must be positive and finite"
                     )));
                 }
-                if !(*sigma_y >= 0.0 && sigma_y.is_finite()) {
+                let sigma_y = noise.in_unit().ok_or_else(|| {
+                    UsageError(
+                        "how much noise has y? give --sigma-y, which is 0 for an exact measurement, or --noise-covariance"
+                            .to_owned(),
+                    )
+                })?;
+                if let SigmaY::Number(sigma_y) = sigma_y
+                    && !(sigma_y >= 0.0 && sigma_y.is_finite())
+                {
                     bail!(UsageError(format!(
                         "--sigma-y {sigma_y}: it must be 0 or above, and finite"
                     )));
                 }
                 target.check(&[state, measurement, &of.spec])?;
                 let (shape, x_t) = read(state)?;
-                let operator = of.prepare(Some(shape))?;
-                let (found, y) = read(measurement)?;
+                let (spec, operator) = of.described(Some(shape))?;
+                let (found, y) = read_with_gaps(measurement)?;
                 require_shape(measurement, found, operator.range(), "the operator gives")?;
-                let level = Level::edm(*sigma_t);
-                let mu_star = match operator.as_spectral() {
-                    Some(spectral) if *sigma_y > 0.0 => {
-                        pivot::mu_star(spectral, &y, *sigma_y, &x_t, &level)
-                    }
-                    _ => {
-                        let cg = Cg { rtol: *rtol, max_steps: *max_steps };
-                        let solved = cg.mu_star(&operator, &y, *sigma_y, &x_t, &level)?;
-                        println!(
-                            "conjugate gradients: {} steps, the residual is {:.1e} of the first one",
-                            solved.steps, solved.residual
-                        );
-                        solved.x
-                    }
+                let cg = Cg { rtol: *rtol, max_steps: *max_steps };
+                let noises = sigma_y.of_measurements(&spec, &operator, &y, 1.0)?;
+                let [noise] = &noises[..] else {
+                    bail!("one measurement has one noise, these are {}", noises.len());
                 };
-                target.write(operator.domain(), &mu_star)
+                let asked = Measured { operator, y, noise: noise.clone() };
+                let (mu_star, route) = asked.pivot(&x_t, &Level::edm(*sigma_t), &cg)?;
+                match route {
+                    Route::Matrix { corrections } => {
+                        println!("by the operator's matrix, solved {corrections} times");
+                    }
+                    Route::ConjugateGradients { steps, residual } => println!(
+                        "conjugate gradients: {steps} steps, the residual is {residual:.1e} of the first one"
+                    ),
+                    _ => println!("in closed form"),
+                }
+                target.write(shape, &mu_star)
             }
         }
+    }
+}
+
+/// A measurement, NaN where nothing was measured, with its operator and its noise.
+struct Measured {
+    operator: PreparedOperator,
+    y: Vec<f64>,
+    noise: Noise,
+}
+
+impl Measured {
+    fn pivot(mut self, x_t: &[f64], level: &Level, cg: &Cg) -> Result<(Vec<f64>, Route)> {
+        let noise = mark_missing(self.noise, &mut self.y, |_| false)?;
+        let sigma_y = noise.sigma_y();
+        Ok(match noise.law() {
+            Law::Uniform(_) => exact_pivot(&self.operator, &self.y, sigma_y, x_t, level, cg)?,
+            _ => {
+                let noise = Arc::new(noise);
+                let whitened = Whitened::prepare(&self.operator, &noise, sigma_y)?;
+                let y = noise.whiten(&self.y, sigma_y);
+                exact_pivot(&whitened, &y, sigma_y, x_t, level, cg)?
+            }
+        })
     }
 }
 
 impl Specification {
     /// The operator for an image of the given shape, or of that of `--shape`, or of what the description tells.
     fn prepare(&self, image: Option<Shape>) -> Result<PreparedOperator> {
+        Ok(self.described(image)?.1)
+    }
+
+    /// The same with its description.
+    fn described(&self, image: Option<Shape>) -> Result<(OperatorSpec, PreparedOperator)> {
         let spec = read_operator(&self.spec)?;
         let shape = match (image, self.shape) {
             (Some(image), Some(asked)) if image != asked => bail!(
@@ -253,7 +291,8 @@ impl Specification {
                 ))
             })?,
         };
-        self.build(&spec, shape)
+        let operator = self.build(&spec, shape)?;
+        Ok((spec, operator))
     }
 
     /// The operator behind a measurement of a shape.
@@ -344,7 +383,15 @@ impl Target {
 
 /// An array [C, H, W], [H, W] or [N].
 pub(super) fn read(path: &Path) -> Result<(Shape, Vec<f64>)> {
-    let Array { dims, values } = Array::read(path, "array")?;
+    shaped(path, Array::read(path, "array")?)
+}
+
+/// The same of values that need not be finite.
+fn read_with_gaps(path: &Path) -> Result<(Shape, Vec<f64>)> {
+    shaped(path, Array::read_with_gaps(path, "array")?.0)
+}
+
+fn shaped(path: &Path, Array { dims, values }: Array) -> Result<(Shape, Vec<f64>)> {
     let shape = match dims[..] {
         [n] => Shape::new(1, 1, n),
         [h, w] => Shape::new(1, h, w),

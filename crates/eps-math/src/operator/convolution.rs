@@ -1,10 +1,11 @@
 //! Blurs with the borders that pictures have.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use rustfft::num_complex::Complex;
 use serde::{Deserialize, Serialize};
 
+use super::blur_waves::{self, BlurWaves};
 use super::chain::Crop;
 use super::fourier_plane::FourierPlane;
 use super::kernel::Kernel;
@@ -99,10 +100,10 @@ pub struct Convolution {
     columns: Vec<Option<usize>>,
     /// The place of y's first value among all that the kernel sees whole: 0 unless y was cropped.
     start: (usize, usize),
-    /// ĥ on the image's own plane, as if it wrapped around.
-    circular: (FourierPlane, Vec<Complex<f64>>),
-    /// [`Self::shares`], once they were asked for.
-    shares: OnceLock<Vec<f64>>,
+    /// [`Self::seen_powers`], [`Self::powers`] and [`Self::waves`], once they were asked for.
+    seen: OnceLock<Vec<f64>>,
+    powers: OnceLock<Vec<f64>>,
+    waves: OnceLock<BlurWaves>,
     /// Sides of the plane on which the convolution wraps around where nothing is read.
     plane: (usize, usize),
     transfer: Vec<Complex<f64>>,
@@ -143,12 +144,6 @@ impl Convolution {
             transfer[i / wide * plane.1 + i % wide].re = *tap;
         }
         transform.forward(&mut transfer);
-        let own = FourierPlane::new(height, width);
-        let mut wrapped = vec![Complex::ZERO; height * width];
-        for (i, tap) in kernel.taps().iter().enumerate() {
-            wrapped[i / wide % height * width + i % wide % width].re += *tap;
-        }
-        own.forward(&mut wrapped);
         Ok(Self {
             domain: shape,
             range,
@@ -157,8 +152,9 @@ impl Convolution {
             rows,
             columns,
             start: (0, 0),
-            circular: (own, wrapped),
-            shares: OnceLock::new(),
+            seen: OnceLock::new(),
+            powers: OnceLock::new(),
+            waves: OnceLock::new(),
             plane,
             transfer,
             transform,
@@ -177,7 +173,7 @@ impl Convolution {
         // The same checks as those of a crop.
         let range = Crop::new(self.range, (top, left), (height, width))?.range();
         let start = (self.start.0 + top, self.start.1 + left);
-        Ok(Self { range, start, shares: OnceLock::new(), ..self })
+        Ok(Self { range, start, seen: OnceLock::new(), waves: OnceLock::new(), ..self })
     }
 
     /// The kernel.
@@ -206,43 +202,41 @@ impl Convolution {
         (self.kernel.rows() - 1 + self.start.0, self.kernel.columns() - 1 + self.start.1)
     }
 
-    /// The share of each pixel's squared blur that was seen, from 0 to 1, at most: Σ h² over the values of y that read
-    /// the pixel, over Σ h².
-    fn shares(&self) -> Vec<f64> {
+    /// How much of each pixel's squared blur was seen: Σ h² over the values of y that read the pixel, over Σ h². 1 far from
+    /// the borders; above 1 where a border repeats the pixel. Of one plane.
+    fn seen_powers(&self) -> Vec<f64> {
         let taps: Vec<f64> = self.kernel.taps().iter().map(|tap| tap * tap).collect();
         let whole: f64 = taps.iter().sum();
         let plane = Shape { channels: 1, ..self.domain };
         let squared = Kernel::new(self.kernel.rows(), self.kernel.columns(), taps)
             .and_then(|kernel| Self::new(plane, kernel, self.border))
             .and_then(|map| map.cropped(self.start, (self.range.height, self.range.width)));
-        let Ok(squared) = squared else { return vec![1.0; self.domain.len()] };
+        let Ok(squared) = squared else { return vec![1.0; plane.len()] };
         let seen = squared.adjoint(&vec![1.0; squared.range.len()]);
-        let share: Vec<f64> = seen.iter().map(|seen| (seen / whole).clamp(0.0, 1.0)).collect();
-        share.repeat(self.domain.channels)
+        seen.iter().map(|seen| (seen / whole).max(0.0)).collect()
     }
 
     /// |ĥ|² at each frequency of the image's own plane, as if it wrapped around.
-    pub(super) fn powers(&self) -> impl Iterator<Item = f64> {
-        self.circular.1.iter().map(|h| h.norm_sqr())
+    fn powers(&self) -> &[f64] {
+        self.powers.get_or_init(|| {
+            let Shape { height, width, .. } = self.domain;
+            blur_waves::powers(&self.kernel, (height, width))
+        })
     }
 
-    /// The image with each frequency of its own plane multiplied by a gain, as if it wrapped around.
-    pub(super) fn wrapped(&self, v: &[f64], gains: &[f64]) -> Vec<f64> {
-        assert_length("the image", v, self.domain);
-        let transform = &self.circular.0;
-        let mut mapped = Vec::with_capacity(v.len());
-        for (first, second) in pairs(v, self.domain.plane()) {
-            let value = |i: usize| Complex::new(first[i], second.map_or(0.0, |s| s[i]));
-            let mut plane: Vec<_> = (0..first.len()).map(value).collect();
-            transform.forward(&mut plane);
-            plane.iter_mut().zip(gains).for_each(|(value, gain)| *value *= gain);
-            transform.inverse(&mut plane);
-            mapped.extend(plane.iter().map(|v| v.re));
-            if second.is_some() {
-                mapped.extend(plane.iter().map(|v| v.im));
-            }
-        }
-        mapped
+    /// The waves in which AᵀA is nearly diagonal.
+    pub(super) fn waves(&self) -> &BlurWaves {
+        self.waves.get_or_init(|| {
+            let norms = || self.seen_powers().iter().map(|power| power.sqrt()).collect();
+            BlurWaves::new(self.domain, &self.kernel, self.border, norms)
+        })
+    }
+
+    /// The same of images of one channel.
+    pub(super) fn of_one_channel(&self) -> Self {
+        let of = |shape: Shape| Shape { channels: 1, ..shape };
+        let (domain, range) = (of(self.domain), of(self.range));
+        Self { domain, range, waves: OnceLock::new(), ..self.clone() }
     }
 
     /// Filters two channels at once, as real and imaginary part: the kernel is real.
@@ -344,20 +338,20 @@ impl LinearMap for Convolution {
     /// Between f(0), where nothing was seen, and the mean of f over all frequencies, where all of a pixel's blur was
     /// seen, by the share of its squared blur that was: exact far from the borders and outside, an estimate between.
     fn diagonal(&self, f: &dyn Fn(f64) -> f64) -> Option<Vec<f64>> {
-        let mean = self.powers().map(f).sum::<f64>() / self.domain.plane() as f64;
+        let mean = self.powers().iter().copied().map(f).sum::<f64>() / self.domain.plane() as f64;
         let nothing = f(0.0);
-        Some(
-            self.shares
-                .get_or_init(|| self.shares())
-                .iter()
-                .map(|share| nothing + share * (mean - nothing))
-                .collect(),
-        )
+        let seen = self.seen.get_or_init(|| self.seen_powers());
+        let of_plane = seen.iter().map(|seen| nothing + seen.min(1.0) * (mean - nothing));
+        Some(of_plane.collect::<Vec<_>>().repeat(self.domain.channels))
+    }
+
+    fn one_channel(&self) -> Option<Arc<dyn LinearMap>> {
+        (self.domain.channels > 1).then(|| Arc::new(self.of_one_channel()) as Arc<dyn LinearMap>)
     }
 
     fn approximate_inverse(&self, v: &[f64], kappa: f64) -> Option<Vec<f64>> {
-        let gains: Vec<f64> = self.powers().map(|power| (power + kappa).recip()).collect();
-        Some(self.wrapped(v, &gains))
+        let waves = self.waves();
+        Some(waves.inverse(v, waves.powers(), kappa))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use faer::Mat;
+use faer::{Mat, MatRef};
 
 use super::linear_map::{LinearMap, Spectral};
 use super::picks::Picks;
@@ -16,6 +16,39 @@ const MOST_WORK: f64 = 1.5e11;
 
 /// The most numbers of the matrix: half a gigabyte.
 const MOST_ENTRIES: usize = 1 << 26;
+
+/// The thin singular value decomposition A = U diag(s) Vᵀ of a matrix, without the values that are rounding.
+pub(crate) struct SingularValues {
+    /// U, m×r.
+    pub(crate) left: Mat<f64>,
+    /// s > 0, r values, descending.
+    pub(crate) values: Vec<f64>,
+    /// V, n×r.
+    pub(crate) right: Mat<f64>,
+}
+
+impl SingularValues {
+    /// Decomposes the matrix of an operator.
+    pub(crate) fn of(matrix: MatRef<'_, f64>) -> Result<Self, MathError> {
+        let what = "the matrix of the operator";
+        for column in matrix.col_iter() {
+            crate::error::check_finite(what, &column.iter().copied().collect::<Vec<_>>())?;
+        }
+        let svd = matrix
+            .thin_svd()
+            .map_err(|_| MathError::NotConverged("singular value decomposition"))?;
+        let mut values: Vec<f64> = svd.S().column_vector().iter().copied().collect();
+        let largest = values.iter().copied().fold(0.0, f64::max);
+        if largest == 0.0 {
+            return Err(MathError::ZeroMatrix(what));
+        }
+        let threshold = matrix.nrows().max(matrix.ncols()) as f64 * f64::EPSILON * largest;
+        values.retain(|value| *value > threshold);
+        let rank = values.len();
+        let left = svd.U().subcols(0, rank).to_owned();
+        Ok(Self { left, right: svd.V().subcols(0, rank).to_owned(), values })
+    }
+}
 
 /// A pair A, Aᵀ beside the thin singular value decomposition of its matrix.
 #[derive(Debug, Clone)]
@@ -31,30 +64,15 @@ impl Decomposed {
     /// [`MathError::ZeroMatrix`] if it is 0, [`MathError::NotFinite`] if the map gives NaN or infinity,
     /// [`MathError::NotConverged`] from the decomposition.
     pub fn new(map: Arc<dyn LinearMap>) -> Result<Self, MathError> {
-        let what = "the matrix of the operator";
         let mut matrix = to_matrix(map.as_ref());
-        for column in matrix.col_iter() {
-            crate::error::check_finite(what, &column.iter().copied().collect::<Vec<_>>())?;
-        }
-        let svd = matrix
-            .thin_svd()
-            .map_err(|_| MathError::NotConverged("singular value decomposition"))?;
-        let s: Vec<f64> = svd.S().column_vector().iter().copied().collect();
-        let largest = s.iter().copied().fold(0.0, f64::max);
-        if largest == 0.0 {
-            return Err(MathError::ZeroMatrix(what));
-        }
-        let (m, n) = (matrix.nrows(), matrix.ncols());
-        let threshold = m.max(n) as f64 * f64::EPSILON * largest;
-        let rank = s.iter().filter(|value| **value > threshold).count();
-        if rank < s.len() {
+        let SingularValues { left, values, right } = SingularValues::of(matrix.as_ref())?;
+        if values.len() < matrix.nrows().min(matrix.ncols()) {
             // Without what is rounding error, so that the null space is exact.
-            let scaled = Mat::from_fn(m, rank, |i, j| svd.U()[(i, j)] * s[j]);
-            matrix = scaled * svd.V().subcols(0, rank).transpose();
+            let scaled = Mat::from_fn(left.nrows(), values.len(), |i, j| left[(i, j)] * values[j]);
+            matrix = scaled * right.transpose();
         }
-        let eigenvalues = s[..rank].iter().map(|s| s * s).collect();
-        let vectors = svd.V().subcols(0, rank).to_owned();
-        Ok(Self { map, basis: RangeBasis { matrix, vectors, eigenvalues } })
+        let eigenvalues = values.iter().map(|s| s * s).collect();
+        Ok(Self { map, basis: RangeBasis { matrix, vectors: right, eigenvalues } })
     }
 
     /// Multiplications, about, that a decomposition takes, if its matrix is of a size to be decomposed at all.

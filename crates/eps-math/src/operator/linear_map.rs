@@ -1,5 +1,7 @@
 //! What an operator is.
 
+use std::sync::Arc;
+
 use super::picks::Picks;
 use super::range_basis::RangeBasis;
 use crate::Shape;
@@ -52,6 +54,11 @@ pub trait LinearMap: std::fmt::Debug + Send + Sync {
     /// If `v` does not have `domain().len()` values.
     fn approximate_inverse(&self, v: &[f64], kappa: f64) -> Option<Vec<f64>> {
         Some(self.as_spectral()?.spectral_map(v, &|lambda| (lambda + kappa).recip()))
+    }
+
+    /// The map of one channel, where it does the same to every channel by itself.
+    fn one_channel(&self) -> Option<Arc<dyn LinearMap>> {
+        None
     }
 
     /// The map as pixels and their weights, where it is no more than that.

@@ -27,12 +27,14 @@
 
 mod average_pool;
 mod bayer;
+mod blur_waves;
 mod chain;
 mod channel_convolution;
 pub mod check;
 mod circular_blur;
 mod coils;
 mod convolution;
+mod cosine_plane;
 mod decomposed;
 mod dense;
 mod espirit;
@@ -72,6 +74,7 @@ pub use circular_blur::CircularBlur;
 pub use coils::{Coils, sensitivities};
 pub use convolution::{Border, Convolution};
 pub use decomposed::Decomposed;
+pub(crate) use decomposed::SingularValues;
 pub use dense::Dense;
 pub use espirit::{EspiritParams, espirit};
 pub use fourier::Fourier;

@@ -129,6 +129,10 @@ impl LinearMap for PreparedOperator {
         self.map().approximate_inverse(v, kappa)
     }
 
+    fn one_channel(&self) -> Option<Arc<dyn LinearMap>> {
+        self.map().one_channel()
+    }
+
     fn picks(&self) -> Option<Picks> {
         self.map().picks()
     }

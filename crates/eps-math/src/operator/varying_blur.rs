@@ -1,5 +1,7 @@
 //! A blur that differs from place to place.
 
+use std::sync::Arc;
+
 use super::convolution::{Border, Convolution};
 use super::kernel::Kernel;
 use super::linear_map::{LinearMap, assert_length};
@@ -134,13 +136,19 @@ impl LinearMap for VaryingBlur {
 
     /// By the mean of |ĥ|² over the kernels, weighted by their windows: kernels of one blur damp much the same frequencies.
     fn approximate_inverse(&self, v: &[f64], kappa: f64) -> Option<Vec<f64>> {
-        let mut gains = vec![kappa; self.windows[0].len()];
+        let mut powers = vec![0.0; self.windows[0].len()];
         for (kernel, window) in self.pairs() {
             let share = window.iter().map(|w| w * w).sum::<f64>() / window.len() as f64;
-            gains.iter_mut().zip(kernel.powers()).for_each(|(gain, power)| *gain += share * power);
+            let of_kernel = kernel.waves().powers();
+            powers.iter_mut().zip(of_kernel).for_each(|(sum, power)| *sum += share * power);
         }
-        gains.iter_mut().for_each(|gain| *gain = gain.recip());
-        Some(self.kernels[0].wrapped(v, &gains))
+        Some(self.kernels[0].waves().inverse(v, &powers, kappa))
+    }
+
+    fn one_channel(&self) -> Option<Arc<dyn LinearMap>> {
+        let kernels = self.kernels.iter().map(Convolution::of_one_channel).collect();
+        let map = Self { kernels, windows: self.windows.clone() };
+        (self.domain().channels > 1).then(|| Arc::new(map) as Arc<dyn LinearMap>)
     }
 
     /// y at the pixels that it lies over.
