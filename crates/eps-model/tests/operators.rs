@@ -209,7 +209,7 @@ fn bad_measurements_are_refused() {
     }
     // An exact measurement has a limit where a basis is known.
     assert!(Measurement::new(make(), &y, 0.0).is_ok());
-    let grey = OperatorSpec::Grey.prepare(Shape::new(3, 2, 2).unwrap()).unwrap();
+    let grey = OperatorSpec::Grey {}.prepare(Shape::new(3, 2, 2).unwrap()).unwrap();
     let grey = TensorOperator::new(vec![grey], Device::Cpu).unwrap();
     let of_grey = Tensor::zeros([1, 1, 2, 2], (Kind::Double, Device::Cpu));
     let error = Measurement::new(grey, &of_grey, 0.0).unwrap_err();

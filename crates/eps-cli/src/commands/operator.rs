@@ -294,7 +294,7 @@ fn told(spec: &OperatorSpec) -> Option<Shape> {
         }
         OperatorSpec::Dense { matrix } => Shape::new(1, 1, columns(matrix)).ok(),
         OperatorSpec::Chain { of } => match &of[..] {
-            [OperatorSpec::Real, complex, ..] => {
+            [OperatorSpec::Real {}, complex, ..] => {
                 told(complex).map(|shape| Shape { channels: 1, ..shape })
             }
             _ => of.first().and_then(told),

@@ -107,7 +107,7 @@ pub enum OperatorSpec {
         weights: Vec<f64>,
     },
     /// The luminance of red, green and blue.
-    Grey,
+    Grey {},
     /// Parallel-beam projections, as scikit-image's `radon` with `circle=True`.
     Radon {
         /// Angles in degrees.
@@ -117,7 +117,7 @@ pub enum OperatorSpec {
         axis: Option<f64>,
     },
     /// A real image as a complex one, a pair of channels.
-    Real,
+    Real {},
     /// The orthonormal 2-D DFT of a complex image, a pair of channels, where a mask is 1.
     Fourier {
         /// Rows of 0 and 1, the frequency 0 first in rows and columns.
@@ -352,8 +352,8 @@ impl OperatorSpec {
             Self::Weights { weights } => {
                 spectral(Operator::Weights(Weights::new(shape, weights.clone())?))
             }
-            Self::Grey => map(Arc::new(Grey::new(shape)?)),
-            Self::Real => map(Arc::new(RealImage::new(shape)?)),
+            Self::Grey {} => map(Arc::new(Grey::new(shape)?)),
+            Self::Real {} => map(Arc::new(RealImage::new(shape)?)),
             Self::Radon { angles_degrees, axis } => {
                 map(Arc::new(Radon::new(shape, angles_degrees, *axis)?))
             }
@@ -570,8 +570,8 @@ impl OperatorSpec {
             Self::Separable { vertical, horizontal } => {
                 Shape { height: columns(vertical), width: columns(horizontal), ..y }
             }
-            Self::Grey => Shape { channels: 3, ..y },
-            Self::Real => Shape { channels: 1, ..y },
+            Self::Grey {} => Shape { channels: 3, ..y },
+            Self::Real {} => Shape { channels: 1, ..y },
             Self::Radon { .. } => Shape { width: y.height, ..y },
             Self::Chain { of } => {
                 return of.iter().rev().try_fold(y, |y, spec| spec.domain_of(y));
@@ -602,8 +602,8 @@ impl OperatorSpec {
             Self::Dense { .. } => "dense",
             Self::Resize { .. } => "resize",
             Self::Weights { .. } => "weights",
-            Self::Grey => "grey",
-            Self::Real => "real",
+            Self::Grey {} => "grey",
+            Self::Real {} => "real",
             Self::Radon { .. } => "radon",
             Self::Fourier { .. } => "fourier",
             Self::Crop { .. } => "crop",
