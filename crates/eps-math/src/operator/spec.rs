@@ -322,16 +322,10 @@ impl OperatorSpec {
                 spectral(Operator::CircularBlur(CircularBlur::new(shape, taps(kernel)?)?))
             }
             Self::GaussianBlur { sigma_blur, taps, border } => {
-                check_fits(shape, *taps)?;
                 self.blur(shape, Kernel::gaussian(*sigma_blur, *taps)?, *border)?
             }
             Self::MotionBlur { length, angle_degrees, border } => {
-                check_fits(shape, *length)?;
                 self.blur(shape, Kernel::motion(*length, angle_degrees.to_radians())?, *border)?
-            }
-            Self::Convolution { kernel, border: Border::Circular } => {
-                let kernel = wrapped(taps(kernel)?, shape)?;
-                spectral(Operator::CircularBlur(CircularBlur::new(shape, kernel)?))
             }
             Self::Convolution { kernel, border } => self.blur(shape, taps(kernel)?, *border)?,
             Self::Separable { vertical, horizontal } => {
@@ -460,11 +454,9 @@ impl OperatorSpec {
         match self {
             Self::Convolution { kernel, border: Border::Valid } => one(taps(kernel)?),
             Self::GaussianBlur { sigma_blur, taps, border: Border::Valid } => {
-                check_fits(shape, *taps)?;
                 one(Kernel::gaussian(*sigma_blur, *taps)?)
             }
             Self::MotionBlur { length, angle_degrees, border: Border::Valid } => {
-                check_fits(shape, *length)?;
                 one(Kernel::motion(*length, angle_degrees.to_radians())?)
             }
             Self::ChannelConvolution { kernels, border: border @ Border::Valid } => {
@@ -634,6 +626,7 @@ impl OperatorSpec {
         border: Border,
     ) -> Result<PreparedOperator, MathError> {
         if border == Border::Circular {
+            let kernel = wrapped(kernel, shape)?;
             return Ok(Operator::CircularBlur(CircularBlur::new(shape, kernel)?).into());
         }
         let map = Arc::new(Convolution::new(shape, kernel, border)?);
@@ -687,15 +680,6 @@ fn taps(kernel: &[Vec<f64>]) -> Result<Kernel, MathError> {
 
 fn list_of_taps(kernels: &[Vec<Vec<f64>>]) -> Result<Vec<Kernel>, MathError> {
     kernels.iter().map(|kernel| taps(kernel)).collect()
-}
-
-/// Whether a kernel of this side fits into the image, before memory is taken for it.
-fn check_fits(shape: Shape, side: usize) -> Result<(), MathError> {
-    let Shape { height, width, .. } = shape;
-    if side > height.min(width) {
-        return Err(MathError::KernelSize { rows: side, columns: side, height, width });
-    }
-    Ok(())
 }
 
 fn columns<T>(rows: &[Vec<T>]) -> usize {

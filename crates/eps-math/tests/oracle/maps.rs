@@ -172,6 +172,14 @@ fn families() -> Vec<(String, PreparedOperator)> {
             ),
             [1, 4, 5],
         ));
+        list.push((
+            format!(r#"{{"operator": "gaussian-blur", "sigma_blur": 1.5, "taps": 7, "border": "{border}"}}"#),
+            [1, 4, 5],
+        ));
+        list.push((
+            format!(r#"{{"operator": "motion-blur", "length": 7, "angle_degrees": 30, "border": "{border}"}}"#),
+            [1, 4, 5],
+        ));
     }
     list.into_iter()
         .map(|(json, [c, h, w])| {
@@ -677,6 +685,34 @@ fn solvers_say_what_they_reached() {
     let v = Stream::named(5, &name).normals(map.domain().len());
     let error = Lanczos { rtol: 1e-9, max_steps: 4 }.space(&map, &v, &[&f]).unwrap_err();
     assert!(matches!(error, MathError::NotSolved { steps: 4, .. }), "{error}");
+}
+
+/// A kernel larger than the image does the same by its name and by its taps.
+#[test]
+fn large_kernels_are_those_of_convolution() {
+    let shape = Shape::new(1, 4, 5).unwrap();
+    let x = Stream::named(3, "x").normals(shape.len());
+    for border in ["circular", "zero", "reflect", "symmetric", "replicate", "valid"] {
+        let kernel = eps_math::operator::Kernel::motion(7, 0.5f64.to_radians()).unwrap();
+        let rows: Vec<&[f64]> = kernel.taps().chunks(7).collect();
+        let of = |json: String| {
+            let spec: OperatorSpec = serde_json::from_str(&json).unwrap();
+            spec.prepare(shape)
+        };
+        let named = of(format!(
+            r#"{{"operator": "motion-blur", "length": 7, "angle_degrees": 0.5, "border": "{border}"}}"#
+        ));
+        let given = of(format!(
+            r#"{{"operator": "convolution", "kernel": {rows:?}, "border": "{border}"}}"#
+        ));
+        match (named, given) {
+            (Ok(named), Ok(given)) => assert_eq!(named.apply(&x), given.apply(&x), "{border}"),
+            (named, given) => {
+                assert_eq!(border, "valid");
+                assert_eq!(named.unwrap_err(), given.unwrap_err());
+            }
+        }
+    }
 }
 
 #[test]
