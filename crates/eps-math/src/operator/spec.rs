@@ -274,9 +274,9 @@ impl OperatorSpec {
             Self::Chain { of } if of.iter().any(Self::has_random_mask) => {
                 let mut links = Vec::with_capacity(of.len());
                 let mut seen = shape;
-                for link in of {
+                for (index, link) in of.into_iter().enumerate() {
                     let link = link.pixel_by_pixel(seen)?;
-                    seen = link.prepare(seen)?.range();
+                    seen = link.prepare_link(index, seen)?.range();
                     links.push(link);
                 }
                 Ok(Self::Chain { of: links })
@@ -408,13 +408,23 @@ impl OperatorSpec {
                 }
                 let mut links: Vec<Arc<dyn LinearMap>> = Vec::with_capacity(of.len());
                 let mut shape = shape;
-                for spec in of {
-                    let link = spec.prepare(shape)?;
+                for (index, spec) in of.iter().enumerate() {
+                    let link = spec.prepare_link(index, shape)?;
                     shape = link.range();
                     links.push(Arc::new(link));
                 }
                 map(Arc::new(Chain::new(links)?))
             }
+        })
+    }
+
+    /// [`OperatorSpec::prepare`] at a place in a chain, which errors name.
+    fn prepare_link(&self, index: usize, given: Shape) -> Result<PreparedOperator, MathError> {
+        self.prepare(given).map_err(|problem| MathError::ChainLink {
+            index,
+            family: self.family(),
+            given,
+            problem: Box::new(problem),
         })
     }
 
@@ -508,7 +518,7 @@ impl OperatorSpec {
                         }
                         shape = match spec {
                             Self::GaussianMatrix { rows, .. } => Shape::new(1, 1, *rows)?,
-                            spec => spec.prepare(shape)?.range(),
+                            spec => spec.prepare_link(index, shape)?.range(),
                         };
                     }
                 }

@@ -723,7 +723,16 @@ fn what_does_not_fit_is_told() {
     };
     let chain = r#"{"operator": "chain", "of": [{"operator": "grey"}, {"operator": "grey"}]}"#;
     let error = refused(chain, [3, 4, 4]);
-    assert!(error.contains("3 channels, not of 1"), "{error}");
+    assert_eq!(
+        error,
+        "operator 2 of the chain (from 1), grey, is given [1, 4, 4] (channels, height, width): the operator grey takes \
+         images of 3 channels, not of 1"
+    );
+    let bytes = serde_json::from_str::<OperatorSpec>(
+        r#"{"operator": "chain", "of": [{"operator": "average-pool", "factor": 3}, {"operator": "grey"}]}"#,
+    );
+    let error = bytes.unwrap().bytes(Shape::new(3, 4, 4).unwrap()).unwrap_err().to_string();
+    assert!(error.starts_with("operator 1 of the chain (from 1), average-pool"), "{error}");
     let radon = r#"{"operator": "radon", "angles_degrees": [0, 90]}"#;
     assert!(refused(radon, [1, 4, 5]).contains("not 4×5"));
     let outside = r#"{"operator": "radon", "angles_degrees": [0], "axis": 3.5}"#;
