@@ -20,6 +20,18 @@ pub enum MathError {
         /// The length it has.
         found: usize,
     },
+    /// A row of another length.
+    #[error("row {row} of {what} (from 0) has {found} values where {expected} are needed")]
+    Row {
+        /// What the rows are of.
+        what: &'static str,
+        /// The row.
+        row: usize,
+        /// The length it should have.
+        expected: usize,
+        /// The length it has.
+        found: usize,
+    },
     /// A value that is not finite.
     #[error("{what} holds {value} at index {index}: all values must be finite")]
     NotFinite {

@@ -331,14 +331,14 @@ impl OperatorSpec {
             Self::Separable { vertical, horizontal } => {
                 spectral(Operator::Separable(Separable::new(
                     shape,
-                    &flat("the vertical matrix", vertical)?,
-                    &flat("the horizontal matrix", horizontal)?,
+                    &flat_of("the vertical matrix", vertical, shape.height)?,
+                    &flat_of("the horizontal matrix", horizontal, shape.width)?,
                 )?))
             }
             Self::Dense { matrix } => spectral(Operator::Dense(Dense::new(
                 shape,
                 matrix.len(),
-                &flat("the matrix", matrix)?,
+                &flat_of("the matrix", matrix, shape.len())?,
             )?)),
             Self::Resize { height, width, filter } => {
                 spectral(Operator::Separable(filter.operator(shape, *height, *width)?))
@@ -698,9 +698,17 @@ fn columns<T>(rows: &[Vec<T>]) -> usize {
 
 /// Row-major values of a matrix whose rows must be of one length.
 fn flat<T: Clone>(what: &'static str, rows: &[Vec<T>]) -> Result<Vec<T>, MathError> {
-    let expected = columns(rows);
-    match rows.iter().find(|row| row.len() != expected) {
-        Some(row) => Err(MathError::Length { what, expected, found: row.len() }),
+    flat_of(what, rows, columns(rows))
+}
+
+/// Row-major values of a matrix whose rows must be of this length.
+fn flat_of<T: Clone>(
+    what: &'static str,
+    rows: &[Vec<T>],
+    expected: usize,
+) -> Result<Vec<T>, MathError> {
+    match rows.iter().position(|row| row.len() != expected) {
+        Some(row) => Err(MathError::Row { what, row, expected, found: rows[row].len() }),
         None => Ok(rows.concat()),
     }
 }

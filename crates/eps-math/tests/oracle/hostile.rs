@@ -76,7 +76,7 @@ fn impossible_operators_are_refused() {
             r#"{"operator": "scale", "factor": 1e200, "of": {"operator": "grey"}}"#.to_owned(),
             "grey",
         ),
-        (r#"{"operator": "separable", "vertical": [[]], "horizontal": []}"#.to_owned(), "empty"),
+        (r#"{"operator": "separable", "vertical": [[]], "horizontal": []}"#.to_owned(), "has 0 values where"),
         (r#"{"operator": "dense", "matrix": []}"#.to_owned(), "empty"),
         (r#"{"operator": "mask", "observed": [300]}"#.to_owned(), "300"),
         (
