@@ -781,6 +781,22 @@ fn what_does_not_fit_is_told() {
             [3, 256, 256],
             "65536×196608 numbers takes 103.1 GB, at most 17.2 GB",
         ),
+        // Rows of another length than the image's side, also where the number of values is a multiple of it.
+        (
+            r#"{"operator": "separable", "vertical": [[1, 2, 3], [4, 5, 6]], "horizontal": [[1, 1]]}"#,
+            [1, 2, 2],
+            "row 0 of the vertical matrix (from 0) has 3 values where 2 are needed",
+        ),
+        (
+            r#"{"operator": "separable", "vertical": [[1, 1]], "horizontal": [[1, 1, 1], [1, 1, 1], [1, 1, 0]]}"#,
+            [1, 2, 2],
+            "row 0 of the horizontal matrix (from 0) has 3 values where 2 are needed",
+        ),
+        (
+            r#"{"operator": "dense", "matrix": [[1, 2], [3]]}"#,
+            [1, 1, 2],
+            "row 1 of the matrix (from 0) has 1 values where 2 are needed",
+        ),
         (r#"{"operator": "walsh-hadamard", "rows": 5, "seed": 0}"#, [1, 1, 3], "is 5: it must be"),
         (r#"{"operator": "scale", "factor": 0, "of": {"operator": "grey"}}"#, [3, 1, 1], "is 0"),
         (
@@ -824,7 +840,16 @@ fn what_does_not_fit_is_told() {
         (r#"{"operator": "convolution", "kernel": {"disk": {"radius": 1}}}"#, "motion-path"),
         (r#"{"operator": "convolution", "kernel": {"disc": {"radius": 1, "size": 2}}}"#, "size"),
         (r#"{"operator": "convolution", "kernel": "disc"}"#, "rows of taps"),
-        (r#"{"operator": "convolution", "kernel": [[1, null]]}"#, "null"),
+        (
+            r#"{"operator": "convolution", "kernel": [[1, 2], [3.5, null]]}"#,
+            "the kernel holds null at row 1, column 1 (from 0)",
+        ),
+        (
+            r#"{"operator": "circular-blur", "kernel": [["NaN", 2]]}"#,
+            "the kernel holds the text \"NaN\" at row 0, column 0 (from 0)",
+        ),
+        (r#"{"operator": "convolution", "kernel": [[1, [2]]]}"#, "a list at row 0, column 1"),
+        (r#"{"operator": "convolution", "kernel": [1, 2]}"#, "row 0 of the kernel"),
         (r#"{"operator": "bayer", "pattern": "rgb"}"#, "rggb"),
         (
             r#"{"operator": "varying-blur", "kernels": [[[1]]], "windows": {"grid": 2}}"#,
