@@ -399,7 +399,7 @@ fn noise_of_each_value_that_does_not_fit() {
     folder.fails(
         &format!("{RESTORE} --measurement large.npy --kernel kernel.npy --border zero --sigma-y 0"),
         1,
-        &["sigma_y is 0", "eigenbasis", "small sigma_y"],
+        &["sigma_y is 0", "eigenbasis", "sigma_y = 0.01"],
     );
 }
 
