@@ -462,23 +462,21 @@ fn timed_pivot(operator: &PreparedOperator, sigma_t: f64, patience: Duration) ->
             std::hint::black_box(pivot::mu_star(spectral, &y, TIMED_SIGMA_Y, &x_t, &level));
             "in closed form".to_owned()
         }
-        None => {
-            match within.mu_star(operator, &y, TIMED_SIGMA_Y, &x_t, &level) {
-                Ok(solved) => {
-                    format!("{} steps of conjugate gradients, to a tenth of its noise", solved.steps)
-                }
-                Err(MathError::NotSolved { steps, .. })
-                    if steps < WithinNoise::OF_SAMPLERS.cg.max_steps =>
-                {
-                    return Ok(format!(
-                        "a pivot at sigma_t = {sigma_t}, sigma_y = {TIMED_SIGMA_Y}: more than {:.1} s on one core, given up \
-                         after {steps} steps of conjugate gradients; a restoration needs one for each network call and sample",
-                        start.elapsed().as_secs_f64()
-                    ));
-                }
-                Err(error) => return Err(error.into()),
+        None => match within.mu_star(operator, &y, TIMED_SIGMA_Y, &x_t, &level) {
+            Ok(solved) => {
+                format!("{} steps of conjugate gradients, to a tenth of its noise", solved.steps)
             }
-        }
+            Err(MathError::NotSolved { steps, .. })
+                if steps < WithinNoise::OF_SAMPLERS.cg.max_steps =>
+            {
+                return Ok(format!(
+                    "a pivot at sigma_t = {sigma_t}, sigma_y = {TIMED_SIGMA_Y}: more than {:.1} s on one core, given up \
+                         after {steps} steps of conjugate gradients; a restoration needs one for each network call and sample",
+                    start.elapsed().as_secs_f64()
+                ));
+            }
+            Err(error) => return Err(error.into()),
+        },
     };
     let milliseconds = 1e3 * start.elapsed().as_secs_f64();
     Ok(format!(
