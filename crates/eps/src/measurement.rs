@@ -439,7 +439,8 @@ mod tests {
         let mut all: Vec<String> = ["circular", "zero", "reflect", "replicate", "valid"]
             .map(|border| gaussian.replace("BORDER", border))
             .to_vec();
-        let mask: Vec<Vec<u8>> = (0..12).map(|r| vec![u8::from(r < 5 || r > 7); 12]).collect();
+        let mask: Vec<Vec<u8>> =
+            (0..12).map(|r| vec![u8::from(!(5..=7).contains(&r)); 12]).collect();
         all.extend([
             r#"{"operator": "radon", "angles_degrees": [0, 30, 60, 90, 120, 150]}"#.to_owned(),
             r#"{"operator": "resize", "height": 6, "width": 6, "filter": "bicubic"}"#.to_owned(),
