@@ -98,7 +98,8 @@ fn informative(operator: &PreparedOperator) -> Vec<bool> {
     seen.iter().map(|value| value.abs() > 1e-12 * largest).collect()
 }
 
-/// How far above 1 the residual of samples may be by the network's own error.
+/// How far above 1 the residual of samples may be by the network's own error; Heun's method is at 1.2 with 19 calls where most pixels are
+/// missing.
 const ABOVE: f64 = 0.15;
 
 /// How far below 1: at 20 calls the committed networks leave 0.95 to 1.0 on their tasks, at 5 calls 0.83 to 0.9, since coarse steps end
@@ -131,8 +132,8 @@ pub fn residual_note(residuals: &[Residual]) -> Option<String> {
     let chance = ERRORS * standard_error(residuals);
     let causes = if mean > 1.0 + ABOVE + chance {
         "the samples do not explain the measurement: is sigma_y too small, are the borders of the blur others (--border), \
-         is the kernel turned by 180 degrees or off its centre, the mask inverted, y on the range 0 to 1, or the network a \
-         prior, which was not trained to be asked together with measurements?"
+         is the kernel turned by 180 degrees or off its centre, the mask inverted, y on the range 0 to 1, the network a \
+         prior, which was not trained to be asked together with measurements, or few --calls of --sampler heun?"
     } else if mean < 1.0 - BELOW - chance {
         "the samples follow the measurement more closely than its noise allows: is sigma_y too large, or counted twice, as in \
          variances already added; was y smoothed, or its missing values filled in, which NaN marks (--mask for pixels); or do \
