@@ -231,21 +231,21 @@ fn wrong_shapes() {
 fn sizes_that_no_memory_holds() {
     let folder = folder();
     for (operator, words) in [
-        (r#"{"operator": "gaussian-blur", "sigma_blur": 1.0, "taps": 1000000001}"#, "1000000001×"),
+        (r#"{"operator": "gaussian-blur", "sigma_blur": 1.0, "taps": 1000000001}"#, "1000000001"),
         (
             r#"{"operator": "motion-blur", "length": 18446744073709551615, "angle_degrees": 0.0}"#,
-            "18446744073709551615×",
+            "1844674407370955",
         ),
         (
             r#"{"operator": "motion-blur", "length": 4294967297, "angle_degrees": 0.0}"#,
-            "4294967297×",
+            "4294967297",
         ),
     ] {
         std::fs::write(folder.path("operator.json"), operator).unwrap();
         folder.fails(
             "measure --image y.npy --operator operator.json --sigma-y 0.1 --out new.h5",
             1,
-            &["--operator operator.json", words, "8×8", "crop it"],
+            &["--operator operator.json", words, "odd and at most 4095"],
         );
     }
     let restore = |flags: &str| format!("{RESTORE} --measurement y.npy {flags}");
@@ -399,7 +399,7 @@ fn noise_of_each_value_that_does_not_fit() {
     folder.fails(
         &format!("{RESTORE} --measurement large.npy --kernel kernel.npy --border zero --sigma-y 0"),
         1,
-        &["sigma_y is 0", "eigenbasis", "small sigma_y"],
+        &["sigma_y is 0", "eigenbasis", "sigma_y = 0.01"],
     );
 }
 

@@ -57,6 +57,18 @@ pub(crate) fn read_npy_with(path: &Path, gaps: Gaps) -> Result<Array, DataError>
     parse(path, "the array", BufReader::new(file), gaps)
 }
 
+/// The type of the complex numbers that an NPY file holds, as `<c16`; none of other numbers, and of what is no NPY file.
+pub(crate) fn complex_type(path: &Path) -> Option<String> {
+    let mut start = Vec::new();
+    File::open(path).ok()?.take(LONGEST_HEADER as u64).read_to_end(&mut start).ok()?;
+    let header = start.strip_prefix(MAGIC)?;
+    let from = header.iter().position(|byte| *byte == b'{')?;
+    let to = header.iter().position(|byte| *byte == b'\n')?;
+    let text = String::from_utf8_lossy(header.get(from..to)?).into_owned();
+    let descr = Header::parse(&text)?.descr;
+    (descr.ends_with("c8") || descr.ends_with("c16")).then(|| descr.to_owned())
+}
+
 /// Reads all arrays of an NPZ file, with their names, in the order of the file.
 ///
 /// # Errors

@@ -3,14 +3,14 @@
 //! Wherever a description takes numbers in brackets, a file may hold them: `{"file": "maps.npy"}`, its name relative to the folder of
 //! the description. `"array"` chooses one of several arrays by name, `"index"` one of a cell or of the first axis, from 0.
 
-use std::fs::File;
-use std::io::BufReader;
+use std::fs;
 use std::path::Path;
 
 use eps_math::operator::{Kernel, OperatorSpec};
 use serde_json::Value;
 
 use crate::array_file::{is_mat, is_picture, read_mat_arrays};
+use crate::npy::complex_type;
 use crate::{Array, DataError};
 
 const REMEDY: &str = "write one as {\"operator\": \"average-pool\", \"factor\": 4}; docs/files.md lists all and their fields";
@@ -22,19 +22,43 @@ const REMEDY: &str = "write one as {\"operator\": \"average-pool\", \"factor\": 
 /// [`DataError::Io`] where it cannot be opened, [`DataError::Malformed`] where it is no description of an operator, and those of the
 /// files that it names.
 pub fn read_operator(path: &Path) -> Result<OperatorSpec, DataError> {
-    let file = File::open(path).map_err(DataError::io(path, "open"))?;
+    let text = fs::read(path).map_err(DataError::io(path, "open"))?;
+    let text = with_quoted_nan(String::from_utf8_lossy(&text).into_owned());
     let malformed = |error: serde_json::Error| {
         let problem = format!("it is not the JSON description of an operator: {error}");
         DataError::malformed(path, problem, REMEDY)
     };
-    let mut value: Value = serde_json::from_reader(BufReader::new(file)).map_err(malformed)?;
+    let mut value: Value = serde_json::from_str(&text).map_err(malformed)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     // Without files the description is read as it stands, and an error tells its line.
     if !resolve(&mut value, folder, path)? {
-        let file = File::open(path).map_err(DataError::io(path, "open"))?;
-        return serde_json::from_reader(BufReader::new(file)).map_err(malformed);
+        return serde_json::from_str(&text).map_err(malformed);
     }
     serde_json::from_value(value).map_err(malformed)
+}
+
+/// NaN and Infinity, as Python writes them and JSON has them not, as texts: an error then says in which field they stand, and
+/// of a kernel at which row and column.
+fn with_quoted_nan(text: String) -> String {
+    const BARE: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
+    if !BARE.iter().any(|bare| text.contains(bare)) {
+        return text;
+    }
+    let (mut quoted, mut rest) = (String::with_capacity(text.len()), &*text);
+    let (mut is_text, mut is_escaped) = (false, false);
+    while let Some(next) = rest.chars().next() {
+        let bare = BARE.iter().find(|bare| !is_text && rest.starts_with(**bare));
+        if let Some(bare) = bare {
+            quoted += &format!("{bare:?}");
+            rest = &rest[bare.len()..];
+            continue;
+        }
+        is_text ^= next == '"' && !is_escaped;
+        is_escaped = next == '\\' && !is_escaped;
+        quoted.push(next);
+        rest = &rest[next.len_utf8()..];
+    }
+    quoted
 }
 
 /// Puts arrays in the place of the files that name them; whether there were any.
@@ -230,6 +254,13 @@ pub fn read_kernel(
 
 /// The kernels of a file.
 fn read_kernels(path: &Path, name: &str) -> Result<Vec<Vec<Vec<f64>>>, DataError> {
+    if let Some(found) = complex_type(path) {
+        return Err(DataError::malformed(
+            path,
+            format!("a kernel is real, this array is complex (of the type {found:?})"),
+            "give numpy.real of it, if its imaginary part is rounding; what turns phases is written as coils or fourier",
+        ));
+    }
     let arrays = if is_mat(path) {
         read_mat_arrays(path, name)?
     } else if is_picture(path) {

@@ -11,7 +11,7 @@ use eps::network::Network;
 use eps::workers::{Stop, spread, threads, workers_on};
 use eps_cluster::{Group, agree, facts_of};
 use eps_data::Split;
-use eps_math::{Precision, Schedule, Task};
+use eps_math::{MathError, Precision, Schedule, Shape, Task};
 use eps_results::{Constants, Contender, Method, NetworkUse, PRIOR, Setting, Trial, Tuned};
 use serde_json::json;
 use tch::Device;
@@ -31,7 +31,7 @@ use eps::contender::{Tunable, nearest_calls, tunable, usual_calls};
 pub struct TuningRequest {
     /// The method.
     pub contender: Contender,
-    /// The tasks, one after the other.
+    /// The tasks, one after the other; empty for all that the images admit.
     pub tasks: Vec<Task>,
     /// Whether the starting value alone is tried, at next to no cost; it counts even where it diverges.
     pub check: bool,
@@ -99,6 +99,7 @@ impl TuningRequest {
         mut found: impl FnMut(Tuning<'_>),
     ) -> Result<()> {
         let set = dataset::load(&self.dataset, Split::Validation, self.data.as_deref())?;
+        let tasks = self.admitted(set.shape(), &mut found)?;
         let folder = self.networks.clone().unwrap_or_else(|| dataset::networks(&self.dataset));
         let mut file = match &self.prior {
             Some(path) => networks::at(path, PRIOR)?,
@@ -113,7 +114,7 @@ impl TuningRequest {
         // What cannot be written is better known before the trials than after.
         let common = json!({
             "method": self.contender,
-            "tasks": self.tasks,
+            "tasks": tasks,
             "check": self.check,
             "images": self.images,
             "samples": self.samples,
@@ -133,7 +134,7 @@ impl TuningRequest {
         let seed = seed_of(Split::Validation, self.seed);
         let schedule = Schedule::karras();
         let method = Method::Contender { contender: self.contender, calls };
-        for task in self.tasks.iter().copied() {
+        for task in tasks {
             let tunable = tunable(self.contender, task);
             let sought = Tuned {
                 contender: self.contender,
@@ -200,6 +201,30 @@ impl TuningRequest {
         Ok(())
     }
 
+    /// The tasks that images of a shape admit; `found` hears of those that are left out.
+    fn admitted(&self, shape: Shape, found: &mut impl FnMut(Tuning<'_>)) -> Result<Vec<Task>> {
+        let mut admitted = Vec::new();
+        for task in self.asked() {
+            match task.admits(shape) {
+                Ok(()) => admitted.push(task),
+                Err(why) if self.tasks.is_empty() => found(Tuning::LeftOut(task, &why)),
+                Err(why) => {
+                    let what = || format!("cannot draw the operators of {}", task.name());
+                    return Err(why).during(what);
+                }
+            }
+        }
+        Ok(admitted)
+    }
+
+    /// The tasks that are named, or all: those of the paper, then those that measure little.
+    fn asked(&self) -> Vec<Task> {
+        match &self.tasks[..] {
+            [] => Task::ALL.into_iter().chain(Task::EXTREME).collect(),
+            named => named.to_vec(),
+        }
+    }
+
     /// The forward passes of a search that tries as many values as one can.
     #[must_use]
     pub fn most_passes(&self) -> u64 {
@@ -209,7 +234,7 @@ impl TuningRequest {
             tunable if is_geometric(&tunable) => tunable.grid.len() + BEYOND + MIDDLES,
             tunable => tunable.grid.len() + MIDDLES,
         };
-        let trials: usize = self.tasks.iter().copied().map(trials).sum();
+        let trials: usize = self.asked().into_iter().map(trials).sum();
         let method = Method::Contender { contender: self.contender, calls };
         (trials * images * samples * calls) as u64 * passes_a_call(method)
     }
@@ -305,6 +330,8 @@ fn exchange(group: &dyn Group, drawn: &mut [Vec<Option<Restored>>]) -> Result<()
 /// What a search found.
 #[derive(Debug)]
 pub enum Tuning<'a> {
+    /// A task that the images do not admit, and why; before any other is begun.
+    LeftOut(Task, &'a MathError),
     /// Where the weights of the prior come from.
     Network(&'a str),
     /// The constant for a task, with everything that was tried.
@@ -349,6 +376,38 @@ pub(crate) fn search(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tasks_that_do_not_fit_are_left_out_unless_they_are_named() {
+        let mut request = TuningRequest {
+            contender: Contender::Ddrm,
+            tasks: vec![],
+            check: false,
+            images: 2,
+            samples: 2,
+            seed: 0,
+            dataset: "fashion-mnist".to_owned(),
+            data: None,
+            networks: None,
+            prior: None,
+            constants: None,
+            batch: 2,
+        };
+        let shape = Shape::new(3, 64, 64).unwrap();
+        let mut left = vec![];
+        let mut hear = |tuning: Tuning<'_>| {
+            if let Tuning::LeftOut(task, why) = tuning {
+                left.push((task, why.to_string()));
+            }
+        };
+        let tasks = request.admitted(shape, &mut hear).unwrap();
+        assert!(tasks.len() == 6 && !tasks.contains(&Task::ExtremeSuperResolution));
+        request.tasks = vec![Task::RandomInpainting, Task::ExtremeSuperResolution];
+        let error = request.admitted(shape, &mut hear).unwrap_err().chain();
+        assert!(error.contains("extreme-super-resolution") && error.contains("64×64"), "{error}");
+        assert_eq!(left.len(), 1);
+        assert!(left[0].0 == Task::ExtremeSuperResolution && left[0].1.contains("factor of 7"));
+    }
 
     #[test]
     fn the_search_goes_on_beyond_an_end() {

@@ -20,6 +20,18 @@ pub enum MathError {
         /// The length it has.
         found: usize,
     },
+    /// A row of another length.
+    #[error("row {row} of {what} (from 0) has {found} values where {expected} are needed")]
+    Row {
+        /// What the rows are of.
+        what: &'static str,
+        /// The row.
+        row: usize,
+        /// The length it should have.
+        expected: usize,
+        /// The length it has.
+        found: usize,
+    },
     /// A value that is not finite.
     #[error("{what} holds {value} at index {index}: all values must be finite")]
     NotFinite {
@@ -93,16 +105,29 @@ pub enum MathError {
     },
     /// A chain whose operators do not fit.
     #[error(
-        "operator {index} of the chain (from 0) takes images of {taken}, but the one before it gives {given}: the \
-         first operator of a chain is applied to the image first"
+        "operator {} of the chain (from 1) takes images of {taken}, but the one before it gives {given}: the \
+         first operator of a chain is applied to the image first",
+        index + 1
     )]
     Link {
-        /// The operator's place in the chain.
+        /// The operator's place in the chain, from 0.
         index: usize,
         /// The shape that the operator before it gives.
         given: Shape,
         /// The shape that it takes.
         taken: Shape,
+    },
+    /// An operator of a chain that does not fit what it is given.
+    #[error("operator {} of the chain (from 1), {family}, is given {given} (channels, height, width): {problem}", index + 1)]
+    ChainLink {
+        /// The operator's place in the chain, from 0.
+        index: usize,
+        /// Its family.
+        family: &'static str,
+        /// The shape of the image, or of what the operator before it gives.
+        given: Shape,
+        /// What it says of that.
+        problem: Box<MathError>,
     },
     /// Operators that see one image and do not fit together.
     #[error(

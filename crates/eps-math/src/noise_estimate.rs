@@ -127,7 +127,7 @@ fn is_picture(spec: &OperatorSpec) -> bool {
         | OperatorSpec::MotionBlur { .. }
         | OperatorSpec::Convolution { .. }
         | OperatorSpec::Resize { .. }
-        | OperatorSpec::Grey
+        | OperatorSpec::Grey {}
         | OperatorSpec::Crop { .. } => true,
         OperatorSpec::Chain { of } => of.iter().all(is_picture),
         _ => false,

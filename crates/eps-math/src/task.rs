@@ -68,6 +68,19 @@ impl Task {
         Self::ALL.into_iter().chain(Self::EXTREME).find(|task| task.name() == name)
     }
 
+    /// Checks that every operator of the task's test law is one of images of `shape`.
+    ///
+    /// # Errors
+    /// What [`Task::draw`] says of one that is not.
+    pub fn admits(self, shape: Shape) -> Result<(), MathError> {
+        if self == Self::MotionBlur {
+            // The longest; others may fit where it does not.
+            return CircularBlur::new(shape, Kernel::motion(15, 0.0)?).map(|_| ());
+        }
+        let stream = Stream::named(0, "an operator to see whether the task fits");
+        self.draw(Draw::Test, shape, &stream).map(|_| ())
+    }
+
     /// Draws an operator for one image of `shape` from a stream.
     ///
     /// | task | test | training |
@@ -132,6 +145,18 @@ fn box_mask(draw: Draw, shape: Shape, stream: &Stream) -> Vec<bool> {
 mod tests {
     use super::*;
     use crate::operator::{LinearMap, Spectral};
+
+    #[test]
+    fn tasks_admit_images_of_some_sizes() {
+        let admits = |side| {
+            let shape = Shape::new(3, side, side).unwrap();
+            let all = Task::ALL.into_iter().chain(Task::EXTREME);
+            all.filter(|task| task.admits(shape).is_err()).collect::<Vec<_>>()
+        };
+        assert_eq!(admits(28), []);
+        assert_eq!(admits(64), [Task::ExtremeSuperResolution]);
+        assert_eq!(admits(14), [Task::SuperResolution, Task::MotionBlur]);
+    }
 
     #[test]
     fn tasks_draw_what_they_say() {

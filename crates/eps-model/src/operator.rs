@@ -228,7 +228,9 @@ impl TensorOperator {
         let operators: Vec<PreparedOperator> = operators.into_iter().map(Into::into).collect();
         let first = operators.first().ok_or(ModelError::MixedOperators("an empty batch"))?;
         let (domain, range) = (first.domain(), first.range());
-        if operators.iter().any(|o| family(o) != family(first)) {
+        // Beside one without a basis, the others are solved as it is: of measurements of which one has missing values.
+        let families = || operators.iter().map(family);
+        if families().all(|family| family.is_some()) && families().any(|f| f != family(first)) {
             return Err(ModelError::MixedOperators("several families"));
         }
         if operators.iter().any(|o| o.domain() != domain || o.range() != range) {

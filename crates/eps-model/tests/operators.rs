@@ -209,11 +209,12 @@ fn bad_measurements_are_refused() {
     }
     // An exact measurement has a limit where a basis is known.
     assert!(Measurement::new(make(), &y, 0.0).is_ok());
-    let grey = OperatorSpec::Grey.prepare(Shape::new(3, 2, 2).unwrap()).unwrap();
+    let grey = OperatorSpec::Grey {}.prepare(Shape::new(3, 2, 2).unwrap()).unwrap();
     let grey = TensorOperator::new(vec![grey], Device::Cpu).unwrap();
     let of_grey = Tensor::zeros([1, 1, 2, 2], (Kind::Double, Device::Cpu));
     let error = Measurement::new(grey, &of_grey, 0.0).unwrap_err();
     assert!(matches!(error, ModelError::Exact), "{error}");
+    assert!(error.to_string().contains("sigma_y = 0.01"), "{error}");
     let narrow = y.narrow(3, 0, 11);
     let error = Measurement::new(make(), &narrow, 0.05).unwrap_err();
     assert!(matches!(error, ModelError::MeasurementShape { .. }), "{error}");
@@ -226,6 +227,31 @@ fn bad_measurements_are_refused() {
         TensorOperator::new(Vec::<Operator>::new(), Device::Cpu),
         Err(ModelError::MixedOperators(_))
     ));
+}
+
+/// A blur of which one measurement has a missing value, so that its basis is gone, and the other has not.
+#[test]
+fn one_without_a_basis_goes_with_those_that_have_one() {
+    let shape = Shape::new(1, 6, 5).unwrap();
+    let json = r#"{"operator": "gaussian-blur", "sigma_blur": 0.8, "taps": 5}"#;
+    let blur = serde_json::from_str::<OperatorSpec>(json).unwrap().prepare(shape).unwrap();
+    let whole = eps_math::Noise::uniform(0.05).unwrap();
+    let missing: Vec<bool> = (0..shape.len()).map(|i| i == 7).collect();
+    let part = whole.clone().with_missing(&missing).unwrap();
+    let operators = [part, whole].map(|noise| {
+        eps_math::operator::Whitened::prepare(&blur, &std::sync::Arc::new(noise), 0.05).unwrap()
+    });
+    assert!(operators[0].spectral().is_none() && operators[1].spectral().is_some());
+    let both = TensorOperator::new(operators.to_vec(), Device::Cpu).unwrap();
+    assert!(!both.is_spectral());
+    let x: Vec<f64> = (0..shape.len()).map(|i| (i % 7) as f64).collect();
+    let found = both.apply(&Tensor::from_slice(&x).view([1, 1, 6, 5]));
+    let found: Vec<f64> = Vec::try_from(found.view([-1])).unwrap();
+    let expected = [operators[0].apply(&x), operators[1].apply(&x)].concat();
+    // The same maps on the host: their own rounding.
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+    }
 }
 
 #[test]

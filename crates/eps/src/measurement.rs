@@ -190,36 +190,127 @@ pub fn mask_note(set: &MeasurementSet) -> Option<String> {
     ))
 }
 
-/// Says so where measurements look like those of images in [0, 1]: no value is below 0, but for noise.
-pub fn range_note(set: &MeasurementSet) -> Option<String> {
-    let keeps_sign = |operator: &Operator| match operator {
-        Operator::Mask(_) | Operator::AveragePool(_) => true,
-        Operator::CircularBlur(blur) => blur.kernel().taps().iter().all(|tap| *tap >= 0.0),
-        Operator::Weights(weights) => weights.weights().iter().all(|weight| *weight >= 0.0),
-        Operator::Separable(_) | Operator::Dense(_) => false,
+/// What an operator makes of images without negative values, if that is known.
+struct Response {
+    /// A 1, of an image of ones.
+    ones: Vec<f64>,
+    /// Whether no entry of A seems to be below 0: y/A1 is then a weighted mean of pixels.
+    keeps_sign: bool,
+}
+
+impl Response {
+    /// By A 1 and A of some images of random signs: |A s| ≤ A 1 for all of them where A has no negative entry.
+    fn of(map: &dyn LinearMap) -> Self {
+        const IMAGES: u64 = 4;
+        let n = map.domain().len();
+        let ones = map.apply(&vec![1.0; n]);
+        // Transforms leave rounding.
+        let rounding = 1e-9 * ones.iter().fold(0.0, |largest: f64, one| largest.max(one.abs()));
+        let keeps_sign = (0..IMAGES).all(|image| {
+            let signs = Stream::new(0, image, 0, 0).normals(n);
+            let signs: Vec<f64> = signs.iter().map(|value| value.signum()).collect();
+            map.apply(&signs).iter().zip(&ones).all(|(sum, one)| sum.abs() <= one + rounding)
+        });
+        Self { ones, keeps_sign }
+    }
+
+    /// y/A1 where much of an image is seen and something was measured, the means of pixels.
+    fn means(&self, y: &[f64], noise: &Noise) -> Vec<f64> {
+        let largest = self.ones.iter().copied().fold(0.0, f64::max);
+        let is_seen = |(index, (one, _)): &(usize, (&f64, &f64))| {
+            **one > 0.1 * largest && !noise.is_missing(*index)
+        };
+        let seen = self.ones.iter().zip(y).enumerate().filter(is_seen);
+        seen.map(|(_, (one, y))| y / one).collect()
+    }
+}
+
+/// An image that fits y, by some steps of conjugate gradients on the least squares: 0 where nothing was measured.
+fn fitted(map: &dyn LinearMap, y: &[f64]) -> Vec<f64> {
+    const STEPS: usize = 10;
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let add = |a: &mut [f64], factor: f64, b: &[f64]| {
+        a.iter_mut().zip(b).for_each(|(a, b)| *a += factor * b);
     };
+    let mut x = vec![0.0; map.domain().len()];
+    let mut residual = y.to_vec();
+    let mut p = map.adjoint(&residual);
+    let first = dot(&p, &p);
+    let mut energy = first;
+    for _ in 0..STEPS {
+        let seen = map.apply(&p);
+        // To rounding nothing is left.
+        if energy <= 1e-20 * first || dot(&seen, &seen) == 0.0 {
+            break;
+        }
+        let step = energy / dot(&seen, &seen);
+        add(&mut x, step, &p);
+        add(&mut residual, -step, &seen);
+        let slope = map.adjoint(&residual);
+        let next = dot(&slope, &slope);
+        p.iter_mut().zip(&slope).for_each(|(p, slope)| *p = slope + next / energy * *p);
+        energy = next;
+    }
+    x
+}
+
+/// The share of an image's energy that may be in values below 0 where it counts as one without: what is not measured of it leaves
+/// some there.
+const NEGATIVE: f64 = 0.01;
+
+/// Says so where measurements look like those of images in [0, 1]: of these no pixel is below 0, but for noise.
+///
+/// Where no entry of A is negative, y/A1 is means of pixels, as they are of masks, means, blurs with any border and projections. Of other
+/// operators, such as Fourier transforms, it is an image that fits y which is looked at. Where y leaves much of the image open, as
+/// compressed sensing does, that has negative values anyhow, and nothing is said. Complex images have 0 in their middle, and who tells a
+/// unit has said what the range is.
+pub fn range_note(set: &MeasurementSet) -> Option<String> {
+    if set.unit().is_some() || set.shape().channels == 2 {
+        return None;
+    }
     // Four standard deviations, but never so much that dark pixels of [-1, 1] pass.
     let largest = |image| set.noise(image).largest_sigma();
     let sigma_y = (0..set.len()).map(largest).fold(0.0, f64::max);
     let noise = (4.0 * sigma_y).min(0.2);
     let (mut lowest, mut highest) = (f64::INFINITY, f64::NEG_INFINITY);
+    let mut what = "the values of y are";
+    let mut known: Option<(&PreparedOperator, Response)> = None;
     for image in 0..set.len() {
-        let (operator, y) = (set.operator(image).spectral()?, set.measurement(image));
-        if !keeps_sign(operator) {
-            return None;
-        }
-        let seen = match operator {
-            Operator::Mask(mask) => mask.apply(y),
-            _ => y.to_vec(),
+        let operator = set.operator(image);
+        let response = match known.take() {
+            Some((of, response)) if std::ptr::eq(of, operator) => response,
+            _ => Response::of(operator),
+        };
+        let seen = if response.keeps_sign {
+            if response.ones.iter().any(|one| *one != 0.0 && (one - 1.0).abs() > 1e-6) {
+                what = "the values of y over those of an image of ones are";
+            }
+            let means = response.means(set.measurement(image), set.noise(image));
+            // The first below the noise ends it: images on [-1, 1] cost no more than one look.
+            if means.iter().any(|mean| *mean < -noise) {
+                return None;
+            }
+            means
+        } else {
+            what = "an image that fits y has values";
+            let (operator, y) = set.whitened(image);
+            let fitted = fitted(operator, &y);
+            let energy =
+                |least: f64| fitted.iter().filter(|v| **v < least).map(|v| v * v).sum::<f64>();
+            if energy(-noise) > NEGATIVE * energy(f64::INFINITY) {
+                return None;
+            }
+            fitted
         };
         lowest = seen.iter().copied().fold(lowest, f64::min);
         highest = seen.iter().copied().fold(highest, f64::max);
+        known = Some((operator, response));
     }
-    (lowest >= -noise && highest > noise).then(|| {
+    (highest > noise).then(|| {
         format!(
-            "the values of y are from {lowest:.3} to {highest:.3}, as of images in [0, 1]: images are taken \
+            "{what} from {lowest:.3} to {highest:.3}, as of images in [0, 1]: images are taken \
              to be in [-1, 1]; if they are not, give 2 y - 1 (for a kernel that does not sum to 1: 2 y - \
-             its sum)"
+             its sum; for any operator A: 2 y - A1, where A1 is what it makes of an image of ones)"
         )
     })
 }
@@ -338,6 +429,49 @@ mod tests {
         assert!(note([0.1, 0.5, 1.0, -1.0], [1, 1, 1, 0]).is_some());
         assert_eq!(note([0.1, 0.5, 1.0, -1.0], [1; 4]), None);
         assert_eq!(note([0.0; 4], [1; 4]), None);
+    }
+
+    /// A bright spot on a dark ground, seen by operators of all kinds.
+    #[test]
+    fn images_in_0_to_1_are_told_whatever_the_operator() {
+        let gaussian =
+            r#"{"operator": "gaussian-blur", "sigma_blur": 0.8, "taps": 5, "border": "BORDER"}"#;
+        let mut all: Vec<String> = ["circular", "zero", "reflect", "replicate", "valid"]
+            .map(|border| gaussian.replace("BORDER", border))
+            .to_vec();
+        let mask: Vec<Vec<u8>> =
+            (0..12).map(|r| vec![u8::from(!(5..=7).contains(&r)); 12]).collect();
+        all.extend([
+            r#"{"operator": "radon", "angles_degrees": [0, 30, 60, 90, 120, 150]}"#.to_owned(),
+            r#"{"operator": "resize", "height": 6, "width": 6, "filter": "bicubic"}"#.to_owned(),
+            r#"{"operator": "crop", "top": 0, "left": 0, "height": 9, "width": 9}"#.to_owned(),
+            r#"{"operator": "scale", "factor": 3, "of": {"operator": "average-pool", "factor": 2}}"#.to_owned(),
+            r#"{"operator": "stack", "of": [{"operator": "average-pool", "factor": 2},
+                {"operator": "crop", "top": 3, "left": 3, "height": 4, "width": 4}]}"#.to_owned(),
+            r#"{"operator": "walsh-hadamard", "rows": 256, "seed": 0}"#.to_owned(),
+            format!(
+                r#"{{"operator": "chain", "of": [{{"operator": "real"}}, {{"operator": "fourier", "mask": {mask:?}}}]}}"#
+            ),
+        ]);
+        let shape = Shape::new(1, 12, 12).unwrap();
+        let spot = |i: usize| {
+            let (row, column) = ((i / 12) as f64 - 5.0, (i % 12) as f64 - 6.0);
+            (-(row * row + column * column) / 8.0).exp()
+        };
+        for json in all {
+            let spec: OperatorSpec = serde_json::from_str(&json).unwrap();
+            let operator = spec.prepare(shape).unwrap();
+            let note = |scale: f64, offset: f64| {
+                let x_0: Vec<f64> = (0..144).map(|i| scale * spot(i) + offset).collect();
+                let y = measure(&operator, &x_0, 0.005, &stream(0, "noise", "a range", 0));
+                let provenance = blur(1.0).provenance().clone();
+                let set = MeasurementSet::new(shape, y, vec![spec.clone()], 0.005, provenance);
+                range_note(&set.unwrap())
+            };
+            let words = note(1.0, 0.0).unwrap_or_else(|| panic!("{json} is not told"));
+            assert!(words.contains("2 y - A1"), "{words}");
+            assert_eq!(note(2.0, -1.0), None, "{json}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
@@ -11,14 +11,14 @@ use eps_data::npy::{NpyValues, write_npy};
 use eps_data::operator_file::read_operator;
 use eps_data::operator_memory::{memory_note, require_memory};
 use eps_data::png::write_png;
+use eps_math::noise::Law;
 use eps_math::operator::{
     EspiritParams, LinearMap, OperatorSpec, PreparedOperator, Whitened, check, espirit,
     sensitivities, to_matrix,
 };
 use eps_math::rng::Stream;
 use eps_math::solve::{Cg, WithinNoise};
-use eps_math::noise::Law;
-use eps_math::{Level, Noise, Route, Shape, exact_pivot, pivot};
+use eps_math::{Level, MathError, Noise, Route, Shape, exact_pivot, pivot};
 
 use crate::flags::{self, NoiseFlags, SigmaY, UsageError};
 
@@ -33,6 +33,12 @@ const TIMED_LEVELS: [f64; 2] = [80.0, 1.0];
 
 /// σ_y there.
 const TIMED_SIGMA_Y: f64 = 0.05;
+
+/// About how long a pivot is timed, and a norm estimated, at most.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The steps of an estimate of the norm.
+const NORM_STEPS: usize = 50;
 
 /// Seeds that `check` tries.
 const SEEDS: u64 = 4;
@@ -333,7 +339,7 @@ fn told(spec: &OperatorSpec) -> Option<Shape> {
         }
         OperatorSpec::Dense { matrix } => Shape::new(1, 1, columns(matrix)).ok(),
         OperatorSpec::Chain { of } => match &of[..] {
-            [OperatorSpec::Real, complex, ..] => {
+            [OperatorSpec::Real {}, complex, ..] => {
                 told(complex).map(|shape| Shape { channels: 1, ..shape })
             }
             _ => of.first().and_then(told),
@@ -447,7 +453,7 @@ fn show(operator: &PreparedOperator, out: Option<&Path>) -> Result<()> {
         None => {
             println!(
                 "norm at least {:.6} (power method), rank at most {}",
-                check::norm_estimate(operator, 50, 0),
+                check::norm_estimate(operator, steps_within(operator, PATIENCE, NORM_STEPS), 0),
                 domain.len().min(range.len())
             );
             println!(
@@ -456,7 +462,7 @@ fn show(operator: &PreparedOperator, out: Option<&Path>) -> Result<()> {
         }
     }
     for sigma_t in TIMED_LEVELS {
-        println!("{}", timed_pivot(operator, sigma_t)?);
+        println!("{}", timed_pivot(operator, sigma_t, PATIENCE)?);
     }
     if let Some(path) = out {
         let Some(values) = values else {
@@ -474,8 +480,18 @@ fn show(operator: &PreparedOperator, out: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// The time of a pivot as samplers compute it, of an image of noise at a level, in a sentence.
-fn timed_pivot(operator: &PreparedOperator, sigma_t: f64) -> Result<String> {
+/// How many times A and Aᵀ can be applied within a time, from 1 to `most`.
+fn steps_within(operator: &PreparedOperator, time: Duration, most: usize) -> usize {
+    let start = Instant::now();
+    let seen = operator.apply(&vec![1.0; operator.domain().len()]);
+    std::hint::black_box(operator.adjoint(&seen));
+    let each = start.elapsed().max(Duration::from_nanos(1));
+    usize::try_from(time.as_nanos() / each.as_nanos()).unwrap_or(most).clamp(1, most)
+}
+
+/// The time of a pivot as samplers compute it, of an image of noise at a level, in a sentence; one that is not solved within about
+/// `patience` is given up.
+fn timed_pivot(operator: &PreparedOperator, sigma_t: f64, patience: Duration) -> Result<String> {
     let draw = |what, n| Stream::named(0, what).normals(n);
     let y = draw("a measurement to be timed", operator.range().len());
     let x_t: Vec<f64> = draw("a state to be timed", operator.domain().len())
@@ -483,17 +499,31 @@ fn timed_pivot(operator: &PreparedOperator, sigma_t: f64) -> Result<String> {
         .map(|value| sigma_t * value)
         .collect();
     let level = Level::edm(sigma_t);
+    let mut within = WithinNoise::OF_SAMPLERS;
+    if operator.as_spectral().is_none() {
+        within.cg.max_steps = steps_within(operator, patience, within.cg.max_steps);
+    }
     let start = Instant::now();
     let how = match operator.as_spectral() {
         Some(spectral) => {
             std::hint::black_box(pivot::mu_star(spectral, &y, TIMED_SIGMA_Y, &x_t, &level));
             "in closed form".to_owned()
         }
-        None => {
-            let solved =
-                WithinNoise::OF_SAMPLERS.mu_star(operator, &y, TIMED_SIGMA_Y, &x_t, &level)?;
-            format!("{} steps of conjugate gradients, to a tenth of its noise", solved.steps)
-        }
+        None => match within.mu_star(operator, &y, TIMED_SIGMA_Y, &x_t, &level) {
+            Ok(solved) => {
+                format!("{} steps of conjugate gradients, to a tenth of its noise", solved.steps)
+            }
+            Err(MathError::NotSolved { steps, .. })
+                if steps < WithinNoise::OF_SAMPLERS.cg.max_steps =>
+            {
+                return Ok(format!(
+                    "a pivot at sigma_t = {sigma_t}, sigma_y = {TIMED_SIGMA_Y}: more than {:.1} s on one core, given up \
+                         after {steps} steps of conjugate gradients; a restoration needs one for each network call and sample",
+                    start.elapsed().as_secs_f64()
+                ));
+            }
+            Err(error) => return Err(error.into()),
+        },
     };
     let milliseconds = 1e3 * start.elapsed().as_secs_f64();
     Ok(format!(
@@ -567,6 +597,20 @@ mod tests {
         for text in ["", "3", "3,4", "3,4,5,6", "a,b,c", "0,1,1", "-1,2,3"] {
             assert!(flags::shape(text).is_err(), "{text}");
         }
+    }
+
+    /// Without patience a single step is made, and the sentence says so.
+    #[test]
+    fn pivots_that_take_long_are_given_up() {
+        let json = r#"{"operator": "gaussian-matrix", "rows": 60, "seed": 0}"#;
+        let spec: OperatorSpec = serde_json::from_str(json).unwrap();
+        let operator = spec.prepare(Shape::new(1, 10, 10).unwrap()).unwrap();
+        let words = timed_pivot(&operator, 80.0, Duration::ZERO).unwrap();
+        assert!(words.contains("given up after 1 steps"), "{words}");
+        assert_eq!(steps_within(&operator, Duration::ZERO, 50), 1);
+        assert_eq!(steps_within(&operator, Duration::MAX, 50), 50);
+        let words = timed_pivot(&operator, 80.0, Duration::MAX).unwrap();
+        assert!(words.contains("to a tenth of its noise"), "{words}");
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     /// The method
     #[arg(value_name = "METHOD", value_parser = flags::contender())]
     contender: Contender,
-    /// The task, or several separated by commas [default: all, one after the other]
+    /// The task, or several separated by commas [default: all that the images admit, one after the other]
     #[arg(long, value_name = "TASKS", value_delimiter = ',', value_parser = task)]
     task: Vec<Task>,
     /// Try the starting value alone, with two network calls (DAPS five) on two images, two samples of
@@ -86,6 +86,9 @@ impl Arguments {
         };
         request.run(group, device, &Terminal::default(), |found| match found {
             _ if group.rank() > 0 => {}
+            Tuning::LeftOut(task, why) => {
+                eprintln!("note: {} is left out, the images do not admit it: {why}", task.name());
+            }
             Tuning::Network(origin) => println!("network: {origin}"),
             Tuning::Constant(tuned) => report(tuned),
         })
@@ -95,7 +98,7 @@ impl Arguments {
     fn request(&self) -> TuningRequest {
         TuningRequest {
             contender: self.contender,
-            tasks: if self.task.is_empty() { every_task() } else { self.task.clone() },
+            tasks: self.task.clone(),
             check: self.check,
             images: self.images,
             samples: self.samples,
@@ -108,11 +111,6 @@ impl Arguments {
             batch: self.batch,
         }
     }
-}
-
-/// The tasks of the paper, then those that measure little.
-fn every_task() -> Vec<Task> {
-    Task::ALL.into_iter().chain(Task::EXTREME).collect()
 }
 
 fn report(tuned: &Tuned) {

@@ -108,6 +108,17 @@ fn a_description_names_files() {
     let OperatorSpec::ChannelConvolution { kernels, .. } = read(mixed).unwrap() else { panic!() };
     assert_eq!(kernels, [rows(1, 1, 1.0).iter().map(|_| vec![1.0]).collect(), rows(2, 2, 4.0)]);
 
+    let complex = r#"{"operator": "convolution", "kernel": {"file": "complex-plane.npy"}}"#;
+    let error = read(complex).unwrap_err().to_string();
+    assert!(error.contains("complex-plane.npy") && error.contains("a kernel is real"), "{error}");
+    assert!(error.contains("<c8") || error.contains("<c16"), "{error}");
+    // As Python writes what is no number.
+    let bare = r#"{"operator": "convolution", "border": "zero", "kernel": [[1, 2], [-0.5, NaN]]}"#;
+    let error = read(bare).unwrap_err().to_string();
+    assert!(error.contains("\"NaN\" at row 1, column 1"), "{error}");
+    let quoted = r#"{"operator": "convolution", "kernel": {"file": "a \"NaN\" kernels.mat"}}"#;
+    assert!(read(quoted).unwrap_err().to_string().contains("a \"NaN\" kernels.mat"));
+
     let coils = r#"{"operator": "chain", "of": [{"operator": "coils", "maps": {"file": "complex.npy"},
         "mask": [[1, 0], [1, 1], [0, 1]]}]}"#;
     let coils = read(coils).unwrap();

@@ -1,7 +1,7 @@
 //! Kernels by their names, in JSON and on command lines.
 
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::kernel::Kernel;
@@ -128,8 +128,12 @@ impl<'de> Visitor<'de> for RowsVisitor {
         f.write_str("a kernel, as rows of taps or as {\"disc\": {\"radius\": 3.5}}")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, rows: A) -> Result<Rows, A::Error> {
-        Deserialize::deserialize(SeqAccessDeserializer::new(rows)).map(Rows)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<Rows, A::Error> {
+        let mut read = Vec::new();
+        while let Some(row) = rows.next_element_seed(Row(read.len()))? {
+            read.push(row);
+        }
+        Ok(Rows(read))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Rows, A::Error> {
@@ -137,6 +141,87 @@ impl<'de> Visitor<'de> for RowsVisitor {
         let kernel = shape.kernel().map_err(A::Error::custom)?;
         let rows = kernel.taps().chunks_exact(kernel.columns());
         Ok(Rows(rows.map(<[f64]>::to_vec).collect()))
+    }
+}
+
+/// One row of taps, by its number.
+struct Row(usize);
+
+impl<'de> DeserializeSeed<'de> for Row {
+    type Value = Vec<f64>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<f64>, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Row {
+    type Value = Vec<f64>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the taps of row {} of the kernel (from 0)", self.0)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut taps: A) -> Result<Vec<f64>, A::Error> {
+        let mut read = Vec::new();
+        while let Some(Tap(tap)) = taps.next_element()? {
+            read.push(tap.map_err(|found| {
+                A::Error::custom(format!(
+                    "the kernel holds {found} at row {}, column {} (from 0): all taps must be finite numbers",
+                    self.0,
+                    read.len()
+                ))
+            })?);
+        }
+        Ok(read)
+    }
+}
+
+/// A finite number, or what stands in its place.
+struct Tap(Result<f64, String>);
+
+impl<'de> Deserialize<'de> for Tap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TapVisitor)
+    }
+}
+
+struct TapVisitor;
+
+impl<'de> Visitor<'de> for TapVisitor {
+    type Value = Tap;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a tap of the kernel, a number")
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Tap, E> {
+        Ok(Tap(if value.is_finite() { Ok(value) } else { Err(value.to_string()) }))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Tap, E> {
+        Ok(Tap(Ok(value as f64)))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Tap, E> {
+        Ok(Tap(Ok(value as f64)))
+    }
+
+    fn visit_unit<E>(self) -> Result<Tap, E> {
+        Ok(Tap(Err("null".to_owned())))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Tap, E> {
+        Ok(Tap(Err(value.to_string())))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Tap, E> {
+        Ok(Tap(Err(format!("the text {text:?}"))))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Tap, A::Error> {
+        while values.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Tap(Err("a list".to_owned())))
     }
 }
 

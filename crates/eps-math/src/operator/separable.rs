@@ -18,9 +18,14 @@ impl Separable {
     /// The operator of R [p, height] and C [q, width], both in row-major order.
     ///
     /// # Errors
-    /// What [`Dense::new`] says of either matrix, called vertical and horizontal.
+    /// [`MathError::Row`] for a matrix whose last row is short, and what [`Dense::new`] says of either, called vertical and
+    /// horizontal.
     pub fn new(shape: Shape, vertical: &[f64], horizontal: &[f64]) -> Result<Self, MathError> {
         let side = |what, matrix: &[f64], length: usize| {
+            let (row, found) = (matrix.len() / length, matrix.len() % length);
+            if found > 0 {
+                return Err(MathError::Row { what, row, expected: length, found });
+            }
             Dense::named(what, Shape::new(1, 1, length)?, matrix.len() / length, matrix)
         };
         Ok(Self {

@@ -107,7 +107,7 @@ pub enum OperatorSpec {
         weights: Vec<f64>,
     },
     /// The luminance of red, green and blue.
-    Grey,
+    Grey {},
     /// Parallel-beam projections, as scikit-image's `radon` with `circle=True`.
     Radon {
         /// Angles in degrees.
@@ -117,7 +117,7 @@ pub enum OperatorSpec {
         axis: Option<f64>,
     },
     /// A real image as a complex one, a pair of channels.
-    Real,
+    Real {},
     /// The orthonormal 2-D DFT of a complex image, a pair of channels, where a mask is 1.
     Fourier {
         /// Rows of 0 and 1, the frequency 0 first in rows and columns.
@@ -274,9 +274,9 @@ impl OperatorSpec {
             Self::Chain { of } if of.iter().any(Self::has_random_mask) => {
                 let mut links = Vec::with_capacity(of.len());
                 let mut seen = shape;
-                for link in of {
+                for (index, link) in of.into_iter().enumerate() {
                     let link = link.pixel_by_pixel(seen)?;
-                    seen = link.prepare(seen)?.range();
+                    seen = link.prepare_link(index, seen)?.range();
                     links.push(link);
                 }
                 Ok(Self::Chain { of: links })
@@ -322,29 +322,23 @@ impl OperatorSpec {
                 spectral(Operator::CircularBlur(CircularBlur::new(shape, taps(kernel)?)?))
             }
             Self::GaussianBlur { sigma_blur, taps, border } => {
-                check_fits(shape, *taps)?;
                 self.blur(shape, Kernel::gaussian(*sigma_blur, *taps)?, *border)?
             }
             Self::MotionBlur { length, angle_degrees, border } => {
-                check_fits(shape, *length)?;
                 self.blur(shape, Kernel::motion(*length, angle_degrees.to_radians())?, *border)?
-            }
-            Self::Convolution { kernel, border: Border::Circular } => {
-                let kernel = wrapped(taps(kernel)?, shape)?;
-                spectral(Operator::CircularBlur(CircularBlur::new(shape, kernel)?))
             }
             Self::Convolution { kernel, border } => self.blur(shape, taps(kernel)?, *border)?,
             Self::Separable { vertical, horizontal } => {
                 spectral(Operator::Separable(Separable::new(
                     shape,
-                    &flat("the vertical matrix", vertical)?,
-                    &flat("the horizontal matrix", horizontal)?,
+                    &flat_of("the vertical matrix", vertical, shape.height)?,
+                    &flat_of("the horizontal matrix", horizontal, shape.width)?,
                 )?))
             }
             Self::Dense { matrix } => spectral(Operator::Dense(Dense::new(
                 shape,
                 matrix.len(),
-                &flat("the matrix", matrix)?,
+                &flat_of("the matrix", matrix, shape.len())?,
             )?)),
             Self::Resize { height, width, filter } => {
                 spectral(Operator::Separable(filter.operator(shape, *height, *width)?))
@@ -352,8 +346,8 @@ impl OperatorSpec {
             Self::Weights { weights } => {
                 spectral(Operator::Weights(Weights::new(shape, weights.clone())?))
             }
-            Self::Grey => map(Arc::new(Grey::new(shape)?)),
-            Self::Real => map(Arc::new(RealImage::new(shape)?)),
+            Self::Grey {} => map(Arc::new(Grey::new(shape)?)),
+            Self::Real {} => map(Arc::new(RealImage::new(shape)?)),
             Self::Radon { angles_degrees, axis } => {
                 map(Arc::new(Radon::new(shape, angles_degrees, *axis)?))
             }
@@ -414,13 +408,23 @@ impl OperatorSpec {
                 }
                 let mut links: Vec<Arc<dyn LinearMap>> = Vec::with_capacity(of.len());
                 let mut shape = shape;
-                for spec in of {
-                    let link = spec.prepare(shape)?;
+                for (index, spec) in of.iter().enumerate() {
+                    let link = spec.prepare_link(index, shape)?;
                     shape = link.range();
                     links.push(Arc::new(link));
                 }
                 map(Arc::new(Chain::new(links)?))
             }
+        })
+    }
+
+    /// [`OperatorSpec::prepare`] at a place in a chain, which errors name.
+    fn prepare_link(&self, index: usize, given: Shape) -> Result<PreparedOperator, MathError> {
+        self.prepare(given).map_err(|problem| MathError::ChainLink {
+            index,
+            family: self.family(),
+            given,
+            problem: Box::new(problem),
         })
     }
 
@@ -460,11 +464,9 @@ impl OperatorSpec {
         match self {
             Self::Convolution { kernel, border: Border::Valid } => one(taps(kernel)?),
             Self::GaussianBlur { sigma_blur, taps, border: Border::Valid } => {
-                check_fits(shape, *taps)?;
                 one(Kernel::gaussian(*sigma_blur, *taps)?)
             }
             Self::MotionBlur { length, angle_degrees, border: Border::Valid } => {
-                check_fits(shape, *length)?;
                 one(Kernel::motion(*length, angle_degrees.to_radians())?)
             }
             Self::ChannelConvolution { kernels, border: border @ Border::Valid } => {
@@ -516,7 +518,7 @@ impl OperatorSpec {
                         }
                         shape = match spec {
                             Self::GaussianMatrix { rows, .. } => Shape::new(1, 1, *rows)?,
-                            spec => spec.prepare(shape)?.range(),
+                            spec => spec.prepare_link(index, shape)?.range(),
                         };
                     }
                 }
@@ -570,8 +572,8 @@ impl OperatorSpec {
             Self::Separable { vertical, horizontal } => {
                 Shape { height: columns(vertical), width: columns(horizontal), ..y }
             }
-            Self::Grey => Shape { channels: 3, ..y },
-            Self::Real => Shape { channels: 1, ..y },
+            Self::Grey {} => Shape { channels: 3, ..y },
+            Self::Real {} => Shape { channels: 1, ..y },
             Self::Radon { .. } => Shape { width: y.height, ..y },
             Self::Chain { of } => {
                 return of.iter().rev().try_fold(y, |y, spec| spec.domain_of(y));
@@ -602,8 +604,8 @@ impl OperatorSpec {
             Self::Dense { .. } => "dense",
             Self::Resize { .. } => "resize",
             Self::Weights { .. } => "weights",
-            Self::Grey => "grey",
-            Self::Real => "real",
+            Self::Grey {} => "grey",
+            Self::Real {} => "real",
             Self::Radon { .. } => "radon",
             Self::Fourier { .. } => "fourier",
             Self::Crop { .. } => "crop",
@@ -634,6 +636,7 @@ impl OperatorSpec {
         border: Border,
     ) -> Result<PreparedOperator, MathError> {
         if border == Border::Circular {
+            let kernel = wrapped(kernel, shape)?;
             return Ok(Operator::CircularBlur(CircularBlur::new(shape, kernel)?).into());
         }
         let map = Arc::new(Convolution::new(shape, kernel, border)?);
@@ -689,24 +692,23 @@ fn list_of_taps(kernels: &[Vec<Vec<f64>>]) -> Result<Vec<Kernel>, MathError> {
     kernels.iter().map(|kernel| taps(kernel)).collect()
 }
 
-/// Whether a kernel of this side fits into the image, before memory is taken for it.
-fn check_fits(shape: Shape, side: usize) -> Result<(), MathError> {
-    let Shape { height, width, .. } = shape;
-    if side > height.min(width) {
-        return Err(MathError::KernelSize { rows: side, columns: side, height, width });
-    }
-    Ok(())
-}
-
 fn columns<T>(rows: &[Vec<T>]) -> usize {
     rows.first().map_or(0, Vec::len)
 }
 
 /// Row-major values of a matrix whose rows must be of one length.
 fn flat<T: Clone>(what: &'static str, rows: &[Vec<T>]) -> Result<Vec<T>, MathError> {
-    let expected = columns(rows);
-    match rows.iter().find(|row| row.len() != expected) {
-        Some(row) => Err(MathError::Length { what, expected, found: row.len() }),
+    flat_of(what, rows, columns(rows))
+}
+
+/// Row-major values of a matrix whose rows must be of this length.
+fn flat_of<T: Clone>(
+    what: &'static str,
+    rows: &[Vec<T>],
+    expected: usize,
+) -> Result<Vec<T>, MathError> {
+    match rows.iter().position(|row| row.len() != expected) {
+        Some(row) => Err(MathError::Row { what, row, expected, found: rows[row].len() }),
         None => Ok(rows.concat()),
     }
 }

@@ -172,6 +172,14 @@ fn families() -> Vec<(String, PreparedOperator)> {
             ),
             [1, 4, 5],
         ));
+        list.push((
+            format!(r#"{{"operator": "gaussian-blur", "sigma_blur": 1.5, "taps": 7, "border": "{border}"}}"#),
+            [1, 4, 5],
+        ));
+        list.push((
+            format!(r#"{{"operator": "motion-blur", "length": 7, "angle_degrees": 30, "border": "{border}"}}"#),
+            [1, 4, 5],
+        ));
     }
     list.into_iter()
         .map(|(json, [c, h, w])| {
@@ -782,6 +790,34 @@ fn solvers_say_what_they_reached() {
     assert!(matches!(error, MathError::NotSolved { steps: 4, .. }), "{error}");
 }
 
+/// A kernel larger than the image does the same by its name and by its taps.
+#[test]
+fn large_kernels_are_those_of_convolution() {
+    let shape = Shape::new(1, 4, 5).unwrap();
+    let x = Stream::named(3, "x").normals(shape.len());
+    for border in ["circular", "zero", "reflect", "symmetric", "replicate", "valid"] {
+        let kernel = eps_math::operator::Kernel::motion(7, 0.5f64.to_radians()).unwrap();
+        let rows: Vec<&[f64]> = kernel.taps().chunks(7).collect();
+        let of = |json: String| {
+            let spec: OperatorSpec = serde_json::from_str(&json).unwrap();
+            spec.prepare(shape)
+        };
+        let named = of(format!(
+            r#"{{"operator": "motion-blur", "length": 7, "angle_degrees": 0.5, "border": "{border}"}}"#
+        ));
+        let given = of(format!(
+            r#"{{"operator": "convolution", "kernel": {rows:?}, "border": "{border}"}}"#
+        ));
+        match (named, given) {
+            (Ok(named), Ok(given)) => assert_eq!(named.apply(&x), given.apply(&x), "{border}"),
+            (named, given) => {
+                assert_eq!(border, "valid");
+                assert_eq!(named.unwrap_err(), given.unwrap_err());
+            }
+        }
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_told() {
     let refused = |json: &str, [c, h, w]: [usize; 3]| {
@@ -790,7 +826,16 @@ fn what_does_not_fit_is_told() {
     };
     let chain = r#"{"operator": "chain", "of": [{"operator": "grey"}, {"operator": "grey"}]}"#;
     let error = refused(chain, [3, 4, 4]);
-    assert!(error.contains("3 channels, not of 1"), "{error}");
+    assert_eq!(
+        error,
+        "operator 2 of the chain (from 1), grey, is given [1, 4, 4] (channels, height, width): the operator grey takes \
+         images of 3 channels, not of 1"
+    );
+    let bytes = serde_json::from_str::<OperatorSpec>(
+        r#"{"operator": "chain", "of": [{"operator": "average-pool", "factor": 3}, {"operator": "grey"}]}"#,
+    );
+    let error = bytes.unwrap().bytes(Shape::new(3, 4, 4).unwrap()).unwrap_err().to_string();
+    assert!(error.starts_with("operator 1 of the chain (from 1), average-pool"), "{error}");
     let radon = r#"{"operator": "radon", "angles_degrees": [0, 90]}"#;
     assert!(refused(radon, [1, 4, 5]).contains("not 4×5"));
     let outside = r#"{"operator": "radon", "angles_degrees": [0], "axis": 3.5}"#;
@@ -839,6 +884,22 @@ fn what_does_not_fit_is_told() {
             [3, 256, 256],
             "65536×196608 numbers takes 103.1 GB, at most 17.2 GB",
         ),
+        // Rows of another length than the image's side, also where the number of values is a multiple of it.
+        (
+            r#"{"operator": "separable", "vertical": [[1, 2, 3], [4, 5, 6]], "horizontal": [[1, 1]]}"#,
+            [1, 2, 2],
+            "row 0 of the vertical matrix (from 0) has 3 values where 2 are needed",
+        ),
+        (
+            r#"{"operator": "separable", "vertical": [[1, 1]], "horizontal": [[1, 1, 1], [1, 1, 1], [1, 1, 0]]}"#,
+            [1, 2, 2],
+            "row 0 of the horizontal matrix (from 0) has 3 values where 2 are needed",
+        ),
+        (
+            r#"{"operator": "dense", "matrix": [[1, 2], [3]]}"#,
+            [1, 1, 2],
+            "row 1 of the matrix (from 0) has 1 values where 2 are needed",
+        ),
         (r#"{"operator": "walsh-hadamard", "rows": 5, "seed": 0}"#, [1, 1, 3], "is 5: it must be"),
         (r#"{"operator": "scale", "factor": 0, "of": {"operator": "grey"}}"#, [3, 1, 1], "is 0"),
         (
@@ -882,7 +943,16 @@ fn what_does_not_fit_is_told() {
         (r#"{"operator": "convolution", "kernel": {"disk": {"radius": 1}}}"#, "motion-path"),
         (r#"{"operator": "convolution", "kernel": {"disc": {"radius": 1, "size": 2}}}"#, "size"),
         (r#"{"operator": "convolution", "kernel": "disc"}"#, "rows of taps"),
-        (r#"{"operator": "convolution", "kernel": [[1, null]]}"#, "null"),
+        (
+            r#"{"operator": "convolution", "kernel": [[1, 2], [3.5, null]]}"#,
+            "the kernel holds null at row 1, column 1 (from 0)",
+        ),
+        (
+            r#"{"operator": "circular-blur", "kernel": [["NaN", 2]]}"#,
+            "the kernel holds the text \"NaN\" at row 0, column 0 (from 0)",
+        ),
+        (r#"{"operator": "convolution", "kernel": [[1, [2]]]}"#, "a list at row 0, column 1"),
+        (r#"{"operator": "convolution", "kernel": [1, 2]}"#, "row 0 of the kernel"),
         (r#"{"operator": "bayer", "pattern": "rgb"}"#, "rggb"),
         (
             r#"{"operator": "varying-blur", "kernels": [[[1]]], "windows": {"grid": 2}}"#,
