@@ -54,8 +54,8 @@ pub(super) struct Flags {
     /// linear]
     #[arg(long, value_name = "linear|cosine", value_parser = noise_schedule)]
     noise_schedule: Option<Betas>,
-    /// What a network of noise is asked between two timesteps of its chain: the fractional one, linear in ln σ as in
-    /// k-diffusion, the one whose σ is nearest, or the one of DAPS's rounding
+    /// Which timestep a network of noise is told between two of its chain: the fractional one, linear in ln σ as in
+    /// k-diffusion, the one whose ln σ is nearest (k-diffusion's quantize), or the one of DAPS's rounding
     #[arg(long, value_name = "interpolate|nearest|daps", value_parser = between, default_value = "interpolate")]
     between: Between,
     /// The network of noise was trained on images in [0, 1], not in [-1, 1] [default: where its configuration has
