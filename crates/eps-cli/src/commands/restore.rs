@@ -33,7 +33,8 @@ use crate::restoration_page::{ImageOnPage, PictureOnPage, RestorationPage, resid
 use crate::together::{Processes, device_of};
 use crate::{progress, sample_range, sampling_cost};
 use eps::contender::{
-    Contender, Contending, differentiates, nearest_calls, nearest_task, tunable, usual_calls,
+    Contender, Contending, annealing, beginning_note, differentiates, nearest_calls, nearest_task,
+    tunable, usual_calls,
 };
 use eps::format::number;
 use eps::intervals::{IntervalCalibration, Intervals, LEAST_SAMPLES, ValueKind};
@@ -314,6 +315,10 @@ impl Arguments {
         notes.extend(self.noise.note());
         notes.extend(missing_note(&set));
         notes.extend(of_borders);
+        notes.extend(self.method.and_then(|contender| {
+            let annealing = annealing(nearest_task(set.operator(0)));
+            beginning_note(contender, annealing, network.sigmas().1)
+        }));
         for note in &notes {
             eprintln!("note: {note}");
         }
