@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::Args;
 use eps_model::training_cost::training_cost;
-use tch::{Device, Kind, Tensor};
+use eps_model::{DevicePrecision as _, Precision};
+use tch::{Device, Tensor};
 
 use crate::progress::WITH_BACKWARD;
 use crate::training_plan::{Rate, read_config, time};
@@ -52,14 +53,15 @@ impl CostFlags {
 const SHORT: f64 = 20.0;
 
 /// What is said of a restoration that takes [`SHORT`] or longer on `threads` cores of the CPU, by the speed of a matrix
-/// product here; the bytes are those of the activations of all calls at once and those of the weights.
+/// product in a precision here; the bytes are those of the activations of all calls at once and those of the weights.
 pub(crate) fn note(
     operations: f64,
     activations: u64,
     weights: u64,
     threads: usize,
+    precision: Precision,
 ) -> Option<String> {
-    let seconds = operations / (operations_a_second() * threads as f64);
+    let seconds = operations / (operations_a_second(precision) * threads as f64);
     if seconds < SHORT {
         return None;
     }
@@ -79,9 +81,9 @@ pub(crate) fn note(
 }
 
 /// Operations a second of one core, by matrix products for a twentieth of a second.
-fn operations_a_second() -> f64 {
+fn operations_a_second(precision: Precision) -> f64 {
     const SIDE: i64 = 384;
-    let a = Tensor::ones([SIDE, SIDE], (Kind::Float, Device::Cpu));
+    let a = Tensor::ones([SIDE, SIDE], (precision.kind(), Device::Cpu));
     // The first product is slower.
     let _ = a.matmul(&a);
     let start = Instant::now();
@@ -99,11 +101,12 @@ mod tests {
 
     #[test]
     fn long_restorations_are_told_before_they_begin() {
-        assert_eq!(note(1e6, 1, 1, 1), None);
+        assert_eq!(note(1e6, 1, 1, 1, Precision::F32), None);
         // Half a minute at the speed that is measured, which differs from one measurement to the next by less than half.
-        let some = note(30.0 * operations_a_second(), 1, 1, 1).unwrap_or_default();
+        let some = note(30.0 * operations_a_second(Precision::F32), 1, 1, 1, Precision::F32)
+            .unwrap_or_default();
         assert!(some.is_empty() || some.contains("seconds or more"), "{some}");
-        let note = note(1e21, 2_500_000_000, 2_200_000_000, 2).unwrap();
+        let note = note(1e21, 2_500_000_000, 2_200_000_000, 2, Precision::Bf16).unwrap();
         for words in ["days", "4.7 GB of memory", "2.2 GB of weights", "2 idle cores"] {
             assert!(note.contains(words), "{note}");
         }
