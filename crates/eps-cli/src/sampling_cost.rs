@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::Args;
 use eps_model::training_cost::training_cost;
-use tch::{Device, Kind, Tensor};
+use eps_model::{DevicePrecision as _, Precision};
+use tch::{Device, Tensor};
 
 use crate::progress::WITH_BACKWARD;
 use crate::training_plan::{Rate, read_config, time};
@@ -48,29 +49,41 @@ impl CostFlags {
     }
 }
 
-/// What is said of a restoration that takes two minutes or more on `threads` cores of the CPU, by the speed of a matrix
-/// product here; `bytes` are those of the activations of all calls at once.
-pub(crate) fn note(operations: f64, bytes: u64, threads: usize) -> Option<String> {
-    let seconds = operations / (operations_a_second() * threads as f64);
-    if seconds < 120.0 {
+/// How long a restoration takes of which nothing is said beforehand, in seconds.
+const SHORT: f64 = 20.0;
+
+/// What is said of a restoration that takes [`SHORT`] or longer on `threads` cores of the CPU, by the speed of a matrix
+/// product in a precision here; the bytes are those of the activations of all calls at once and those of the weights.
+pub(crate) fn note(
+    operations: f64,
+    activations: u64,
+    weights: u64,
+    threads: usize,
+    precision: Precision,
+) -> Option<String> {
+    let seconds = operations / (operations_a_second(precision) * threads as f64);
+    if seconds < SHORT {
         return None;
     }
     let time = match seconds / 60.0 {
+        minutes if minutes < 2.0 => format!("{seconds:.0} seconds"),
         minutes if minutes < 90.0 => format!("{minutes:.0} minutes"),
         minutes if minutes < 2880.0 => format!("{:.0} hours", minutes / 60.0),
         minutes => format!("{:.0} days", minutes / 1440.0),
     };
     Some(format!(
         "{operations:.1e} operations, which take about {time} or more on {threads} idle cores by the speed of a matrix \
-         product here, and {:.1} GB of activations at once: fewer --samples, --calls or a smaller --batch take less",
-        bytes as f64 / 1e9
+         product here, and {:.1} GB of memory, activations at once beside {:.1} GB of weights: fewer --samples, --calls or a \
+         smaller --batch take less",
+        activations.saturating_add(weights) as f64 / 1e9,
+        weights as f64 / 1e9
     ))
 }
 
 /// Operations a second of one core, by matrix products for a twentieth of a second.
-fn operations_a_second() -> f64 {
+fn operations_a_second(precision: Precision) -> f64 {
     const SIDE: i64 = 384;
-    let a = Tensor::ones([SIDE, SIDE], (Kind::Float, Device::Cpu));
+    let a = Tensor::ones([SIDE, SIDE], (precision.kind(), Device::Cpu));
     // The first product is slower.
     let _ = a.matmul(&a);
     let start = Instant::now();
@@ -88,8 +101,14 @@ mod tests {
 
     #[test]
     fn long_restorations_are_told_before_they_begin() {
-        assert_eq!(note(1e6, 1, 1), None);
-        let note = note(1e21, 2_500_000_000, 2).unwrap();
-        assert!(note.contains("days") && note.contains("2.5 GB") && note.contains("2 idle cores"));
+        assert_eq!(note(1e6, 1, 1, 1, Precision::F32), None);
+        // Half a minute at the speed that is measured, which differs from one measurement to the next by less than half.
+        let some = note(30.0 * operations_a_second(Precision::F32), 1, 1, 1, Precision::F32)
+            .unwrap_or_default();
+        assert!(some.is_empty() || some.contains("seconds or more"), "{some}");
+        let note = note(1e21, 2_500_000_000, 2_200_000_000, 2, Precision::Bf16).unwrap();
+        for words in ["days", "4.7 GB of memory", "2.2 GB of weights", "2 idle cores"] {
+            assert!(note.contains(words), "{note}");
+        }
     }
 }

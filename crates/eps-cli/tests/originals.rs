@@ -127,8 +127,47 @@ fn flags_of_guided_diffusions_commands_are_read_as_they_are_given() {
     // Below the chain: told before the first call.
     folder.npy("y.npy", &[28, 28], &[0.5; 784]);
     folder.fails(
-        "restore --network net.safetensors --measurement y.npy --denoise --sigma-y 0.1 --sigma-min 0.002 --out r",
+        "restore --network net.safetensors --measurement y.npy --denoise --sigma-y 0.1 --sigma-min 0.002 --precision f32 \
+         --out r",
         1,
         &["0.01", "--sigma-min"],
     );
+}
+
+/// A chain that ends at σ = 20: every method begins there, and says so where it would begin above.
+#[test]
+fn every_method_begins_where_the_chain_ends() {
+    let folder = Folder::new();
+    // ln(1 + σ²) = −Σ ln(1 − β) ≈ 1000 (1e-4 + 0.0119)/2.
+    changed(&folder, "short", "scheduler_config.json", |settings| {
+        settings["beta_end"] = json!(0.0119);
+    });
+    folder.succeeds("import short short.safetensors");
+    folder.npy("y.npy", &[28, 28], &[0.5; 784]);
+    for method in [
+        "",
+        "dps",
+        "dps-published",
+        "daps",
+        "daps-published",
+        "daps-exact",
+        "ddnm",
+        "ddnm-published",
+        "ddrm",
+        "pigdm",
+        "pigdm-published",
+        "mpgd",
+        "mpgd-published",
+    ] {
+        let flag = if method.is_empty() { String::new() } else { format!("--method {method}") };
+        let output = folder.eps(&format!(
+            "restore --network short.safetensors --measurement y.npy --denoise --sigma-y 0.1 --samples 1 --calls 10 {flag} \
+             --out r-{method}"
+        ));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{method}: {said}");
+        // Of this operator DAPS begins at 30, all others at 80.
+        let is_told = said.contains("0, and the network knows noise up to 20.30");
+        assert_eq!(is_told, !method.is_empty(), "{method}: {said}");
+    }
 }

@@ -126,7 +126,7 @@ impl Sampler<'_> {
         let measurement = measurement::on_device(&problem.set, &images, self.device)?;
         let classes = problem.classes(&images);
         // Walks end where the network does.
-        let (lowest, _) = network.sigmas();
+        let (lowest, highest) = network.sigmas();
         let network = network.about(classes.as_deref())?;
         let denoiser = CountNfe::new(network);
         let keys = items.iter().map(|(image, sample)| (problem.images[*image] as u64, *sample));
@@ -171,7 +171,8 @@ impl Sampler<'_> {
             Method::ZeroShot { .. } => walk(&ZeroShot { denoiser, measurement })?,
             Method::Contender { contender, calls } => {
                 let annealing = annealing(problem.setting.task);
-                let steps = contender::Steps { calls, constant: self.constant, annealing, lowest };
+                let constant = self.constant;
+                let steps = contender::Steps { calls, constant, annealing, lowest, highest };
                 contender::sample(contender, denoiser, measurement, steps, &noise, &mut watch())?
             }
         };

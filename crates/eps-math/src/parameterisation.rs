@@ -225,7 +225,7 @@ impl Time {
         match self {
             Self::Sigma => (sigma, sigma),
             Self::QuarterLogSigma => (sigma, Precondition::noise_input(sigma)),
-            Self::Timestep(timesteps, between) => timesteps.ask(sigma, *between),
+            Self::Timestep(timesteps, between) => (sigma, timesteps.ask(sigma, *between)),
             Self::Path { path, end, at_data, at_noise } => {
                 let (last, sigma_end) = *end;
                 let sigma = sigma.min(sigma_end);
@@ -252,7 +252,7 @@ pub struct Call {
     pub prediction: f64,
     /// What is added to both.
     pub constant: f64,
-    /// The noise level that the network is asked about, on [-1, 1]: σ_t, or the nearest that it knows.
+    /// The noise level that the network is asked about, on [-1, 1]: σ_t, or the end of its path.
     pub sigma_t: f64,
 }
 
@@ -279,8 +279,8 @@ impl Translation {
         (h * low, h * high)
     }
 
-    /// How the network is asked about a noise level σ_t > 0; beyond its reach, about the nearest
-    /// level that it knows, or at the nearest timestep ([`Between::Interpolate`], [`Between::Daps`]).
+    /// How the network is asked about a noise level σ_t > 0. Its input is scaled and its answer composed for that level,
+    /// whichever timestep it is told ([`Between`]); beyond the end of a path it is asked about the end.
     ///
     /// # Units
     /// `sigma_t` on the [-1, 1] scale.
@@ -396,6 +396,11 @@ mod tests {
         }
     }
 
+    /// The level that the time of a call tells, on [-1, 1].
+    fn told(p: &Parameterisation, call: &Call) -> f64 {
+        p.range.scale_and_offset().0 * recognised(&p.time, call.time)
+    }
+
     #[test]
     fn the_answer_is_the_mean_in_every_parameterisation() {
         for p in every() {
@@ -411,19 +416,31 @@ mod tests {
                     // F multiplies σ: a dozen roundings of terms of σ |F| and μ. Times near the end
                     // of a path lose ε σ of σ.
                     let bound = 64.0 * f64::EPSILON * (1.0 + asked) * (1.0 + mu.abs() + asked);
+                    // A network that is told σ' answers with factors of σ', none of which changes by more than
+                    // itself in ln σ': that of μ, those of the state and of the noise in it.
+                    let distance = match p.time {
+                        TimeInput::Timestep { between: Between::Nearest, .. } => {
+                            (told(&p, &call) / sigma_t).ln().abs()
+                        }
+                        _ => 0.0,
+                    };
+                    let bound = bound + 6.0 * (mu.abs() + 2.0) * distance * (2.0 * distance).exp();
                     assert!((found - expected).abs() < bound, "{p:?} {sigma_t} {mu}: {found}");
-                    let exactly =
-                        !matches!(p.time, TimeInput::Timestep { between: Between::Nearest, .. });
-                    assert!(!exactly || (asked / sigma_t - 1.0).abs() < 1e-15, "{p:?} {call:?}");
+                    assert!((asked / sigma_t - 1.0).abs() < 1e-15, "{p:?} {call:?}");
                 }
             }
         }
     }
 
-    /// For a Gaussian, |∂D/∂ ln σ| = 2 s² σ²/(s² + σ²)² |μ − m| ≤ ½ |μ − m|: the answer of the nearest
-    /// timestep is off by half its distance in ln σ at most.
+    /// A Gaussian network that is told σ' at the level σ answers
+    ///
+    /// ```text
+    /// μ − σ σ'/(s² + σ'²) (μ' − m),   μ' = μ √((1 + σ'²)/(1 + σ²))
+    /// ```
+    ///
+    /// whose derivative in ln σ' is at most e^d (|μ' − m| + |μ'|) at a distance d in ln σ.
     #[test]
-    fn the_nearest_timestep_is_off_by_half_its_distance() {
+    fn the_nearest_timestep_is_off_in_proportion_to_its_distance() {
         for betas in [Betas::linear(), Betas::cosine()] {
             let p = Parameterisation {
                 prediction: Prediction::Epsilon,
@@ -438,8 +455,10 @@ mod tests {
                 let f = exact(&p, call.input_scale * mu + call.input_offset, call.time);
                 let found = call.mu * mu + call.prediction * f + call.constant;
                 let expected = 0.3 + 0.25 / (0.25 + sigma_t * sigma_t) * (mu - 0.3);
-                let distance = (call.sigma_t / sigma_t).ln().abs();
-                assert!((found - expected).abs() <= 0.5 * distance * (mu - 0.3) + 1e-12);
+                let distance = (told(&p, &call) / sigma_t).ln().abs();
+                let slope = (2.0 * distance).exp() * (2.0 * mu + 0.3);
+                assert!((found - expected).abs() <= slope * distance + 1e-12);
+                assert_eq!((call.sigma_t, call.time.fract()), (sigma_t, 0.0));
                 // Below σ = 0.1 the chain of Ho et al. has steps of up to 0.4 in ln σ.
                 assert!(sigma_t < 0.1 || distance < 0.02, "{betas:?} {sigma_t}: {distance}");
             }

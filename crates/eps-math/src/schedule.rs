@@ -118,6 +118,17 @@ impl Schedule {
         self
     }
 
+    /// The same, also beginning at `highest` where it would begin above: a network that was trained for less noise than a
+    /// method begins with is asked from where it ends.
+    #[must_use]
+    pub fn within(mut self, lowest: f64, highest: f64) -> Self {
+        let (Self::Karras { sigma_max, .. }
+        | Self::LogUniform { sigma_max, .. }
+        | Self::UniformTime { sigma_max, .. }) = &mut self;
+        *sigma_max = sigma_max.min(highest);
+        self.ending_at(lowest)
+    }
+
     /// The first level of every grid, σ_max.
     #[must_use]
     pub fn sigma_max(&self) -> f64 {
@@ -218,6 +229,20 @@ fn out_of_range(what: &'static str, value: f64, range: &'static str) -> MathErro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn schedules_lie_within_what_a_network_knows() {
+        let ends = |schedule: Schedule| {
+            let sigmas = schedule.within(0.01, 20.0).sigmas(10).unwrap();
+            (sigmas[0], sigmas[9])
+        };
+        assert_eq!(ends(Schedule::karras()), (20.0, 0.01));
+        assert_eq!(ends(Schedule::few_steps(80.0)), (20.0, 0.02));
+        assert_eq!(ends(Schedule::annealing(10.0)), (10.0, 0.1));
+        let interpolant = Interpolant::RectifiedFlow;
+        assert_eq!(ends(Schedule::UniformTime { interpolant, sigma_max: 80.0 }).0, 20.0);
+        assert_eq!(Schedule::karras().within(0.0, f64::INFINITY), Schedule::karras());
+    }
 
     #[test]
     fn karras_grid_of_the_formula() {

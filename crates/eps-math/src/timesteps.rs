@@ -90,18 +90,18 @@ impl Betas {
     }
 }
 
-/// What is asked of a network for a noise level between two timesteps.
+/// Which timestep a network is told for a noise level between two timesteps. Its input's scale and the answer's formula are
+/// those of the level itself; beyond an end the timestep is that of the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Between {
-    /// The timestep whose ln σ is nearest, at its own noise level: a question that the network was
-    /// trained for. The answer is that of a level σ' with |ln σ'/σ| at most half a step of the chain.
+    /// The timestep whose ln σ is nearest: k-diffusion's rule with `quantize`. The timestep's own level σ' has |ln σ'/σ|
+    /// of at most half a step of the chain, and the answer is off in proportion to it.
     Nearest,
-    /// The fractional timestep between the two, linear in ln σ, at the level itself: for networks
-    /// that embed time by sines and cosines. k-diffusion's rule, and that of diffusers' schedulers with given levels;
-    /// beyond an end the timestep of the end, at the level itself.
+    /// The fractional timestep between the two, linear in ln σ: for networks that embed time by sines and cosines.
+    /// k-diffusion's rule without `quantize`, and that of diffusers' schedulers with given levels.
     Interpolate,
-    /// ⌊(N − 1) τ + ½⌋ at the level itself, τ the time of the continuous path that the chain discretises: DAPS's rule.
+    /// ⌊(N − 1) τ + ½⌋, τ the time of the continuous path that the chain discretises: DAPS's rule.
     /// Of Ho et al.'s chain τ = (√(0.01 + 39.8 ln(1 + σ²)) − 0.1)/19.9, and the timestep lies up to 4 above the
     /// nearest.
     Daps,
@@ -153,34 +153,26 @@ impl Timesteps {
         self.log_sigmas.len()
     }
 
-    /// The noise level and the timestep at which a network is asked about the level σ_t > 0; beyond
-    /// an end of the chain the timestep of the end.
+    /// The timestep that a network is told for the level σ_t > 0; beyond an end of the chain that of the end.
     ///
     /// # Units
     /// The timestep counts from 0, at the least noise, to N − 1.
     #[must_use]
-    pub fn ask(&self, sigma_t: f64, between: Between) -> (f64, f64) {
+    pub fn ask(&self, sigma_t: f64, between: Between) -> f64 {
         let wanted = sigma_t.ln();
         let above = self.log_sigmas.partition_point(|log_sigma| *log_sigma < wanted);
         let last = self.count() - 1;
         if between == Between::Daps {
             let tau = self.path.time_of_sigma(sigma_t);
-            return (sigma_t, (last as f64 * tau + 0.5).floor().min(last as f64));
+            return (last as f64 * tau + 0.5).floor().min(last as f64);
         }
         if above == 0 || above == self.count() {
-            let n = above.min(last);
-            let at = if between == Between::Interpolate { sigma_t } else { self.sigma(n) };
-            return (at, n as f64);
+            return above.min(last) as f64;
         }
         let (low, high) = (self.log_sigmas[above - 1], self.log_sigmas[above]);
         let part = (wanted - low) / (high - low);
-        match between {
-            Between::Interpolate | Between::Daps => (sigma_t, (above - 1) as f64 + part),
-            Between::Nearest => {
-                let n = if part < 0.5 { above - 1 } else { above };
-                (self.sigma(n), n as f64)
-            }
-        }
+        let part = if between == Between::Nearest { (part + 0.5).floor() } else { part };
+        (above - 1) as f64 + part
     }
 }
 
@@ -226,25 +218,25 @@ mod tests {
             let timesteps = Timesteps::new(&betas).unwrap();
             for n in 0..1000 {
                 for between in [Between::Nearest, Between::Interpolate] {
-                    let (sigma, time) = timesteps.ask(timesteps.sigma(n), between);
-                    assert!((sigma / timesteps.sigma(n) - 1.0).abs() < 1e-14, "{n}");
+                    let time = timesteps.ask(timesteps.sigma(n), between);
                     assert!((time - n as f64).abs() < 1e-9, "{n} {time}");
                 }
             }
             for i in 0..500 {
                 let sigma = 0.02 * 1.013f64.powi(i);
-                let (asked, time) = timesteps.ask(sigma, Between::Nearest);
+                let time = timesteps.ask(sigma, Between::Nearest);
                 let n = time as usize;
+                let own = timesteps.sigma(n);
                 let steps = [n.max(1) - 1, n, (n + 1).min(999)].map(|n| timesteps.sigma(n).ln());
                 let half = 0.5 * (steps[2] - steps[1]).max(steps[1] - steps[0]);
-                assert!(asked == timesteps.sigma(n) && time.fract() == 0.0);
-                assert!((asked / sigma).ln().abs() <= half + 1e-12 || sigma > asked && n == 999);
-                let (same, between) = timesteps.ask(sigma, Between::Interpolate);
-                assert!(same == sigma && (between - time).abs() <= 0.5);
+                assert!(time.fract() == 0.0);
+                assert!((own / sigma).ln().abs() <= half + 1e-12 || sigma > own && n == 999);
+                let between = timesteps.ask(sigma, Between::Interpolate);
+                assert!((between - time).abs() <= 0.5);
             }
             let ends =
                 [timesteps.ask(1e-4, Between::Nearest), timesteps.ask(1e9, Between::Nearest)];
-            assert_eq!(ends, [(timesteps.sigma(0), 0.0), (timesteps.sigma(999), 999.0)]);
+            assert_eq!(ends, [0.0, 999.0]);
         }
     }
 
@@ -276,15 +268,15 @@ mod tests {
             (12.0, [699.7096, 700.0, 702.0]),
             (80.0, [929.6181, 930.0, 933.0]),
         ] {
-            let (at, time) = timesteps.ask(sigma_t, Between::Interpolate);
+            let time = timesteps.ask(sigma_t, Between::Interpolate);
             // Four decimals are given.
-            assert!(at == sigma_t && (time - interpolated).abs() <= 5.1e-5, "{sigma_t}: {time}");
-            assert_eq!(timesteps.ask(sigma_t, Between::Nearest).1, nearest);
-            assert_eq!(timesteps.ask(sigma_t, Between::Daps), (sigma_t, daps));
+            assert!((time - interpolated).abs() <= 5.1e-5, "{sigma_t}: {time}");
+            assert_eq!(timesteps.ask(sigma_t, Between::Nearest), nearest);
+            assert_eq!(timesteps.ask(sigma_t, Between::Daps), daps);
         }
-        assert_eq!(timesteps.ask(0.005, Between::Interpolate), (0.005, 0.0));
-        assert_eq!(timesteps.ask(900.0, Between::Interpolate), (900.0, 999.0));
-        assert_eq!(timesteps.ask(900.0, Between::Daps), (900.0, 999.0));
+        assert_eq!(timesteps.ask(0.005, Between::Interpolate), 0.0);
+        assert_eq!(timesteps.ask(900.0, Between::Interpolate), 999.0);
+        assert_eq!(timesteps.ask(900.0, Between::Daps), 999.0);
     }
 
     #[test]

@@ -20,7 +20,8 @@ use std::str::FromStr;
 use eps_files::{sha256, write_bytes};
 use eps_math::parameterisation::{Parameterisation, Translation};
 use eps_math::{Interpolant, MathError, OperatorLaw, Precondition, PreconditionMode, SigmaYLaw};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::View;
+use safetensors::tensor::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -406,6 +407,41 @@ impl FromStr for Storage {
     }
 }
 
+/// A tensor of a network as a file holds it: its bytes are made when they are written, so that no second copy of all weights
+/// is in memory beside the file's.
+struct StoredTensor {
+    tensor: Tensor,
+    kind: Kind,
+    dtype: Dtype,
+    shape: Vec<usize>,
+}
+
+impl View for StoredTensor {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let stored = self.tensor.detach().to_device(Device::Cpu).to_kind(self.kind);
+        bytes_of(&stored.contiguous()).into()
+    }
+
+    fn data_len(&self) -> usize {
+        self.tensor.numel() * self.kind.elt_size_in_bytes()
+    }
+}
+
+/// The bytes of a contiguous tensor on the CPU.
+fn bytes_of(tensor: &Tensor) -> Vec<u8> {
+    let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+    tensor.copy_data_u8(&mut bytes, tensor.numel());
+    bytes
+}
+
 /// Writes a network under a temporary name and renames it.
 ///
 /// # Errors
@@ -417,7 +453,8 @@ pub fn save(
     config: &CheckpointConfig,
     storage: Storage,
 ) -> Result<(), ModelError> {
-    let mut buffers: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)> = BTreeMap::new();
+    let mut tensors = BTreeMap::new();
+    let mut views = Vec::new();
     for (name, tensor) in network.tensors() {
         let (kind, dtype) = storage.of_tensor(&name);
         let exact = tensor.detach().f_to_device(Device::Cpu)?;
@@ -430,26 +467,15 @@ pub fn save(
             return Err(ModelError::Overflow { path, name, index, value, storage, largest });
         }
         let shape = stored.size().iter().map(|side| length_of(*side)).collect();
-        let mut bytes = vec![0; stored.numel() * kind.elt_size_in_bytes()];
-        stored.copy_data_u8(&mut bytes, stored.numel());
-        buffers.insert(name, (dtype, shape, bytes));
+        tensors.insert(name.clone(), sha256(&bytes_of(&stored)));
+        views.push((name, StoredTensor { tensor, kind, dtype, shape }));
     }
     let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
-    let mut views = Vec::with_capacity(buffers.len());
-    for (name, (dtype, shape, bytes)) in &buffers {
-        let view = TensorView::new(*dtype, shape.clone(), bytes)
-            .map_err(|error| corrupt(error.to_string()))?;
-        views.push((name, view));
-    }
-    let digests = |configuration: &str| Digests {
-        configuration: sha256(configuration.as_bytes()),
-        tensors: buffers
-            .iter()
-            .map(|(name, (_, _, bytes))| (name.clone(), sha256(bytes)))
-            .collect(),
-    };
     let json = serde_json::to_string(config)
-        .and_then(|text| digests(&text).before(&text))
+        .and_then(|text| {
+            let configuration = sha256(text.as_bytes());
+            Digests { configuration, tensors }.before(&text)
+        })
         .map_err(|error| corrupt(error.to_string()))?;
     let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
     let bytes = safetensors::serialize(views, Some(metadata))
@@ -636,7 +662,7 @@ fn parse_config(path: &Path, json: &str) -> Result<CheckpointConfig, ModelError>
 fn fill(path: &Path, network: &UNet, file: &SafeTensors<'_>) -> Result<(), ModelError> {
     let _guard = tch::no_grad_guard();
     let mut targets = network.tensors();
-    let mut found: Vec<(String, TensorView<'_>)> = file.tensors();
+    let mut found = file.tensors();
     found.sort_by(|a, b| a.0.cmp(&b.0));
     for (name, view) in found {
         let shape: Vec<i64> = view.shape().iter().map(|side| extent(*side)).collect();

@@ -211,13 +211,16 @@ impl UNetModelConfig {
                 continue;
             }
             for half in [Half::Encoder, Half::Decoder] {
-                let heads = self.heads(channels, half);
-                require(
-                    heads > 0 && channels % heads == 0,
-                    if self.num_head_channels == -1 { "num_heads" } else { "num_head_channels" },
-                    if self.num_head_channels == -1 { heads } else { self.num_head_channels },
-                    || format!("{channels} channels with attention are no multiple of it"),
-                )?;
+                let (field, divisor) = match (self.num_head_channels, half) {
+                    (-1, Half::Decoder) if self.num_heads_upsample != -1 => {
+                        ("num_heads_upsample", self.num_heads_upsample)
+                    }
+                    (-1, _) => ("num_heads", self.num_heads),
+                    (width, _) => ("num_head_channels", width),
+                };
+                require(channels % divisor == 0, field, divisor, || {
+                    format!("the {channels} channels of an attention are no multiple of it")
+                })?;
             }
         }
         Ok(())

@@ -399,9 +399,40 @@ fn wrong_configurations_are_named() {
         ("channel_mult = []", DhariwalUNetConfig { channel_mult: vec![], ..adm() }),
         ("3 attention heads", DhariwalUNetConfig { model_channels: 224, ..adm() }),
     ];
+    // Heads that do not divide the channels of an attention.
+    let guided = |num_head_channels, num_heads, num_heads_upsample| {
+        UNetConfig::from(UNetModelConfig {
+            image_size: 16,
+            num_channels: 32,
+            channel_mult: vec![1.0, 3.0],
+            attention_resolutions: vec![],
+            num_head_channels,
+            num_heads,
+            num_heads_upsample,
+            ..UNetModelConfig::default()
+        })
+    };
+    let diffusers = UNet2DModelConfig {
+        sample_size: 16,
+        block_out_channels: vec![32, 96],
+        down_block_types: vec![DownBlockType::DownBlock2D, DownBlockType::AttnDownBlock2D],
+        up_block_types: vec![UpBlockType::AttnUpBlock2D, UpBlockType::UpBlock2D],
+        attention_head_dim: Some(64),
+        ..UNet2DModelConfig::default()
+    };
+    let edm2 =
+        PrecondConfig { img_resolution: 16, model_channels: 224, ..PrecondConfig::default() };
+    let heads = [
+        ("num_head_channels = 64, but the 96 channels of an attention", guided(64, 4, -1)),
+        ("num_head_channels = 128, but the 96 channels of an attention", guided(128, 4, -1)),
+        ("num_heads = 5, but the 96 channels of an attention", guided(-1, 5, -1)),
+        ("num_heads_upsample = 7, but the 96 channels of an attention", guided(-1, 4, 7)),
+        ("attention_head_dim = 64, but the 96 channels of an attention", diffusers.into()),
+        ("would have 3 heads", PrecondConfig { channel_mult: vec![1], ..edm2 }.into()),
+    ];
     let song = song.map(|(expected, config)| (expected, UNetConfig::from(config)));
     let dhariwal = dhariwal.map(|(expected, config)| (expected, UNetConfig::from(config)));
-    for (expected, config) in song.into_iter().chain(dhariwal) {
+    for (expected, config) in song.into_iter().chain(dhariwal).chain(heads) {
         let error = UNet::new(config, Device::Cpu, 0).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }

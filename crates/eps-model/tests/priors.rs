@@ -154,18 +154,32 @@ fn adapters_give_the_exact_denoiser_back() {
     for p in published() {
         for (kind, unit) in [(Kind::Double, 1e-15), (Kind::Float, 1e-6)] {
             let adapted = AdaptedDenoiser::new(network(p), &p, kind).unwrap();
-            // The levels that the network is asked about: those of the nearest timesteps.
             let translation = Translation::new(&p).unwrap();
-            let levels = SIGMAS.map(|sigma| Level::edm(translation.call(sigma).sigma_t));
-            let (asked, exact) = (SIGMAS.map(Level::edm), levels);
-            let level = level_fields(&asked, CPU);
+            let level = level_fields(&SIGMAS.map(Level::edm), CPU);
             let query = Query { mu: &mu, level: &level, noise: QueryNoise::Isotropic };
-            let level = level_fields(&exact, CPU);
-            let expected = Query { mu: &mu, level: &level, noise: QueryNoise::Isotropic };
             let c = |_: &Tensor| cotangent.shallow_clone();
             let (d, vjp) = adapted.denoise_vjp(&query, &c).unwrap();
             assert!(d.equal(&adapted.denoise(&query).unwrap()) && !vjp.requires_grad());
-            let (d_exact, vjp_exact) = oracle.denoise_vjp(&expected, &c).unwrap();
+            // A network of noise that is told another level σ' finds the noise of its state there,
+            // ε' = (μ' − D(μ'; σ'))/σ', μ' = μ √((1 + σ'²)/(1 + σ²)); the answer is μ − σ ε'.
+            let told = SIGMAS.map(|sigma| match p.time {
+                TimeInput::Timestep { betas, between: Between::Nearest } => {
+                    let time = translation.call(sigma).time;
+                    Timesteps::new(&betas).unwrap().sigma(time as usize)
+                }
+                _ => sigma,
+            });
+            let each = |of: &dyn Fn(usize) -> f64| {
+                let values: Vec<f64> = (0..SIGMAS.len()).map(of).collect();
+                Tensor::from_slice(&values).view([-1, 1, 1, 1])
+            };
+            let gain = each(&|i| ((1.0 + told[i].powi(2)) / (1.0 + SIGMAS[i].powi(2))).sqrt());
+            let ratio = each(&|i| SIGMAS[i] / told[i]);
+            let (state, level) = (&mu * &gain, level_fields(&told.map(Level::edm), CPU));
+            let at = Query { mu: &state, level: &level, noise: QueryNoise::Isotropic };
+            let (x_0, back) = oracle.denoise_vjp(&at, &c).unwrap();
+            let d_exact = &mu - &ratio * (&state - x_0);
+            let vjp_exact = &cotangent - &ratio * &gain * (&cotangent - back);
             // D is the difference of μ and σ F, each rounded at the size of the noise; a time of
             // a path loses ε σ near its end, and one of a thousand steps in f32 6e-5 of a step.
             let time = match p.time {

@@ -74,6 +74,45 @@ pub struct Steps {
     pub annealing: Schedule,
     /// The lowest noise level that the prior knows, where walks end; 0 for all.
     pub lowest: f64,
+    /// The highest, where walks begin that would begin above; ∞ for all.
+    pub highest: f64,
+}
+
+impl Steps {
+    /// The noise levels that a contender walks.
+    ///
+    /// # Errors
+    /// Those of [`Schedule::sigmas`].
+    pub fn sigmas(&self, contender: Contender) -> Result<Vec<f64>, SampleError> {
+        let &Self { calls, annealing, lowest, highest, .. } = self;
+        let schedule = first_schedule(contender, annealing).within(lowest, highest);
+        let levels = calls.div_ceil(DAPS_FLOW);
+        Ok(match contender {
+            Contender::Daps | Contender::DapsExact => schedule.sigmas(levels)?,
+            Contender::DapsPublished => published_levels(levels, schedule.sigma_max())?,
+            _ => schedule.sigmas(calls)?,
+        })
+    }
+}
+
+/// The levels of a method on a prior that knows all: DAPS's `annealing`, EDM's schedule for the others. Published DAPS begins at
+/// 100, where the networks here know nothing.
+fn first_schedule(contender: Contender, annealing: Schedule) -> Schedule {
+    match contender {
+        Contender::Daps | Contender::DapsExact => annealing,
+        _ => Schedule::karras(),
+    }
+}
+
+/// What is said of a method that would begin above the highest noise level of a network.
+pub fn beginning_note(contender: Contender, annealing: Schedule, highest: f64) -> Option<String> {
+    let usual = first_schedule(contender, annealing).sigma_max();
+    (usual > highest).then(|| {
+        format!(
+            "{} begins at sigma {usual}, and the network knows noise up to {highest:.4}: the walk begins there",
+            contender.label()
+        )
+    })
 }
 
 /// Network calls a sample: those of arXiv 2606.17048, or of the published configuration.
@@ -181,20 +220,12 @@ pub fn sample(
     contender: Contender,
     denoiser: &dyn Denoiser,
     measurement: &Measurement,
-    Steps { calls, constant, annealing, lowest }: Steps,
+    steps: Steps,
     noise: &BatchNoise,
     observer: &mut dyn Observer,
 ) -> Result<Tensor, SampleError> {
-    let schedule = Schedule::karras().ending_at(lowest);
-    let sigmas = match contender {
-        Contender::Daps | Contender::DapsExact => annealing.sigmas(calls.div_ceil(DAPS_FLOW))?,
-        // There they begin at 100, where the networks here know nothing.
-        Contender::DapsPublished => {
-            published_levels(calls.div_ceil(DAPS_FLOW), schedule.sigma_max())?
-        }
-        _ => schedule.sigmas(calls)?,
-    };
-    let step = step(contender, constant, lowest, measurement);
+    let sigmas = steps.sigmas(contender)?;
+    let step = step(contender, steps.constant, steps.lowest, measurement);
     let prior = Prior { denoiser };
     contenders::sample(&*step, &prior, measurement, &sigmas, noise, observer)?.finished()
 }

@@ -143,6 +143,15 @@ impl Network {
         Ok(Some((2.0 * cost.multiply_adds as f64, bytes)))
     }
 
+    /// The bytes of its weights where `workers` ask it: f32 values that all share, and a copy of each worker in a lower
+    /// precision. While it is read, its file is in memory beside them. 0 for a module, which cannot be counted.
+    pub fn weight_bytes(&self, precision: Precision, workers: usize) -> u64 {
+        let Self::Trained(checkpoint) = self else { return 0 };
+        let count = checkpoint.denoiser.network().parameter_count() as u64;
+        let copies = if precision == Precision::F32 { 0 } else { 2 * workers as u64 };
+        count.saturating_mul(4 + copies)
+    }
+
     /// The same network, asked in windows of `side`² pixels about images that are larger than one, `at_once` of them in
     /// a pass.
     ///

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use eps_data::{MeasurementSet, SampleArchive};
+use eps_math::operator::PreparedOperator;
 use eps_math::{Schedule, Shape, nearest_f32};
 use eps_model::{KrylovReport, ModelError, StepCount};
 use eps_sample::{NoiseKeys, Observer, Progress, Sample as _, Solver};
@@ -257,8 +258,12 @@ impl<'a> Restoration<'a> {
             return Err(Error::NothingToDraw { samples, batch });
         }
         let sigmas = settings.schedule_on(network).sigmas(steps)?;
-        if settings.contender.is_none() {
-            network.check_levels(&sigmas)?;
+        match settings.contender {
+            None => network.check_levels(&sigmas)?,
+            Some(contending) => {
+                let steps = steps_of(contending, settings.calls, set.operator(0), network);
+                network.check_levels(&steps.sigmas(contending.contender)?)?;
+            }
         }
         network.check_fit(set.shape())?;
         check_sigma_y(set.sigma_y())?;
@@ -438,15 +443,15 @@ impl Plan<'_> {
         let keys = (first..first + self.samples_of(batch)).map(of_key);
         let (images, keys): (Vec<usize>, Vec<(u64, u64)>) =
             keys.map(|(image, sample)| (image, (image as u64, sample as u64))).unzip();
-        let (lowest, _) = network.sigmas();
+        let of_contender = contender.map(|contending| {
+            (contending, steps_of(contending, *calls, self.set.operator(images[0]), network))
+        });
         let network = self.asked(network)?;
         let start = Instant::now();
         let measurement = on_device(self.set, &images, *device)?;
         let noise = NoiseKeys::new(*seed, keys).on(self.set.shape(), *device);
-        let samples = match *contender {
-            Some(Contending { contender, constant }) => {
-                let annealing = annealing(nearest_task(self.set.operator(images[0])));
-                let steps = Steps { calls: *calls, constant, annealing, lowest };
+        let samples = match of_contender {
+            Some((Contending { contender, .. }, steps)) => {
                 contender::sample(contender, &network, &measurement, steps, &noise, observer)?
             }
             None => {
@@ -460,6 +465,17 @@ impl Plan<'_> {
         let iterated = |solvers| Iterated { solvers, time: start.elapsed() };
         Ok((samples, measurement.operator().krylov_report().map(iterated)))
     }
+}
+
+/// How a contender restores measurements by an operator: it walks within what the network knows.
+fn steps_of(
+    Contending { constant, .. }: Contending,
+    calls: usize,
+    operator: &PreparedOperator,
+    network: &Network,
+) -> Steps {
+    let (lowest, highest) = network.sigmas();
+    Steps { calls, constant, annealing: annealing(nearest_task(operator)), lowest, highest }
 }
 
 #[cfg(test)]

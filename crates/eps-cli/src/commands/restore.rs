@@ -33,7 +33,8 @@ use crate::restoration_page::{ImageOnPage, PictureOnPage, RestorationPage, resid
 use crate::together::{Processes, device_of};
 use crate::{progress, sample_range, sampling_cost};
 use eps::contender::{
-    Contender, Contending, differentiates, nearest_calls, nearest_task, tunable, usual_calls,
+    Contender, Contending, annealing, beginning_note, differentiates, nearest_calls, nearest_task,
+    tunable, usual_calls,
 };
 use eps::format::number;
 use eps::intervals::{IntervalCalibration, Intervals, LEAST_SAMPLES, ValueKind};
@@ -314,6 +315,10 @@ impl Arguments {
         notes.extend(self.noise.note());
         notes.extend(missing_note(&set));
         notes.extend(of_borders);
+        notes.extend(self.method.and_then(|contender| {
+            let annealing = annealing(nearest_task(set.operator(0)));
+            beginning_note(contender, annealing, network.sigmas().1)
+        }));
         for note in &notes {
             eprintln!("note: {note}");
         }
@@ -328,11 +333,13 @@ impl Arguments {
         {
             let passes = all.calls() as f64 * if backward { WITH_BACKWARD as f64 } else { 1.0 };
             let images = if window.is_some() { 1 } else { all.batch() };
-            let at_once = images * workers::workers_on(device, settings.threads).0;
+            let workers = workers::workers_on(device, settings.threads).0.min(all.batches());
             if let Some(note) = sampling_cost::note(
                 operations * passes * all.batch() as f64,
-                bytes.saturating_mul(at_once as u64),
+                bytes.saturating_mul((images * workers) as u64),
+                network.weight_bytes(precision, workers),
                 settings.threads,
+                precision,
             ) {
                 eprintln!("note: {note}");
             }

@@ -304,6 +304,12 @@ impl Kind {
         }
     }
 
+    /// Whether the elements are integers or truth values.
+    #[must_use]
+    pub fn is_integer(self) -> bool {
+        !matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16)
+    }
+
     /// The value of `width` bytes, rounded to f32.
     #[expect(
         clippy::cast_possible_truncation,

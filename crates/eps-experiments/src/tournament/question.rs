@@ -147,7 +147,7 @@ impl<'a> Question<'a> {
         let sigma_max = schedule.sigma_max();
         let annealing = Schedule::annealing(sigma_max);
         let constant = constant.unwrap_or(f64::NAN);
-        let steps = Steps { calls, constant, annealing, lowest: 0.0 };
+        let steps = Steps { calls, constant, annealing, lowest: 0.0, highest: f64::INFINITY };
         let noise = keys.on(self.shape, Device::Cpu);
         contender::sample(contender, oracle, measurement, steps, &noise, &mut ())
     }

@@ -12,7 +12,7 @@ use eps_model::{PUBLISHED, UNet, UNetConfig, published, set_values};
 use serde_json::Value;
 use tch::Device;
 
-use super::family::Family;
+use super::family::{Family, is_like, unwrapped};
 use crate::progress;
 
 /// A buffer that the configuration determines.
@@ -75,11 +75,12 @@ pub(super) fn infer(
     known: Option<Family>,
     stem: &str,
 ) -> Result<(UNetConfig, String)> {
+    // A network without the tensors that all of its family have is none that was published.
+    let Some(known) = known else { bail!(unknown(tensors)) };
     let mut fitting = vec![];
     let mut nearest: Option<(&'static str, Misfit)> = None;
-    let of_family = |config: &UNetConfig| known.is_none_or(|family| family_of(config) == family);
     for (name, config) in PUBLISHED.into_iter().filter_map(|name| Some((name, published(name)?))) {
-        if !of_family(&config) {
+        if family_of(&config) != known {
             continue;
         }
         let misfit = Misfit::of(&shapes(&UNet::blank(config.clone(), Device::Cpu)?), tensors);
@@ -93,41 +94,66 @@ pub(super) fn infer(
     if !fitting.is_empty() {
         return Ok(fitting.swap_remove(chosen));
     }
-    if let (None, Some(family)) = (known, family(tensors)) {
-        bail!(
-            "its tensors are those of {family}, an architecture that is not built here: as a module of TorchScript with \
-             a description it is a prior all the same (docs/priors.md)"
-        );
-    }
     let nearest = nearest.map(|(name, misfit)| format!("{name}, but {misfit}"));
     bail!(
-        "its tensors are {}; the nearest is {}: name the network's configuration by --architecture",
-        known.map_or("those of no network that is known here".to_owned(), |family| {
-            format!("those of {}, but of no published network", family.name())
-        }),
+        "its tensors are those of {}, but of no published network; the nearest is {}: name the network's configuration \
+         by --architecture",
+        known.name(),
         nearest.unwrap_or_default()
     )
 }
 
-/// Networks of other programs, by tensors that all of a kind have, without EDM's prefix.
+/// What is said of a file whose tensors are of no family: the kind where it is known all the same, else what is there, and
+/// what the family lacks of which most is there.
+fn unknown(tensors: &BTreeMap<String, Tensor<'_>>) -> String {
+    const MODULE: &str =
+        "as a module of TorchScript with a description it is a prior all the same (docs/priors.md)";
+    let names: Vec<&str> = tensors.keys().map(|name| unwrapped(name)).collect();
+    let has = |pattern: &&str| names.iter().any(|name| is_like(name, pattern));
+    if let Some((family, _)) = FAMILIES.iter().find(|(_, all)| all.iter().all(has)) {
+        return format!(
+            "its tensors are those of {family}, an architecture that is not built here: {MODULE}"
+        );
+    }
+    let first = tensors.iter().take(LISTED);
+    let first: Vec<String> =
+        first.map(|(name, tensor)| format!("{name} {:?}", tensor.dims())).collect();
+    let there = format!(
+        "its {} tensors ({}{}) are those of no network that is known here",
+        tensors.len(),
+        first.join(", "),
+        if tensors.len() > LISTED { ", …" } else { "" }
+    );
+    let found = |family: &Family| family.characteristic().iter().filter(|name| has(name)).count();
+    // Of equal ones the first.
+    let nearest = Family::ALL.into_iter().rev().max_by_key(found);
+    let Some(family) = nearest.filter(|family| found(family) > 0) else {
+        let all: Vec<&str> = Family::ALL.into_iter().map(Family::name).collect();
+        return format!("{there}, and none has a name of {}: {MODULE}", all.join(", "));
+    };
+    let all = family.characteristic();
+    let missing: Vec<&str> = all.into_iter().filter(|name| !has(name)).collect();
+    format!(
+        "{there}; the nearest is {}, which always has {} tensors of which {} are there and {} are not: give the whole state \
+         dict of such a network; of another one, {MODULE}",
+        family.name(),
+        all.len(),
+        found(&family),
+        missing.join(", ")
+    )
+}
+
+/// Networks of other programs, by tensors that all of a kind have: patterns of [`is_like`], without what stands before
+/// all names.
 const FAMILIES: [(&str, &[&str]); 4] = [
     (
         "a latent diffusion network (guided-diffusion's UNet beside an autoencoder)",
-        &[
-            "model.diffusion_model.time_embed.0.weight",
-            "model.diffusion_model.input_blocks.0.0.weight",
-        ],
+        &["time_embed.0.weight", "input_blocks.0.0.weight", "first_stage_model.*"],
     ),
     ("a diffusion transformer (DiT)", &["x_embedder.proj.weight", "t_embedder.mlp.0.weight"]),
     ("denoising-diffusion-pytorch's Unet", &["init_conv.weight", "time_mlp.1.weight"]),
     ("score_sde's networks", &["all_modules.0.weight", "all_modules.1.weight"]),
 ];
-
-/// What the tensors are of, where they are of a known kind that is not built here.
-fn family(tensors: &BTreeMap<String, Tensor<'_>>) -> Option<&'static str> {
-    let has = |name: &&str| tensors.contains_key(&format!("model.{name}"));
-    FAMILIES.iter().find(|(_, names)| names.iter().all(has)).map(|(family, _)| *family)
-}
 
 /// The shapes of a network's tensors.
 fn shapes(network: &UNet) -> BTreeMap<String, Vec<i64>> {
@@ -155,8 +181,10 @@ impl Misfit {
                 misfit.misshapen.push(format!("{name} {:?} for {needed:?}", tensor.dims()));
             }
         }
-        let surplus = tensors.keys().filter(|name| !is_filter(name) && !shapes.contains_key(*name));
-        misfit.surplus.extend(surplus.cloned());
+        let surplus = surplus(tensors, |name| shapes.contains_key(name));
+        misfit.surplus.extend(
+            surplus.filter(|(_, tensor)| !tensor.kind().is_integer()).map(|(name, _)| name.clone()),
+        );
         misfit
     }
 
@@ -183,6 +211,32 @@ impl fmt::Display for Misfit {
     }
 }
 
+/// The tensors of a file that are none of a network's, nor filters.
+fn surplus<'t, 's>(
+    tensors: &'t BTreeMap<String, Tensor<'s>>,
+    has: impl Fn(&str) -> bool,
+) -> impl Iterator<Item = (&'t String, &'t Tensor<'s>)> {
+    tensors.iter().filter(move |(name, _)| !is_filter(name) && !has(name))
+}
+
+/// What is said of integers beside a network's tensors, such as counts of batches and buffers of timesteps.
+pub(super) fn integers_note(
+    network: &UNet,
+    tensors: &BTreeMap<String, Tensor<'_>>,
+) -> Option<String> {
+    let own = network.tensors();
+    let names: Vec<&str> =
+        surplus(tensors, |name| own.contains_key(name)).map(|(name, _)| name.as_str()).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} tensors of integers beside the network's are passed over ({}{})",
+            names.len(),
+            names.iter().take(LISTED).copied().collect::<Vec<_>>().join(", "),
+            if names.len() > LISTED { ", …" } else { "" }
+        )
+    })
+}
+
 fn is_filter(name: &str) -> bool {
     name.rsplit('.').next() == Some(FILTER)
 }
@@ -198,6 +252,14 @@ pub(super) fn fill(config: &UNetConfig, tensors: &BTreeMap<String, Tensor<'_>>) 
         "its tensors are not those of its network: {misfit}: take the file and the configuration \
          of one network"
     );
+    for (name, tensor) in tensors.iter().filter(|(name, _)| shapes.contains_key(*name)) {
+        ensure!(
+            !tensor.kind().is_integer(),
+            "{name} is stored in integers, {:?}, and weights are floating-point numbers: save those that the integers stand \
+             for, in float32",
+            tensor.kind()
+        );
+    }
     for (name, tensor) in tensors.iter().filter(|(name, _)| is_filter(name)) {
         check_filter(name, tensor, config.resample_filter())?;
     }

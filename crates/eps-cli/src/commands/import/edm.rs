@@ -18,10 +18,12 @@ use eps_model::{
 };
 use serde_json::json;
 
-use super::architecture::{fill, given_architecture, infer, noise_schedule};
+use super::architecture::{
+    family_of, fill, given_architecture, infer, integers_note, noise_schedule,
+};
 use super::contents::{Contents, is_setting};
 use super::diffusers::{self, Beside};
-use super::family::Family;
+use super::family::{Family, unwrapped};
 use super::persistent;
 use super::safetensors::{self, Shards};
 use super::selection::{Selected, Source};
@@ -54,8 +56,8 @@ pub(super) struct Flags {
     /// linear]
     #[arg(long, value_name = "linear|cosine", value_parser = noise_schedule)]
     noise_schedule: Option<Betas>,
-    /// What a network of noise is asked between two timesteps of its chain: the fractional one, linear in ln σ as in
-    /// k-diffusion, the one whose σ is nearest, or the one of DAPS's rounding
+    /// Which timestep a network of noise is told between two of its chain: the fractional one, linear in ln σ as in
+    /// k-diffusion, the one whose ln σ is nearest (k-diffusion's quantize), or the one of DAPS's rounding
     #[arg(long, value_name = "interpolate|nearest|daps", value_parser = between, default_value = "interpolate")]
     between: Between,
     /// The network of noise was trained on images in [0, 1], not in [-1, 1] [default: where its configuration has
@@ -179,7 +181,7 @@ fn build(
     if !selected.name.is_empty() {
         imported["entry"] = selected.name.clone().into();
     }
-    let tensors = tensors(&selected, size)?;
+    let mut tensors = tensors(&selected, size)?;
     let Selected { source, mut notes, .. } = selected;
     let mut schedule = None;
     let given = match flags.architecture.as_deref().map(given_architecture).transpose()? {
@@ -197,11 +199,19 @@ fn build(
         None => None,
     };
     let (config, architecture) = config_of(&source, given, &tensors, &stem(path))?;
+    if matches!(source, Source::StateDict(None)) {
+        // The names of a file of no family, as that of the configuration has them.
+        let family = family_of(&config);
+        let all = tensors.into_iter();
+        tensors =
+            all.map(|(name, tensor)| (family.tensor_name(unwrapped(&name)), tensor)).collect();
+    }
     check_channels(&config)?;
     if matches!(&config, UNetConfig::Precond(config) if config.img_channels == LATENT_CHANNELS) {
         notes.push(OF_LATENTS.to_owned());
     }
     let network = fill(&config, &tensors)?;
+    notes.extend(integers_note(&network, &tensors));
     let parameterisation = config.predicts_noise().then(|| {
         let betas = published_betas(&architecture).map(|betas| (betas, Prediction::Epsilon));
         let (schedule, note) = match (flags.noise_schedule, schedule.or(betas)) {

@@ -4,20 +4,11 @@ use anyhow::{Result, bail};
 
 use super::contents::{Contents, Dictionary, Weight};
 use super::entry::{Choice, choose, is_average, is_optimiser};
-use super::family::Family;
+use super::family::{Family, unwrapped};
 use super::persistent::{self, Wrapped};
 
-/// What other programs put before the names of a network's tensors.
-const WRAPPERS: [&str; 8] = [
-    "module.",
-    "_orig_mod.",
-    "net.",
-    "ema_model.",
-    "network.",
-    "denoiser.",
-    "diffusion_model.",
-    "model.",
-];
+/// What stands before the autoencoder of a latent diffusion network, whose UNet has guided-diffusion's names.
+const AUTOENCODER: &str = "first_stage_model.";
 
 /// How many names of a kind a note lists.
 const LISTED: usize = 3;
@@ -124,24 +115,12 @@ impl<'s, 'a> Selected<'s, 'a> {
             };
             bail!("the file holds {}, not a dictionary with a network{hint}", contents.root);
         };
-        let mut prefix = String::new();
-        let common = |prefix: &str| {
-            let named = dictionary.entries.iter().filter(|(_, weight)| weight.is_tensor());
-            let mut names = named.map(|(name, _)| name).peekable();
-            names.peek().is_some() && names.all(|name| name.starts_with(prefix))
-        };
-        while let Some(next) =
-            WRAPPERS.iter().map(|next| format!("{prefix}{next}")).find(|next| common(next))
-        {
-            prefix = next;
-        }
-        let mut weights = below(dictionary, &prefix, Family::Edm);
+        let entries = dictionary.entries.iter();
+        let mut weights: Vec<(String, Weight<'s, 'a>)> =
+            entries.clone().filter(|(_, weight)| weight.is_tensor()).cloned().collect();
         if weights.is_empty() {
             // What is there in the place of tensors is named when they are read.
-            let entries = dictionary.entries.iter().filter(|(_, weight)| !weight.is_plain());
-            weights.extend(
-                entries.map(|(name, weight)| (Family::Edm.tensor_name(name), weight.clone())),
-            );
+            weights.extend(entries.filter(|(_, weight)| !weight.is_plain()).cloned());
         }
         Ok(Self { source: Source::StateDict(None), weights, name, notes })
     }
@@ -162,6 +141,9 @@ fn places<'c>(contents: &'c Contents<'_, '_>) -> (Vec<Place<'c>>, Vec<String>) {
         }
         let anchors = dictionary.entries.iter().filter(|(_, weight)| weight.is_tensor());
         let found = anchors.filter_map(|(name, _)| Family::of_anchor(name));
+        let names_of = || dictionary.entries.iter().map(|(name, _)| unwrapped(name));
+        let is_latent = names_of().any(|name| name.starts_with(AUTOENCODER));
+        let found = found.filter(|(family, _)| !(is_latent && *family == Family::Guided));
         let found: Vec<(Family, &str)> = found.collect();
         for &(family, prefix) in &found {
             // EDM's own prefix tells something where there are several alone.

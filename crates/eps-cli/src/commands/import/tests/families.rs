@@ -75,7 +75,14 @@ fn state_dicts_of_every_family_are_read() {
         let network = network(&config);
         write_config(&folder, &config, "network.json");
         let architecture = ["--architecture", "network.json"];
-        for prefix in ["", "module.", "_orig_mod."] {
+        for prefix in [
+            "",
+            "module.",
+            "_orig_mod.module.",
+            "module.model.",
+            "diffusion_model.",
+            "model.diffusion_model.",
+        ] {
             let renamed = named(&network).into_iter();
             let renamed: Vec<Named> = renamed
                 .map(|(name, dims, values)| (format!("{prefix}{name}"), dims, values))
@@ -111,6 +118,102 @@ fn state_dicts_of_every_family_are_read() {
         let error = folder.imported(&file, &[]).err().unwrap();
         assert!(error.contains("of no published network; the nearest is"), "{error}");
     }
+}
+
+/// A state dict in safetensors, its tensors of integers beside others.
+fn with_integers(floats: &[Named], integers: &[(&str, i64)]) -> Vec<u8> {
+    use safetensors::tensor::{Dtype, TensorView, serialize};
+    let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    let data: Vec<Vec<u8>> = floats.iter().map(|(_, _, values)| bytes(values)).collect();
+    let counts: Vec<Vec<u8>> = integers.iter().map(|(_, n)| n.to_le_bytes().to_vec()).collect();
+    let floats = floats.iter().zip(&data).map(|((name, dims, _), data)| {
+        (name.clone(), TensorView::new(Dtype::F32, dims.clone(), data).unwrap())
+    });
+    let counts = integers.iter().zip(&counts).map(|((name, _), data)| {
+        ((*name).to_owned(), TensorView::new(Dtype::I64, vec![1], data).unwrap())
+    });
+    serialize(floats.chain(counts).collect::<Vec<_>>(), None).unwrap()
+}
+
+#[test]
+fn integers_are_no_weights() {
+    let folder = Folder::new();
+    write_config(&folder, &guided(), "network.json");
+    let convert = |bytes: &[u8]| {
+        let line = ["net.safetensors", "out.safetensors", "--architecture", "network.json"];
+        let arguments = folder.line(&line)?;
+        edm::convert(&folder.path("net.safetensors"), bytes, &arguments.edm)
+            .map_err(|error| format!("{error:#}"))
+    };
+    let all = named(&network(&guided()));
+    // A buffer beside the network is passed over, and said.
+    let found = convert(&with_integers(&all, &[("num_batches_tracked", 7)])).unwrap();
+    assert_equal(&found.network, &network(&guided()));
+    let said = "1 tensors of integers beside the network's are passed over (num_batches_tracked)";
+    assert!(found.notes.iter().any(|note| note.contains(said)), "{:?}", found.notes);
+    // A weight is refused.
+    let (name, place) = ("out.2.bias", |name: &str| all.iter().position(|(n, ..)| n == name));
+    let mut floats = all.clone();
+    let (_, dims, values) = floats.remove(place(name).unwrap());
+    assert_eq!((dims.len(), values.len()), (1, 6));
+    let mut file = with_integers(&floats, &[]);
+    let error = convert(&file).unwrap_err();
+    assert!(error.contains("1 missing (out.2.bias)"), "{error}");
+    file = {
+        use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+        let read = SafeTensors::deserialize(&file).unwrap();
+        let bytes = vec![1_u8; 6];
+        let bias = TensorView::new(Dtype::I8, vec![6], &bytes).unwrap();
+        let views = read.tensors().into_iter().chain([(name.to_owned(), bias)]);
+        serialize(views.collect::<Vec<_>>(), None).unwrap()
+    };
+    let error = convert(&file).unwrap_err();
+    assert!(error.contains("out.2.bias is stored in integers, I8"), "{error}");
+}
+
+/// What an unknown file has is said by its own names, and what the nearest family has beside it.
+#[test]
+fn an_unknown_network_is_told_what_is_there_and_what_is_missing() {
+    let folder = Folder::new();
+    let fails = |names: &[&str], words: &[&str], absent: &[&str]| {
+        let weight = |name: &&str| ((*name).to_owned(), vec![2, 3], vec![0.5; 6]);
+        let tensors: Vec<Named> = names.iter().map(weight).collect();
+        let (entries, storages) = state_dict(&tensors, false);
+        let file = zipped(&ordered_dict(entries), &storages, Stored);
+        let error = folder.imported(&file, &[]).err().unwrap();
+        for word in words {
+            assert!(error.contains(word), "no {word:?} in: {error}");
+        }
+        for word in absent {
+            assert!(!error.contains(word), "{word:?} in: {error}");
+        }
+    };
+    // Half of a network of diffusers, behind prefixes, beside more tensors of no family.
+    fails(
+        &[
+            "module.model.conv_in.weight",
+            "module.model.conv_norm_out.weight",
+            "module.model.conv_out.weight",
+            "module.model.time_embedding.linear_2.weight",
+            "module.model.x.0",
+            "module.model.x.1",
+        ],
+        &[
+            "its 6 tensors (module.model.conv_in.weight [2, 3], ",
+            "the nearest is diffusers' UNet2DModel",
+            "8 tensors of which 4 are there and time_embedding.linear_1.weight, \
+             down_blocks.0.resnets.0.norm1.weight",
+        ],
+        &["edm-", "map_layer0"],
+    );
+    fails(
+        &["conv1.weight", "layer1.0.conv1.weight"],
+        &[
+            "its 2 tensors (conv1.weight [2, 3], layer1.0.conv1.weight [2, 3])",
+            "none has a name of",
+        ],
+        &["model.conv1", "nearest"],
+    );
 }
 
 /// The levels end where the chain does, and others are refused.
