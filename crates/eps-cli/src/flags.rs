@@ -343,13 +343,17 @@ impl NetworkFlags {
         };
         precision.check(device).map_err(|error| UsageError(error.to_string()))?;
         note_if_emulated(precision, device);
+        Ok((device, precision))
+    }
+
+    /// Says which precision was chosen, where it is not the one of most digits: for work that does not end with it.
+    pub(crate) fn note(&self, precision: Precision) {
         if self.precision == AskedPrecision::Auto && precision != Precision::F32 {
             eprintln!(
                 "note: this processor has instructions for {precision}, in which the network is computed: --precision f32 \
                  for more digits"
             );
         }
-        Ok((device, precision))
     }
 }
 

@@ -911,7 +911,8 @@ fn pivots_of_a_mirrored_blur_are_those_of_the_matrix() {
     }
     // A deviation of each value, of which one is missing; and the same by a factor.
     let mut sigmas: Vec<f64> = (0..m).map(|i| 0.05 + 0.01 * i as f64).collect();
-    let with_gap: Vec<f64> = y.iter().enumerate().map(|(i, y)| if i == 7 { f64::NAN } else { *y }).collect();
+    let with_gap: Vec<f64> =
+        y.iter().enumerate().map(|(i, y)| if i == 7 { f64::NAN } else { *y }).collect();
     folder.npy("sigma.npy", &[2, 6, 5], &sigmas);
     folder.npy("gap.npy", &[2, 6, 5], &with_gap);
     let factor: Vec<f64> =

@@ -493,10 +493,8 @@ pub fn claims_pages(records: &[Record], figures_name: &str) -> ClaimsPages {
          symbols there are in [notation.md](notation.md). Written by `eps claims`."
     );
     for (theme, claims) in THEMES {
-        let _ = write!(
-            verdicts,
-            "\n## {theme}\n\n| | claim | on, images × samples |\n|---|---|---|\n"
-        );
+        let _ =
+            write!(verdicts, "\n## {theme}\n\n| | claim | on, images × samples |\n|---|---|---|\n");
         let _ = write!(figures, "\n## {theme}\n");
         for claim in claims {
             let Claim { id, plain, text, source, test } = claim;

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
-use eps_data::{Array, mark_missing};
 use eps_data::npy::{NpyValues, write_npy};
 use eps_data::operator_file::read_operator;
 use eps_data::operator_memory::{memory_note, require_memory};
 use eps_data::png::write_png;
+use eps_data::{Array, mark_missing};
 use eps_math::noise::Law;
 use eps_math::operator::{
     EspiritParams, LinearMap, OperatorSpec, PreparedOperator, Whitened, check, espirit,

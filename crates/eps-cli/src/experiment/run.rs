@@ -158,6 +158,7 @@ impl Arguments {
             sees_the_same_folder(&**group, &out)?;
         }
         let run = Run::prepare(&request, (device, precision), &out, &terminal).map_err(usage)?;
+        self.network_flags.note(precision);
         let (shard, scores) = match (self.shard, processes) {
             (Some(shard), Processes::Group(group)) if group.size() == 1 => (Some(shard), false),
             (Some(_), _) => bail!(UsageError("--shard is for one process at a time".to_owned())),

@@ -91,10 +91,7 @@ pub(super) struct CosinePlane {
 
 impl CosinePlane {
     /// Of rows of `width` mirrored by `across`, of columns of `height` by `down`.
-    pub(super) fn new(
-        (height, width): (usize, usize),
-        (down, across): (Mirror, Mirror),
-    ) -> Self {
+    pub(super) fn new((height, width): (usize, usize), (down, across): (Mirror, Mirror)) -> Self {
         let mut planner = DctPlanner::new();
         let rows = Axis::new(&mut planner, across, width);
         let columns = Axis::new(&mut planner, down, height);
@@ -170,7 +167,10 @@ mod tests {
                                 plane[i] * wave(down, height, k, r) * wave(across, width, l, c)
                             })
                             .sum();
-                        assert!((waves[k * width + l] - expected).abs() < 1e-13, "{down:?} {across:?} {k} {l}");
+                        assert!(
+                            (waves[k * width + l] - expected).abs() < 1e-13,
+                            "{down:?} {across:?} {k} {l}"
+                        );
                     }
                 }
                 let back = cosines.inverse(&waves);

@@ -307,7 +307,8 @@ fn exact_pivots_are_those_of_the_matrix() {
         let x_t: Vec<f64> = draw("ε", x_0.len()).iter().map(|z| 80.0 * z).collect();
         let measured = |x: &[f64]| dense.spectral_map(x, &|lambda| f64::from(lambda > 0.0));
         let (of_image, of_state) = (measured(&x_0), measured(&x_t));
-        let expected: Vec<f64> = (0..x_t.len()).map(|i| of_image[i] + x_t[i] - of_state[i]).collect();
+        let expected: Vec<f64> =
+            (0..x_t.len()).map(|i| of_image[i] + x_t[i] - of_state[i]).collect();
         let (level, cg) = (Level::edm(80.0), Cg::default());
         let least = dense.eigenvalues().into_iter().filter(|l| *l > 0.0).fold(1.0, f64::min).sqrt();
         match exact_pivot(&map, &map.apply(&x_0), 0.0, &x_t, &level, &cg) {
@@ -324,7 +325,8 @@ fn exact_pivots_are_those_of_the_matrix() {
         let (x_t, w) = (draw("ε", x_0.len()), draw("w", map.range().len()));
         let correction = map.adjoint(&w);
         let sum: Vec<f64> = x_t.iter().zip(&correction).map(|(x, z)| x + z).collect();
-        let y: Vec<f64> = map.apply(&sum).iter().zip(&w).map(|(seen, w)| seen + kappa * w).collect();
+        let y: Vec<f64> =
+            map.apply(&sum).iter().zip(&w).map(|(seen, w)| seen + kappa * w).collect();
         let found = exact_pivot(&map, &y, 1e-5, &x_t, &Level::edm(80.0), &Cg::default());
         let gap = distance(&found.unwrap().0, &sum) / norm(&sum);
         assert!(gap < 1e-7, "{name}: {gap:e}");
