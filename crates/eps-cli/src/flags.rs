@@ -476,7 +476,7 @@ pub(crate) struct OperatorFlags {
 pub(crate) struct BorderFlag {
     /// What the blur of --kernel finds beyond the edges: valid (a scene of which y is the part that the kernel saw whole),
     /// circular, reflect, symmetric, zero or replicate [default: valid to restore a PNG, JPEG or WebP, else circular]
-    #[arg(long, value_name = "BORDER", requires = "kernel", value_parser = border)]
+    #[arg(long, value_name = "BORDER", value_parser = border)]
     border: Option<Border>,
 }
 
@@ -484,6 +484,22 @@ impl BorderFlag {
     /// The border that was asked for.
     pub(crate) fn asked(&self) -> Option<Border> {
         self.border
+    }
+
+    /// Refuses a border that nothing would read.
+    ///
+    /// # Errors
+    /// A border without `--kernel`.
+    pub(crate) fn check(&self, operator: &OperatorFlags) -> Result<()> {
+        match self.border {
+            Some(border) if operator.kernel.is_none() => bail!(UsageError(format!(
+                "--border {} is that of --kernel, which is not given: leave it out; an operator of --operator says its own, \
+                 \"border\": \"{}\"",
+                border.name(),
+                border.name()
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -403,6 +403,27 @@ fn noise_of_each_value_that_does_not_fit() {
     );
 }
 
+/// What nothing would read is refused, and does not lose in silence.
+#[test]
+fn flags_without_an_effect() {
+    let folder = folder();
+    folder.npy("kernel.npy", &[1, 3], &[0.25, 0.5, 0.25]);
+    let blur = r#"{"operator": "convolution", "kernel": [[0.5, 0.5]], "border": "zero"}"#;
+    std::fs::write(folder.path("blur.json"), blur).unwrap();
+    let measure = "measure --image y.npy --sigma-y 0.1 --out new.h5";
+    let restore = format!("{RESTORE} --measurement y.npy --sigma-y 0.1");
+    for flags in ["--factor 2 --border zero", "--operator blur.json --border reflect"] {
+        folder.fails(&format!("{measure} {flags}"), 2, &["--border", "--kernel", "--operator"]);
+        folder.fails(&format!("{restore} {flags}"), 2, &["--border", "--kernel", "--operator"]);
+    }
+    folder.fails(&format!("{restore} --denoise --border valid"), 2, &["--border valid"]);
+    folder.fails(&format!("{restore} --mask mask.png --keep-scene"), 2, &["--keep-scene"]);
+    folder.fails(&format!("{RESTORE} --measurement y.h5 --keep-scene"), 2, &["--keep-scene"]);
+    folder.fails(&format!("{measure} --factor 2 --split train"), 2, &["--split", "--dataset"]);
+    folder.fails(&format!("{measure} --factor 2 --data here"), 2, &["--data", "--dataset"]);
+    folder.succeeds(&format!("{measure} --kernel kernel.npy --border reflect"));
+}
+
 #[test]
 fn scales_that_cannot_be_meant() {
     let folder = folder();

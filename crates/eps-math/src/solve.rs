@@ -410,6 +410,19 @@ fn change(now: &[f64], before: &[f64]) -> f64 {
 }
 
 impl KrylovSpace {
+    /// What stands for a space that could not be built: every function of it is NaN, `n` values.
+    #[must_use]
+    pub fn undefined(n: usize) -> Self {
+        Self {
+            v: vec![f64::NAN; n],
+            basis: Vec::new(),
+            diagonal: Vec::new(),
+            beside: Vec::new(),
+            length: 0.0,
+            ritz: Ritz { values: Vec::new(), vectors: Mat::new() },
+        }
+    }
+
     /// The steps that it took.
     #[must_use]
     pub fn steps(&self) -> usize {

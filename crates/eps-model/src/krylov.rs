@@ -307,7 +307,9 @@ impl Krylov {
 
     fn space(&self, map: &dyn LinearMap, x: &[f64], f: &dyn Fn(&[f64]) -> Vec<f64>) -> KrylovSpace {
         let grown = FUNCTIONS.nearest_space(map, x, &[f]);
-        let (space, is_finished) = grown.unwrap_or_else(|error| panic!("{error}"));
+        // Of a map that gives NaN: so does its function, and the walk stops at its step.
+        let (space, is_finished) =
+            grown.unwrap_or_else(|_| (KrylovSpace::undefined(x.len()), false));
         self.tally.functions.add(space.steps());
         self.tally.unfinished.fetch_add(usize::from(!is_finished), Ordering::Relaxed);
         space

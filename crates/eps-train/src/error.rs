@@ -92,10 +92,7 @@ pub enum TrainError {
         reason: String,
     },
     /// A loss that is not a number.
-    #[error(
-        "the training loss is {loss} at step {step}: lower the learning rate; with another one the run goes on from its \
-         last checkpoint"
-    )]
+    #[error("the training loss is {loss} at step {step}: {}", remedy_of_divergence(*step))]
     Diverged {
         /// The step.
         step: u64,
@@ -130,5 +127,14 @@ pub enum TrainError {
 impl From<tch::TchError> for TrainError {
     fn from(error: tch::TchError) -> Self {
         Self::Compute(error.into())
+    }
+}
+
+fn remedy_of_divergence(step: u64) -> &'static str {
+    if step == 0 {
+        "nothing was learnt yet, so that it is the configuration or the images: look at sigma_data and the noise law, whose usual values \
+         are 0.5 and sigma_max 80, and at the weights of --start"
+    } else {
+        "lower the learning rate; with another one the run goes on from its last checkpoint"
     }
 }

@@ -39,11 +39,11 @@ pub(crate) struct Arguments {
     /// Clean images of a data set: its name, or a file that `eps data` wrote
     #[arg(long, value_name = "NAME", conflicts_with = "image", value_parser = dataset::name)]
     dataset: Option<String>,
-    /// The split of the data set: train, validation or test
-    #[arg(long, default_value = "test", requires = "dataset")]
-    split: Split,
+    /// The split of the data set: train, validation or test [default: test]
+    #[arg(long)]
+    split: Option<Split>,
     /// The folder with the data set's files, or its file [default: where the repository keeps them]
-    #[arg(long, value_name = "PATH", requires = "dataset")]
+    #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// Which images, from 0: A..B (without B) or a single N [default: 0..16 of a data set, all of a
     /// file]
@@ -80,6 +80,15 @@ impl Arguments {
         let sigma_y = self.noise.sigma_y()?.ok_or_else(|| {
             UsageError("how much noise? give --sigma-y or --sigma-y-255".to_owned())
         })?;
+        self.border.check(&self.operator)?;
+        for (flag, is_given) in [("--split", self.split.is_some()), ("--data", self.data.is_some())]
+        {
+            if is_given && self.dataset.is_none() {
+                bail!(UsageError(format!(
+                    "{flag} is of a data set: give --dataset, or leave it out"
+                )));
+            }
+        }
         if let Some(note) = self.noise.note() {
             eprintln!("note: {note}");
         }
@@ -189,7 +198,8 @@ impl Arguments {
         match (&self.image, &self.dataset) {
             (Some(path), _) => read_images(path)?.select(self.index.clone()),
             (None, Some(name)) => {
-                let set = dataset::load(name, self.split, self.data.as_deref())?;
+                let set =
+                    dataset::load(name, self.split.unwrap_or(Split::Test), self.data.as_deref())?;
                 let index = self.index.clone().unwrap_or(0..DEFAULT_IMAGES.min(set.len()));
                 Images::of_set(&set, index)
             }

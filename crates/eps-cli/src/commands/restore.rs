@@ -108,7 +108,7 @@ pub(crate) struct Arguments {
         conflicts_with_all = ["sampler", "eta", "rho", "sigma_min"])]
     method: Option<Contender>,
     /// The constant of --method [default: the one that was published for the nearest of the paper's tasks, which is printed]
-    #[arg(long, value_name = "X", requires = "method", value_parser = constant)]
+    #[arg(long, value_name = "X", requires = "method", value_parser = constant, allow_negative_numbers = true)]
     constant: Option<f64>,
     /// Network calls for a sample (NFE), from 1 to 100000; odd for heun [default: 20, for heun 19, for --method the
     /// published number]
@@ -262,6 +262,7 @@ impl Arguments {
         if self.method.is_none() {
             solver.steps(calls).map_err(|error| UsageError(format!("--calls {calls}: {error}")))?;
         }
+        self.border.check(&self.operator)?;
         let out = || format!("--out {}", self.out.display());
         check_utf8(&self.out)?;
         // One process writes; the others send it what they draw.
@@ -279,6 +280,12 @@ impl Arguments {
             return Err(UsageError(format!("the grid of noise levels: {error}")).into());
         }
         let Measured { set, scene, notes: of_borders } = self.measurement(&network)?;
+        if self.keep_scene && scene.is_none() {
+            bail!(UsageError(
+                "--keep-scene: this measurement is no part of a larger scene, as with --kernel and --border valid: leave it out"
+                    .to_owned()
+            ));
+        }
         let (samples, seed, batch, class) = (self.samples, self.seed, self.batch, self.class);
         let contender = self.method.map(|contender| {
             let tunable = tunable(contender, nearest_task(set.operator(0)));

@@ -1,5 +1,7 @@
 //! `eps claims`: what results say about each claim of the paper, and about ours.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -10,7 +12,7 @@ use eps_results::{Record, TournamentResults};
 
 /// Write a table of claims with what results say about each.
 ///
-/// Every claim is one line for each data set with results: whether it holds, and what it says. A second page,
+/// Every claim is one line: whether it holds on each data set with results, and what it says. A second page,
 /// beside the first, has the figures: differences with the half widths of their 95 % intervals. A claim whose
 /// experiment is not among the results is open.
 #[derive(Debug, Args)]
@@ -84,10 +86,16 @@ fn tournament(record: &Record) -> Option<&TournamentResults> {
 
 /// Writes a page in the place of one that begins alike, and of nothing else.
 fn write(path: &Path, text: &str) -> Result<()> {
-    let beginning = |text: &str| text.chars().take(8).collect::<String>();
-    let found = std::fs::read_to_string(path);
+    let begins_alike = || -> std::io::Result<bool> {
+        if !path.is_file() {
+            return Ok(false);
+        }
+        let mut beginning = [0; 8];
+        File::open(path)?.read_exact(&mut beginning)?;
+        Ok(text.as_bytes().starts_with(&beginning))
+    };
     ensure!(
-        !path.exists() || found.is_ok_and(|found| beginning(&found) == beginning(text)),
+        !path.exists() || begins_alike().unwrap_or(false),
         "{} holds something else than what is to be written: name another file",
         path.display()
     );
