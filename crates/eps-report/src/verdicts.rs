@@ -438,7 +438,8 @@ pub(crate) fn overhead(results: &Results) -> Finding {
         1e3 * of.denoiser_seconds
     );
     let verdict = if of.share <= 0.006 { Verdict::Holds } else { Verdict::Fails };
-    Some((verdict, Figures { summary: String::new(), cells: vec![figures], beside: None }))
+    let beside = Some("a network of FFHQ-64's size with random weights".to_owned());
+    Some((verdict, Figures { summary: String::new(), cells: vec![figures], beside }))
 }
 
 /// The settings of a tournament that a claim shows one by one; of more only those that miss the bound.
