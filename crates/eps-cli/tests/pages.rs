@@ -1,4 +1,4 @@
-//! The code of README.md and of the pages in docs/guide/ does what they say.
+//! The code of README.md, of the pages in docs/guide/ and of those beside it does what they say.
 //!
 //! The commands in blocks marked `sh` are run, page by page and in their order, in an empty folder in which
 //! `data`, `docs` and `crates` are those of the repository. `eps`, also as `cargo run --release --bin eps --`,
@@ -163,6 +163,19 @@ fn pages() -> Vec<(String, String)> {
     paths.into_iter().map(read).collect()
 }
 
+/// Those, and the pages beside the guide, whose commands are run too.
+fn pages_with_commands() -> Vec<(String, String)> {
+    let docs = fs::read_dir(Path::new(REPOSITORY).join("docs")).unwrap();
+    let mut paths: Vec<PathBuf> = docs.map(|page| page.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "md"));
+    paths.sort();
+    let beside = paths.into_iter().map(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        (format!("docs/{name}"), fs::read_to_string(&path).unwrap())
+    });
+    pages().into_iter().chain(beside).collect()
+}
+
 /// The file that the line above a block names.
 fn named_file(above: &str) -> Option<&str> {
     let words = above.strip_prefix("<!--")?.strip_suffix("-->")?.split_whitespace();
@@ -171,7 +184,7 @@ fn named_file(above: &str) -> Option<&str> {
 
 #[test]
 fn commands_of_the_pages_do_what_they_say() {
-    let pages = pages();
+    let pages = pages_with_commands();
     std::thread::scope(|scope| {
         for (page, text) in &pages {
             std::thread::Builder::new()
