@@ -5,6 +5,8 @@
 //! bits, which is Pillow's arithmetic (`src/libImaging/Resample.c`) and therefore that of data sets made
 //! with it. Integers also give the same pixels on every machine.
 
+use eps_math::operator::ResizeFilter;
+
 use crate::Raster;
 
 const LOBES: f64 = 3.0;
@@ -86,23 +88,15 @@ fn weights(old: usize, new: usize) -> Vec<Window> {
             let centre = (i as f64 + 0.5) * scale;
             let start = (centre - support + 0.5) as usize;
             let end = ((centre + support + 0.5) as usize).min(old);
-            let values: Vec<f64> =
-                (start..end).map(|j| kernel((j as f64 - centre + 0.5) * (1.0 / stretch))).collect();
+            let values: Vec<f64> = (start..end)
+                .map(|j| ResizeFilter::Lanczos.value((j as f64 - centre + 0.5) * (1.0 / stretch)))
+                .collect();
             let sum: f64 = values.iter().sum();
             // `round` takes halves away from zero, as Pillow does.
             let fixed = |v: f64| (v / sum * f64::from(1 << WEIGHT_BITS)).round() as i32;
             Window { start, weights: values.into_iter().map(fixed).collect() }
         })
         .collect()
-}
-
-fn kernel(t: f64) -> f64 {
-    if t.abs() < LOBES { sinc(t) * sinc(t / LOBES) } else { 0.0 }
-}
-
-fn sinc(t: f64) -> f64 {
-    let x = std::f64::consts::PI * t;
-    if x == 0.0 { 1.0 } else { x.sin() / x }
 }
 
 #[cfg(test)]

@@ -79,7 +79,12 @@ pub fn estimate(
     assert!(y.len().is_multiple_of(range.len()), "{} values for measurements {range}", y.len());
     let images = || y.chunks_exact(range.len());
     let is_whole = y.iter().all(|value| value.is_finite());
-    let cannot = |why| MathError::NoEstimate { operator: spec.family(), why };
+    let operator_name = match spec {
+        // What --denoise is inside.
+        OperatorSpec::AveragePool { factor: 1 } => "the identity (denoising)",
+        other => other.family(),
+    };
+    let cannot = |why| MathError::NoEstimate { operator: operator_name, why };
     if is_whole && let Some(spectral) = operator.spectral() {
         let found = match spectral {
             Operator::Dense(_) | Operator::Separable(_) => outside_of_range(spectral, y, range),

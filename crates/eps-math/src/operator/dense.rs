@@ -106,7 +106,7 @@ impl Dense {
     }
 }
 
-fn row_major(matrix: MatRef<'_, f64>) -> Vec<f64> {
+pub(super) fn row_major(matrix: MatRef<'_, f64>) -> Vec<f64> {
     (0..matrix.nrows()).flat_map(|i| (0..matrix.ncols()).map(move |j| matrix[(i, j)])).collect()
 }
 

@@ -2,6 +2,8 @@
 
 use faer::Mat;
 
+use super::dense::row_major;
+
 /// The eigenvectors of AᵀA that A does not map to 0, for a matrix A.
 ///
 /// With V_r of r orthonormal columns, f(AᵀA) x = V_r (f(λ) − f(0)) V_rᵀ x + f(0) x.
@@ -33,16 +35,12 @@ impl RangeBasis {
     /// A in row-major order, m×n.
     #[must_use]
     pub fn matrix(&self) -> Vec<f64> {
-        row_major(&self.matrix)
+        row_major(self.matrix.as_ref())
     }
 
     /// V_r in row-major order, n×r: column j belongs to eigenvalue j.
     #[must_use]
     pub fn vectors(&self) -> Vec<f64> {
-        row_major(&self.vectors)
+        row_major(self.vectors.as_ref())
     }
-}
-
-fn row_major(matrix: &Mat<f64>) -> Vec<f64> {
-    (0..matrix.nrows()).flat_map(|i| (0..matrix.ncols()).map(move |j| matrix[(i, j)])).collect()
 }

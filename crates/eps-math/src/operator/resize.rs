@@ -30,7 +30,9 @@ impl ResizeFilter {
         }
     }
 
-    fn value(self, x: f64) -> f64 {
+    /// The filter at a distance from its middle, at scale 1.
+    #[must_use]
+    pub fn value(self, x: f64) -> f64 {
         match self {
             Self::Box => f64::from(u8::from(x > -0.5 && x <= 0.5)),
             Self::Bicubic => {
