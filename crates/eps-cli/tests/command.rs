@@ -478,7 +478,7 @@ fn a_scripted_prior_restores_as_the_network_that_it_was_made_of() {
     folder.script_of("prior", SIDE);
     folder.npy("clean.npy", &[SIDE, SIDE], &values(SIDE * SIDE));
     folder.succeeds("measure --image clean.npy --factor 2 --sigma-y 0.1 --out y.h5");
-    let restore = "restore --measurement y.h5 --samples 3 --calls 4 --seed 2";
+    let restore = "restore --measurement y.h5 --samples 3 --calls 4 --seed 2 --precision f32";
     let printed = folder.succeeds(&format!("{restore} --network prior.json --out scripted"));
     assert!(printed.contains("in f32 on cpu"), "{printed}");
     folder.succeeds(&format!("{restore} --network prior.safetensors --out trained"));
