@@ -14,6 +14,8 @@ use eps::math::rng::Stream;
 use eps::math::{Level, Shape, Task, pivot};
 use eps::model::checkpoint::{self, AskedAt, Storage};
 use eps::model::{Precision, set_values};
+use eps::network::Conditioning;
+use eps::restoration_config::RestorationConfig;
 use eps::tch::{Device, Kind, Tensor};
 use serde_json::Value;
 
@@ -68,6 +70,9 @@ fn measure_restore_evaluate() {
     assert_eq!((one_call.len(), one_call.samples_per_image()), (3, 1));
     let config = json(&std::fs::read_to_string(folder.path("out/config.json")).unwrap());
     assert_eq!(&config, archive.config());
+    let read = RestorationConfig::of(&archive).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), config);
+    assert_eq!((read.method, read.residuals.len()), (Conditioning::Eps, 3));
     assert_eq!(config["calls"], 3);
     assert_eq!(config["measurement"]["sigma_y"], 0.05);
     assert_eq!(config["environment"]["device"], "cpu");

@@ -39,6 +39,9 @@ fn the_version_names_the_revision_and_libtorch() {
     let text = Folder::new().succeeds("--version");
     assert!(text.starts_with(concat!("eps ", env!("CARGO_PKG_VERSION"), " (revision ")), "{text}");
     assert!(text.contains(", libtorch 2."), "{text}");
+    // The records say the same.
+    let recorded = format!(", libtorch {})", eps::environment::LIBTORCH);
+    assert!(text.trim_end().ends_with(&recorded), "{text} without {recorded}");
 }
 
 #[cfg(target_os = "linux")]

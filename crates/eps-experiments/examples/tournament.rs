@@ -7,7 +7,6 @@ use std::path::Path;
 use eps::tch::Device;
 use eps_experiments::Silent;
 use eps_experiments::tournament::Tournament;
-use eps_results::Environment;
 use eps_results::tournament::{
     Distance, EXPERIMENT, FORMAT_VERSION, PriorLaw, SIGMA_Y, Space, TournamentConfig,
     TournamentMethod, TournamentSetting, TournamentSettingResults,
@@ -59,7 +58,7 @@ fn play(folder: &Path) -> Result<TournamentSettingResults, Error> {
         tuning_samples: 20,
         floor_pairs: 5,
     };
-    let environment: Environment = serde_json::from_value(eps::environment::record(Device::Cpu))?;
+    let environment = eps::environment::record(Device::Cpu);
     let computed = Tournament::open(&config, &environment, folder, &Silent)?.compute()?;
     let (results, _) = computed.into_iter().next().ok_or("a setting has no results")?;
     Ok(results)

@@ -15,10 +15,8 @@ use eps_files::sha256_file;
 use eps_math::{MathError, OperatorLaw, Precision, SigmaYLaw, nearest_f32, whole};
 use eps_metrics::summary::Spread;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tch::Device;
 
-use crate::cells::PROGRAM;
 use crate::error::{During as _, ExperimentError, InvalidRequest, Result};
 use crate::listener::Listener;
 use crate::posed::posed;
@@ -65,6 +63,28 @@ struct ImageOfKind {
     intervals: Vec<[f32; 3]>,
 }
 
+/// What the cells of all groups depend on.
+#[derive(Serialize)]
+struct RunKey {
+    program: String,
+    network: String,
+    samples: usize,
+    calls: usize,
+    seed: u64,
+    device: String,
+    precision: Precision,
+}
+
+/// What the cell of a group depends on.
+#[derive(Serialize)]
+struct GroupKey<'a> {
+    #[serde(flatten)]
+    of_run: &'a RunKey,
+    images: &'a [usize],
+    /// The SHA-256 of the set that they are of.
+    set: &'a str,
+}
+
 /// Calibrates the intervals of a network.
 ///
 /// # Errors
@@ -89,15 +109,15 @@ pub fn calibrate_intervals(
     let [validation, test] = splits;
     let (validation, test) = (validation?, test?);
     let program = std::env::current_exe().map_err(ExperimentError::Program)?;
-    let key = json!({
-        PROGRAM: sha256_file(&program)?,
-        "network": sha256_file(&request.network)?,
-        "samples": request.samples,
-        "calls": request.calls,
-        "seed": request.seed,
-        "device": format!("{device:?}"),
-        "precision": precision,
-    });
+    let of_run = RunKey {
+        program: sha256_file(&program)?,
+        network: sha256_file(&request.network)?,
+        samples: request.samples,
+        calls: request.calls,
+        seed: request.seed,
+        device: format!("{device:?}"),
+        precision,
+    };
     let run = Calibration {
         request,
         network: &network,
@@ -105,7 +125,7 @@ pub fn calibrate_intervals(
         sigma_y,
         device,
         store: Store::open(cells.to_owned())?,
-        key,
+        of_run,
         listener,
     };
     let of_validation = run.groups(&validation)?;
@@ -160,7 +180,7 @@ struct Calibration<'a> {
     sigma_y: SigmaYLaw,
     device: Device,
     store: Store,
-    key: serde_json::Value,
+    of_run: RunKey,
     listener: &'a dyn Listener,
 }
 
@@ -192,9 +212,10 @@ impl Calibration<'_> {
         for group in groups {
             let Group { part, number, images } = group;
             let name = format!("{split}-{part}-{number}");
-            let mut key = self.key.clone();
-            key["images"] = json!(images);
-            key["set"] = json!(set.provenance().sha256);
+            let set_sha256 = &set.provenance().sha256;
+            let key = GroupKey { of_run: &self.of_run, images, set: set_sha256 };
+            // By way of a value, whose fields are in the order of their names.
+            let key = serde_json::to_value(key)?;
             let found = match self.store.load(&name, &key) {
                 Some(found) => {
                     self.listener.advance(self.passes(group));

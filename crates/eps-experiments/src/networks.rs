@@ -113,7 +113,7 @@ pub(crate) fn load(
     if let Network::Trained(checkpoint) = &network {
         check_use(file, &checkpoint.config, network_use, tasks)?;
         // Imported networks have none.
-        if let Some(training) = checkpoint.config.provenance.training.get("config") {
+        if let Some(training) = &checkpoint.config.provenance.training.config {
             let config = TrainConfig::deserialize(training).map_err(unreadable(&file.path))?;
             file.training = legs(config, &dataset::training_configurations(dataset))?;
         }
@@ -125,8 +125,9 @@ pub(crate) fn load(
     let is_of_these = match &network {
         Network::Trained(checkpoint) => {
             // The splits of a data set have digests of their own and one source.
-            let trained_on = &checkpoint.config.provenance.training["dataset"]["source"];
-            trained_on.as_str() == Some(&set.provenance().source)
+            let trained_on = &checkpoint.config.provenance.training.dataset;
+            let source = trained_on.as_ref().and_then(|images| images.source.as_ref());
+            source == Some(&set.provenance().source)
         }
         Network::Scripted(_) => false,
     };

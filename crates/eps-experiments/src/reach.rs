@@ -136,8 +136,7 @@ impl<'a> Reach<'a> {
             seed: request.seed,
             precision,
         };
-        let environment: Environment = serde_json::from_value(environment::record(device))
-            .during(|| "the record of the program and the machine".to_owned())?;
+        let environment = environment::record(device);
         if request.tuning_images > validation.len() {
             let (asked, there) = (request.tuning_images, validation.len());
             let message = format!("--tuning-images {asked}: there are {there} validation images");

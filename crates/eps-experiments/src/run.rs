@@ -179,8 +179,7 @@ impl<'a> Run<'a> {
             images,
         };
         let judge = Judge { ensembles: profile.report, networks: features.networks };
-        let environment: Environment = serde_json::from_value(environment::record(device))
-            .during(|| "the record of the program and the machine".to_owned())?;
+        let environment = environment::record(device);
         check_folder(out, experiment.name())?;
         make_folder(out)?;
         let cells = Cells::open(

@@ -9,8 +9,8 @@ use eps_math::{Level, Shape};
 use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
 use eps_model::tch::{Device, Kind, Tensor};
 use eps_model::{
-    Denoiser as _, Measurement, Precision, Query, QueryNoise, SongUNetConfig, TensorOperator, UNet,
-    level_fields,
+    Denoiser as _, Measurement, Precision, Query, QueryNoise, SongUNetConfig, TensorOperator,
+    TrainingRecord, UNet, level_fields,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         source: "random weights".to_owned(),
         licence: "CC0-1.0".to_owned(),
         command: "cargo run -p eps-model --example network".to_owned(),
-        training: serde_json::json!({ "steps": 0 }),
+        training: TrainingRecord { steps: Some(0), ..TrainingRecord::default() },
         start: None,
     };
     let config = CheckpointConfig::edm_prior("tiny".to_owned(), architecture.into(), provenance);

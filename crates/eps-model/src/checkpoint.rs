@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::extent::{extent, length_of};
+use crate::training_record::TrainingRecord;
 use crate::unet::set_values;
 use crate::{
     Condition, DataMoments, ModelError, NetworkDenoiser, Precision, UNet, UNetConfig, Windows,
@@ -202,7 +203,8 @@ pub struct Provenance {
     pub command: String,
     /// The record of the training: its configuration, its losses, versions and device; of an imported
     /// network the SHA-256 of the file.
-    pub training: serde_json::Value,
+    #[serde(deserialize_with = "TrainingRecord::or_null")]
+    pub training: TrainingRecord,
     /// The network that the training started from. Files of before this was recorded lack it, as do
     /// networks that started from random weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -228,7 +230,7 @@ impl Provenance {
     /// The SHA-256 of the file that the weights were imported from, where they were.
     #[must_use]
     pub fn imported_sha256(&self) -> Option<&str> {
-        self.training["imported"]["sha256"].as_str()
+        self.training.imported.as_ref().map(|imported| &*imported.sha256)
     }
 
     /// What a network that is trained from this one keeps; `sha256` is that of this one's file.

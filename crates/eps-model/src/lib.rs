@@ -57,6 +57,7 @@ mod scripted_prior;
 mod song_unet;
 mod steps;
 pub mod training_cost;
+mod training_record;
 mod unet;
 mod unet_2d_model;
 mod unet_model;
@@ -87,6 +88,7 @@ pub use song_unet::{DecoderType, EmbeddingType, EncoderType, SongUNetConfig};
 pub use steps::Recomputed;
 /// libtorch's tensors, which this crate takes.
 pub use tch;
+pub use training_record::{ImportedFile, TrainedOn, TrainingRecord};
 pub use unet::{UNet, UNetConfig, set_values};
 pub use unet_2d_model::{
     DownBlockType, ResampleType, TimeScaleShift, UNet2DModelConfig, UpBlockType,

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use eps_math::{Interpolant, Precondition, PreconditionMode, Task};
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, FORMAT_VERSION, Provenance, Storage};
 use eps_model::{
-    Condition, DataMoments, EmbeddingType, EncoderType, Mode, ModelError, Precision, PrecondConfig,
-    SongUNetConfig, UNet, UNetConfig, UNetModelConfig,
+    Condition, DataMoments, EmbeddingType, EncoderType, ImportedFile, Mode, ModelError, Precision,
+    PrecondConfig, SongUNetConfig, TrainingRecord, UNet, UNetConfig, UNetModelConfig,
 };
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
@@ -44,7 +44,7 @@ fn config() -> CheckpointConfig {
             source: "random".into(),
             licence: "MIT".into(),
             command: "cargo test".into(),
-            training: serde_json::json!({"steps": 0}),
+            training: TrainingRecord { steps: Some(0), ..TrainingRecord::default() },
             start: None,
         },
     }
@@ -121,7 +121,10 @@ fn data_moments_come_back_and_are_checked() {
 fn the_start_of_a_training_is_kept_with_its_own() {
     let imported = Provenance {
         source: "edm.pkl".into(),
-        training: serde_json::json!({"imported": {"sha256": "ab"}}),
+        training: TrainingRecord::of_import(ImportedFile {
+            sha256: "ab".into(),
+            ..ImportedFile::default()
+        }),
         ..config().provenance
     };
     // Of an imported network the file that its publisher knows, of another its own.

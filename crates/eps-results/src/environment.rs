@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct Environment {
     /// The version of the program.
     pub eps: String,
-    /// The version of libtorch.
+    /// The version of libtorch that was linked; `unknown` where its files do not tell it.
     pub libtorch: String,
     /// The git revision of the sources, `-dirty` where they differed from it; none where the program was
     /// built without git or repository.

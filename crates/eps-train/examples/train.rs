@@ -7,7 +7,7 @@
 use eps_math::{Interpolant, Precondition, PreconditionMode};
 use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
 use eps_model::tch::{Device, Tensor};
-use eps_model::{Precision, SongUNetConfig};
+use eps_model::{Precision, SongUNetConfig, TrainingRecord};
 use eps_train::{
     Decay, Ema, FORMAT_VERSION, Images, LossWeight, NoiseLaw, Objective, TrainConfig, changes,
     train,
@@ -77,7 +77,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         source: "trained on images of two halves".to_owned(),
         licence: "CC0-1.0".to_owned(),
         command: "cargo run -p eps-train --example train".to_owned(),
-        training: serde_json::json!({ "config": longer }),
+        training: TrainingRecord {
+            config: Some(serde_json::to_value(&longer)?),
+            ..TrainingRecord::default()
+        },
         start: None,
     };
     let prior = CheckpointConfig::edm_prior("halves".to_owned(), network.into(), provenance);

@@ -216,7 +216,7 @@ impl RunFolder {
 }
 
 /// One line of `metrics.jsonl`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LossRecord {
     /// Steps done.
     pub step: u64,
@@ -238,6 +238,12 @@ fn append_record(path: &Path, record: &LossRecord) -> Result<(), TrainError> {
     Ok(writeln!(file, "{line}").map_err(FilesError::io(path, "write"))?)
 }
 
+/// What of a line tells whether it stays.
+#[derive(Deserialize)]
+struct StepOfLine {
+    step: u64,
+}
+
 /// Removes the lines of steps after the state's: the state is written after its line.
 fn truncate_metrics(path: &Path, step: u64) -> Result<(), TrainError> {
     if !path.exists() {
@@ -249,8 +255,8 @@ fn truncate_metrics(path: &Path, step: u64) -> Result<(), TrainError> {
     for line in lines {
         let line = line.map_err(FilesError::io(path, "read"))?;
         // A line cut off by a kill does not parse: it is of a step after the state's.
-        let Ok(value) = serde_json::from_str::<Value>(&line) else { continue };
-        if value["step"].as_u64().is_some_and(|s| s <= step) {
+        let Ok(done) = serde_json::from_str::<StepOfLine>(&line) else { continue };
+        if done.step <= step {
             kept.push_str(&line);
             kept.push('\n');
         }

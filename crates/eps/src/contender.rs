@@ -13,7 +13,7 @@ use eps_sample::contenders::mpgd::Mpgd;
 use eps_sample::contenders::pigdm::{PiGdm, PiGdmPublished};
 use eps_sample::contenders::{self, ContenderStep};
 use eps_sample::{BatchNoise, Observer, Prior, SampleError};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 /// What is tuned of a contender, and around which value.
@@ -41,7 +41,8 @@ impl Tunable {
 }
 
 /// A contender with its constant, as a user asks for it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Contending {
     /// The method.
     pub contender: Contender,

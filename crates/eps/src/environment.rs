@@ -2,22 +2,22 @@
 
 use std::sync::OnceLock;
 
-use serde_json::{Value, json};
+pub use eps_results::Environment;
 use tch::Device;
 
-/// The one version of libtorch that tch 0.26 builds with.
-pub const LIBTORCH: &str = "2.13.0";
+/// The version of libtorch that was linked, as its own files tell it, such as `2.13.0+cpu`; `unknown` where they do not.
+pub const LIBTORCH: &str = env!("EPS_LIBTORCH");
 
 /// Versions, revision of the sources, device, threads and the command line.
-pub fn record(device: Device) -> Value {
-    json!({
-        "eps": env!("CARGO_PKG_VERSION"),
-        "libtorch": LIBTORCH,
-        "revision": revision(),
-        "device": eps_model::device_name(device),
-        "threads": tch::get_num_threads(),
-        "command": command_line(),
-    })
+pub fn record(device: Device) -> Environment {
+    Environment {
+        eps: env!("CARGO_PKG_VERSION").to_owned(),
+        libtorch: LIBTORCH.to_owned(),
+        revision: revision().map(str::to_owned),
+        device: eps_model::device_name(device),
+        threads: tch::get_num_threads(),
+        command: command_line(),
+    }
 }
 
 /// The command line as a shell takes it, with `eps` for the path of the program.

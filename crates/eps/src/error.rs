@@ -74,6 +74,12 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// Samples that have no configuration of a restoration.
+    #[error(
+        "the samples are of no restoration that this program reads: {0}; restore again, or read them with the revision that \
+         wrote them"
+    )]
+    NoRestoration(String),
     /// A training-free method that divides by σ_y.
     #[error(
         "sigma_y is 0, and {0} divides by it: give a small one, such as 1e-3, or sample by EPS, which has the limit"

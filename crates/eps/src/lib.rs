@@ -51,6 +51,7 @@ pub mod network;
 pub mod pictures;
 pub mod prelude;
 pub mod residual;
+pub mod restoration_config;
 pub mod restore;
 pub mod scene;
 pub mod uncertainty;

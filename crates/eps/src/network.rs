@@ -12,8 +12,7 @@ use eps_model::{
     ClassConditional, ComputeError, Denoiser, Measurement, Precision, Query, ScriptedPrior, Windows,
 };
 use eps_sample::{Eps, Estimator, Palette, ZeroShot};
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
 use crate::Error;
@@ -190,17 +189,14 @@ impl Network {
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn record(&self, path: &Path) -> Result<Value, Error> {
-        let file = |path: &Path| -> Result<Value, Error> {
-            Ok(json!({"file": path.display().to_string(), "sha256": sha256_file(path)?}))
+    pub fn record(&self, path: &Path) -> Result<NetworkRecord, Error> {
+        let FileRecord { file, sha256 } = FileRecord::of(path)?;
+        let script = match self {
+            Self::Trained(_) => None,
+            Self::Scripted(prior) => Some(FileRecord::of(&prior.script)?),
         };
-        let mut record = file(path)?;
-        record["name"] = self.name().into();
-        record["origin"] = self.origin().into();
-        if let Self::Scripted(prior) = self {
-            record["script"] = file(&prior.script)?;
-        }
-        Ok(record)
+        let (name, origin) = (self.name().to_owned(), self.origin());
+        Ok(NetworkRecord { file, sha256, name, origin, script })
     }
 
     /// The lowest and highest noise level that it was trained for.
@@ -308,6 +304,43 @@ impl Network {
     }
 }
 
+/// What results tell of the network that was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkRecord {
+    /// The file, as it was named.
+    pub file: String,
+    /// Its SHA-256.
+    pub sha256: String,
+    /// Its name.
+    pub name: String,
+    /// Where it comes from and under which licence.
+    pub origin: String,
+    /// The module, where the file describes one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<FileRecord>,
+}
+
+/// A file that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileRecord {
+    /// The file, as it was named.
+    pub file: String,
+    /// Its SHA-256.
+    pub sha256: String,
+}
+
+impl FileRecord {
+    /// What is recorded of a file.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn of(path: &Path) -> Result<Self, Error> {
+        Ok(Self { file: path.display().to_string(), sha256: sha256_file(path)? })
+    }
+}
+
 /// In bytes: a fifth of a large GPU's memory, as what lives for a moment comes on top.
 const ACTIVATIONS: u64 = 16 << 30;
 
@@ -404,7 +437,7 @@ pub fn origin(provenance: &Provenance) -> String {
 }
 
 /// How a network is asked about a measurement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Conditioning {
     /// At the pivot, for which it was trained.

@@ -13,10 +13,10 @@ use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
 use eps_model::training_cost::training_cost;
 use eps_model::verify::{VERIFY_LIMIT, verify};
 use eps_model::{
-    Denoiser as _, PUBLISHED, Precision, Query, QueryNoise, UNet, UNetConfig, batch, level_fields,
-    published, published_betas,
+    Denoiser as _, PUBLISHED, Precision, Query, QueryNoise, TrainingRecord, UNet, UNetConfig,
+    batch, level_fields, published, published_betas,
 };
-use serde_json::json;
+use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
 use super::operator::{Target, read};
@@ -146,7 +146,7 @@ fn run_init(name: &str, out: &Path, seed: u64) -> Result<()> {
         source: "random initial weights, drawn by the law of the original".to_owned(),
         licence: env!("CARGO_PKG_LICENSE").to_owned(),
         command: environment::command_line(),
-        training: json!({ "seed": seed, "steps": 0 }),
+        training: TrainingRecord { seed: Some(seed), steps: Some(0), ..TrainingRecord::default() },
         start: None,
     };
     let config = match published_betas(name) {
@@ -209,13 +209,17 @@ fn run_show(path: &Path, class: Option<usize>) -> Result<()> {
     match &network {
         Network::Trained(checkpoint) => {
             print_estimate(&checkpoint.config.network)?;
-            let trained = &checkpoint.config.provenance.training["config"]["precision"];
+            let config = checkpoint.config.provenance.training.config.as_ref();
+            let trained = config.and_then(|config| TrainedIn::deserialize(config).ok());
             println!(
                 "weights stored in {}, {}; trained in {}; computes in f32 unless --precision says \
                  otherwise",
                 stored(path)?,
                 if checkpoint.has_digests { "as their SHA-256 says" } else { DIGESTS_MISSING },
-                trained.as_str().unwrap_or("a precision that the file does not tell")
+                trained.map_or(
+                    "a precision that the file does not tell",
+                    |TrainedIn { precision }| { precision.name() }
+                )
             );
             println!("{}", serde_json::to_string_pretty(&checkpoint.config)?);
         }
@@ -227,6 +231,12 @@ fn run_show(path: &Path, class: Option<usize>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What is told of the configuration of a training, of whatever version.
+#[derive(Deserialize)]
+struct TrainedIn {
+    precision: Precision,
 }
 
 /// What is said of a file of before digests were written.

@@ -1,27 +1,26 @@
 //! `eps restore`: posterior samples of what was measured.
 
+mod going_on;
+mod outcome;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
-use eps_cluster::{Group, agree, facts_of};
+use eps_cluster::{agree, facts_of};
 use eps_data::array_file::is_picture;
 use eps_data::hdf5_file::hdf5_format;
-use eps_data::npy::{NpyValues, write_npy};
-use eps_data::png::{Picture, write_png};
-use eps_data::{Array, MeasurementSet, PictureLike, SampleArchive, Unit};
-use eps_files::{
-    FilesError, Former, Hasher, OutputFolder, PartFile, Unfinished, sha256_file, write_bytes,
-};
-use eps_math::operator::{Border, LinearMap as _, Operator, PreparedOperator};
-use eps_math::rng::Stream;
+use eps_data::{Array, MeasurementSet, PictureLike};
+use eps_files::{FilesError, Former, OutputFolder, PartFile, Unfinished};
+use eps_math::operator::{Border, LinearMap as _, Operator};
 use eps_math::{Noise, Shape};
 use eps_model::{Precision, device_name};
 use eps_sample::Solver;
 use indicatif::ProgressBar;
-use serde_json::{Value, json};
 use tch::Device;
 
+use self::going_on::{Shared, decisive, key};
+use self::outcome::{LIKE, Restored, folder_of, is_restoration};
 use super::measure::file_provenance;
 use crate::chain::chain;
 use crate::flags::{
@@ -29,38 +28,26 @@ use crate::flags::{
     check_channels_first, count_to, note_if_slow, side,
 };
 use crate::progress::WITH_BACKWARD;
-use crate::restoration_page::{ImageOnPage, PictureOnPage, RestorationPage, residual_sentence};
+use crate::sampling_cost;
 use crate::together::{Processes, device_of};
-use crate::{progress, sample_range, sampling_cost};
 use eps::contender::{
     Contender, Contending, annealing, beginning_note, differentiates, nearest_calls, nearest_task,
     tunable, usual_calls,
 };
 use eps::format::number;
-use eps::intervals::{IntervalCalibration, Intervals, LEAST_SAMPLES, ValueKind};
+use eps::intervals::IntervalCalibration;
 use eps::measurement::{brightness_note, mask_note, range_note};
-use eps::residual::{self, Residual, residual_note, residuals};
-use eps::restore::{Iterations, Restoration, Settings, batch_of, iterations_note};
+use eps::residual::Residual;
+use eps::restoration_config::{FORMAT_VERSION, MeasurementRecord, PictureScale, RestorationConfig};
+use eps::restore::{Restoration, Settings, batch_of};
 use eps::scene::{Scene, wrap_note};
 use eps::{Network, dataset, environment, pictures, workers};
-
-/// The version of the configuration that is written with the results.
-const FORMAT_VERSION: u32 = 1;
 
 /// The pixels of an image about which the network is asked as a whole, unless a flag says otherwise.
 const WHOLE: usize = 384 * 384;
 
 /// The side of the windows of larger ones.
 const WINDOW: usize = 256;
-
-/// Results in the instrument's unit: samples, mean and standard deviation.
-const IN_UNIT: [&str; 3] = ["samples.npy", "mean.npy", "standard-deviation.npy"];
-
-/// How many samples of an image a mosaic shows.
-const MOSAIC_SAMPLES: usize = 8;
-
-/// How many images the mosaic of all shows.
-const MOSAIC_IMAGES: usize = 16;
 
 /// Draw samples of the images behind a measurement.
 ///
@@ -353,39 +340,29 @@ impl Arguments {
         }
         let conditioning = network.conditioning();
         // Before the work: the files are those that have been read.
-        let config = json!({
-            "format_version": FORMAT_VERSION,
-            "measurement": {
-                "file": self.measurement.display().to_string(),
-                "sha256": sha256_file(&self.measurement)?,
-                "images": set.len(),
-                "shape": set.shape(),
-                "sigma_y": set.sigma_y(),
-                "unit": set.unit(),
-                "seed": set.seed(),
-                "provenance": set.provenance(),
-            },
-            "network": network.record(&self.network)?,
-            "class": self.class,
-            "method": conditioning,
-            "contender": contender,
-            "solver": solver,
-            "schedule": schedule,
-            "calls": calls,
-            "samples": self.samples,
-            "seed": self.seed,
-            "precision": precision,
-            "batch": all.batch(),
-            "window": window,
-            "pictures": {
-                "images": "black is -1, white is 1",
-                "standard deviations": format!("black is 0, white is {} and above", pictures::SD_WHITE),
-            },
-            "notes": notes,
-            "environment": environment::record(device),
-        });
+        let config = RestorationConfig {
+            format_version: FORMAT_VERSION,
+            measurement: MeasurementRecord::of(&self.measurement, &set)?,
+            network: network.record(&self.network)?,
+            class,
+            method: conditioning,
+            contender,
+            solver,
+            schedule,
+            calls,
+            samples,
+            seed,
+            precision,
+            batch: all.batch(),
+            window,
+            pictures: PictureScale::default(),
+            notes,
+            environment: environment::record(device),
+            residuals: Vec::new(),
+            iterations: None,
+        };
         let scene = scene.filter(|_| !self.keep_scene);
-        let decisive = decisive(&config);
+        let decisive = decisive(&config)?;
         let key = key(&decisive, &set)?;
         let mut facts = facts_of(&decisive);
         facts.push(("a measurement of SHA-256".to_owned(), key.clone()));
@@ -406,7 +383,7 @@ impl Arguments {
             self.method.is_none() && found.solver == solver && found.calls == calls
         };
         let told = restored.find_intervals(&set, calibration.as_ref().filter(|c| as_asked(c)))?;
-        let (residuals, iterations) = (restored.residuals.clone(), restored.iterations);
+        let RestorationConfig { residuals, iterations, .. } = restored.config.clone();
         let is_picture = is_picture(&self.measurement) && pictures::showable(set.shape());
         let like = is_picture.then(|| PictureLike::of(&self.measurement)).transpose()?;
         let is_exact = set.sigma_y() == 0.0;
@@ -665,53 +642,6 @@ fn check_utf8(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What of the configuration the samples depend on: not the command line, the number of threads, and which GPU it was.
-fn decisive(config: &Value) -> Value {
-    let mut config = config.clone();
-    if let Some(environment) = config["environment"].as_object_mut() {
-        environment.remove("command");
-        environment.remove("threads");
-        if let Some(device) = environment.get_mut("device") {
-            let kind = device.as_str().and_then(|name| name.split(':').next());
-            *device = json!(kind);
-        }
-    }
-    config
-}
-
-/// The digest of what the samples depend on: of the configuration, and what was measured.
-fn key(decisive: &Value, set: &MeasurementSet) -> Result<String> {
-    let mut hasher = Hasher::default();
-    hasher.update(decisive.to_string().as_bytes());
-    for value in set.y() {
-        hasher.update(&value.to_le_bytes());
-    }
-    for index in 0..set.len() {
-        hasher.update(serde_json::to_string(set.spec(index))?.as_bytes());
-        if !set.is_white() {
-            // W of values of all directions tells it from any other.
-            let probe = Stream::named(0, "what tells noises apart").normals(set.range().len());
-            for value in set.noise(index).whiten(&probe, 1.0) {
-                hasher.update(&value.to_le_bytes());
-            }
-        }
-    }
-    Ok(hasher.finish())
-}
-
-/// Whether a folder holds what this command writes, by its config.json and all names in it, and nothing else.
-fn is_restoration(config: &Value, names: &[String]) -> bool {
-    let told = ["measurement", "network", "solver", "samples"];
-    let is_written = |name: &String| {
-        ["config.json", "samples.h5", "one_call.h5", "mosaic.png", "page.html"].contains(&&**name)
-            || IN_UNIT.contains(&&**name)
-            || name.strip_prefix("image-").is_some_and(|number| {
-                number.len() >= 4 && number.bytes().all(|digit| digit.is_ascii_digit())
-            })
-    };
-    told.iter().all(|field| !config[field].is_null()) && names.iter().all(is_written)
-}
-
 /// The measurements of an array or picture, `[N, C, h, w]`, and the shape of one.
 fn read_measurement(path: &Path, given: Option<&GivenOperator>) -> Result<(Shape, Vec<f64>)> {
     let (Array { dims, values }, notes) = Array::read_with_gaps(path, "y")?;
@@ -733,398 +663,4 @@ fn read_measurement(path: &Path, given: Option<&GivenOperator>) -> Result<(Shape
         eprintln!("note: {note}");
     }
     Ok((shape.with_context(|| path.display().to_string())?, values))
-}
-
-/// The batches that each worker of a process draws before they are sent to the first one: what is lost where all are
-/// killed.
-const BATCHES_A_ROUND: usize = 2;
-
-/// The values that process 1 takes from the others in a round at most, where a batch has fewer.
-const MOST_OF_A_ROUND: usize = 1 << 28;
-
-/// The batches of a restoration, dealt out to the processes of a group.
-#[derive(Clone, Copy)]
-struct Shared<'a> {
-    group: &'a dyn Group,
-    restoration: &'a Restoration<'a>,
-}
-
-impl Shared<'_> {
-    /// The samples of every batch, on the first process, which keeps each as part `NAME-BATCH`; those that are kept of an
-    /// earlier run are not drawn again.
-    fn draw(
-        &self,
-        mut unfinished: Option<&mut Unfinished>,
-        name: &str,
-        bar: &ProgressBar,
-    ) -> Result<Vec<Vec<f32>>> {
-        let Self { group, restoration } = self;
-        let part = |batch: usize| format!("{name}-{batch:06}");
-        let batches = restoration.batches();
-        let (mut samples, mut missing) = (vec![Vec::new(); batches], Vec::new());
-        if let Some(unfinished) = &unfinished {
-            for (batch, samples) in samples.iter_mut().enumerate() {
-                let kept = unfinished.part(&part(batch))?.map(|bytes| values(&bytes));
-                match kept.filter(|kept| kept.len() == restoration.values_of(batch)) {
-                    Some(kept) => {
-                        bar.inc((restoration.calls() / batches) as u64);
-                        *samples = kept;
-                    }
-                    None => missing.push(batch),
-                }
-            }
-        }
-        let told = group.all_gather(&serde_json::to_vec(&missing)?).swap_remove(0);
-        let missing: Vec<usize> = serde_json::from_slice(&told)?;
-        let size = group.size();
-        let round = match size {
-            1 => missing.len(),
-            _ => {
-                let values = restoration.values_of(0).max(1);
-                size * (workers::threads() * BATCHES_A_ROUND)
-                    .min(MOST_OF_A_ROUND / size / values)
-                    .max(1)
-            }
-        };
-        for round in missing.chunks(round.max(1)) {
-            let of = |rank: usize| round.iter().copied().skip(rank).step_by(size);
-            let mine: Vec<usize> = of(group.rank()).collect();
-            let mut keep = |batch: usize, drawn: Vec<f32>| -> Result<()> {
-                if let Some(unfinished) = &mut unfinished {
-                    unfinished.keep(&part(batch), &bytes(&drawn))?;
-                }
-                samples[batch] = drawn;
-                Ok(())
-            };
-            restoration.draw_each(&mine, &mut progress::advance(bar, 1), &mut keep)?;
-            if size == 1 {
-                continue;
-            }
-            let is_first = group.rank() == 0;
-            let sent = |rank: usize| of(rank).map(|batch| restoration.values_of(batch)).sum();
-            let counts: Vec<usize> =
-                (0..size).map(|rank| if is_first && rank > 0 { sent(rank) } else { 0 }).collect();
-            let mut pieces = vec![Vec::new(); size];
-            if !is_first {
-                pieces[0] = mine.iter().flat_map(|b| std::mem::take(&mut samples[*b])).collect();
-            }
-            let received = group.all_to_all(pieces, &counts);
-            for (rank, values) in received.into_iter().enumerate().filter(|_| is_first).skip(1) {
-                let mut rest = &values[..];
-                for batch in of(rank) {
-                    let (drawn, others) = rest.split_at(restoration.values_of(batch));
-                    if let Some(unfinished) = &mut unfinished {
-                        unfinished.keep(&part(batch), &bytes(drawn))?;
-                    }
-                    samples[batch] = drawn.to_vec();
-                    rest = others;
-                }
-            }
-        }
-        Ok(samples)
-    }
-}
-
-/// The outcome, on the scale [-1, 1], not clipped.
-struct Restored {
-    /// `[N, 1, C, H, W]`
-    one_call: SampleArchive,
-    /// `[N, J, C, H, W]`
-    archive: SampleArchive,
-    residuals: Vec<Residual>,
-    /// What iterative solvers did, where there is no eigenbasis.
-    iterations: Option<Iterations>,
-    /// The residual of each image's mean, where y is an image.
-    residual_pictures: Vec<Option<Picture>>,
-    /// The scene, where the archives hold only the part that the picture shows.
-    scene: Option<Scene>,
-    /// Intervals with their names: lower and upper end.
-    intervals: Vec<([&'static str; 2], Intervals)>,
-}
-
-/// The ends of the intervals of the samples, and of those that were calibrated.
-const ENDS: [&str; 2] = ["quantile-05", "quantile-95"];
-const CALIBRATED_ENDS: [&str; 2] = ["calibrated-05", "calibrated-95"];
-
-impl Restored {
-    /// Draws the one-call estimates and all samples, but for what is kept of an earlier run.
-    fn draw(
-        group: &dyn Group,
-        all: &Restoration<'_>,
-        one_call: &Restoration<'_>,
-        unfinished: &mut Unfinished,
-        mut config: Value,
-        scene: Option<Scene>,
-    ) -> Result<Self> {
-        let calls = all.calls() + one_call.calls();
-        let bar = progress::bar(calls.div_ceil(group.size()) as u64, "restoring", "network calls");
-        let mut draw = |restoration: &Restoration<'_>, name: &str| -> Result<Vec<f32>> {
-            let samples = Shared { group, restoration }.draw(Some(&mut *unfinished), name, &bar)?;
-            Ok(samples.concat())
-        };
-        let (first, second) = (draw(one_call, "one-call")?, draw(all, "samples")?);
-        bar.finish_and_clear();
-        // The mean and the residuals are those of all that was restored.
-        let whole = all.archive(second, config.clone())?;
-        let set = all.set();
-        let residuals = residuals(set, whole.samples(), whole.posterior_mean());
-        config["residuals"] = serde_json::to_value(&residuals)?;
-        let iterations = all.iterations();
-        if let Some(iterations) = &iterations {
-            config["iterations"] = serde_json::to_value(iterations)?;
-        }
-        let of_iterations = iterations.as_ref().and_then(iterations_note);
-        // Of an exact measurement a residual has no unit.
-        let of_residuals = residual_note(&residuals).filter(|_| set.sigma_y() > 0.0);
-        let of_samples = sample_range::note(whole.samples());
-        for note in of_samples.into_iter().chain(of_residuals).chain(of_iterations) {
-            eprintln!("note: {note}");
-            if let Some(notes) = config["notes"].as_array_mut() {
-                notes.push(note.into());
-            }
-        }
-        let archive = |samples: &[f32], per_image: usize| -> Result<SampleArchive> {
-            let (shape, samples) = match &scene {
-                Some(scene) => (scene.seen, scene.cut(samples)),
-                None => (set.shape(), samples.to_vec()),
-            };
-            let provenance = set.provenance().clone();
-            let archive =
-                SampleArchive::new(shape, per_image, samples, config.clone(), provenance)?;
-            Ok(match whole.truth() {
-                Some(truth) => archive.with_truth(truth.to_vec())?,
-                None => archive,
-            })
-        };
-        Ok(Self {
-            one_call: archive(&first, 1)?,
-            archive: archive(whole.samples(), whole.samples_per_image())?,
-            residuals,
-            iterations,
-            residual_pictures: residual::pictures(set, whole.posterior_mean()),
-            scene,
-            intervals: Vec::new(),
-        })
-    }
-
-    /// Finds the intervals of 90 %, where there are samples enough, and says what is known of them.
-    fn find_intervals(
-        &mut self,
-        set: &MeasurementSet,
-        calibration: Option<&IntervalCalibration>,
-    ) -> Result<Option<String>> {
-        if self.archive.samples_per_image() < LEAST_SAMPLES {
-            return Ok(None);
-        }
-        let raw = Intervals::of(&self.archive)?;
-        let operators: Vec<_> = (0..set.len()).map(|index| set.operator(index)).collect();
-        let calibrated =
-            calibration.and_then(|found| Some((found, found.widened(&raw, &operators)?)));
-        let told = match &calibrated {
-            Some((found, _)) => {
-                let one = self.archive.shape().len();
-                let met = |kind: &ValueKind| {
-                    let is_of = |operator: &&PreparedOperator| {
-                        (0..one).any(|index| ValueKind::of(operator, index) == Some(*kind))
-                    };
-                    operators.iter().any(is_of)
-                };
-                let of = ValueKind::ALL.iter().filter(|kind| met(kind));
-                let of = of.filter_map(|kind| found.of(*kind)).map(|found| {
-                    let percent = |share: f64| number((share * 1000.0).round() / 10.0);
-                    format!(
-                        "{}: widened by {:.2}, on test images {} % of the true values lie in them, {} % before",
-                        found.kind.label(),
-                        found.factor,
-                        percent(found.calibrated.held.mean),
-                        percent(found.raw.held.mean)
-                    )
-                });
-                format!("intervals of 90 %, calibrated; {}", of.collect::<Vec<_>>().join("; "))
-            }
-            None => "intervals of 90 % from the samples as they are: for such a measurement, solver and number of \
-                     calls the network's were not calibrated"
-                .to_owned(),
-        };
-        let calibrated = calibrated.map(|(_, intervals)| (CALIBRATED_ENDS, intervals));
-        self.intervals = [(ENDS, raw)].into_iter().chain(calibrated).collect();
-        Ok(Some(told))
-    }
-
-    /// Writes everything into a folder.
-    fn write(self, folder: &Path, set: &MeasurementSet, like: Option<&PictureLike>) -> Result<()> {
-        let Self { archive, one_call, scene, residuals, residual_pictures, intervals, .. } = self;
-        archive.write(&folder.join("samples.h5"))?;
-        one_call.write(&folder.join("one_call.h5"))?;
-        if pictures::showable(set.shape()) {
-            let mut pictures =
-                write_pictures(folder, set, [&archive, &one_call], scene.as_ref(), &intervals)?;
-            for (image, (names, picture)) in pictures.iter_mut().zip(&residual_pictures).enumerate()
-            {
-                let Some(Picture { shape, values }) = picture else { continue };
-                write_png(&folder.join(folder_of(image)).join("residual.png"), *shape, values)?;
-                let samples = names.iter().position(|name| name.starts_with("sample-"));
-                names.insert(samples.unwrap_or(names.len()), "residual".to_owned());
-            }
-            if let Some(like) = like {
-                write_like(&folder.join(folder_of(0)), like, &archive)?;
-            }
-            let page = page(archive.config(), archive.shape(), &residuals, pictures).html()?;
-            write_bytes(&folder.join("page.html"), page.as_bytes())?;
-        }
-        if let Some(unit) = set.unit() {
-            write_in_unit(folder, &archive, unit)?;
-        }
-        let text = serde_json::to_string_pretty(archive.config())?;
-        write_bytes(&folder.join("config.json"), text.as_bytes())?;
-        Ok(())
-    }
-}
-
-/// The results of a picture that are stored as it is: its mean and the first of its samples.
-const LIKE: [&str; 2] = ["restored-mean", "restored-sample"];
-
-/// Writes mean and first sample as the picture is stored that was restored.
-fn write_like(folder: &Path, like: &PictureLike, archive: &SampleArchive) -> Result<()> {
-    let shape = archive.shape();
-    for (name, all) in LIKE.into_iter().zip([archive.posterior_mean(), archive.samples()]) {
-        let values: Vec<f64> = all[..shape.len()].iter().map(|value| f64::from(*value)).collect();
-        let path = folder.join(format!("{name}.{}", like.ending()));
-        write_bytes(&path, &like.encode(shape, &values)?)?;
-    }
-    Ok(())
-}
-
-/// Writes the results as arrays in the instrument's unit.
-fn write_in_unit(folder: &Path, archive: &SampleArchive, unit: &Unit) -> Result<()> {
-    let Shape { channels, height, width } = archive.shape();
-    let images = archive.posterior_mean().len() / archive.shape().len();
-    let value = |x: &f32| unit.of_image(f64::from(*x));
-    let deviation = |sd: &f32| unit.scale * f64::from(*sd);
-    let write = |name: &str, dims: &[usize], values: Vec<f64>| {
-        write_npy(&folder.join(name), dims, NpyValues::F64(&values))
-    };
-    let image = [images, channels, height, width];
-    let sample = [images, archive.samples_per_image(), channels, height, width];
-    write(IN_UNIT[0], &sample, archive.samples().iter().map(value).collect())?;
-    write(IN_UNIT[1], &image, archive.posterior_mean().iter().map(value).collect())?;
-    write(IN_UNIT[2], &image, archive.posterior_sd().iter().map(deviation).collect())?;
-    Ok(())
-}
-
-/// Values of a part that is kept.
-fn bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
-}
-
-fn values(bytes: &[u8]) -> Vec<f32> {
-    let (values, _) = bytes.as_chunks();
-    values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
-}
-
-/// The page of a restoration, of the names of the pictures of each image.
-fn page(
-    config: &Value,
-    shape: Shape,
-    residuals: &[Residual],
-    pictures: Vec<Vec<String>>,
-) -> RestorationPage {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let notes = config["notes"].as_array().map_or(vec![], |notes| notes.iter().map(text).collect());
-    let name = text(&config["measurement"]["file"]);
-    let name = Path::new(&name).file_name().map_or(name.clone(), |name| name.display().to_string());
-    let images = pictures.into_iter().zip(residuals).enumerate();
-    let images = images.map(|(image, (names, residual))| ImageOnPage {
-        title: format!("image {image}"),
-        width: shape.width,
-        height: shape.height,
-        residual: residual_sentence(residual, config["measurement"]["sigma_y"] == 0.0),
-        after: "mean",
-        pictures: names.iter().map(|name| PictureOnPage::of(&folder_of(image), name)).collect(),
-    });
-    RestorationPage {
-        title: format!("Restoration of {name}"),
-        lead: format!(
-            "{} samples by the network {:?}, {} calls each, for noise of sigma_y = {}.",
-            config["samples"],
-            text(&config["network"]["name"]),
-            config["calls"],
-            config["measurement"]["sigma_y"]
-        ),
-        notes,
-        images: images.collect(),
-    }
-}
-
-/// The folder of an image's pictures.
-fn folder_of(image: usize) -> String {
-    format!("image-{image:04}")
-}
-
-/// Writes the pictures of every image into a folder of its own, and returns their names.
-fn write_pictures(
-    folder: &Path,
-    set: &MeasurementSet,
-    [archive, one_call]: [&SampleArchive; 2],
-    scene: Option<&Scene>,
-    intervals: &[([&'static str; 2], Intervals)],
-) -> Result<Vec<Vec<String>>> {
-    let shape = archive.shape();
-    let per_image = archive.samples_per_image();
-    let values = |all: &[f32], index: usize| -> Vec<f64> {
-        let one = shape.len();
-        all[index * one..(index + 1) * one].iter().map(|v| f64::from(*v)).collect()
-    };
-    let picture = |all: &[f32], index| Picture { shape, values: values(all, index) };
-    let mut written = Vec::new();
-    let mut rows = Vec::new();
-    let mut columns = 0;
-    for image in 0..set.len() {
-        let y = match scene {
-            Some(scene) => Picture { shape: scene.seen, values: set.measurement(image).to_vec() },
-            None => pictures::measurement(set.operator(image), set.measurement(image)),
-        };
-        let spread = pictures::spread(shape, &values(archive.posterior_sd(), image));
-        let mut named = vec![
-            ("measurement".to_owned(), y),
-            ("one-call".to_owned(), picture(one_call.samples(), image)),
-            ("mean".to_owned(), picture(archive.posterior_mean(), image)),
-            ("standard-deviation".to_owned(), spread),
-        ];
-        if let Some(truth) = archive.truth() {
-            named.insert(0, ("truth".to_owned(), picture(truth, image)));
-        }
-        named.extend((0..per_image).map(|j| {
-            (format!("sample-{j:03}"), picture(archive.samples(), image * per_image + j))
-        }));
-        let folder = folder.join(folder_of(image));
-        std::fs::create_dir(&folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        for (name, picture) in &named {
-            write_png(&folder.join(format!("{name}.png")), picture.shape, &picture.values)?;
-        }
-        let names: Vec<String> = named.iter().map(|(name, _)| name.clone()).collect();
-        let (other, samples) = names.split_at(names.len() - per_image);
-        let mut names = other.to_vec();
-        for (ends, Intervals { low, high, .. }) in intervals {
-            for (name, values) in ends.iter().zip([low, high]) {
-                let picture = picture(values, image);
-                write_png(&folder.join(format!("{name}.png")), shape, &picture.values)?;
-                names.push((*name).to_owned());
-            }
-        }
-        names.extend(samples.iter().cloned());
-        written.push(names);
-        columns = named.len() - per_image.saturating_sub(MOSAIC_SAMPLES);
-        let row: Vec<Picture> =
-            named.into_iter().take(columns).map(|(_, picture)| picture).collect();
-        let mosaic = pictures::mosaic(&row, columns);
-        write_png(&folder.join("mosaic.png"), mosaic.shape, &mosaic.values)?;
-        if image < MOSAIC_IMAGES {
-            rows.extend(row);
-        }
-    }
-    let mosaic = pictures::mosaic(&rows, columns);
-    write_png(&folder.join("mosaic.png"), mosaic.shape, &mosaic.values)?;
-    Ok(written)
 }

@@ -8,17 +8,19 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Args;
 use eps_cluster::agree;
-use eps_data::Split;
+use eps_data::{ImageProvenance, Split};
 use eps_files::{sha256_file, write_atomically};
 use eps_math::parameterisation::Parameterisation;
 use eps_math::{OperatorLaw, PreconditionMode};
 use eps_model::checkpoint::{self, AskedAt, CheckpointConfig, Origin, Provenance, Storage};
-use eps_model::{ModelError, NetworkDenoiser, Precision};
+use eps_model::{ModelError, NetworkDenoiser, Precision, TrainingRecord};
+use eps_results::Environment;
 use eps_train::{
-    Images, Objective, SplitClasses, TrainConfig, TrainError, TrainProgress, changes,
-    train_together,
+    Change, Images, LossRecord, Objective, SplitClasses, TrainConfig, TrainError, TrainProgress,
+    changes, train_together,
 };
 use indicatif::ProgressBar;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tch::Device;
 
@@ -28,6 +30,7 @@ use crate::machine_images::MachineImages;
 use crate::progress::training_bar;
 use crate::together::{Processes, device_of, speaks};
 use crate::training_plan::{Rate, dry_run, read_config};
+use eps::network::FileRecord;
 use eps::{dataset, environment, network};
 
 /// Train a network, or go on with a training that was stopped.
@@ -168,18 +171,16 @@ impl Arguments {
         let losses = last_losses(&out.join("metrics.jsonl"))?;
         let start = start_path
             .zip(start_sha256)
-            .map(|(path, sha256)| json!({ "file": path.display().to_string(), "sha256": sha256 }));
-        let mut record = json!({
-            "config": config,
-            "losses": losses,
-            "dataset": provenance,
-            "start": start,
-            "environment": environment::record(device),
-        });
-        let changes = changes(out)?;
-        if !changes.is_empty() {
-            record["changes"] = json!(changes);
-        }
+            .map(|(path, sha256)| FileRecord { file: path.display().to_string(), sha256 });
+        let record = RunRecord {
+            config: &config,
+            losses,
+            dataset: &provenance,
+            start,
+            environment: environment::record(device),
+            changes: changes(out)?,
+        };
+        let record = record.kept()?;
         let data = denoiser.data().cloned();
         let own = dataset::is_own(&config.dataset, self.data.as_deref());
         let licence = licence(origin.as_ref(), (!own).then_some(&provenance.licence));
@@ -200,8 +201,8 @@ impl Arguments {
         println!("SHA-256 {}", sha256_file(&path)?);
         println!("{}", network::origin(&checkpoint.provenance));
         println!(
-            "after {} steps: training loss {}, validation loss {}",
-            config.steps, losses["train_loss"], losses["validation_loss"]
+            "after {} steps: training loss {:?}, validation loss {:?}",
+            config.steps, losses.train_loss, losses.validation_loss
         );
         Ok(())
     }
@@ -301,13 +302,32 @@ fn licence(start: Option<&Origin>, images: Option<&String>) -> String {
     }
 }
 
+/// What a training leaves in the file of its network, beside the weights.
+#[derive(Serialize)]
+struct RunRecord<'a> {
+    config: &'a TrainConfig,
+    losses: LossRecord,
+    dataset: &'a ImageProvenance,
+    start: Option<FileRecord>,
+    environment: Environment,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changes: Vec<Change>,
+}
+
+impl RunRecord<'_> {
+    /// As the file has it, by way of a value, as most of it is not known there.
+    fn kept(&self) -> Result<TrainingRecord> {
+        Ok(serde_json::from_value(serde_json::to_value(self)?)?)
+    }
+}
+
 /// What the file of the network says of it.
 fn checkpoint_config(
     config: &TrainConfig,
     dataset: &str,
     licence: String,
     start: Option<Origin>,
-    training: Value,
+    training: TrainingRecord,
 ) -> CheckpointConfig {
     let measurements = config.objective.measurements();
     let asked_at = match config.objective {
@@ -339,7 +359,7 @@ fn checkpoint_config(
 }
 
 /// The last line of a run's metrics.
-fn last_losses(path: &Path) -> Result<Value> {
+fn last_losses(path: &Path) -> Result<LossRecord> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let line = text.lines().last().unwrap_or_default();
@@ -440,7 +460,8 @@ mod tests {
     fn start(folder: &Path, licence: &str, start: Option<Origin>) -> (TrainConfig, PathBuf) {
         let file = dataset::in_repository("data/networks/fashion/prior.json");
         let config: TrainConfig = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
-        let checkpoint = checkpoint_config(&config, "n", licence.to_owned(), start, Value::Null);
+        let checkpoint =
+            checkpoint_config(&config, "n", licence.to_owned(), start, TrainingRecord::default());
         let network = UNet::new(config.network.clone(), Device::Cpu, 0).unwrap();
         let path = folder.join("start.safetensors");
         checkpoint::save(&path, &network, &checkpoint, Storage::F16).unwrap();
@@ -464,7 +485,8 @@ mod tests {
         assert_eq!(origin.start.as_deref(), Some(&imported));
 
         let next = super::licence(Some(&origin), None);
-        let next = checkpoint_config(&config, "m", next, Some(origin), Value::Null).provenance;
+        let next = checkpoint_config(&config, "m", next, Some(origin), TrainingRecord::default())
+            .provenance;
         assert_eq!(next.licence, licence);
         let line = network::origin(&next);
         for words in ["trained on m", "trained on n", "edm.pkl (SHA-256 abab", "non-commercial"] {

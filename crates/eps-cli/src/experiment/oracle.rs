@@ -9,11 +9,11 @@ use eps::environment;
 use eps_experiments::tournament::{PlaneSamples, Tournament, TournamentProfile};
 use eps_experiments::{check_folder, make_folder, write_json};
 use eps_report::{Clouds, Report, tournament_summary, tournament_table};
+use eps_results::TournamentResults;
 use eps_results::tournament::{
     CLAIM_CALLS, EXPERIMENT, FLOOR_DEVIATIONS, FORMAT_VERSION, TournamentConfig, TournamentMethod,
     TournamentSetting,
 };
-use eps_results::{Environment, TournamentResults};
 use serde_json::json;
 use tch::Device;
 
@@ -67,7 +67,7 @@ impl Arguments {
     /// Flags that make no sense, and output that cannot be written.
     pub(crate) fn run(&self) -> Result<()> {
         let config = self.config()?;
-        let environment: Environment = serde_json::from_value(environment::record(Device::Cpu))?;
+        let environment = environment::record(Device::Cpu);
         check_folder(&self.out, &config.experiment)?;
         make_folder(&self.out)?;
         let resolved = json!({"config": config, "environment": environment});

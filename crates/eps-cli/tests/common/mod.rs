@@ -15,7 +15,7 @@ use eps::math::{Interpolant, Level, Precondition, PreconditionMode, Real as _, S
 use eps::model::checkpoint::{self, AskedAt, CheckpointConfig, Provenance, Storage};
 use eps::model::{
     Condition, Denoiser as _, Field, Precision, PriorDescription, Query, QueryNoise,
-    SongUNetConfig, UNet,
+    SongUNetConfig, TrainingRecord, UNet,
 };
 use eps::tch::{CModule, Device, Kind, Tensor};
 use tempfile::TempDir;
@@ -146,7 +146,7 @@ impl Folder {
                 source: "random weights".to_owned(),
                 licence: "MIT".to_owned(),
                 command: "none".to_owned(),
-                training: serde_json::Value::Null,
+                training: TrainingRecord::default(),
                 start: None,
             },
             network: network.into(),

@@ -2,7 +2,7 @@
 
 use rustfft::num_complex::Complex;
 
-use super::convolution::Border;
+use super::border::Border;
 use super::cosine_plane::{CosinePlane, Mirror};
 use super::fourier_plane::FourierPlane;
 use super::kernel::Kernel;

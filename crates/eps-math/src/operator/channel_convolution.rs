@@ -1,6 +1,7 @@
 //! A blur of its own for every channel.
 
-use super::convolution::{Border, Convolution};
+use super::border::Border;
+use super::convolution::Convolution;
 use super::kernel::Kernel;
 use super::linear_map::{LinearMap, assert_length};
 use crate::{MathError, Shape};

@@ -28,6 +28,7 @@
 mod average_pool;
 mod bayer;
 mod blur_waves;
+mod border;
 mod chain;
 mod channel_convolution;
 pub mod check;
@@ -68,11 +69,12 @@ mod whitened;
 
 pub use average_pool::AveragePool;
 pub use bayer::{Bayer, BayerPattern};
+pub use border::Border;
 pub use chain::{Chain, Crop};
 pub use channel_convolution::ChannelConvolution;
 pub use circular_blur::CircularBlur;
 pub use coils::{Coils, sensitivities};
-pub use convolution::{Border, Convolution};
+pub use convolution::Convolution;
 pub use decomposed::Decomposed;
 pub(crate) use decomposed::SingularValues;
 pub use dense::Dense;

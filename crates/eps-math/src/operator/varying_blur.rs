@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::convolution::{Border, Convolution};
+use super::border::Border;
+use super::convolution::Convolution;
 use super::kernel::Kernel;
 use super::linear_map::{LinearMap, assert_length};
 use super::sum::added;

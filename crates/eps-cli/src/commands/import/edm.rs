@@ -13,10 +13,10 @@ use eps_math::parameterisation::{Parameterisation, PixelRange, Prediction};
 use eps_math::timesteps::{Betas, Between};
 use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
 use eps_model::{
-    DhariwalUNetConfig, ModelError, PUBLISHED, PrecondConfig, SongUNetConfig, UNet,
-    UNet2DModelConfig, UNetConfig, UNetModelConfig, published, published_betas, published_licence,
+    DhariwalUNetConfig, ImportedFile, ModelError, PUBLISHED, PrecondConfig, SongUNetConfig,
+    TrainingRecord, UNet, UNet2DModelConfig, UNetConfig, UNetModelConfig, published,
+    published_betas, published_licence,
 };
-use serde_json::json;
 
 use super::architecture::{
     family_of, fill, given_architecture, infer, integers_note, noise_schedule,
@@ -139,11 +139,15 @@ pub(super) struct Converted {
 
 /// Reads the network in the bytes of a file, or in the files that it is the index of, and checks it.
 pub(super) fn convert(path: &Path, bytes: &[u8], flags: &Flags) -> Result<Converted> {
-    let mut imported = json!({ "sha256": sha256(bytes), "bytes": bytes.len() });
+    let mut imported = ImportedFile {
+        bytes: Some(bytes.len() as u64),
+        sha256: sha256(bytes),
+        ..ImportedFile::default()
+    };
     if safetensors::is_index(path) {
         let shards = Shards::read(path, bytes)?;
-        imported["bytes"] = shards.size().into();
-        imported["files"] = json!(shards.digests());
+        imported.bytes = Some(shards.size() as u64);
+        imported.files = shards.digests();
         let contents = Contents::of_tensors(shards.tensors()?);
         return build(path, &contents, shards.size(), imported, flags);
     }
@@ -174,12 +178,12 @@ fn build(
     path: &Path,
     contents: &Contents<'_, '_>,
     size: usize,
-    mut imported: serde_json::Value,
+    mut imported: ImportedFile,
     flags: &Flags,
 ) -> Result<Converted> {
     let selected = Selected::of(contents, flags.entry.as_deref())?;
     if !selected.name.is_empty() {
-        imported["entry"] = selected.name.clone().into();
+        imported.entry = Some(selected.name.clone());
     }
     let mut tensors = tensors(&selected, size)?;
     let Selected { source, mut notes, .. } = selected;
@@ -239,7 +243,7 @@ fn build(
         source: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         licence: flags.licence.clone().unwrap_or_else(|| licence(&source, &config)),
         command: environment::command_line(),
-        training: json!({ "imported": imported }),
+        training: TrainingRecord::of_import(imported),
         start: None,
     };
     let mut config = match parameterisation {
@@ -414,7 +418,10 @@ mod tests {
                 source: "net.pt".to_owned(),
                 licence,
                 command: String::new(),
-                training: json!({ "imported": { "sha256": "ab" } }),
+                training: TrainingRecord::of_import(ImportedFile {
+                    sha256: "ab".to_owned(),
+                    ..ImportedFile::default()
+                }),
                 start: None,
             };
             assert_eq!(provenance.is_non_commercial(), name.starts_with("edm"), "{name}");

@@ -107,8 +107,8 @@ impl Shards {
     }
 
     /// The SHA-256 of each file, by its name.
-    pub(super) fn digests(&self) -> BTreeMap<&str, String> {
-        self.files.iter().map(|(name, bytes)| (name.as_str(), sha256(bytes))).collect()
+    pub(super) fn digests(&self) -> BTreeMap<String, String> {
+        self.files.iter().map(|(name, bytes)| (name.clone(), sha256(bytes))).collect()
     }
 }
 

@@ -276,7 +276,7 @@ fn pickles_of_edm_come_back_bit_for_bit() {
             assert_eq!(provenance.licence, "CC BY-NC-SA 4.0");
             assert!(provenance.is_non_commercial());
             let sha256 = eps_files::sha256(&file);
-            assert_eq!(provenance.training["imported"]["sha256"], *sha256);
+            assert_eq!(provenance.imported_sha256(), Some(&*sha256));
             if protocol == 4 {
                 let original =
                     NetworkDenoiser::new(copy(&network), precondition, vec![], Precision::F32);

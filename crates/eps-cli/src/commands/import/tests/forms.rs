@@ -117,7 +117,7 @@ fn averaged_weights_are_taken_before_raw_ones_and_said() {
         let bytes = file.save(&root);
         let found = case.convert("net.pt", &bytes, &[]).unwrap();
         assert_equal(&found.network, &case.network);
-        assert_eq!(found.config.provenance.training["imported"]["entry"], *ema);
+        assert_eq!(found.config.provenance.training.imported.unwrap().entry.as_deref(), Some(ema));
         let [note] = &found.notes[..] else { panic!("{:?}", found.notes) };
         assert!(
             note.contains(&format!("{ema}, the averaged weights (EMA), is taken, and not model")),
@@ -217,7 +217,10 @@ fn two_networks_in_one_dictionary_are_told_by_their_prefixes() {
     let bytes = file.save(&root);
     let found = case.convert("net.pt", &bytes, &[]).unwrap();
     assert_equal(&found.network, &case.network);
-    assert_eq!(found.config.provenance.training["imported"]["entry"], "ema.ema_model");
+    assert_eq!(
+        found.config.provenance.training.imported.unwrap().entry.as_deref(),
+        Some("ema.ema_model")
+    );
     assert!(
         found.notes.iter().any(|note| note.contains("not ema.online_model")),
         "{:?}",
@@ -247,7 +250,10 @@ fn files_of_lightning_are_read() {
     ]);
     let found = case.convert("last.ckpt", &file.save(&root), &[]).unwrap();
     assert_equal(&found.network, &case.network);
-    assert_eq!(found.config.provenance.training["imported"]["entry"], "state_dict.net");
+    assert_eq!(
+        found.config.provenance.training.imported.unwrap().entry.as_deref(),
+        Some("state_dict.net")
+    );
     let notes = found.notes.join("\n");
     assert!(
         notes.contains("state_dict.net") && notes.contains("\"net.\", which is taken off"),
@@ -287,7 +293,7 @@ fn the_state_of_edms_training_is_read() {
     let bytes = file.save(&root);
     let found = edm::convert(Path::new("training-state.pt"), &bytes, &line.edm).unwrap();
     assert_equal(&found.network, &case.network);
-    assert_eq!(found.config.provenance.training["imported"]["entry"], "net");
+    assert_eq!(found.config.provenance.training.imported.unwrap().entry.as_deref(), Some("net"));
     let [note] = &found.notes[..] else { panic!("{:?}", found.notes) };
     assert!(note.contains("optimizer_state") && note.contains("\"net\""), "{note}");
 }
@@ -396,8 +402,8 @@ fn safetensors_in_several_files_are_read() {
     assert_equal(&found.network, &case.network);
     assert_eq!(found.config.name, "net");
     let second = std::fs::read(case.folder.path(names[1])).unwrap();
-    let imported = &found.config.provenance.training["imported"];
-    assert_eq!(imported["files"][names[1]], sha256(&second));
+    let imported = found.config.provenance.training.imported.unwrap();
+    assert_eq!(imported.files[names[1]], sha256(&second));
 
     let mut changed = map.clone();
     changed.insert("map_layer9.weight".to_owned(), names[0].into());

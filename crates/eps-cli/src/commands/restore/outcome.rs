@@ -1,0 +1,340 @@
+//! The outcome of a restoration, and the folder that it is written into.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use eps::format::number;
+use eps::intervals::{IntervalCalibration, Intervals, LEAST_SAMPLES, ValueKind};
+use eps::pictures;
+use eps::residual::{self, residual_note, residuals};
+use eps::restoration_config::RestorationConfig;
+use eps::restore::{Restoration, iterations_note};
+use eps::scene::Scene;
+use eps_cluster::Group;
+use eps_data::npy::{NpyValues, write_npy};
+use eps_data::png::{Picture, write_png};
+use eps_data::{MeasurementSet, PictureLike, SampleArchive, Unit};
+use eps_files::{Unfinished, write_bytes};
+use eps_math::Shape;
+use eps_math::operator::PreparedOperator;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use super::going_on::Shared;
+use crate::restoration_page::{ImageOnPage, PictureOnPage, RestorationPage, residual_sentence};
+use crate::{progress, sample_range};
+
+/// Results in the instrument's unit: samples, mean and standard deviation.
+const IN_UNIT: [&str; 3] = ["samples.npy", "mean.npy", "standard-deviation.npy"];
+
+/// How many samples of an image a mosaic shows.
+const MOSAIC_SAMPLES: usize = 8;
+
+/// How many images the mosaic of all shows.
+const MOSAIC_IMAGES: usize = 16;
+
+/// The outcome, on the scale [-1, 1], not clipped.
+pub(super) struct Restored {
+    /// `[N, 1, C, H, W]`
+    one_call: SampleArchive,
+    /// `[N, J, C, H, W]`
+    archive: SampleArchive,
+    /// That of both archives.
+    pub(super) config: RestorationConfig,
+    /// The residual of each image's mean, where y is an image.
+    residual_pictures: Vec<Option<Picture>>,
+    /// The scene, where the archives hold only the part that the picture shows.
+    scene: Option<Scene>,
+    /// Intervals with their names: lower and upper end.
+    intervals: Vec<([&'static str; 2], Intervals)>,
+}
+
+/// The ends of the intervals of the samples, and of those that were calibrated.
+const ENDS: [&str; 2] = ["quantile-05", "quantile-95"];
+const CALIBRATED_ENDS: [&str; 2] = ["calibrated-05", "calibrated-95"];
+
+impl Restored {
+    /// Draws the one-call estimates and all samples, but for what is kept of an earlier run.
+    pub(super) fn draw(
+        group: &dyn Group,
+        all: &Restoration<'_>,
+        one_call: &Restoration<'_>,
+        unfinished: &mut Unfinished,
+        mut config: RestorationConfig,
+        scene: Option<Scene>,
+    ) -> Result<Self> {
+        let calls = all.calls() + one_call.calls();
+        let bar = progress::bar(calls.div_ceil(group.size()) as u64, "restoring", "network calls");
+        let mut draw = |restoration: &Restoration<'_>, name: &str| -> Result<Vec<f32>> {
+            let samples = Shared { group, restoration }.draw(Some(&mut *unfinished), name, &bar)?;
+            Ok(samples.concat())
+        };
+        let (first, second) = (draw(one_call, "one-call")?, draw(all, "samples")?);
+        bar.finish_and_clear();
+        // The mean and the residuals are those of all that was restored.
+        let whole = all.archive(second, Value::Null)?;
+        let set = all.set();
+        config.residuals = residuals(set, whole.samples(), whole.posterior_mean());
+        config.iterations = all.iterations();
+        let of_iterations = config.iterations.as_ref().and_then(iterations_note);
+        // Of an exact measurement a residual has no unit.
+        let of_residuals = residual_note(&config.residuals).filter(|_| set.sigma_y() > 0.0);
+        let of_samples = sample_range::note(whole.samples());
+        for note in of_samples.into_iter().chain(of_residuals).chain(of_iterations) {
+            eprintln!("note: {note}");
+            config.notes.push(note);
+        }
+        // By way of a value, whose fields are in the order of their names.
+        let value = serde_json::to_value(&config)?;
+        let archive = |samples: &[f32], per_image: usize| -> Result<SampleArchive> {
+            let (shape, samples) = match &scene {
+                Some(scene) => (scene.seen, scene.cut(samples)),
+                None => (set.shape(), samples.to_vec()),
+            };
+            let provenance = set.provenance().clone();
+            let archive = SampleArchive::new(shape, per_image, samples, value.clone(), provenance)?;
+            Ok(match whole.truth() {
+                Some(truth) => archive.with_truth(truth.to_vec())?,
+                None => archive,
+            })
+        };
+        Ok(Self {
+            one_call: archive(&first, 1)?,
+            archive: archive(whole.samples(), whole.samples_per_image())?,
+            config,
+            residual_pictures: residual::pictures(set, whole.posterior_mean()),
+            scene,
+            intervals: Vec::new(),
+        })
+    }
+
+    /// Finds the intervals of 90 %, where there are samples enough, and says what is known of them.
+    pub(super) fn find_intervals(
+        &mut self,
+        set: &MeasurementSet,
+        calibration: Option<&IntervalCalibration>,
+    ) -> Result<Option<String>> {
+        if self.archive.samples_per_image() < LEAST_SAMPLES {
+            return Ok(None);
+        }
+        let raw = Intervals::of(&self.archive)?;
+        let operators: Vec<_> = (0..set.len()).map(|index| set.operator(index)).collect();
+        let calibrated =
+            calibration.and_then(|found| Some((found, found.widened(&raw, &operators)?)));
+        let told = match &calibrated {
+            Some((found, _)) => {
+                let one = self.archive.shape().len();
+                let met = |kind: &ValueKind| {
+                    let is_of = |operator: &&PreparedOperator| {
+                        (0..one).any(|index| ValueKind::of(operator, index) == Some(*kind))
+                    };
+                    operators.iter().any(is_of)
+                };
+                let of = ValueKind::ALL.iter().filter(|kind| met(kind));
+                let of = of.filter_map(|kind| found.of(*kind)).map(|found| {
+                    let percent = |share: f64| number((share * 1000.0).round() / 10.0);
+                    format!(
+                        "{}: widened by {:.2}, on test images {} % of the true values lie in them, {} % before",
+                        found.kind.label(),
+                        found.factor,
+                        percent(found.calibrated.held.mean),
+                        percent(found.raw.held.mean)
+                    )
+                });
+                format!("intervals of 90 %, calibrated; {}", of.collect::<Vec<_>>().join("; "))
+            }
+            None => "intervals of 90 % from the samples as they are: for such a measurement, solver and number of \
+                     calls the network's were not calibrated"
+                .to_owned(),
+        };
+        let calibrated = calibrated.map(|(_, intervals)| (CALIBRATED_ENDS, intervals));
+        self.intervals = [(ENDS, raw)].into_iter().chain(calibrated).collect();
+        Ok(Some(told))
+    }
+
+    /// Writes everything into a folder.
+    pub(super) fn write(
+        self,
+        folder: &Path,
+        set: &MeasurementSet,
+        like: Option<&PictureLike>,
+    ) -> Result<()> {
+        let Self { archive, one_call, config, scene, residual_pictures, intervals } = self;
+        archive.write(&folder.join("samples.h5"))?;
+        one_call.write(&folder.join("one_call.h5"))?;
+        if pictures::showable(set.shape()) {
+            let mut pictures =
+                write_pictures(folder, set, [&archive, &one_call], scene.as_ref(), &intervals)?;
+            for (image, (names, picture)) in pictures.iter_mut().zip(&residual_pictures).enumerate()
+            {
+                let Some(Picture { shape, values }) = picture else { continue };
+                write_png(&folder.join(folder_of(image)).join("residual.png"), *shape, values)?;
+                let samples = names.iter().position(|name| name.starts_with("sample-"));
+                names.insert(samples.unwrap_or(names.len()), "residual".to_owned());
+            }
+            if let Some(like) = like {
+                write_like(&folder.join(folder_of(0)), like, &archive)?;
+            }
+            let page = page(&config, archive.shape(), pictures).html()?;
+            write_bytes(&folder.join("page.html"), page.as_bytes())?;
+        }
+        if let Some(unit) = set.unit() {
+            write_in_unit(folder, &archive, unit)?;
+        }
+        let text = serde_json::to_string_pretty(archive.config())?;
+        write_bytes(&folder.join("config.json"), text.as_bytes())?;
+        Ok(())
+    }
+}
+
+/// The results of a picture that are stored as it is: its mean and the first of its samples.
+pub(super) const LIKE: [&str; 2] = ["restored-mean", "restored-sample"];
+
+/// Writes mean and first sample as the picture is stored that was restored.
+fn write_like(folder: &Path, like: &PictureLike, archive: &SampleArchive) -> Result<()> {
+    let shape = archive.shape();
+    for (name, all) in LIKE.into_iter().zip([archive.posterior_mean(), archive.samples()]) {
+        let values: Vec<f64> = all[..shape.len()].iter().map(|value| f64::from(*value)).collect();
+        let path = folder.join(format!("{name}.{}", like.ending()));
+        write_bytes(&path, &like.encode(shape, &values)?)?;
+    }
+    Ok(())
+}
+
+/// Writes the results as arrays in the instrument's unit.
+fn write_in_unit(folder: &Path, archive: &SampleArchive, unit: &Unit) -> Result<()> {
+    let Shape { channels, height, width } = archive.shape();
+    let images = archive.posterior_mean().len() / archive.shape().len();
+    let value = |x: &f32| unit.of_image(f64::from(*x));
+    let deviation = |sd: &f32| unit.scale * f64::from(*sd);
+    let write = |name: &str, dims: &[usize], values: Vec<f64>| {
+        write_npy(&folder.join(name), dims, NpyValues::F64(&values))
+    };
+    let image = [images, channels, height, width];
+    let sample = [images, archive.samples_per_image(), channels, height, width];
+    write(IN_UNIT[0], &sample, archive.samples().iter().map(value).collect())?;
+    write(IN_UNIT[1], &image, archive.posterior_mean().iter().map(value).collect())?;
+    write(IN_UNIT[2], &image, archive.posterior_sd().iter().map(deviation).collect())?;
+    Ok(())
+}
+
+/// The fields by which the configuration of a restoration is known, of whatever version.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "that they are there is all that is asked")]
+struct Told {
+    measurement: IgnoredAny,
+    network: IgnoredAny,
+    solver: IgnoredAny,
+    samples: IgnoredAny,
+}
+
+/// Whether a folder holds what this command writes, by its config.json and all names in it, and nothing else.
+pub(super) fn is_restoration(config: &Value, names: &[String]) -> bool {
+    let is_written = |name: &String| {
+        ["config.json", "samples.h5", "one_call.h5", "mosaic.png", "page.html"].contains(&&**name)
+            || IN_UNIT.contains(&&**name)
+            || name.strip_prefix("image-").is_some_and(|number| {
+                number.len() >= 4 && number.bytes().all(|digit| digit.is_ascii_digit())
+            })
+    };
+    Told::deserialize(config).is_ok() && names.iter().all(is_written)
+}
+
+/// The page of a restoration, of the names of the pictures of each image.
+fn page(config: &RestorationConfig, shape: Shape, pictures: Vec<Vec<String>>) -> RestorationPage {
+    let RestorationConfig { measurement, network, residuals, .. } = config;
+    let (file, sigma_y) = (&measurement.file, measurement.sigma_y);
+    let name = Path::new(file).file_name().map_or(file.clone(), |name| name.display().to_string());
+    let images = pictures.into_iter().zip(residuals).enumerate();
+    let images = images.map(|(image, (names, residual))| ImageOnPage {
+        title: format!("image {image}"),
+        width: shape.width,
+        height: shape.height,
+        residual: residual_sentence(residual, sigma_y == 0.0),
+        after: "mean",
+        pictures: names.iter().map(|name| PictureOnPage::of(&folder_of(image), name)).collect(),
+    });
+    RestorationPage {
+        title: format!("Restoration of {name}"),
+        lead: format!(
+            "{} samples by the network {:?}, {} calls each, for noise of sigma_y = {sigma_y:?}.",
+            config.samples, network.name, config.calls
+        ),
+        notes: config.notes.clone(),
+        images: images.collect(),
+    }
+}
+
+/// The folder of an image's pictures.
+pub(super) fn folder_of(image: usize) -> String {
+    format!("image-{image:04}")
+}
+
+/// Writes the pictures of every image into a folder of its own, and returns their names.
+fn write_pictures(
+    folder: &Path,
+    set: &MeasurementSet,
+    [archive, one_call]: [&SampleArchive; 2],
+    scene: Option<&Scene>,
+    intervals: &[([&'static str; 2], Intervals)],
+) -> Result<Vec<Vec<String>>> {
+    let shape = archive.shape();
+    let per_image = archive.samples_per_image();
+    let values = |all: &[f32], index: usize| -> Vec<f64> {
+        let one = shape.len();
+        all[index * one..(index + 1) * one].iter().map(|v| f64::from(*v)).collect()
+    };
+    let picture = |all: &[f32], index| Picture { shape, values: values(all, index) };
+    let mut written = Vec::new();
+    let mut rows = Vec::new();
+    let mut columns = 0;
+    for image in 0..set.len() {
+        let y = match scene {
+            Some(scene) => Picture { shape: scene.seen, values: set.measurement(image).to_vec() },
+            None => pictures::measurement(set.operator(image), set.measurement(image)),
+        };
+        let spread = pictures::spread(shape, &values(archive.posterior_sd(), image));
+        let mut named = vec![
+            ("measurement".to_owned(), y),
+            ("one-call".to_owned(), picture(one_call.samples(), image)),
+            ("mean".to_owned(), picture(archive.posterior_mean(), image)),
+            ("standard-deviation".to_owned(), spread),
+        ];
+        if let Some(truth) = archive.truth() {
+            named.insert(0, ("truth".to_owned(), picture(truth, image)));
+        }
+        named.extend((0..per_image).map(|j| {
+            (format!("sample-{j:03}"), picture(archive.samples(), image * per_image + j))
+        }));
+        let folder = folder.join(folder_of(image));
+        std::fs::create_dir(&folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        for (name, picture) in &named {
+            write_png(&folder.join(format!("{name}.png")), picture.shape, &picture.values)?;
+        }
+        let names: Vec<String> = named.iter().map(|(name, _)| name.clone()).collect();
+        let (other, samples) = names.split_at(names.len() - per_image);
+        let mut names = other.to_vec();
+        for (ends, Intervals { low, high, .. }) in intervals {
+            for (name, values) in ends.iter().zip([low, high]) {
+                let picture = picture(values, image);
+                write_png(&folder.join(format!("{name}.png")), shape, &picture.values)?;
+                names.push((*name).to_owned());
+            }
+        }
+        names.extend(samples.iter().cloned());
+        written.push(names);
+        columns = named.len() - per_image.saturating_sub(MOSAIC_SAMPLES);
+        let row: Vec<Picture> =
+            named.into_iter().take(columns).map(|(_, picture)| picture).collect();
+        let mosaic = pictures::mosaic(&row, columns);
+        write_png(&folder.join("mosaic.png"), mosaic.shape, &mosaic.values)?;
+        if image < MOSAIC_IMAGES {
+            rows.extend(row);
+        }
+    }
+    let mosaic = pictures::mosaic(&rows, columns);
+    write_png(&folder.join("mosaic.png"), mosaic.shape, &mosaic.values)?;
+    Ok(written)
+}
