@@ -40,7 +40,7 @@ pub(crate) struct NoiseFlags {
     /// Standard deviation of the measurement noise for values in [-1, 1]: a number from 1e-6 to 1000, e.g. 0.05, or 0 for an
     /// exact measurement; or a file (NPY, NPZ, HDF5 with the dataset `sigma`) with one for each value, of y's shape, inf
     /// where nothing was measured, or one an image, [N]; or, to restore, auto: an estimate from y itself, where the operator
-    /// leaves something of y to the noise alone, or counts:GAIN,READOUT: sigma^2 = GAIN y + READOUT^2 of each value
+    /// leaves something of y to the noise alone, or counts:GAIN,READOUT: sigma^2 = GAIN max(y, GAIN) + READOUT^2 of each value
     #[arg(
         long,
         value_name = "SIGMA|FILE|auto|counts:GAIN,READOUT",

@@ -929,6 +929,9 @@ fn pivots_of_a_mirrored_blur_are_those_of_the_matrix() {
     let expected = pivot::mu_star(&weighted, &seen, 1.0, &x_t, &Level::edm(80.0));
     near(&found("gap.npy", 80.0, "--sigma-y sigma.npy"), &expected);
     near(&found("gap.npy", 80.0, "--noise-covariance factor.npy"), &expected);
+    folder.npy("infinite.npy", &[2, 6, 5], &[f64::INFINITY; 60]);
+    let infinite = "operator pivot blur.json --state x.npy --measurement infinite.npy --sigma-t 1 --sigma-y 0.1 --out inf.npy";
+    folder.fails(infinite, 1, &["infinite.npy", "index 0 is inf", "NaN"]);
 }
 
 #[test]

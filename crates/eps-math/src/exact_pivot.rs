@@ -4,9 +4,9 @@
 
 use crate::cholesky::{Cholesky, product, product_transposed};
 use crate::operator::check::norm;
-use crate::operator::{Decomposed, LinearMap, SingularValues, to_matrix};
+use crate::operator::{Decomposed, LinearMap, SingularValues, Spectral, to_matrix};
 use crate::solve::Cg;
-use crate::{Level, MathError, pivot};
+use crate::{Level, MathError};
 
 /// How a pivot was computed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,7 +31,8 @@ pub enum Route {
 /// μ⋆ of one image (arXiv 2606.17048, Theorem 1), for α > 0, and the way it was computed: in closed form by an eigenbasis; by the matrix of
 /// operators whose image or measurement has up to 4096 values a channel; by conjugate gradients, as `cg` says, for larger ones.
 ///
-/// At σ_y = 0 it is the limit, x_t/α + A⁺(y − A x_t/α), by a decomposition.
+/// At σ_y = 0 it is the limit, x_t/α + A⁺(y − A x_t/α), by a decomposition of matrices of up to some 2,500 values; so it is where
+/// σ_y α/β is below 3·10⁻⁶ of the norm of A.
 ///
 /// # Shapes
 /// y: `map.range()`, x_t: `map.domain()`, both flat.
@@ -53,19 +54,13 @@ pub fn exact_pivot(
     level: &Level,
     cg: &Cg,
 ) -> Result<(Vec<f64>, Route), MathError> {
-    if let Some(spectral) = map.as_spectral() {
-        return Ok((pivot::mu_star(spectral, y, sigma_y, x_t, level), Route::ClosedForm));
-    }
     let kappa = (sigma_y * level.alpha / level.beta).powi(2);
     // A map that does the same to every channel has a small matrix.
-    let one = map.one_channel();
-    let factorised = match &one {
-        Some(one) => Factorised::new(one.as_ref(), kappa)?,
-        None => Factorised::new(map, kappa)?,
-    };
-    let Some(factorised) = factorised else {
+    let one = map.one_channel().filter(|_| map.as_spectral().is_none());
+    let alone = one.as_deref().unwrap_or(map);
+    let Some(factorised) = Factorised::new(alone, kappa)? else {
         if sigma_y == 0.0 {
-            let (rows, columns) = (map.range().len(), map.domain().len());
+            let (rows, columns) = (alone.range().len(), alone.domain().len());
             return Err(MathError::ExactMeasurement { rows, columns });
         }
         let solved = cg.mu_star(map, y, sigma_y, x_t, level)?;
@@ -82,7 +77,11 @@ pub fn exact_pivot(
         state.iter_mut().zip(correction).for_each(|(state, value)| *state += value);
         most = most.max(corrections);
     }
-    Ok((mu_star, Route::Matrix { corrections: most }))
+    let route = match factorised.factor {
+        Factor::Spectral(_) => Route::ClosedForm,
+        _ => Route::Matrix { corrections: most },
+    };
+    Ok((mu_star, route))
 }
 
 /// The most rows or columns, whichever are fewer, of a matrix whose Gram matrix is factorised: some ten seconds.
@@ -101,14 +100,19 @@ const ALLOWED: f64 = 1e-6;
 /// The most corrections.
 const MOST_CORRECTIONS: usize = 20;
 
-/// (AᵀA + κ I)⁻¹ Aᵀ of a small operator.
+/// The most multiplications of a singular value decomposition, which is made where κ is 0 or lost beside squares: a minute.
+const MOST_WORK: f64 = 5e11;
+
+/// (AᵀA + κ I)⁻¹ Aᵀ of an operator with an eigenbasis, or a small one.
 struct Factorised<'a> {
     map: &'a dyn LinearMap,
     kappa: f64,
-    factor: Factor,
+    factor: Factor<'a>,
 }
 
-enum Factor {
+enum Factor<'a> {
+    /// Of AᵀA, in closed form.
+    Spectral(&'a dyn Spectral),
     /// Of AᵀA + κ I.
     Image(Cholesky),
     /// Of AAᵀ + κ I.
@@ -120,6 +124,9 @@ enum Factor {
 impl<'a> Factorised<'a> {
     /// None where the operator is too large.
     fn new(map: &'a dyn LinearMap, kappa: f64) -> Result<Option<Self>, MathError> {
+        if let Some(spectral) = map.as_spectral() {
+            return Ok(Some(Self { map, kappa, factor: Factor::Spectral(spectral) }));
+        }
         let (m, n) = (map.range().len(), map.domain().len());
         if m.min(n) > MOST_SIDE || m.saturating_mul(n) > MOST_ENTRIES {
             return Ok(None);
@@ -139,7 +146,7 @@ impl<'a> Factorised<'a> {
             }
             matrix = Some(a);
         }
-        if !Decomposed::is_quick([map]) {
+        if !Decomposed::work(map).is_some_and(|work| work <= MOST_WORK) {
             return Ok(None);
         }
         let matrix = matrix.unwrap_or_else(|| to_matrix(map));
@@ -157,6 +164,15 @@ impl<'a> Factorised<'a> {
         let mut last = f64::INFINITY;
         for corrections in 1..=MOST_CORRECTIONS {
             let change = match &self.factor {
+                Factor::Spectral(spectral) => {
+                    // z is in the range of Aᵀ: what rounding leaves beside it is not divided by κ.
+                    let inverse = |lambda: f64| {
+                        if lambda > 0.0 { (lambda + self.kappa).recip() } else { 0.0 }
+                    };
+                    let change = spectral.spectral_map(&self.gradient(&left, &z), &inverse);
+                    add(&mut z, &change);
+                    change
+                }
                 Factor::Image(cholesky) => {
                     let change = cholesky.solve(&self.gradient(&left, &z));
                     add(&mut z, &change);

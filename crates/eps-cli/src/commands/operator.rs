@@ -230,6 +230,13 @@ impl Arguments {
                 let (shape, x_t) = read(state)?;
                 let (spec, operator) = of.described(Some(shape))?;
                 let (found, y) = read_with_gaps(measurement)?;
+                if let Some(index) = y.iter().position(|value| value.is_infinite()) {
+                    bail!(
+                        "{}: the value at index {index} is {}: a value that was not measured is NaN, any other is finite",
+                        measurement.display(),
+                        y[index]
+                    );
+                }
                 require_shape(measurement, found, operator.range(), "the operator gives")?;
                 let cg = Cg { rtol: *rtol, max_steps: *max_steps };
                 let noises = sigma_y.of_measurements(&spec, &operator, &y, 1.0)?;
@@ -247,6 +254,10 @@ impl Arguments {
                     ),
                     _ => println!("in closed form"),
                 }
+                ensure!(
+                    mu_star.iter().all(|value| value.is_finite()),
+                    "the pivot is not finite: --sigma-t {sigma_t} or the values of the arrays are too large for f64"
+                );
                 target.write(shape, &mu_star)
             }
         }
