@@ -115,3 +115,8 @@ pub(crate) fn product_transposed(matrix: &Mat<f64>, y: &[f64]) -> Vec<f64> {
 pub(crate) fn symmetrised(matrix: MatRef<'_, f64>) -> Mat<f64> {
     Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| 0.5 * (matrix[(i, j)] + matrix[(j, i)]))
 }
+
+/// The entries row by row.
+pub(crate) fn row_major(matrix: MatRef<'_, f64>) -> Vec<f64> {
+    (0..matrix.nrows()).flat_map(|i| (0..matrix.ncols()).map(move |j| matrix[(i, j)])).collect()
+}

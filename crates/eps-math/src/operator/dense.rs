@@ -3,7 +3,7 @@
 use faer::{Mat, MatRef};
 
 use super::linear_map::{LinearMap, Spectral, assert_length};
-use crate::cholesky::{product, product_transposed};
+use crate::cholesky::{product, product_transposed, row_major};
 use crate::error::{check_scale, check_values};
 use crate::{MathError, Shape};
 
@@ -104,10 +104,6 @@ impl Dense {
     pub fn basis(&self) -> Vec<f64> {
         row_major(self.basis.as_ref())
     }
-}
-
-pub(super) fn row_major(matrix: MatRef<'_, f64>) -> Vec<f64> {
-    (0..matrix.nrows()).flat_map(|i| (0..matrix.ncols()).map(move |j| matrix[(i, j)])).collect()
 }
 
 impl LinearMap for Dense {

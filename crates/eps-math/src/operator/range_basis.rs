@@ -2,7 +2,7 @@
 
 use faer::Mat;
 
-use super::dense::row_major;
+use crate::cholesky::row_major;
 
 /// The eigenvectors of AᵀA that A does not map to 0, for a matrix A.
 ///
