@@ -180,6 +180,8 @@ impl Processes {
                     thread::sleep(Duration::from_secs(1));
                 }
                 say(&format!("{text} ({})", group.description()));
+                // What the launcher has not read when it hears of the end is lost.
+                thread::sleep(Duration::from_millis(100));
                 group.abort(code);
             }
         }
@@ -203,9 +205,9 @@ fn is_common(error: &anyhow::Error) -> bool {
         })
 }
 
-/// Writes an error, also of a process that is quiet otherwise.
+/// Writes an error, also of a process that is quiet otherwise; at once, as the launcher may end this process between two pieces.
 pub(crate) fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "error: {text}");
+    let _ = std::io::stderr().write_all(format!("error: {text}\n").as_bytes());
 }
 
 /// The device of this process: the first GPU is one each, where a machine has several processes and GPUs.
