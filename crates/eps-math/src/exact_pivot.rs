@@ -3,9 +3,9 @@
 //! Samplers are content with a pivot [within its noise](crate::solve::WithinNoise); whoever compares numbers wants all digits.
 
 use crate::cholesky::{Cholesky, product, product_transposed};
-use crate::operator::check::norm;
+use crate::operator::check::{norm, norm_estimate};
 use crate::operator::{Decomposed, LinearMap, SingularValues, Spectral, to_matrix};
-use crate::solve::Cg;
+use crate::solve::{Cg, Solved, add, corrected};
 use crate::{Level, MathError};
 
 /// How a pivot was computed.
@@ -67,21 +67,22 @@ pub fn exact_pivot(
         let (steps, residual) = (solved.steps, solved.residual);
         return Ok((solved.x, Route::ConjugateGradients { steps, residual }));
     };
-    let mut mu_star: Vec<f64> = x_t.iter().map(|value| value / level.alpha).collect();
-    let seen = map.apply(&mu_star);
-    let missing: Vec<f64> = y.iter().zip(seen).map(|(y, seen)| y - seen).collect();
-    let (rows, columns) = (factorised.map.range().len(), factorised.map.domain().len());
-    let mut most = 0;
-    for (state, missing) in mu_star.chunks_exact_mut(columns).zip(missing.chunks_exact(rows)) {
-        let (correction, corrections) = factorised.solve(missing)?;
-        state.iter_mut().zip(correction).for_each(|(state, value)| *state += value);
-        most = most.max(corrections);
-    }
+    // One channel after the other, or all at once.
+    let rows = alone.range().len();
+    let solved = corrected(map, y, x_t, level, |missing| {
+        let each = missing.chunks_exact(rows).map(|missing| factorised.solve(missing));
+        let each: Vec<Solved> = each.collect::<Result<_, _>>()?;
+        Ok(Solved {
+            steps: each.iter().map(|solved| solved.steps).max().unwrap_or(0),
+            residual: each.iter().map(|solved| solved.residual).fold(0.0, f64::max),
+            x: each.into_iter().flat_map(|solved| solved.x).collect(),
+        })
+    })?;
     let route = match factorised.factor {
         Factor::Spectral(_) => Route::ClosedForm,
-        _ => Route::Matrix { corrections: most },
+        _ => Route::Matrix { corrections: solved.steps },
     };
-    Ok((mu_star, route))
+    Ok((solved.x, route))
 }
 
 /// The most rows or columns, whichever are fewer, of a matrix whose Gram matrix is factorised: some ten seconds.
@@ -92,6 +93,9 @@ const MOST_ENTRIES: usize = 1 << 26;
 
 /// κ over ‖A‖² below which the Gram matrix, in which singular values are squared, does not tell it from rounding.
 const LEAST_KAPPA: f64 = 1e-11;
+
+/// The steps by which ‖A‖ is estimated for that.
+const NORM_STEPS: usize = 20;
 
 /// The last correction over the solution at which it is solved, and the one up to which rounding is allowed to stop it.
 const DONE: f64 = 1e-13;
@@ -131,98 +135,83 @@ impl<'a> Factorised<'a> {
         if m.min(n) > MOST_SIDE || m.saturating_mul(n) > MOST_ENTRIES {
             return Ok(None);
         }
-        let mut matrix = None;
-        if kappa > 0.0 {
+        if kappa > 0.0 && kappa >= LEAST_KAPPA * norm_estimate(map, NORM_STEPS, 0).powi(2) {
             let a = to_matrix(map);
             let mut gram = if n <= m { a.transpose() * &a } else { &a * a.transpose() };
-            let side = gram.nrows();
-            let largest = (0..side).map(|i| gram[(i, i)]).fold(0.0, f64::max);
-            if kappa >= LEAST_KAPPA * largest {
-                (0..side).for_each(|i| gram[(i, i)] += kappa);
-                let what = "the matrix of the pivot's equations";
-                let cholesky = Cholesky::new(what, gram.as_ref())?;
-                let factor = if n <= m { Factor::Image } else { Factor::Measurement };
-                return Ok(Some(Self { map, kappa, factor: factor(cholesky) }));
-            }
-            matrix = Some(a);
+            (0..gram.nrows()).for_each(|i| gram[(i, i)] += kappa);
+            let cholesky = Cholesky::new("the matrix of the pivot's equations", gram.as_ref())?;
+            let factor = if n <= m { Factor::Image } else { Factor::Measurement };
+            return Ok(Some(Self { map, kappa, factor: factor(cholesky) }));
         }
-        if !Decomposed::work(map).is_some_and(|work| work <= MOST_WORK) {
+        if Decomposed::work(map).is_none_or(|work| work > MOST_WORK) {
             return Ok(None);
         }
-        let matrix = matrix.unwrap_or_else(|| to_matrix(map));
-        let factor = Factor::Singular(SingularValues::of(matrix.as_ref())?);
+        let factor = Factor::Singular(SingularValues::of(to_matrix(map).as_ref())?);
         Ok(Some(Self { map, kappa, factor }))
     }
 
     /// argmin ‖A z − r‖² + κ ‖z‖², for κ = 0 the shortest of the least-squares solutions, and the number of corrections: each solves for what
-    /// the ones before left, so that the factor's rounding is lost.
-    fn solve(&self, r: &[f64]) -> Result<(Vec<f64>, usize), MathError> {
-        let mut z = vec![0.0; self.map.domain().len()];
+    /// the ones before left, so that the factor's rounding is lost. The residual is the last correction over the solution.
+    fn solve(&self, r: &[f64]) -> Result<Solved, MathError> {
+        let mut x = vec![0.0; self.map.domain().len()];
         // Of the equations in the measurement: z = Aᵀ w.
         let mut w = vec![0.0; r.len()];
         let mut left = r.to_vec();
-        let mut last = f64::INFINITY;
-        for corrections in 1..=MOST_CORRECTIONS {
-            let change = match &self.factor {
-                Factor::Spectral(spectral) => {
-                    // z is in the range of Aᵀ: what rounding leaves beside it is not divided by κ.
-                    let inverse = |lambda: f64| {
-                        if lambda > 0.0 { (lambda + self.kappa).recip() } else { 0.0 }
-                    };
-                    let change = spectral.spectral_map(&self.gradient(&left, &z), &inverse);
-                    add(&mut z, &change);
-                    change
-                }
-                Factor::Image(cholesky) => {
-                    let change = cholesky.solve(&self.gradient(&left, &z));
-                    add(&mut z, &change);
-                    change
-                }
-                Factor::Measurement(cholesky) => {
-                    let rest: Vec<f64> =
-                        left.iter().zip(&w).map(|(left, w)| left - self.kappa * w).collect();
-                    add(&mut w, &cholesky.solve(&rest));
-                    let next = self.map.adjoint(&w);
-                    let change = next.iter().zip(&z).map(|(next, z)| next - z).collect();
-                    z = next;
-                    change
-                }
-                Factor::Singular(SingularValues { left: u, values, right: v }) => {
-                    // Never by squares of the singular values.
-                    let (seen, own) = (product_transposed(u, &left), product_transposed(v, &z));
-                    let mut waves = Vec::with_capacity(values.len());
-                    for ((s, seen), own) in values.iter().zip(seen).zip(own) {
-                        waves.push((s * seen - self.kappa * own) / (s * s + self.kappa));
-                    }
-                    let change = product(v, &waves);
-                    add(&mut z, &change);
-                    change
-                }
-            };
-            let size = norm(&change) / norm(&z).max(f64::MIN_POSITIVE);
-            // What no longer halves is rounding.
-            if size <= DONE || size > 0.5 * last || corrections == MOST_CORRECTIONS {
-                if size <= ALLOWED {
-                    return Ok((z, corrections));
-                }
-                let (steps, residual) = (corrections, size);
-                return Err(MathError::NotSolved { steps, residual, rtol: ALLOWED });
+        let (mut steps, mut residual) = (0, f64::INFINITY);
+        loop {
+            let change = self.correction(&left, &x, &mut w);
+            add(&mut x, 1.0, &change);
+            let last = residual;
+            residual = norm(&change) / norm(&x).max(f64::MIN_POSITIVE);
+            steps += 1;
+            // What no longer halves, and NaN, is rounding.
+            if residual <= DONE || !(residual <= 0.5 * last) || steps == MOST_CORRECTIONS {
+                break;
             }
-            last = size;
-            left = self.map.apply(&z);
-            left.iter_mut().zip(r).for_each(|(left, r)| *left = r - *left);
+            left = r.to_vec();
+            add(&mut left, -1.0, &self.map.apply(&x));
         }
-        unreachable!("the last correction returns")
+        if residual <= ALLOWED {
+            Ok(Solved { x, steps, residual })
+        } else {
+            Err(MathError::NotSolved { steps, residual, rtol: ALLOWED })
+        }
+    }
+
+    /// What is to be added to z, for r − A z.
+    fn correction(&self, left: &[f64], z: &[f64], w: &mut [f64]) -> Vec<f64> {
+        match &self.factor {
+            // z is in the range of Aᵀ: what rounding leaves beside it is not divided by κ.
+            Factor::Spectral(spectral) => {
+                spectral.spectral_map(&self.gradient(left, z), &|lambda| {
+                    if lambda > 0.0 { (lambda + self.kappa).recip() } else { 0.0 }
+                })
+            }
+            Factor::Image(cholesky) => cholesky.solve(&self.gradient(left, z)),
+            Factor::Measurement(cholesky) => {
+                let mut rest = left.to_vec();
+                add(&mut rest, -self.kappa, w);
+                add(w, 1.0, &cholesky.solve(&rest));
+                let mut change = self.map.adjoint(w);
+                add(&mut change, -1.0, z);
+                change
+            }
+            // Never by squares of the singular values.
+            Factor::Singular(SingularValues { left: u, values, right: v }) => {
+                let (seen, own) = (product_transposed(u, left), product_transposed(v, z));
+                let mut waves = Vec::with_capacity(values.len());
+                for ((s, seen), own) in values.iter().zip(seen).zip(own) {
+                    waves.push((s * seen - self.kappa * own) / (s * s + self.kappa));
+                }
+                product(v, &waves)
+            }
+        }
     }
 
     /// Aᵀ(r − A z) − κ z for r − A z.
     fn gradient(&self, left: &[f64], z: &[f64]) -> Vec<f64> {
         let mut gradient = self.map.adjoint(left);
-        gradient.iter_mut().zip(z).for_each(|(value, z)| *value -= self.kappa * z);
+        add(&mut gradient, -self.kappa, z);
         gradient
     }
-}
-
-fn add(a: &mut [f64], b: &[f64]) {
-    a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
 }

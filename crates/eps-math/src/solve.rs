@@ -65,16 +65,41 @@ impl Cg {
         self.descend(map, r, kappa, Goal { energy: None, start: None })
     }
 
-    /// CGLS until the residual is small or, with a preconditioner, the energy of the error is below a bound.
+    /// [`Cg::solve`] as far as the steps go, whether the residual is reached or not.
     ///
-    /// To rounding the preconditioner saves no steps, and it raises what rounding leaves along directions that are not measured.
+    /// # Panics
+    /// As [`Cg::solve`].
+    #[must_use]
+    pub fn nearest(&self, map: &dyn LinearMap, r: &[f64], kappa: f64) -> Solved {
+        self.descended(map, r, kappa, Goal { energy: None, start: None }).0
+    }
+
+    /// [`Cg::descended`] where it ends.
     fn descend(
         &self,
         map: &dyn LinearMap,
         r: &[f64],
         kappa: f64,
-        Goal { energy, start }: Goal<'_>,
+        goal: Goal<'_>,
     ) -> Result<Solved, MathError> {
+        match self.descended(map, r, kappa, goal) {
+            (solved, true) => Ok(solved),
+            (Solved { steps, residual, .. }, false) => {
+                Err(MathError::NotSolved { steps, residual, rtol: self.rtol })
+            }
+        }
+    }
+
+    /// CGLS until the residual is small or, with a preconditioner, the energy of the error is below a bound; and whether it came so far.
+    ///
+    /// To rounding the preconditioner saves no steps, and it raises what rounding leaves along directions that are not measured.
+    fn descended(
+        &self,
+        map: &dyn LinearMap,
+        r: &[f64],
+        kappa: f64,
+        Goal { energy, start }: Goal<'_>,
+    ) -> (Solved, bool) {
         let is_preconditioned = energy.is_some() && kappa > 0.0;
         let precondition = |s: &[f64]| {
             let mapped = if is_preconditioned { map.approximate_inverse(s, kappa) } else { None };
@@ -111,8 +136,7 @@ impl Cg {
                 break;
             }
             if steps == self.max_steps {
-                let (residual, rtol) = (size / first, self.rtol);
-                return Err(MathError::NotSolved { steps, residual, rtol });
+                return (Solved { x: z, steps, residual: size / first }, false);
             }
             let q = map.apply(&p);
             let curvature = dot(&q, &q) + kappa * dot(&p, &p);
@@ -137,7 +161,7 @@ impl Cg {
             steps += 1;
         }
         let residual = if first > 0.0 { size / first } else { 0.0 };
-        Ok(Solved { x: z, steps, residual })
+        (Solved { x: z, steps, residual }, true)
     }
 
     /// μ⋆ of one image by an operator that is a pair A, Aᵀ (arXiv 2606.17048, Theorem 1), for α > 0.
@@ -164,26 +188,10 @@ impl Cg {
         x_t: &[f64],
         level: &Level,
     ) -> Result<Solved, MathError> {
-        Self::corrected(map, y, x_t, level, |r| {
+        corrected(map, y, x_t, level, |r| {
             let ratio = sigma_y * level.alpha / level.beta;
             self.solve(map, r, ratio * ratio)
         })
-    }
-
-    /// x_t/α with what a solver makes of y − A x_t/α.
-    fn corrected(
-        map: &dyn LinearMap,
-        y: &[f64],
-        x_t: &[f64],
-        level: &Level,
-        solve: impl Fn(&[f64]) -> Result<Solved, MathError>,
-    ) -> Result<Solved, MathError> {
-        let state: Vec<f64> = x_t.iter().map(|v| v / level.alpha).collect();
-        let seen = map.apply(&state);
-        let r: Vec<f64> = y.iter().zip(seen).map(|(y, seen)| y - seen).collect();
-        let mut solved = solve(&r)?;
-        add(&mut solved.x, 1.0, &state);
-        Ok(solved)
     }
 }
 
@@ -242,15 +250,31 @@ impl WithinNoise {
         start: Option<&[f64]>,
     ) -> Result<Solved, MathError> {
         let bound = (self.share * sigma_y).powi(2) * map.domain().len() as f64;
-        Cg::corrected(map, y, x_t, level, |r| {
+        corrected(map, y, x_t, level, |r| {
             let ratio = sigma_y * level.alpha / level.beta;
             self.cg.descend(map, r, ratio * ratio, Goal { energy: Some(bound), start })
         })
     }
 }
 
+/// x_t/α with what a solver makes of y − A x_t/α.
+pub(crate) fn corrected(
+    map: &dyn LinearMap,
+    y: &[f64],
+    x_t: &[f64],
+    level: &Level,
+    solve: impl Fn(&[f64]) -> Result<Solved, MathError>,
+) -> Result<Solved, MathError> {
+    let state: Vec<f64> = x_t.iter().map(|v| v / level.alpha).collect();
+    let seen = map.apply(&state);
+    let r: Vec<f64> = y.iter().zip(seen).map(|(y, seen)| y - seen).collect();
+    let mut solved = solve(&r)?;
+    add(&mut solved.x, 1.0, &state);
+    Ok(solved)
+}
+
 /// a ← a + factor · b.
-fn add(a: &mut [f64], factor: f64, b: &[f64]) {
+pub(crate) fn add(a: &mut [f64], factor: f64, b: &[f64]) {
     for (a, b) in a.iter_mut().zip(b) {
         *a += factor * b;
     }

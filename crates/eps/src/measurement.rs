@@ -6,6 +6,7 @@ use eps_data::{ImageSet, MeasurementSet};
 use eps_math::noise::Law;
 use eps_math::operator::{LinearMap, Operator, OperatorSpec, PreparedOperator};
 use eps_math::rng::Stream;
+use eps_math::solve::Cg;
 use eps_math::{Draw, Noise, Shape, Task, measured};
 use eps_model::{Measurement, ModelError, TensorOperator, attempt, extent};
 use tch::{Device, Tensor};
@@ -225,34 +226,8 @@ impl Response {
     }
 }
 
-/// An image that fits y, by some steps of conjugate gradients on the least squares: 0 where nothing was measured.
-fn fitted(map: &dyn LinearMap, y: &[f64]) -> Vec<f64> {
-    const STEPS: usize = 10;
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    let add = |a: &mut [f64], factor: f64, b: &[f64]| {
-        a.iter_mut().zip(b).for_each(|(a, b)| *a += factor * b);
-    };
-    let mut x = vec![0.0; map.domain().len()];
-    let mut residual = y.to_vec();
-    let mut p = map.adjoint(&residual);
-    let first = dot(&p, &p);
-    let mut energy = first;
-    for _ in 0..STEPS {
-        let seen = map.apply(&p);
-        // To rounding nothing is left.
-        if energy <= 1e-20 * first || dot(&seen, &seen) == 0.0 {
-            break;
-        }
-        let step = energy / dot(&seen, &seen);
-        add(&mut x, step, &p);
-        add(&mut residual, -step, &seen);
-        let slope = map.adjoint(&residual);
-        let next = dot(&slope, &slope);
-        p.iter_mut().zip(&slope).for_each(|(p, slope)| *p = slope + next / energy * *p);
-        energy = next;
-    }
-    x
-}
+/// The steps of conjugate gradients by which an image is found that fits y; what they do not reach is not measured well.
+const FITTED: Cg = Cg { rtol: 1e-10, max_steps: 10 };
 
 /// The share of an image's energy that may be in values below 0 where it counts as one without: what is not measured of it leaves
 /// some there.
@@ -294,7 +269,7 @@ pub fn range_note(set: &MeasurementSet) -> Option<String> {
         } else {
             what = "an image that fits y has values";
             let (operator, y) = set.whitened(image);
-            let fitted = fitted(operator, &y);
+            let fitted = FITTED.nearest(operator, &y, 0.0).x;
             let energy =
                 |least: f64| fitted.iter().filter(|v| **v < least).map(|v| v * v).sum::<f64>();
             if energy(-noise) > NEGATIVE * energy(f64::INFINITY) {
