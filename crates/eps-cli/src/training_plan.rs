@@ -1,10 +1,6 @@
 //! What a training takes, from its configuration alone.
 
-use std::fs::File;
-use std::io::BufReader;
-use std::path::Path;
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 use eps_model::training_cost::{passes, training_cost};
 use eps_train::TrainConfig;
@@ -25,18 +21,6 @@ pub(crate) struct Rate {
         requires = "dry_run"
     )]
     pub(crate) tflops: f64,
-}
-
-/// Reads a training configuration.
-///
-/// # Errors
-/// A file that cannot be read or is none.
-pub(crate) fn read_config(path: &Path) -> Result<TrainConfig> {
-    let shown = path.display();
-    let file = File::open(path)
-        .with_context(|| format!("cannot open {shown}: check the path of the configuration"))?;
-    serde_json::from_reader(BufReader::new(file))
-        .with_context(|| format!("{shown} is no training configuration: correct it there"))
 }
 
 /// f32 vectors of all weights: the network's and the optimiser's, gradients, Adam's two moments and the

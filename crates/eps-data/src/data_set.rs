@@ -28,7 +28,7 @@ use crate::{DataError, ImageProvenance, ImageSet, Split};
 
 /// A file that images were made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct ImageSource {
     /// The split that it is in.
     pub split: Split,
     /// Its name, with its folders in the source of the data set.
@@ -36,8 +36,8 @@ pub struct Source {
 }
 
 /// The text of a list of files: a line each, split, tab, name.
-pub fn sources_text(sources: &[Source]) -> String {
-    sources.iter().map(|Source { split, name }| format!("{split}\t{name}\n")).collect()
+pub fn sources_text(sources: &[ImageSource]) -> String {
+    sources.iter().map(|ImageSource { split, name }| format!("{split}\t{name}\n")).collect()
 }
 
 /// Writes a data set split by split, in blocks of images.
@@ -48,7 +48,7 @@ pub struct DataSetWriter {
     output: Output,
     shape: Shape,
     provenance: ImageProvenance,
-    sources: Vec<Source>,
+    sources: Vec<ImageSource>,
     splits: BTreeMap<Split, Filling>,
 }
 
@@ -79,7 +79,7 @@ impl DataSetWriter {
     pub fn create(
         path: &Path,
         shape: Shape,
-        sources: Vec<Source>,
+        sources: Vec<ImageSource>,
         config: &impl Serialize,
         provenance: ImageProvenance,
     ) -> Result<Self, DataError> {
@@ -207,7 +207,7 @@ pub struct SplitSummary {
 #[derive(Debug)]
 pub struct DataSetReader {
     input: Input,
-    sources: Vec<Source>,
+    sources: Vec<ImageSource>,
 }
 
 impl DataSetReader {
@@ -233,7 +233,7 @@ impl DataSetReader {
         let text = String::from_utf8(bytes).map_err(|e| bad(format!("the list of files: {e}")))?;
         let source = |line: &str| {
             let (split, name) = line.split_once('\t')?;
-            Some(Source { split: split.parse().ok()?, name: name.to_owned() })
+            Some(ImageSource { split: split.parse().ok()?, name: name.to_owned() })
         };
         let sources = text
             .lines()
@@ -247,7 +247,7 @@ impl DataSetReader {
     }
 
     /// The files that the images were made of.
-    pub fn sources(&self) -> &[Source] {
+    pub fn sources(&self) -> &[ImageSource] {
         &self.sources
     }
 

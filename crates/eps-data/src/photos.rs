@@ -13,7 +13,7 @@ use eps_math::rng::Stream;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::data_set::{DataSetWriter, Source};
+use crate::data_set::{DataSetWriter, ImageSource};
 use crate::picture_source::picture_names;
 use crate::resize::lanczos;
 use crate::{DataError, ImageProvenance, Raster, Shares, Split};
@@ -104,9 +104,9 @@ pub fn write_tiles(
         .collect();
     drop_doubles(&mut photos, config, &mut dropped);
 
-    let sources: Vec<Source> = photos
+    let sources: Vec<ImageSource> = photos
         .iter()
-        .map(|photo| Source {
+        .map(|photo| ImageSource {
             split: config.shares.split_of(&photo.name),
             name: photo.name.clone(),
         })

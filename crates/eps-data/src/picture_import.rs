@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::data_set::{DataSetWriter, Source};
+use crate::data_set::{DataSetWriter, ImageSource};
 use crate::picture_source::{LABELS_FILE, Labels, PictureSource, Stamp};
 use crate::raster::Decoded;
 use crate::resize::lanczos;
@@ -608,7 +608,7 @@ impl Import {
         }
         let sources = entries
             .iter()
-            .map(|entry| Source { split: entry.split, name: entry.name.clone() })
+            .map(|entry| ImageSource { split: entry.split, name: entry.name.clone() })
             .collect();
         let mut writer =
             DataSetWriter::create(&self.output, self.shape(), sources, &self.record, provenance)?;

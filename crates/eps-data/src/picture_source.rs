@@ -13,6 +13,7 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use crate::DataError;
+use crate::array_file::is_picture;
 use crate::raster::ENDINGS;
 
 /// The file of labels, as EDM's `dataset_tool.py` writes it.
@@ -101,7 +102,7 @@ impl PictureSource {
             ),
         })?;
         // The archive's directory alone: the header of every file would be a place of its own on the disk.
-        let is_listed = |name: &&str| !name.ends_with('/') && is_picture(Path::new(name));
+        let is_listed = |name: &&str| !name.ends_with('/') && is_shown_picture(Path::new(name));
         let mut names: Vec<String> =
             zip.file_names().filter(is_listed).map(str::to_owned).collect();
         let mut passed_over = BTreeMap::new();
@@ -304,7 +305,7 @@ fn list(folder: &Path) -> Result<(Vec<String>, BTreeMap<String, usize>), DataErr
                     "it is a link to a folder, and such links are not followed",
                     "replace it by the folder, or remove it",
                 ));
-            } else if is_picture(&path) && entry.path().is_file() {
+            } else if is_shown_picture(&path) && entry.path().is_file() {
                 let parts: Option<Vec<&str>> = path.iter().map(|part| part.to_str()).collect();
                 let parts = parts.ok_or_else(|| {
                     DataError::invalid(
@@ -353,10 +354,9 @@ fn known_endings() -> String {
 }
 
 /// Whether a name is one of a picture, and not hidden.
-fn is_picture(path: &Path) -> bool {
+fn is_shown_picture(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or("");
-    !hidden && ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
+    !hidden && is_picture(path)
 }
 
 /// Names that a data set's list of files, a line each, cannot hold.

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use eps_data::data_set::Source;
+use eps_data::data_set::ImageSource;
 use eps_data::npy::{NpyValues, write_npy};
 use eps_data::{
     ArchiveWriter, DataError, DataSetWriter, ImageProvenance, ImageSet, MeasurementSet, Moments,
@@ -59,7 +59,7 @@ fn write_archives(path: &Path) -> Result<(), DataError> {
 }
 
 fn write_data_set(path: &Path) -> Result<(), DataError> {
-    let sources = Split::ALL.map(|split| Source { split, name: format!("{split}.png") });
+    let sources = Split::ALL.map(|split| ImageSource { split, name: format!("{split}.png") });
     let mut writer = DataSetWriter::create(path, SHAPE, sources.into(), &json!({}), provenance())?;
     let count = 40;
     for (index, split) in (0..).zip(Split::ALL) {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use eps::train::TrainError;
 use eps_cluster::ClusterError;
 use eps_data::DataError;
 use eps_files::FilesError;
@@ -170,15 +171,18 @@ pub enum ExperimentError {
     },
     /// The configuration of a training that is none of this version.
     #[error(
-        "{}: the configuration of the training cannot be read: correct it, or train or import the network again",
+        "{}: the configuration of its training cannot be read: train or import the network again",
         path.display()
     )]
     Training {
-        /// The file, of a configuration or of a network that has one.
+        /// The network's file.
         path: PathBuf,
         /// Why not.
         source: serde_json::Error,
     },
+    /// A configuration of a training that cannot be read.
+    #[error(transparent)]
+    Configuration(#[from] TrainError),
     /// A record of losses that cannot be read.
     #[error("{}: line {line} is no record of losses: delete the file", path.display())]
     Losses {

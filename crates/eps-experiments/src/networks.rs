@@ -40,15 +40,9 @@ fn legs(config: TrainConfig, folders: &[PathBuf]) -> Result<Vec<Leg>> {
         let found = file.and_then(|file| {
             folders.iter().map(|folder| folder.join(file)).find(|path| path.is_file())
         });
-        next = found.map(|path| read_config(&path)).transpose()?;
+        next = found.as_deref().map(TrainConfig::read).transpose()?;
     }
     Ok(legs)
-}
-
-/// Reads the configuration of a training.
-fn read_config(path: &Path) -> Result<TrainConfig> {
-    let text = fs::read_to_string(path).map_err(FilesError::io(path, "read"))?;
-    serde_json::from_str(&text).map_err(unreadable(path))
 }
 
 /// The error of a configuration, in a file, that is none of this version.

@@ -31,7 +31,7 @@ pub const COLOURS: [u32; 10] = [
 
 /// One column of a task's grid: a picture of each image.
 #[derive(Debug)]
-pub struct Column {
+pub struct LabelledPictures {
     /// What the pictures show.
     pub label: String,
     /// One a shown image.
@@ -42,11 +42,11 @@ pub struct Column {
 /// further samples, mean and standard deviation of all samples of the most calls, and the training
 /// image nearest to a sample.
 #[must_use]
-pub fn columns(results: &TaskResults, computed: &Computed) -> Vec<Column> {
+pub fn columns(results: &TaskResults, computed: &Computed) -> Vec<LabelledPictures> {
     let problem = &computed.problem;
     let shape = problem.set.shape();
     let images = problem.images.len().min(ROWS);
-    let column = |label: String, values: &dyn Fn(usize) -> Vec<f64>| Column {
+    let column = |label: String, values: &dyn Fn(usize) -> Vec<f64>| LabelledPictures {
         label,
         pictures: (0..images).map(|image| Picture { shape, values: values(image) }).collect(),
     };
@@ -88,7 +88,7 @@ pub fn columns(results: &TaskResults, computed: &Computed) -> Vec<Column> {
         let count = last.per_image;
         columns.push(column(format!("mean of {count}"), &|image| of(&mean, image)));
         let pictures = (0..images).map(|image| heat(shape, &of(&sd, image))).collect();
-        columns.push(Column { label: SD_LABEL.to_owned(), pictures });
+        columns.push(LabelledPictures { label: SD_LABEL.to_owned(), pictures });
     }
     if let Some((found, nearest)) = results.neighbours.as_ref().zip(computed.neighbours.as_ref()) {
         let label = format!("training image nearest to {}", found.method.label());

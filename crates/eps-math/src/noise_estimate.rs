@@ -18,7 +18,7 @@ pub struct SigmaEstimate {
     /// Its standard error: chance, and as much as was taken off for the image.
     pub standard_error: f64,
     /// From what it comes.
-    pub source: Source,
+    pub source: SigmaSource,
     /// The number of values that it comes from.
     pub values: usize,
 }
@@ -26,7 +26,7 @@ pub struct SigmaEstimate {
 /// What tells the noise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Source {
+pub enum SigmaSource {
     /// The part of y that no image explains.
     OutsideOfRange,
     /// Frequencies that the blur takes away.
@@ -37,7 +37,7 @@ pub enum Source {
     Neighbours,
 }
 
-impl std::fmt::Display for Source {
+impl std::fmt::Display for SigmaSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::OutsideOfRange => "the part of y that no image explains",
@@ -157,7 +157,7 @@ fn outside_of_range(operator: &Operator, y: &[f64], range: Shape) -> Option<Sigm
         .sum();
     let sigma_y = (squares / values as f64).sqrt();
     let standard_error = sigma_y / (2.0 * values as f64).sqrt();
-    Some(SigmaEstimate { sigma_y, standard_error, source: Source::OutsideOfRange, values })
+    Some(SigmaEstimate { sigma_y, standard_error, source: SigmaSource::OutsideOfRange, values })
 }
 
 /// From the median power of frequencies of which the blur leaves next to nothing.
@@ -183,7 +183,7 @@ fn silent<'a>(
     // What the image still has where the blur leaves more.
     let (quieter, louder, all) = (of(quieter), of(louder), of(&powers));
     let significant = 3.0 * by_chance(values / 2) * std::f64::consts::SQRT_2 * all;
-    let source = Source::SilentFrequencies;
+    let source = SigmaSource::SilentFrequencies;
     Some(if louder - quieter > significant {
         let chance = by_chance(values / 2) * quieter;
         let standard_error = chance.hypot(0.5 * (louder - quieter));
@@ -251,7 +251,7 @@ type Scales = [Vec<f64>; 3];
 
 /// From the finest diagonal details.
 fn finest_details(planes: &[Plane]) -> Option<SigmaEstimate> {
-    let source = Source::FinestDetails;
+    let source = SigmaSource::FinestDetails;
     let mut coarser = planes.to_vec();
     let scales: Scales = std::array::from_fn(|_| {
         let (details, halved): (Vec<_>, Vec<_>) = coarser.iter().map(Plane::halved).unzip();
@@ -274,7 +274,7 @@ fn neighbours(planes: &[Plane]) -> Option<SigmaEstimate> {
         planes.iter().flat_map(|plane| plane.differences(apart)).collect::<Vec<f64>>()
     });
     let growth = Growth { least: 1.4, usual: 2.0, most: 4.0 };
-    extrapolated(scales, growth, 0.25, Source::Neighbours)
+    extrapolated(scales, growth, 0.25, SigmaSource::Neighbours)
 }
 
 /// The factor by which an image's share of the variance grows from a scale to the next.
@@ -301,7 +301,7 @@ fn extrapolated(
     scales: Scales,
     growth: Growth,
     independent: f64,
-    source: Source,
+    source: SigmaSource,
 ) -> Option<SigmaEstimate> {
     let counts = scales.each_ref().map(Vec::len);
     if counts[0] < FEWEST {
@@ -326,7 +326,7 @@ fn extrapolated(
     let standard_error =
         if sigma_y > 0.0 { by_chance.hypot(in_doubt) / (2.0 * sigma_y) } else { 0.0 };
     // Of neighbours alone fine texture cannot be told from noise.
-    let least = if source == Source::Neighbours { 0.2 } else { 0.0 };
+    let least = if source == SigmaSource::Neighbours { 0.2 } else { 0.0 };
     let standard_error = standard_error.clamp(least * sigma_y, v0.sqrt());
     Some(SigmaEstimate { sigma_y, standard_error, source, values: counts[0] })
 }

@@ -417,7 +417,15 @@ impl NetworkDenoiser {
         // Sides of a tensor are not negative.
         let fits = config.check_sides(length_of(height), length_of(width));
         fits.map_err(|error| ComputeError::Other(error.to_string()))?;
-        self.asked.as_ref().map_or(Ok(()), |asked| asked.check(query))
+        if let Some(asked) = &self.asked {
+            return asked.check(query);
+        }
+        if self.precondition.mode == PreconditionMode::Wiener && self.data.is_none() {
+            return Err(ComputeError::Other(
+                "the preconditioning `wiener` needs the moments of the data: give them by `with_data`".to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     fn answer(&self, query: &Query<'_>, labels: Option<&Tensor>) -> Tensor {

@@ -24,8 +24,8 @@ fn normals(name: &str, n: usize) -> Vec<f64> {
     Stream::named(3, name).normals(n)
 }
 
-/// A denoiser whose network returns 0: what is left is the preconditioning.
-fn preconditioning(moments: DataMoments) -> NetworkDenoiser {
+/// A denoiser whose network returns 0, without moments.
+fn silent() -> NetworkDenoiser {
     let config = SongUNetConfig {
         model_channels: 8,
         channel_mult: vec![1],
@@ -41,7 +41,12 @@ fn preconditioning(moments: DataMoments) -> NetworkDenoiser {
         }
     }
     let precondition = Precondition { mode: PreconditionMode::Wiener, sigma_data: 0.5 };
-    NetworkDenoiser::new(network, precondition, vec![], Precision::F32).with_data(moments)
+    NetworkDenoiser::new(network, precondition, vec![], Precision::F32)
+}
+
+/// A denoiser of which the preconditioning alone is left.
+fn preconditioning(moments: DataMoments) -> NetworkDenoiser {
+    silent().with_data(moments)
 }
 
 /// The answers of the preconditioning and of the exact denoiser of a Gaussian prior at the pivot.
@@ -61,6 +66,15 @@ fn both(operator: Operator, moments: DataMoments, covariance: Mat<f64>) -> (Tens
         preconditioning(moments).denoise(&query).unwrap(),
         Oracle::new(&prior).denoise(&query).unwrap(),
     )
+}
+
+#[test]
+fn without_moments_it_is_an_error() {
+    let mu = Tensor::zeros([1, 1, 8, 8], (Kind::Double, Device::Cpu));
+    let level = level_fields(&[Level::edm(0.7)], Device::Cpu);
+    let query = Query { mu: &mu, level: &level, noise: QueryNoise::Isotropic };
+    let error = silent().denoise(&query).unwrap_err().to_string();
+    assert!(error.contains("`with_data`"), "{error}");
 }
 
 fn largest(x: &Tensor) -> f64 {

@@ -1,7 +1,10 @@
 //! The configuration of a training run.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
 
+use eps_files::FilesError;
 use eps_math::parameterisation::{Parameterisation, Translation};
 use eps_math::{Interpolant, OperatorLaw, Precondition, PreconditionMode, Shape, SigmaYLaw};
 use eps_model::{Condition, ModelError, NetworkDenoiser, Precision, UNet, UNetConfig};
@@ -166,6 +169,16 @@ impl Ema {
 }
 
 impl TrainConfig {
+    /// Reads a configuration from a JSON file.
+    ///
+    /// # Errors
+    /// [`TrainError::Files`] for a file that cannot be opened, [`TrainError::Json`] for one that is no configuration.
+    pub fn read(path: &Path) -> Result<Self, TrainError> {
+        let file = File::open(path).map_err(FilesError::io(path, "open"))?;
+        serde_json::from_reader(BufReader::new(file))
+            .map_err(|source| TrainError::Json { path: path.to_owned(), source })
+    }
+
     /// The learning rate of a step, counted from 0.
     #[must_use]
     pub fn learning_rate_at(&self, step: u64) -> f64 {

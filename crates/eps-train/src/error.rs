@@ -103,7 +103,7 @@ pub enum TrainError {
     #[error(transparent)]
     Files(#[from] FilesError),
     /// A configuration file that is not what it should be.
-    #[error("{}: {source}", path.display())]
+    #[error("{} is no training configuration: {source}: correct it there", path.display())]
     Json {
         /// The file.
         path: PathBuf,

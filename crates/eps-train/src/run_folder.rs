@@ -69,8 +69,7 @@ fn differences(config: &TrainConfig, folder: &Path) -> Result<Option<Vec<Differe
         return Ok(None);
     }
     let json = |source| TrainError::Json { path: path.clone(), source };
-    let file = File::open(&path).map_err(FilesError::io(&path, "open"))?;
-    let found: TrainConfig = serde_json::from_reader(BufReader::new(file)).map_err(json)?;
+    let found = TrainConfig::read(&path)?;
     let [from, to] = [&found, config].map(|config| serde_json::to_value(config).map_err(json));
     let mut differences = vec![];
     compare("", &from?, &to?, &mut differences);

@@ -275,6 +275,13 @@ impl Network {
         match self {
             Self::Trained(checkpoint) => {
                 let mut notes = notes(&checkpoint.config, set);
+                if !checkpoint.has_digests {
+                    notes.push(format!(
+                        "the file of the network {:?} has no digests, and no FILE.sha256 lies beside it: it was not checked \
+                         for damage",
+                        self.name()
+                    ));
+                }
                 let classes = checkpoint.config.network.label_dim();
                 if classes > 0 && class.is_none() {
                     notes.push(format!(

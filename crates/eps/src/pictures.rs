@@ -39,7 +39,7 @@ pub fn measurement(operator: &PreparedOperator, y: &[f64]) -> Picture {
 }
 
 /// Standard deviations in grey: 0 is black, [`SD_WHITE`] and above white.
-pub fn spread(shape: Shape, sd: &[f64]) -> Picture {
+pub fn deviations(shape: Shape, sd: &[f64]) -> Picture {
     Picture { shape, values: sd.iter().map(|sd| 2.0 * sd / SD_WHITE - 1.0).collect() }
 }
 
@@ -84,8 +84,8 @@ mod tests {
     }
 
     #[test]
-    fn spreads_run_from_black_to_white() {
-        let picture = spread(Shape::new(1, 1, 3).unwrap(), &[0.0, 0.25, 0.5]);
+    fn deviations_run_from_black_to_white() {
+        let picture = deviations(Shape::new(1, 1, 3).unwrap(), &[0.0, 0.25, 0.5]);
         assert_eq!(picture.values, [-1.0, 0.0, 1.0]);
     }
 }

@@ -29,7 +29,7 @@ use crate::growth::GrowthFlags;
 use crate::machine_images::MachineImages;
 use crate::progress::training_bar;
 use crate::together::{Processes, device_of, speaks};
-use crate::training_plan::{Rate, dry_run, read_config};
+use crate::training_plan::{Rate, dry_run};
 use eps::network::FileRecord;
 use eps::{dataset, environment, network};
 
@@ -209,7 +209,7 @@ impl Arguments {
 
     fn config(&self, processes: &Processes) -> Result<TrainConfig> {
         let path = self.config.display();
-        let config = read_config(&self.config)?;
+        let config = TrainConfig::read(&self.config)?;
         let steps = self.steps.map_or(config.steps, |steps| steps as u64);
         let precision = self.precision.unwrap_or(config.precision);
         let learning_rate = self.learning_rate.unwrap_or(config.learning_rate);
@@ -394,7 +394,7 @@ fn claim_inputs(out: &Path, inputs: &Value) -> Result<()> {
 
 /// What the run in a folder goes on with that it has not had until now, a sentence each.
 fn changes_in(config: &TrainConfig, out: &Path) -> Vec<String> {
-    let Ok(before) = read_config(&out.join("config.json")) else { return vec![] };
+    let Ok(before) = TrainConfig::read(&out.join("config.json")) else { return vec![] };
     let changes = [
         ("steps", before.steps as f64, config.steps as f64),
         ("learning_rate", before.learning_rate, config.learning_rate),

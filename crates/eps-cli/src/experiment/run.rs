@@ -293,8 +293,8 @@ fn write(outcome: &RunOutcome, folder: &Path) -> Result<PathBuf> {
 }
 
 /// Pictures as a page shows them.
-fn gallery(computed: &Computed, columns: &[pictures::Column]) -> Result<Gallery> {
-    let encoded = |column: &pictures::Column| -> Result<Column> {
+fn gallery(computed: &Computed, columns: &[pictures::LabelledPictures]) -> Result<Gallery> {
+    let encoded = |column: &pictures::LabelledPictures| -> Result<Column> {
         let encode = |picture: &Picture| encode_png(picture.shape, &picture.values);
         let pictures = column.pictures.iter().map(encode).collect::<Result<_, _>>()?;
         Ok(Column { label: column.label.clone(), pictures })

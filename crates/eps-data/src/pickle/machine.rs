@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use super::error::PickleError;
 use super::input::Input;
 use super::opcode::name;
-use super::value::{Call, Id, Pickle, Value};
+use super::value::{Id, ObjectCall, Pickle, Value};
 
 /// The most values, and the most entries of stack, marks and memo: far above any file of weights, and less
 /// than 200 MB each.
@@ -355,7 +355,7 @@ impl<'a> Machine<'a> {
         if let Some(bytes) = self.encoded_bytes(callable, arguments)? {
             return self.push(Value::Bytes(Cow::Owned(bytes)));
         }
-        let call = Call {
+        let call = ObjectCall {
             callable,
             arguments,
             keywords,

@@ -25,7 +25,7 @@ pub mod torch;
 mod value;
 
 pub use error::PickleError;
-pub use value::{Call, Id, Item, Pickle, Value};
+pub use value::{Id, Item, ObjectCall, Pickle, Value};
 
 impl<'a> Pickle<'a> {
     /// Reads the pickle that `bytes` hold, to the last of them.

@@ -40,14 +40,14 @@ pub enum Value<'a> {
         name: &'a str,
     },
     /// An object that Python would make by a call.
-    Call(Box<Call>),
+    Call(Box<ObjectCall>),
     /// An object that lies outside of the pickle, by the identity that the pickle gives.
     Persistent(Id),
 }
 
 /// A call that Python would make, and what it would then do with the result.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Call {
+pub struct ObjectCall {
     /// What is called; for an instance its class.
     pub callable: Id,
     /// The arguments, a tuple.
@@ -192,7 +192,7 @@ impl<'p, 'a> Item<'p, 'a> {
 
     /// The call, where the value is the result of one.
     #[must_use]
-    pub fn call(self) -> Option<&'p Call> {
+    pub fn call(self) -> Option<&'p ObjectCall> {
         match self.value {
             Value::Call(call) => Some(call),
             _ => None,

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 
-use eps_data::data_set::Source;
+use eps_data::data_set::ImageSource;
 use eps_data::photos::{TileConfig, write_tiles};
 use eps_data::picture_source::{PictureSource, picture_names};
 use eps_data::resize::lanczos;
@@ -751,8 +751,8 @@ fn a_limit_takes_the_first_of_each_split() {
 #[test]
 fn a_summary_is_that_of_the_images() {
     // The training split takes more than one block of reading.
-    let sources: Vec<Source> = [(Split::Train, "a"), (Split::Test, "b")]
-        .map(|(split, name)| Source { split, name: name.to_owned() })
+    let sources: Vec<ImageSource> = [(Split::Train, "a"), (Split::Test, "b")]
+        .map(|(split, name)| ImageSource { split, name: name.to_owned() })
         .into();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("set.h5");

@@ -96,7 +96,7 @@ pub use real_image::RealImage;
 pub use resize::ResizeFilter;
 pub use scaled::Scaled;
 pub use separable::Separable;
-pub use spec::{OperatorSpec, Windows};
+pub use spec::{KernelWindows, OperatorSpec};
 pub use stack::Stack;
 pub use sum::Sum;
 pub use varying_blur::VaryingBlur;

@@ -87,7 +87,7 @@ pub enum OperatorSpec {
         #[serde(deserialize_with = "kernel_shape::list_of_rows")]
         kernels: Vec<Vec<Vec<f64>>>,
         /// Where each of them is at work.
-        windows: Windows,
+        windows: KernelWindows,
         /// What lies beyond the edges.
         #[serde(default)]
         border: Border,
@@ -221,7 +221,7 @@ pub enum OperatorSpec {
     untagged,
     expecting = "windows are {\"grid\": [rows, columns]}, or for each kernel rows of numbers as large as the image"
 )]
-pub enum Windows {
+pub enum KernelWindows {
     /// Bilinear ones around the places of a grid: [`VaryingBlur::grid`].
     Grid {
         /// Rows and columns.
@@ -231,7 +231,7 @@ pub enum Windows {
     Given(Vec<Vec<Vec<f64>>>),
 }
 
-impl Windows {
+impl KernelWindows {
     /// The windows on images of a shape, one a kernel.
     fn on(&self, shape: Shape) -> Result<Vec<Vec<f64>>, MathError> {
         match self {
@@ -443,9 +443,11 @@ impl OperatorSpec {
                 Some((kernel.len(), columns(kernel)))
             }
             Self::ChannelConvolution { kernels, border: Border::Valid }
-            | Self::VaryingBlur { kernels, windows: Windows::Grid { .. }, border: Border::Valid } => {
-                largest(kernels)
-            }
+            | Self::VaryingBlur {
+                kernels,
+                windows: KernelWindows::Grid { .. },
+                border: Border::Valid,
+            } => largest(kernels),
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! σ_y from the measurement: right on noise alone, and within its error on what is like a photograph.
 
-use eps_math::noise_estimate::{SigmaEstimate, Source, estimate};
+use eps_math::noise_estimate::{SigmaEstimate, SigmaSource, estimate};
 use eps_math::operator::{LinearMap, OperatorSpec};
 use eps_math::rng::Stream;
 use eps_math::{MathError, Shape};
@@ -81,33 +81,33 @@ fn mask(side: usize, kept: f64) -> String {
 
 const SIDE: usize = 128;
 
-fn cases() -> Vec<(String, [usize; 3], Source)> {
+fn cases() -> Vec<(String, [usize; 3], SigmaSource)> {
     let plane = [1, SIDE, SIDE];
     vec![
-        (mask(SIDE, 1.1), plane, Source::FinestDetails),
-        (mask(SIDE, 0.6), plane, Source::FinestDetails),
-        (mask(SIDE, 0.15), plane, Source::Neighbours),
-        (r#"{"operator": "average-pool", "factor": 2}"#.into(), plane, Source::FinestDetails),
+        (mask(SIDE, 1.1), plane, SigmaSource::FinestDetails),
+        (mask(SIDE, 0.6), plane, SigmaSource::FinestDetails),
+        (mask(SIDE, 0.15), plane, SigmaSource::Neighbours),
+        (r#"{"operator": "average-pool", "factor": 2}"#.into(), plane, SigmaSource::FinestDetails),
         (
             r#"{"operator": "gaussian-blur", "sigma_blur": 2.0, "taps": 15}"#.into(),
             plane,
-            Source::SilentFrequencies,
+            SigmaSource::SilentFrequencies,
         ),
         (
             r#"{"operator": "gaussian-blur", "sigma_blur": 2.0, "taps": 15, "border": "valid"}"#
                 .into(),
             plane,
-            Source::FinestDetails,
+            SigmaSource::FinestDetails,
         ),
         (
             r#"{"operator": "motion-blur", "length": 9, "angle_degrees": 30}"#.into(),
             plane,
-            Source::SilentFrequencies,
+            SigmaSource::SilentFrequencies,
         ),
         (
             r#"{"operator": "resize", "height": 140, "width": 140, "filter": "bicubic"}"#.into(),
             plane,
-            Source::OutsideOfRange,
+            SigmaSource::OutsideOfRange,
         ),
     ]
 }
@@ -143,7 +143,7 @@ fn what_is_like_a_photograph_is_told_within_the_error() {
     for (json, shape, source) in cases() {
         let what = &json[..60.min(json.len())];
         // Means of 2×2 pixels bring the edges twice as near to each other.
-        let is_coarse = source == Source::Neighbours || what.contains("average-pool");
+        let is_coarse = source == SigmaSource::Neighbours || what.contains("average-pool");
         for sigma_y in [0.02, 0.05, 0.2] {
             for x in std::iter::once(&leaves).chain(&clouds) {
                 let is_rough = is_coarse || !std::ptr::eq(x, &leaves);

@@ -9,9 +9,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use eps_files::sha256;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use tch::{Device, Kind, Tensor};
 
 use super::backbone::{Backbone, FeatureNetwork, Layer};
@@ -186,11 +186,6 @@ impl FeatureNetwork {
         }
         Ok(Self { backbone, origin: metadata.origin, convolutions, heads, device })
     }
-}
-
-/// In lower-case hexadecimal.
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn missing(name: &str, shape: &[usize]) -> String {

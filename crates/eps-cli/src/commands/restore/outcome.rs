@@ -294,7 +294,7 @@ fn write_pictures(
             Some(scene) => Picture { shape: scene.seen, values: set.measurement(image).to_vec() },
             None => pictures::measurement(set.operator(image), set.measurement(image)),
         };
-        let spread = pictures::spread(shape, &values(archive.posterior_sd(), image));
+        let spread = pictures::deviations(shape, &values(archive.posterior_sd(), image));
         let mut named = vec![
             ("measurement".to_owned(), y),
             ("one-call".to_owned(), picture(one_call.samples(), image)),
