@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use eps_math::operator::{Kernel, OperatorSpec};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::array_file::{is_mat, is_picture, read_mat_arrays};
@@ -31,10 +32,49 @@ pub fn read_operator(path: &Path) -> Result<OperatorSpec, DataError> {
     let mut value: Value = serde_json::from_str(&text).map_err(malformed)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     // Without files the description is read as it stands, and an error tells its line.
-    if !resolve(&mut value, folder, path)? {
-        return serde_json::from_str(&text).map_err(malformed);
+    let read = if resolve(&mut value, folder, path)? {
+        OperatorSpec::deserialize(&value)
+    } else {
+        serde_json::from_str(&text)
+    };
+    read.map_err(|error| match wrong_field(&value) {
+        None => malformed(error),
+        Some((field, why)) => {
+            let problem = format!("it is not the JSON description of an operator: {field}: {why}");
+            DataError::malformed(path, problem, REMEDY)
+        }
+    })
+}
+
+/// The field whose value no description has, such as `of[1].height`, and what is wrong with it; none where the fields themselves
+/// are wrong, which the error of the whole names.
+fn wrong_field(value: &Value) -> Option<(String, serde_json::Error)> {
+    let fields = value.as_object()?;
+    let of_link = |name: &String, link: &Value, place: String| {
+        let (field, why) = wrong_field(link)?;
+        Some((format!("{name}{place}.{field}"), why))
+    };
+    for (name, value) in fields {
+        let links = value.as_array().map_or(&[][..], Vec::as_slice);
+        let mut places = (0..).zip(links).map(|(i, link)| (format!("[{i}]"), link));
+        let deeper = places.find_map(|(place, link)| of_link(name, link, place));
+        if let Some(found) = deeper.or_else(|| of_link(name, value, String::new())) {
+            return Some(found);
+        }
     }
-    serde_json::from_value(value).map_err(malformed)
+    let why = OperatorSpec::deserialize(value).err()?;
+    let is_wrong = |name: &&String| {
+        let mut others = fields.clone();
+        others.remove(*name);
+        match OperatorSpec::deserialize(&Value::Object(others)) {
+            Ok(_) => true,
+            Err(error) => error.to_string() == format!("missing field `{name}`"),
+        }
+    };
+    // Of an unknown name, and of a kernel, the error says which it is.
+    let is_told = |name: &&String| why.to_string().contains(name.as_str());
+    let name = fields.keys().filter(|name| *name != "operator").find(is_wrong)?;
+    (!is_told(&name)).then(|| (name.clone(), why))
 }
 
 /// NaN and Infinity, as Python writes them and JSON has them not, as texts: an error then says in which field they stand, and
@@ -306,4 +346,47 @@ fn of_picture(path: &Path, picture: Array) -> Result<Array, DataError> {
         DataError::malformed(path, "the kernel is black: brightness is weight", "draw it in white")
     })?;
     Ok(Array { dims: vec![rows, columns], values: kernel.taps().to_vec() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(json: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("operator.json");
+        fs::write(&path, json).unwrap();
+        read_operator(&path).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_field() {
+        let resize = |height: &str| {
+            format!(r#"{{"operator": "resize", "height": {height}, "width": 3, "filter": "box"}}"#)
+        };
+        let expect = |json: &str, words: &[&str]| {
+            let message = message(json);
+            assert!(words.iter().all(|word| message.contains(word)), "{message}");
+        };
+        expect(&resize("\"a\""), &[r#" height: invalid type: string "a""#]);
+        expect(&resize("-4"), &[" height: invalid value: integer `-4`"]);
+        let chain = format!(
+            r#"{{"operator": "chain", "of": [{{"operator": "grey"}}, {}]}}"#,
+            resize("2.5")
+        );
+        expect(&chain, &[" of[1].height: invalid type: floating point `2.5`"]);
+        expect(
+            &resize("4").replace("box", "boxy"),
+            &[" filter: unknown variant `boxy`", "lanczos"],
+        );
+        // What names itself is not named again.
+        let kernel = r#"{"operator": "convolution", "kernel": [[1, "x"]], "border": "zero"}"#;
+        expect(kernel, &["operator: the kernel holds the text \"x\" at row 0, column 1"]);
+        expect(&resize("4, \"hight\": 4"), &["operator: unknown field `hight`"]);
+        expect(
+            r#"{"operator": "resize", "width": 3, "filter": "box"}"#,
+            &["missing field `height`"],
+        );
+        expect(r#"{"operator": "rezise"}"#, &["unknown variant `rezise`"]);
+    }
 }
