@@ -100,6 +100,9 @@ enum Command {
         /// One round of the smallest measurements, to see that everything works; needs --out.
         #[arg(long, requires = "report", requires = "out")]
         quick: bool,
+        /// A Python with torch, beside whose forward and backward passes ours are measured.
+        #[arg(long, value_name = "PYTHON", requires = "report")]
+        pytorch: Option<PathBuf>,
         /// The file of the page [default: docs/performance.md].
         #[arg(long, value_name = "FILE.md", requires = "report")]
         out: Option<PathBuf>,
@@ -124,7 +127,9 @@ fn main() -> ExitCode {
             compare::compare(&before, &after, tolerance)
         }
         Command::GpuPack { rehearse } => gpu_pack::gpu_pack(rehearse),
-        Command::Bench { report: true, quick, out } => performance::report(quick, out.as_deref()),
+        Command::Bench { report: true, quick, pytorch, out } => {
+            performance::report(quick, pytorch.as_deref(), out.as_deref())
+        }
         Command::Bench { .. } => bench(),
     };
     match outcome {

@@ -11,10 +11,15 @@ use serde::Deserialize;
 use crate::process::{compile, output, root};
 use crate::setup;
 
+/// The network in PyTorch, as the pack for a GPU has it.
+const PYTORCH: &str = include_str!("gpu_pack/pytorch.py");
+
 /// What is measured, by its flags, for a page that is kept.
-const FULL: [&[&str]; 8] = [
+const FULL: [&[&str]; 10] = [
     &["--group", "calls", "--size", "fashion", "--batch", "1,8", "--rounds", "11"],
     &["--group", "calls", "--size", "ffhq-64", "--batch", "1", "--rounds", "3"],
+    &["--group", "kernels", "--size", "fashion", "--batch", "8", "--rounds", "7"],
+    &["--group", "kernels", "--size", "ffhq-64", "--batch", "1", "--rounds", "5"],
     &["--group", "steps", "--size", "fashion", "--batch", "8", "--rounds", "5"],
     &["--group", "pivots", "--size", "fashion", "--batch", "8", "--rounds", "7"],
     &["--group", "pivots", "--size", "ffhq-64", "--batch", "1", "--rounds", "3"],
@@ -26,7 +31,7 @@ const FULL: [&[&str]; 8] = [
 /// The same to see that everything works.
 const QUICK: [&[&str]; 1] = [&[
     "--group",
-    "calls,steps,pivots,gradients,workers",
+    "calls,kernels,steps,pivots,gradients,workers",
     "--size",
     "fashion",
     "--batch",
@@ -35,12 +40,32 @@ const QUICK: [&[&str]; 1] = [&[
     "1",
 ]];
 
+/// What is measured beside PyTorch, a round at a time in turn with it.
+const BESIDE: [&str; 8] =
+    ["--group", "bare", "--size", "ffhq-64", "--batch", "1,4", "--rounds", "1"];
+
+/// The rounds beside PyTorch.
+const BESIDE_ROUNDS: usize = 5;
+
 /// The groups of the page, in its order, each with its title and how to read it.
-const GROUPS: [(&str, &str, &str); 6] = [
+const GROUPS: [(&str, &str, &str); 8] = [
     (
         "calls",
         "A network call",
         "One call of EPS has the pivot and a first convolution that reads y too. The ratio is to the bare denoiser.",
+    ),
+    (
+        "kernels",
+        "The share of the kernels",
+        "Everything that a call multiplies, run alone: its convolutions one after the other, and the products of its attention. \
+         Their ratios added are the share of libtorch's own kernels in a call; the rest are normalisations, activations, sums \
+         and copies.",
+    ),
+    (
+        "pytorch",
+        "The same network in PyTorch",
+        "EDM's network of FFHQ-64 as PyTorch runs it, on the same weights and images, one thread each, a process of a round in \
+         turn with ours. The ratio is to ours: above 1, PyTorch takes longer.",
     ),
     (
         "steps",
@@ -85,6 +110,13 @@ struct Line {
     seconds: Vec<f64>,
 }
 
+impl Line {
+    /// Whether another line is of the same network, batch and precision.
+    fn is_of(&self, other: &Self) -> bool {
+        (&self.size, self.batch, &self.precision) == (&other.size, other.batch, &other.precision)
+    }
+}
+
 /// What the page says of the machine.
 #[derive(Debug)]
 struct Machine {
@@ -95,20 +127,17 @@ struct Machine {
     revision: String,
 }
 
-/// Measures and writes the page.
-pub(crate) fn report(quick: bool, out: Option<&Path>) -> Result<()> {
+/// Measures and writes the page; `python` has torch, beside which calls are measured.
+pub(crate) fn report(quick: bool, python: Option<&Path>, out: Option<&Path>) -> Result<()> {
     setup::setup(false)?;
     let before = load();
     let mut lines = Vec::new();
     let runs: &[&[&str]] = if quick { &QUICK } else { &FULL };
     for flags in runs {
-        println!("cost {}", flags.join(" "));
-        let mut bench = compile("bench");
-        // Of the whole workspace: for a crate alone, its dependencies would be compiled with other features.
-        bench.args(["--quiet", "--workspace", "--bench", "cost", "--"]).args(*flags);
-        // Several threads inside an operation would measure who else is there.
-        bench.env("OMP_NUM_THREADS", threads(flags)).env("OMP_WAIT_POLICY", "PASSIVE");
-        lines.extend(parse(&output(&mut bench)?)?);
+        lines.extend(measured(flags)?);
+    }
+    if let Some(python) = python {
+        lines.extend(beside_pytorch(python, if quick { 1 } else { BESIDE_ROUNDS })?);
     }
     let git = ["describe", "--always", "--dirty", "--abbrev=10"];
     let revision = output(Command::new("git").args(git).current_dir(root()))?;
@@ -123,6 +152,50 @@ pub(crate) fn report(quick: bool, out: Option<&Path>) -> Result<()> {
     fs::write(&out, page).with_context(|| format!("could not write {}", out.display()))?;
     println!("{}", out.display());
     Ok(())
+}
+
+/// What the bench prints with some flags.
+fn measured(flags: &[&str]) -> Result<Vec<Line>> {
+    println!("cost {}", flags.join(" "));
+    let mut bench = compile("bench");
+    // Of the whole workspace: for a crate alone, its dependencies would be compiled with other features.
+    bench.args(["--quiet", "--workspace", "--bench", "cost", "--"]).args(flags);
+    // Several threads inside an operation would measure who else is there.
+    bench.env("OMP_NUM_THREADS", threads(flags)).env("OMP_WAIT_POLICY", "PASSIVE");
+    parse(&output(&mut bench)?)
+}
+
+/// Calls and gradients here and in PyTorch, in turn.
+fn beside_pytorch(python: &Path, rounds: usize) -> Result<Vec<Line>> {
+    let folder = tempfile::tempdir().context("could not make a folder")?;
+    let [weights, script] = ["ffhq.safetensors", "pytorch.py"].map(|name| folder.path().join(name));
+    fs::write(&script, PYTORCH).with_context(|| format!("could not write {}", script.display()))?;
+    let mut init = compile("run");
+    init.args(["--quiet", "--bin", "eps", "--", "model", "init", "edm-ffhq-64x64-uncond-vp"]);
+    output(init.arg(&weights))?;
+    let mut rows: Vec<Line> = Vec::new();
+    for round in 1..=rounds {
+        println!("round {round} of {rounds} beside PyTorch");
+        let ours = measured(&BESIDE)?;
+        let mut theirs = Command::new(python);
+        theirs.arg(&script).arg(&weights).args(["--batch", "1,4", "--rounds", "1", "--backward"]);
+        theirs.env("OMP_NUM_THREADS", "1");
+        for line in ours.into_iter().chain(parse(&output(&mut theirs)?)?) {
+            let line = Line { group: "pytorch".to_owned(), ..line };
+            match rows.iter_mut().find(|row| row.is_of(&line) && row.item == line.item) {
+                Some(row) => row.seconds.extend(line.seconds),
+                None => rows.push(line),
+            }
+        }
+    }
+    // What is compared stands together, ours first.
+    let mut sorted: Vec<Line> = Vec::new();
+    while let Some(first) = (!rows.is_empty()).then(|| rows.remove(0)) {
+        let same = rows.extract_if(.., |row| row.is_of(&first)).collect::<Vec<_>>();
+        sorted.push(first);
+        sorted.extend(same);
+    }
+    Ok(sorted)
 }
 
 /// The threads that libtorch may use: workers are threads.
@@ -201,11 +274,7 @@ fn page(machine: &Machine, lines: &[Line]) -> Result<String> {
         )?;
         let mut base: Option<&Line> = None;
         for line in of_group {
-            let is_same = |base: &&Line| {
-                (&base.size, base.batch, &base.precision)
-                    == (&line.size, line.batch, &line.precision)
-            };
-            let first = *base.take().filter(is_same).get_or_insert(line);
+            let first = *base.take().filter(|base| base.is_of(line)).get_or_insert(line);
             base = Some(first);
             let none = || format!("{} of {} has no times", line.item, line.group);
             let seconds = median(&line.seconds).with_context(none)?;
@@ -220,9 +289,11 @@ fn page(machine: &Machine, lines: &[Line]) -> Result<String> {
         }
     }
     page += "\n## Not measured here\n\n\
-             - A GPU: [gpu.md](gpu.md) has what is to be measured there, in its order.\n\
-             - The same network in PyTorch: the script of [gpu.md](gpu.md) times both beside each other, on a CPU too.\n\
-             - The share of libtorch's own kernels in a call: no profiler of libtorch is reached through its bindings.\n\n\
+             - A GPU: [gpu.md](gpu.md) has what is to be measured there, in its order.\n";
+    if !lines.iter().any(|line| line.group == "pytorch") {
+        page += "- The same network in PyTorch: `--pytorch PYTHON` measures it too, where that Python has torch.\n";
+    }
+    page += "\n\
              Why work is spread over images and samples, with one thread inside each, and what else was tried, is in \
              [decisions/0010-workers.md](decisions/0010-workers.md).\n";
     Ok(page)
@@ -276,7 +347,7 @@ mod tests {
 
     #[test]
     fn workers_are_threads() {
-        assert_eq!(threads(FULL[6]), "2");
+        assert_eq!(threads(FULL[8]), "2");
         assert_eq!(threads(FULL[0]), "1");
     }
 }

@@ -18,7 +18,7 @@ use tch::{Kind, Tensor};
 
 use crate::extent::{extent, length_of};
 use crate::layers::{
-    Init, Mode, Resample, Weights, at_least_f32, attend, blank, check_labels, image_size,
+    Init, Mode, Resample, Weights, at_least_f32, attend, blank, check_labels, four_dims, image_size,
 };
 
 /// What is added to a root mean square before dividing by it.
@@ -95,9 +95,9 @@ impl MpConv {
         self.weight.numel() as u64
     }
 
-    /// The number of channels that it returns.
-    pub(crate) fn out_channels(&self) -> i64 {
-        self.weight.size()[0]
+    /// The dimensions of its weight, `[Cout, Cin, k, k]`.
+    pub(crate) fn dims(&self) -> [i64; 4] {
+        four_dims(&self.weight)
     }
 
     fn in_channels(&self) -> i64 {

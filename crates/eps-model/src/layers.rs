@@ -334,14 +334,9 @@ impl Conv2d {
         Self { weight: Master::new(weight), bias: Master::new(bias), padding }
     }
 
-    /// The number of its weights without biases.
-    pub(crate) fn weight_count(&self) -> u64 {
-        self.weight.value.numel() as u64
-    }
-
-    /// The number of channels that it returns.
-    pub(crate) fn out_channels(&self) -> i64 {
-        self.weight.value.size()[0]
+    /// The dimensions of its weight, `[Cout, Cin, k, k]`.
+    pub(crate) fn dims(&self) -> [i64; 4] {
+        four_dims(&self.weight.value)
     }
 
     /// # Shapes
@@ -380,6 +375,13 @@ impl Conv2d {
         let (stride, padding) = ([stride, stride], [padding, padding]);
         x.conv2d(&weight, Some(&bias), stride, padding, [1, 1], 1)
     }
+}
+
+/// The dimensions of a convolution's weight, with those of a kernel of 1×1 that is stored without them.
+pub(crate) fn four_dims(weight: &Tensor) -> [i64; 4] {
+    let size = weight.size();
+    let of = |axis: usize| size.get(axis).copied().unwrap_or(1);
+    [of(0), of(1), of(2), of(3)]
 }
 
 /// How the group normalisations of one architecture are set.

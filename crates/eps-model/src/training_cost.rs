@@ -11,6 +11,52 @@ use crate::layers::{Attention, Conv2d, Resample, UNetBlock};
 use crate::steps::{Layer, Step};
 use crate::{DevicePrecision as _, ModelError, Precision, UNet, UNetConfig};
 
+/// A multiplication by weights, or of the queries, keys and values of an attention, for one image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Product {
+    /// A convolution by `kernel`² taps that returns `side`² pixels.
+    Convolution {
+        /// The channels that it reads.
+        inputs: u64,
+        /// The channels that it returns.
+        outputs: u64,
+        /// The side of the kernel.
+        kernel: u64,
+        /// The side of what it returns.
+        side: u64,
+        /// The pixels from one place of the kernel to the next.
+        stride: u64,
+    },
+    /// The matrix of a layer of the embedding.
+    Linear {
+        /// The number of its weights.
+        weights: u64,
+    },
+    /// q kᵀ and the product of its softmax with v.
+    Attention {
+        /// The heads.
+        heads: u64,
+        /// The channels of all heads.
+        channels: u64,
+        /// The pixels, which are the rows of q, k and v.
+        pixels: u64,
+    },
+}
+
+impl Product {
+    /// Its multiply-adds.
+    #[must_use]
+    pub fn multiply_adds(&self) -> u64 {
+        match *self {
+            Self::Convolution { inputs, outputs, kernel, side, .. } => {
+                inputs * outputs * kernel * kernel * side * side
+            }
+            Self::Linear { weights } => weights,
+            Self::Attention { channels, pixels, .. } => 2 * channels * pixels * pixels,
+        }
+    }
+}
+
 /// What a network takes for images of its training resolution.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainingCost {
@@ -26,7 +72,7 @@ pub struct TrainingCost {
 /// What one step takes for one image.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct StepCost {
-    multiply_adds: u64,
+    products: Vec<Product>,
     /// Weights of convolutions, which are cast to the precision.
     weights: u64,
     /// The elements of the value that it computes.
@@ -99,13 +145,23 @@ pub fn cost_at(config: &UNetConfig, side: usize) -> Result<TrainingCost, ModelEr
     let mapping = network.mapping().weight_count();
     Ok(TrainingCost {
         parameters: network.parameter_count(),
-        multiply_adds: mapping + steps.iter().map(|step| step.multiply_adds).sum::<u64>(),
+        multiply_adds: mapping
+            + products(&steps).map(|product| product.multiply_adds()).sum::<u64>(),
         input: input.elements(),
         steps,
     })
 }
 
+fn products(steps: &[StepCost]) -> impl Iterator<Item = &Product> {
+    steps.iter().flat_map(|step| &step.products)
+}
+
 impl TrainingCost {
+    /// The products of a forward pass of one image, in its order, without those that map the noise level to its embedding.
+    pub fn products(&self) -> impl Iterator<Item = &Product> {
+        products(&self.steps)
+    }
+
     /// Bytes of the activations that a training step on `batch` images keeps for its backward pass,
     /// and of the weights that are cast to the precision for it.
     #[must_use]
@@ -217,10 +273,24 @@ impl Size {
 impl StepCost {
     /// Adds a convolution that returns `side`² pixels; the size of its value.
     fn convolve(&mut self, conv: &Conv2d, side: u64) -> Size {
-        let output = Size { channels: conv.out_channels().unsigned_abs(), side };
-        self.weights += conv.weight_count();
-        self.multiply_adds += conv.weight_count() * output.pixels();
-        output
+        self.multiply(conv.dims(), side, 1)
+    }
+
+    /// Adds a convolution by weights `[Cout, Cin, k, k]` that returns `side`² pixels; the size of its value.
+    fn multiply(&mut self, dims: [i64; 4], side: u64, stride: u64) -> Size {
+        let [outputs, inputs, kernel, _] = dims.map(i64::unsigned_abs);
+        self.weights += outputs * inputs * kernel * kernel;
+        self.products.push(Product::Convolution { inputs, outputs, kernel, side, stride });
+        Size { channels: outputs, side }
+    }
+
+    fn embed(&mut self, weights: u64) {
+        self.products.push(Product::Linear { weights });
+    }
+
+    fn attention(&mut self, heads: i64, x: Size) {
+        let heads = heads.unsigned_abs();
+        self.products.push(Product::Attention { heads, channels: x.channels, pixels: x.pixels() });
     }
 
     fn attend(&mut self, attention: &Attention, x: Size) {
@@ -228,7 +298,7 @@ impl StepCost {
         for conv in attention.convolutions() {
             self.convolve(conv, x.side);
         }
-        self.multiply_adds += 2 * x.channels * pairs;
+        self.attention(attention.heads, x);
         // Its input, normalised; queries, keys and values in one; what the projection reads.
         self.inside.same += 6 * x.elements();
         // Scaled keys, queries.
@@ -248,7 +318,7 @@ impl StepCost {
             self.inside.same += x.elements();
         }
         let h = self.convolve(&block.conv0, narrow.side);
-        self.multiply_adds += block.affine.weight_count();
+        self.embed(block.affine.weight_count());
         // What norm1, SiLU and the second convolution read; the scaled activations; the mask.
         self.inside.same += 3 * h.elements();
         self.inside.same += if block.style.adaptive_scale { h.elements() } else { 0 };
@@ -271,10 +341,7 @@ impl StepCost {
     /// Adds a layer of EDM2's that returns `side`² pixels, whose effective weight is kept beside the stored one; the
     /// size of its value.
     fn convolve_scaled(&mut self, conv: &MpConv, side: u64) -> Size {
-        let output = Size { channels: conv.out_channels().unsigned_abs(), side };
-        self.weights += conv.weight_count();
-        self.multiply_adds += conv.weight_count() * output.pixels();
-        output
+        self.multiply(conv.dims(), side, 1)
     }
 
     /// EDM2's block on `x`, which is kept by the caller.
@@ -285,7 +352,7 @@ impl StepCost {
         // What the normalisation of pixels or the skip, SiLU and the first convolution read.
         self.inside.same += 2 * x.elements() + wide.elements();
         x = self.convolve_scaled(&block.conv_res0, x.side);
-        self.multiply_adds += block.emb_linear.weight_count();
+        self.embed(block.emb_linear.weight_count());
         // What the scale, SiLU and the second convolution read; the mask.
         self.inside.same += 3 * x.elements();
         self.inside.flags += if block.style.dropout > 0.0 { x.elements() } else { 0 };
@@ -296,7 +363,7 @@ impl StepCost {
             let pairs = x.pixels() * x.pixels();
             self.convolve_scaled(&attention.qkv, x.side);
             self.convolve_scaled(&attention.proj, x.side);
-            self.multiply_adds += 2 * x.channels * pairs;
+            self.attention(attention.heads, x);
             // Its input; queries, keys and values before and after their normalisation; what the projection reads.
             self.inside.same += 8 * x.elements();
             self.inside.wide += x.elements();
@@ -336,7 +403,7 @@ fn step_cost(step: &Step, sizes: &[Size]) -> (Size, StepCost) {
         }
         Layer::Stride(conv, _) => {
             cost.needs.push(step.reads[0]);
-            cost.convolve(conv, first.side / 2)
+            cost.multiply(conv.dims(), first.side / 2, 2)
         }
         Layer::Enlarge(_, conv) => {
             let wide = Size { side: first.side * 2, ..first };

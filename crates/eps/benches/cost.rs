@@ -15,6 +15,7 @@ use eps::math::rng::Stream;
 use eps::math::{
     Draw, Interpolant, Level, Precondition, PreconditionMode, Schedule, Shape, Solver, Task,
 };
+use eps::model::training_cost::{Product, training_cost};
 use eps::model::{
     Condition, DevicePrecision as _, DhariwalUNetConfig, Measurement, Mode, NetworkDenoiser,
     Precision, SongUNetConfig, TensorOperator, UNet, UNetConfig, batch, level_fields,
@@ -37,7 +38,8 @@ use tch::{Cuda, Device, Kind, Tensor};
 type Error = Box<dyn std::error::Error>;
 
 /// What is measured, in this order.
-const GROUPS: [&str; 6] = ["calls", "steps", "pivots", "gradients", "workers", "growth"];
+const GROUPS: [&str; 8] =
+    ["bare", "calls", "kernels", "steps", "pivots", "gradients", "workers", "growth"];
 
 /// The networks, all with random weights: that of Fashion-MNIST here, EDM's of FFHQ-64 and ImageNet-64.
 const SIZES: [&str; 3] = ["fashion", "ffhq-64", "imagenet-64"];
@@ -47,7 +49,7 @@ struct Arguments {
     /// `cpu` or `cuda:N`
     #[arg(long, default_value = "cpu", value_parser = eps::model::device)]
     device: Device,
-    /// Groups, of calls, steps, pivots, gradients, workers, growth
+    /// Groups, of bare, calls, kernels, steps, pivots, gradients, workers, growth
     #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(GROUPS), default_value = "calls")]
     group: Vec<String>,
     /// Networks, of fashion, ffhq-64, imagenet-64
@@ -161,7 +163,9 @@ fn main() -> Result<(), Error> {
                         precision: *precision,
                     };
                     let outcome = match &**group {
+                        "bare" => bare(&bench),
                         "calls" => calls(&bench),
+                        "kernels" => kernels(&bench),
                         "steps" => steps(&bench),
                         "pivots" => pivots(&bench),
                         "gradients" => gradients(&bench),
@@ -247,6 +251,83 @@ fn state(bench: &Bench<'_>, shape: Shape) -> Tensor {
 fn ask(estimator: &dyn Estimator, x: &Tensor) -> Result<(), Error> {
     let _guard = tch::no_grad_guard();
     Ok(estimator.estimate(x, Level::edm(1.0)).map(drop)?)
+}
+
+/// The bare denoiser, and forward and backward of its network, as a page sets them beside another program's.
+fn bare(bench: &Bench<'_>) -> Result<(), Error> {
+    let shape = shape_of(bench.size)?;
+    let x = state(bench, shape);
+    let prior = denoiser(bench, shape, vec![])?;
+    let trained = denoiser(bench, shape, vec![])?;
+    let input = x.to_kind(bench.precision.kind());
+    bench.measure(&[Item::new("bare", 1, || ask(&Prior { denoiser: &prior }, &x))])?;
+    let label = format!("{}, forward and backward", bench.size);
+    let bench = Bench { label: &label, ..*bench };
+    let run = || forward_and_backward(trained.network(), &input);
+    bench.measure(&[Item::new("bare", 1, run)])
+}
+
+/// A network's forward and backward pass alone.
+fn forward_and_backward(network: &UNet, input: &Tensor) -> Result<(), Error> {
+    let times = Tensor::zeros([input.size()[0]], (Kind::Float, input.device()));
+    let mode = Mode::Train(Stream::new(0, 0, 0, 0));
+    let output = network.forward(input, &times, None, None, mode);
+    output.to_kind(Kind::Float).square().mean(Kind::Float).backward();
+    Ok(())
+}
+
+/// Everything that a call multiplies, one product after the other and nothing between them.
+fn kernels(bench: &Bench<'_>) -> Result<(), Error> {
+    let shape = shape_of(bench.size)?;
+    let x = state(bench, shape);
+    let prior = denoiser(bench, shape, vec![])?;
+    let cost = training_cost(prior.network().config())?;
+    let [convolutions, attentions]: [Vec<_>; 2] = [false, true].map(|attends| {
+        let is_one = |product: &&Product| matches!(product, Product::Attention { .. }) == attends;
+        cost.products().filter(is_one).filter_map(|product| run_of(product, bench)).collect()
+    });
+    let all = |runs: &[Box<dyn Fn()>]| {
+        let _guard = tch::no_grad_guard();
+        runs.iter().for_each(|run| run());
+        Ok(())
+    };
+    bench.measure(&[
+        Item::new("bare call", 1, || ask(&Prior { denoiser: &prior }, &x)),
+        Item::new("its convolutions alone", 1, || all(&convolutions)),
+        Item::new("the products of its attention alone", 1, || all(&attentions)),
+    ])
+}
+
+/// One product of a network, on noise; none for the small ones of the embedding.
+fn run_of(product: &Product, bench: &Bench<'_>) -> Option<Box<dyn Fn()>> {
+    let options = (bench.precision.kind(), bench.arguments.device);
+    let noise = |dims: &[u64]| {
+        let dims: Vec<i64> = dims.iter().map(|&length| length as i64).collect();
+        Tensor::randn(dims, (Kind::Float, options.1)).to_kind(options.0)
+    };
+    let batch = bench.batch as u64;
+    match *product {
+        Product::Linear { .. } => None,
+        Product::Convolution { inputs, outputs, kernel, side, stride } => {
+            // Of a stride of two the kernel begins before the first pixel or ends behind the last.
+            let read =
+                (side - 1) * stride + kernel - 2 * (kernel / 2) + (stride - 1) * (kernel % 2);
+            let (x, weight) =
+                (noise(&[batch, inputs, read, read]), noise(&[outputs, inputs, kernel, kernel]));
+            let bias = noise(&[outputs]);
+            let [stride, padding] = [[stride as i64; 2], [(kernel / 2) as i64; 2]];
+            Some(Box::new(move || {
+                drop(x.conv2d(&weight, Some(&bias), stride, padding, [1, 1], 1));
+            }))
+        }
+        Product::Attention { heads, channels, pixels } => {
+            let [q, k, v] = [(); 3].map(|()| noise(&[batch * heads, channels / heads, pixels]));
+            Some(Box::new(move || {
+                let weights = q.transpose(1, 2).matmul(&k).softmax(-1, None::<Kind>);
+                drop(v.matmul(&weights.transpose(1, 2)));
+            }))
+        }
+    }
 }
 
 /// One network call: bare, EPS on every task, Palette.
@@ -386,7 +467,6 @@ fn pivots(bench: &Bench<'_>) -> Result<(), Error> {
 /// The gradient of a training step: the network's own, and that of EPS with operators, noise and pivot.
 fn gradients(bench: &Bench<'_>) -> Result<(), Error> {
     let shape = shape_of(bench.size)?;
-    let device = bench.arguments.device;
     let conditions = vec![Condition::Observation];
     let network = denoiser(bench, shape, conditions.clone())?;
     let config = TrainConfig {
@@ -419,16 +499,10 @@ fn gradients(bench: &Bench<'_>) -> Result<(), Error> {
     let channels = network.network().config().in_channels() as i64;
     let input =
         x_0.repeat([1, channels / shape.channels as i64, 1, 1]).to_kind(bench.precision.kind());
-    let times = Tensor::zeros([bench.batch as i64], (Kind::Float, device));
     let streams = |step: u64| BatchStreams { seed: 0, batch: step, first: 0 };
     let unet = network.network();
     bench.measure(&[
-        Item::new("the network's own", 1, || {
-            let mode = Mode::Train(Stream::new(0, 0, 0, 0));
-            let output = unet.forward(&input, &times, None, None, mode);
-            output.to_kind(Kind::Float).square().mean(Kind::Float).backward();
-            Ok(())
-        }),
+        Item::new("the network's own", 1, || forward_and_backward(unet, &input)),
         Item::new("of EPS", 1, || {
             let step = streams(0);
             let mode = Mode::Train(step.dropout());

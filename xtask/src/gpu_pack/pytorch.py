@@ -1,8 +1,8 @@
 """Times EDM's network of FFHQ-64 (DDPM++) in PyTorch, eager and compiled, on weights of `eps model init`.
 
-pytorch.py NETWORK.safetensors [--device cuda:0] [--batch 1,8] [--precision f32] [--rounds 5] [--repeat 1] [--compile]
+pytorch.py NETWORK.safetensors [--device cuda:0] [--batch 1,8] [--precision f32] [--rounds 5] [--repeat 1] [--compile] [--backward]
 
-Prints JSON lines as `eps-cost` does; the bare call there is that of `eager` here. The layers and their names are those of
+Prints JSON lines as the bench `cost` does; the bare call there is that of `eager` here. `--backward` times forward and backward too. The layers and their names are those of
 EDM's SongUNet (Karras et al. 2022), so that every weight of the file has its place.
 """
 
@@ -131,6 +131,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--backward", action="store_true")
     arguments = parser.parse_args()
     tensors = {name.removeprefix("model."): value for name, value in load(arguments.network).items()}
     network = SongUNet()
@@ -152,30 +153,39 @@ def main():
             torch.manual_seed(0)
             x = torch.randn(batch, 3, 64, 64, device=device, dtype=kinds[precision])
             noise = torch.zeros(batch, device=device)
-            line = {"group": "pytorch", "size": "ffhq-64", "batch": batch, "precision": precision}
+            line = {"group": "pytorch", "batch": batch, "precision": precision}
             line |= {"device": arguments.device, "threads": torch.get_num_threads()}
-            seconds, failed = {form: [] for form in forms}, {}
-            for round_ in range(arguments.rounds + 1):
-                for form, module in forms.items():
-                    last = "channels-last" in form
-                    layout = torch.channels_last if last else torch.contiguous_format
-                    try:
-                        network.to(memory_format=layout)
-                        given = x.contiguous(memory_format=layout)
-                        with torch.no_grad():
-                            module(given, noise)  # the weights of this layout
-                            finish()
-                            start = time.perf_counter()
-                            for _ in range(arguments.repeat):
-                                module(given, noise)
-                            finish()
-                        if round_ > 0:
-                            seconds[form].append((time.perf_counter() - start) / arguments.repeat)
-                    except Exception as error:  # out of memory, or no compiler for torch.compile
-                        failed[form] = f"{type(error).__name__}: {error}"
-            for form in forms:
-                found = {"error": failed[form]} if form in failed else {"seconds": seconds[form]}
-                print(json.dumps(line | {"item": f"PyTorch, {form}"} | found), flush=True)
+            for size in ["ffhq-64"] + ["ffhq-64, forward and backward"] * arguments.backward:
+                learns = size != "ffhq-64"
+                network.requires_grad_(learns)
+                seconds, failed = {form: [] for form in forms}, {}
+                for round_ in range(arguments.rounds + 1):
+                    for form, module in forms.items():
+                        last = "channels-last" in form
+                        layout = torch.channels_last if last else torch.contiguous_format
+                        try:
+                            network.to(memory_format=layout)
+                            given = x.contiguous(memory_format=layout)
+
+                            def run():
+                                answer = module(given, noise)
+                                if learns:
+                                    answer.float().square().mean().backward()
+
+                            with torch.set_grad_enabled(learns):
+                                run()  # the weights of this layout
+                                finish()
+                                start = time.perf_counter()
+                                for _ in range(arguments.repeat):
+                                    run()
+                                finish()
+                            if round_ > 0:
+                                seconds[form].append((time.perf_counter() - start) / arguments.repeat)
+                        except Exception as error:  # out of memory, or no compiler for torch.compile
+                            failed[form] = f"{type(error).__name__}: {error}"
+                for form in forms:
+                    found = {"error": failed[form]} if form in failed else {"seconds": seconds[form]}
+                    print(json.dumps(line | {"size": size, "item": f"PyTorch, {form}"} | found), flush=True)
 
 
 if __name__ == "__main__":
