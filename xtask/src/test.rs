@@ -116,7 +116,10 @@ fn checks() -> Vec<Check> {
     let benches = ["--no-run", "--workspace", "--bench", "*"];
     add("benches compile", Box::new(move || run(compile("bench").args(benches))));
     let page = root().join("target/performance.md");
-    add("what calls cost, one round", Box::new(move || performance::report(true, None, Some(&page))));
+    add(
+        "what calls cost, one round",
+        Box::new(move || performance::report(true, None, Some(&page))),
+    );
     add("packages", Box::new(package));
     checks
 }

@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 
 use crate::operator::{
-    AveragePool, CircularBlur, Kernel, LinearMap, Mask, Operator, OperatorSpec, PreparedOperator,
+    AveragePool, CircularBlur, Kernel, LinearMap, Mask, Operator, OperatorKind, OperatorSpec,
+    PreparedOperator,
 };
 use crate::rng::Stream;
 use crate::{Draw, MathError, Shape, Task, whole};
@@ -225,6 +226,16 @@ impl OperatorLaw {
         self.0.iter().map(family).collect()
     }
 
+    /// The kinds of the operators that it draws.
+    #[must_use]
+    pub fn kinds(&self) -> BTreeSet<OperatorKind> {
+        let kind = |part: &Part| match part {
+            Part::Task(task) => task_kind(*task),
+            Part::Share(Share { of, .. }) => of.kind(),
+        };
+        self.0.iter().map(kind).collect()
+    }
+
     /// Draws the part of a batch by its share; with equal shares the integer below their number at index 0.
     ///
     /// # Panics
@@ -331,11 +342,21 @@ const AVERAGE_POOL: &str = "average-pool";
 const CIRCULAR_BLUR: &str = "circular-blur";
 
 /// The family of a task's operators.
-fn task_family(task: Task) -> &'static str {
+fn task_kind(task: Task) -> OperatorKind {
     match task {
-        Task::RandomInpainting | Task::BoxInpainting | Task::ExtremeInpainting => MASK,
-        Task::SuperResolution | Task::ExtremeSuperResolution => AVERAGE_POOL,
-        Task::GaussianBlur | Task::MotionBlur => CIRCULAR_BLUR,
+        Task::RandomInpainting | Task::BoxInpainting | Task::ExtremeInpainting => {
+            OperatorKind::Pixels
+        }
+        Task::SuperResolution | Task::ExtremeSuperResolution => OperatorKind::Means,
+        Task::GaussianBlur | Task::MotionBlur => OperatorKind::Blurs,
+    }
+}
+
+fn task_family(task: Task) -> &'static str {
+    match task_kind(task) {
+        OperatorKind::Pixels => MASK,
+        OperatorKind::Means => AVERAGE_POOL,
+        OperatorKind::Blurs | OperatorKind::Others => CIRCULAR_BLUR,
     }
 }
 
@@ -374,6 +395,19 @@ impl OperatorFamily {
             Self::AveragePool { .. } => AVERAGE_POOL,
             Self::GaussianBlur { .. } | Self::MotionBlur { .. } => CIRCULAR_BLUR,
             Self::Fixed(fixed) => fixed.operator.family(),
+        }
+    }
+
+    fn kind(&self) -> OperatorKind {
+        match self {
+            Self::Task { task } => task_kind(*task),
+            Self::Denoise {}
+            | Self::RandomMask { .. }
+            | Self::BoxMask { .. }
+            | Self::StrokesMask { .. } => OperatorKind::Pixels,
+            Self::AveragePool { .. } => OperatorKind::Means,
+            Self::GaussianBlur { .. } | Self::MotionBlur { .. } => OperatorKind::Blurs,
+            Self::Fixed(fixed) => fixed.operator.kind(),
         }
     }
 

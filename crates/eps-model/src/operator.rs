@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use eps_math::operator::{
-    Dense, LinearMap, Operator, PreparedOperator, RangeBasis, Spectral as _, lifted,
+    Dense, LinearMap, Operator, OperatorKind, PreparedOperator, RangeBasis, Spectral as _, lifted,
 };
 use eps_math::{Level, Shape};
 use tch::{Device, Kind, Tensor};
@@ -267,7 +267,8 @@ impl TensorOperator {
     /// # Errors
     /// [`ModelError::MixedOperators`] if the batch is empty, or mixes shapes.
     pub fn of_maps(maps: Vec<Arc<dyn LinearMap>>, device: Device) -> Result<Self, ModelError> {
-        let own = |map| PreparedOperator::Map { family: "an operator of your own", map };
+        let (family, kind) = ("an operator of your own", OperatorKind::Others);
+        let own = |map| PreparedOperator::Map { family, kind, map };
         Self::new(maps.into_iter().map(own).collect(), device)
     }
 

@@ -1,7 +1,7 @@
 //! The contenders of EPS on a frozen prior: their usual number of network calls, their grid, and the one constant of each
 //! that is tuned.
 
-use eps_math::operator::{Operator, PreparedOperator};
+use eps_math::operator::{Operator, OperatorKind, PreparedOperator};
 use eps_math::{Schedule, Task};
 use eps_model::{Denoiser, Measurement};
 pub use eps_results::Contender;
@@ -52,12 +52,10 @@ pub struct Contending {
 
 /// The task whose published constants are nearest to an operator.
 pub fn nearest_task(operator: &PreparedOperator) -> Task {
-    match operator.family() {
-        "average-pool" | "resize" => Task::SuperResolution,
-        "circular-blur" | "convolution" | "channel-convolution" | "varying-blur" => {
-            Task::MotionBlur
-        }
-        _ => Task::RandomInpainting,
+    match operator.kind() {
+        OperatorKind::Means => Task::SuperResolution,
+        OperatorKind::Blurs => Task::MotionBlur,
+        OperatorKind::Pixels | OperatorKind::Others => Task::RandomInpainting,
     }
 }
 

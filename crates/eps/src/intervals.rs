@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use eps_data::SampleArchive;
 use eps_files::sha256_file;
 use eps_math::Solver;
-use eps_math::operator::{Operator, PreparedOperator};
+use eps_math::operator::{Operator, OperatorKind, PreparedOperator};
 use eps_metrics::summary::Spread;
 use serde::{Deserialize, Serialize};
 
@@ -63,17 +63,10 @@ impl ValueKind {
             let seen = mask.observed();
             return Some(if seen[index % seen.len()] { Self::Seen } else { Self::Missing });
         }
-        Self::of_family(operator.family())
-    }
-
-    /// The kind of all values behind the operators of a family but masks.
-    fn of_family(family: &str) -> Option<Self> {
-        match family {
-            "average-pool" | "resize" => Some(Self::Pooled),
-            "circular-blur" | "convolution" | "gaussian-blur" | "motion-blur" => {
-                Some(Self::Blurred)
-            }
-            _ => None,
+        match operator.kind() {
+            OperatorKind::Means => Some(Self::Pooled),
+            OperatorKind::Blurs => Some(Self::Blurred),
+            OperatorKind::Pixels | OperatorKind::Others => None,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use eps_data::MeasurementSet;
 use eps_files::sha256_file;
+use eps_math::operator::OperatorKind;
 use eps_math::{PreconditionMode, Schedule, Shape, SigmaYLaw};
 use eps_model::checkpoint::{self, AskedAt, Checkpoint, CheckpointConfig, Provenance};
 use eps_model::training_cost::{cost_at, training_cost};
@@ -521,8 +522,9 @@ pub fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<String> {
     if config.tasks.is_empty() {
         notes.push(zero_shot_note(name));
     } else {
-        let family = set.operator(0).family();
-        if !config.tasks.families().contains(family) {
+        let (family, kind) = (set.operator(0).family(), set.operator(0).kind());
+        let knows_kind = kind != OperatorKind::Others && config.tasks.kinds().contains(&kind);
+        if !knows_kind && !config.tasks.families().contains(family) {
             notes.push(format!(
                 "the network {name:?} was trained for {}, not for an operator of the family {family}",
                 config.tasks.names().join(", ")

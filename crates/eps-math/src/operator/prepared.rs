@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Decomposed, LinearMap, Operator, Picks, RangeBasis, Spectral};
+use super::{Decomposed, LinearMap, Operator, OperatorKind, Picks, RangeBasis, Spectral};
 use crate::{MathError, Shape};
 
 /// What [`OperatorSpec::prepare`](super::OperatorSpec::prepare) makes of a description.
@@ -15,6 +15,8 @@ pub enum PreparedOperator {
     Map {
         /// The family's name in files and messages.
         family: &'static str,
+        /// What it does to an image.
+        kind: OperatorKind,
         /// A and Aᵀ.
         map: Arc<dyn LinearMap>,
     },
@@ -27,6 +29,22 @@ impl PreparedOperator {
         match self {
             Self::Spectral(operator) => operator.family(),
             Self::Map { family, .. } => family,
+        }
+    }
+
+    /// What it does to an image.
+    #[must_use]
+    pub fn kind(&self) -> OperatorKind {
+        match self {
+            Self::Spectral(operator) => match operator {
+                Operator::Mask(_) => OperatorKind::Pixels,
+                Operator::AveragePool(_) => OperatorKind::Means,
+                Operator::CircularBlur(_) => OperatorKind::Blurs,
+                Operator::Separable(_) | Operator::Weights(_) | Operator::Dense(_) => {
+                    OperatorKind::Others
+                }
+            },
+            Self::Map { kind, .. } => *kind,
         }
     }
 
@@ -84,10 +102,10 @@ impl PreparedOperator {
     /// Those of [`Decomposed::new`].
     pub fn decomposed(self) -> Result<Self, MathError> {
         match self {
-            Self::Map { family, map }
+            Self::Map { family, kind, map }
                 if map.range_basis().is_none() && Decomposed::is_quick([map.as_ref()]) =>
             {
-                Ok(Self::Map { family, map: Arc::new(Decomposed::new(map)?) })
+                Ok(Self::Map { family, kind, map: Arc::new(Decomposed::new(map)?) })
             }
             other => Ok(other),
         }

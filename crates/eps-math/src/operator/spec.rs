@@ -9,8 +9,8 @@ use super::walsh_hadamard::Lengthened;
 use super::{
     AveragePool, Bayer, BayerPattern, Border, Chain, ChannelConvolution, CircularBlur, Coils,
     Convolution, Crop, Dense, Fourier, FourierMethod, GaussianMatrix, Grey, Kernel, LinearMap,
-    Mask, NonuniformFourier, Operator, Pad, PreparedOperator, Radon, RealImage, ResizeFilter,
-    Scaled, Separable, Stack, Sum, VaryingBlur, WalshHadamard, Weights,
+    Mask, NonuniformFourier, Operator, OperatorKind, Pad, PreparedOperator, Radon, RealImage,
+    ResizeFilter, Scaled, Separable, Stack, Sum, VaryingBlur, WalshHadamard, Weights,
 };
 use crate::rng::Stream;
 use crate::{MathError, Shape};
@@ -304,7 +304,8 @@ impl OperatorSpec {
     pub fn prepare(&self, shape: Shape) -> Result<PreparedOperator, MathError> {
         // Fields of a shape are public: one may not have been checked.
         let shape = Shape::new(shape.channels, shape.height, shape.width)?;
-        let map = |map: Arc<dyn LinearMap>| PreparedOperator::Map { family: self.family(), map };
+        let (family, kind) = (self.family(), self.kind());
+        let map = |map: Arc<dyn LinearMap>| PreparedOperator::Map { family, kind, map };
         let spectral = PreparedOperator::Spectral;
         Ok(match self {
             Self::Mask { observed } => {
@@ -591,6 +592,40 @@ impl OperatorSpec {
         Some(shape)
     }
 
+    /// What it does to an image.
+    #[must_use]
+    pub fn kind(&self) -> OperatorKind {
+        match self {
+            Self::Mask { .. }
+            | Self::RandomMask { .. }
+            | Self::Crop { .. }
+            | Self::Pad { .. }
+            | Self::Bayer { .. } => OperatorKind::Pixels,
+            Self::AveragePool { .. } | Self::Resize { .. } => OperatorKind::Means,
+            Self::CircularBlur { .. }
+            | Self::GaussianBlur { .. }
+            | Self::MotionBlur { .. }
+            | Self::Convolution { .. }
+            | Self::ChannelConvolution { .. }
+            | Self::VaryingBlur { .. } => OperatorKind::Blurs,
+            Self::Chain { of } => OperatorKind::of_chain(of.iter().map(Self::kind)),
+            Self::Scale { of, .. } => of.kind(),
+            Self::Separable { .. }
+            | Self::Dense { .. }
+            | Self::Weights { .. }
+            | Self::Grey {}
+            | Self::Real {}
+            | Self::Radon { .. }
+            | Self::Fourier { .. }
+            | Self::Coils { .. }
+            | Self::NonuniformFourier { .. }
+            | Self::GaussianMatrix { .. }
+            | Self::WalshHadamard { .. }
+            | Self::Sum { .. }
+            | Self::Stack { .. } => OperatorKind::Others,
+        }
+    }
+
     /// The name of the family in files.
     #[must_use]
     pub fn family(&self) -> &'static str {
@@ -642,7 +677,7 @@ impl OperatorSpec {
             return Ok(Operator::CircularBlur(CircularBlur::new(shape, kernel)?).into());
         }
         let map = Arc::new(Convolution::new(shape, kernel, border)?);
-        Ok(PreparedOperator::Map { family: self.family(), map })
+        Ok(PreparedOperator::Map { family: self.family(), kind: self.kind(), map })
     }
 }
 

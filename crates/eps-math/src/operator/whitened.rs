@@ -55,9 +55,9 @@ impl Whitened {
         {
             return Ok(whitened.into());
         }
-        let family = operator.family();
+        let (family, kind) = (operator.family(), operator.kind());
         let map = Arc::new(Self::new(operator.shared(), Arc::clone(noise), sigma_y)?);
-        Ok(PreparedOperator::Map { family, map })
+        Ok(PreparedOperator::Map { family, kind, map })
     }
 }
 
