@@ -6,6 +6,7 @@ mod lpips;
 mod photos;
 mod rcc;
 mod source_archive;
+mod stamp;
 
 use std::path::Path;
 

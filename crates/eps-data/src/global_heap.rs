@@ -12,7 +12,9 @@
 //! See section III.E of the HDF5 file format specification, version 3.0.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Seek, SeekFrom};
+
+use crate::partial_read::read_up_to;
 
 const START: &[u8; 8] = b"GCOL\x01\0\0\0";
 
@@ -102,20 +104,6 @@ fn ends(file: &mut File, start: u64, width: usize) -> io::Result<bool> {
         }
     }
     Ok(true)
-}
-
-/// Reads until the buffer is full or the file ends; returns the number of bytes.
-fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match reader.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 #[cfg(test)]

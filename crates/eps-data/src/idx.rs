@@ -14,6 +14,7 @@ use flate2::read::MultiGzDecoder;
 
 use crate::DataError;
 use crate::array::checked_product;
+use crate::partial_read::read_up_to;
 
 const UNSIGNED_BYTE: u8 = 0x08;
 const FETCH_AGAIN: &str = "the file is damaged or of another format: fetch it again";
@@ -96,18 +97,4 @@ fn parse(path: &Path, mut reader: impl Read) -> Result<IdxArray, DataError> {
         )));
     }
     Ok(IdxArray { dims, data })
-}
-
-/// Fills `buffer` as far as the reader goes and returns how far that was.
-fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match reader.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }

@@ -75,9 +75,9 @@ pub fn read_mask(path: &Path) -> Result<MaskPicture, DataError> {
                         "the mask's pixel in row {row}, column {column} is observed in some channels and missing \
                          in others"
                     ),
-                    "a mask hides whole pixels. For one of each channel, such as a Bayer pattern, restore each \
-                     channel alone with its own mask, or give a dense matrix by --operator, with a row for every \
-                     observed value, 1 in its column (at most 16384 values an image)",
+                    "a mask hides whole pixels. For one of each channel give {\"operator\": \"weights\", \"weights\": \
+                     {\"file\": \"mask.npy\"}} by --operator, of [C, H, W] numbers; for the pattern of a camera \
+                     {\"operator\": \"bayer\"}",
                 ));
             }
             _ => {
@@ -91,7 +91,8 @@ pub fn read_mask(path: &Path) -> Result<MaskPicture, DataError> {
                     format!(
                         "the mask's pixel in row {row}, column {column} is {colours:?}{scale}, {values}"
                     ),
-                    "paint observed pixels white (or 1) and missing ones black (or 0)",
+                    "paint observed pixels white (or 1) and missing ones black (or 0); for pixels seen in part give \
+                     {\"operator\": \"weights\"} by --operator",
                 ));
             }
         }

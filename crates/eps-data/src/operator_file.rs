@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::array_file::{is_mat, is_picture, read_mat_arrays};
 use crate::npy::complex_type;
+use crate::operator_memory::require_dense;
 use crate::{Array, DataError};
 
 const REMEDY: &str = "write one as {\"operator\": \"average-pool\", \"factor\": 4}; docs/files.md lists all and their fields";
@@ -191,6 +192,12 @@ impl NamedArray {
             array = entry(&path, array, index)?;
         }
         match field {
+            // Before the numbers become JSON, which takes four times their memory.
+            "matrix" => {
+                if let [rows, columns] = array.dims[..] {
+                    require_dense(rows, columns).map_err(|error| error.in_file(&path))?;
+                }
+            }
             "observed" | "weights" | "angles_degrees" => array.dims = vec![array.values.len()],
             // Complex ones are read as [2K, H, W].
             "maps" => {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
 
 use crate::FilesError;
+use crate::hidden::{PART, folder_of, hidden_prefix};
 
 /// Writes a file through `write` and puts it in place only if all went well.
 ///
@@ -72,19 +73,14 @@ impl PartFile {
         let Some(name) = target.file_name() else {
             return Err(FilesError::NoFile(target.to_owned()));
         };
-        let directory = match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let mut prefix = std::ffi::OsString::from(".");
-        prefix.push(name);
-        prefix.push(".");
+        let prefix = hidden_prefix(name);
         let mut builder = Builder::new();
-        builder.prefix(&prefix).suffix(".part");
+        builder.prefix(&prefix).suffix(PART);
         // A private mode would survive the rename: ask for what `File::create` gives.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(directory).map_err(FilesError::io(target, "create"))?;
+        let file =
+            builder.tempfile_in(folder_of(target)).map_err(FilesError::io(target, "create"))?;
         Ok(PartFile { file, target: target.to_owned() })
     }
 

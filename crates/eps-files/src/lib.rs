@@ -24,6 +24,7 @@
 mod atomic;
 mod digest;
 mod error;
+mod hidden;
 mod lock;
 mod output_folder;
 mod unfinished;

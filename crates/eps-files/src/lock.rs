@@ -1,11 +1,11 @@
 //! One process at a time.
 
-use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::FilesError;
+use crate::hidden::hidden_prefix;
 
 /// A lock that a process holds until it drops it or ends, however it ends.
 #[derive(Debug)]
@@ -81,9 +81,8 @@ impl WriteLock {
         let Some(name) = target.file_name() else {
             return Err(FilesError::NoFile(target.to_owned()));
         };
-        let mut hidden = OsString::from(".");
-        hidden.push(name);
-        hidden.push(".lock");
+        let mut hidden = hidden_prefix(name);
+        hidden.push("lock");
         let path = target.with_file_name(hidden);
         loop {
             let lock = Lock::take(&path, target)?;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::FilesError;
+use crate::hidden::{PART, folder_of, hidden_prefix};
 
 /// The file that tells what a folder of results holds.
 const CONFIG: &str = "config.json";
@@ -121,15 +122,10 @@ impl OutputFolder {
     }
 
     fn part(&self) -> Result<TempDir, FilesError> {
-        let parent = match self.target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let mut prefix = std::ffi::OsString::from(".");
-        prefix.push(self.target.file_name().unwrap_or_default());
-        prefix.push(".");
+        let parent = folder_of(&self.target);
+        let prefix = hidden_prefix(self.target.file_name().unwrap_or_default());
         let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix).suffix(".part");
+        builder.prefix(&prefix).suffix(PART);
         // A private mode would survive the rename: ask for what `mkdir` gives.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::hidden::{PART, hidden_prefix};
 use crate::{FilesError, Lock, write_bytes};
 
 /// The file that has the key.
@@ -35,9 +36,7 @@ impl Unfinished {
         let name = target.file_name().ok_or_else(|| FilesError::NoFile(target.to_owned()))?;
         let absolute = std::path::absolute(target).map_err(FilesError::io(target, "find"))?;
         let parent = absolute.parent().unwrap_or(Path::new("/")).to_owned();
-        let mut hidden = OsString::from(".");
-        hidden.push(name);
-        hidden.push(".");
+        let hidden = hidden_prefix(name);
         let mut folder = hidden.clone();
         folder.push("unfinished");
         let folder = parent.join(folder);
@@ -132,7 +131,7 @@ fn remove_leftovers(parent: &Path, hidden: &OsString) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let (name, hidden) = (name.as_encoded_bytes(), hidden.as_encoded_bytes());
-        let middle = name.strip_prefix(hidden).and_then(|rest| rest.strip_suffix(b".part"));
+        let middle = name.strip_prefix(hidden).and_then(|rest| rest.strip_suffix(PART.as_bytes()));
         // The six characters of a temporary name: another output may be called NAME.something.
         if middle
             .is_some_and(|middle| middle.len() == 6 && middle.iter().all(u8::is_ascii_alphanumeric))

