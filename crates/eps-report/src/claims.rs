@@ -51,6 +51,59 @@ impl Test {
     }
 }
 
+impl Claim {
+    /// What each record says that is of its experiment.
+    fn findings<'r>(&self, records: &'r [Record]) -> Vec<(&'r Record, Finding)> {
+        records.iter().filter_map(|record| Some((record, self.test.on(record)?))).collect()
+    }
+
+    /// Writes its section of figures.
+    fn write_figures(&self, findings: &[(&Record, Finding)], figures: &mut String) {
+        let Self { id, plain, text, source, test } = self;
+        let experiment = test.experiment();
+        let _ = write!(
+            figures,
+            "\n### {id}\n\n{plain}.\n\nTested: {text}.\n\nSource: {source}. Experiment: `{experiment}`.\n"
+        );
+        for (record, finding) in findings {
+            let (sign, word) = signed(finding.as_ref().map(|(verdict, _)| *verdict));
+            let shown = finding.as_ref().map(|(_, figures)| list(figures));
+            let _ = write!(
+                figures,
+                "\n{sign} **{word}** on {}, {} images × samples{}\n",
+                record.data(),
+                record.size(),
+                shown.unwrap_or_else(|| ".".to_owned())
+            );
+        }
+        if findings.is_empty() {
+            let (sign, word) = signed(None);
+            let _ = write!(figures, "\n{sign} **{word}**\n");
+        }
+    }
+}
+
+/// The data of findings, each once, in the order of the records.
+fn data_of(found: &[Vec<(&Record, Finding)>]) -> Vec<String> {
+    let mut columns = Vec::new();
+    for (record, _) in found.iter().flatten() {
+        let data = record.data();
+        if !columns.contains(&data) {
+            columns.push(data);
+        }
+    }
+    columns
+}
+
+/// A verdict in its table: sign and word, then how much was computed and what must be said beside.
+fn cell(record: &Record, finding: &Finding) -> String {
+    let (sign, word) = signed(finding.as_ref().map(|(verdict, _)| *verdict));
+    let word = if word == "fails" { "**fails**" } else { word };
+    let beside = finding.as_ref().and_then(|(_, figures)| figures.beside.as_ref());
+    let beside = beside.map_or(String::new(), |beside| format!(", {beside}"));
+    format!("{sign} {word}<br>{}{beside}", record.size())
+}
+
 /// The claims by theme.
 const THEMES: [(&str, &[Claim]); 7] = [
     (
@@ -493,41 +546,25 @@ pub fn claims_pages(records: &[Record], figures_name: &str) -> ClaimsPages {
          symbols there are in [notation.md](notation.md). Written by `eps claims`."
     );
     for (theme, claims) in THEMES {
-        let _ =
-            write!(verdicts, "\n## {theme}\n\n| | claim | on, images × samples |\n|---|---|---|\n");
         let _ = write!(figures, "\n## {theme}\n");
-        for claim in claims {
-            let Claim { id, plain, text, source, test } = claim;
-            let experiment = test.experiment();
-            let _ = write!(
-                figures,
-                "\n### {id}\n\n{plain}.\n\nTested: {text}.\n\nSource: {source}. Experiment: `{experiment}`.\n"
-            );
-            let found: Vec<(&Record, Finding)> =
-                records.iter().filter_map(|record| Some((record, test.on(record)?))).collect();
-            let (mut signs, mut data) = (Vec::new(), Vec::new());
-            for (record, finding) in &found {
-                let (sign, word) = signed(finding.as_ref().map(|(verdict, _)| *verdict));
-                let of = format!("{}, {}", record.data(), record.size());
-                let shown = finding.as_ref().map(|(_, figures)| list(figures));
-                let _ = write!(
-                    figures,
-                    "\n{sign} **{word}** on {of} images × samples{}\n",
-                    shown.unwrap_or_else(|| ".".to_owned())
-                );
-                let word = if word == "fails" { "**fails**" } else { word };
-                let beside = finding.as_ref().and_then(|(_, figures)| figures.beside.as_ref());
-                signs.push(format!("{sign} {word}"));
-                data.push(beside.map_or(of.clone(), |beside| format!("{of}; {beside}")));
-            }
-            if found.is_empty() {
-                let (sign, word) = signed(None);
-                signs.push(format!("{sign} {word}"));
-                data.push("–".to_owned());
-                let _ = write!(figures, "\n{sign} **{word}**\n");
-            }
-            let (signs, data) = (signs.join("<br>"), data.join("<br>"));
-            let _ = writeln!(verdicts, "| {signs} | [{plain}]({figures_name}#{id}) | {data} |");
+        let found: Vec<Vec<(&Record, Finding)>> =
+            claims.iter().map(|claim| claim.findings(records)).collect();
+        let columns = data_of(&found);
+        let heads: String = columns.iter().map(|data| format!(" {data} |")).collect();
+        let rule = "---|".repeat(columns.len());
+        let _ = write!(verdicts, "\n## {theme}\n\n| claim |{heads}\n|---|{rule}\n");
+        for (claim, findings) in claims.iter().zip(&found) {
+            claim.write_figures(findings, &mut figures);
+            let cells: String = columns
+                .iter()
+                .map(|data| {
+                    let of_data = findings.iter().filter(|(record, _)| record.data() == *data);
+                    let cells: Vec<String> = of_data.map(|(record, of)| cell(record, of)).collect();
+                    format!(" {} |", cells.join("<br>"))
+                })
+                .collect();
+            let Claim { id, plain, .. } = claim;
+            let _ = writeln!(verdicts, "| [{plain}]({figures_name}#{id}) |{cells}");
         }
     }
     ClaimsPages { verdicts, figures }
@@ -540,7 +577,11 @@ const VERDICTS_HEAD: &str = "# Claims\n\nYou can see here what the committed res
                              - ◐ in part: in some cells it holds, others are tied or contradict it\n\
                              - ✗ it fails: it holds in no cell, and some contradict it\n\
                              - ? the results are too few to decide\n\
-                             - · open: no results are committed\n\n\
+                             - · open: the methods of the claim were not run on these data\n\n\
+                             An empty cell has no results of the experiment. Beside a sign stands how many images were restored, times the \
+                             samples of each. Fashion-MNIST is clothes in grey (28×28 pixels), `photos-32` photographs (32×32), Tiny \
+                             ImageNet natural images (64×64), each with networks of its own; *exact denoisers* are priors whose posterior \
+                             is known in closed form, so that nothing is learnt.\n\n\
                              In the claims, a *call* is one evaluation of the network. The *energy score* is an error of samples that \
                              rewards those which are near to the truth and spread as they should. *LPIPS* is a distance between \
                              images as a network sees them, the *Fréchet distance* one between sets of images. *PSNR*, in dB, tells the squared error: 1 dB \
@@ -591,10 +632,11 @@ mod tests {
         let ClaimsPages { verdicts, figures } = claims_pages(&records, "f.md");
         let claim = &THEMES[1].1[4];
         let line = format!(
-            "| ? undecided<br>✗ **fails** | [{}](f.md#palette-100-eps-20) | clothes, 2 × 3<br>photos, 2 × 3 |",
+            "| [{}](f.md#palette-100-eps-20) | ? undecided<br>2 × 3 | ✗ **fails**<br>2 × 3 |",
             claim.plain
         );
         assert!(verdicts.lines().any(|found| found == line), "{verdicts}");
+        assert!(verdicts.contains("| claim | clothes | photos |\n|---|---|---|\n"), "{verdicts}");
         assert!(figures.contains("? **undecided** on clothes, 2 × 3 images × samples: 2 wins"));
         assert!(figures.contains("✗ **fails** on photos, 2 × 3 images × samples: 0 wins"));
     }
@@ -604,7 +646,7 @@ mod tests {
         let records = [Record::Experiment(Box::new(main_results((21.5, 1.0))))];
         let ClaimsPages { verdicts, figures } = claims_pages(&records, "f.md");
         assert!(figures.contains("images × samples:\n\n- PSNR: 6 wins, 0 ties"), "{figures}");
-        assert!(verdicts.contains("](f.md#coverage-heun) | – |"), "{verdicts}");
+        assert!(verdicts.contains("](f.md#coverage-heun) |\n"), "{verdicts}");
         assert!(figures.contains("Experiment: `calibration`.\n\n· **open**\n"), "{figures}");
         let claims: Vec<&Claim> = THEMES.iter().flat_map(|(_, claims)| *claims).collect();
         let rows = verdicts.lines().filter(|line| line.contains("](f.md#")).count();
