@@ -99,6 +99,9 @@ impl Arguments {
         let failed =
             || format!("cannot score {} against {}", self.samples.display(), self.truth.display());
         let networks = self.load_networks(shape)?;
+        if let Some(note) = pairs_note(shape) {
+            eprintln!("note: {note}");
+        }
         let evaluation = evaluate(&truth.values, &samples.values, shape).with_context(failed)?;
         // In place of the doubles, which nothing needs any more.
         #[expect(clippy::cast_possible_truncation, reason = "networks compute in f32")]
@@ -158,6 +161,22 @@ impl Arguments {
         );
         Ok(array)
     }
+}
+
+/// Says beforehand that MMD² will take minutes, as it compares every image with every other.
+fn pairs_note(shape: SampleShape) -> Option<String> {
+    /// Differences of values that a core makes in about a minute, and the least that count for a pair.
+    const MINUTE: f64 = 1e11;
+    const LEAST: f64 = 32.0;
+    let images = shape.images as f64 * (1.0 + shape.samples as f64);
+    let values = (shape.channels * shape.height * shape.width) as f64;
+    let pairs = images * images / 2.0;
+    (pairs * values.max(LEAST) > MINUTE).then(|| {
+        format!(
+            "MMD² compares {pairs:.1e} pairs of images, which takes minutes: it grows with the square of images times samples, so that \
+             fewer samples of each image are quick"
+        )
+    })
 }
 
 /// What is printed: the evaluation of pixels, then the values of networks beside its own.
@@ -235,5 +254,20 @@ impl Report {
             let UsedNetwork { file, input_sides: [rows, columns] } = network;
             println!("{name}: {} at {rows}x{columns}, SHA-256 {}", file.source, file.sha256);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_pairs_are_told() {
+        let of = |images, samples, side| {
+            pairs_note(SampleShape { images, samples, channels: 1, height: side, width: side })
+        };
+        assert_eq!(of(1000, 10, 28), None);
+        let note = of(4000, 40, 2).unwrap();
+        assert!(note.contains("1.3e10 pairs"), "{note}");
     }
 }

@@ -103,6 +103,16 @@ impl<'s, 'a> Selected<'s, 'a> {
         let tensors = |dictionary: &Dictionary<'s, 'a>| {
             dictionary.entries.iter().filter(|(_, weight)| weight.is_tensor()).count()
         };
+        let is_optimiser = |dictionary: &&Dictionary<'s, 'a>| {
+            let has = |key: &str| dictionary.entries.iter().any(|(name, _)| name == key);
+            dictionary.path.is_empty() && has("state") && has("param_groups")
+        };
+        if contents.dictionaries.iter().any(|dictionary| is_optimiser(&dictionary)) {
+            bail!(
+                "the file holds an optimiser's state (\"state\" and \"param_groups\"), and no network: give the file that \
+                 its training saved beside it, with the network's weights"
+            );
+        }
         // The one with most tensors; of equal ones the first.
         let dictionaries = contents.dictionaries.iter().filter(|d| !is_of_optimiser(&d.path)).rev();
         let Some(dictionary) = dictionaries.max_by_key(|dictionary| tensors(dictionary)) else {

@@ -95,6 +95,19 @@ fn optimiser(file: &mut File) -> Py {
 }
 
 #[test]
+fn an_optimiser_alone_is_named() {
+    let case = Case::new();
+    let mut file = File::new();
+    let root = optimiser(&mut file);
+    let error = case.convert("opt.pt", &file.save(&root), &[]).unwrap_err();
+    let error = format!("{error:#}");
+    assert!(
+        error.contains("holds an optimiser's state") && error.contains("no network"),
+        "{error}"
+    );
+}
+
+#[test]
 fn averaged_weights_are_taken_before_raw_ones_and_said() {
     let case = Case::new();
     for ema in [
