@@ -45,9 +45,19 @@ def guided_diffusion(tensors, out):
 def diffusers(config, tensors, out):
     """A folder as `save_pretrained` leaves it."""
     network = {name: value for name, value in config["network"].items() if name != "model_type"}
-    betas = config["parameterisation"]["time"]["timestep"]["betas"]["linear"]
-    scheduler = {"_class_name": "DDPMScheduler", "beta_schedule": "linear", "clip_sample": True}
-    scheduler |= {"num_train_timesteps": betas["steps"], "beta_start": betas["first"], "beta_end": betas["last"]}
+    asked = config["parameterisation"]
+    ((kind, betas),) = asked["time"]["timestep"]["betas"].items()
+    scheduler = {"_class_name": "DDPMScheduler", "num_train_timesteps": betas["steps"], "clip_sample": True}
+    scheduler["prediction_type"] = {"epsilon": "epsilon", "v": "v_prediction", "x0": "sample"}[asked["prediction"]]
+    match kind:
+        case "linear":
+            scheduler |= {"beta_schedule": "linear", "beta_start": betas["first"], "beta_end": betas["last"]}
+        case "cosine" if betas["offset"] == 0.008:
+            scheduler |= {"beta_schedule": "squaredcos_cap_v2"}
+        case _:
+            raise SystemExit(f"its chain, {betas}, is none that diffusers has a name for")
+    if network.pop("learn_sigma", False):
+        scheduler["variance_type"] = "learned_range"
     out = pathlib.Path(out)
     out.mkdir()
     for name, values in (("config", {"_class_name": "UNet2DModel"} | network), ("scheduler_config", scheduler)):

@@ -20,7 +20,7 @@ use eps_results::Contender;
 use tch::Device;
 
 use eps::format::number;
-use eps::{measurement, workers};
+use eps::{Network, measurement, workers};
 
 /// Flags that do not fit together; the command ends with the exit code of clap's own errors.
 #[derive(Debug)]
@@ -344,6 +344,23 @@ impl NetworkFlags {
         precision.check(device).map_err(|error| UsageError(error.to_string()))?;
         note_if_emulated(precision, device);
         Ok((device, precision))
+    }
+
+    /// The precision for a network where [`Self::apply`] gave `fastest`: f32 for one that predicts noise, unless the user
+    /// named another.
+    pub(crate) fn precision_of(&self, network: &Network, fastest: Precision) -> Precision {
+        let is_coarse = self.precision == AskedPrecision::Auto
+            && fastest != Precision::F32
+            && network.predicts_noise();
+        if !is_coarse {
+            return fastest;
+        }
+        eprintln!(
+            "note: the network {:?} predicts noise, whose rounding in {fastest} would be multiplied by the noise level: it is computed \
+             in f32; --precision {fastest} is faster",
+            network.name()
+        );
+        Precision::F32
     }
 
     /// Says which precision was chosen, where it is not the one of most digits: for work that does not end with it.

@@ -117,9 +117,11 @@ fn remove_neutral(model_type: &str, fields: &mut Map<String, Value>) {
                 fields.remove(flag);
             }
             // With another value it is another chain, or another question.
-            for (flag, neutral) in
-                [("predict_xstart", false.into()), ("diffusion_steps", 1000.into())]
-            {
+            for (flag, neutral) in [
+                ("predict_xstart", false.into()),
+                ("diffusion_steps", 1000.into()),
+                ("conv_resample", true.into()),
+            ] {
                 if fields.get(flag) == Some(&neutral) {
                     fields.remove(flag);
                 }
@@ -142,6 +144,14 @@ fn remove_neutral(model_type: &str, fields: &mut Map<String, Value>) {
             fields.retain(|name, _| {
                 !name.starts_with('_') && !NEUTRAL_OF_DIFFUSERS.contains(&name.as_str())
             });
+            // diffusers says in the scheduler that variances are learnt, which takes as many channels again.
+            let channels = |name| fields.get(name).and_then(Value::as_u64);
+            if let (Some(read), Some(returned)) =
+                (channels("in_channels"), channels("out_channels"))
+                && returned == 2 * read
+            {
+                fields.entry("learn_sigma").or_insert(true.into());
+            }
         }
         "Precond" => {
             fields.remove("use_fp16");
@@ -192,6 +202,7 @@ impl UNetConfig {
     pub fn returned_channels(&self) -> usize {
         match self {
             Self::UNetModel(config) => config.out_channels,
+            Self::UNet2DModel(config) => config.out_channels,
             _ => self.out_channels(),
         }
     }

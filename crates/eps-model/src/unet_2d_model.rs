@@ -76,8 +76,13 @@ pub struct UNet2DModelConfig {
     pub sample_size: usize,
     /// Channels of the input, those of an observation included.
     pub in_channels: usize,
-    /// Channels of the output.
+    /// Channels of the output: those of an image, twice as many with `learn_sigma`.
     pub out_channels: usize,
+    /// Whether the second half of the output's channels says variances, as diffusers' schedulers call it by
+    /// `variance_type`; they are not used here. Where a file does not say it, it is so if there are twice as many
+    /// channels as in the input.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub learn_sigma: bool,
     /// Whether images are in [0, 1] and mapped to [-1, 1] first.
     pub center_input_sample: bool,
     /// "positional": sines and cosines of the timestep.
@@ -139,6 +144,7 @@ impl Default for UNet2DModelConfig {
             sample_size: 0,
             in_channels: 3,
             out_channels: 3,
+            learn_sigma: false,
             center_input_sample: false,
             time_embedding_type: POSITIONAL.to_owned(),
             time_embedding_dim: None,
@@ -201,11 +207,17 @@ impl UNet2DModelConfig {
         self.time_embedding_dim.unwrap_or(4 * first)
     }
 
+    /// The channels of an image.
+    #[must_use]
+    pub fn image_channels(&self) -> usize {
+        if self.learn_sigma { self.out_channels / 2 } else { self.out_channels }
+    }
+
     pub(crate) fn outline(&self) -> Outline {
         Outline {
             img_resolution: self.sample_size,
             in_channels: self.in_channels,
-            out_channels: self.out_channels,
+            out_channels: self.image_channels(),
             label_dim: self.num_class_embeds.unwrap_or(0),
             levels: self.block_out_channels.len(),
         }
@@ -217,6 +229,12 @@ impl UNet2DModelConfig {
     /// [`ModelError::Config`] with the first field that is out of range or of a kind that is not built here.
     pub fn validate(&self) -> Result<(), ModelError> {
         self.check_kinds()?;
+        require(
+            !self.learn_sigma || self.out_channels.is_multiple_of(2),
+            "out_channels",
+            self.out_channels,
+            || "learn_sigma needs twice the channels of an image".to_owned(),
+        )?;
         self.outline().validate("sample_size", "block_out_channels")?;
         let levels = self.block_out_channels.len();
         for (field, count) in [

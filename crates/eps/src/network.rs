@@ -6,6 +6,7 @@ use std::path::Path;
 use eps_data::MeasurementSet;
 use eps_files::sha256_file;
 use eps_math::operator::OperatorKind;
+use eps_math::parameterisation::Prediction;
 use eps_math::{PreconditionMode, Schedule, Shape, SigmaYLaw};
 use eps_model::checkpoint::{self, AskedAt, Checkpoint, CheckpointConfig, Provenance};
 use eps_model::training_cost::{cost_at, training_cost};
@@ -206,6 +207,16 @@ impl Network {
             Self::Trained(checkpoint) => (checkpoint.config.sigma_min, checkpoint.config.sigma_max),
             Self::Scripted(prior) => prior.description.sigmas(),
         }
+    }
+
+    /// Whether it predicts the noise ε, so that its estimate x − σ ε has the rounding of ε times σ: at σ = 40 that of
+    /// bf16 is several per cent of an image.
+    pub fn predicts_noise(&self) -> bool {
+        let parameterisation = match self {
+            Self::Trained(checkpoint) => checkpoint.config.parameterisation.as_ref(),
+            Self::Scripted(prior) => Some(&prior.description.parameterisation),
+        };
+        parameterisation.is_some_and(|found| found.prediction == Prediction::Epsilon)
     }
 
     /// Whether it can be asked about all levels of a grid but 0.

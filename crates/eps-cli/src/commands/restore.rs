@@ -260,7 +260,12 @@ impl Arguments {
         }
         let (device, precision) = self.network_flags.apply()?;
         let device = device_of(group, device);
-        let network = Network::load(&self.network, self.class, device, precision)?;
+        let fastest = precision;
+        let mut network = Network::load(&self.network, self.class, device, fastest)?;
+        let precision = self.network_flags.precision_of(&network, fastest);
+        if precision != fastest {
+            network = Network::load(&self.network, self.class, device, precision)?;
+        }
         let calibration = IntervalCalibration::beside(&self.network)?;
         let schedule = solver.schedule(network.schedule()).with(self.rho, self.sigma_min);
         if let Err(error) = schedule.validate() {

@@ -450,11 +450,16 @@ impl<'a> Machine<'a> {
 
     fn not_for(&self, target: Id) -> PickleError {
         let kind = match &self.values[target.0 as usize] {
-            Value::Call(_) => "an object that has a state already",
-            Value::Dict(_) => "a dictionary",
-            Value::List(_) => "a list",
-            Value::Global { .. } => "a global",
-            _ => "a plain value",
+            Value::Call(call) => match &self.values[call.callable.0 as usize] {
+                Value::Global { module, name } => {
+                    format!("what {module}.{name} made, which has a state already")
+                }
+                _ => "an object that has a state already".to_owned(),
+            },
+            Value::Dict(_) => "a dictionary".to_owned(),
+            Value::List(_) => "a list".to_owned(),
+            Value::Global { module, name } => format!("the global {module}.{name}"),
+            _ => "a plain value".to_owned(),
         };
         self.misplaced(format!("is not for {kind}"))
     }

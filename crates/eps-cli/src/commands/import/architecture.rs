@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use eps_data::pickle::torch::Tensor;
+use eps_math::parameterisation::Prediction;
 use eps_math::timesteps::Betas;
 use eps_model::{PUBLISHED, UNet, UNetConfig, published, set_values};
 use serde_json::Value;
@@ -18,11 +19,16 @@ use crate::progress;
 /// A buffer that the configuration determines.
 const FILTER: &str = "resample_filter";
 
+/// The timesteps of guided-diffusion's chain, where no flag says others.
+const CHAIN: usize = 1000;
+
 /// How many tensors of a kind an error lists.
 const LISTED: usize = 3;
 
-/// The architecture that a flag names, and the chain that its file may say beside it.
-pub(super) fn given_architecture(name: &str) -> Result<(String, UNetConfig, Option<Betas>)> {
+/// The architecture that a flag names, and the chain and the prediction that its file may say beside it.
+pub(super) fn given_architecture(
+    name: &str,
+) -> Result<(String, UNetConfig, Option<(Betas, Prediction)>)> {
     if let Some(config) = published(name) {
         return Ok((name.to_owned(), config, None));
     }
@@ -40,14 +46,43 @@ pub(super) fn given_architecture(name: &str) -> Result<(String, UNetConfig, Opti
     if let Some(network) = config.get_mut("network") {
         config = network.take();
     }
-    // A flag of guided-diffusion's commands that is none of its network's.
-    let schedule = config.as_object_mut().and_then(|fields| fields.remove("noise_schedule"));
-    let betas = match schedule.as_ref().map(|name| name.as_str().unwrap_or_default()) {
-        None => None,
-        Some(schedule) => Some(noise_schedule(schedule).map_err(anyhow::Error::msg)?),
-    };
+    let chain = chain_of_flags(&mut config).with_context(no_configuration)?;
     let config = serde_json::from_value(config).with_context(no_configuration)?;
-    Ok((name.to_owned(), config, betas))
+    Ok((name.to_owned(), config, chain))
+}
+
+/// Takes the flags of guided-diffusion's commands that are none of its network's out of a configuration: the chain that they
+/// say, and what the network predicts.
+fn chain_of_flags(config: &mut Value) -> Result<Option<(Betas, Prediction)>> {
+    let Some(fields) = config.as_object_mut() else { return Ok(None) };
+    let [schedule, steps, of_images] =
+        ["noise_schedule", "diffusion_steps", "predict_xstart"].map(|flag| fields.remove(flag));
+    if schedule.is_none() && steps.is_none() && of_images.is_none() {
+        return Ok(None);
+    }
+    let steps = match &steps {
+        None => CHAIN,
+        Some(steps) => steps
+            .as_u64()
+            .and_then(|steps| usize::try_from(steps).ok())
+            .filter(|steps| *steps > 0)
+            .with_context(|| format!("diffusion_steps is {steps}, no number of timesteps"))?,
+    };
+    let schedule = schedule.as_ref().map_or("linear", |name| name.as_str().unwrap_or_default());
+    let betas = match noise_schedule(schedule).map_err(anyhow::Error::msg)? {
+        // The commands keep the noise at the end where the chain has other steps than 1000.
+        Betas::Linear { first, last, .. } => {
+            let scale = CHAIN as f64 / steps as f64;
+            Betas::Linear { first: scale * first, last: scale * last, steps }
+        }
+        Betas::Cosine { offset, .. } => Betas::Cosine { offset, steps },
+    };
+    let prediction = match of_images {
+        None | Some(Value::Bool(false)) => Prediction::Epsilon,
+        Some(Value::Bool(true)) => Prediction::X0,
+        Some(other) => bail!("predict_xstart is {other}, neither true nor false"),
+    };
+    Ok(Some((betas, prediction)))
 }
 
 /// The chain that guided-diffusion's flag `noise_schedule` names.
@@ -182,9 +217,12 @@ impl Misfit {
             }
         }
         let surplus = surplus(tensors, |name| shapes.contains_key(name));
-        misfit.surplus.extend(
-            surplus.filter(|(_, tensor)| !tensor.kind().is_integer()).map(|(name, _)| name.clone()),
-        );
+        // Counts, and the rate of an average, are none of a network's weights.
+        let is_weight =
+            |tensor: &Tensor<'_>| !tensor.kind().is_integer() && !tensor.dims().is_empty();
+        misfit
+            .surplus
+            .extend(surplus.filter(|(_, tensor)| is_weight(tensor)).map(|(name, _)| name.clone()));
         misfit
     }
 
@@ -219,7 +257,8 @@ fn surplus<'t, 's>(
     tensors.iter().filter(move |(name, _)| !is_filter(name) && !has(name))
 }
 
-/// What is said of integers beside a network's tensors, such as counts of batches and buffers of timesteps.
+/// What is said of integers and single numbers beside a network's tensors, such as counts of batches, buffers of timesteps
+/// and the rate of an average.
 pub(super) fn integers_note(
     network: &UNet,
     tensors: &BTreeMap<String, Tensor<'_>>,
@@ -229,7 +268,7 @@ pub(super) fn integers_note(
         surplus(tensors, |name| own.contains_key(name)).map(|(name, _)| name.as_str()).collect();
     (!names.is_empty()).then(|| {
         format!(
-            "{} tensors of integers beside the network's are passed over ({}{})",
+            "{} tensors of integers or of one number beside the network's are passed over ({}{})",
             names.len(),
             names.iter().take(LISTED).copied().collect::<Vec<_>>().join(", "),
             if names.len() > LISTED { ", …" } else { "" }
@@ -318,6 +357,11 @@ fn check_size(config: &UNetConfig, tensors: &BTreeMap<String, Tensor<'_>>) -> Re
     widths.push(0);
     // Frequencies come in pairs.
     let widest = widths.into_iter().max().unwrap_or(0) / 2;
+    ensure!(
+        config.label_dim() <= most,
+        "its configuration has {} classes, and no tensor has a row for each: it is of a network without classes, or of fewer",
+        config.label_dim()
+    );
     ensure!(
         blocks <= tensors.len() && others.into_iter().chain([widest]).all(|width| width <= most),
         "its {} tensors of at most {most} channels are too few for its configuration: {}",

@@ -123,6 +123,23 @@ impl<'s, 'a> Contents<'s, 'a> {
         Ok(contents)
     }
 
+    /// Those of several files whose outermost dictionaries share out one.
+    pub(super) fn of_parts(parts: Vec<Self>) -> Self {
+        let mut whole = Self::default();
+        for part in parts {
+            whole.root = part.root;
+            whole.objects.extend(part.objects);
+            whole.lists.extend(part.lists);
+            for dictionary in part.dictionaries {
+                match whole.dictionaries.iter_mut().find(|known| known.path == dictionary.path) {
+                    Some(known) => known.entries.extend(dictionary.entries),
+                    None => whole.dictionaries.push(dictionary),
+                }
+            }
+        }
+        whole
+    }
+
     /// Those of files of tensors alone.
     pub(super) fn of_tensors(tensors: Vec<(String, Tensor<'s>)>) -> Self {
         let entries = tensors.into_iter().map(|(name, tensor)| (name, Weight::Plain(tensor)));
@@ -137,7 +154,8 @@ impl<'s, 'a> Contents<'s, 'a> {
 pub(super) fn is_setting(module: &str, name: &str) -> bool {
     let package = module.split('.').next().unwrap_or_default();
     match (module, name) {
-        ("argparse", "Namespace") | ("typing", "Any") => true,
+        ("argparse", "Namespace") | ("typing", "Any") | ("types", "SimpleNamespace") => true,
+        ("datetime", "datetime" | "date" | "time" | "timedelta" | "timezone") => true,
         ("pathlib" | "pathlib._local", _) => {
             ["Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"].contains(&name)
         }

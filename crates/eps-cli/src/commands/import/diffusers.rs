@@ -18,11 +18,18 @@ use serde_json::Value;
 const CLASS: &str = "UNet2DModel";
 
 /// The files of weights, the first that is there being taken.
-const WEIGHTS: [&str; 3] = [
+const WEIGHTS: [&str; 4] = [
     "diffusion_pytorch_model.safetensors",
     "diffusion_pytorch_model.safetensors.index.json",
     "diffusion_pytorch_model.bin",
+    "diffusion_pytorch_model.bin.index.json",
 ];
+
+/// How the names of all files of weights begin, those of a variant such as `fp16` too.
+const ANY: &str = "diffusion_pytorch_model.";
+
+/// The folders of networks in that of a pipeline or a training, averaged weights (EMA) first.
+pub(super) const UNETS: [&str; 2] = ["unet_ema", "unet"];
 
 /// The schedulers whose chain is that of their betas.
 const CHAINS: [&str; 14] = [
@@ -45,22 +52,62 @@ const CHAINS: [&str; 14] = [
 const CONFIG: &str = "config.json";
 const SCHEDULER: &str = "scheduler_config.json";
 
-/// The file of weights in a folder.
+/// The file of weights in a folder, and what is to be said of the choice where there were others.
 ///
 /// # Errors
-/// A folder without a network of diffusers, or of another class.
-pub(super) fn weights(folder: &Path) -> Result<PathBuf> {
-    let inner = folder.join("unet");
-    let folder = if inner.is_dir() && !folder.join(CONFIG).is_file() { &*inner } else { folder };
+/// A folder without a network of diffusers, or of another class; one with several variants of weights and none without.
+pub(super) fn weights(folder: &Path) -> Result<(PathBuf, Option<String>)> {
+    let inner = UNETS.map(|name| folder.join(name)).into_iter().filter(|inner| inner.is_dir());
+    let inner: Vec<PathBuf> = inner.collect();
+    let is_own = folder.join(CONFIG).is_file();
+    let folder = inner.first().filter(|_| !is_own).map_or(folder, |inner| &**inner);
+    let note = (inner.len() > 1 && !is_own).then(|| {
+        let [averaged, raw] = UNETS;
+        format!(
+            "{averaged}, the averaged weights (EMA), is taken, and not {raw}: give that folder for the others"
+        )
+    });
     ensure!(
         folder.join(CONFIG).is_file(),
         "it is a folder without {CONFIG}: give the folder of a network of diffusers, a file with a network, or the \
          .safetensors.index.json of several"
     );
     let found = WEIGHTS.into_iter().map(|name| folder.join(name)).find(|path| path.is_file());
-    found.with_context(|| {
-        format!("{} has {CONFIG}, but none of {}", folder.display(), WEIGHTS.join(", "))
-    })
+    if let Some(found) = found {
+        return Ok((found, note));
+    }
+    let variants = variants(folder)?;
+    let [variant] = &variants[..] else {
+        ensure!(
+            variants.is_empty(),
+            "{} has several variants of the weights: give one of {}",
+            folder.display(),
+            variants.join(", ")
+        );
+        bail!("{} has {CONFIG}, but none of {}", folder.display(), WEIGHTS.join(", "));
+    };
+    Ok((folder.join(variant), note))
+}
+
+/// The files of weights of a variant, such as `diffusion_pytorch_model.fp16.safetensors`, in the order of their names: those of
+/// safetensors, or PyTorch's where there are none.
+fn variants(folder: &Path) -> Result<Vec<String>> {
+    let cannot = || format!("{} cannot be read", folder.display());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).with_context(cannot)? {
+        let name = entry.with_context(cannot)?.file_name().to_string_lossy().into_owned();
+        let one_of_several = name.contains("-of-");
+        if name.starts_with(ANY) && !one_of_several {
+            names.push(name);
+        }
+    }
+    names.sort();
+    let of = |endings: [&str; 2]| -> Vec<String> {
+        let is_of = |name: &&String| endings.iter().any(|ending| name.ends_with(ending));
+        names.iter().filter(is_of).cloned().collect()
+    };
+    let found = of([".safetensors", ".safetensors.index.json"]);
+    Ok(if found.is_empty() { of([".bin", ".bin.index.json"]) } else { found })
 }
 
 /// What lies beside a file of weights.

@@ -102,7 +102,10 @@ pub(super) fn import(path: &Path, out: &Path, flags: &Flags) -> Result<()> {
         "{} is what is read: name another file to write",
         out.display()
     );
-    let weights = if path.is_dir() { diffusers::weights(path)? } else { path.to_owned() };
+    let (weights, note) = match path.is_dir() {
+        true => diffusers::weights(path)?,
+        false => (path.to_owned(), None),
+    };
     let _lock = WriteLock::take(out)?;
     let bytes = fs::read(&weights).context("the file cannot be read: check its path")?;
     let Converted { network, config, architecture, notes } = convert(&weights, &bytes, flags)?;
@@ -113,7 +116,7 @@ pub(super) fn import(path: &Path, out: &Path, flags: &Flags) -> Result<()> {
             .context("leave out --half, or import with --storage bf16 or --storage f32"),
         error => error.into(),
     })?;
-    for note in notes {
+    for note in note.into_iter().chain(notes) {
         eprintln!("note: {note}");
     }
     println!("{}  SHA-256 {}", out.display(), sha256_file(out)?);
@@ -148,10 +151,17 @@ pub(super) fn convert(path: &Path, bytes: &[u8], flags: &Flags) -> Result<Conver
         let shards = Shards::read(path, bytes)?;
         imported.bytes = Some(shards.size() as u64);
         imported.files = shards.digests();
-        let contents = Contents::of_tensors(shards.tensors()?);
+        if !shards.are_pickles() {
+            let contents = Contents::of_tensors(shards.tensors()?);
+            return build(path, &contents, shards.size(), imported, flags);
+        }
+        let files =
+            shards.parts().map(|(name, bytes)| part(name, bytes)).collect::<Result<Vec<_>>>()?;
+        let parts = files.iter().map(Contents::of_pickle).collect::<Result<Vec<_>>>()?;
+        let contents = Contents::of_parts(parts);
         return build(path, &contents, shards.size(), imported, flags);
     }
-    if safetensors::is_safetensors(bytes) {
+    if safetensors::is_safetensors(bytes) || safetensors::is_named_so(path) {
         safetensors::check_whole(path)?;
         let contents = Contents::of_tensors(safetensors::tensors(bytes)?);
         return build(path, &contents, bytes.len(), imported, flags);
@@ -160,17 +170,32 @@ pub(super) fn convert(path: &Path, bytes: &[u8], flags: &Flags) -> Result<Conver
         "the file is no pickle, none of PyTorch's and none of safetensors, or it is damaged: give the .pkl, .pt, \
          .pth, .safetensors or .safetensors.index.json of a network, fetched again if it was one",
     )?;
+    check_globals(&file)?;
     let contents = Contents::of_pickle(&file)?;
-    let converted = build(path, &contents, bytes.len(), imported, flags)?;
+    build(path, &contents, bytes.len(), imported, flags)
+}
+
+/// One of several files of PyTorch.
+fn part<'a>(name: &str, bytes: &'a [u8]) -> Result<TorchFile<'a>> {
+    let file = TorchFile::read(bytes).with_context(|| format!("{name} is no file of PyTorch"))?;
+    check_globals(&file).with_context(|| name.to_owned())?;
+    Ok(file)
+}
+
+/// Fails where a pickle names anything that is no part of a network: it might be called when Python reads the file.
+fn check_globals(file: &TorchFile<'_>) -> Result<()> {
     let is_known =
         |module: &str, name: &str| persistent::is_known(module, name) || is_setting(module, name);
-    if let Some(global) = file.foreign_global(is_known) {
-        bail!(
+    match file.foreign_global(is_known) {
+        None => Ok(()),
+        Some(global) if global.starts_with("__torch__") => bail!(
+            "the file names {global}: it is a module of TorchScript, which a description makes a prior (docs/priors.md)"
+        ),
+        Some(global) => bail!(
             "the file names {global}, which is no part of a network: fetch it again from its publisher, or \
-             save the network's state_dict alone"
-        );
+             save the network's state dict alone, torch.save(network.state_dict(), …)"
+        ),
     }
-    Ok(converted)
 }
 
 /// The network that is meant in a file of `size` bytes.
@@ -189,8 +214,8 @@ fn build(
     let Selected { source, mut notes, .. } = selected;
     let mut schedule = None;
     let given = match flags.architecture.as_deref().map(given_architecture).transpose()? {
-        Some((name, config, betas)) => {
-            schedule = betas.map(|betas| (betas, Prediction::Epsilon));
+        Some((name, config, chain)) => {
+            schedule = chain;
             Some((name, config))
         }
         // What another network's folder says is none of its concern.
@@ -272,10 +297,11 @@ fn check_channels(config: &UNetConfig) -> Result<()> {
     ensure!(
         read == returned,
         "its configuration reads {read} channels and returns an image of {returned}: a prior reads one image and returns it{}",
-        if returned == 2 * read {
-            "; where the second half says variances, add \"learn_sigma\": true"
-        } else {
-            ""
+        match config {
+            UNetConfig::UNetModel(_) if returned == 2 * read => {
+                "; where the second half says variances, add \"learn_sigma\": true"
+            }
+            _ => "",
         }
     );
     Ok(())
@@ -300,13 +326,13 @@ fn stem(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if name.starts_with("diffusion_pytorch_model.") {
         let mut folders = path.ancestors().skip(1).filter_map(Path::file_name);
-        let folder = folders.find(|folder| *folder != "unet");
+        let folder = folders.find(|folder| !diffusers::UNETS.iter().any(|unet| folder == unet));
         if let Some(folder) = folder {
             return folder.to_string_lossy().into_owned();
         }
     }
-    if let Some(stem) = name.strip_suffix(".safetensors.index.json") {
-        return stem.to_owned();
+    if let Some(stem) = name.strip_suffix(".index.json") {
+        return Path::new(stem).file_stem().unwrap_or_default().to_string_lossy().into_owned();
     }
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -1,8 +1,8 @@
-//! Weights in files of safetensors: one, or several with an index.
+//! Weights in files of safetensors: one, or several with an index, which may name files of PyTorch too.
 //!
 //! ```text
-//! index    NAME.safetensors.index.json: {"weight_map": {tensor: file beside the index}, …}
-//! files    NAME-00001-of-00003.safetensors, …
+//! index    NAME.safetensors.index.json, NAME.bin.index.json: {"weight_map": {tensor: file beside the index}, …}
+//! files    NAME-00001-of-00003.safetensors, NAME-00001-of-00003.bin, …
 //! ```
 
 use std::collections::BTreeMap;
@@ -26,6 +26,11 @@ pub(super) fn is_safetensors(bytes: &[u8]) -> bool {
     // The length of the header, and the header, which is JSON.
     bytes.split_first_chunk::<8>().is_some_and(|(_, header)| header.first() == Some(&b'{'))
         && bytes[4..8] == [0; 4]
+}
+
+/// Whether a file is called one of safetensors.
+pub(super) fn is_named_so(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "safetensors")
 }
 
 /// Whether a file is the index of several.
@@ -53,7 +58,7 @@ impl Shards {
     /// An index that is none or names files that are not beside it.
     pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Self> {
         let index: Index = serde_json::from_slice(bytes).context(
-            "the file is no index of safetensors, which has \"weight_map\": fetch it again",
+            "the file is no index of several files, which has \"weight_map\": fetch it again",
         )?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut files = BTreeMap::new();
@@ -72,6 +77,16 @@ impl Shards {
             files.insert(name.clone(), bytes);
         }
         Ok(Self { index, files })
+    }
+
+    /// Whether the files are PyTorch's.
+    pub(super) fn are_pickles(&self) -> bool {
+        self.files.keys().any(|name| !is_named_so(Path::new(name)))
+    }
+
+    /// The files' names and bytes.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.files.iter().map(|(name, bytes)| (&**name, &**bytes))
     }
 
     /// The tensors of all files, by name.

@@ -116,9 +116,7 @@ impl<'s, 'a> Selected<'s, 'a> {
         // The one with most tensors; of equal ones the first.
         let dictionaries = contents.dictionaries.iter().filter(|d| !is_of_optimiser(&d.path)).rev();
         let Some(dictionary) = dictionaries.max_by_key(|dictionary| tensors(dictionary)) else {
-            let hint = if contents.root.contains("__torch__") {
-                ": it is a module of TorchScript, which a description makes a prior (docs/priors.md)"
-            } else if contents.root.starts_with("a call of") {
+            let hint = if contents.root.starts_with("a call of") {
                 ": save the network's state dict, torch.save(network.state_dict(), …)"
             } else {
                 ""

@@ -149,7 +149,7 @@ fn integers_are_no_weights() {
     // A buffer beside the network is passed over, and said.
     let found = convert(&with_integers(&all, &[("num_batches_tracked", 7)])).unwrap();
     assert_equal(&found.network, &network(&guided()));
-    let said = "1 tensors of integers beside the network's are passed over (num_batches_tracked)";
+    let said = "1 tensors of integers or of one number beside the network's are passed over (num_batches_tracked)";
     assert!(found.notes.iter().any(|note| note.contains(said)), "{:?}", found.notes);
     // A weight is refused.
     let (name, place) = ("out.2.bias", |name: &str| all.iter().position(|(n, ..)| n == name));
@@ -301,6 +301,90 @@ fn folders_of_diffusers_are_read_with_their_chain() {
     folder.write("ddpm.d/config.json", config("UNet2DConditionModel").as_bytes());
     let error = folder.import(&["ddpm.d", "out.safetensors", "--force"]).unwrap_err();
     assert!(error.contains("of a UNet2DConditionModel"), "{error}");
+}
+
+/// Weights as PyTorch's files, in zip form.
+fn saved(tensors: &[Named]) -> Vec<u8> {
+    let (entries, storages) = state_dict(tensors, false);
+    zipped(&ordered_dict(entries), &storages, Stored)
+}
+
+#[test]
+fn weights_of_diffusers_come_in_several_forms() {
+    let folder = Folder::new();
+    let UNetConfig::UNet2DModel(config) = diffusers() else { panic!() };
+    // As diffusers writes it: that variances are learnt is the scheduler's affair.
+    let learnt = UNetConfig::from(UNet2DModelConfig { out_channels: 6, ..config });
+    let mut written = serde_json::to_value(&learnt).unwrap();
+    written.as_object_mut().unwrap().remove("model_type");
+    written["_class_name"] = "UNet2DModel".into();
+    let learnt: UNetConfig = serde_json::from_value(written.clone()).unwrap();
+    assert_eq!((learnt.out_channels(), learnt.returned_channels()), (3, 6));
+    let [averaged, raw] = [1, 2].map(|seed| UNet::new(learnt.clone(), Device::Cpu, seed).unwrap());
+    let make = |name: &str| {
+        std::fs::create_dir_all(folder.path(name)).unwrap();
+        folder.write(&format!("{name}/config.json"), written.to_string().as_bytes());
+    };
+    let found = |name: &str, network: &UNet| {
+        folder.import(&[name, "out.safetensors", "--force"]).unwrap();
+        let path = folder.path("out.safetensors");
+        let found = checkpoint::load(&path, Device::Cpu, Precision::F32).unwrap();
+        assert_equal(found.denoiser.network(), network);
+        assert_eq!(denoised(&found.denoiser).size(), [2, 3, 8, 8]);
+        found.config.name
+    };
+    // A training's two folders.
+    make("run.d/unet");
+    make("run.d/unet_ema");
+    folder.write("run.d/unet/diffusion_pytorch_model.bin", &saved(&named(&raw)));
+    folder.write("run.d/unet_ema/diffusion_pytorch_model.fp16.bin", &saved(&named(&averaged)));
+    assert_eq!(found("run.d", &averaged), "run.d");
+    assert_eq!(found("run.d/unet", &raw), "run.d");
+    folder.write("run.d/unet_ema/diffusion_pytorch_model.bf16.bin", &saved(&named(&averaged)));
+    let error = folder.import(&["run.d", "out.safetensors", "--force"]).unwrap_err();
+    assert!(error.contains("several variants") && error.contains("model.fp16.bin"), "{error}");
+    // Several files with an index.
+    make("shards.d");
+    let tensors = named(&raw);
+    let (first, second) = tensors.split_at(tensors.len() / 2);
+    let mut map = serde_json::Map::new();
+    for (number, part) in [first, second].into_iter().enumerate() {
+        let name = format!("diffusion_pytorch_model-0000{}-of-00002.bin", number + 1);
+        folder.write(&format!("shards.d/{name}"), &saved(part));
+        map.extend(part.iter().map(|(tensor, ..)| (tensor.clone(), name.clone().into())));
+    }
+    let index = serde_json::json!({ "metadata": {}, "weight_map": map }).to_string();
+    folder.write("shards.d/diffusion_pytorch_model.bin.index.json", index.as_bytes());
+    assert_eq!(found("shards.d", &raw), "shards.d");
+}
+
+#[test]
+fn what_would_be_called_is_named_before_anything_else() {
+    let folder = Folder::new();
+    let weight = embedded(&[2, 2], &[0.5; 4]);
+    let root = dict([("weight", weight), ("hook", call("posix", "system", vec![text("echo")]))]);
+    folder.write("net.pt", &dumps(&root, 2));
+    for options in [&[][..], &["--architecture", "edm-ffhq-64x64-uncond-vp"]] {
+        let line = [&["net.pt", "out.safetensors"], options].concat();
+        let error = folder.import(&line).unwrap_err();
+        assert!(error.contains("the file names posix.system"), "{error}");
+    }
+}
+
+#[test]
+fn flags_of_guided_diffusion_say_the_chain_and_the_prediction() {
+    let folder = Folder::new();
+    let mut config = serde_json::to_value(guided()).unwrap();
+    config["diffusion_steps"] = 500.into();
+    config["predict_xstart"] = true.into();
+    config["conv_resample"] = true.into();
+    folder.write("network.json", config.to_string().as_bytes());
+    let file = saved(&named(&network(&guided())));
+    let found = folder.imported(&file, &["--architecture", "network.json"]).unwrap();
+    let betas = Betas::Linear { first: 2e-4, last: 0.04, steps: 500 };
+    let noise = Parameterisation::noise(betas, Between::Interpolate);
+    let expected = Parameterisation { prediction: Prediction::X0, ..noise };
+    assert_eq!(found.config.parameterisation, Some(expected));
 }
 
 /// The module of EDM2's tensors whose names start with `prefix`.
