@@ -470,6 +470,14 @@ fn a_prior_is_sampled_by_any_training_free_method() {
     let prior = format!("{of} --network prior.safetensors --out new");
     folder.fails(&format!("{prior} --method dps --sampler heun"), 2, &["--sampler"]);
     folder.fails(&format!("{prior} --constant 1"), 2, &["--method"]);
+    folder.fails(
+        &format!("{prior} --method dps --constant 0"),
+        2,
+        &["--constant 0", "ζ of DPS", "above 0"],
+    );
+    let eta = format!("{prior} --method ddrm --constant 1.5");
+    folder.fails(&eta, 2, &["--constant 1.5", "from 0 to 1"]);
+    assert!(!folder.path(".new.unfinished").exists());
     folder.fails(&format!("{prior} --shape 1,4,4"), 1, &["[1, 4, 4]", "[1, 8, 8]", "leave it out"]);
     let exact = "restore --measurement y.npy --denoise --sigma-y 0 --samples 1 --method ddrm";
     folder.fails(&format!("{exact} --network prior.safetensors --out new"), 1, &["DDRM divides"]);

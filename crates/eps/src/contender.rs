@@ -25,18 +25,45 @@ pub struct Tunable {
     pub start: f64,
     /// The values that are tried, ascending; the start is among them.
     pub grid: Vec<f64>,
+    /// Whether it may be 0.
+    pub admits_zero: bool,
+    /// The largest value that it may have; ∞ for any.
+    pub most: f64,
 }
 
 impl Tunable {
     /// The length of a step, tried on a geometric grid.
     fn length(symbol: &'static str, start: f64) -> Self {
         let grid = [0.03, 0.1, 0.3, 1.0, 3.0].map(|factor| factor * start).to_vec();
-        Self { symbol, start, grid }
+        Self { symbol, start, grid, admits_zero: false, most: f64::INFINITY }
     }
 
     /// η, the share of fresh noise.
     fn eta(start: f64) -> Self {
-        Self { symbol: "η", start, grid: vec![0.0, 0.5, 0.85, 1.0] }
+        let grid = vec![0.0, 0.5, 0.85, 1.0];
+        Self { symbol: "η", start, grid, admits_zero: true, most: 1.0 }
+    }
+
+    /// ε, the noise that a filter lets through.
+    fn filter(start: f64) -> Self {
+        let grid = vec![1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0];
+        Self { symbol: "ε", start, grid, admits_zero: true, most: f64::INFINITY }
+    }
+
+    /// Whether the constant may have a value.
+    #[must_use]
+    pub fn admits(&self, value: f64) -> bool {
+        (value > 0.0 || self.admits_zero && value == 0.0) && value <= self.most && value.is_finite()
+    }
+
+    /// The values that it may have, in words.
+    #[must_use]
+    pub fn range(&self) -> &'static str {
+        match (self.admits_zero, self.most.is_finite()) {
+            (true, true) => "from 0 to 1",
+            (true, false) => "0 or above",
+            (false, _) => "above 0",
+        }
     }
 }
 
@@ -201,9 +228,7 @@ pub fn tunable(contender: Contender, task: Task) -> Tunable {
         Contender::Pigdm => Tunable::length("ζ", 1.0),
         Contender::PigdmPublished => Tunable::eta(1.0),
         // The noise that its filter lets through decides on blurs.
-        Contender::Ddnm if matches!(task, GaussianBlur | MotionBlur) => {
-            Tunable { symbol: "ε", start: 1e-3, grid: vec![1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0] }
-        }
+        Contender::Ddnm if matches!(task, GaussianBlur | MotionBlur) => Tunable::filter(1e-3),
         Contender::Ddnm | Contender::DdnmPublished | Contender::Ddrm => Tunable::eta(0.85),
     }
 }

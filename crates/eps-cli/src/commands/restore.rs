@@ -279,10 +279,21 @@ impl Arguments {
             ));
         }
         let (samples, seed, batch, class) = (self.samples, self.seed, self.batch, self.class);
-        let contender = self.method.map(|contender| {
-            let tunable = tunable(contender, nearest_task(set.operator(0)));
-            Contending { contender, constant: self.constant.unwrap_or(tunable.start) }
-        });
+        let mut contender = None;
+        if let Some(method) = self.method {
+            let tunable = tunable(method, nearest_task(set.operator(0)));
+            let constant = self.constant.unwrap_or(tunable.start);
+            if !tunable.admits(constant) {
+                bail!(UsageError(format!(
+                    "--constant {}: {} of {} must be {}",
+                    number(constant),
+                    tunable.symbol,
+                    method.label(),
+                    tunable.range()
+                )));
+            }
+            contender = Some(Contending { contender: method, constant });
+        }
         let settings = Settings {
             solver,
             schedule: Some(schedule),
