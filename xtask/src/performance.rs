@@ -45,7 +45,7 @@ const BESIDE: [&str; 8] =
     ["--group", "bare", "--size", "ffhq-64", "--batch", "1,4", "--rounds", "1"];
 
 /// The rounds beside PyTorch.
-const BESIDE_ROUNDS: usize = 5;
+const BESIDE_ROUNDS: usize = 3;
 
 /// The groups of the page, in its order, each with its title and how to read it.
 const GROUPS: [(&str, &str, &str); 8] = [

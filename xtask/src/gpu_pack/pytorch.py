@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 HALF = math.sqrt(0.5)
+VERSION = torch.__version__.split("+")[0]
 
 
 def norm(channels):
@@ -185,7 +186,7 @@ def main():
                             failed[form] = f"{type(error).__name__}: {error}"
                 for form in forms:
                     found = {"error": failed[form]} if form in failed else {"seconds": seconds[form]}
-                    print(json.dumps(line | {"size": size, "item": f"PyTorch, {form}"} | found), flush=True)
+                    print(json.dumps(line | {"size": size, "item": f"PyTorch {VERSION}, {form}"} | found), flush=True)
 
 
 if __name__ == "__main__":
