@@ -346,21 +346,25 @@ impl NetworkFlags {
         Ok((device, precision))
     }
 
-    /// The precision for a network where [`Self::apply`] gave `fastest`: f32 for one that predicts noise, unless the user
-    /// named another.
-    pub(crate) fn precision_of(&self, network: &Network, fastest: Precision) -> Precision {
+    /// The precision for a network where [`Self::apply`] gave `fastest`, and what is to be said of it: f32 for one that predicts
+    /// noise, unless the user named another.
+    pub(crate) fn precision_of(
+        &self,
+        network: &Network,
+        fastest: Precision,
+    ) -> (Precision, Option<String>) {
         let is_coarse = self.precision == AskedPrecision::Auto
             && fastest != Precision::F32
             && network.predicts_noise();
         if !is_coarse {
-            return fastest;
+            return (fastest, None);
         }
-        eprintln!(
-            "note: the network {:?} predicts noise, whose rounding in {fastest} would be multiplied by the noise level: it is computed \
+        let note = format!(
+            "the network {:?} predicts noise, whose rounding in {fastest} would be multiplied by the noise level: it is computed \
              in f32; --precision {fastest} is faster",
             network.name()
         );
-        Precision::F32
+        (Precision::F32, Some(note))
     }
 
     /// Says which precision was chosen, where it is not the one of most digits: for work that does not end with it.

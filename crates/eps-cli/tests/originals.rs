@@ -113,13 +113,18 @@ fn flags_of_guided_diffusions_commands_are_read_as_they_are_given() {
     folder.succeeds(&format!("{import} net.safetensors"));
     let mut longer = flags.clone();
     longer["diffusion_steps"] = json!(4000);
+    let import_longer = format!(
+        "import {ORIGINALS}/guided-diffusion.pt longer.safetensors --architecture longer.json"
+    );
+    fs::write(folder.path("longer.json"), longer.to_string()).unwrap();
+    folder.succeeds(&import_longer);
+    // A network that is told a quarter of them.
+    longer["rescale_timesteps"] = json!(true);
     fs::write(folder.path("longer.json"), longer.to_string()).unwrap();
     folder.fails(
-        &format!(
-            "import {ORIGINALS}/guided-diffusion.pt longer.safetensors --architecture longer.json"
-        ),
+        &format!("{import_longer} --force"),
         1,
-        &["diffusion_steps"],
+        &["diffusion_steps is 4000", "rescale_timesteps"],
     );
     flags["learn_sigma"] = json!(false);
     fs::write(folder.path("flags.json"), flags.to_string()).unwrap();

@@ -77,7 +77,7 @@ pub fn read_mask(path: &Path) -> Result<MaskPicture, DataError> {
                     ),
                     "a mask hides whole pixels. For one of each channel give {\"operator\": \"weights\", \"weights\": \
                      {\"file\": \"mask.npy\"}} by --operator, of [C, H, W] numbers; for the pattern of a camera \
-                     {\"operator\": \"bayer\"}",
+                     {\"operator\": \"bayer\", \"pattern\": \"rggb\"}",
                 ));
             }
             _ => {

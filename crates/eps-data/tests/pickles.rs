@@ -221,7 +221,7 @@ fn what_cannot_be_followed_is_named() {
         (b"}(K\x01u.", "a key without a value"),
         (b"NNa.", "APPEND at byte 2 is not for a plain value"),
         (b"]NNs.", "SETITEM at byte 3 is not for a list"),
-        (b"cos\nsystem\nNb.", "BUILD at byte 12 is not for a global"),
+        (b"cos\nsystem\nNb.", "BUILD at byte 12 is not for the global os.system"),
         (b"ca\nb\n)RNbNb.", "has a state already"),
         (b"K\x01K\x02\x93.", "STACK_GLOBAL at byte 4 finds no two texts"),
         (b"(o.", "OBJ at byte 1 finds no class"),

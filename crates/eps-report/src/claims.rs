@@ -98,9 +98,9 @@ fn data_of(found: &[Vec<(&Record, Finding)>]) -> Vec<String> {
 /// A verdict in its table: sign and word, then how much was computed and what must be said beside.
 fn cell(record: &Record, finding: &Finding) -> String {
     let (sign, word) = signed(finding.as_ref().map(|(verdict, _)| *verdict));
+    let Some((_, figures)) = finding else { return format!("{sign} {word}") };
     let word = if word == "fails" { "**fails**" } else { word };
-    let beside = finding.as_ref().and_then(|(_, figures)| figures.beside.as_ref());
-    let beside = beside.map_or(String::new(), |beside| format!(", {beside}"));
+    let beside = figures.beside.as_ref().map_or(String::new(), |beside| format!(", {beside}"));
     format!("{sign} {word}<br>{}{beside}", record.size())
 }
 
@@ -580,7 +580,7 @@ const VERDICTS_HEAD: &str = "# Claims\n\nYou can see here what the committed res
                              - · open: the methods of the claim were not run on these data\n\n\
                              An empty cell has no results of the experiment. Beside a sign stands how many images were restored, times the \
                              samples of each. Fashion-MNIST is clothes in grey (28×28 pixels), `photos-32` photographs (32×32), Tiny \
-                             ImageNet natural images (64×64), each with networks of its own; *exact denoisers* are priors whose posterior \
+                             ImageNet (`tiny`) natural images (64×64), each with networks of its own; *exact denoisers* are priors whose posterior \
                              is known in closed form, so that nothing is learnt.\n\n\
                              In the claims, a *call* is one evaluation of the network. The *energy score* is an error of samples that \
                              rewards those which are near to the truth and spread as they should. *LPIPS* is a distance between \

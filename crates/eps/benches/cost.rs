@@ -298,12 +298,14 @@ fn kernels(bench: &Bench<'_>) -> Result<(), Error> {
     ])
 }
 
-/// One product of a network, on noise; none for the small ones of the embedding.
+/// One product of a network, on any values; none for the small ones of the embedding.
 fn run_of(product: &Product, bench: &Bench<'_>) -> Option<Box<dyn Fn()>> {
     let options = (bench.precision.kind(), bench.arguments.device);
-    let noise = |dims: &[u64]| {
+    let values = |dims: &[u64]| {
         let dims: Vec<i64> = dims.iter().map(|&length| length as i64).collect();
-        Tensor::randn(dims, (Kind::Float, options.1)).to_kind(options.0)
+        let count = dims.iter().product::<i64>();
+        // Any values of the size that activations have.
+        Tensor::arange(count, (Kind::Float, options.1)).sin().view(&dims[..]).to_kind(options.0)
     };
     let batch = bench.batch as u64;
     match *product {
@@ -313,15 +315,15 @@ fn run_of(product: &Product, bench: &Bench<'_>) -> Option<Box<dyn Fn()>> {
             let read =
                 (side - 1) * stride + kernel - 2 * (kernel / 2) + (stride - 1) * (kernel % 2);
             let (x, weight) =
-                (noise(&[batch, inputs, read, read]), noise(&[outputs, inputs, kernel, kernel]));
-            let bias = noise(&[outputs]);
+                (values(&[batch, inputs, read, read]), values(&[outputs, inputs, kernel, kernel]));
+            let bias = values(&[outputs]);
             let [stride, padding] = [[stride as i64; 2], [(kernel / 2) as i64; 2]];
             Some(Box::new(move || {
                 drop(x.conv2d(&weight, Some(&bias), stride, padding, [1, 1], 1));
             }))
         }
         Product::Attention { heads, channels, pixels } => {
-            let [q, k, v] = [(); 3].map(|()| noise(&[batch * heads, channels / heads, pixels]));
+            let [q, k, v] = [(); 3].map(|()| values(&[batch * heads, channels / heads, pixels]));
             Some(Box::new(move || {
                 let weights = q.transpose(1, 2).matmul(&k).softmax(-1, None::<Kind>);
                 drop(v.matmul(&weights.transpose(1, 2)));

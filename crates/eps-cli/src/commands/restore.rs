@@ -262,7 +262,7 @@ impl Arguments {
         let device = device_of(group, device);
         let fastest = precision;
         let mut network = Network::load(&self.network, self.class, device, fastest)?;
-        let precision = self.network_flags.precision_of(&network, fastest);
+        let (precision, of_precision) = self.network_flags.precision_of(&network, fastest);
         if precision != fastest {
             network = Network::load(&self.network, self.class, device, precision)?;
         }
@@ -325,6 +325,7 @@ impl Arguments {
         notes.extend(self.noise.note());
         notes.extend(missing_note(&set));
         notes.extend(of_borders);
+        notes.extend(of_precision);
         notes.extend(self.method.and_then(|contender| {
             let annealing = annealing(nearest_task(set.operator(0)));
             beginning_note(contender, annealing, network.sigmas().1)

@@ -87,7 +87,7 @@ fn masks_of_every_kind_are_read() {
     let expected = MaskPicture { height: 3, width: 4, observed };
     assert_eq!(read_mask(&file("boolean.h5")).unwrap(), expected);
     let bayer = read_mask(&file("bayer.npy"));
-    expect(bayer, &["row 0, column 0", "in some channels", "Bayer", "each channel alone", "dense"]);
+    expect(bayer, &["row 0, column 0", "in some channels", "\"weights\"", "\"bayer\""]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use eps_model::{PUBLISHED, UNet, UNetConfig, published, set_values};
 use serde_json::Value;
 use tch::Device;
 
+use super::diffusers::Chain;
 use super::family::{Family, is_like, unwrapped};
 use crate::progress;
 
@@ -20,15 +21,13 @@ use crate::progress;
 const FILTER: &str = "resample_filter";
 
 /// The timesteps of guided-diffusion's chain, where no flag says others.
-const CHAIN: usize = 1000;
+const STEPS: usize = 1000;
 
 /// How many tensors of a kind an error lists.
 const LISTED: usize = 3;
 
 /// The architecture that a flag names, and the chain and the prediction that its file may say beside it.
-pub(super) fn given_architecture(
-    name: &str,
-) -> Result<(String, UNetConfig, Option<(Betas, Prediction)>)> {
+pub(super) fn given_architecture(name: &str) -> Result<(String, UNetConfig, Option<Chain>)> {
     if let Some(config) = published(name) {
         return Ok((name.to_owned(), config, None));
     }
@@ -53,7 +52,7 @@ pub(super) fn given_architecture(
 
 /// Takes the flags of guided-diffusion's commands that are none of its network's out of a configuration: the chain that they
 /// say, and what the network predicts.
-fn chain_of_flags(config: &mut Value) -> Result<Option<(Betas, Prediction)>> {
+fn chain_of_flags(config: &mut Value) -> Result<Option<Chain>> {
     let Some(fields) = config.as_object_mut() else { return Ok(None) };
     let [schedule, steps, of_images] =
         ["noise_schedule", "diffusion_steps", "predict_xstart"].map(|flag| fields.remove(flag));
@@ -61,18 +60,23 @@ fn chain_of_flags(config: &mut Value) -> Result<Option<(Betas, Prediction)>> {
         return Ok(None);
     }
     let steps = match &steps {
-        None => CHAIN,
+        None => STEPS,
         Some(steps) => steps
             .as_u64()
             .and_then(|steps| usize::try_from(steps).ok())
             .filter(|steps| *steps > 0)
             .with_context(|| format!("diffusion_steps is {steps}, no number of timesteps"))?,
     };
+    ensure!(
+        steps == STEPS || fields.get("rescale_timesteps") != Some(&Value::Bool(true)),
+        "diffusion_steps is {steps} and rescale_timesteps true: networks that are told other timesteps than those of their \
+         chain are not read"
+    );
     let schedule = schedule.as_ref().map_or("linear", |name| name.as_str().unwrap_or_default());
     let betas = match noise_schedule(schedule).map_err(anyhow::Error::msg)? {
         // The commands keep the noise at the end where the chain has other steps than 1000.
         Betas::Linear { first, last, .. } => {
-            let scale = CHAIN as f64 / steps as f64;
+            let scale = STEPS as f64 / steps as f64;
             Betas::Linear { first: scale * first, last: scale * last, steps }
         }
         Betas::Cosine { offset, .. } => Betas::Cosine { offset, steps },

@@ -14,6 +14,9 @@ use eps_math::timesteps::{Betas, Between};
 use eps_model::UNetConfig;
 use serde_json::Value;
 
+/// The chain that a network was trained on, and what it predicts.
+pub(super) type Chain = (Betas, Prediction);
+
 /// The class of the networks that are built here.
 const CLASS: &str = "UNet2DModel";
 
@@ -116,7 +119,7 @@ pub(super) struct Beside {
     /// The network.
     pub(super) config: UNetConfig,
     /// The chain and the prediction; none where no scheduler is there.
-    pub(super) schedule: Option<(Betas, Prediction)>,
+    pub(super) schedule: Option<Chain>,
 }
 
 impl Beside {
@@ -160,7 +163,7 @@ fn json(path: &Path) -> Result<Option<Value>> {
 }
 
 /// The chain and the prediction of a scheduler's configuration, absent keys being the library's.
-fn read_schedule(scheduler: &Value) -> Result<(Betas, Prediction)> {
+fn read_schedule(scheduler: &Value) -> Result<Chain> {
     let number = |key: &str, default: f64| match &scheduler[key] {
         Value::Null => Ok(default),
         value => value.as_f64().with_context(|| format!("{key} is {value}, not a number")),
@@ -212,7 +215,7 @@ fn read_schedule(scheduler: &Value) -> Result<(Betas, Prediction)> {
 
 /// How a network of a chain is asked.
 pub(super) fn parameterisation(
-    (betas, prediction): (Betas, Prediction),
+    (betas, prediction): Chain,
     between: Between,
     range: PixelRange,
 ) -> Parameterisation {
