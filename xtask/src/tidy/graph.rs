@@ -14,7 +14,7 @@ const EDGES: [(&str, &[&str]); 17] = [
     ("eps-math", &[]),
     ("eps-mpi", &["eps-cluster", "eps-link"]),
     ("eps-testing", &["eps-cluster", "eps-math"]),
-    ("eps-metrics", &["eps-link"]),
+    ("eps-metrics", &["eps-files", "eps-link"]),
     ("eps-data", &["eps-files", "eps-math"]),
     ("eps-model", &["eps-files", "eps-link", "eps-math", "eps-testing"]),
     ("eps-sample", &["eps-link", "eps-math", "eps-model", "eps-testing"]),
