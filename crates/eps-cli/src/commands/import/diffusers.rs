@@ -1,8 +1,8 @@
 //! Folders of diffusers: a network's configuration beside its weights, and the chain that it was trained on.
 //!
 //! ```text
-//! FOLDER/config.json, diffusion_pytorch_model.{safetensors, safetensors.index.json, bin}, scheduler_config.json
-//! FOLDER/unet/… and FOLDER/scheduler/scheduler_config.json of newer pipelines
+//! FOLDER/config.json, diffusion_pytorch_model.{safetensors, bin}, or .{safetensors, bin}.index.json, scheduler_config.json
+//! FOLDER/unet/… and FOLDER/scheduler/scheduler_config.json of newer pipelines, FOLDER/unet_ema/… of trainings
 //! ```
 
 use std::fs;
@@ -89,7 +89,9 @@ pub(super) fn weights(folder: &Path) -> Result<(PathBuf, Option<String>)> {
         );
         bail!("{} has {CONFIG}, but none of {}", folder.display(), WEIGHTS.join(", "));
     };
-    Ok((folder.join(variant), note))
+    let alone = format!("{variant}, the only weights that are there, is taken");
+    let note = note.map_or(alone.clone(), |note| format!("{note}; {alone}"));
+    Ok((folder.join(variant), Some(note)))
 }
 
 /// The files of weights of a variant, such as `diffusion_pytorch_model.fp16.safetensors`, in the order of their names: those of

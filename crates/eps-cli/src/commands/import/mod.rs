@@ -23,7 +23,7 @@ use clap::{Args, Subcommand};
 /// FILE is a pickle of EDM's or EDM2's code (`edm-ffhq-64x64-uncond-vp.pkl`, `edm2-img64-s-….pkl`), a file of PyTorch
 /// (`.pt`, `.pth`, `.bin`, `.ckpt`) with the state dict of a network of EDM, EDM2, guided-diffusion (`ffhq_10m.pt`,
 /// `256x256_diffusion_uncond.pt`) or diffusers, alone or in the state of a training, its weights as safetensors (of
-/// several files their `.safetensors.index.json`), or a folder of diffusers with `config.json`. Files are read as data:
+/// several files their `.index.json`), or a folder of diffusers with `config.json`. Files are read as data:
 /// nothing in them is executed, no Python is needed. Of several networks the one that is called an average (EMA) is
 /// taken. Names, shapes and number of the tensors must be those of the network; what stands before all names is taken
 /// off.
