@@ -580,7 +580,7 @@ const VERDICTS_HEAD: &str = "# Claims\n\nYou can see here what the committed res
                              - · open: the methods of the claim were not run on these data\n\n\
                              An empty cell has no results of the experiment. Beside a sign stands how many images were restored, times the \
                              samples of each. Fashion-MNIST is clothes in grey (28×28 pixels), `photos-32` photographs (32×32), Tiny \
-                             ImageNet (`tiny`) natural images (64×64), each with networks of its own; *exact denoisers* are priors whose posterior \
+                             ImageNet (`tiny-imagenet`) natural images (64×64), each with networks of its own; *exact denoisers* are priors whose posterior \
                              is known in closed form, so that nothing is learnt.\n\n\
                              In the claims, a *call* is one evaluation of the network. The *energy score* is an error of samples that \
                              rewards those which are near to the truth and spread as they should. *LPIPS* is a distance between \
