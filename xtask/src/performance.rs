@@ -65,7 +65,7 @@ const GROUPS: [(&str, &str, &str); 8] = [
         "pytorch",
         "The same network in PyTorch",
         "EDM's network of FFHQ-64 as PyTorch runs it, on the same weights and images, one thread each, a process of a round in \
-         turn with ours. The ratio is to ours: above 1, PyTorch takes longer.",
+         turn with ours. It has its own libtorch, of the version that is named, and ours that of `cargo xtask setup`. The ratio is to ours: above 1, PyTorch takes longer.",
     ),
     (
         "steps",
@@ -248,9 +248,11 @@ fn ratios(seconds: &[f64], base: &[f64]) -> Option<[f64; 3]> {
 fn page(machine: &Machine, lines: &[Line]) -> Result<String> {
     let Machine { processor, cores, load, revision } = machine;
     let threads = lines.iter().map(|line| line.threads).min().unwrap_or(1);
+    let is_beside = lines.iter().any(|line| line.group == "pytorch");
+    let flag = if is_beside { " --pytorch PYTHON" } else { "" };
     let mut page = format!(
         "# What it costs\n\n\
-         Made by `cargo xtask bench --report` at revision {revision}, on a CPU. Read the ratios: the items of a table were \
+         Made by `cargo xtask bench --report{flag}` at revision {revision}, on a CPU. Read the ratios: the items of a table were \
          run one after the other, round by round, so that what else the machine did fell on all of them. A ratio is the \
          median over the rounds of two times of the same round, with the least and the largest. Milliseconds are the \
          median, and hold for this machine under its load.\n\n\
@@ -290,7 +292,7 @@ fn page(machine: &Machine, lines: &[Line]) -> Result<String> {
     }
     page += "\n## Not measured here\n\n\
              - A GPU: [gpu.md](gpu.md) has what is to be measured there, in its order.\n";
-    if !lines.iter().any(|line| line.group == "pytorch") {
+    if !is_beside {
         page += "- The same network in PyTorch: `--pytorch PYTHON` measures it too, where that Python has torch.\n";
     }
     page += "\n\

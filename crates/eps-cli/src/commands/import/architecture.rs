@@ -56,9 +56,6 @@ fn chain_of_flags(config: &mut Value) -> Result<Option<Chain>> {
     let Some(fields) = config.as_object_mut() else { return Ok(None) };
     let [schedule, steps, of_images] =
         ["noise_schedule", "diffusion_steps", "predict_xstart"].map(|flag| fields.remove(flag));
-    if schedule.is_none() && steps.is_none() && of_images.is_none() {
-        return Ok(None);
-    }
     let steps = match &steps {
         None => STEPS,
         Some(steps) => steps
@@ -72,6 +69,14 @@ fn chain_of_flags(config: &mut Value) -> Result<Option<Chain>> {
         "diffusion_steps is {steps} and rescale_timesteps true: networks that are told other timesteps than those of their \
          chain are not read"
     );
+    let prediction = match of_images {
+        None | Some(Value::Bool(false)) => Prediction::Epsilon,
+        Some(Value::Bool(true)) => Prediction::X0,
+        Some(other) => bail!("predict_xstart is {other}, neither true nor false"),
+    };
+    if schedule.is_none() && steps == STEPS && prediction == Prediction::Epsilon {
+        return Ok(None);
+    }
     let schedule = schedule.as_ref().map_or("linear", |name| name.as_str().unwrap_or_default());
     let betas = match noise_schedule(schedule).map_err(anyhow::Error::msg)? {
         // The commands keep the noise at the end where the chain has other steps than 1000.
@@ -80,11 +85,6 @@ fn chain_of_flags(config: &mut Value) -> Result<Option<Chain>> {
             Betas::Linear { first: scale * first, last: scale * last, steps }
         }
         Betas::Cosine { offset, .. } => Betas::Cosine { offset, steps },
-    };
-    let prediction = match of_images {
-        None | Some(Value::Bool(false)) => Prediction::Epsilon,
-        Some(Value::Bool(true)) => Prediction::X0,
-        Some(other) => bail!("predict_xstart is {other}, neither true nor false"),
     };
     Ok(Some((betas, prediction)))
 }
