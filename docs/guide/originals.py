@@ -52,6 +52,8 @@ def diffusers(config, tensors, out):
     match kind:
         case "linear":
             scheduler |= {"beta_schedule": "linear", "beta_start": betas["first"], "beta_end": betas["last"]}
+        case "scaled-linear":
+            scheduler |= {"beta_schedule": "scaled_linear", "beta_start": betas["first"], "beta_end": betas["last"]}
         case "cosine" if betas["offset"] == 0.008:
             scheduler |= {"beta_schedule": "squaredcos_cap_v2"}
         case _:

@@ -20,7 +20,8 @@ use eps_results::Contender;
 use tch::Device;
 
 use eps::format::number;
-use eps::{Network, measurement, workers};
+use eps::precision::AskedPrecision;
+use eps::{measurement, workers};
 
 /// Flags that do not fit together; the command ends with the exit code of clap's own errors.
 #[derive(Debug)]
@@ -312,15 +313,6 @@ pub(crate) struct NetworkFlags {
     precision: AskedPrecision,
 }
 
-/// The precision of a flag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AskedPrecision {
-    /// The fastest on the device.
-    Auto,
-    /// This one.
-    Given(Precision),
-}
-
 fn precision(name: &str) -> Result<AskedPrecision, String> {
     match name {
         "auto" => Ok(AskedPrecision::Auto),
@@ -331,40 +323,17 @@ fn precision(name: &str) -> Result<AskedPrecision, String> {
 }
 
 impl NetworkFlags {
-    /// Sets the number of threads and returns device and precision.
+    /// Sets the number of threads and returns the device and the precision that is asked for.
     ///
     /// # Errors
     /// A precision that the device does not have.
-    pub(crate) fn apply(&self) -> Result<(Device, Precision)> {
+    pub(crate) fn apply(&self) -> Result<(Device, AskedPrecision)> {
         let device = self.device.apply();
-        let precision = match self.precision {
-            AskedPrecision::Given(precision) => precision,
-            AskedPrecision::Auto => Precision::fastest(device),
-        };
-        precision.check(device).map_err(|error| UsageError(error.to_string()))?;
-        note_if_emulated(precision, device);
-        Ok((device, precision))
-    }
-
-    /// The precision for a network where [`Self::apply`] gave `fastest`, and what is to be said of it: f32 for one that predicts
-    /// noise, unless the user named another.
-    pub(crate) fn precision_of(
-        &self,
-        network: &Network,
-        fastest: Precision,
-    ) -> (Precision, Option<String>) {
-        let is_coarse = self.precision == AskedPrecision::Auto
-            && fastest != Precision::F32
-            && network.predicts_noise();
-        if !is_coarse {
-            return (fastest, None);
+        if let AskedPrecision::Given(precision) = self.precision {
+            precision.check(device).map_err(|error| UsageError(error.to_string()))?;
+            note_if_emulated(precision, device);
         }
-        let note = format!(
-            "the network {:?} predicts noise, whose rounding in {fastest} would be multiplied by the noise level: it is computed \
-             in f32; --precision {fastest} is faster",
-            network.name()
-        );
-        (Precision::F32, Some(note))
+        Ok((device, self.precision))
     }
 
     /// Says which precision was chosen, where it is not the one of most digits: for work that does not end with it.

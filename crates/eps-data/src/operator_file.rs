@@ -24,6 +24,15 @@ const REMEDY: &str = "write one as {\"operator\": \"average-pool\", \"factor\": 
 /// [`DataError::Io`] where it cannot be opened, [`DataError::Malformed`] where it is no description of an operator, and those of the
 /// files that it names.
 pub fn read_operator(path: &Path) -> Result<OperatorSpec, DataError> {
+    Ok(read_sourced_operator(path)?.0)
+}
+
+/// As [`read_operator`], with what the description says of its source, in the field `source` of the whole.
+///
+/// # Errors
+///
+/// Those of [`read_operator`], and a source that is no text.
+pub fn read_sourced_operator(path: &Path) -> Result<(OperatorSpec, Option<String>), DataError> {
     let text = fs::read(path).map_err(DataError::io(path, "open"))?;
     let text = with_quoted_nan(String::from_utf8_lossy(&text).into_owned());
     let malformed = |error: serde_json::Error| {
@@ -31,20 +40,29 @@ pub fn read_operator(path: &Path) -> Result<OperatorSpec, DataError> {
         DataError::malformed(path, problem, REMEDY)
     };
     let mut value: Value = serde_json::from_str(&text).map_err(malformed)?;
+    let source = match value.as_object_mut().and_then(|fields| fields.remove("source")) {
+        None => None,
+        Some(Value::String(source)) => Some(source),
+        Some(other) => {
+            let problem = format!("its source is {other}, which is no text");
+            return Err(DataError::malformed(path, problem, "name the paper as \"source\": \"…\""));
+        }
+    };
     let folder = path.parent().unwrap_or(Path::new(""));
-    // Without files the description is read as it stands, and an error tells its line.
-    let read = if resolve(&mut value, folder, path)? {
+    // Without files or source the description is read as it stands, and an error tells its line.
+    let read = if resolve(&mut value, folder, path)? || source.is_some() {
         OperatorSpec::deserialize(&value)
     } else {
         serde_json::from_str(&text)
     };
-    read.map_err(|error| match wrong_field(&value) {
+    let spec = read.map_err(|error| match wrong_field(&value) {
         None => malformed(error),
         Some((field, why)) => {
             let problem = format!("it is not the JSON description of an operator: {field}: {why}");
             DataError::malformed(path, problem, REMEDY)
         }
-    })
+    })?;
+    Ok((spec, source))
 }
 
 /// The field whose value no description has, such as `of[1].height`, and what is wrong with it; none where the fields themselves
@@ -395,5 +413,8 @@ mod tests {
             &["missing field `height`"],
         );
         expect(r#"{"operator": "rezise"}"#, &["unknown variant `rezise`"]);
+        expect(&resize("4, \"source\": 3"), &["its source is 3, which is no text"]);
+        // What is wrong beside a source is named as elsewhere.
+        expect(&resize("-4, \"source\": \"a paper\""), &[" height: invalid value"]);
     }
 }

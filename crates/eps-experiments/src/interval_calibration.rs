@@ -8,6 +8,7 @@ use eps::intervals::{
 };
 use eps::measurement::stream;
 use eps::network::Network;
+use eps::precision::AskedPrecision;
 use eps::restore::{Settings, restore};
 use eps::{dataset, environment};
 use eps_data::{ImageSet, MeasurementSet, Split};
@@ -92,10 +93,14 @@ struct GroupKey<'a> {
 /// cells that cannot be written.
 pub fn calibrate_intervals(
     request: &IntervalRequest,
-    (device, precision): (Device, Precision),
+    (device, asked): (Device, AskedPrecision),
     cells: &Path,
     listener: &dyn Listener,
 ) -> Result<IntervalCalibration> {
+    let (precision, note) = asked.choose(device, [&*request.network])?;
+    if let Some(note) = note {
+        listener.note(&note);
+    }
     let network = Network::load(&request.network, None, device, precision)?;
     let Some((law, sigma_y)) = law_of(&network) else {
         let message = format!(

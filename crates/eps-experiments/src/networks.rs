@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use eps::dataset;
 use eps::network::{self, Network, is_description};
+use eps::precision::AskedPrecision;
 use eps::train::TrainConfig;
 use eps_data::ImageSet;
 use eps_files::{FilesError, sha256_file};
@@ -17,6 +18,7 @@ use serde::Deserialize as _;
 use tch::Device;
 
 use crate::error::{ExperimentError, Result};
+use crate::listener::Listener;
 
 /// The prior with as many training steps as EPS has in all; the methods without training ask it where
 /// there is one.
@@ -89,6 +91,23 @@ pub(crate) fn at(path: &Path, name: &str) -> Result<NetworkFile> {
     let (name, path) = (name.to_owned(), path.to_owned());
     let sha256 = sha256_file(&path)?;
     Ok(NetworkFile { name, path, sha256, origin: String::new(), training: vec![], script_sha256 })
+}
+
+/// The precision that networks of files compute in, all in one.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(crate) fn precision(
+    asked: AskedPrecision,
+    device: Device,
+    files: &[NetworkFile],
+    listener: &dyn Listener,
+) -> Result<Precision> {
+    let (precision, note) = asked.choose(device, files.iter().map(|file| &*file.path))?;
+    if let Some(note) = note {
+        listener.note(&note);
+    }
+    Ok(precision)
 }
 
 /// Loads the network of a file and checks that it was trained for this use, these tasks and images of the

@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use eps::contender::{Contending, nearest_task, tunable};
 use eps::measurement::stream;
 use eps::network::Network;
+use eps::precision::AskedPrecision;
 use eps::restore::{Settings, restore_watched};
 use eps::{dataset, environment};
 use eps_data::{ImageSet, MeasurementSet, Split};
 use eps_files::sha256_file;
-use eps_math::{MathError, Precision};
+use eps_math::MathError;
 use eps_metrics::energy::{PairTerm, energy_score};
 use eps_metrics::fidelity;
 use eps_metrics::summary::Spread;
@@ -93,7 +94,7 @@ impl<'a> Reach<'a> {
     /// Input that is missing or damaged, and output that cannot be written.
     pub fn prepare(
         request: &ReachRequest,
-        (device, precision): (Device, Precision),
+        (device, asked): (Device, AskedPrecision),
         out: &Path,
         listener: &'a dyn Listener,
     ) -> Result<Self> {
@@ -108,7 +109,7 @@ impl<'a> Reach<'a> {
         let load = |split| dataset::load(name, split, data);
         let (test, validation) = (load(Split::Test)?, load(Split::Validation)?);
         let folder = request.questions.parent().unwrap_or(Path::new("."));
-        let (mut files, mut loaded) = (Vec::new(), Vec::new());
+        let (mut files, mut uses) = (Vec::new(), Vec::new());
         let priors = std::iter::once((&questions.prior, NetworkUse::Prior));
         let of_eps = questions.networks.iter().map(|path| (path, NetworkUse::Eps));
         for (path, network_use) in of_eps.chain(priors) {
@@ -118,11 +119,15 @@ impl<'a> Reach<'a> {
             if !path.is_file() {
                 return Err(ExperimentError::NoNetwork(path));
             }
-            let mut file = networks::at(&path, &name)?;
+            files.push(networks::at(&path, &name)?);
+            uses.push((name, network_use));
+        }
+        let precision = networks::precision(asked, device, &files, listener)?;
+        let mut loaded = Vec::new();
+        for ((name, network_use), file) in uses.into_iter().zip(&mut files) {
             let images = (&*questions.dataset, &test);
-            let network = networks::load(&mut file, (network_use, &[]), images, device, precision)?;
+            let network = networks::load(file, (network_use, &[]), images, device, precision)?;
             loaded.push((name, network));
-            files.push(file);
         }
         let config = ReachConfig {
             format_version: FORMAT_VERSION,

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use eps::feature_networks::{self, FeatureNetworks};
 use eps::network::Network;
+use eps::precision::AskedPrecision;
 use eps::workers::{Stop, spread, threads, workers_on};
 use eps::{dataset, environment};
 use eps_data::{ImageProvenance, ImageSet, Split};
@@ -92,7 +93,7 @@ impl<'a> Run<'a> {
     /// [`InvalidRequest`]; input that is missing or damaged, and output that cannot be written.
     pub fn prepare(
         request: &'a Request,
-        (device, precision): (Device, Precision),
+        (device, asked): (Device, AskedPrecision),
         out: &Path,
         listener: &'a dyn Listener,
     ) -> Result<Self> {
@@ -120,9 +121,9 @@ impl<'a> Run<'a> {
             let message = "--prior: none of the methods asks a prior: leave the flag out";
             return Err(InvalidRequest(message.to_owned()).into());
         }
-        let (mut files, mut loaded) = (Vec::new(), Vec::new());
-        for (name, network_use, tasks) in plan.networks() {
-            let mut file = match (network_use, &request.prior) {
+        let mut files = Vec::new();
+        for (name, network_use, _) in plan.networks() {
+            files.push(match (network_use, &request.prior) {
                 (NetworkUse::Prior, Some(path)) => networks::at(path, &name)?,
                 // There it is the start of the trainings.
                 (NetworkUse::Prior, None) if experiment == Experiment::WarmStart => {
@@ -133,11 +134,14 @@ impl<'a> Run<'a> {
                 }
                 (NetworkUse::Prior, None) => networks::find_prior(&folder)?,
                 _ => networks::find(&folder, &name)?,
-            };
+            });
+        }
+        let precision = networks::precision(asked, device, &files, listener)?;
+        let mut loaded = Vec::new();
+        for ((name, network_use, tasks), file) in plan.networks().into_iter().zip(&mut files) {
             let question = (network_use, tasks.as_slice());
             let images = (&*request.dataset, &set);
-            loaded.push((name, networks::load(&mut file, question, images, device, precision)?));
-            files.push(file);
+            loaded.push((name, networks::load(file, question, images, device, precision)?));
         }
         let losses = networks::losses(&folder, loaded.iter().map(|(name, _)| name))?;
         let constants_file =
@@ -308,6 +312,12 @@ impl<'a> Run<'a> {
         let (config, environment) = (self.config.clone(), self.environment.clone());
         let results = Results::new(config, environment, seconds, overhead, tasks);
         Ok(RunOutcome { results, settings, losses: self.losses.clone() })
+    }
+
+    /// The precision that its networks compute in.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Everything that the samples depend on: what processes that share a run must have in common.

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use eps::dataset;
 use eps::network::Network;
+use eps::precision::AskedPrecision;
 use eps::workers::{Stop, spread, threads, workers_on};
 use eps_cluster::{Group, agree, facts_of};
 use eps_data::Split;
-use eps_math::{MathError, Precision, Schedule, Shape, Task};
+use eps_math::{MathError, Schedule, Shape, Task};
 use eps_results::{Constants, Contender, Method, NetworkUse, PRIOR, Setting, Trial, Tuned};
 use serde_json::json;
 use tch::Device;
@@ -80,7 +81,7 @@ impl TuningRequest {
     pub fn run<E: From<ExperimentError>>(
         &self,
         group: &dyn Group,
-        device: impl FnOnce() -> Result<(Device, Precision), E>,
+        device: impl FnOnce() -> Result<(Device, AskedPrecision), E>,
         listener: &dyn Listener,
         found: impl FnMut(Tuning<'_>),
     ) -> Result<(), E> {
@@ -94,7 +95,7 @@ impl TuningRequest {
         &self,
         group: &dyn Group,
         path: &Path,
-        (device, precision): (Device, Precision),
+        (device, asked): (Device, AskedPrecision),
         listener: &dyn Listener,
         mut found: impl FnMut(Tuning<'_>),
     ) -> Result<()> {
@@ -105,6 +106,7 @@ impl TuningRequest {
             Some(path) => networks::at(path, PRIOR)?,
             None => networks::find_prior(&folder)?,
         };
+        let precision = networks::precision(asked, device, std::slice::from_ref(&file), listener)?;
         let images = (&*self.dataset, &set);
         let prior = networks::load(&mut file, (NetworkUse::Prior, &[]), images, device, precision)?;
         let (workers, inside) = workers_on(device, threads());

@@ -18,6 +18,15 @@ pub enum Betas {
         /// N.
         steps: usize,
     },
+    /// √β uniform in n: `scaled_linear` in diffusers, as latent diffusion's networks have it.
+    ScaledLinear {
+        /// β_0.
+        first: f64,
+        /// β_N₋₁.
+        last: f64,
+        /// N.
+        steps: usize,
+    },
     /// β_n = min(1 − ᾱ((n + 1)/N)/ᾱ(n/N), 0.999), ᾱ(t) = cos²(π/2 · (t + s)/(1 + s)) (Nichol and
     /// Dhariwal 2021, equation 17; s = 0.008 there).
     Cosine {
@@ -50,9 +59,9 @@ impl Betas {
     /// β_0 … β_N₋₁.
     fn values(&self) -> Vec<f64> {
         match *self {
-            Self::Linear { first, last, steps } => {
-                let part = |n: usize| n as f64 / (steps - 1) as f64;
-                (0..steps).map(|n| first + part(n) * (last - first)).collect()
+            Self::Linear { first, last, steps } => uniform(first, last, steps).collect(),
+            Self::ScaledLinear { first, last, steps } => {
+                uniform(first.sqrt(), last.sqrt(), steps).map(|root| root * root).collect()
             }
             Self::Cosine { offset, steps } => {
                 let angle = |n: usize| {
@@ -71,15 +80,19 @@ impl Betas {
 
     fn validate(&self) -> Result<(), MathError> {
         let error = |what, value, range| Err(MathError::OutOfRange { what, value, range });
-        let (Self::Linear { steps, .. } | Self::Cosine { steps, .. }) = *self;
+        let (Self::Linear { steps, .. }
+        | Self::ScaledLinear { steps, .. }
+        | Self::Cosine { steps, .. }) = *self;
         if !(2..=MOST_STEPS).contains(&steps) {
             return error("the number of timesteps", steps as f64, "from 2 to 100000");
         }
         match *self {
-            Self::Linear { first, .. } if !(first > 0.0 && first < 1.0) => {
+            Self::Linear { first, .. } | Self::ScaledLinear { first, .. }
+                if !(first > 0.0 && first < 1.0) => {
                 error("the first beta", first, "between 0 and 1")
             }
-            Self::Linear { first, last, .. } if !(last >= first && last < 1.0) => {
+            Self::Linear { first, last, .. } | Self::ScaledLinear { first, last, .. }
+                if !(last >= first && last < 1.0) => {
                 error("the last beta", last, "at least the first and below 1")
             }
             Self::Cosine { offset, .. } if !(offset > 0.0 && offset.is_finite()) => {
@@ -88,6 +101,33 @@ impl Betas {
             _ => Ok(()),
         }
     }
+
+    /// The time τ in 0 to 1 at which the continuous path, that the chain discretises, has the level σ.
+    fn path_time(&self, sigma: f64) -> f64 {
+        match *self {
+            Self::Linear { first, last, steps } => {
+                let (rate_min, rate_max) = (first * steps as f64, last * steps as f64);
+                Interpolant::VpLinear { rate_min, rate_max }.time_of_sigma(sigma)
+            }
+            // The rate is N (r + s τ)², r² the first β, (r + s)² the last; its integral is ln(1 + σ²).
+            Self::ScaledLinear { first, last, steps } => {
+                let (r, s) = (first.sqrt(), last.sqrt() - first.sqrt());
+                let integral = sigma.powi(2).ln_1p() / steps as f64;
+                let time = if s == 0.0 {
+                    integral / first
+                } else {
+                    ((r.powi(3) + 3.0 * s * integral).cbrt() - r) / s
+                };
+                time.clamp(0.0, 1.0)
+            }
+            Self::Cosine { offset, .. } => Interpolant::VpCosine { offset }.time_of_sigma(sigma),
+        }
+    }
+}
+
+/// `steps` numbers, from `first` to `last` in equal steps.
+fn uniform(first: f64, last: f64, steps: usize) -> impl Iterator<Item = f64> {
+    (0..steps).map(move |n| first + n as f64 / (steps - 1) as f64 * (last - first))
 }
 
 /// Which timestep a network is told for a noise level between two timesteps. Its input's scale and the answer's formula are
@@ -111,8 +151,7 @@ pub enum Between {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Timesteps {
     log_sigmas: Vec<f64>,
-    /// The path that the chain discretises.
-    path: Interpolant,
+    betas: Betas,
 }
 
 impl Timesteps {
@@ -127,15 +166,8 @@ impl Timesteps {
             *log_alpha_bar += (-beta).ln_1p();
             Some(0.5 * (-*log_alpha_bar).exp_m1().ln())
         };
-        let path = match *betas {
-            Betas::Linear { first, last, steps } => Interpolant::VpLinear {
-                rate_min: first * steps as f64,
-                rate_max: last * steps as f64,
-            },
-            Betas::Cosine { offset, .. } => Interpolant::VpCosine { offset },
-        };
         let log_sigmas = betas.values().into_iter().scan(0.0, log_sigma).collect();
-        Ok(Self { log_sigmas, path })
+        Ok(Self { log_sigmas, betas: *betas })
     }
 
     /// σ_n.
@@ -163,7 +195,7 @@ impl Timesteps {
         let above = self.log_sigmas.partition_point(|log_sigma| *log_sigma < wanted);
         let last = self.count() - 1;
         if between == Between::Daps {
-            let tau = self.path.time_of_sigma(sigma_t);
+            let tau = self.betas.path_time(sigma_t);
             return (last as f64 * tau + 0.5).floor().min(last as f64);
         }
         if above == 0 || above == self.count() {
@@ -180,9 +212,12 @@ impl Timesteps {
 mod tests {
     use super::*;
 
+    /// Latent diffusion's chain.
+    const SCALED: Betas = Betas::ScaledLinear { first: 8.5e-4, last: 0.012, steps: 1000 };
+
     #[test]
     fn levels_are_those_of_the_products() {
-        for betas in [Betas::linear(), Betas::cosine()] {
+        for betas in [Betas::linear(), SCALED, Betas::cosine()] {
             let timesteps = Timesteps::new(&betas).unwrap();
             let mut alpha_bar = 1.0;
             for (n, beta) in betas.values().into_iter().enumerate() {
@@ -214,7 +249,7 @@ mod tests {
 
     #[test]
     fn levels_are_asked_at_their_timestep() {
-        for betas in [Betas::linear(), Betas::cosine()] {
+        for betas in [Betas::linear(), SCALED, Betas::cosine()] {
             let timesteps = Timesteps::new(&betas).unwrap();
             for n in 0..1000 {
                 for between in [Between::Nearest, Between::Interpolate] {
@@ -277,6 +312,23 @@ mod tests {
         assert_eq!(timesteps.ask(0.005, Between::Interpolate), 0.0);
         assert_eq!(timesteps.ask(900.0, Between::Interpolate), 999.0);
         assert_eq!(timesteps.ask(900.0, Between::Daps), 999.0);
+    }
+
+    /// Latent diffusion's levels are known: 0.0292 to 14.61 in 1000 timesteps.
+    #[test]
+    fn the_scaled_linear_chain_has_its_levels_and_its_path() {
+        let timesteps = Timesteps::new(&SCALED).unwrap();
+        assert!((timesteps.sigma(0) - 0.029_167).abs() < 1e-6, "{}", timesteps.sigma(0));
+        assert!((timesteps.sigma(999) - 14.614_6).abs() < 1e-3, "{}", timesteps.sigma(999));
+        for n in 0..1000 {
+            // Timestep n ends at the path's time (n + 1)/N; of a sum and its integral the second order is left.
+            let time = timesteps.ask(timesteps.sigma(n), Between::Daps);
+            assert!((0.0..=2.0).contains(&(time - n as f64)), "{n}: {time}");
+        }
+        let constant = Betas::ScaledLinear { first: 0.01, last: 0.01, steps: 1000 };
+        let timesteps = Timesteps::new(&constant).unwrap();
+        let time = timesteps.ask(timesteps.sigma(499), Between::Daps);
+        assert!((499.0..=504.0).contains(&time), "{time}");
     }
 
     #[test]

@@ -14,6 +14,8 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -21,7 +23,7 @@ use eps_files::{sha256, write_bytes};
 use eps_math::parameterisation::{Parameterisation, Translation};
 use eps_math::{Interpolant, MathError, OperatorLaw, Precondition, PreconditionMode, SigmaYLaw};
 use safetensors::View;
-use safetensors::tensor::{Dtype, SafeTensors};
+use safetensors::tensor::{Dtype, Metadata, SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -37,6 +39,9 @@ pub const FORMAT_VERSION: u32 = 1;
 
 /// Where schedules begin at most for a chain that goes on further.
 const HIGHEST_OF_CHAINS: f64 = 160.0;
+
+/// The most bytes that are read of a header: the format allows no more.
+const LONGEST_HEADER: u64 = 100_000_000;
 
 /// The metadata entry that holds the configuration.
 const METADATA_KEY: &str = "eps";
@@ -486,6 +491,26 @@ pub fn save(
     Ok(write_bytes(path, &bytes)?)
 }
 
+/// Reads what a file says of its network, without its weights, whose digests are not looked at.
+///
+/// # Errors
+/// [`ModelError::Io`], [`ModelError::Corrupt`] and [`ModelError::FormatVersion`] as [`load`].
+pub fn read_config(path: &Path) -> Result<CheckpointConfig, ModelError> {
+    let io = |source| ModelError::Io { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(io)?;
+    // The length of the text and the text; what is too short or too long is told by the reader of the two.
+    let mut header = Vec::new();
+    file.by_ref().take(8).read_to_end(&mut header).map_err(io)?;
+    let length = header[..].try_into().map_or(0, u64::from_le_bytes).min(LONGEST_HEADER);
+    file.take(length).read_to_end(&mut header).map_err(io)?;
+    let (_, metadata) =
+        SafeTensors::read_metadata(&header).map_err(|error| not_whole(path, &error))?;
+    let (_, json) = split_json(path, &metadata)?;
+    let config = parse_config(path, &json)?;
+    config.check_values().map_err(|reason| corrupt(path, &reason))?;
+    Ok(config)
+}
+
 /// Reads a network onto a device; it computes in `precision`.
 ///
 /// Its weights are frozen: `denoiser.network_mut().variables_mut().unfreeze()` makes them trainable, as
@@ -500,21 +525,11 @@ pub fn save(
 pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpoint, ModelError> {
     let bytes =
         std::fs::read(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
-    let corrupt = |reason: String| ModelError::Corrupt {
-        path: path.to_owned(),
-        reason: format!("{reason}; fetch or make the file again"),
-    };
-    let (_, metadata) = SafeTensors::read_metadata(&bytes)
-        .map_err(|error| corrupt(format!("not a whole safetensors file ({error})")))?;
-    let file = SafeTensors::deserialize(&bytes)
-        .map_err(|error| corrupt(format!("not a whole safetensors file ({error})")))?;
-    let json = metadata
-        .metadata()
-        .as_ref()
-        .and_then(|entries| entries.get(METADATA_KEY))
-        .ok_or_else(|| corrupt(format!("its metadata has no entry {METADATA_KEY:?}")))?;
-    let (digests, json) = Digests::split(json)
-        .map_err(|error| corrupt(format!("its digests cannot be read ({error})")))?;
+    let corrupt = |reason: String| corrupt(path, &reason);
+    let (_, metadata) =
+        SafeTensors::read_metadata(&bytes).map_err(|error| not_whole(path, &error))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| not_whole(path, &error))?;
+    let (digests, json) = split_json(path, &metadata)?;
     let has_digests = match &digests {
         Some(digests) => {
             digests.check(path, &json, &file)?;
@@ -551,6 +566,28 @@ pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpo
         denoiser = denoiser.with_data(data.clone());
     }
     Ok(Checkpoint { config, denoiser, has_digests })
+}
+
+fn corrupt(path: &Path, reason: &str) -> ModelError {
+    let reason = format!("{reason}; fetch or make the file again");
+    ModelError::Corrupt { path: path.to_owned(), reason }
+}
+
+fn not_whole(path: &Path, error: &SafeTensorError) -> ModelError {
+    corrupt(path, &format!("not a whole safetensors file ({error})"))
+}
+
+/// The digests and the configuration in a header.
+fn split_json<'a>(
+    path: &Path,
+    metadata: &'a Metadata,
+) -> Result<(Option<Digests>, Cow<'a, str>), ModelError> {
+    let entries = metadata.metadata().as_ref();
+    let json = entries
+        .and_then(|entries| entries.get(METADATA_KEY))
+        .ok_or_else(|| corrupt(path, &format!("its metadata has no entry {METADATA_KEY:?}")))?;
+    Digests::split(json)
+        .map_err(|error| corrupt(path, &format!("its digests cannot be read ({error})")))
 }
 
 /// Compares a file as a whole with the digest in `FILE.sha256` beside it, as `sha256sum` writes it; false where there is none.

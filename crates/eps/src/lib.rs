@@ -49,6 +49,7 @@ pub mod intervals;
 pub mod measurement;
 pub mod network;
 pub mod pictures;
+pub mod precision;
 pub mod prelude;
 pub mod residual;
 pub mod restoration_config;

@@ -6,7 +6,6 @@ use std::path::Path;
 use eps_data::MeasurementSet;
 use eps_files::sha256_file;
 use eps_math::operator::OperatorKind;
-use eps_math::parameterisation::Prediction;
 use eps_math::{PreconditionMode, Schedule, Shape, SigmaYLaw};
 use eps_model::checkpoint::{self, AskedAt, Checkpoint, CheckpointConfig, Provenance};
 use eps_model::training_cost::{cost_at, training_cost};
@@ -30,7 +29,7 @@ pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpo
         .map_err(|source| Error::Network { path: path.to_owned(), source: Box::new(source) })
 }
 
-fn check_exists(path: &Path) -> Result<(), Error> {
+pub(crate) fn check_exists(path: &Path) -> Result<(), Error> {
     if path.exists() { Ok(()) } else { Err(Error::NoNetwork(path.to_owned())) }
 }
 
@@ -207,16 +206,6 @@ impl Network {
             Self::Trained(checkpoint) => (checkpoint.config.sigma_min, checkpoint.config.sigma_max),
             Self::Scripted(prior) => prior.description.sigmas(),
         }
-    }
-
-    /// Whether it predicts the noise ε, so that its estimate x − σ ε has the rounding of ε times σ: at σ = 40 that of
-    /// bf16 is several per cent of an image.
-    pub fn predicts_noise(&self) -> bool {
-        let parameterisation = match self {
-            Self::Trained(checkpoint) => checkpoint.config.parameterisation.as_ref(),
-            Self::Scripted(prior) => Some(&prior.description.parameterisation),
-        };
-        parameterisation.is_some_and(|found| found.prediction == Prediction::Epsilon)
     }
 
     /// Whether it can be asked about all levels of a grid but 0.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use eps_data::npy::{NpyValues, write_npy};
-use eps_data::operator_file::read_operator;
+use eps_data::operator_file::{read_operator, read_sourced_operator};
 use eps_data::operator_memory::{memory_note, require_memory};
 use eps_data::png::write_png;
 use eps_data::{Array, mark_missing};
@@ -179,6 +179,9 @@ impl Arguments {
         match &self.action {
             Action::Show { of, out } => {
                 let operator = of.prepare(None)?;
+                if let (_, Some(source)) = read_sourced_operator(&of.spec)? {
+                    println!("source: {source}");
+                }
                 show(&operator, out.as_deref())
             }
             Action::Check { of } => checked(&of.prepare(None)?),

@@ -258,14 +258,10 @@ impl Arguments {
             let folder = OutputFolder::plan(&self.out, self.former()).with_context(out)?;
             output = Some((folder, Unfinished::claim(&self.out).with_context(out)?));
         }
-        let (device, precision) = self.network_flags.apply()?;
+        let (device, asked) = self.network_flags.apply()?;
         let device = device_of(group, device);
-        let fastest = precision;
-        let mut network = Network::load(&self.network, self.class, device, fastest)?;
-        let (precision, of_precision) = self.network_flags.precision_of(&network, fastest);
-        if precision != fastest {
-            network = Network::load(&self.network, self.class, device, precision)?;
-        }
+        let (precision, of_precision) = asked.choose(device, [&*self.network])?;
+        let network = Network::load(&self.network, self.class, device, precision)?;
         let calibration = IntervalCalibration::beside(&self.network)?;
         let schedule = solver.schedule(network.schedule()).with(self.rho, self.sigma_min);
         if let Err(error) = schedule.validate() {

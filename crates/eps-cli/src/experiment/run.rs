@@ -149,7 +149,7 @@ impl Arguments {
         // A request that makes no sense is refused before threads are set and notes are told.
         request.choose().map_err(usage)?;
         let terminal = Terminal::default();
-        let (device, precision) = self.network_flags.apply()?;
+        let (device, asked) = self.network_flags.apply()?;
         let device = match processes {
             Processes::Group(group) => device_of(&**group, device),
             Processes::Unconnected(_) => device,
@@ -157,8 +157,8 @@ impl Arguments {
         if let Processes::Group(group) = processes {
             sees_the_same_folder(&**group, &out)?;
         }
-        let run = Run::prepare(&request, (device, precision), &out, &terminal).map_err(usage)?;
-        self.network_flags.note(precision);
+        let run = Run::prepare(&request, (device, asked), &out, &terminal).map_err(usage)?;
+        self.network_flags.note(run.precision());
         let (shard, scores) = match (self.shard, processes) {
             (Some(shard), Processes::Group(group)) if group.size() == 1 => (Some(shard), false),
             (Some(_), _) => bail!(UsageError("--shard is for one process at a time".to_owned())),

@@ -81,8 +81,8 @@ impl Arguments {
         }
         let group = processes.group()?;
         let device = || {
-            let (device, precision) = self.network_flags.apply()?;
-            anyhow::Ok((device_of(group, device), precision))
+            let (device, asked) = self.network_flags.apply()?;
+            anyhow::Ok((device_of(group, device), asked))
         };
         request.run(group, device, &Terminal::default(), |found| match found {
             _ if group.rank() > 0 => {}

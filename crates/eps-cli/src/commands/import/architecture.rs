@@ -78,22 +78,22 @@ fn chain_of_flags(config: &mut Value) -> Result<Option<Chain>> {
         return Ok(None);
     }
     let schedule = schedule.as_ref().map_or("linear", |name| name.as_str().unwrap_or_default());
-    let betas = match noise_schedule(schedule).map_err(anyhow::Error::msg)? {
-        // The commands keep the noise at the end where the chain has other steps than 1000.
-        Betas::Linear { first, last, .. } => {
-            let scale = STEPS as f64 / steps as f64;
-            Betas::Linear { first: scale * first, last: scale * last, steps }
-        }
-        Betas::Cosine { offset, .. } => Betas::Cosine { offset, steps },
-    };
+    let betas = chain_of(schedule, steps).map_err(anyhow::Error::msg)?;
     Ok(Some((betas, prediction)))
 }
 
 /// The chain that guided-diffusion's flag `noise_schedule` names.
 pub(super) fn noise_schedule(name: &str) -> Result<Betas, String> {
+    chain_of(name, STEPS)
+}
+
+/// The chain of a name and a number of timesteps, as guided-diffusion makes it.
+fn chain_of(name: &str, steps: usize) -> Result<Betas, String> {
+    // The linear chain keeps the noise at its end where it has other timesteps than 1000.
+    let scale = STEPS as f64 / steps as f64;
     match name {
-        "linear" => Ok(Betas::linear()),
-        "cosine" => Ok(Betas::cosine()),
+        "linear" => Ok(Betas::Linear { first: scale * 1e-4, last: scale * 0.02, steps }),
+        "cosine" => Ok(Betas::Cosine { offset: 0.008, steps }),
         other => Err(format!("noise_schedule {other:?} is not known: linear and cosine are")),
     }
 }

@@ -185,7 +185,7 @@ fn read_schedule(scheduler: &Value) -> Result<Chain> {
     );
     ensure!(
         scheduler["trained_betas"].is_null(),
-        "trained_betas are given, and only chains with linear or cosine betas are read"
+        "trained_betas are given, and only chains whose betas follow from beta_schedule are read"
     );
     let steps = match &scheduler["num_train_timesteps"] {
         Value::Null => 1000,
@@ -195,14 +195,12 @@ fn read_schedule(scheduler: &Value) -> Result<Chain> {
             })?
         }
     };
+    let (first, last) = (number("beta_start", 1e-4)?, number("beta_end", 0.02)?);
     let betas = match scheduler["beta_schedule"].as_str().unwrap_or("linear") {
-        "linear" => Betas::Linear {
-            first: number("beta_start", 1e-4)?,
-            last: number("beta_end", 0.02)?,
-            steps,
-        },
+        "linear" => Betas::Linear { first, last, steps },
+        "scaled_linear" => Betas::ScaledLinear { first, last, steps },
         "squaredcos_cap_v2" => Betas::Cosine { offset: 0.008, steps },
-        other => bail!("beta_schedule is {other:?}: read are \"linear\" and \"squaredcos_cap_v2\""),
+        other => bail!("beta_schedule is {other:?}: read are \"linear\", \"scaled_linear\" and \"squaredcos_cap_v2\""),
     };
     let prediction = match scheduler["prediction_type"].as_str().unwrap_or("epsilon") {
         "epsilon" => Prediction::Epsilon,

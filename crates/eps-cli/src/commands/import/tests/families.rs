@@ -296,8 +296,17 @@ fn folders_of_diffusers_are_read_with_their_chain() {
         assert_eq!(found.config.name, name.split('/').next().unwrap());
     }
     folder.write("ddpm.d/scheduler_config.json", scheduler("scaled_linear").as_bytes());
+    folder.import(&["ddpm.d", "out.safetensors", "--force"]).unwrap();
+    let found = checkpoint::load(folder.path("out.safetensors"), Device::Cpu, Precision::F32);
+    let betas = Betas::ScaledLinear { first: 2e-4, last: 0.02, steps: 500 };
+    let expected = Parameterisation {
+        prediction: Prediction::V,
+        ..Parameterisation::noise(betas, Between::Interpolate)
+    };
+    assert_eq!(found.unwrap().config.parameterisation, Some(expected));
+    folder.write("ddpm.d/scheduler_config.json", scheduler("sigmoid").as_bytes());
     let error = folder.import(&["ddpm.d", "out.safetensors", "--force"]).unwrap_err();
-    assert!(error.contains("beta_schedule is \"scaled_linear\""), "{error}");
+    assert!(error.contains("beta_schedule is \"sigmoid\""), "{error}");
     folder.write("ddpm.d/config.json", config("UNet2DConditionModel").as_bytes());
     let error = folder.import(&["ddpm.d", "out.safetensors", "--force"]).unwrap_err();
     assert!(error.contains("of a UNet2DConditionModel"), "{error}");
