@@ -128,7 +128,16 @@ pub(crate) fn decode(
         false => (channels, samples),
     };
     let orientation = Orientation::AS_STORED;
-    Ok(StoredPicture { width, height, channels, samples, largest: u16::from(u8::MAX), orientation })
+    Ok(StoredPicture {
+        width,
+        height,
+        channels,
+        samples,
+        largest: u16::from(u8::MAX),
+        orientation,
+        profile: None,
+        is_of_inks: false,
+    })
 }
 
 fn header(content: &Content<'_>) -> Result<Header, DataError> {

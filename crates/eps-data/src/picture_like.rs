@@ -21,6 +21,8 @@ pub struct PictureLike {
     largest: u16,
     /// The transparency of the pixels as they are shown, `[H, W]`, with width and height.
     alpha: Option<((usize, usize), Vec<u16>)>,
+    /// The ICC profile of its colours.
+    profile: Option<Vec<u8>>,
 }
 
 impl PictureLike {
@@ -28,13 +30,22 @@ impl PictureLike {
     ///
     /// # Errors
     ///
-    /// [`DataError::Io`] where it cannot be read, [`DataError::Malformed`] where it is no picture.
+    /// [`DataError::Io`] where it cannot be read, [`DataError::Malformed`] where it is no picture, or one of inks (CMYK), which
+    /// is not written.
     pub fn of(path: &Path) -> Result<Self, DataError> {
         let content = fs::read(path).map_err(DataError::io(path, "read"))?;
         let format = Format::required_of(path, &content)?;
         // A sample is held as bytes and in 16 bits.
         let stored = StoredPicture::decode(path, &content, 4)?;
-        Ok(Self { format, largest: stored.largest, alpha: stored.alpha() })
+        if stored.is_of_inks {
+            return Err(DataError::malformed(
+                path,
+                "the picture is of inks (CMYK), whose results could not be stored like it",
+                "convert it to RGB by its profile first",
+            ));
+        }
+        let alpha = stored.alpha();
+        Ok(Self { format, largest: stored.largest, alpha, profile: stored.profile })
     }
 
     /// The ending of the names of such files. A BMP's pictures are written as PNG.
@@ -48,8 +59,28 @@ impl PictureLike {
         }
     }
 
+    /// Fails where the format takes no pictures of a shape: JPEG has sides of at most 65535 pixels, WebP of 16384.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Invalid`].
+    pub fn check(&self, shape: Shape) -> Result<(), DataError> {
+        let (name, most) = match self.format {
+            Format::Jpeg => ("JPEG", 65535),
+            Format::WebP => ("WebP", 16384),
+            Format::Exact(_) => return Ok(()),
+        };
+        let Shape { height, width, .. } = shape;
+        if height.max(width) <= most {
+            return Ok(());
+        }
+        let sides = format!("{width} x {height} pixels");
+        let remedy = format!("{name} takes sides of at most {most}: give the picture as a PNG");
+        Err(DataError::invalid(format!("the size of a {name} picture"), sides, remedy))
+    }
+
     /// A picture of values on the scale [-1, 1] as a file of this kind: JPEG with quality 95 and chroma in full, all else
-    /// without losses. Its transparency is that of the original; where the size is another, that of the nearest pixel.
+    /// without losses. Its colour profile and its transparency are those of the original; where the size is another, that of the nearest pixel.
     ///
     /// # Shapes
     ///
@@ -60,7 +91,9 @@ impl PictureLike {
     /// [`DataError::Invalid`] for values that are no picture, or a side that the format does not take.
     pub fn encode(&self, shape: Shape, values: &[f64]) -> Result<Vec<u8>, DataError> {
         let alpha = self.alpha.as_ref().map(|(size, alpha)| nearest(*size, alpha, shape));
+        self.check(shape)?;
         let picture = StoredPicture::of_values(shape, values, self.largest, alpha.as_deref())?;
+        let picture = StoredPicture { profile: self.profile.clone(), ..picture };
         match self.format {
             Format::Jpeg => jpeg(&picture),
             Format::WebP => webp(&picture),
@@ -99,6 +132,9 @@ fn jpeg(picture: &StoredPicture) -> Result<Vec<u8>, DataError> {
     let mut file = Vec::new();
     let mut encoder = Encoder::new(&mut file, QUALITY);
     encoder.set_sampling_factor(SamplingFactor::R_4_4_4);
+    if let Some(profile) = &picture.profile {
+        encoder.add_icc_profile(profile).map_err(|error| refused(error.to_string()))?;
+    }
     encoder
         .encode(&picture.bytes(), side(picture.width)?, side(picture.height)?, colour)
         .map_err(|error| refused(error.to_string()))?;
@@ -114,7 +150,11 @@ fn webp(picture: &StoredPicture) -> Result<Vec<u8>, DataError> {
     };
     let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
     let mut file = Vec::new();
-    WebPEncoder::new(&mut file)
+    let mut encoder = WebPEncoder::new(&mut file);
+    if let Some(profile) = &picture.profile {
+        encoder.set_icc_profile(profile.clone());
+    }
+    encoder
         .encode(&picture.bytes(), side(picture.width), side(picture.height), colour)
         .map_err(|error| {
             let sides = format!("{} x {} pixels", picture.width, picture.height);
@@ -152,7 +192,13 @@ mod tests {
                 (webp, 255, Some(((6, 5), alpha.clone()))),
                 (bmp, 255, None),
             ] {
-                let like = PictureLike { format, largest, alpha: alpha.clone() };
+                let profile = (format != bmp).then(|| (0..=255).collect::<Vec<u8>>());
+                let like = PictureLike {
+                    format,
+                    largest,
+                    alpha: alpha.clone(),
+                    profile: profile.clone(),
+                };
                 let path = folder.path().join(format!("a.{}", like.ending()));
                 fs::write(&path, like.encode(shape, &values(shape)).unwrap()).unwrap();
                 let (Array { dims, values: read }, _) = Array::read_with_gaps(&path, "").unwrap();
@@ -165,10 +211,7 @@ mod tests {
                 }
                 if format != bmp {
                     let again = PictureLike::of(&path).unwrap();
-                    assert_eq!(
-                        (again.format, again.largest, again.alpha),
-                        (format, largest, alpha)
-                    );
+                    assert_eq!(again, PictureLike { format, largest, alpha, profile });
                 }
             }
         }
@@ -178,7 +221,11 @@ mod tests {
     fn a_jpeg_is_near_its_values() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jpg");
-        let like = PictureLike { format: Format::Jpeg, largest: 255, alpha: None };
+        let profile = Some((0..=255).collect());
+        let like = PictureLike { format: Format::Jpeg, largest: 255, alpha: None, profile };
+        let wide = Shape::new(3, 1, 65536).unwrap();
+        let error = like.check(wide).unwrap_err().to_string();
+        assert!(error.contains("65536 x 1 pixels") && error.contains("as a PNG"), "{error}");
         let shape = Shape::new(3, 16, 24).unwrap();
         // Smooth colours, as photographs have.
         let smooth: Vec<f64> =
@@ -203,7 +250,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.png");
         let alpha = Some(((2, 1), vec![0, 255]));
-        let like = PictureLike { format: Format::Exact(ExactFormat::Png), largest: 255, alpha };
+        let like = PictureLike { format: Format::Exact(ExactFormat::Png), largest: 255, alpha, profile: None };
         let shape = Shape::new(3, 1, 2).unwrap();
         fs::write(&path, like.encode(shape, &[1.0; 6]).unwrap()).unwrap();
         let (array, _) = Array::read_with_gaps(&path, "").unwrap();

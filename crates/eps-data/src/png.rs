@@ -7,13 +7,14 @@
 //! 8 bit:  x = v / 127.5 − 1        16 bit:  x = v / 32767.5 − 1
 //! ```
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek};
 use std::path::Path;
 
 use eps_files::write_bytes;
 use eps_math::Shape;
-use png::{BitDepth, ColorType, Decoder, Encoder, Transformations};
+use png::{BitDepth, ColorType, Decoder, Encoder, Info, Transformations};
 
 use crate::DataError;
 use crate::orientation::Orientation;
@@ -37,7 +38,7 @@ pub struct Picture {
 /// # Errors
 ///
 /// [`DataError::Io`] where the file cannot be opened, [`DataError::Malformed`] where it is no PNG,
-/// is damaged, has more than 2²⁸ values or none (animation frames apart), [`DataError::Invalid`] where it needs
+/// is damaged, is animated, has more than 2²⁸ values or none, [`DataError::Invalid`] where it needs
 /// more memory than there is, [`DataError::Transparent`] where it is transparent somewhere.
 pub fn read_png(path: &Path) -> Result<Picture, DataError> {
     let file = File::open(path).map_err(DataError::io(path, "open"))?;
@@ -65,7 +66,7 @@ pub fn encode_png(shape: Shape, values: &[f64]) -> Result<Vec<u8>, DataError> {
 
 /// A PNG file of a picture in all of its bits.
 pub(crate) fn encode(picture: &StoredPicture) -> Result<Vec<u8>, DataError> {
-    let StoredPicture { width, height, channels, samples, largest, .. } = picture;
+    let StoredPicture { width, height, channels, samples, largest, profile, .. } = picture;
     let colour = match channels {
         1 => ColorType::Grayscale,
         2 => ColorType::GrayscaleAlpha,
@@ -86,11 +87,11 @@ pub(crate) fn encode(picture: &StoredPicture) -> Result<Vec<u8>, DataError> {
         })
     };
     let mut file = Vec::new();
-    let mut encoder = Encoder::new(&mut file, side("width", *width)?, side("height", *height)?);
-    encoder.set_color(colour);
-    encoder.set_depth(depth);
-    encoder
-        .write_header()
+    let mut info = Info::with_size(side("width", *width)?, side("height", *height)?);
+    (info.color_type, info.bit_depth) = (colour, depth);
+    info.icc_profile = profile.as_deref().map(Cow::from);
+    Encoder::with_info(&mut file, info)
+        .and_then(Encoder::write_header)
         .and_then(|mut writer| {
             writer.write_image_data(&bytes)?;
             writer.finish()
@@ -100,6 +101,49 @@ pub(crate) fn encode(picture: &StoredPicture) -> Result<Vec<u8>, DataError> {
             DataError::invalid("the size of a picture", sides, e.to_string())
         })?;
     Ok(file)
+}
+
+/// Writes pictures of one shape one after the other as an animated PNG of 8 bits, which browsers play without an end.
+///
+/// Values outside [-1, 1] are clipped.
+///
+/// # Shapes
+///
+/// Each of `frames: [C, H, W]` with C = 1 (grey) or 3 (red, green, blue).
+///
+/// # Units
+///
+/// Each is shown for `milliseconds`.
+///
+/// # Errors
+///
+/// As [`write_png`], and [`DataError::Invalid`] without frames.
+pub fn write_animation(
+    path: &Path,
+    shape: Shape,
+    frames: &[&[f64]],
+    milliseconds: u16,
+) -> Result<(), DataError> {
+    let refused = |what: String| DataError::invalid("an animation", frames.len(), what);
+    let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
+    let pictures = frames
+        .iter()
+        .map(|frame| StoredPicture::of_values(shape, frame, u16::from(u8::MAX), None))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut file = Vec::new();
+    let mut encoder = Encoder::new(&mut file, side(shape.width), side(shape.height));
+    encoder.set_color(if shape.channels == 1 { ColorType::Grayscale } else { ColorType::Rgb });
+    encoder.set_depth(BitDepth::Eight);
+    encoder
+        .set_animated(side(frames.len()), 0)
+        .and_then(|()| encoder.set_frame_delay(milliseconds, 1000))
+        .and_then(|()| {
+            let mut writer = encoder.write_header()?;
+            pictures.iter().try_for_each(|picture| writer.write_image_data(&picture.bytes()))?;
+            writer.finish()
+        })
+        .map_err(|error| refused(error.to_string()))?;
+    Ok(write_bytes(path, &file)?)
 }
 
 /// Writes a PNG file of 8 bits; see [`encode_png`].
@@ -180,6 +224,12 @@ pub(crate) fn decode(
     decoder.set_transformations(Transformations::EXPAND);
     let mut reader =
         decoder.read_info().map_err(|e| damaged(format!("the PNG header is unreadable ({e})")))?;
+    if let Some(frames) = reader.info().animation_control().map(|control| control.num_frames)
+        && frames > 1
+    {
+        let problem = format!("the PNG is animated, with {frames} pictures");
+        return Err(DataError::malformed(path, problem, "give one of its pictures"));
+    }
     // A damaged header must not allocate the machine away.
     let (width, height) = reader.info().size();
     let channels = reader.output_color_type().0.samples();
@@ -208,5 +258,7 @@ pub(crate) fn decode(
         channels: info.color_type.samples(),
         samples,
         largest,
+        profile: reader.info().icc_profile.as_deref().map(<[u8]>::to_vec),
+        is_of_inks: false,
     })
 }

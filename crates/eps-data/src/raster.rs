@@ -309,16 +309,26 @@ impl StoredPicture {
         channels: usize,
         bytes: Vec<u8>,
         orientation: Orientation,
+        profile: Option<Vec<u8>>,
     ) -> Self {
         let samples = bytes.into_iter().map(u16::from).collect();
         let largest = u16::from(u8::MAX);
-        Self { width, height, channels, samples, largest, orientation }
+        Self {
+            width,
+            height,
+            channels,
+            samples,
+            largest,
+            orientation,
+            profile,
+            is_of_inks: false,
+        }
     }
 }
 
 /// A picture in 8 bits.
 fn rounded(path: &Path, picture: StoredPicture) -> Result<Decoded, DataError> {
-    let StoredPicture { width, height, channels, samples, largest, orientation } = picture;
+    let StoredPicture { width, height, channels, samples, largest, orientation, .. } = picture;
     let is_rounded = largest != u16::from(u8::MAX);
     // v/257, rounded: 65535 becomes 255.
     let byte = |v: u16| match is_rounded {
@@ -354,6 +364,8 @@ fn decode_jpeg(path: &Path, content: &[u8], bytes: usize) -> Result<StoredPictur
             return Err(DataError::malformed(path, problem, TO_RGB));
         }
     };
+    let is_of_inks =
+        matches!(decoder.input_colorspace(), Some(ColorSpace::CMYK | ColorSpace::YCCK));
     decoder.set_options(options.jpeg_set_out_colorspace(colours));
     let info = decoder.info().ok_or_else(|| damaged("it has no header".to_owned()))?;
     let size = (usize::from(info.width), usize::from(info.height));
@@ -362,7 +374,10 @@ fn decode_jpeg(path: &Path, content: &[u8], bytes: usize) -> Result<StoredPictur
     check_size(path, size, channels, bytes)?;
     let orientation = orientation(decoder.exif().map(Vec::as_slice));
     let bytes = decoder.decode().map_err(|e| damaged(e.to_string()))?;
-    Ok(StoredPicture::of_bytes(size, channels, bytes, orientation))
+    // Known from the headers on.
+    let profile = decoder.icc_profile().filter(|_| !is_of_inks);
+    let picture = StoredPicture::of_bytes(size, channels, bytes, orientation, profile);
+    Ok(StoredPicture { is_of_inks, ..picture })
 }
 
 fn decode_webp(path: &Path, content: &[u8], bytes: usize) -> Result<StoredPicture, DataError> {
@@ -387,8 +402,10 @@ fn decode_webp(path: &Path, content: &[u8], bytes: usize) -> Result<StoredPictur
     decoder.set_memory_limit(4 * MOST_VALUES);
     // Data that cannot be read say nothing.
     let exif = decoder.exif_metadata().ok().flatten();
+    let profile = decoder.icc_profile().ok().flatten();
     decoder.read_image(&mut bytes).map_err(damaged)?;
-    Ok(StoredPicture::of_bytes(size, channels, bytes, orientation(exif.as_deref())))
+    let orientation = orientation(exif.as_deref());
+    Ok(StoredPicture::of_bytes(size, channels, bytes, orientation, profile))
 }
 
 /// The orientation that EXIF data tell, where there are any.

@@ -20,6 +20,10 @@ pub(crate) struct StoredPicture {
     /// 255 or 65535.
     pub(crate) largest: u16,
     pub(crate) orientation: Orientation,
+    /// The ICC profile that says which colours the samples mean; sRGB's where there is none.
+    pub(crate) profile: Option<Vec<u8>>,
+    /// Whether the file holds inks (CMYK), from which the samples were computed.
+    pub(crate) is_of_inks: bool,
 }
 
 /// A picture on the scale [-1, 1].
@@ -95,7 +99,16 @@ impl StoredPicture {
         }
         let channels = colours + usize::from(alpha.is_some());
         let orientation = Orientation::AS_STORED;
-        Ok(Self { width, height, channels, samples, largest, orientation })
+        Ok(Self {
+            width,
+            height,
+            channels,
+            samples,
+            largest,
+            orientation,
+            profile: None,
+            is_of_inks: false,
+        })
     }
 
     /// The channel of transparency as it is to be shown, `[H, W]`, with its width and height, where there is one.
@@ -117,7 +130,7 @@ impl StoredPicture {
         path: &Path,
         transparency: Transparency,
     ) -> Result<Values, DataError> {
-        let StoredPicture { width, height, channels, samples, largest, orientation } = self;
+        let StoredPicture { width, height, channels, samples, largest, orientation, .. } = self;
         let has_alpha = channels.is_multiple_of(2);
         let colours = channels - usize::from(has_alpha);
         let opaque = |pixel: &[u16]| !has_alpha || pixel[colours] == largest;

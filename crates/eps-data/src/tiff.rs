@@ -4,10 +4,10 @@ use std::io::Cursor;
 use std::path::Path;
 
 use tiff::decoder::{Decoder, DecodingResult, Limits};
-use tiff::encoder::colortype::{Gray8, Gray16, RGB8, RGB16, RGBA8, RGBA16};
-use tiff::encoder::{Compression, DeflateLevel, TiffEncoder};
+use tiff::encoder::colortype::{ColorType, Gray8, Gray16, RGB8, RGB16, RGBA8, RGBA16};
+use tiff::encoder::{Compression, DeflateLevel, TiffEncoder, TiffValue};
 use tiff::tags::Tag;
-use tiff::{ColorType, TiffError};
+use tiff::{ColorType as Colours, TiffError, TiffResult};
 
 use crate::DataError;
 use crate::orientation::Orientation;
@@ -60,10 +60,10 @@ pub(crate) fn decode(
     let extra: Vec<u16> =
         decoder.find_tag_unsigned_vec(Tag::ExtraSamples).map_err(failed)?.unwrap_or_default();
     let (channels, bits) = match colours {
-        ColorType::Gray(bits @ (1 | 8 | 16)) => (1, bits),
-        ColorType::RGB(bits @ (8 | 16)) => (3, bits),
-        ColorType::RGBA(bits @ (8 | 16)) => (4, bits),
-        ColorType::Multiband { bit_depth: bits @ (8 | 16), num_samples: 2 } if matches!(extra[..], [kind] if TRANSPARENCY.contains(&kind)) => {
+        Colours::Gray(bits @ (1 | 8 | 16)) => (1, bits),
+        Colours::RGB(bits @ (8 | 16)) => (3, bits),
+        Colours::RGBA(bits @ (8 | 16)) => (4, bits),
+        Colours::Multiband { bit_depth: bits @ (8 | 16), num_samples: 2 } if matches!(extra[..], [kind] if TRANSPARENCY.contains(&kind)) => {
             (2, bits)
         }
         kind => {
@@ -71,6 +71,8 @@ pub(crate) fn decode(
         }
     };
     let count = check_size(path, size, channels, bytes)?;
+    let profile = decoder.find_tag(Tag::IccProfile).map_err(failed)?;
+    let profile = profile.and_then(|profile| profile.into_u8_vec().ok());
     let orientation: Option<u32> = decoder.find_tag_unsigned(Tag::Orientation).map_err(failed)?;
     let orientation = orientation.map_or(Orientation::AS_STORED, Orientation::of_value);
 
@@ -101,29 +103,39 @@ pub(crate) fn decode(
         return Err(DataError::malformed(path, format!("the TIFF has {pages} pages"), ONE_PAGE));
     }
     let (width, height) = size;
-    Ok(StoredPicture { width, height, channels, samples, largest, orientation })
+    Ok(StoredPicture {
+        width,
+        height,
+        channels,
+        samples,
+        largest,
+        orientation,
+        profile,
+        is_of_inks: false,
+    })
 }
 
 /// A TIFF file of a picture in all of its bits, without losses.
 pub(crate) fn encode(picture: &StoredPicture) -> Result<Vec<u8>, DataError> {
-    let StoredPicture { width, height, channels, samples, largest, .. } = picture;
+    let StoredPicture { width, height, channels, samples, largest, profile, .. } = picture;
     let failed = |error: TiffError| {
         let sides = format!("{width} x {height} pixels");
         DataError::invalid("the size of a TIFF picture", sides, error.to_string())
     };
-    let [width, height] = [*width, *height].map(|side| u32::try_from(side).unwrap_or(u32::MAX));
+    let size = [*width, *height].map(|side| u32::try_from(side).unwrap_or(u32::MAX));
+    let profile = profile.as_deref();
     let mut file = Cursor::new(Vec::new());
     let mut encoder = TiffEncoder::new(&mut file)
         .map_err(failed)?
         .with_compression(Compression::Deflate(DeflateLevel::default()));
     let bytes = picture.bytes();
     match (channels, largest) {
-        (1, 255) => encoder.write_image::<Gray8>(width, height, &bytes),
-        (1, _) => encoder.write_image::<Gray16>(width, height, samples),
-        (3, 255) => encoder.write_image::<RGB8>(width, height, &bytes),
-        (3, _) => encoder.write_image::<RGB16>(width, height, samples),
-        (4, 255) => encoder.write_image::<RGBA8>(width, height, &bytes),
-        (4, _) => encoder.write_image::<RGBA16>(width, height, samples),
+        (1, 255) => write::<Gray8>(&mut encoder, size, &bytes, profile),
+        (1, _) => write::<Gray16>(&mut encoder, size, samples, profile),
+        (3, 255) => write::<RGB8>(&mut encoder, size, &bytes, profile),
+        (3, _) => write::<RGB16>(&mut encoder, size, samples, profile),
+        (4, 255) => write::<RGBA8>(&mut encoder, size, &bytes, profile),
+        (4, _) => write::<RGBA16>(&mut encoder, size, samples, profile),
         (other, _) => {
             return Err(DataError::invalid(
                 "the number of channels of a TIFF picture",
@@ -134,6 +146,23 @@ pub(crate) fn encode(picture: &StoredPicture) -> Result<Vec<u8>, DataError> {
     }
     .map_err(failed)?;
     Ok(file.into_inner())
+}
+
+/// Writes the picture of a file, with its colour profile.
+fn write<C: ColorType>(
+    encoder: &mut TiffEncoder<&mut Cursor<Vec<u8>>>,
+    [width, height]: [u32; 2],
+    samples: &[C::Inner],
+    profile: Option<&[u8]>,
+) -> TiffResult<()>
+where
+    [C::Inner]: TiffValue,
+{
+    let mut picture = encoder.new_image::<C>(width, height)?;
+    if let Some(profile) = profile {
+        picture.encoder().write_tag(Tag::IccProfile, profile)?;
+    }
+    picture.write_data(samples)
 }
 
 /// The pixels of rows that hold eight in a byte, the first in its highest bit: 0 or 255.

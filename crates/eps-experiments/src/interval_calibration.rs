@@ -261,7 +261,7 @@ impl Calibration<'_> {
             let truth = posed.truth().unwrap_or_default();
             for kind in ValueKind::ALL {
                 let values = (0..one)
-                    .filter(|index| ValueKind::of(posed.operator(place), *index) == Some(kind))
+                    .filter(|index| ValueKind::of(&posed, place, *index) == Some(kind))
                     .map(|index| place * one + index);
                 let (needed, ends): (Vec<f32>, Vec<[f32; 3]>) = values
                     .map(|index| {

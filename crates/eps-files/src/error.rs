@@ -38,7 +38,10 @@ pub enum FilesError {
         error: io::Error,
     },
     /// A folder that is there already.
-    #[error("{} exists already: name another folder, or have it replaced (--force)", .0.display())]
+    #[error(
+        "{} exists already: name another folder; --force replaces results of this command, and nothing else",
+        .0.display()
+    )]
     Exists(PathBuf),
     /// A folder that holds something else than former results.
     #[error(

@@ -26,6 +26,17 @@ pub struct Unfinished {
     _lock: Lock,
 }
 
+/// What was kept of earlier runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parts {
+    /// Nothing.
+    None,
+    /// Parts of the same output.
+    OfThis,
+    /// Parts of another output, which are removed.
+    OfAnother,
+}
+
 impl Unfinished {
     /// Takes the place of an output for this process, and removes what writers of it that were killed have left.
     ///
@@ -57,24 +68,28 @@ impl Unfinished {
         Ok(claimed)
     }
 
-    /// Says what the parts depend on; gives whether there are parts of this key, and removes those of another.
+    /// Says what the parts depend on; gives whether there are parts of this key, or were some of another, which are removed.
     ///
     /// # Errors
     /// [`FilesError::Io`].
-    pub fn of_key(&mut self, key: &str) -> Result<bool, FilesError> {
+    pub fn of_key(&mut self, key: &str) -> Result<Parts, FilesError> {
         let path = self.folder.join(KEY);
         if fs::read(&path).is_ok_and(|found| found == key.as_bytes()) {
-            return Ok(true);
+            return Ok(Parts::OfThis);
         }
+        let mut former = Parts::None;
         for entry in fs::read_dir(&self.folder).map_err(FilesError::io(&self.folder, "list"))? {
             let entry = entry.map_err(FilesError::io(&self.folder, "list"))?;
             if entry.file_name() != LOCK {
                 fs::remove_file(entry.path()).map_err(FilesError::io(&entry.path(), "remove"))?;
+                if entry.file_name() != KEY {
+                    former = Parts::OfAnother;
+                }
             }
         }
         self.holds_parts = false;
         write_bytes(&path, key.as_bytes())?;
-        Ok(false)
+        Ok(former)
     }
 
     /// A part, where it is kept.
@@ -159,18 +174,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("out");
         let mut first = Unfinished::claim(&target).unwrap();
-        assert!(!first.of_key("a").unwrap());
+        assert_eq!(first.of_key("a").unwrap(), Parts::None);
         first.keep("0", b"zero").unwrap();
         drop(first);
         assert_eq!(names(dir.path()), [".out.unfinished"]);
 
         let mut again = Unfinished::claim(&target).unwrap();
-        assert!(again.of_key("a").unwrap());
+        assert_eq!(again.of_key("a").unwrap(), Parts::OfThis);
         assert_eq!(again.part("0").unwrap().as_deref(), Some(&b"zero"[..]));
         assert_eq!(again.part("1").unwrap(), None);
         drop(again);
         let mut other = Unfinished::claim(&target).unwrap();
-        assert!(!other.of_key("b").unwrap());
+        assert_eq!(other.of_key("b").unwrap(), Parts::OfAnother);
         assert_eq!(other.part("0").unwrap(), None);
         other.keep("0", b"other").unwrap();
         other.finish();

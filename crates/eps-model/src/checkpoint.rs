@@ -14,6 +14,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -23,7 +24,7 @@ use eps_files::{sha256, write_bytes};
 use eps_math::parameterisation::{Parameterisation, Translation};
 use eps_math::{Interpolant, MathError, OperatorLaw, Precondition, PreconditionMode, SigmaYLaw};
 use safetensors::View;
-use safetensors::tensor::{Dtype, Metadata, SafeTensorError, SafeTensors};
+use safetensors::tensor::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -491,6 +492,13 @@ pub fn save(
     Ok(write_bytes(path, &bytes)?)
 }
 
+/// What the header of a file holds beside its tensors.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(rename = "__metadata__")]
+    entries: Option<HashMap<String, String>>,
+}
+
 /// Reads what a file says of its network, without its weights, whose digests are not looked at.
 ///
 /// # Errors
@@ -503,9 +511,10 @@ pub fn read_config(path: &Path) -> Result<CheckpointConfig, ModelError> {
     file.by_ref().take(8).read_to_end(&mut header).map_err(io)?;
     let length = header[..].try_into().map_or(0, u64::from_le_bytes).min(LONGEST_HEADER);
     file.take(length).read_to_end(&mut header).map_err(io)?;
-    let (_, metadata) =
-        SafeTensors::read_metadata(&header).map_err(|error| not_whole(path, &error))?;
-    let (_, json) = split_json(path, &metadata)?;
+    // The reader of the format looks at the tensors too.
+    let json = serde_json::from_slice::<Header>(header.get(8..).unwrap_or_default());
+    let header = json.map_err(|error| not_whole(path, &error))?;
+    let (_, json) = split_json(path, header.entries.as_ref())?;
     let config = parse_config(path, &json)?;
     config.check_values().map_err(|reason| corrupt(path, &reason))?;
     Ok(config)
@@ -529,7 +538,7 @@ pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpo
     let (_, metadata) =
         SafeTensors::read_metadata(&bytes).map_err(|error| not_whole(path, &error))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| not_whole(path, &error))?;
-    let (digests, json) = split_json(path, &metadata)?;
+    let (digests, json) = split_json(path, metadata.metadata().as_ref())?;
     let has_digests = match &digests {
         Some(digests) => {
             digests.check(path, &json, &file)?;
@@ -573,16 +582,15 @@ fn corrupt(path: &Path, reason: &str) -> ModelError {
     ModelError::Corrupt { path: path.to_owned(), reason }
 }
 
-fn not_whole(path: &Path, error: &SafeTensorError) -> ModelError {
+fn not_whole(path: &Path, error: &dyn Error) -> ModelError {
     corrupt(path, &format!("not a whole safetensors file ({error})"))
 }
 
 /// The digests and the configuration in a header.
 fn split_json<'a>(
     path: &Path,
-    metadata: &'a Metadata,
+    entries: Option<&'a HashMap<String, String>>,
 ) -> Result<(Option<Digests>, Cow<'a, str>), ModelError> {
-    let entries = metadata.metadata().as_ref();
     let json = entries
         .and_then(|entries| entries.get(METADATA_KEY))
         .ok_or_else(|| corrupt(path, &format!("its metadata has no entry {METADATA_KEY:?}")))?;
@@ -622,11 +630,14 @@ const LABEL_LAYERS: [&str; 3] = ["map_label.", "label_emb.", "class_embedding."]
 /// and their levels are resampled by one filter.
 pub fn widen(narrow: &UNet, wide: &UNetConfig, device: Device) -> Result<UNet, ModelError> {
     let network = UNet::blank(wide.clone(), device)?;
+    let refused = |reason: String| Err(ModelError::Widen(reason));
+    let (own, asked) = (narrow.config().model_type(), wide.model_type());
+    if own != asked {
+        return refused(format!("it is a {own}, and the configuration's network a {asked}"));
+    }
     // Of what tensors do not show.
     if narrow.config().resample_filter() != wide.resample_filter() {
-        let reason =
-            "the networks resample by different filters: give the wide one that of the narrow";
-        return Err(widen_error("resample_filter", vec![], vec![], reason));
+        return refused("its \"resample_filter\" is another than the configuration's".to_owned());
     }
     let _guard = tch::no_grad_guard();
     let source = narrow.tensors();
@@ -636,12 +647,7 @@ pub fn widen(narrow: &UNet, wide: &UNetConfig, device: Device) -> Result<UNet, M
     let ones = i64::from(is_scaled);
     for (name, from) in &source {
         let Some(to) = target.get_mut(name) else {
-            return Err(widen_error(
-                name,
-                from.size(),
-                vec![],
-                "the wide network has no such tensor",
-            ));
+            return refused(format!("the configuration's network has no tensor {name:?}"));
         };
         let (old, new) = (from.size(), to.size());
         let extends = old.len() == 4
@@ -661,24 +667,20 @@ pub fn widen(narrow: &UNet, wide: &UNetConfig, device: Device) -> Result<UNet, M
             let wider = if is_scaled { wider * same_rms } else { wider };
             set_values(to, &wider)?;
         } else {
-            let reason = "only the input channels may grow";
-            return Err(widen_error(name, old, new, reason));
+            return refused(format!(
+                "its tensor {name:?} has the shape {old:?}, that of the configuration's network {new:?}"
+            ));
         }
     }
     let learns_classes = !is_scaled && narrow.config().label_dim() == 0 && wide.label_dim() > 0;
     for (name, to) in target.iter_mut().filter(|(name, _)| !source.contains_key(*name)) {
         if !(learns_classes && LABEL_LAYERS.iter().any(|layer| name.contains(layer))) {
-            let reason = "the narrow network has no such tensor";
-            return Err(widen_error(name, vec![], to.size(), reason));
+            return refused(format!("it has no tensor {name:?}, as the configuration's network has"));
         }
         let zeros = Tensor::zeros(to.size(), (Kind::Float, to.device()));
         set_values(to, &zeros)?;
     }
     Ok(network)
-}
-
-fn widen_error(name: &str, from: Vec<i64>, to: Vec<i64>, reason: &str) -> ModelError {
-    ModelError::Widen { name: name.to_owned(), from, to, reason: reason.to_owned() }
 }
 
 fn parse_config(path: &Path, json: &str) -> Result<CheckpointConfig, ModelError> {

@@ -340,17 +340,11 @@ pub enum ModelError {
         supported: u64,
     },
     /// Widening was asked for towards a network that does not extend the narrow one.
-    #[error("cannot widen tensor {name:?} from {from:?} to {to:?}: {reason}")]
-    Widen {
-        /// The tensor's name.
-        name: String,
-        /// The shape in the narrow network.
-        from: Vec<i64>,
-        /// The shape in the wide network.
-        to: Vec<i64>,
-        /// Why it cannot be done and what to change.
-        reason: String,
-    },
+    #[error(
+        "{0}: give the network of the start, as `eps model show` prints it, of which \"in_channels\" alone may be larger, and \
+         \"label_dim\" where it is 0"
+    )]
+    Widen(String),
     /// libtorch refused an operation, or had no memory for it.
     #[error(transparent)]
     Compute(#[from] ComputeError),

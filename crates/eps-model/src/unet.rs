@@ -180,6 +180,18 @@ impl<'de> Deserialize<'de> for UNetConfig {
 }
 
 impl UNetConfig {
+    /// The name of the original's class, `model_type` in JSON.
+    #[must_use]
+    pub fn model_type(&self) -> &'static str {
+        match self {
+            Self::SongUNet(_) => "SongUNet",
+            Self::DhariwalUNet(_) => "DhariwalUNet",
+            Self::UNetModel(_) => "UNetModel",
+            Self::UNet2DModel(_) => "UNet2DModel",
+            Self::Precond(_) => "Precond",
+        }
+    }
+
     fn outline(&self) -> Outline {
         match self {
             Self::SongUNet(config) => config.levels().outline(),

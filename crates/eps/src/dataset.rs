@@ -99,6 +99,11 @@ pub fn networks(name: &str) -> PathBuf {
     kept(&format!("data/networks/{}", short_name(name)))
 }
 
+/// The committed network that restores pictures unless another is named.
+pub fn network_of_pictures() -> PathBuf {
+    kept("data/networks/photographs/photographs.safetensors")
+}
+
 /// The folders of the configurations that networks of a data set were trained by.
 pub fn training_configurations(name: &str) -> [PathBuf; 2] {
     [networks(name), kept("data/experiments")]

@@ -5,17 +5,19 @@
 //! [`IntervalCalibration`] says, for each kind of measured value, how often its intervals held the truth and by which factor
 //! about the median they hold it as often as they promise. It lies beside the network's file.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::{fmt, fs};
 use std::path::{Path, PathBuf};
 
-use eps_data::SampleArchive;
+use eps_data::{MeasurementSet, SampleArchive};
 use eps_files::sha256_file;
 use eps_math::Solver;
-use eps_math::operator::{Operator, OperatorKind, PreparedOperator};
+use eps_math::operator::{Operator, OperatorKind};
 use eps_metrics::summary::Spread;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::format::number;
 use crate::uncertainty::quantile;
 
 /// The probability with which an interval shall hold the truth.
@@ -56,17 +58,22 @@ impl ValueKind {
         }
     }
 
-    /// The kind of the value at an index of `[C, H, W]` behind an operator; none where there is no such kind.
+    /// The kind of the value at an index of `[C, H, W]` of an image of a set; none where there is no such kind.
     #[must_use]
-    pub fn of(operator: &PreparedOperator, index: usize) -> Option<Self> {
-        if let Some(Operator::Mask(mask)) = operator.spectral() {
-            let seen = mask.observed();
-            return Some(if seen[index % seen.len()] { Self::Seen } else { Self::Missing });
-        }
-        match operator.kind() {
-            OperatorKind::Means => Some(Self::Pooled),
-            OperatorKind::Blurs => Some(Self::Blurred),
-            OperatorKind::Pixels | OperatorKind::Others => None,
+    pub fn of(set: &MeasurementSet, image: usize, index: usize) -> Option<Self> {
+        let operator = set.operator(image);
+        let of_pixel = |seen: bool| Some(if seen { Self::Seen } else { Self::Missing });
+        let is_gap = || set.noise(image).is_missing(index);
+        match (operator.spectral(), operator.kind()) {
+            (Some(Operator::Mask(mask)), _) => {
+                let seen = mask.observed();
+                of_pixel(seen[index % seen.len()] && !is_gap())
+            }
+            // Every pixel by itself: denoising.
+            (Some(Operator::AveragePool(_)), OperatorKind::Pixels) => of_pixel(!is_gap()),
+            (_, OperatorKind::Means) => Some(Self::Pooled),
+            (_, OperatorKind::Blurs) => Some(Self::Blurred),
+            (_, OperatorKind::Pixels | OperatorKind::Others) => None,
         }
     }
 }
@@ -230,23 +237,61 @@ impl IntervalCalibration {
         self.kinds.iter().find(|found| found.kind == kind)
     }
 
-    /// Calibrates the intervals of images behind operators, one of them for all images or one for each; none where a value
+    /// Calibrates the intervals of the images of a set, and tells of each kind of value what was done; none where a value
     /// is of a kind that was not calibrated.
     #[must_use]
     pub fn widened(
         &self,
         intervals: &Intervals,
-        operators: &[&PreparedOperator],
-    ) -> Option<Intervals> {
-        let one = intervals.low.len() / operators.len().max(1);
-        let factors: Option<Vec<f64>> = (0..intervals.low.len())
-            .map(|index| {
-                let kind = ValueKind::of(operators.get(index / one.max(1))?, index % one.max(1))?;
-                Some(self.of(kind)?.factor)
-            })
+        set: &MeasurementSet,
+    ) -> Option<(Intervals, Vec<WidenedKind>)> {
+        let one = (intervals.low.len() / set.len()).max(1);
+        let kinds: Option<Vec<ValueKind>> = (0..intervals.low.len())
+            .map(|index| ValueKind::of(set, index / one, index % one))
             .collect();
-        let factors = factors?;
-        Some(intervals.widened(|index| factors[index]))
+        let kinds = kinds?;
+        let met = ValueKind::ALL.into_iter().filter(|kind| kinds.contains(kind));
+        let found: BTreeMap<ValueKind, &KindCalibration> =
+            met.map(|kind| Some((kind, self.of(kind)?))).collect::<Option<_>>()?;
+        let widened = intervals.widened(|index| found[&kinds[index]].factor);
+        let told = found.iter().map(|(kind, found)| {
+            let of_kind = || (0..kinds.len()).filter(|index| kinds[*index] == *kind);
+            let mean = |of: &Intervals| {
+                of_kind().map(|index| of.width(index)).sum::<f64>() / of_kind().count() as f64
+            };
+            let (width, calibrated_width) = (mean(intervals), mean(&widened));
+            WidenedKind { calibration: (*found).clone(), width, calibrated_width }
+        });
+        let told = told.collect();
+        Some((widened, told))
+    }
+}
+
+/// What became of the intervals of a kind of value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WidenedKind {
+    /// What was found when the network's were calibrated.
+    pub calibration: KindCalibration,
+    /// The mean width of the intervals as they are, on the scale [-1, 1].
+    pub width: f64,
+    /// The mean width of the calibrated ones.
+    pub calibrated_width: f64,
+}
+
+impl fmt::Display for WidenedKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { calibration: found, width, calibrated_width } = self;
+        let percent = |share: f64| number((share * 1000.0).round() / 10.0);
+        write!(
+            f,
+            "{}: widened by {:.2}, from a mean width of {width:.3} to {calibrated_width:.3}; on test images {} % of the \
+             true values lie in them, {} % before",
+            found.kind.label(),
+            found.factor,
+            percent(found.calibrated.held.mean),
+            percent(found.raw.held.mean)
+        )
     }
 }
 
@@ -265,7 +310,7 @@ pub fn factor(mut needed: Vec<f64>) -> Option<f64> {
 mod tests {
     use eps_data::ImageProvenance;
     use eps_math::Shape;
-    use eps_math::operator::Mask;
+    use eps_math::operator::OperatorSpec;
     use eps_math::rng::Stream;
 
     use super::*;
@@ -311,8 +356,17 @@ mod tests {
     fn seen_and_missing_pixels_have_their_own_factors() {
         let intervals =
             Intervals { low: vec![-0.5, -0.5], median: vec![0.0, 0.1], high: vec![0.5, 0.5] };
-        let mask = Mask::new(Shape::new(1, 1, 2).unwrap(), vec![true, false]).unwrap();
-        let mask: PreparedOperator = Operator::Mask(mask).into();
+        let shape = Shape::new(1, 1, 2).unwrap();
+        let [name, source, licence, sha256] = ["n", "s", "MIT", "0"].map(str::to_owned);
+        let provenance = ImageProvenance { name, source, licence, sha256 };
+        let set = |spec, y: [f64; 2]| {
+            MeasurementSet::new(shape, y.to_vec(), vec![spec], 0.1, provenance.clone()).unwrap()
+        };
+        let mask = || set(OperatorSpec::Mask { observed: vec![1, 0] }, [0.5; 2]);
+        // Of a picture that is denoised, a pixel that shows nothing was not seen.
+        let gap = set(OperatorSpec::AveragePool { factor: 1 }, [0.5, f64::NAN]);
+        assert_eq!(ValueKind::of(&gap, 0, 0), Some(ValueKind::Seen));
+        assert_eq!(ValueKind::of(&gap, 0, 1), Some(ValueKind::Missing));
         let spread = Spread::of(&[0.9]).unwrap();
         let coverage = Coverage { held: spread, width: spread };
         let kind = |kind, factor| KindCalibration {
@@ -332,13 +386,16 @@ mod tests {
             command: String::new(),
             kinds: vec![kind(ValueKind::Seen, 1.0), kind(ValueKind::Missing, 2.0)],
         };
-        let widened = calibration.widened(&intervals, &[&mask]).unwrap();
+        let (widened, told) = calibration.widened(&intervals, &mask()).unwrap();
+        let widths: Vec<f64> = told.iter().map(|kind| kind.calibrated_width).collect();
+        assert!((widths[0] - 1.9).abs() < 1e-6 && (widths[1] - 1.0).abs() < 1e-6, "{widths:?}");
+        assert!(told[0].to_string().starts_with("missing pixels: widened by 2.00"), "{}", told[0]);
         assert_eq!((widened.low[0], widened.high[0]), (-0.5, 0.5));
         assert!((widened.low[1] + 1.1).abs() < 1e-6 && (widened.high[1] - 0.9).abs() < 1e-6);
         // What lies beyond the images' range does not count.
         assert!((widened.width(1) - 1.9).abs() < 1e-6);
         assert_eq!(intervals.factor_for(0, 0.25), 0.5);
         calibration.kinds.pop();
-        assert_eq!(calibration.widened(&intervals, &[&mask]), None);
+        assert_eq!(calibration.widened(&intervals, &mask()), None);
     }
 }

@@ -145,8 +145,12 @@ pub fn check_gain(operator: &PreparedOperator) -> Result<(), Error> {
 /// # Panics
 /// For a number beyond the measurements.
 pub fn brightness_note(set: &MeasurementSet, index: usize) -> Option<String> {
-    let (OperatorSpec::CircularBlur { kernel } | OperatorSpec::Convolution { kernel, .. }) =
-        set.spec(index)
+    let spec = match set.spec(index) {
+        // Of a part of a scene the blur comes first.
+        OperatorSpec::Chain { of } => of.first()?,
+        spec => spec,
+    };
+    let (OperatorSpec::CircularBlur { kernel } | OperatorSpec::Convolution { kernel, .. }) = spec
     else {
         return None;
     };

@@ -297,6 +297,13 @@ impl Network {
         }
     }
 
+    /// Whether it was trained for noise as strong as that of a measurement.
+    pub fn knows_noise(&self, set: &MeasurementSet) -> bool {
+        let Self::Trained(checkpoint) = self else { return false };
+        let ends = checkpoint.config.sigma_y.map(SigmaYLaw::ends);
+        ends.is_some_and(|ends| !is_beyond(ends, set.sigma_y()))
+    }
+
     /// How many samples a GPU draws at once: the activations of a pass that is differentiated, as DPS
     /// does, take 16 GiB at most.
     pub fn samples_at_once(&self, precision: Precision) -> usize {
@@ -515,6 +522,11 @@ pub fn check_fit(config: &CheckpointConfig, shape: Shape) -> Result<(), Error> {
     }
 }
 
+/// Whether a σ_y is not within the ends of a law, with a tenth of it to spare.
+fn is_beyond([lowest, highest]: [f64; 2], asked: f64) -> bool {
+    (lowest / asked).ln() > 0.1 || (asked / highest).ln() > 0.1
+}
+
 /// In what a measurement differs from those that the network was trained for.
 pub fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<String> {
     let name = &config.name;
@@ -533,7 +545,7 @@ pub fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<String> {
     }
     if let Some([lowest, highest]) = config.sigma_y.map(SigmaYLaw::ends) {
         let asked = set.sigma_y();
-        if (lowest / asked).ln() > 0.1 || (asked / highest).ln() > 0.1 {
+        if is_beyond([lowest, highest], asked) {
             let trained = if lowest == highest {
                 format!("= {lowest}")
             } else {

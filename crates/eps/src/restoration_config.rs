@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::contender::Contending;
+use crate::intervals::WidenedKind;
 use crate::network::{Conditioning, NetworkRecord};
 use crate::pictures::SD_WHITE;
 use crate::residual::Residual;
@@ -63,6 +64,9 @@ pub struct RestorationConfig {
     /// What iterative solvers did, where there is no eigenbasis.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iterations: Option<Iterations>,
+    /// What became of the intervals of 90 %, by kind of value; none where they were not calibrated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub intervals: Vec<WidenedKind>,
 }
 
 /// A measurement that was restored.

@@ -11,8 +11,8 @@ use eps_cluster::{agree, facts_of};
 use eps_data::array_file::is_picture;
 use eps_data::hdf5_file::hdf5_format;
 use eps_data::{Array, MeasurementSet, PictureLike};
-use eps_files::{FilesError, Former, OutputFolder, PartFile, Unfinished};
-use eps_math::operator::{Border, LinearMap as _, Operator};
+use eps_files::{FilesError, Former, OutputFolder, PartFile, Parts, Unfinished};
+use eps_math::operator::{Border, LinearMap as _, Operator, OperatorSpec};
 use eps_math::{Noise, Shape};
 use eps_model::{Precision, device_name};
 use eps_sample::Solver;
@@ -60,11 +60,14 @@ const WINDOW: usize = 256;
 /// rounding of the network whatever --batch.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
+    /// The picture to restore (PNG, JPEG, WebP, TIFF, BMP), or another measurement, as --measurement takes it
+    #[arg(value_name = "PICTURE", required_unless_present = "measurement")]
+    picture: Option<PathBuf>,
     /// What was measured: the HDF5 file of `eps measure`, which brings operator and sigma_y; or,
-    /// with flags for both, a picture (PNG, TIFF, BMP; 0..255 is [-1, 1]) or an array [h, w], [C, h, w] or [N, C, h, w]
-    /// in NPY or HDF5 (dataset `y`)
-    #[arg(long, value_name = "FILE")]
-    measurement: PathBuf,
+    /// with flags for both, a picture (PNG, JPEG, WebP, TIFF, BMP; 0..255 is [-1, 1], as stored, which is sRGB and not linear
+    /// light) or an array [h, w], [C, h, w] or [N, C, h, w] in NPY or HDF5 (dataset `y`)
+    #[arg(long, value_name = "FILE", conflicts_with = "picture")]
+    measurement: Option<PathBuf>,
     #[command(flatten)]
     operator: OperatorFlags,
     #[command(flatten)]
@@ -81,9 +84,9 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     unit: UnitFlag,
     /// The network, as `eps train` or `eps import` writes it; or a prior of any origin, by the description
-    /// of its TorchScript module (docs/priors.md)
+    /// of its TorchScript module (docs/priors.md) [default: for pictures the repository's network `photographs`]
     #[arg(long, value_name = "NET.safetensors|PRIOR.json")]
-    network: PathBuf,
+    network: Option<PathBuf>,
     /// The class of the images, from 0 on, for a network that knows classes [default: none]
     #[arg(long, value_name = "K")]
     class: Option<usize>,
@@ -260,14 +263,24 @@ impl Arguments {
         }
         let (device, asked) = self.network_flags.apply()?;
         let device = device_of(group, device);
-        let (precision, of_precision) = asked.choose(device, [&*self.network])?;
-        let network = Network::load(&self.network, self.class, device, precision)?;
-        let calibration = IntervalCalibration::beside(&self.network)?;
+        let network_file = self.network_file()?;
+        let (precision, of_precision) = asked.choose(device, [&*network_file])?;
+        let network = Network::load(&network_file, self.class, device, precision)?;
+        let calibration = IntervalCalibration::beside(&network_file)?;
         let schedule = solver.schedule(network.schedule()).with(self.rho, self.sigma_min);
         if let Err(error) = schedule.validate() {
             return Err(UsageError(format!("the grid of noise levels: {error}")).into());
         }
         let Measured { set, scene, notes: of_borders } = self.measurement(&network)?;
+        let shown = match &scene {
+            Some(scene) if !self.keep_scene => scene.seen,
+            _ => set.shape(),
+        };
+        let is_picture = is_picture(self.file()) && pictures::showable(shown);
+        let like = is_picture.then(|| PictureLike::of(self.file())).transpose()?;
+        if let Some(like) = &like {
+            like.check(shown).with_context(|| format!("the results of {}", self.file().display()))?;
+        }
         if self.keep_scene && scene.is_none() {
             bail!(UsageError(
                 "--keep-scene: this measurement is no part of a larger scene, as with --kernel and --border valid: leave it out"
@@ -303,7 +316,7 @@ impl Arguments {
             device,
         };
         let (network, window) = self.in_windows(network, set.shape(), &settings, precision)?;
-        let cannot = || format!("{} cannot be restored", self.measurement.display());
+        let cannot = || format!("{} cannot be restored", self.file().display());
         let all = Restoration::new(&network, &set, &settings).with_context(cannot)?;
         let one = Settings {
             solver: Solver::Euler,
@@ -317,7 +330,8 @@ impl Arguments {
 
         let mut notes = network.notes(&set, self.class);
         notes.extend((0..set.len()).find_map(|index| brightness_note(&set, index)));
-        notes.extend(mask_note(&set).or_else(|| range_note(&set)));
+        // What a picture's values mean is known.
+        notes.extend(mask_note(&set).or_else(|| range_note(&set).filter(|_| like.is_none())));
         notes.extend(self.noise.note());
         notes.extend(missing_note(&set));
         notes.extend(of_borders);
@@ -355,8 +369,8 @@ impl Arguments {
         // Before the work: the files are those that have been read.
         let config = RestorationConfig {
             format_version: FORMAT_VERSION,
-            measurement: MeasurementRecord::of(&self.measurement, &set)?,
-            network: network.record(&self.network)?,
+            measurement: MeasurementRecord::of(self.file(), &set)?,
+            network: network.record(&network_file)?,
             class,
             method: conditioning,
             contender,
@@ -373,6 +387,7 @@ impl Arguments {
             environment: environment::record(device),
             residuals: Vec::new(),
             iterations: None,
+            intervals: Vec::new(),
         };
         let scene = scene.filter(|_| !self.keep_scene);
         let decisive = decisive(&config)?;
@@ -386,19 +401,26 @@ impl Arguments {
             }
             return Ok(());
         };
-        if unfinished.of_key(&key)? {
-            eprintln!("note: what an earlier run of this command has finished is taken from it");
+        match unfinished.of_key(&key)? {
+            Parts::OfThis => {
+                eprintln!("note: what an earlier run of this command has finished is taken from it");
+            }
+            Parts::OfAnother => eprintln!(
+                "note: what an earlier run had finished with other settings or another measurement is removed from {}",
+                unfinished.folder().display()
+            ),
+            Parts::None => {}
         }
         self.reserve(&unfinished, &set)?;
         let drawn = Restored::draw(group, &all, &one_call, &mut unfinished, config, scene);
         let mut restored = drawn.map_err(|error| self.kept(error, &unfinished))?;
         let as_asked = |found: &IntervalCalibration| {
-            self.method.is_none() && found.solver == solver && found.calls == calls
+            let usual = solver.schedule(network.schedule());
+            let is_usual = self.method.is_none() && schedule == usual && network.knows_noise(&set);
+            is_usual && found.solver == solver && found.calls == calls
         };
         let told = restored.find_intervals(&set, calibration.as_ref().filter(|c| as_asked(c)))?;
         let RestorationConfig { residuals, iterations, .. } = restored.config.clone();
-        let is_picture = is_picture(&self.measurement) && pictures::showable(set.shape());
-        let like = is_picture.then(|| PictureLike::of(&self.measurement)).transpose()?;
         let is_exact = set.sigma_y() == 0.0;
         folder
             .write(|path| restored.write(path, &set, like.as_ref()))
@@ -428,7 +450,7 @@ impl Arguments {
             let [mean, sample] = LIKE.map(|name| format!("{name}.{}", like.ending()));
             println!(
                 "stored as {}: {mean} and {sample} in {}",
-                self.measurement.display(),
+                self.file().display(),
                 folder_of(0)
             );
         }
@@ -477,6 +499,27 @@ impl Arguments {
         )
     }
 
+    /// What was measured.
+    fn file(&self) -> &Path {
+        let named = self.picture.as_deref().or(self.measurement.as_deref());
+        named.unwrap_or(Path::new(""))
+    }
+
+    /// The network's file.
+    fn network_file(&self) -> Result<PathBuf> {
+        if let Some(path) = &self.network {
+            return Ok(path.clone());
+        }
+        ensure!(
+            is_picture(self.file()),
+            UsageError(format!(
+                "{} is no picture, for which there is a default: give --network",
+                self.file().display()
+            ))
+        );
+        Ok(dataset::network_of_pictures())
+    }
+
     fn solver(&self) -> Result<Solver> {
         if self.eta.is_some() && self.sampler != Sampler::Ddim {
             return Err(UsageError("--eta belongs to --sampler ddim".to_owned()).into());
@@ -491,7 +534,7 @@ impl Arguments {
 
     /// The measurement with its operators and σ_y, from the file itself or from the flags.
     fn measurement(&self, network: &Network) -> Result<Measured> {
-        let path = &self.measurement;
+        let path = self.file();
         let given = self.operator.read()?;
         let sigma_y =
             if self.unit.is_given() { self.noise.in_unit() } else { self.noise.sigma_y()? };
@@ -559,6 +602,8 @@ impl Arguments {
             let source =
                 if self.border.asked().is_some() { "asked for" } else { "the default here" };
             println!("borders of the blur: {}, {source}", border.name());
+            check_kernel(given.spec(), y_shape)
+                .with_context(|| format!("{} and --kernel do not fit", path.display()))?;
             given.with_border(border)
         } else {
             given
@@ -617,6 +662,23 @@ impl Arguments {
         let set = set.with_context(|| path.display().to_string())?;
         Ok(Measured { set, scene, notes })
     }
+}
+
+/// Fails for a kernel that is larger than what was blurred.
+fn check_kernel(blur: &OperatorSpec, y: Shape) -> Result<()> {
+    let (OperatorSpec::CircularBlur { kernel } | OperatorSpec::Convolution { kernel, .. }) = blur
+    else {
+        return Ok(());
+    };
+    let (rows, columns) = (kernel.len(), kernel.iter().map(Vec::len).max().unwrap_or(0));
+    ensure!(
+        rows <= y.height && columns <= y.width,
+        "the kernel has {rows}x{columns} taps, what was blurred {}x{} pixels: cut off the kernel's zeros, or give more of the \
+         picture",
+        y.height,
+        y.width
+    );
+    Ok(())
 }
 
 /// What was measured.

@@ -38,6 +38,8 @@ impl PreparedOperator {
         match self {
             Self::Spectral(operator) => match operator {
                 Operator::Mask(_) => OperatorKind::Pixels,
+                // Means of single pixels: denoising.
+                Operator::AveragePool(pool) if pool.factor() == 1 => OperatorKind::Pixels,
                 Operator::AveragePool(_) => OperatorKind::Means,
                 Operator::CircularBlur(_) => OperatorKind::Blurs,
                 Operator::Separable(_) | Operator::Weights(_) | Operator::Dense(_) => {

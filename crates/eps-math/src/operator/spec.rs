@@ -597,6 +597,7 @@ impl OperatorSpec {
     pub fn kind(&self) -> OperatorKind {
         match self {
             Self::Mask { .. }
+            | Self::AveragePool { factor: 1 }
             | Self::RandomMask { .. }
             | Self::Crop { .. }
             | Self::Pad { .. }

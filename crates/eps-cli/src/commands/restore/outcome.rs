@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use eps::format::number;
-use eps::intervals::{IntervalCalibration, Intervals, LEAST_SAMPLES, ValueKind};
+use eps::intervals::{IntervalCalibration, Intervals, LEAST_SAMPLES, WidenedKind};
 use eps::pictures;
 use eps::residual::{self, residual_note, residuals};
 use eps::restoration_config::RestorationConfig;
@@ -12,11 +11,10 @@ use eps::restore::{Restoration, iterations_note};
 use eps::scene::Scene;
 use eps_cluster::Group;
 use eps_data::npy::{NpyValues, write_npy};
-use eps_data::png::{Picture, write_png};
+use eps_data::png::{Picture, write_animation, write_png};
 use eps_data::{MeasurementSet, PictureLike, SampleArchive, Unit};
 use eps_files::{Unfinished, write_bytes};
 use eps_math::Shape;
-use eps_math::operator::PreparedOperator;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -30,6 +28,13 @@ const IN_UNIT: [&str; 3] = ["samples.npy", "mean.npy", "standard-deviation.npy"]
 
 /// How many samples of an image a mosaic shows.
 const MOSAIC_SAMPLES: usize = 8;
+
+/// The samples of an image one after the other, as an animated PNG.
+const ANIMATION: &str = "samples.png";
+
+/// How many samples an animation shows, and how long each.
+const MOST_FRAMES: usize = 20;
+const FRAME_MILLISECONDS: u16 = 300;
 
 /// How many images the mosaic of all shows.
 const MOSAIC_IMAGES: usize = 16;
@@ -119,36 +124,11 @@ impl Restored {
             return Ok(None);
         }
         let raw = Intervals::of(&self.archive)?;
-        let operators: Vec<_> = (0..set.len()).map(|index| set.operator(index)).collect();
-        let calibrated =
-            calibration.and_then(|found| Some((found, found.widened(&raw, &operators)?)));
-        let told = match &calibrated {
-            Some((found, _)) => {
-                let one = self.archive.shape().len();
-                let met = |kind: &ValueKind| {
-                    let is_of = |operator: &&PreparedOperator| {
-                        (0..one).any(|index| ValueKind::of(operator, index) == Some(*kind))
-                    };
-                    operators.iter().any(is_of)
-                };
-                let of = ValueKind::ALL.iter().filter(|kind| met(kind));
-                let of = of.filter_map(|kind| found.of(*kind)).map(|found| {
-                    let percent = |share: f64| number((share * 1000.0).round() / 10.0);
-                    format!(
-                        "{}: widened by {:.2}, on test images {} % of the true values lie in them, {} % before",
-                        found.kind.label(),
-                        found.factor,
-                        percent(found.calibrated.held.mean),
-                        percent(found.raw.held.mean)
-                    )
-                });
-                format!("intervals of 90 %, calibrated; {}", of.collect::<Vec<_>>().join("; "))
-            }
-            None => "intervals of 90 % from the samples as they are: for such a measurement, solver and number of \
-                     calls the network's were not calibrated"
-                .to_owned(),
-        };
-        let calibrated = calibrated.map(|(_, intervals)| (CALIBRATED_ENDS, intervals));
+        let calibrated = calibration.and_then(|found| found.widened(&raw, set));
+        let (calibrated, kinds) = calibrated.unzip();
+        self.config.intervals = kinds.unwrap_or_default();
+        let told = intervals_sentence(&self.config.intervals);
+        let calibrated = calibrated.map(|intervals| (CALIBRATED_ENDS, intervals));
         self.intervals = [(ENDS, raw)].into_iter().chain(calibrated).collect();
         Ok(Some(told))
     }
@@ -182,10 +162,22 @@ impl Restored {
         if let Some(unit) = set.unit() {
             write_in_unit(folder, &archive, unit)?;
         }
-        let text = serde_json::to_string_pretty(archive.config())?;
+        // With what is known of the intervals, which the archives hold no more than samples for.
+        let text = serde_json::to_string_pretty(&serde_json::to_value(&config)?)?;
         write_bytes(&folder.join("config.json"), text.as_bytes())?;
         Ok(())
     }
+}
+
+/// What is known of the intervals of 90 %.
+fn intervals_sentence(kinds: &[WidenedKind]) -> String {
+    if kinds.is_empty() {
+        return "intervals of 90 % from the samples as they are: for such a measurement, solver, grid of noise levels and \
+                number of calls the network's were not calibrated"
+            .to_owned();
+    }
+    let kinds: Vec<String> = kinds.iter().map(WidenedKind::to_string).collect();
+    format!("intervals of 90 %, calibrated, on the scale [-1, 1]; {}", kinds.join("; "))
 }
 
 /// The results of a picture that are stored as it is: its mean and the first of its samples.
@@ -246,6 +238,9 @@ fn page(config: &RestorationConfig, shape: Shape, pictures: Vec<Vec<String>>) ->
     let RestorationConfig { measurement, network, residuals, .. } = config;
     let (file, sigma_y) = (&measurement.file, measurement.sigma_y);
     let name = Path::new(file).file_name().map_or(file.clone(), |name| name.display().to_string());
+    let has_intervals = config.samples >= LEAST_SAMPLES;
+    let of_intervals = has_intervals.then(|| intervals_sentence(&config.intervals));
+    let notes = config.notes.iter().cloned().chain(of_intervals).collect();
     let images = pictures.into_iter().zip(residuals).enumerate();
     let images = images.map(|(image, (names, residual))| ImageOnPage {
         title: format!("image {image}"),
@@ -261,7 +256,7 @@ fn page(config: &RestorationConfig, shape: Shape, pictures: Vec<Vec<String>>) ->
             "{} samples by the network {:?}, {} calls each, for noise of sigma_y = {sigma_y:?}.",
             config.samples, network.name, config.calls
         ),
-        notes: config.notes.clone(),
+        notes,
         images: images.collect(),
     }
 }
@@ -325,6 +320,11 @@ fn write_pictures(
         }
         names.extend(samples.iter().cloned());
         written.push(names);
+        if per_image > 1 {
+            let frames = named.iter().skip(named.len() - per_image).take(MOST_FRAMES);
+            let frames: Vec<&[f64]> = frames.map(|(_, picture)| &*picture.values).collect();
+            write_animation(&folder.join(ANIMATION), shape, &frames, FRAME_MILLISECONDS)?;
+        }
         columns = named.len() - per_image.saturating_sub(MOSAIC_SAMPLES);
         let row: Vec<Picture> =
             named.into_iter().take(columns).map(|(_, picture)| picture).collect();
