@@ -32,6 +32,14 @@ struct Told {
     provenance: ImageProvenance,
 }
 
+impl Told {
+    /// Whether this process sees the file.
+    fn is_seen(&self) -> bool {
+        let bytes = self.count as u64 * self.shape.len() as u64;
+        std::fs::metadata(&self.path).is_ok_and(|found| found.is_file() && found.len() == bytes)
+    }
+}
+
 /// Where memory lies that processes share.
 const SHARED_MEMORY: &str = "/dev/shm";
 
@@ -46,7 +54,10 @@ impl MachineImages {
             return Self::of(&read()?);
         }
         let (mut kept, mut file, mut message) = (None, None, vec![]);
-        if machine.place == 0 {
+        let mut read = Some(read);
+        if machine.place == 0
+            && let Some(read) = read.take()
+        {
             let set = read()?;
             if machine.count == 1 {
                 kept = Some(Self::of(&set)?);
@@ -63,9 +74,16 @@ impl MachineImages {
             }
         }
         let all = group.all_gather(&message);
-        let images = match kept {
-            Some(kept) => kept,
-            None => Self::mapped(serde_json::from_slice(&all[machine.leader])?)?,
+        let images = match (kept, read) {
+            (Some(kept), _) => kept,
+            (None, read) => {
+                let told: Told = serde_json::from_slice(&all[machine.leader])?;
+                match read {
+                    // Processes of containers each count from 1, and do not see each other's files.
+                    Some(read) if !told.is_seen() => Self::of(&read()?)?,
+                    _ => Self::mapped(told)?,
+                }
+            }
         };
         // The pages stay as long as anyone sees them, the file need not.
         group.barrier();

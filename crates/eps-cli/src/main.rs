@@ -17,7 +17,8 @@ macro_rules! eprintln {
     ($($arguments:tt)*) => {{
         use std::io::Write as _;
         if $crate::together::speaks() {
-            let _ = writeln!(std::io::stderr(), $($arguments)*);
+            // At once: what another process writes does not come between.
+            let _ = std::io::stderr().write_all((format!($($arguments)*) + "\n").as_bytes());
         }
     }};
 }
@@ -79,13 +80,7 @@ fn main() -> ExitCode {
     say_nothing_of_a_full_output();
     let command = match Arguments::try_parse() {
         Ok(arguments) => arguments.command,
-        // One of several processes that were started alike tells it.
-        Err(told) => match eps_cluster::launch() {
-            Ok(Some(launch)) if launch.rank > 0 => {
-                return ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(2));
-            }
-            _ => told.exit(),
-        },
+        Err(told) => together::refuse(&told),
     };
     let processes = match Processes::join(&what(), command.is_shared()) {
         Ok(processes) => processes,

@@ -26,6 +26,52 @@ pub(crate) fn speaks() -> bool {
     !IS_QUIET.load(Ordering::Relaxed)
 }
 
+/// Ends a process whose command line is none, or asks for help: where others were started with it, they are told, as they
+/// would wait for it.
+pub(crate) fn refuse(told: &clap::Error) -> ! {
+    // Variables of torchrun stay where none is at work.
+    let launch = launch().ok().flatten().filter(|launch| launch.launcher != Launcher::Torchrun);
+    let Some(launch) = launch else { told.exit() };
+    let text = told.to_string();
+    let command = match told.exit_code() {
+        0 => "one that only prints",
+        _ => text.lines().next().unwrap_or_default(),
+    };
+    let is_first = match join(Some(launch)) {
+        Ok(group) => {
+            IS_QUIET.store(group.rank() > 0, Ordering::Relaxed);
+            // It ends the process where the others were asked for something else.
+            if let Err(error) = of_one_kind(&*group, command) {
+                end_together(group, &error);
+            }
+            let is_first = group.rank() == 0;
+            group.barrier();
+            is_first
+        }
+        Err(_) => launch.rank == 0,
+    };
+    if is_first {
+        told.exit();
+    }
+    std::process::exit(told.exit_code())
+}
+
+/// Checks that all processes are of one program and were asked for the same.
+fn of_one_kind(group: &dyn Group, command: &str) -> Result<(), ClusterError> {
+    let facts = [("the command", command), ("version", env!("EPS_VERSION"))];
+    agree(group, &facts.map(|(name, value)| (name.to_owned(), value.to_owned())))
+}
+
+/// Ends all processes with an error that each has found: one tells it, and none ends before it has.
+fn end_together(group: Box<dyn Group>, error: &ClusterError) -> ! {
+    if speaks() {
+        say(&error.to_string());
+    }
+    group.barrier();
+    drop(group);
+    std::process::exit(1);
+}
+
 /// Several processes of a command that does not share its work.
 #[derive(Debug)]
 struct OneProcess {
@@ -61,32 +107,31 @@ impl Processes {
     /// # Errors
     /// Variables of launchers that make no sense, programs that differ, an MPI that is not that of the launcher.
     pub(crate) fn join(command: &str, is_shared: bool) -> Result<Self> {
-        let launch = launch()?;
-        // Its variables stay where no torchrun is at work any more, as in the jobs of some clusters.
-        let is_stale = |launch: &Launch| launch.launcher == Launcher::Torchrun && !is_shared;
-        let Some(launch) = launch.filter(|launch| !is_stale(launch)) else {
+        // Torchrun's variables stay where it is at work no more, as in the jobs of some clusters.
+        let launch = match launch() {
+            Err(error) if is_shared || !error.is_of_torchrun() => return Err(error.into()),
+            Err(_) => None,
+            Ok(launch) => launch.filter(|l| is_shared || l.launcher != Launcher::Torchrun),
+        };
+        let Some(launch) = launch else {
             return Ok(Self::Group(join(None)?));
         };
         let group = match join(Some(launch)) {
             Ok(group) => group,
             Err(ClusterError::NoEngine { launch }) => {
                 IS_QUIET.store(launch.rank > 0, Ordering::Relaxed);
+                if let Some((_, count)) = launch.of_machine {
+                    let cores = (workers::cores() / count).max(1);
+                    tch::set_num_threads(i32::try_from(cores).unwrap_or(1));
+                    GIVEN_CORES.store(cores, Ordering::Relaxed);
+                }
                 return Ok(Self::Unconnected(launch));
             }
             Err(error) => return Err(error.into()),
         };
         IS_QUIET.store(group.rank() > 0, Ordering::Relaxed);
-        let facts = [("the command", command), ("version", env!("EPS_VERSION"))];
-        if let Err(error) =
-            agree(&*group, &facts.map(|(name, value)| (name.to_owned(), value.to_owned())))
-        {
-            // All have found it, one tells it, and none ends before it has.
-            if speaks() {
-                say(&error.to_string());
-            }
-            group.barrier();
-            drop(group);
-            std::process::exit(1);
+        if let Err(error) = of_one_kind(&*group, command) {
+            end_together(group, &error);
         }
         let cores = (workers::cores() / cores_are_shared_by(&*group)).max(1);
         tch::set_num_threads(i32::try_from(cores).unwrap_or(1));
@@ -122,6 +167,16 @@ impl Processes {
         match self {
             Self::Group(group) => group.size(),
             Self::Unconnected(launch) => launch.size,
+        }
+    }
+
+    /// The device of this process: the first GPU is one each, where a machine has several processes and GPUs.
+    pub(crate) fn device(&self, device: Device) -> Device {
+        match self {
+            Self::Group(group) => device_of(&**group, device),
+            Self::Unconnected(launch) => {
+                launch.of_machine.map_or(device, |(place, _)| device_at(place, device))
+            }
         }
     }
 
@@ -212,10 +267,15 @@ pub(crate) fn say(text: &str) {
 
 /// The device of this process: the first GPU is one each, where a machine has several processes and GPUs.
 pub(crate) fn device_of(group: &dyn Group, device: Device) -> Device {
+    if group.size() > 1 { device_at(group.machine().place, device) } else { device }
+}
+
+/// The device of the process of a place on its machine.
+fn device_at(place: usize, device: Device) -> Device {
     match device {
-        Device::Cuda(0) if group.size() > 1 => {
+        Device::Cuda(0) => {
             let count = usize::try_from(Cuda::device_count()).unwrap_or(1).max(1);
-            Device::Cuda(group.machine().place % count)
+            Device::Cuda(place % count)
         }
         device => device,
     }

@@ -44,6 +44,38 @@ pub fn agree(group: &dyn Group, facts: &[(String, String)]) -> Result<(), Cluste
     Ok(())
 }
 
+/// Checks that the processes of each machine have the same value of a field.
+///
+/// # Errors
+/// [`ClusterError::Differs`] on every process, with the first process that has another than the first of its machine.
+pub fn agree_on_machine(group: &dyn Group, field: &str, value: &str) -> Result<(), ClusterError> {
+    if group.size() == 1 {
+        return Ok(());
+    }
+    let own = format!("{}\n{}", group.machine().leader, escaped(value));
+    let all = group.all_gather(own.as_bytes());
+    let of = |bytes: &[u8]| -> Option<(usize, String)> {
+        let text = String::from_utf8_lossy(bytes);
+        let (leader, value) = text.split_once('\n')?;
+        Some((leader.parse().ok()?, value.to_owned()))
+    };
+    for (rank, found) in all.iter().enumerate() {
+        let Some((leader, value)) = of(found) else { continue };
+        let Some((_, first)) = all.get(leader).and_then(|found| of(found)) else { continue };
+        if value != first {
+            let first = match leader {
+                0 => first,
+                _ => format!(
+                    "nothing to do with it: process {} of the same machine has {first}",
+                    leader + 1
+                ),
+            };
+            return Err(ClusterError::Differs { rank, field: field.to_owned(), value, first });
+        }
+    }
+    Ok(())
+}
+
 /// The fields of a JSON value as facts for [`agree`], those of objects in it by their own.
 #[must_use]
 pub fn facts_of(value: &Value) -> Vec<(String, String)> {

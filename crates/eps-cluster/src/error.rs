@@ -90,6 +90,12 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
+    /// Whether it is about the variables of torchrun, which stay where none is at work.
+    #[must_use]
+    pub fn is_of_torchrun(&self) -> bool {
+        matches!(self, Self::Variable { variable: "RANK" | "WORLD_SIZE", .. })
+    }
+
     /// Whether every process of the group has found the same, so that one of them need tell it.
     #[must_use]
     pub fn is_common(&self) -> bool {

@@ -35,6 +35,8 @@ pub struct Launch {
     pub rank: usize,
     /// How many were started, 2 or more.
     pub size: usize,
+    /// Which of those of its machine this is, from 0 on, and how many they are, where the launcher tells.
+    pub of_machine: Option<(usize, usize)>,
 }
 
 impl Launch {

@@ -25,7 +25,9 @@ mod launch;
 mod sum;
 mod variables;
 
-pub use agreement::{agree, cores_are_shared_by, facts_of, host, sees_the_same_folder};
+pub use agreement::{
+    agree, agree_on_machine, cores_are_shared_by, facts_of, host, sees_the_same_folder,
+};
 pub use error::ClusterError;
 pub use group::{Alone, Group, Machine};
 pub use launch::{Launch, Launcher};

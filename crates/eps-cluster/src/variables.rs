@@ -11,6 +11,13 @@ const VARIABLES: [(Launcher, &str, &str); 4] = [
     (Launcher::Torchrun, "RANK", "WORLD_SIZE"),
 ];
 
+/// The variables of a process's place on its machine and of the number of processes there, of launchers that tell both.
+const OF_MACHINE: [(Launcher, &str, &str); 3] = [
+    (Launcher::OpenMpi, "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"),
+    (Launcher::Mpich, "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
+    (Launcher::Torchrun, "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
+];
+
 /// What the variables of launchers tell; nothing for one process.
 ///
 /// # Errors
@@ -40,7 +47,12 @@ fn launch_of(
             let value = format!("{rank}, of {size} processes");
             return Err(ClusterError::Variable { variable: rank_name, value });
         }
-        return Ok((size > 1).then_some(Launch { launcher, rank, size }));
+        let of_machine =
+            OF_MACHINE.iter().find(|(of, ..)| *of == launcher).and_then(|(_, place, count)| {
+                let read = |name| variable(name)?.trim().parse::<usize>().ok();
+                read(place).zip(read(count)).filter(|(place, count)| place < count)
+            });
+        return Ok((size > 1).then_some(Launch { launcher, rank, size, of_machine }));
     }
     Ok(None)
 }
@@ -59,14 +71,18 @@ mod tests {
     fn launchers_are_told_by_their_variables() {
         let slurm = [("SLURM_PROCID", "2"), ("SLURM_STEP_NUM_TASKS", "4")];
         let found = of(&slurm).unwrap().unwrap();
-        assert_eq!(found, Launch { launcher: Launcher::Slurm, rank: 2, size: 4 });
+        assert_eq!(found, Launch { launcher: Launcher::Slurm, rank: 2, size: 4, of_machine: None });
         // mpirun inside of a Slurm job.
         let both =
             [&slurm[..], &[("OMPI_COMM_WORLD_RANK", "7"), ("OMPI_COMM_WORLD_SIZE", "8")]].concat();
         let found = of(&both).unwrap().unwrap();
-        assert_eq!(found, Launch { launcher: Launcher::OpenMpi, rank: 7, size: 8 });
-        let found = of(&[("RANK", "0"), ("WORLD_SIZE", "2")]).unwrap().unwrap();
-        assert_eq!(found.launcher, Launcher::Torchrun);
+        let expected = Launch { launcher: Launcher::OpenMpi, rank: 7, size: 8, of_machine: None };
+        assert_eq!(found, expected);
+        let torchrun = [("RANK", "5"), ("WORLD_SIZE", "8")];
+        let places = [("LOCAL_RANK", "1"), ("LOCAL_WORLD_SIZE", "4")];
+        let found = of(&[torchrun, places].concat()).unwrap().unwrap();
+        assert_eq!((found.launcher, found.of_machine), (Launcher::Torchrun, Some((1, 4))));
+        assert_eq!(of(&torchrun).unwrap().unwrap().of_machine, None);
         let found = of(&[("PMI_RANK", "1"), ("PMI_SIZE", "2")]).unwrap().unwrap();
         assert_eq!(found.launcher, Launcher::Mpich);
     }

@@ -154,12 +154,12 @@ fn webp(picture: &StoredPicture) -> Result<Vec<u8>, DataError> {
     if let Some(profile) = &picture.profile {
         encoder.set_icc_profile(profile.clone());
     }
-    encoder
-        .encode(&picture.bytes(), side(picture.width), side(picture.height), colour)
-        .map_err(|error| {
+    encoder.encode(&picture.bytes(), side(picture.width), side(picture.height), colour).map_err(
+        |error| {
             let sides = format!("{} x {} pixels", picture.width, picture.height);
             DataError::invalid("the size of a WebP picture", sides, error.to_string())
-        })?;
+        },
+    )?;
     Ok(file)
 }
 
@@ -193,12 +193,8 @@ mod tests {
                 (bmp, 255, None),
             ] {
                 let profile = (format != bmp).then(|| (0..=255).collect::<Vec<u8>>());
-                let like = PictureLike {
-                    format,
-                    largest,
-                    alpha: alpha.clone(),
-                    profile: profile.clone(),
-                };
+                let like =
+                    PictureLike { format, largest, alpha: alpha.clone(), profile: profile.clone() };
                 let path = folder.path().join(format!("a.{}", like.ending()));
                 fs::write(&path, like.encode(shape, &values(shape)).unwrap()).unwrap();
                 let (Array { dims, values: read }, _) = Array::read_with_gaps(&path, "").unwrap();
@@ -250,7 +246,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.png");
         let alpha = Some(((2, 1), vec![0, 255]));
-        let like = PictureLike { format: Format::Exact(ExactFormat::Png), largest: 255, alpha, profile: None };
+        let like = PictureLike {
+            format: Format::Exact(ExactFormat::Png),
+            largest: 255,
+            alpha,
+            profile: None,
+        };
         let shape = Shape::new(3, 1, 2).unwrap();
         fs::write(&path, like.encode(shape, &[1.0; 6]).unwrap()).unwrap();
         let (array, _) = Array::read_with_gaps(&path, "").unwrap();

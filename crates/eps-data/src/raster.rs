@@ -313,16 +313,7 @@ impl StoredPicture {
     ) -> Self {
         let samples = bytes.into_iter().map(u16::from).collect();
         let largest = u16::from(u8::MAX);
-        Self {
-            width,
-            height,
-            channels,
-            samples,
-            largest,
-            orientation,
-            profile,
-            is_of_inks: false,
-        }
+        Self { width, height, channels, samples, largest, orientation, profile, is_of_inks: false }
     }
 }
 

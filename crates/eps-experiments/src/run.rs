@@ -59,6 +59,9 @@ struct Cell {
     images: Range<usize>,
     name: String,
     key: Value,
+    /// Whether it is in the store.
+    is_stored: bool,
+    /// None of one that is not computed, and of a share.
     restoration: Option<Restored>,
     /// Why there is no restoration, where a chain left the finite numbers.
     diverged: Option<String>,
@@ -212,7 +215,9 @@ impl<'a> Run<'a> {
     }
 
     /// All cells, with the restorations of those that are stored.
-    fn plan_cells(&self) -> Result<Vec<Cell>> {
+    ///
+    /// With `keeps` their samples are read where they are stored.
+    fn plan_cells(&self, keeps: bool) -> Result<Vec<Cell>> {
         let program = std::env::current_exe().map_err(ExperimentError::Program)?;
         let program = sha256_file(&program)?;
         let mut cells = Vec::new();
@@ -229,12 +234,15 @@ impl<'a> Run<'a> {
                     let what = format!("{}.{}.{start}", problem.setting.name(), method.slug());
                     let name = name(&what, &key);
                     let restoration = self.cells.load(&name, &key);
+                    let is_stored = restoration.is_some();
+                    let restoration = restoration.filter(|_| keeps);
                     cells.push(Cell {
                         problem: index,
                         method: *method,
                         images,
                         name,
                         key,
+                        is_stored,
                         restoration,
                         diverged: None,
                     });
@@ -292,8 +300,8 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Those of the samplers but for chains that leave the finite numbers, and cells that cannot be written.
     pub fn compute(&self) -> Result<RunOutcome> {
-        let mut cells = self.plan_cells()?;
-        self.fill(&mut cells, |_| true)?;
+        let mut cells = self.plan_cells(true)?;
+        self.fill(&mut cells, |_| true, true)?;
         let seconds = cells.iter().flat_map(|cell| &cell.restoration).map(|r| r.seconds).sum();
         let training = self.training();
         // Features are computed by one thread, so that scores are to the bit those of any number.
@@ -346,20 +354,25 @@ impl<'a> Run<'a> {
             let message = "--shard: the experiment runtime measures one machine: leave it out";
             return Err(InvalidRequest(message.to_owned()).into());
         }
-        let mut cells = self.plan_cells()?;
-        self.fill(&mut cells, |cell| shard.holds(cell))?;
-        let stored = cells.iter().filter(|cell| cell.restoration.is_some()).count();
+        // Samples are needed where they are scored alone.
+        let mut cells = self.plan_cells(false)?;
+        self.fill(&mut cells, |cell| shard.holds(cell), false)?;
+        let stored = cells.iter().filter(|cell| cell.is_stored).count();
         Ok((stored, cells.len()))
     }
 
     /// Computes those of the cells that are asked for, by their numbers, and not stored, several batches at once, and
-    /// stores each as soon as it is whole.
-    fn fill(&self, cells: &mut [Cell], is_asked: impl Fn(usize) -> bool) -> Result<()> {
+    /// stores each as soon as it is whole; with `keeps` its samples stay in memory too.
+    fn fill(
+        &self,
+        cells: &mut [Cell],
+        is_asked: impl Fn(usize) -> bool,
+        keeps: bool,
+    ) -> Result<()> {
         let (batch, samples) = (self.config.batch, self.config.samples);
         let steps = |cell: &Cell| progress_steps(cell.method, batch, cell.images.len(), samples);
-        let asked: Vec<usize> = (0..cells.len())
-            .filter(|cell| cells[*cell].restoration.is_none() && is_asked(*cell))
-            .collect();
+        let asked: Vec<usize> =
+            (0..cells.len()).filter(|cell| !cells[*cell].is_stored && is_asked(*cell)).collect();
         let missing = asked.iter().map(|cell| steps(&cells[*cell]));
         let listener = self.listener;
         listener.begin(missing.sum(), "network passes");
@@ -406,7 +419,7 @@ impl<'a> Run<'a> {
             if let Ok(restoration) = &restoration {
                 self.cells.store(&cell.name, cell.key.clone(), restoration)?;
             }
-            whole.push((index, restoration));
+            whole.push((index, restoration.map(|restoration| keeps.then_some(restoration))));
             listener.done(&drawing.what(cell));
             Ok(())
         };
@@ -417,7 +430,7 @@ impl<'a> Run<'a> {
         for (index, restoration) in whole {
             let cell = &mut cells[index];
             match restoration {
-                Ok(restoration) => cell.restoration = Some(restoration),
+                Ok(restoration) => (cell.is_stored, cell.restoration) = (true, restoration),
                 // With one chain gone the method has no scores there: the first tells why.
                 Err(Some(reason)) if !told.contains(&(cell.problem, cell.method)) => {
                     told.push((cell.problem, cell.method));

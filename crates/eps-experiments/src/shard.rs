@@ -4,11 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use eps_cluster::facts_of;
 use eps_data::SampleArchive;
-use eps_files::write_bytes;
+use eps_files::{sha256_file, write_bytes};
+use serde_json::Value;
 
-use crate::cells::FOLDER;
-use crate::error::{ExperimentError, Result};
+use crate::cells::{FOLDER, PROGRAM};
+use crate::error::{ExperimentError, InvalidRequest, Result};
 use crate::files::make_folder;
 
 /// One of N shares of the cells: every N-th, so that each has some of every task and method.
@@ -59,42 +61,105 @@ impl Shard {
     }
 }
 
-/// Copies the finished cells of runs into the folder of another, whole files only, and returns how many there are now. A
-/// cell that is there already stays.
+/// What a merge has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// The cells that are there now.
+    pub cells: usize,
+    /// What looks wrong, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Copies the finished cells of runs into the folder of another, whole files only. Of two cells of one name, which other builds of
+/// the program have computed, the one of this program stays, or else the first.
 ///
 /// # Errors
-/// A folder without cells, a file that is no cell, and files that cannot be read or written.
-pub fn merge(runs: &[PathBuf], into: &Path) -> Result<usize> {
+/// A folder without cells, a file that is no cell, a target that holds something else, and files that cannot be read or written.
+pub fn merge(runs: &[PathBuf], into: &Path) -> Result<Merged> {
+    let folder = into.join(FOLDER);
+    let is_taken = fs::read_dir(into).is_ok_and(|mut entries| entries.next().is_some());
+    if is_taken && !folder.is_dir() {
+        let message =
+            format!("{}: it holds something else than a run: name another folder", into.display());
+        return Err(InvalidRequest(message).into());
+    }
+    let program = std::env::current_exe().map_err(ExperimentError::Program)?;
+    let program = sha256_file(&program)?;
     let mut found = Vec::new();
     for run in runs {
-        let folder = run.join(FOLDER);
-        let entries = fs::read_dir(&folder)
-            .map_err(|source| ExperimentError::NoCells { run: run.clone(), source })?;
-        for entry in entries {
-            let path = entry
-                .map_err(|source| ExperimentError::NoCells { run: run.clone(), source })?
-                .path();
+        let no_cells = |source| ExperimentError::NoCells { run: run.clone(), source };
+        let before = found.len();
+        for entry in fs::read_dir(run.join(FOLDER)).map_err(no_cells)? {
+            let path = entry.map_err(no_cells)?.path();
             if path.extension().is_some_and(|ending| ending == "h5") {
                 // A damaged one would be computed again in silence.
-                SampleArchive::read(&path)?;
-                found.push(path);
+                found.push((built_by(&path)?, path));
             }
         }
+        if found.len() == before {
+            return Err(no_cells(std::io::Error::other("its folder of cells is empty")));
+        }
     }
-    let folder = into.join(FOLDER);
+    let mut notes: Vec<String> = differences(runs).into_iter().collect();
     make_folder(&folder)?;
-    for path in found {
+    let mut replaced = 0;
+    for (build, path) in &found {
         let Some(name) = path.file_name() else { continue };
         let target = folder.join(name);
-        if !target.exists() {
-            let content = fs::read(&path)
-                .map_err(|source| ExperimentError::Cell { path: path.clone(), source })?;
-            write_bytes(&target, &content)?;
+        if target.exists() {
+            let there = built_by(&target)?;
+            if there == *build {
+                continue;
+            }
+            replaced += 1;
+            if *build != Some(program.clone()) {
+                continue;
+            }
         }
+        let content = fs::read(path)
+            .map_err(|source| ExperimentError::Cell { path: path.clone(), source })?;
+        write_bytes(&target, &content)?;
+    }
+    if replaced > 0 {
+        notes.push(format!(
+            "{replaced} cells were computed by two builds of the program: those of this one stay, or else the first; the others \
+             are computed again"
+        ));
     }
     let cells = fs::read_dir(&folder)
         .map_err(|source| ExperimentError::NoCells { run: into.to_owned(), source })?;
-    Ok(cells.count())
+    Ok(Merged { cells: cells.count(), notes })
+}
+
+/// The build of the program that computed a cell.
+fn built_by(path: &Path) -> Result<Option<String>> {
+    let archive = SampleArchive::read(path)?;
+    Ok(archive.config()["key"][PROGRAM].as_str().map(str::to_owned))
+}
+
+/// In what runs differ from the first of them, where they tell.
+fn differences(runs: &[PathBuf]) -> Option<String> {
+    let config = |run: &PathBuf| -> Option<Value> {
+        let text = fs::read_to_string(run.join("config.json")).ok()?;
+        Some(serde_json::from_str::<Value>(&text).ok()?["config"].take())
+    };
+    let (first, others) = runs.split_first()?;
+    let of_first = facts_of(&config(first)?);
+    for run in others {
+        let Some(found) = config(run) else { continue };
+        for (name, value) in facts_of(&found) {
+            let known = of_first.iter().find(|(known, _)| *known == name);
+            if let Some((_, other)) = known.filter(|(_, other)| *other != value) {
+                return Some(format!(
+                    "{} was computed with {name} {value}, {} with {other}: the command that scores uses the cells of its own \
+                     settings alone",
+                    run.display(),
+                    first.display()
+                ));
+            }
+        }
+    }
+    None
 }
 
 #[cfg(test)]

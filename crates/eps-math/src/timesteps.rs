@@ -88,11 +88,13 @@ impl Betas {
         }
         match *self {
             Self::Linear { first, .. } | Self::ScaledLinear { first, .. }
-                if !(first > 0.0 && first < 1.0) => {
+                if !(first > 0.0 && first < 1.0) =>
+            {
                 error("the first beta", first, "between 0 and 1")
             }
             Self::Linear { first, last, .. } | Self::ScaledLinear { first, last, .. }
-                if !(last >= first && last < 1.0) => {
+                if !(last >= first && last < 1.0) =>
+            {
                 error("the last beta", last, "at least the first and below 1")
             }
             Self::Cosine { offset, .. } if !(offset > 0.0 && offset.is_finite()) => {

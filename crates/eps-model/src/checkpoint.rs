@@ -675,7 +675,9 @@ pub fn widen(narrow: &UNet, wide: &UNetConfig, device: Device) -> Result<UNet, M
     let learns_classes = !is_scaled && narrow.config().label_dim() == 0 && wide.label_dim() > 0;
     for (name, to) in target.iter_mut().filter(|(name, _)| !source.contains_key(*name)) {
         if !(learns_classes && LABEL_LAYERS.iter().any(|layer| name.contains(layer))) {
-            return refused(format!("it has no tensor {name:?}, as the configuration's network has"));
+            return refused(format!(
+                "it has no tensor {name:?}, as the configuration's network has"
+            ));
         }
         let zeros = Tensor::zeros(to.size(), (Kind::Float, to.device()));
         set_values(to, &zeros)?;

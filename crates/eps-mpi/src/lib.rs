@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     fn error(launcher: Launcher) -> String {
-        join(Some(Launch { launcher, rank: 1, size: 4 })).unwrap_err().to_string()
+        join(Some(Launch { launcher, rank: 1, size: 4, of_machine: None })).unwrap_err().to_string()
     }
 
     #[test]

@@ -27,4 +27,4 @@ pub use images::{Images, SplitClasses};
 pub use noise_law::{Family, NoiseLaw, Tail};
 pub use objective::{BatchStreams, loss};
 pub use run_folder::{Change, LossRecord, changes};
-pub use trainer::{TrainProgress, train, train_together, train_watched};
+pub use trainer::{TrainProgress, agree_to_train, train, train_together, train_watched};

@@ -94,6 +94,30 @@ pub fn train_together(
     attempt(|| go_on(group, config, start, images, folder, device, observer))?
 }
 
+/// Checks that processes can share a training and are asked for the same one, as [`train_together`] does before its first step.
+///
+/// # Errors
+/// [`TrainError::Cluster`] for what differs, and fewer parts of a batch than processes.
+pub fn agree_to_train(
+    group: &dyn Group,
+    config: &TrainConfig,
+    images: &Images,
+    start: Option<&NetworkDenoiser>,
+) -> Result<(), TrainError> {
+    check_together(group, config, images, start).map(drop)
+}
+
+fn check_together<'a>(
+    group: &'a dyn Group,
+    config: &TrainConfig,
+    images: &Images,
+    start: Option<&NetworkDenoiser>,
+) -> Result<Parts<'a>, TrainError> {
+    let parts = Parts::of(config, group)?;
+    agree(group, &facts(group, config, images, start))?;
+    Ok(parts)
+}
+
 #[expect(clippy::too_many_arguments, reason = "those of train_together")]
 fn go_on(
     group: &dyn Group,
@@ -120,8 +144,7 @@ fn go_on(
     let [train_classes, validation_classes] = classes.map_or([None, None], |both| both.map(Some));
     let label_dim = extent(config.network.label_dim());
     let training = Examples { images: &images.train, classes: train_classes.as_ref(), label_dim };
-    let parts = Parts::of(config, group)?;
-    agree(group, &facts(group, config, images, start.as_ref()))?;
+    let parts = check_together(group, config, images, start.as_ref())?;
     // One process writes; the others have all from it.
     let mut run_folder =
         if group.rank() == 0 { Some(RunFolder::take(config, folder)?) } else { None };

@@ -6,8 +6,8 @@
 //! about the median they hold it as often as they promise. It lies beside the network's file.
 
 use std::collections::BTreeMap;
-use std::{fmt, fs};
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use eps_data::{MeasurementSet, SampleArchive};
 use eps_files::sha256_file;

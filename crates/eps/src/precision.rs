@@ -55,10 +55,8 @@ impl AskedPrecision {
 fn predicts_noise(path: &Path) -> Result<Option<String>, Error> {
     check_exists(path)?;
     let (name, asked) = if is_description(path) {
-        let found = PriorDescription::read(path).map_err(|source| Error::Prior {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })?;
+        let found = PriorDescription::read(path)
+            .map_err(|source| Error::Prior { path: path.to_owned(), source: Box::new(source) })?;
         (found.name, Some(found.parameterisation))
     } else {
         let found = checkpoint::read_config(path)

@@ -279,7 +279,8 @@ impl Arguments {
         let is_picture = is_picture(self.file()) && pictures::showable(shown);
         let like = is_picture.then(|| PictureLike::of(self.file())).transpose()?;
         if let Some(like) = &like {
-            like.check(shown).with_context(|| format!("the results of {}", self.file().display()))?;
+            like.check(shown)
+                .with_context(|| format!("the results of {}", self.file().display()))?;
         }
         if self.keep_scene && scene.is_none() {
             bail!(UsageError(
@@ -403,7 +404,9 @@ impl Arguments {
         };
         match unfinished.of_key(&key)? {
             Parts::OfThis => {
-                eprintln!("note: what an earlier run of this command has finished is taken from it");
+                eprintln!(
+                    "note: what an earlier run of this command has finished is taken from it"
+                );
             }
             Parts::OfAnother => eprintln!(
                 "note: what an earlier run had finished with other settings or another measurement is removed from {}",

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Args;
-use eps_cluster::agree;
+use eps_cluster::{Group, agree, agree_on_machine};
 use eps_data::{ImageProvenance, Split};
 use eps_files::{sha256_file, write_atomically};
 use eps_math::parameterisation::Parameterisation;
@@ -17,7 +17,7 @@ use eps_model::{ModelError, NetworkDenoiser, Precision, TrainingRecord};
 use eps_results::Environment;
 use eps_train::{
     Change, Images, LossRecord, Objective, SplitClasses, TrainConfig, TrainError, TrainProgress,
-    changes, train_together,
+    agree_to_train, changes, train_together,
 };
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -31,7 +31,7 @@ use crate::progress::training_bar;
 use crate::together::{Processes, device_of, speaks};
 use crate::training_plan::{Rate, dry_run};
 use eps::network::FileRecord;
-use eps::{dataset, environment, network};
+use eps::{dataset, environment, network, workers};
 
 /// Train a network, or go on with a training that was stopped.
 ///
@@ -95,6 +95,9 @@ impl Arguments {
         let group = processes.group()?;
         let out = self.out.as_deref().context("--out is missing")?;
         let device = device_of(group, self.device.apply());
+        let data =
+            self.data.as_ref().map_or(config.dataset.clone(), |path| path.display().to_string());
+        agree_on_machine(group, "--data", &data)?;
         let load = |split| {
             let read = || Ok(dataset::load(&config.dataset, split, self.data.as_deref())?);
             let images = MachineImages::load(group, read)?;
@@ -134,6 +137,8 @@ impl Arguments {
                 config.batch
             );
         }
+        note_of_threads(group);
+        agree_to_train(group, &config, &images, start.as_ref())?;
         // After all checks: a folder that was claimed goes on with these files alone.
         let is_first = group.rank() == 0;
         if is_first {
@@ -284,6 +289,20 @@ fn shown(parameterisation: Option<&Parameterisation>) -> Result<String> {
         Some(parameterisation) => serde_json::to_string(parameterisation)?,
         None => "EDM's networks are".to_owned(),
     })
+}
+
+/// Says so where processes have different numbers of threads, on which the last bits of the weights depend.
+fn note_of_threads(group: &dyn Group) {
+    let own = workers::threads().to_string();
+    let all = group.all_gather(own.as_bytes());
+    if let Some(other) = all.iter().find(|threads| **threads != all[0]) {
+        eprintln!(
+            "note: processes compute with {} and with {} threads: the last bits of the weights depend on it; --threads sets one \
+             number for all",
+            String::from_utf8_lossy(&all[0]),
+            String::from_utf8_lossy(other)
+        );
+    }
 }
 
 /// The licence of weights: that of those they started as, and that of the images where these are a

@@ -111,8 +111,11 @@ impl Arguments {
             Command::Oracle(arguments) => arguments.run(),
             Command::Reach(arguments) => arguments.run(),
             Command::Merge { runs, out } => {
-                let cells = merge(runs, out)?;
-                println!("{cells} cells are in {}", out.display());
+                let merged = merge(runs, out)?;
+                for note in &merged.notes {
+                    eprintln!("note: {note}");
+                }
+                println!("{} cells are in {}", merged.cells, out.display());
                 Ok(())
             }
         }

@@ -23,7 +23,7 @@ use super::output::{usage, write_report};
 use crate::experiment::terminal::Terminal;
 use crate::flags::{NetworkFlags, UsageError, count};
 use crate::sampling_cost::CostFlags;
-use crate::together::{Processes, device_of, speaks};
+use crate::together::{Processes, speaks};
 
 /// What the experiments on networks have in common.
 #[derive(Debug, Args)]
@@ -150,10 +150,7 @@ impl Arguments {
         request.choose().map_err(usage)?;
         let terminal = Terminal::default();
         let (device, asked) = self.network_flags.apply()?;
-        let device = match processes {
-            Processes::Group(group) => device_of(&**group, device),
-            Processes::Unconnected(_) => device,
-        };
+        let device = processes.device(device);
         if let Processes::Group(group) = processes {
             sees_the_same_folder(&**group, &out)?;
         }

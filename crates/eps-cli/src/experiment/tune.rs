@@ -13,7 +13,7 @@ use super::run::task;
 use crate::experiment::terminal::Terminal;
 use crate::flags::{self, NetworkFlags, count, two_or_more};
 use crate::sampling_cost::CostFlags;
-use crate::together::{Processes, device_of};
+use crate::together::{Processes, device_of, speaks};
 
 /// Choose the constant of a contender on validation images.
 ///
@@ -77,7 +77,8 @@ impl Arguments {
         let request = self.request();
         if self.cost.is_dry_run() {
             let what = format!("the constants of {}, at most", self.contender.label());
-            return self.cost.print(&what, request.most_passes());
+            let print = || self.cost.print(&what, request.most_passes());
+            return if speaks() { print() } else { Ok(()) };
         }
         let group = processes.group()?;
         let device = || {

@@ -200,7 +200,9 @@ fn read_schedule(scheduler: &Value) -> Result<Chain> {
         "linear" => Betas::Linear { first, last, steps },
         "scaled_linear" => Betas::ScaledLinear { first, last, steps },
         "squaredcos_cap_v2" => Betas::Cosine { offset: 0.008, steps },
-        other => bail!("beta_schedule is {other:?}: read are \"linear\", \"scaled_linear\" and \"squaredcos_cap_v2\""),
+        other => bail!(
+            "beta_schedule is {other:?}: read are \"linear\", \"scaled_linear\" and \"squaredcos_cap_v2\""
+        ),
     };
     let prediction = match scheduler["prediction_type"].as_str().unwrap_or("epsilon") {
         "epsilon" => Prediction::Epsilon,
