@@ -617,6 +617,11 @@ impl GivenOperator {
         self
     }
 
+    /// The flag that names it.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
     /// Whether it is a kernel of --kernel.
     pub(crate) fn is_kernel(&self) -> bool {
         self.source.starts_with("--kernel")

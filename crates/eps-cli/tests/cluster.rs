@@ -213,6 +213,19 @@ fn processes_that_were_started_differently_are_told_apart() {
         both("train c.json --data set.h5 --start nowhere.safetensors --out out"),
         &["(process 2 of 2", "nowhere.safetensors"],
     );
+    // Nor does one that finds its command line wrong leave the others waiting.
+    fails(
+        both("train c.json --data set.h5 --out out --no-such-flag"),
+        &["process 2 has the command error: unexpected argument '--no-such-flag'"],
+    );
+    fails(both("--version"), &["process 2 has the command one that only prints"]);
+    // Processes of one machine read the data once.
+    fails(
+        both("train c.json --data other.h5 --out out"),
+        &["process 2 has --data other.h5", "process 1 has set.h5"],
+    );
+    // Before the first step a folder is claimed by nobody.
+    assert!(!folder.path("out").exists());
     // A command that does all of its work itself, and two commands.
     fails(start(&folder, 2, "model show set.h5"), &["does not share its work"]);
     fails(both("model show set.h5"), &["process 2 has the command model"]);

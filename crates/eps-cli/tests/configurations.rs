@@ -4,9 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
+use eps::data::operator_file::read_sourced_operator;
 use eps::intervals::IntervalCalibration;
 use eps::math::Shape;
-use eps::math::operator::{LinearMap as _, OperatorSpec};
+use eps::math::operator::LinearMap as _;
 use eps::model::{Precision, checkpoint};
 use eps::tch::Device;
 use eps::train::TrainConfig;
@@ -53,8 +54,9 @@ fn the_operators_of_dps_are_for_pictures_of_256_pixels() {
     let mut found: Vec<(String, Shape)> = configurations(&data.join("operators"))
         .iter()
         .map(|path| {
-            let text = std::fs::read_to_string(path).unwrap();
-            let spec: OperatorSpec = serde_json::from_str(&text).unwrap();
+            let (spec, source) = read_sourced_operator(path).unwrap();
+            // Each names its paper.
+            assert!(source.unwrap().contains("arXiv 2209.14687"));
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
             (name, spec.prepare(shape).unwrap().range())
         })

@@ -162,6 +162,19 @@ fn shares_that_are_joined_are_the_whole() {
 
     folder.fails(&format!("{RUN} --shard 3/2"), 2, &["3/2", "K/N"]);
     folder.fails("experiment merge nowhere --out all", 1, &["nowhere", "--shard K/N"]);
+    std::fs::create_dir_all(folder.path("hollow/cells")).unwrap();
+    folder.fails(
+        "experiment merge hollow --out all",
+        1,
+        &["hollow", "its folder of cells is empty"],
+    );
+    std::fs::create_dir(folder.path("letters")).unwrap();
+    std::fs::write(folder.path("letters/one.txt"), "mine").unwrap();
+    folder.fails(
+        "experiment merge first --out letters",
+        1,
+        &["letters", "something else than a run"],
+    );
 }
 
 #[test]

@@ -32,9 +32,26 @@ fn a_calibration_lies_beside_its_network_and_is_applied() {
     folder.npy("y.npy", &[4, 4], &[0.25; 16]);
     let restore = "restore --network net.safetensors --measurement y.npy --sigma-y 0.05";
     let told = folder.succeeds(&format!("{restore} --factor 2 --samples 19 --calls 2 --out r"));
-    assert!(told.contains("calibrated; pixels of which a mean was seen"), "{told}");
+    assert!(told.contains("calibrated, on the scale [-1, 1]; pixels of which a mean"), "{told}");
+    assert!(told.contains("from a mean width of"), "{told}");
+    // The page and the record say the same.
+    let page = std::fs::read_to_string(folder.path("r/page.html")).unwrap();
+    assert!(page.contains("pixels of which a mean was seen: widened by"));
+    let config = std::fs::read_to_string(folder.path("r/config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["intervals"][0]["calibration"]["kind"], "pooled");
     for name in ["quantile-05", "quantile-95", "calibrated-05", "calibrated-95"] {
         assert!(folder.path(&format!("r/image-0000/{name}.png")).exists(), "{name}");
+    }
+    // Nor are they of another grid, and other noise, than the network's.
+    for (other, name) in [("--rho 1", "u"), ("--sigma-y 1.0", "v")] {
+        let restore = match name {
+            "v" => restore.replace("--sigma-y 0.05", other),
+            _ => format!("{restore} {other}"),
+        };
+        let told =
+            folder.succeeds(&format!("{restore} --factor 2 --samples 19 --calls 2 --out {name}"));
+        assert!(told.contains("were not calibrated"), "{told}");
     }
     // With another number of calls the samples spread otherwise.
     let told = folder.succeeds(&format!("{restore} --factor 2 --samples 19 --calls 3 --out s"));

@@ -146,10 +146,40 @@ fn what_is_kept_of_other_settings_is_not_taken() {
     fs::write(kept.join("samples-000000"), vec![0; 4 * 4 * SIDE * SIDE]).unwrap();
     let output = folder.eps(&format!("{RESTORE} --samples 1 --calls 1 --out out"));
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && !error.contains("earlier run"), "{error}");
+    assert!(output.status.success(), "{error}");
+    assert!(
+        error.contains("note: what an earlier run had finished with other settings"),
+        "{error}"
+    );
     assert!(!kept.exists());
     let archive = eps::data::SampleArchive::read(&folder.path("out/samples.h5")).unwrap();
     assert!(archive.samples().iter().any(|value| *value != 0.0));
+}
+
+#[test]
+fn a_picture_needs_no_more_than_what_became_of_it() {
+    let folder = Folder::new();
+    let colours = values(3 * 16 * 16);
+    folder.png("y.png", 3, 16, &colours);
+    let restore = "restore y.png --sigma-y 0.1 --samples 1 --calls 1 --threads 1";
+    let said = folder.succeeds(&format!("{restore} --denoise --out out"));
+    assert!(said.contains("network \"photographs\""), "{said}");
+    // For an array there is no default.
+    folder.npy("y.npy", &[3, 16, 16], &colours);
+    let array = restore.replace("y.png", "y.npy");
+    folder.fails(
+        &format!("{array} --denoise --out array"),
+        2,
+        &["y.npy is no picture", "--network"],
+    );
+    // A kernel that is larger than the picture is told of before the work.
+    folder.npy("kernel.npy", &[17, 3], &[1.0 / 51.0; 51]);
+    folder.fails(
+        &format!("{restore} --kernel kernel.npy --out blurred"),
+        1,
+        &["kernel.npy: the kernel has 17×3 taps, and what was blurred 16×16 pixels"],
+    );
+    folder.fails("restore --denoise --sigma-y 0.1 --out none", 2, &["not provided", "PICTURE"]);
 }
 
 #[test]
@@ -164,8 +194,18 @@ fn a_picture_comes_back_as_it_is_stored() {
             |name: &str| fs::read(folder.path(&format!("out/image-0000/{name}.png"))).unwrap();
         assert_eq!(read(ours), read(theirs));
     }
-    // It is replaced like any other.
-    folder.succeeds(&format!("{restore} --measurement y.png --out out --force"));
+    // Its samples are shown one after the other.
+    let animation = fs::read(folder.path("out/image-0000/samples.png")).unwrap();
+    assert!(animation.windows(4).any(|chunk| chunk == b"acTL"));
+    // It is replaced like any other, and named by its place as well.
+    folder.succeeds(&format!("{restore} y.png --out out --force"));
+    // An animation is no picture, and has no results before that is told.
+    fs::write(folder.path("two.png"), animation).unwrap();
+    folder.fails(
+        &format!("{restore} two.png --out two"),
+        1,
+        &["two.png", "animated, with 2 pictures"],
+    );
     // An array has no format of pictures.
     folder.succeeds(&format!("{RESTORE} --samples 2 --calls 1 --out arrays"));
     assert!(!folder.path("arrays/image-0000/restored-mean.png").exists());

@@ -260,7 +260,8 @@ mod tests {
                 }
             }
             for i in 0..500 {
-                let sigma = 0.02 * 1.013f64.powi(i);
+                // From the chain's first level on, and beyond its last.
+                let sigma = 2.0 * timesteps.sigma(0) * 1.013f64.powi(i);
                 let time = timesteps.ask(sigma, Between::Nearest);
                 let n = time as usize;
                 let own = timesteps.sigma(n);

@@ -422,6 +422,11 @@ fn a_widened_network_starts_as_the_narrow_one() {
     let narrow = UNet::new(network_config(1), Device::Cpu, 1).unwrap();
     let deeper = SongUNetConfig { num_blocks: 2, ..network_config(3) }.into();
     assert!(checkpoint::widen(&narrow, &deeper, Device::Cpu).is_err());
+    let other = checkpoint::widen(&narrow, &edm2(0).into(), Device::Cpu).unwrap_err().to_string();
+    assert!(
+        other.starts_with("it is a SongUNet, and the configuration's network a Precond"),
+        "{other}"
+    );
     let scaled = |label_dim| PrecondConfig { label_dim, ..edm2(0) };
     let without = UNet::new(scaled(0), Device::Cpu, 1).unwrap();
     assert!(checkpoint::widen(&without, &scaled(4).into(), Device::Cpu).is_err());

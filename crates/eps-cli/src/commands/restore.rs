@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use eps_cluster::{agree, facts_of};
 use eps_data::array_file::is_picture;
 use eps_data::hdf5_file::hdf5_format;
+use eps_data::memory;
 use eps_data::{Array, MeasurementSet, PictureLike};
 use eps_files::{FilesError, Former, OutputFolder, PartFile, Parts, Unfinished};
 use eps_math::operator::{Border, LinearMap as _, Operator, OperatorSpec};
@@ -272,6 +273,9 @@ impl Arguments {
             return Err(UsageError(format!("the grid of noise levels: {error}")).into());
         }
         let Measured { set, scene, notes: of_borders } = self.measurement(&network)?;
+        if device == Device::Cpu {
+            self.require_memory(&set)?;
+        }
         let shown = match &scene {
             Some(scene) if !self.keep_scene => scene.seen,
             _ => set.shape(),
@@ -502,6 +506,26 @@ impl Arguments {
         )
     }
 
+    /// Fails where the whole images and what is computed of them, the network's calls apart, take more memory than there is: it
+    /// would end the program in the midst of the work.
+    fn require_memory(&self, set: &MeasurementSet) -> Result<()> {
+        // Bytes a value of an image, less than was measured: of its arrays in f64, of each sample, and of the vectors of
+        // Lanczos' method.
+        const OF_IMAGES: u64 = 180;
+        const OF_SAMPLES: u64 = 12;
+        const OF_ITERATIONS: u64 = 900;
+        let values = set.shape().len() as u64;
+        let iterations = if set.operator(0).spectral().is_none() { OF_ITERATIONS } else { 0 };
+        let one = OF_IMAGES + iterations + OF_SAMPLES.saturating_mul(self.samples as u64);
+        let what = format!("restoring {} images of shape {}", set.len(), set.shape());
+        memory::require(
+            &what,
+            values.saturating_mul(one),
+            "cut a part of the picture out, or give fewer --samples",
+        )
+        .with_context(|| format!("{} cannot be restored", self.file().display()))
+    }
+
     /// What was measured.
     fn file(&self) -> &Path {
         let named = self.picture.as_deref().or(self.measurement.as_deref());
@@ -605,8 +629,7 @@ impl Arguments {
             let source =
                 if self.border.asked().is_some() { "asked for" } else { "the default here" };
             println!("borders of the blur: {}, {source}", border.name());
-            check_kernel(given.spec(), y_shape)
-                .with_context(|| format!("{} and --kernel do not fit", path.display()))?;
+            check_kernel(&given, y_shape)?;
             given.with_border(border)
         } else {
             given
@@ -668,16 +691,17 @@ impl Arguments {
 }
 
 /// Fails for a kernel that is larger than what was blurred.
-fn check_kernel(blur: &OperatorSpec, y: Shape) -> Result<()> {
-    let (OperatorSpec::CircularBlur { kernel } | OperatorSpec::Convolution { kernel, .. }) = blur
+fn check_kernel(given: &GivenOperator, y: Shape) -> Result<()> {
+    let (OperatorSpec::CircularBlur { kernel } | OperatorSpec::Convolution { kernel, .. }) =
+        given.spec()
     else {
         return Ok(());
     };
     let (rows, columns) = (kernel.len(), kernel.iter().map(Vec::len).max().unwrap_or(0));
     ensure!(
         rows <= y.height && columns <= y.width,
-        "the kernel has {rows}x{columns} taps, what was blurred {}x{} pixels: cut off the kernel's zeros, or give more of the \
-         picture",
+        "{}: the kernel has {rows}×{columns} taps, and what was blurred {}×{} pixels: crop it, or give more of the picture",
+        given.source(),
         y.height,
         y.width
     );

@@ -297,7 +297,7 @@ fn folders_of_diffusers_are_read_with_their_chain() {
     }
     folder.write("ddpm.d/scheduler_config.json", scheduler("scaled_linear").as_bytes());
     folder.import(&["ddpm.d", "out.safetensors", "--force"]).unwrap();
-    let found = checkpoint::load(folder.path("out.safetensors"), Device::Cpu, Precision::F32);
+    let found = checkpoint::load(&folder.path("out.safetensors"), Device::Cpu, Precision::F32);
     let betas = Betas::ScaledLinear { first: 2e-4, last: 0.02, steps: 500 };
     let expected = Parameterisation {
         prediction: Prediction::V,
