@@ -61,6 +61,7 @@ pub(crate) fn note(
     weights: u64,
     threads: usize,
     precision: Precision,
+    is_iterated: bool,
 ) -> Option<String> {
     let seconds = operations / (operations_a_second(precision) * threads as f64);
     if seconds < SHORT {
@@ -74,8 +75,13 @@ pub(crate) fn note(
     };
     Some(format!(
         "{operations:.1e} operations, which take about {time} or more on {threads} idle cores by the speed of a matrix \
-         product here, and {:.1} GB of memory, activations at once beside {:.1} GB of weights: fewer --samples, --calls or a \
-         smaller --batch take less",
+         product here{}, and {:.1} GB of memory, activations at once beside {:.1} GB of weights: fewer --samples, --calls or a \
+         smaller --batch take less; after Ctrl-C the same command goes on from the samples that are finished",
+        if is_iterated {
+            ", the iterations that this operator needs apart, often as long again"
+        } else {
+            ""
+        },
         activations.saturating_add(weights) as f64 / 1e9,
         weights as f64 / 1e9
     ))
@@ -102,12 +108,12 @@ mod tests {
 
     #[test]
     fn long_restorations_are_told_before_they_begin() {
-        assert_eq!(note(1e6, 1, 1, 1, Precision::F32), None);
+        assert_eq!(note(1e6, 1, 1, 1, Precision::F32, false), None);
         // Half a minute at the speed that is measured, which differs from one measurement to the next by less than half.
-        let some = note(30.0 * operations_a_second(Precision::F32), 1, 1, 1, Precision::F32)
+        let some = note(30.0 * operations_a_second(Precision::F32), 1, 1, 1, Precision::F32, false)
             .unwrap_or_default();
         assert!(some.is_empty() || some.contains("seconds or more"), "{some}");
-        let note = note(1e21, 2_500_000_000, 2_200_000_000, 2, Precision::Bf16).unwrap();
+        let note = note(1e21, 2_500_000_000, 2_200_000_000, 2, Precision::Bf16, true).unwrap();
         for words in ["days", "4.7 GB of memory", "2.2 GB of weights", "2 idle cores"] {
             assert!(note.contains(words), "{note}");
         }

@@ -156,20 +156,14 @@ impl<D> CountNfe<D> {
         Self { denoiser, calls: Cell::new(0), backward_passes: Cell::new(0) }
     }
 
-    /// The evaluations since the start or the last [`CountNfe::reset`].
+    /// The evaluations so far.
     pub fn nfe(&self) -> usize {
         self.calls.get()
     }
 
-    /// The backward passes since the start or the last [`CountNfe::reset`].
+    /// The backward passes so far.
     pub fn backward_passes(&self) -> usize {
         self.backward_passes.get()
-    }
-
-    /// Starts again at zero and returns the evaluations before.
-    pub fn reset(&self) -> usize {
-        self.backward_passes.set(0);
-        self.calls.replace(0)
     }
 }
 

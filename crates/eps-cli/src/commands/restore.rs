@@ -366,6 +366,7 @@ impl Arguments {
                 network.weight_bytes(precision, workers),
                 settings.threads,
                 precision,
+                set.operator(0).spectral().is_none(),
             ) {
                 eprintln!("note: {note}");
             }
