@@ -104,6 +104,9 @@ fn collect(build: &Build, pack: &Path) -> Result<PathBuf> {
         run(Command::new("strip").arg("-o").arg(part.join(&name)).arg(&program)).with_context(
             || "`strip` takes out what only a debugger reads: install binutils".to_owned(),
         )?;
+        // The script unpacks it there.
+        run(Command::new("gzip").arg("-9").arg(part.join(&name)))
+            .with_context(|| "`gzip` packs the programs: install it".to_owned())?;
     }
     for file in FILES {
         copy::path(&build.source.join(file), &part.join(file))?;

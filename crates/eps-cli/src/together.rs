@@ -31,7 +31,7 @@ pub(crate) fn speaks() -> bool {
 pub(crate) fn refuse(told: &clap::Error) -> ! {
     // Variables of torchrun stay where none is at work.
     let launch = launch().ok().flatten().filter(|launch| launch.launcher != Launcher::Torchrun);
-    let Some(launch) = launch else { told.exit() };
+    let Some(launch) = launch else { print(told) };
     let text = told.to_string();
     let command = match told.exit_code() {
         0 => "one that only prints",
@@ -51,9 +51,23 @@ pub(crate) fn refuse(told: &clap::Error) -> ! {
         Err(_) => launch.rank == 0,
     };
     if is_first {
-        told.exit();
+        print(told);
     }
     std::process::exit(told.exit_code())
+}
+
+/// Prints what clap has to say, and ends.
+fn print(told: &clap::Error) -> ! {
+    let printed = told.print().and_then(|()| std::io::stdout().flush());
+    match printed {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            say(&format!(
+                "cannot write to standard output: {error}; free some space there, or send the output elsewhere"
+            ));
+            std::process::exit(1)
+        }
+        _ => std::process::exit(told.exit_code()),
+    }
 }
 
 /// Checks that all processes are of one program and were asked for the same.

@@ -53,6 +53,7 @@ fn a_full_standard_output_is_an_error_with_a_remedy() {
         (format!("{RESTORE} --samples 1 --calls 1 --out other"), Some("other/samples.h5")),
         ("evaluate --truth out/samples.h5 --samples out/samples.h5 --no-networks".to_owned(), None),
         ("model show net.safetensors".to_owned(), None),
+        ("--version".to_owned(), None),
     ] {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let output = program(&folder, &arguments).stdout(full).output().unwrap();
@@ -164,6 +165,17 @@ fn a_picture_needs_no_more_than_what_became_of_it() {
     let restore = "restore y.png --sigma-y 0.1 --samples 1 --calls 1 --threads 1";
     let said = folder.succeeds(&format!("{restore} --denoise --out out"));
     assert!(said.contains("network \"photographs\""), "{said}");
+    // Of a grey picture the grey of one in colour is restored, in grey again.
+    folder.png("grey.png", 1, 16, &values(16 * 16));
+    let grey =
+        "restore grey.png --sigma-y 0.1 --samples 2 --calls 2 --threads 1 --denoise --out grey";
+    let output = folder.eps(grey);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("grey.png is grey"), "{said}");
+    let archive = eps::data::SampleArchive::read(&folder.path("grey/samples.h5")).unwrap();
+    assert_eq!(archive.shape().to_string(), "[1, 16, 16]");
+    let picture = eps::data::png::read_png(&folder.path("grey/image-0000/restored-mean.png"));
+    assert_eq!(picture.unwrap().shape.channels, 1);
     // For an array there is no default.
     folder.npy("y.npy", &[3, 16, 16], &colours);
     let array = restore.replace("y.png", "y.npy");

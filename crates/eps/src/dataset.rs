@@ -99,6 +99,19 @@ pub fn networks(name: &str) -> PathBuf {
     kept(&format!("data/networks/{}", short_name(name)))
 }
 
+/// The file of a network that is named by its path, or as a committed one by its name: `photographs`, or `photos-32/all-tasks`.
+pub fn network_of_name(named: &Path) -> PathBuf {
+    if named.exists() || named.extension().is_some() {
+        return named.to_owned();
+    }
+    let (folder, name) = (Path::new("data/networks"), named.file_name().unwrap_or_default());
+    [folder.join(named), folder.join(named).join(name)]
+        .iter()
+        .map(|path| kept(&path.with_added_extension("safetensors").to_string_lossy()))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| named.to_owned())
+}
+
 /// The committed network that restores pictures unless another is named.
 pub fn network_of_pictures() -> PathBuf {
     kept("data/networks/photographs/photographs.safetensors")
@@ -141,6 +154,12 @@ mod tests {
 
     #[test]
     fn what_belongs_to_a_data_set_has_its_name() {
+        for name in ["photographs", "photos-32/all-tasks"] {
+            assert!(network_of_name(Path::new(name)).is_file(), "{name}");
+        }
+        for path in ["nowhere", "mine.safetensors"] {
+            assert_eq!(network_of_name(Path::new(path)), Path::new(path));
+        }
         assert!(networks("fashion-mnist").ends_with("data/networks/fashion"));
         assert!(constants("fashion-mnist").ends_with("data/constants/fashion-mnist.json"));
         assert!(networks("somewhere/faces.h5").ends_with("data/networks/faces"));

@@ -26,6 +26,9 @@ out=$(readlink -f "$out"); [ -z "$data" ] || data=$(readlink -f "$data")
 log=$out/log.txt cost=$out/cost.jsonl table=$out/table.txt; : >"$table"
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 cd "$here"; export EPS_SOURCE=$here
+for packed in *.gz; do
+  [ ! -e "$packed" ] || gunzip -f "$packed" || fail "$packed cannot be unpacked in $here: is the folder writable?"
+done
 # A program is linked to the libraries in the package of Python's torch, which find CUDA's by themselves.
 torch=$(python3 -c 'import os, torch; print(os.path.dirname(torch.__file__), torch.__version__)' 2>/dev/null)
 if [ -z "$rehearse" ]; then

@@ -21,7 +21,7 @@ use indicatif::ProgressBar;
 use tch::Device;
 
 use self::going_on::{Shared, decisive, key};
-use self::outcome::{LIKE, Restored, folder_of, is_restoration};
+use self::outcome::{LIKE, Restored, Shown, folder_of, is_restoration};
 use super::measure::file_provenance;
 use crate::chain::chain;
 use crate::flags::{
@@ -85,8 +85,9 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     unit: UnitFlag,
     /// The network, as `eps train` or `eps import` writes it; or a prior of any origin, by the description
-    /// of its TorchScript module (docs/priors.md) [default: for pictures the repository's network `photographs`]
-    #[arg(long, value_name = "NET.safetensors|PRIOR.json")]
+    /// of its TorchScript module (docs/priors.md); or one of the repository by its name, such as photos-32/all-tasks [default: for
+    /// pictures photographs]
+    #[arg(long, value_name = "NET.safetensors|PRIOR.json|NAME")]
     network: Option<PathBuf>,
     /// The class of the images, from 0 on, for a network that knows classes [default: none]
     #[arg(long, value_name = "K")]
@@ -272,7 +273,7 @@ impl Arguments {
         if let Err(error) = schedule.validate() {
             return Err(UsageError(format!("the grid of noise levels: {error}")).into());
         }
-        let Measured { set, scene, notes: of_borders } = self.measurement(&network)?;
+        let Measured { set, scene, notes: of_borders, is_grey } = self.measurement(&network)?;
         if device == Device::Cpu {
             self.require_memory(&set)?;
         }
@@ -280,6 +281,7 @@ impl Arguments {
             Some(scene) if !self.keep_scene => scene.seen,
             _ => set.shape(),
         };
+        let shown = if is_grey { Shape { channels: 1, ..shown } } else { shown };
         let is_picture = is_picture(self.file()) && pictures::showable(shown);
         let like = is_picture.then(|| PictureLike::of(self.file())).transpose()?;
         if let Some(like) = &like {
@@ -395,7 +397,7 @@ impl Arguments {
             iterations: None,
             intervals: Vec::new(),
         };
-        let scene = scene.filter(|_| !self.keep_scene);
+        let shown = Shown { scene: scene.filter(|_| !self.keep_scene), is_grey };
         let decisive = decisive(&config)?;
         let key = key(&decisive, &set)?;
         let mut facts = facts_of(&decisive);
@@ -420,11 +422,12 @@ impl Arguments {
             Parts::None => {}
         }
         self.reserve(&unfinished, &set)?;
-        let drawn = Restored::draw(group, &all, &one_call, &mut unfinished, config, scene);
+        let drawn = Restored::draw(group, &all, &one_call, &mut unfinished, config, shown);
         let mut restored = drawn.map_err(|error| self.kept(error, &unfinished))?;
         let as_asked = |found: &IntervalCalibration| {
             let usual = solver.schedule(network.schedule());
-            let is_usual = self.method.is_none() && schedule == usual && network.knows_noise(&set);
+            let is_usual =
+                self.method.is_none() && schedule == usual && network.knows_noise(&set) && !is_grey;
             is_usual && found.solver == solver && found.calls == calls
         };
         let told = restored.find_intervals(&set, calibration.as_ref().filter(|c| as_asked(c)))?;
@@ -535,8 +538,8 @@ impl Arguments {
 
     /// The network's file.
     fn network_file(&self) -> Result<PathBuf> {
-        if let Some(path) = &self.network {
-            return Ok(path.clone());
+        if let Some(named) = &self.network {
+            return Ok(dataset::network_of_name(named));
         }
         ensure!(
             is_picture(self.file()),
@@ -635,7 +638,11 @@ impl Arguments {
         } else {
             given
         };
-        let scene = Scene::of(y_shape, given.spec(), network)
+        // Of a grey picture the network of colours restores a picture in colour, of which the grey was seen.
+        let is_grey =
+            is_picture(path) && y_shape.channels == 1 && network.image_shape().channels == 3;
+        let seen = if is_grey { Shape { channels: 3, ..y_shape } } else { y_shape };
+        let scene = Scene::of(seen, given.spec(), network)
             .with_context(|| format!("{} as a part of a larger scene", path.display()))?;
         let (shape, spec) = match &scene {
             Some(scene) => {
@@ -653,16 +660,23 @@ impl Arguments {
             }
             None => {
                 let usual = self.shape.unwrap_or_else(|| network.image_shape());
-                let shape = given.image_shape(y_shape, usual)?;
+                let shape = given.image_shape(seen, usual)?;
                 if let Some(asked) = self.shape.filter(|asked| *asked != shape) {
                     bail!("--shape is {asked}, but the operator and y tell {shape}: leave it out");
                 }
                 (shape, given.spec().clone())
             }
         };
-        let operator = match &scene {
+        let in_channels = match &scene {
             Some(_) => spec.prepare(shape)?,
             None => given.build(shape)?,
+        };
+        let (spec, operator) = if is_grey {
+            let spec = of_grey(spec);
+            let operator = spec.prepare(shape)?;
+            (spec, operator)
+        } else {
+            (spec, in_channels)
         };
         ensure!(
             operator.range() == y_shape,
@@ -672,8 +686,22 @@ impl Arguments {
         );
         let unit = self.unit.of_measurements(&operator, &y)?;
         let scale = unit.as_ref().map_or(1.0, |unit| unit.scale);
-        let noises = sigma_y.of_measurements(&spec, &operator, &y, scale)?;
+        let noises = if is_grey {
+            // That of a channel, which is how the grey was measured.
+            let one = Shape { channels: 1, ..shape };
+            let channel = scene.as_ref().map_or(given.spec(), |scene| &scene.spec);
+            sigma_y.of_measurements(channel, &channel.prepare(one)?, &y, scale)?
+        } else {
+            sigma_y.of_measurements(&spec, &operator, &y, scale)?
+        };
         let mut notes = Vec::new();
+        if is_grey {
+            notes.push(format!(
+                "{} is grey, and the network is one of colours: restored is the grey of a picture in colour, 0.299 R + 0.587 G + \
+                 0.114 B; a network of grey pictures can be named by --network",
+                path.display()
+            ));
+        }
         if let Some(Operator::CircularBlur(blur)) = operator.spectral() {
             let largest = noises.iter().map(Noise::largest_sigma).fold(0.0, f64::max);
             let images = y.chunks_exact(y_shape.len());
@@ -687,7 +715,21 @@ impl Arguments {
             None => MeasurementSet::with_noise(shape, y, vec![spec], noises, from),
         };
         let set = set.with_context(|| path.display().to_string())?;
-        Ok(Measured { set, scene, notes })
+        Ok(Measured { set, scene, notes, is_grey })
+    }
+}
+
+/// What is seen of a picture in colour, where its grey is.
+fn of_grey(spec: OperatorSpec) -> OperatorSpec {
+    let grey = OperatorSpec::Grey {};
+    match spec {
+        // Denoising.
+        OperatorSpec::AveragePool { factor: 1 } => grey,
+        OperatorSpec::Chain { mut of } => {
+            of.push(grey);
+            OperatorSpec::Chain { of }
+        }
+        spec => OperatorSpec::Chain { of: vec![spec, grey] },
     }
 }
 
@@ -714,13 +756,15 @@ struct Measured {
     set: MeasurementSet,
     /// The scene that a picture is a part of.
     scene: Option<Scene>,
-    /// What looks wrong about its borders.
+    /// What looks wrong about its borders, and what is done otherwise than asked.
     notes: Vec<String>,
+    /// Whether it is a grey picture of which a picture in colour is restored.
+    is_grey: bool,
 }
 
 impl Measured {
     fn of(set: MeasurementSet) -> Self {
-        Self { set, scene: None, notes: Vec::new() }
+        Self { set, scene: None, notes: Vec::new(), is_grey: false }
     }
 }
 

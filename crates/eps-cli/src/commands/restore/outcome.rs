@@ -14,7 +14,8 @@ use eps_data::npy::{NpyValues, write_npy};
 use eps_data::png::{Picture, write_animation, write_png};
 use eps_data::{MeasurementSet, PictureLike, SampleArchive, Unit};
 use eps_files::{Unfinished, write_bytes};
-use eps_math::Shape;
+use eps_math::operator::{Grey, LinearMap as _};
+use eps_math::{Shape, nearest_f32};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -49,10 +50,42 @@ pub(super) struct Restored {
     pub(super) config: RestorationConfig,
     /// The residual of each image's mean, where y is an image.
     residual_pictures: Vec<Option<Picture>>,
-    /// The scene, where the archives hold only the part that the picture shows.
-    scene: Option<Scene>,
+    /// What the archives hold of what was restored.
+    shown: Shown,
     /// Intervals with their names: lower and upper end.
     intervals: Vec<([&'static str; 2], Intervals)>,
+}
+
+/// What is shown of the images that were restored.
+#[derive(Debug)]
+pub(super) struct Shown {
+    /// The scene, of which the part is shown that the picture is.
+    pub(super) scene: Option<Scene>,
+    /// Whether their grey is shown.
+    pub(super) is_grey: bool,
+}
+
+impl Shown {
+    /// The images as they are shown, of those that were restored, of a shape.
+    ///
+    /// # Shapes
+    /// `[.., C, H, W]` → `[.., c, h, w]`, with the shape `[c, h, w]`
+    fn of(&self, shape: Shape, images: &[f32]) -> Result<(Shape, Vec<f32>)> {
+        let (shape, mut images) = match &self.scene {
+            Some(scene) => (scene.seen, scene.cut(images)),
+            None => (shape, images.to_vec()),
+        };
+        if !self.is_grey {
+            return Ok((shape, images));
+        }
+        let grey = Grey::new(shape)?;
+        let in_grey = |image: &[f32]| -> Vec<f32> {
+            let image: Vec<f64> = image.iter().map(|value| f64::from(*value)).collect();
+            grey.apply(&image).into_iter().map(nearest_f32).collect()
+        };
+        images = images.chunks_exact(shape.len()).flat_map(in_grey).collect();
+        Ok((grey.range(), images))
+    }
 }
 
 /// The ends of the intervals of the samples, and of those that were calibrated.
@@ -67,7 +100,7 @@ impl Restored {
         one_call: &Restoration<'_>,
         unfinished: &mut Unfinished,
         mut config: RestorationConfig,
-        scene: Option<Scene>,
+        shown: Shown,
     ) -> Result<Self> {
         let calls = all.calls() + one_call.calls();
         let bar = progress::bar(calls.div_ceil(group.size()) as u64, "restoring", "network calls");
@@ -93,10 +126,7 @@ impl Restored {
         // By way of a value, whose fields are in the order of their names.
         let value = serde_json::to_value(&config)?;
         let archive = |samples: &[f32], per_image: usize| -> Result<SampleArchive> {
-            let (shape, samples) = match &scene {
-                Some(scene) => (scene.seen, scene.cut(samples)),
-                None => (set.shape(), samples.to_vec()),
-            };
+            let (shape, samples) = shown.of(set.shape(), samples)?;
             let provenance = set.provenance().clone();
             let archive = SampleArchive::new(shape, per_image, samples, value.clone(), provenance)?;
             Ok(match whole.truth() {
@@ -109,7 +139,7 @@ impl Restored {
             archive: archive(whole.samples(), whole.samples_per_image())?,
             config,
             residual_pictures: residual::pictures(set, whole.posterior_mean()),
-            scene,
+            shown,
             intervals: Vec::new(),
         })
     }
@@ -140,12 +170,12 @@ impl Restored {
         set: &MeasurementSet,
         like: Option<&PictureLike>,
     ) -> Result<()> {
-        let Self { archive, one_call, config, scene, residual_pictures, intervals } = self;
+        let Self { archive, one_call, config, shown, residual_pictures, intervals } = self;
         archive.write(&folder.join("samples.h5"))?;
         one_call.write(&folder.join("one_call.h5"))?;
-        if pictures::showable(set.shape()) {
+        if pictures::showable(archive.shape()) {
             let mut pictures =
-                write_pictures(folder, set, [&archive, &one_call], scene.as_ref(), &intervals)?;
+                write_pictures(folder, set, [&archive, &one_call], &shown, &intervals)?;
             for (image, (names, picture)) in pictures.iter_mut().zip(&residual_pictures).enumerate()
             {
                 let Some(Picture { shape, values }) = picture else { continue };
@@ -271,7 +301,7 @@ fn write_pictures(
     folder: &Path,
     set: &MeasurementSet,
     [archive, one_call]: [&SampleArchive; 2],
-    scene: Option<&Scene>,
+    shown: &Shown,
     intervals: &[([&'static str; 2], Intervals)],
 ) -> Result<Vec<Vec<String>>> {
     let shape = archive.shape();
@@ -285,9 +315,18 @@ fn write_pictures(
     let mut rows = Vec::new();
     let mut columns = 0;
     for image in 0..set.len() {
-        let y = match scene {
-            Some(scene) => Picture { shape: scene.seen, values: set.measurement(image).to_vec() },
-            None => pictures::measurement(set.operator(image), set.measurement(image)),
+        let y = match &shown.scene {
+            // As many values as the picture has.
+            Some(_) => Picture { shape, values: set.measurement(image).to_vec() },
+            None => {
+                let y = pictures::measurement(set.operator(image), set.measurement(image));
+                // A grey that was seen is shown in every colour.
+                let values = y.values.chunks_exact(y.shape.plane()).next().map(<[f64]>::to_vec);
+                match values.filter(|_| shown.is_grey) {
+                    Some(values) => Picture { shape: Shape { channels: 1, ..y.shape }, values },
+                    None => y,
+                }
+            }
         };
         let spread = pictures::deviations(shape, &values(archive.posterior_sd(), image));
         let mut named = vec![
