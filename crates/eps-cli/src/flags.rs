@@ -465,7 +465,7 @@ pub(crate) struct OperatorFlags {
 #[derive(Debug, Args)]
 pub(crate) struct BorderFlag {
     /// What the blur of --kernel finds beyond the edges: valid (a scene of which y is the part that the kernel saw whole),
-    /// circular, reflect, symmetric, zero or replicate [default: valid to restore a PNG, JPEG or WebP, else circular]
+    /// circular, reflect, symmetric, zero or replicate [default: valid to restore a picture, else circular]
     #[arg(long, value_name = "BORDER", value_parser = border)]
     border: Option<Border>,
 }

@@ -56,7 +56,9 @@ impl PictureOnPage {
             "truth" => "the image before it was measured",
             "measurement" => "what was measured",
             "one-call" => "the posterior mean by one network call",
-            "mean" => "the mean of the samples: the answer of least error, smoother than an image",
+            "mean" => {
+                "the mean of the samples: smoother than an image, and the answer of least error where the network has learnt its pictures well"
+            }
             "standard-deviation" => {
                 "where the samples differ: black is 0, white 0.5 on the scale [-1, 1]"
             }

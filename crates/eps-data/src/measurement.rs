@@ -227,6 +227,22 @@ impl MeasurementSet {
         }
         noise::check(&noises, count, range)?;
         let one = range.len();
+        let is_exact = noises.iter().all(|noise| noise.largest_sigma() == 0.0);
+        let mut gaps = y.chunks_exact(one).map(|y| y.iter().filter(|value| value.is_nan()).count());
+        // That nothing at all was measured is told below.
+        let has_gaps = gaps.clone().any(|gaps| gaps > 0) && gaps.all(|gaps| gaps < one);
+        let (specs, built) = if is_exact && has_gaps {
+            // What is missing of an exact measurement is not measured by its operator.
+            let seen = |(image, y): (usize, &[f64])| {
+                let is_gap: Vec<bool> = y.iter().map(|value| value.is_nan()).collect();
+                without(&specs[image % specs.len()], &is_gap)
+            };
+            let specs = y.chunks_exact(one).enumerate().map(seen).collect();
+            y.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
+            prepared(shape, specs)?
+        } else {
+            (specs, built)
+        };
         let is_missing = |noise: &Noise| (0..one).any(|index| noise.is_missing(index));
         if y.iter().any(|value| value.is_nan()) || noises.iter().any(is_missing) {
             // Whether a mask hides it: nothing is missing there.
@@ -645,6 +661,28 @@ fn require_finite(what: &str, values: &[f64]) -> Result<(), DataError> {
             value,
             "every value must be finite; what was not measured is NaN in y",
         )),
+    }
+}
+
+/// An operator without some of the values that it measures, which are 0.
+fn without(spec: &OperatorSpec, is_gap: &[bool]) -> OperatorSpec {
+    let weights = is_gap.iter().map(|is_gap| if *is_gap { 0.0 } else { 1.0 }).collect();
+    let weights = OperatorSpec::Weights { weights };
+    match spec {
+        _ if !is_gap.contains(&true) => spec.clone(),
+        // Every pixel by itself.
+        OperatorSpec::AveragePool { factor: 1 } => weights,
+        // In all channels alike, or where nothing was seen.
+        OperatorSpec::Mask { observed }
+            if (0..is_gap.len()).all(|i| {
+                let pixel = i % observed.len();
+                observed[pixel] == 0 || is_gap[i] == is_gap[pixel]
+            }) =>
+        {
+            let seen = observed.iter().zip(is_gap).map(|(seen, is_gap)| seen * u8::from(!is_gap));
+            OperatorSpec::Mask { observed: seen.collect() }
+        }
+        spec => OperatorSpec::Chain { of: vec![spec.clone(), weights] },
     }
 }
 

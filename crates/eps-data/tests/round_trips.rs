@@ -637,6 +637,21 @@ fn noise_of_every_law_comes_back() {
             );
         }
     }
+    // Without noise a missing value is one that the operator does not measure.
+    let mut y = values(m, 1);
+    y[3] = f64::NAN;
+    let blur = OperatorSpec::CircularBlur { kernel: vec![vec![0.25, 0.5, 0.25]] };
+    let pixels = OperatorSpec::AveragePool { factor: 1 };
+    for spec in [pixels, mask().remove(0), blur] {
+        let set = MeasurementSet::new(shape, y.clone(), vec![spec], 0.0, provenance()).unwrap();
+        set.write(&path).unwrap();
+        let read = MeasurementSet::read(&path).unwrap();
+        for set in [&set, &read] {
+            assert_eq!((set.sigma_y(), set.missing(), set.y()[3]), (0.0, 0, 0.0));
+            let seen = set.operator(0).apply(&values(m, 9));
+            assert!(seen.iter().enumerate().all(|(i, value)| (*value == 0.0) == (i == 3)));
+        }
+    }
     let set = MeasurementSet::new(shape, values(m, 1), mask(), 0.0, provenance()).unwrap();
     set.write(&path).unwrap();
     assert_eq!(MeasurementSet::read(&path).unwrap().sigma_y(), 0.0);

@@ -186,6 +186,14 @@ impl Network {
         }
     }
 
+    /// Under which licence it is.
+    pub fn licence(&self) -> String {
+        match self {
+            Self::Trained(checkpoint) => licence(&checkpoint.config.provenance),
+            Self::Scripted(_) => "its owner's".to_owned(),
+        }
+    }
+
     /// Its name, its file and the SHA-256 of that, and its origin, for the record.
     ///
     /// # Errors
@@ -447,8 +455,13 @@ pub fn origin(provenance: &Provenance) -> String {
         line += &format!(", from {}{}", origin.source, sha256(&origin.sha256));
         start = origin.start.as_deref();
     }
+    format!("{line}; licence: {}", licence(provenance))
+}
+
+/// The licence of a network, and whether it limits its use.
+fn licence(provenance: &Provenance) -> String {
     let limit = if provenance.is_non_commercial() { " (non-commercial use only)" } else { "" };
-    format!("{line}; licence: {}{limit}", provenance.licence)
+    format!("{}{limit}", provenance.licence)
 }
 
 /// How a network is asked about a measurement.

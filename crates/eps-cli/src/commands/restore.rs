@@ -437,7 +437,7 @@ impl Arguments {
             .write(|path| restored.write(path, &set, like.as_ref()))
             .map_err(|error| self.kept(error, &unfinished))?;
         unfinished.finish();
-        println!("network {:?}: {}", network.name(), network.origin());
+        println!("network {:?}: licence: {}", network.name(), network.licence());
         match contender {
             None => println!("method: {conditioning}"),
             Some(Contending { contender, constant }) => {
@@ -544,7 +544,7 @@ impl Arguments {
         ensure!(
             is_picture(self.file()),
             UsageError(format!(
-                "{} is no picture, for which there is a default: give --network",
+                "{} is no picture, for which there is a default: give --network, such as --network photographs",
                 self.file().display()
             ))
         );
@@ -583,7 +583,7 @@ impl Arguments {
                 (None, false) => {
                     read_measurement(path, None)?;
                     return Err(UsageError(format!(
-                        "{} is an array that does not tell how it was measured: give --mask, --factor, \
+                        "{} is an array that does not tell how it was measured: give --denoise, --mask, --factor, \
                          --kernel or --operator, and --sigma-y or --sigma-y-255",
                         path.display()
                     ))
@@ -621,7 +621,7 @@ impl Arguments {
         }
         let missing = |what: &str| UsageError(format!("{} does not tell {what}", path.display()));
         let given = given.ok_or_else(|| {
-            missing("how it was measured: give --mask, --factor, --kernel or --operator")
+            missing("how it was measured: give --denoise, --mask, --factor, --kernel or --operator")
         })?;
         let sigma_y =
             sigma_y.ok_or_else(|| missing("its noise: give --sigma-y or --sigma-y-255"))?;
@@ -659,6 +659,12 @@ impl Arguments {
                 (scene.shape, scene.spec.clone())
             }
             None => {
+                if self.shape.is_none() && leaves_size_open(given.spec()) {
+                    return Err(missing(
+                        "the size of its image, which this operator resizes or cuts: give it by --shape C,H,W",
+                    )
+                    .into());
+                }
                 let usual = self.shape.unwrap_or_else(|| network.image_shape());
                 let shape = given.image_shape(seen, usual)?;
                 if let Some(asked) = self.shape.filter(|asked| *asked != shape) {
@@ -716,6 +722,16 @@ impl Arguments {
         };
         let set = set.with_context(|| path.display().to_string())?;
         Ok(Measured { set, scene, notes, is_grey })
+    }
+}
+
+/// Whether images of several sizes may be behind a measurement.
+fn leaves_size_open(spec: &OperatorSpec) -> bool {
+    match spec {
+        OperatorSpec::Resize { .. } | OperatorSpec::Crop { .. } => true,
+        OperatorSpec::Scale { of, .. } => leaves_size_open(of),
+        OperatorSpec::Chain { of } | OperatorSpec::Sum { of } => of.iter().any(leaves_size_open),
+        _ => false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Super-resolution: y is the mean of every k×k block.
 
+use std::sync::Arc;
+
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use crate::{MathError, Shape};
 
@@ -63,6 +65,12 @@ impl LinearMap for AveragePool {
         }
         let area = (self.factor * self.factor) as f64;
         y.iter().map(|sum| sum / area).collect()
+    }
+
+    fn one_channel(&self) -> Option<Arc<dyn LinearMap>> {
+        let shape = Shape { channels: 1, ..self.shape };
+        (self.shape.channels > 1)
+            .then(|| Arc::new(Self { shape, ..self.clone() }) as Arc<dyn LinearMap>)
     }
 
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {

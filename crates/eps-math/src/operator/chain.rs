@@ -85,6 +85,11 @@ impl LinearMap for Chain {
         rest.iter().rev().fold(last[0].adjoint(y), |y, map| map.adjoint(&y))
     }
 
+    fn one_channel(&self) -> Option<Arc<dyn LinearMap>> {
+        let links = self.of.iter().map(|link| link.one_channel()).collect::<Option<_>>()?;
+        Some(Arc::new(Self::new(links).ok()?))
+    }
+
     fn placed(&self, y: &[f64]) -> Option<Vec<f64>> {
         let place = |y: Vec<f64>, map: &Arc<dyn LinearMap>| map.placed(&y);
         self.of.iter().rev().try_fold(y.to_vec(), place)

@@ -1,5 +1,7 @@
 //! Deblurring: circular convolution of every channel with one kernel.
 
+use std::sync::Arc;
+
 use rustfft::num_complex::Complex;
 
 use super::fourier_plane::FourierPlane;
@@ -146,6 +148,12 @@ impl LinearMap for CircularBlur {
 
     fn apply(&self, x: &[f64]) -> Vec<f64> {
         self.filter(x, |h| h)
+    }
+
+    fn one_channel(&self) -> Option<Arc<dyn LinearMap>> {
+        let shape = Shape { channels: 1, ..self.shape };
+        (self.shape.channels > 1)
+            .then(|| Arc::new(Self { shape, ..self.clone() }) as Arc<dyn LinearMap>)
     }
 
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {

@@ -1,5 +1,7 @@
 //! Inpainting: y = m ⊙ x with one mask for all channels.
 
+use std::sync::Arc;
+
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use super::picks::Picks;
 use crate::rng::Stream;
@@ -77,6 +79,12 @@ impl LinearMap for Mask {
     fn apply(&self, x: &[f64]) -> Vec<f64> {
         assert_length("the image", x, self.shape);
         self.pixels(x).map(|(value, seen)| if seen { value } else { 0.0 }).collect()
+    }
+
+    fn one_channel(&self) -> Option<Arc<dyn LinearMap>> {
+        let shape = Shape { channels: 1, ..self.shape };
+        (self.shape.channels > 1)
+            .then(|| Arc::new(Self { shape, ..self.clone() }) as Arc<dyn LinearMap>)
     }
 
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {

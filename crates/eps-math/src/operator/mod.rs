@@ -106,6 +106,8 @@ pub use walsh_hadamard::WalshHadamard;
 pub use weights::Weights;
 pub use whitened::Whitened;
 
+use std::sync::Arc;
+
 use faer::Mat;
 
 use crate::Shape;
@@ -173,6 +175,10 @@ impl LinearMap for Operator {
 
     fn placed(&self, y: &[f64]) -> Option<Vec<f64>> {
         self.spectral().placed(y)
+    }
+
+    fn one_channel(&self) -> Option<Arc<dyn LinearMap>> {
+        self.spectral().one_channel()
     }
 
     fn diagonal(&self, f: &dyn Fn(f64) -> f64) -> Option<Vec<f64>> {

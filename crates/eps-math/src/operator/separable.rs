@@ -1,5 +1,7 @@
 //! Operators that act on rows and columns separately: Y = R X Cᵀ for every channel.
 
+use std::sync::Arc;
+
 use super::dense::Dense;
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use crate::{MathError, Shape};
@@ -76,6 +78,12 @@ impl LinearMap for Separable {
     fn apply(&self, x: &[f64]) -> Vec<f64> {
         assert_length("the image", x, self.shape);
         Self::on_sides(x, self.shape, |r| self.horizontal.apply(r), |c| self.vertical.apply(c))
+    }
+
+    fn one_channel(&self) -> Option<Arc<dyn LinearMap>> {
+        let shape = Shape { channels: 1, ..self.shape };
+        (self.shape.channels > 1)
+            .then(|| Arc::new(Self { shape, ..self.clone() }) as Arc<dyn LinearMap>)
     }
 
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {

@@ -280,6 +280,32 @@ fn the_pivot_of_all_routes_is_one() {
     }
 }
 
+/// What does the same to every channel is one channel after the other, in chains too.
+#[test]
+fn chains_of_colours_are_solved_channel_by_channel() {
+    let shape = Shape::new(3, 40, 40).unwrap();
+    let chain = r#"{"operator": "chain", "of": [
+        {"operator": "convolution", "kernel": [[0.2, 0.5, 0.2], [0, 0.1, 0]], "border": "zero"},
+        {"operator": "resize", "height": 20, "width": 20, "filter": "bicubic"}
+    ]}"#;
+    let map = serde_json::from_str::<OperatorSpec>(chain).unwrap().prepare(shape).unwrap();
+    let one = map.one_channel().unwrap();
+    let x = values(shape.len(), 1);
+    let each: Vec<f64> = x.chunks_exact(1600).flat_map(|x| one.apply(x)).collect();
+    assert_eq!(map.apply(&x), each);
+    let level = Level::edm(80.0);
+    let (y, x_t) = (map.apply(&x), values(shape.len(), 2));
+    // 4800 values in all, 1600 a channel.
+    let (found, route) = exact_pivot(&map, &y, 0.01, &x_t, &level, &Cg::default()).unwrap();
+    assert!(!matches!(route, Route::ConjugateGradients { .. }), "{route:?}");
+    let channel = |c: usize| (&y[400 * c..400 * (c + 1)], &x_t[1600 * c..1600 * (c + 1)]);
+    for c in 0..3 {
+        let (y, x_t) = channel(c);
+        let alone = exact_pivot(&*one, y, 0.01, x_t, &level, &Cg::default()).unwrap().0;
+        assert_eq!(found[1600 * c..1600 * (c + 1)], alone);
+    }
+}
+
 /// By whatever way, all digits that the numbers allow: with noise, without, and where κ is lost beside the squares of singular values.
 #[test]
 fn exact_pivots_are_those_of_the_matrix() {
