@@ -54,11 +54,12 @@ impl CostFlags {
 const SHORT: f64 = 20.0;
 
 /// What is said of a restoration that takes [`SHORT`] or longer on `threads` cores of the CPU, by the speed of a matrix
-/// product in a precision here; the bytes are those of the activations of all calls at once and those of the weights.
+/// product in a precision here; the bytes are those of the activations of all calls at once, of the weights and of the images.
 pub(crate) fn note(
     operations: f64,
     activations: u64,
     weights: u64,
+    images: u64,
     threads: usize,
     precision: Precision,
     is_iterated: bool,
@@ -75,15 +76,16 @@ pub(crate) fn note(
     };
     Some(format!(
         "{operations:.1e} operations, which take about {time} or more on {threads} idle cores by the speed of a matrix \
-         product here{}, and {:.1} GB of memory, activations at once beside {:.1} GB of weights: fewer --samples, --calls or a \
+         product here{}, and {:.1} GB of memory, activations at once beside {:.1} GB of weights and {:.1} GB of images: fewer --samples, --calls or a \
          smaller --batch take less; after Ctrl-C the same command goes on from the samples that are finished",
         if is_iterated {
             ", the iterations that this operator needs apart, often as long again"
         } else {
             ""
         },
-        activations.saturating_add(weights) as f64 / 1e9,
-        weights as f64 / 1e9
+        activations.saturating_add(weights).saturating_add(images) as f64 / 1e9,
+        weights as f64 / 1e9,
+        images as f64 / 1e9
     ))
 }
 
@@ -108,12 +110,13 @@ mod tests {
 
     #[test]
     fn long_restorations_are_told_before_they_begin() {
-        assert_eq!(note(1e6, 1, 1, 1, Precision::F32, false), None);
+        assert_eq!(note(1e6, 1, 1, 0, 1, Precision::F32, false), None);
         // Half a minute at the speed that is measured, which differs from one measurement to the next by less than half.
-        let some = note(30.0 * operations_a_second(Precision::F32), 1, 1, 1, Precision::F32, false)
-            .unwrap_or_default();
+        let some =
+            note(30.0 * operations_a_second(Precision::F32), 1, 1, 0, 1, Precision::F32, false)
+                .unwrap_or_default();
         assert!(some.is_empty() || some.contains("seconds or more"), "{some}");
-        let note = note(1e21, 2_500_000_000, 2_200_000_000, 2, Precision::Bf16, true).unwrap();
+        let note = note(1e21, 2_500_000_000, 2_200_000_000, 0, 2, Precision::Bf16, true).unwrap();
         for words in ["days", "4.7 GB of memory", "2.2 GB of weights", "2 idle cores"] {
             assert!(note.contains(words), "{note}");
         }

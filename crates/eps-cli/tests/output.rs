@@ -176,6 +176,11 @@ fn a_picture_needs_no_more_than_what_became_of_it() {
     assert_eq!(archive.shape().to_string(), "[1, 16, 16]");
     let picture = eps::data::png::read_png(&folder.path("grey/image-0000/restored-mean.png"));
     assert_eq!(picture.unwrap().shape.channels, 1);
+    // What makes grey of colours by itself is an operator as any other.
+    fs::write(folder.path("grey.json"), r#"{"operator": "grey"}"#).unwrap();
+    folder.succeeds(&grey.replace("--denoise --out grey", "--operator grey.json --out colours"));
+    let archive = eps::data::SampleArchive::read(&folder.path("colours/samples.h5")).unwrap();
+    assert_eq!(archive.shape().channels, 3);
     // For an array there is no default.
     folder.npy("y.npy", &[3, 16, 16], &colours);
     let array = restore.replace("y.png", "y.npy");

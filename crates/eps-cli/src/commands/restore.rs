@@ -275,7 +275,10 @@ impl Arguments {
         }
         let Measured { set, scene, notes: of_borders, is_grey } = self.measurement(&network)?;
         if device == Device::Cpu {
-            self.require_memory(&set)?;
+            let what = format!("restoring {} images of shape {}", set.len(), set.shape());
+            let remedy = "cut a part of the picture out, or give fewer --samples";
+            memory::require(&what, self.image_bytes(&set), remedy)
+                .with_context(|| format!("{} cannot be restored", self.file().display()))?;
         }
         let shown = match &scene {
             Some(scene) if !self.keep_scene => scene.seen,
@@ -366,6 +369,7 @@ impl Arguments {
                 operations * passes * all.batch() as f64,
                 bytes.saturating_mul((images * workers) as u64),
                 network.weight_bytes(precision, workers),
+                self.image_bytes(&set),
                 settings.threads,
                 precision,
                 set.operator(0).spectral().is_none(),
@@ -510,9 +514,9 @@ impl Arguments {
         )
     }
 
-    /// Fails where the whole images and what is computed of them, the network's calls apart, take more memory than there is: it
-    /// would end the program in the midst of the work.
-    fn require_memory(&self, set: &MeasurementSet) -> Result<()> {
+    /// What the whole images and what is computed of them take, the network's calls apart, in bytes: more than there is would end
+    /// the program in the midst of the work.
+    fn image_bytes(&self, set: &MeasurementSet) -> u64 {
         // Bytes a value of an image, less than was measured: of its arrays in f64, of each sample, and of the vectors of
         // Lanczos' method.
         const OF_IMAGES: u64 = 180;
@@ -521,13 +525,7 @@ impl Arguments {
         let values = set.shape().len() as u64;
         let iterations = if set.operator(0).spectral().is_none() { OF_ITERATIONS } else { 0 };
         let one = OF_IMAGES + iterations + OF_SAMPLES.saturating_mul(self.samples as u64);
-        let what = format!("restoring {} images of shape {}", set.len(), set.shape());
-        memory::require(
-            &what,
-            values.saturating_mul(one),
-            "cut a part of the picture out, or give fewer --samples",
-        )
-        .with_context(|| format!("{} cannot be restored", self.file().display()))
+        values.saturating_mul(one)
     }
 
     /// What was measured.
@@ -638,9 +636,12 @@ impl Arguments {
         } else {
             given
         };
-        // Of a grey picture the network of colours restores a picture in colour, of which the grey was seen.
-        let is_grey =
-            is_picture(path) && y_shape.channels == 1 && network.image_shape().channels == 3;
+        // Of a grey picture the network of colours restores a picture in colour, of which the grey was seen; an operator may
+        // make grey of colours by itself.
+        let usual = network.image_shape();
+        let is_grey = is_picture(path)
+            && (y_shape.channels, usual.channels) == (1, 3)
+            && given.image_shape(y_shape, usual)?.channels == 1;
         let seen = if is_grey { Shape { channels: 3, ..y_shape } } else { y_shape };
         let scene = Scene::of(seen, given.spec(), network)
             .with_context(|| format!("{} as a part of a larger scene", path.display()))?;
@@ -665,8 +666,7 @@ impl Arguments {
                     )
                     .into());
                 }
-                let usual = self.shape.unwrap_or_else(|| network.image_shape());
-                let shape = given.image_shape(seen, usual)?;
+                let shape = given.image_shape(seen, self.shape.unwrap_or(usual))?;
                 if let Some(asked) = self.shape.filter(|asked| *asked != shape) {
                     bail!("--shape is {asked}, but the operator and y tell {shape}: leave it out");
                 }

@@ -69,8 +69,7 @@ impl LinearMap for AveragePool {
 
     fn one_channel(&self) -> Option<Arc<dyn LinearMap>> {
         let shape = Shape { channels: 1, ..self.shape };
-        (self.shape.channels > 1)
-            .then(|| Arc::new(Self { shape, ..self.clone() }) as Arc<dyn LinearMap>)
+        (self.shape.channels > 1).then(|| Arc::new(Self { shape, ..*self }) as Arc<dyn LinearMap>)
     }
 
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {
