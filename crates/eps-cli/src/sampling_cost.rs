@@ -50,16 +50,24 @@ impl CostFlags {
     }
 }
 
+/// What a restoration takes of memory.
+pub(crate) struct Bytes {
+    /// Of the activations of all calls at once.
+    pub(crate) activations: u64,
+    /// Of the network.
+    pub(crate) weights: u64,
+    /// Of the images and what is computed of them as a whole.
+    pub(crate) images: u64,
+}
+
 /// How long a restoration takes of which nothing is said beforehand, in seconds.
 const SHORT: f64 = 20.0;
 
 /// What is said of a restoration that takes [`SHORT`] or longer on `threads` cores of the CPU, by the speed of a matrix
-/// product in a precision here; the bytes are those of the activations of all calls at once, of the weights and of the images.
+/// product in a precision here.
 pub(crate) fn note(
     operations: f64,
-    activations: u64,
-    weights: u64,
-    images: u64,
+    Bytes { activations, weights, images }: Bytes,
     threads: usize,
     precision: Precision,
     is_iterated: bool,
@@ -110,13 +118,15 @@ mod tests {
 
     #[test]
     fn long_restorations_are_told_before_they_begin() {
-        assert_eq!(note(1e6, 1, 1, 0, 1, Precision::F32, false), None);
+        let bytes = |activations, weights| Bytes { activations, weights, images: 0 };
+        assert_eq!(note(1e6, bytes(1, 1), 1, Precision::F32, false), None);
         // Half a minute at the speed that is measured, which differs from one measurement to the next by less than half.
         let some =
-            note(30.0 * operations_a_second(Precision::F32), 1, 1, 0, 1, Precision::F32, false)
+            note(30.0 * operations_a_second(Precision::F32), bytes(1, 1), 1, Precision::F32, false)
                 .unwrap_or_default();
         assert!(some.is_empty() || some.contains("seconds or more"), "{some}");
-        let note = note(1e21, 2_500_000_000, 2_200_000_000, 0, 2, Precision::Bf16, true).unwrap();
+        let note =
+            note(1e21, bytes(2_500_000_000, 2_200_000_000), 2, Precision::Bf16, true).unwrap();
         for words in ["days", "4.7 GB of memory", "2.2 GB of weights", "2 idle cores"] {
             assert!(note.contains(words), "{note}");
         }

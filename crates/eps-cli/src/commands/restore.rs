@@ -365,11 +365,14 @@ impl Arguments {
             let passes = all.calls() as f64 * if backward { WITH_BACKWARD as f64 } else { 1.0 };
             let images = if window.is_some() { 1 } else { all.batch() };
             let workers = workers::workers_on(device, settings.threads).0.min(all.batches());
+            let memory = sampling_cost::Bytes {
+                activations: bytes.saturating_mul((images * workers) as u64),
+                weights: network.weight_bytes(precision, workers),
+                images: self.image_bytes(&set),
+            };
             if let Some(note) = sampling_cost::note(
                 operations * passes * all.batch() as f64,
-                bytes.saturating_mul((images * workers) as u64),
-                network.weight_bytes(precision, workers),
-                self.image_bytes(&set),
+                memory,
                 settings.threads,
                 precision,
                 set.operator(0).spectral().is_none(),
