@@ -58,6 +58,16 @@ pub(crate) fn name(what: &str, key: &Value) -> String {
     format!("{what}.{}", &hash(&key)[..8])
 }
 
+/// The digest of the program that computed the cell of a file, where it tells.
+///
+/// # Errors
+/// A file that is no cell.
+pub(crate) fn program_of(path: &Path) -> Result<Option<String>> {
+    let archive = SampleArchive::read(path)?;
+    let record = serde_json::from_value::<Written>(archive.config().clone()).ok();
+    Ok(record.and_then(|record| Some(record.key.get(PROGRAM)?.as_str()?.to_owned())))
+}
+
 impl Cells {
     /// The cells of a folder, which is made where it is missing.
     ///

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use eps_cluster::facts_of;
-use eps_data::SampleArchive;
 use eps_files::{sha256_file, write_bytes};
 use serde_json::Value;
 
-use crate::cells::{FOLDER, PROGRAM};
+use crate::cells::{FOLDER, program_of};
 use crate::error::{ExperimentError, InvalidRequest, Result};
 use crate::files::make_folder;
 
@@ -93,7 +92,7 @@ pub fn merge(runs: &[PathBuf], into: &Path) -> Result<Merged> {
             let path = entry.map_err(no_cells)?.path();
             if path.extension().is_some_and(|ending| ending == "h5") {
                 // A damaged one would be computed again in silence.
-                found.push((built_by(&path)?, path));
+                found.push((program_of(&path)?, path));
             }
         }
         if found.len() == before {
@@ -107,7 +106,7 @@ pub fn merge(runs: &[PathBuf], into: &Path) -> Result<Merged> {
         let Some(name) = path.file_name() else { continue };
         let target = folder.join(name);
         if target.exists() {
-            let there = built_by(&target)?;
+            let there = program_of(&target)?;
             if there == *build {
                 continue;
             }
@@ -129,12 +128,6 @@ pub fn merge(runs: &[PathBuf], into: &Path) -> Result<Merged> {
     let cells = fs::read_dir(&folder)
         .map_err(|source| ExperimentError::NoCells { run: into.to_owned(), source })?;
     Ok(Merged { cells: cells.count(), notes })
-}
-
-/// The build of the program that computed a cell.
-fn built_by(path: &Path) -> Result<Option<String>> {
-    let archive = SampleArchive::read(path)?;
-    Ok(archive.config()["key"][PROGRAM].as_str().map(str::to_owned))
 }
 
 /// In what runs differ from the first of them, where they tell.
