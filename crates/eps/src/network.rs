@@ -572,8 +572,14 @@ pub fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<String> {
     }
     let trained = config.network.image_shape();
     if trained != set.shape() {
+        let is_larger = set.shape().plane() > trained.plane();
+        let unseen = if is_larger {
+            ": what is larger than that, such as a wide hole, it has not seen"
+        } else {
+            ""
+        };
         notes.push(format!(
-            "the network {name:?} was trained on images of shape {trained}, these have {}",
+            "the network {name:?} was trained on images of shape {trained}, these have {}{unseen}",
             set.shape()
         ));
     }

@@ -133,11 +133,12 @@ pub fn residual_note(residuals: &[Residual]) -> Option<String> {
     let causes = if mean > 1.0 + ABOVE + chance {
         "the samples do not explain the measurement: is sigma_y too small, are the borders of the blur others (--border), \
          is the kernel turned by 180 degrees or off its centre, the mask inverted, y on the range 0 to 1, the network a \
-         prior, which was not trained to be asked together with measurements, or few --calls of --sampler heun?"
+         prior, which was not trained to be asked together with measurements, or one that has not learnt such a measurement well, \
+         or few --calls of --sampler heun?"
     } else if mean < 1.0 - BELOW - chance {
-        "the samples follow the measurement more closely than its noise allows: is sigma_y too large, or counted twice, as in \
-         variances already added; was y smoothed, or its missing values filled in, which NaN marks (--mask for pixels); or do \
-         the samples follow the noise, with a sigma_y far below what the network was trained for, or few --calls?"
+        "the samples follow the measurement more closely than its noise allows, as they do with few --calls: or is sigma_y too \
+         large, or counted twice, as in variances already added; was y smoothed, or its missing values filled in, which NaN marks \
+         (--mask for pixels); or is sigma_y far below what the network was trained for?"
     } else {
         return None;
     };
