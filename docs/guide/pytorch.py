@@ -6,6 +6,8 @@ python3 docs/guide/pytorch.py data/networks/photos-32/long-prior.safetensors
 EDM's networks (SongUNet) become deepinv's NCSNpp, diffusers' (UNet2DModel) those of diffusers, and guided-diffusion's
 (UNetModel), where they are of the size of ffhq_10m or of 256x256_diffusion_uncond, deepinv's DiffUNet. Only the library of
 the file's own family is needed.
+
+python3 docs/guide/pytorch.py --random ffhq_10m.pt    # DiffUNet with random weights, for `eps import`
 """
 
 import json
@@ -124,10 +126,26 @@ def of_a_chain(asked, network):
     return denoise
 
 
+def write_random(path):
+    """Saves a DiffUNet of the size of ffhq_10m with random weights, as guided-diffusion saves its networks."""
+    from deepinv.models import DiffUNet
+
+    torch.manual_seed(0)
+    model = DiffUNet(in_channels=3, out_channels=3, large_model=False, pretrained=None)
+    for value in model.parameters():
+        # Layers that begin at 0, and norms at 1, would hide mistakes.
+        if value.dim() == 1 or value.abs().max() == 0:
+            value.data.add_(0.05 * torch.randn_like(value))
+    torch.save({name: value for name, value in model.state_dict().items() if "alphas_cumprod" not in name}, path)
+
+
 FAMILIES = {"SongUNet": song_unet, "UNet2DModel": unet_2d_model, "UNetModel": unet_model}
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "--random":
+        write_random(sys.argv[2])
+        raise SystemExit
     path = sys.argv[1]
     config, weights = read(path)
     family = config["network"]["model_type"]

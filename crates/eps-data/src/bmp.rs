@@ -128,16 +128,8 @@ pub(crate) fn decode(
         false => (channels, samples),
     };
     let orientation = Orientation::AS_STORED;
-    Ok(StoredPicture {
-        width,
-        height,
-        channels,
-        samples,
-        largest: u16::from(u8::MAX),
-        orientation,
-        profile: None,
-        is_of_inks: false,
-    })
+    let picture = StoredPicture::of_samples((width, height), channels, samples, u16::from(u8::MAX));
+    Ok(StoredPicture { orientation, ..picture })
 }
 
 fn header(content: &Content<'_>) -> Result<Header, DataError> {

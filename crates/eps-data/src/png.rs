@@ -250,15 +250,12 @@ pub(crate) fn decode(
         // EXPAND brings lower depths to 8 bits.
         _ => (bytes.into_iter().map(u16::from).collect(), u16::from(u8::MAX)),
     };
+    let size = (info.width as usize, info.height as usize);
+    let picture = StoredPicture::of_samples(size, info.color_type.samples(), samples, largest);
     let exif = reader.info().exif_metadata.as_deref();
     Ok(StoredPicture {
         orientation: exif.map_or(Orientation::AS_STORED, Orientation::of_exif),
-        width: info.width as usize,
-        height: info.height as usize,
-        channels: info.color_type.samples(),
-        samples,
-        largest,
         profile: reader.info().icc_profile.as_deref().map(<[u8]>::to_vec),
-        is_of_inks: false,
+        ..picture
     })
 }

@@ -305,15 +305,15 @@ impl StoredPicture {
 
     /// A picture of 8 bits.
     fn of_bytes(
-        (width, height): (usize, usize),
+        size: (usize, usize),
         channels: usize,
         bytes: Vec<u8>,
         orientation: Orientation,
         profile: Option<Vec<u8>>,
     ) -> Self {
         let samples = bytes.into_iter().map(u16::from).collect();
-        let largest = u16::from(u8::MAX);
-        Self { width, height, channels, samples, largest, orientation, profile, is_of_inks: false }
+        let picture = Self::of_samples(size, channels, samples, u16::from(u8::MAX));
+        Self { orientation, profile, ..picture }
     }
 }
 

@@ -98,8 +98,18 @@ impl StoredPicture {
             samples.extend(alpha.map(|alpha| alpha[pixel]));
         }
         let channels = colours + usize::from(alpha.is_some());
+        Ok(Self::of_samples((width, height), channels, samples, largest))
+    }
+
+    /// A picture that is shown as it is stored, and of whose colours nothing is said.
+    pub(crate) fn of_samples(
+        (width, height): (usize, usize),
+        channels: usize,
+        samples: Vec<u16>,
+        largest: u16,
+    ) -> Self {
         let orientation = Orientation::AS_STORED;
-        Ok(Self {
+        Self {
             width,
             height,
             channels,
@@ -108,7 +118,7 @@ impl StoredPicture {
             orientation,
             profile: None,
             is_of_inks: false,
-        })
+        }
     }
 
     /// The channel of transparency as it is to be shown, `[H, W]`, with its width and height, where there is one.

@@ -102,17 +102,8 @@ pub(crate) fn decode(
     if pages > 1 {
         return Err(DataError::malformed(path, format!("the TIFF has {pages} pages"), ONE_PAGE));
     }
-    let (width, height) = size;
-    Ok(StoredPicture {
-        width,
-        height,
-        channels,
-        samples,
-        largest,
-        orientation,
-        profile,
-        is_of_inks: false,
-    })
+    let picture = StoredPicture::of_samples(size, channels, samples, largest);
+    Ok(StoredPicture { orientation, profile, ..picture })
 }
 
 /// A TIFF file of a picture in all of its bits, without losses.

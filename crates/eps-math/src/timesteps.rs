@@ -47,13 +47,26 @@ impl Betas {
     /// The chain of Ho et al. 2020.
     #[must_use]
     pub fn linear() -> Self {
-        Self::Linear { first: 1e-4, last: 0.02, steps: 1000 }
+        Self::linear_of(1000)
+    }
+
+    /// That chain with other steps, whose last level it keeps, as guided-diffusion does: β from 0.1/N to 20/N.
+    #[must_use]
+    pub fn linear_of(steps: usize) -> Self {
+        let scale = 1000.0 / steps as f64;
+        Self::Linear { first: scale * 1e-4, last: scale * 0.02, steps }
     }
 
     /// The chain of Nichol and Dhariwal 2021.
     #[must_use]
     pub fn cosine() -> Self {
-        Self::Cosine { offset: 0.008, steps: 1000 }
+        Self::cosine_of(1000)
+    }
+
+    /// That chain with other steps.
+    #[must_use]
+    pub fn cosine_of(steps: usize) -> Self {
+        Self::Cosine { offset: 0.008, steps }
     }
 
     /// β_0 … β_N₋₁.

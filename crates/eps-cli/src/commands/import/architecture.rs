@@ -89,11 +89,9 @@ pub(super) fn noise_schedule(name: &str) -> Result<Betas, String> {
 
 /// The chain of a name and a number of timesteps, as guided-diffusion makes it.
 fn chain_of(name: &str, steps: usize) -> Result<Betas, String> {
-    // The linear chain keeps the noise at its end where it has other timesteps than 1000.
-    let scale = STEPS as f64 / steps as f64;
     match name {
-        "linear" => Ok(Betas::Linear { first: scale * 1e-4, last: scale * 0.02, steps }),
-        "cosine" => Ok(Betas::Cosine { offset: 0.008, steps }),
+        "linear" => Ok(Betas::linear_of(steps)),
+        "cosine" => Ok(Betas::cosine_of(steps)),
         other => Err(format!("noise_schedule {other:?} is not known: linear and cosine are")),
     }
 }

@@ -199,7 +199,7 @@ fn read_schedule(scheduler: &Value) -> Result<Chain> {
     let betas = match scheduler["beta_schedule"].as_str().unwrap_or("linear") {
         "linear" => Betas::Linear { first, last, steps },
         "scaled_linear" => Betas::ScaledLinear { first, last, steps },
-        "squaredcos_cap_v2" => Betas::Cosine { offset: 0.008, steps },
+        "squaredcos_cap_v2" => Betas::cosine_of(steps),
         other => bail!(
             "beta_schedule is {other:?}: read are \"linear\", \"scaled_linear\" and \"squaredcos_cap_v2\""
         ),
