@@ -20,12 +20,10 @@ use indicatif::ProgressBar;
 use tch::Device;
 
 use self::going_on::{Shared, decisive, key};
-use self::measured::Measured;
+use self::measured::{Measured, MeasuredFlags};
 use self::outcome::{LIKE, Restored, Shown, folder_of, is_restoration};
 use crate::chain::chain;
-use crate::flags::{
-    self, BorderFlag, NetworkFlags, NoiseFlags, OperatorFlags, UnitFlag, UsageError, count_to, side,
-};
+use crate::flags::{self, NetworkFlags, UsageError, count_to, side};
 use crate::progress::WITH_BACKWARD;
 use crate::sampling_cost;
 use crate::together::{Processes, device_of};
@@ -58,29 +56,8 @@ const WINDOW: usize = 256;
 /// rounding of the network whatever --batch.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The picture to restore (PNG, JPEG, WebP, TIFF, BMP), or another measurement, as --measurement takes it
-    #[arg(value_name = "PICTURE", required_unless_present = "measurement")]
-    picture: Option<PathBuf>,
-    /// What was measured: the HDF5 file of `eps measure`, which brings operator and sigma_y; or,
-    /// with flags for both, a picture (PNG, JPEG, WebP, TIFF, BMP; 0..255 is [-1, 1], as stored, which is sRGB and not linear
-    /// light) or an array [h, w], [C, h, w] or [N, C, h, w] in NPY or HDF5 (dataset `y`)
-    #[arg(long, value_name = "FILE", conflicts_with = "picture")]
-    measurement: Option<PathBuf>,
     #[command(flatten)]
-    operator: OperatorFlags,
-    #[command(flatten)]
-    border: BorderFlag,
-    /// Keep the whole scene of --border valid, and not only the part that the picture shows
-    #[arg(long)]
-    keep_scene: bool,
-    /// The shape of the images, where neither y nor the operator tells it, as of a nonuniform Fourier transform [default:
-    /// that of the network's images]
-    #[arg(long, value_name = "C,H,W", value_parser = flags::shape)]
-    shape: Option<Shape>,
-    #[command(flatten)]
-    noise: NoiseFlags,
-    #[command(flatten)]
-    unit: UnitFlag,
+    measured: MeasuredFlags,
     /// The network, as `eps train` or `eps import` writes it; or a prior of any origin, by the description
     /// of its TorchScript module (docs/priors.md); or one of the repository by its name, such as photos-32/all-tasks [default: for
     /// pictures photographs]
@@ -251,7 +228,7 @@ impl Arguments {
         if self.method.is_none() {
             solver.steps(calls).map_err(|error| UsageError(format!("--calls {calls}: {error}")))?;
         }
-        self.border.check(&self.operator)?;
+        self.measured.check()?;
         let out = || format!("--out {}", self.out.display());
         check_utf8(&self.out)?;
         // One process writes; the others send it what they draw.
@@ -270,25 +247,26 @@ impl Arguments {
         if let Err(error) = schedule.validate() {
             return Err(UsageError(format!("the grid of noise levels: {error}")).into());
         }
-        let Measured { set, scene, notes: of_borders, is_grey } = self.measurement(&network)?;
+        let Measured { set, scene, notes: of_borders, is_grey } = self.measured.read(&network)?;
         if device == Device::Cpu {
             let what = format!("restoring {} images of shape {}", set.len(), set.shape());
             let remedy = "cut a part of the picture out, or give fewer --samples";
-            memory::require(&what, self.image_bytes(&set), remedy)
-                .with_context(|| format!("{} cannot be restored", self.file().display()))?;
+            memory::require(&what, self.image_bytes(&set), remedy).with_context(|| {
+                format!("{} cannot be restored", self.measured.file().display())
+            })?;
         }
         let shown = match &scene {
-            Some(scene) if !self.keep_scene => scene.seen,
+            Some(scene) if !self.measured.keep_scene => scene.seen,
             _ => set.shape(),
         };
         let shown = if is_grey { Shape { channels: 1, ..shown } } else { shown };
-        let is_picture = is_picture(self.file()) && pictures::showable(shown);
-        let like = is_picture.then(|| PictureLike::of(self.file())).transpose()?;
+        let is_picture = is_picture(self.measured.file()) && pictures::showable(shown);
+        let like = is_picture.then(|| PictureLike::of(self.measured.file())).transpose()?;
         if let Some(like) = &like {
             like.check(shown)
-                .with_context(|| format!("the results of {}", self.file().display()))?;
+                .with_context(|| format!("the results of {}", self.measured.file().display()))?;
         }
-        if self.keep_scene && scene.is_none() {
+        if self.measured.keep_scene && scene.is_none() {
             bail!(UsageError(
                 "--keep-scene: this measurement is no part of a larger scene, as with --kernel and --border valid: leave it out"
                     .to_owned()
@@ -323,7 +301,7 @@ impl Arguments {
             device,
         };
         let (network, window) = self.in_windows(network, set.shape(), &settings, precision)?;
-        let cannot = || format!("{} cannot be restored", self.file().display());
+        let cannot = || format!("{} cannot be restored", self.measured.file().display());
         let all = Restoration::new(&network, &set, &settings).with_context(cannot)?;
         let one = Settings {
             solver: Solver::Euler,
@@ -339,7 +317,7 @@ impl Arguments {
         notes.extend((0..set.len()).find_map(|index| brightness_note(&set, index)));
         // What a picture's values mean is known.
         notes.extend(mask_note(&set).or_else(|| range_note(&set).filter(|_| like.is_none())));
-        notes.extend(self.noise.note());
+        notes.extend(self.measured.note());
         notes.extend(missing_note(&set));
         notes.extend(of_borders);
         notes.extend(of_precision);
@@ -381,7 +359,7 @@ impl Arguments {
         // Before the work: the files are those that have been read.
         let config = RestorationConfig {
             format_version: FORMAT_VERSION,
-            measurement: MeasurementRecord::of(self.file(), &set)?,
+            measurement: MeasurementRecord::of(self.measured.file(), &set)?,
             network: network.record(&network_file)?,
             class,
             method: conditioning,
@@ -401,7 +379,7 @@ impl Arguments {
             iterations: None,
             intervals: Vec::new(),
         };
-        let shown = Shown { scene: scene.filter(|_| !self.keep_scene), is_grey };
+        let shown = Shown { scene: scene.filter(|_| !self.measured.keep_scene), is_grey };
         let decisive = decisive(&config)?;
         let key = key(&decisive, &set)?;
         let mut facts = facts_of(&decisive);
@@ -465,7 +443,7 @@ impl Arguments {
             let [mean, sample] = LIKE.map(|name| format!("{name}.{}", like.ending()));
             println!(
                 "stored as {}: {mean} and {sample} in {}",
-                self.file().display(),
+                self.measured.file().display(),
                 folder_of(0)
             );
         }
@@ -528,22 +506,16 @@ impl Arguments {
         values.saturating_mul(one)
     }
 
-    /// What was measured.
-    fn file(&self) -> &Path {
-        let named = self.picture.as_deref().or(self.measurement.as_deref());
-        named.unwrap_or(Path::new(""))
-    }
-
     /// The network's file.
     fn network_file(&self) -> Result<PathBuf> {
         if let Some(named) = &self.network {
             return Ok(dataset::network_of_name(named));
         }
         ensure!(
-            is_picture(self.file()),
+            is_picture(self.measured.file()),
             UsageError(format!(
                 "{} is no picture, for which there is a default: give --network, such as --network photographs",
-                self.file().display()
+                self.measured.file().display()
             ))
         );
         Ok(dataset::network_of_pictures())

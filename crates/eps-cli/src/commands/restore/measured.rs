@@ -1,8 +1,9 @@
 //! What is restored: the measurement with its operator and its noise, from a file of `eps measure` or from flags.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
 use eps::scene::{Scene, wrap_note};
 use eps::{Network, dataset};
 use eps_data::array_file::is_picture;
@@ -11,16 +12,65 @@ use eps_data::{Array, MeasurementSet};
 use eps_math::operator::{Border, LinearMap as _, Operator, OperatorSpec};
 use eps_math::{Noise, Shape};
 
-use super::Arguments;
 use crate::commands::measure::file_provenance;
-use crate::flags::{GivenOperator, UsageError, check_channels_first, note_if_slow};
+use crate::flags::{
+    self, BorderFlag, GivenOperator, NoiseFlags, OperatorFlags, UnitFlag, UsageError,
+    check_channels_first, note_if_slow,
+};
 
-impl Arguments {
+/// What was measured, by which operator and with which noise.
+#[derive(Debug, Args)]
+pub(super) struct MeasuredFlags {
+    /// The picture to restore (PNG, JPEG, WebP, TIFF, BMP), or another measurement, as --measurement takes it
+    #[arg(value_name = "PICTURE", required_unless_present = "measurement")]
+    picture: Option<PathBuf>,
+    /// What was measured: the HDF5 file of `eps measure`, which brings operator and sigma_y; or,
+    /// with flags for both, a picture (PNG, JPEG, WebP, TIFF, BMP; 0..255 is [-1, 1], as stored, which is sRGB and not linear
+    /// light) or an array [h, w], [C, h, w] or [N, C, h, w] in NPY or HDF5 (dataset `y`)
+    #[arg(long, value_name = "FILE", conflicts_with = "picture")]
+    measurement: Option<PathBuf>,
+    #[command(flatten)]
+    operator: OperatorFlags,
+    #[command(flatten)]
+    border: BorderFlag,
+    /// Keep the whole scene of --border valid, and not only the part that the picture shows
+    #[arg(long)]
+    pub(super) keep_scene: bool,
+    /// The shape of the images, where neither y nor the operator tells it, as of a nonuniform Fourier transform [default:
+    /// that of the network's images]
+    #[arg(long, value_name = "C,H,W", value_parser = flags::shape)]
+    shape: Option<Shape>,
+    #[command(flatten)]
+    noise: NoiseFlags,
+    #[command(flatten)]
+    unit: UnitFlag,
+}
+
+impl MeasuredFlags {
+    /// What was measured.
+    pub(super) fn file(&self) -> &Path {
+        let named = self.picture.as_deref().or(self.measurement.as_deref());
+        named.unwrap_or(Path::new(""))
+    }
+
+    /// Refuses flags that belong to others.
+    ///
+    /// # Errors
+    /// A border without a kernel.
+    pub(super) fn check(&self) -> Result<()> {
+        self.border.check(&self.operator)
+    }
+
+    /// What should be said of the noise.
+    pub(super) fn note(&self) -> Option<String> {
+        self.noise.note()
+    }
+
     /// The measurement with its operators and σ_y, from the file itself or from the flags.
     ///
     /// # Errors
     /// A file that is no measurement, flags that do not fit it, and an operator that does not give what was measured.
-    pub(super) fn measurement(&self, network: &Network) -> Result<Measured> {
+    pub(super) fn read(&self, network: &Network) -> Result<Measured> {
         let path = self.file();
         let given = self.operator.read()?;
         let sigma_y =
