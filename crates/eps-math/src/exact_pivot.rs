@@ -6,6 +6,7 @@ use crate::cholesky::{Cholesky, product, product_transposed};
 use crate::operator::check::{norm, norm_estimate};
 use crate::operator::{Decomposed, LinearMap, SingularValues, Spectral, to_matrix};
 use crate::solve::{Cg, Solved, add, corrected};
+use crate::sparse_gram::SparseGram;
 use crate::{Level, MathError};
 
 /// How a pivot was computed.
@@ -14,7 +15,7 @@ use crate::{Level, MathError};
 pub enum Route {
     /// By the operator's eigenbasis.
     ClosedForm,
-    /// By its matrix, factorised, and this many corrections.
+    /// By its matrix, or by AᵀA where that is sparse, factorised, and this many corrections.
     Matrix {
         /// The solutions by the factor, the first one included.
         corrections: usize,
@@ -29,7 +30,8 @@ pub enum Route {
 }
 
 /// μ⋆ of one image (arXiv 2606.17048, Theorem 1), for α > 0, and the way it was computed: in closed form by an eigenbasis; by the matrix of
-/// operators whose image or measurement has up to 4096 values a channel; by conjugate gradients, as `cg` says, for larger ones.
+/// operators whose image or measurement has up to 4096 values a channel; of larger ones, by conjugate gradients, as `cg` says, or, where these
+/// would take long and the operator mixes near pixels alone, as blurs do, by the sparse matrix of up to 32,768 values a channel.
 ///
 /// At σ_y = 0 it is the limit, x_t/α + A⁺(y − A x_t/α), by a decomposition of matrices of up to some 2,500 values; so it is where
 /// σ_y α/β is below 3·10⁻⁶ of the norm of A.
@@ -94,7 +96,10 @@ const MOST_ENTRIES: usize = 1 << 26;
 /// κ over ‖A‖² below which the Gram matrix, in which singular values are squared, does not tell it from rounding.
 const LEAST_KAPPA: f64 = 1e-11;
 
-/// The steps by which ‖A‖ is estimated for that.
+/// κ over ‖A‖² above which conjugate gradients take some hundreds of steps.
+const QUICK_KAPPA: f64 = 1e-4;
+
+/// The steps by which ‖A‖ is estimated for these two.
 const NORM_STEPS: usize = 20;
 
 /// The last correction over the solution at which it is solved, and the one up to which rounding is allowed to stop it.
@@ -119,6 +124,8 @@ enum Factor<'a> {
     Spectral(&'a dyn Spectral),
     /// Of AᵀA + κ I.
     Image(Cholesky),
+    /// The same of a sparse one.
+    Near(SparseGram),
     /// Of AAᵀ + κ I.
     Measurement(Cholesky),
     /// The thin singular value decomposition of A.
@@ -132,10 +139,22 @@ impl<'a> Factorised<'a> {
             return Ok(Some(Self { map, kappa, factor: Factor::Spectral(spectral) }));
         }
         let (m, n) = (map.range().len(), map.domain().len());
-        if m.min(n) > MOST_SIDE || m.saturating_mul(n) > MOST_ENTRIES {
-            return Ok(None);
+        let is_large = m.min(n) > MOST_SIDE || m.saturating_mul(n) > MOST_ENTRIES;
+        let is_above_rounding = kappa > 0.0 && {
+            let largest = norm_estimate(map, NORM_STEPS, 0).powi(2);
+            if is_large && kappa > QUICK_KAPPA * largest {
+                return Ok(None);
+            }
+            kappa >= LEAST_KAPPA * largest
+        };
+        if is_large {
+            if !is_above_rounding {
+                return Ok(None);
+            }
+            let factor = SparseGram::new(map, kappa)?.map(Factor::Near);
+            return Ok(factor.map(|factor| Self { map, kappa, factor }));
         }
-        if kappa > 0.0 && kappa >= LEAST_KAPPA * norm_estimate(map, NORM_STEPS, 0).powi(2) {
+        if is_above_rounding {
             let a = to_matrix(map);
             let mut gram = if n <= m { a.transpose() * &a } else { &a * a.transpose() };
             (0..gram.nrows()).for_each(|i| gram[(i, i)] += kappa);
@@ -188,6 +207,7 @@ impl<'a> Factorised<'a> {
                 })
             }
             Factor::Image(cholesky) => cholesky.solve(&self.gradient(left, z)),
+            Factor::Near(sparse) => sparse.solve(&self.gradient(left, z)),
             Factor::Measurement(cholesky) => {
                 let mut rest = left.to_vec();
                 add(&mut rest, -self.kappa, w);

@@ -63,6 +63,7 @@ mod schedule;
 mod shape;
 pub mod solve;
 mod solver;
+mod sparse_gram;
 mod task;
 pub mod timesteps;
 

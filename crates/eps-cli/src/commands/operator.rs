@@ -111,7 +111,7 @@ enum Action {
         #[command(flatten)]
         noise: NoiseFlags,
         /// The error of the pivot over its correction of the state, where it comes by conjugate gradients: for operators without an
-        /// eigenbasis with more than 4096 values of image and of measurement a channel
+        /// eigenbasis with more than 4096 values of image and of measurement a channel, and no sparse matrix
         #[arg(long, value_name = "R", default_value_t = 1e-10)]
         rtol: f64,
         /// The most steps of conjugate gradients

@@ -379,6 +379,15 @@ fn exact_pivots_are_those_of_the_matrix() {
     let of = |sigma_y| exact_pivot(&map, &y, sigma_y, &y, &level, &Cg::default());
     assert!(matches!(of(0.1).unwrap().1, Route::ConjugateGradients { .. }));
     assert!(of(0.0).unwrap_err().to_string().contains("6400 x 6400"));
+    // Where conjugate gradients would take more steps than there are pixels: by the sparse matrix.
+    let kappa = (0.002f64 / 80.0).powi(2);
+    let draw = |what: &str| Stream::named(17, what).normals(shape.len());
+    let (x_t, w) = (draw("ε"), draw("w"));
+    let sum: Vec<f64> = x_t.iter().zip(map.adjoint(&w)).map(|(x, z)| x + z).collect();
+    let y: Vec<f64> = map.apply(&sum).iter().zip(&w).map(|(seen, w)| seen + kappa * w).collect();
+    let found = exact_pivot(&map, &y, 0.002, &x_t, &Level::edm(80.0), &Cg::default()).unwrap();
+    let gap = distance(&found.0, &sum) / norm(&sum);
+    assert!(gap < 1e-8 && matches!(found.1, Route::Matrix { .. }), "{gap:e} {:?}", found.1);
 }
 
 /// As σ_y → 0 the pivot becomes x_t/α + A†(y − A x_t/α), at σ_y = 0 it is that.
