@@ -245,12 +245,15 @@ fn trained(profile: &Profile, scopes: &Scopes) -> Vec<Method> {
     methods
 }
 
-/// EPS by other solvers: at the most calls that its own has, and by the multistep solver at half of its fewest.
-fn other_solvers(profile: &Profile, network: Scope) -> [Method; 3] {
+/// EPS by other solvers: without and with noise along the walk at the most calls that its own has, and by the multistep solver at
+/// half of its fewest.
+fn other_solvers(profile: &Profile, network: Scope) -> [Method; 4] {
     let many = profile.limit(PALETTE_CALLS);
+    let odd = many - (many + 1) % 2;
     [
         Method::EpsBy { network, by: OtherSolver::Multistep, calls: profile.limit(10) },
-        Method::EpsBy { network, by: OtherSolver::Heun, calls: many - (many + 1) % 2 },
+        Method::EpsBy { network, by: OtherSolver::Heun, calls: odd },
+        Method::EpsBy { network, by: OtherSolver::Churn, calls: odd },
         Method::EpsBy { network, by: OtherSolver::Ddim, calls: many },
     ]
 }

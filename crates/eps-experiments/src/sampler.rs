@@ -9,7 +9,8 @@ use eps::workers::Stop;
 use eps_math::{Interpolant, Schedule};
 use eps_results::{Method, NetworkUse, OtherSolver, Scope};
 use eps_sample::{
-    CountNfe, Eps, Estimator, NoiseKeys, Palette, Prior, Progress, Sample as _, Solver, ZeroShot,
+    Churn, CountNfe, Eps, Estimator, NoiseKeys, Palette, Prior, Progress, Sample as _, Solver,
+    ZeroShot,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -62,6 +63,7 @@ fn solver_of(other: OtherSolver) -> Solver {
     match other {
         OtherSolver::Heun => Solver::Heun,
         OtherSolver::Ddim => Solver::Ddim { eta: 1.0 },
+        OtherSolver::Churn => Solver::Churn(Churn::IMAGENET_64),
         OtherSolver::Multistep => Solver::MULTISTEP,
     }
 }

@@ -113,6 +113,9 @@ pub struct Churn {
 }
 
 impl Churn {
+    /// The constants of EDM for ImageNet-64 (Karras et al. 2022, Table 5).
+    pub const IMAGENET_64: Self = Self { s_churn: 40.0, s_min: 0.05, s_max: 50.0, s_noise: 1.003 };
+
     /// Checks the constants.
     ///
     /// # Errors

@@ -53,6 +53,12 @@ impl Windows {
         height > self.side || width > self.side
     }
 
+    /// How many windows an image has, where the grid is not moved.
+    #[must_use]
+    pub fn count(&self, height: usize, width: usize) -> usize {
+        self.starts(height, 0).len() * self.starts(width, 0).len()
+    }
+
     /// Where windows begin along a side of `length` pixels, when the grid is moved by `offset`.
     fn starts(&self, length: usize, offset: usize) -> Vec<usize> {
         let Some(last) = length.checked_sub(self.side).filter(|last| *last > 0) else {

@@ -512,6 +512,9 @@ fn record(results: &Results) -> Result<String, serde_json::Error> {
         ),
     ];
     facts.extend(environment(&results.environment));
+    for joined in &results.joined {
+        facts.extend(environment(joined));
+    }
     let facts = facts_table(&facts);
     let networks: String = config
         .networks

@@ -5,8 +5,8 @@ use eps_results::tournament::{
     BEYOND, Distance, EXPERIMENT, MethodResults, TournamentSettingResults,
 };
 use eps_results::{
-    Calibration, Experiment, Metric, NetworkFile, ReachResults, Record, Results, Row, TaskResults,
-    TournamentResults,
+    Calibration, Environment, Experiment, Metric, NetworkFile, ReachResults, Record, Results, Row,
+    TaskResults, TournamentResults,
 };
 
 use crate::comparison::comparable;
@@ -96,6 +96,19 @@ fn page(record: &Record) -> String {
         environment.command,
         short(environment.revision.as_deref().unwrap_or("?")),
     );
+    if let Record::Experiment(results) = record
+        && !results.joined.is_empty()
+    {
+        let run = |joined: &Environment| {
+            let revision = short(joined.revision.as_deref().unwrap_or("?"));
+            format!("`{}` at revision {revision}", joined.command)
+        };
+        let runs: Vec<String> = results.joined.iter().map(run).collect();
+        text += &format!(
+            "\nFurther rows, of the same images and measurements, are of {}.\n",
+            runs.join(", and of ")
+        );
+    }
     text += &match record {
         Record::Experiment(results) => networks_and_settings(results),
         Record::Tournament(results) => tournament(results),

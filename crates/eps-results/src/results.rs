@@ -28,6 +28,9 @@ pub struct Results {
     pub config: Config,
     /// Versions, revision, device and command.
     pub environment: Environment,
+    /// Those of further runs, whose rows were added.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joined: Vec<Environment>,
     /// Seconds of the computation, those of stored cells included.
     pub seconds: f64,
     /// What EPS adds to a call at the paper's size, in the experiment `runtime`.
@@ -86,7 +89,8 @@ impl Results {
         let conventions =
             CONVENTIONS.map(|(name, meaning)| (name.to_owned(), meaning.to_owned())).into();
         let format_version = FORMAT_VERSION;
-        Self { format_version, config, environment, seconds, overhead, conventions, tasks }
+        let joined = vec![];
+        Self { format_version, config, environment, joined, seconds, overhead, conventions, tasks }
     }
 }
 

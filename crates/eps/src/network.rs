@@ -574,12 +574,12 @@ pub fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<String> {
     if trained != set.shape() {
         let is_larger = set.shape().plane() > trained.plane();
         let unseen = if is_larger {
-            ": what is larger than that, such as a wide hole, it has not seen"
+            ": what is wider than the images of its training, such as a large hole, it has not seen"
         } else {
             ""
         };
         notes.push(format!(
-            "the network {name:?} was trained on images of shape {trained}, these have {}{unseen}",
+            "the network {name:?} is laid out for images of shape {trained}, these have {}{unseen}",
             set.shape()
         ));
     }

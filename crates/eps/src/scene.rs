@@ -124,7 +124,8 @@ pub fn wrap_note(y: &[f64], shape: Shape, kernel: &Kernel, sigma_y: f64) -> Opti
         format!(
             "between its {edges} edges the measurement jumps {worst:.0} times as much as between neighbours inside, which \
              a blur that wraps around would have smoothed: a photograph's blur does not wrap around, and restoring it as \
-             if it did makes it ring; give --border valid (or reflect, symmetric, replicate, zero)"
+             if it did makes it ring; give --border valid (or reflect, symmetric, replicate, zero) with --kernel, or \"border\" in the description \
+             of the operator"
         )
     })
 }

@@ -212,8 +212,7 @@ fn run_show(path: &Path, class: Option<usize>) -> Result<()> {
             let config = checkpoint.config.provenance.training.config.as_ref();
             let trained = config.and_then(|config| TrainedIn::deserialize(config).ok());
             println!(
-                "weights stored in {}, {}; trained in {}; computes in f32 unless --precision says \
-                 otherwise",
+                "weights stored in {}, {}; trained in {}",
                 stored(path)?,
                 if checkpoint.has_digests { "as their SHA-256 says" } else { DIGESTS_MISSING },
                 trained.map_or(
@@ -226,7 +225,7 @@ fn run_show(path: &Path, class: Option<usize>) -> Result<()> {
         Network::Scripted(prior) => {
             println!("{}: SHA-256 {}", prior.script.display(), sha256_file(&prior.script)?);
             println!("{} parameters, constants not counted", prior.parameter_count()?);
-            println!("computes in f32 unless --precision says otherwise; tried out in f32");
+            println!("tried out in f32");
             println!("{}", serde_json::to_string_pretty(&prior.description)?);
         }
     }

@@ -14,7 +14,7 @@ use eps_data::memory;
 use eps_data::{MeasurementSet, PictureLike};
 use eps_files::{FilesError, Former, OutputFolder, PartFile, Parts, Unfinished};
 use eps_math::Shape;
-use eps_model::{Precision, device_name};
+use eps_model::{Precision, Windows, device_name};
 use eps_sample::Solver;
 use indicatif::ProgressBar;
 use tch::Device;
@@ -331,12 +331,18 @@ impl Arguments {
         let backward = self.method.is_some_and(differentiates);
         let cost = |shape| network.call_cost(shape, precision, backward);
         // In windows a call holds one at a time.
-        let at_a_time =
-            window.map_or(set.shape(), |side| Shape { height: side, width: side, ..set.shape() });
+        let Shape { height, width, .. } = set.shape();
+        let (at_a_time, windows) = match window {
+            Some(side) => (
+                Shape { height: side.min(height), width: side.min(width), ..set.shape() },
+                Windows::new(side, 1, 1)?.count(height, width),
+            ),
+            None => (set.shape(), 1),
+        };
         if device == Device::Cpu
-            && let Some((operations, _)) = cost(set.shape())?
-            && let Some((_, bytes)) = cost(at_a_time)?
+            && let Some((operations, bytes)) = cost(at_a_time)?
         {
+            let operations = operations * windows as f64;
             let passes = all.calls() as f64 * if backward { WITH_BACKWARD as f64 } else { 1.0 };
             let images = if window.is_some() { 1 } else { all.batch() };
             let workers = workers::workers_on(device, settings.threads).0.min(all.batches());

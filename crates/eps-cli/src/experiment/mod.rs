@@ -12,12 +12,13 @@ mod run;
 mod terminal;
 pub(crate) mod tune;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
-use eps_experiments::merge;
-use eps_results::Experiment;
+use eps_experiments::{join, merge};
+use eps_files::write_bytes;
+use eps_results::{Experiment, Record, Results, json};
 
 use crate::together::Processes;
 
@@ -74,6 +75,29 @@ enum Command {
         #[arg(long, value_name = "FOLDER")]
         out: PathBuf,
     },
+    /// Put the rows of runs with other methods into one table: the rows of the first, then what each further one adds; all of the same
+    /// images, measurements and networks
+    Join {
+        /// The results.json of the runs, plain or compressed
+        #[arg(value_name = "RESULTS.json", num_args = 2.., required = true)]
+        runs: Vec<PathBuf>,
+        /// The file of the whole
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// The results of an experiment on networks.
+fn results_of(path: &Path) -> Result<Results> {
+    match Record::read(path)? {
+        Record::Experiment(results) => Ok(*results),
+        other => bail!(
+            "{}: results of {} have no rows of methods that could be joined: give results of `eps experiment main`, `steps` or another with a \
+             table of methods",
+            path.display(),
+            other.experiment()
+        ),
+    }
 }
 
 impl Arguments {
@@ -86,7 +110,8 @@ impl Arguments {
         | Command::Moments(_)
         | Command::Oracle(_)
         | Command::Reach(_)
-        | Command::Merge { .. } = &self.experiment
+        | Command::Merge { .. }
+        | Command::Join { .. } = &self.experiment
         {
             // Of one machine, or over soon.
             processes.require_one()?;
@@ -116,6 +141,17 @@ impl Arguments {
                     eprintln!("note: {note}");
                 }
                 println!("{} cells are in {}", merged.cells, out.display());
+                Ok(())
+            }
+            Command::Join { runs, out } => {
+                let (first, rest) = runs.split_first().context("no results are given")?;
+                let mut results = results_of(first)?;
+                for path in rest {
+                    results = join(results, results_of(path)?)
+                        .with_context(|| format!("{} and {}", first.display(), path.display()))?;
+                }
+                write_bytes(out, json(&results)?.as_bytes())?;
+                println!("{} methods are in {}", results.config.methods.len(), out.display());
                 Ok(())
             }
         }
