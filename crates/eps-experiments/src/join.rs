@@ -87,7 +87,6 @@ fn difference(first: &Config, second: &Config) -> Option<(String, [String; 2])> 
     };
     let mut facts = vec![
         of("the experiment", &|config| config.experiment.name().to_owned()),
-        of("the data set", &|config| config.dataset.name.clone()),
         of("the SHA-256 of the data set", &|config| config.dataset.sha256.clone()),
         of("the seed", &|config| config.seed.to_string()),
         of("the samples of an image", &|config| config.samples.to_string()),
