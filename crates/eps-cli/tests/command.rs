@@ -423,7 +423,7 @@ fn networks_are_shown_and_verified() {
     folder.network("net.safetensors");
     let shown = folder.succeeds("model show net.safetensors");
     assert!(shown.contains("parameters") && shown.contains("\"model_channels\": 8"), "{shown}");
-    assert!(shown.contains("stored in f16") && shown.contains("computes in f32"), "{shown}");
+    assert!(shown.contains("stored in f16") && shown.contains("trained in"), "{shown}");
     assert!(shown.contains("\nrandom weights; licence: MIT\n"), "{shown}");
 
     let fixture =
