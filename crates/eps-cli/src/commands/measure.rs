@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
         long,
         value_parser = PossibleValuesParser::new(Task::ALL.map(Task::name))
             .try_map(|name| Task::from_name(&name).ok_or("unknown task")),
-        conflicts_with_all = ["mask", "factor", "kernel", "operator"]
+        conflicts_with_all = ["mask", "factor", "denoise", "kernel", "operator"]
     )]
     task: Option<Task>,
     #[command(flatten)]

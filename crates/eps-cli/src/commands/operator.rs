@@ -246,6 +246,9 @@ impl Arguments {
                 let [noise] = &noises[..] else {
                     bail!("one measurement has one noise, these are {}", noises.len());
                 };
+                if let Some(note) = iteration_note(&operator, &x_t, *max_steps) {
+                    eprintln!("note: {note}");
+                }
                 let asked = Measured { operator, y, noise: noise.clone() };
                 let (mu_star, route) = asked.pivot(&x_t, &Level::edm(*sigma_t), &cg)?;
                 match route {
@@ -266,6 +269,31 @@ impl Arguments {
         }
     }
 }
+
+/// What to say of a pivot that may be iterated for a minute or longer.
+fn iteration_note(operator: &PreparedOperator, x_t: &[f64], max_steps: usize) -> Option<String> {
+    let channels = operator.one_channel().map_or(1, |_| operator.domain().channels);
+    let least = operator.domain().len().min(operator.range().len()) / channels;
+    if operator.as_spectral().is_some() || least <= MATRIX_SIDE {
+        return None;
+    }
+    let start = Instant::now();
+    let _ = operator.adjoint(&operator.apply(x_t));
+    let most = start.elapsed().as_secs_f64() * max_steps as f64;
+    (most > LONG).then(|| {
+        format!(
+            "no closed form is known for this operator, and its matrix is large: the pivot may take up to {:.0} minutes, unless the operator is a \
+             blur; fewer --max-steps or a larger --rtol end it earlier",
+            (most / 60.0).ceil()
+        )
+    })
+}
+
+/// Values of image or measurement, of a channel where channels are alike, up to which pivots come by a matrix.
+const MATRIX_SIDE: usize = 4096;
+
+/// How long a pivot may take of which nothing is said beforehand, in seconds.
+const LONG: f64 = 30.0;
 
 /// A measurement, NaN where nothing was measured, with its operator and its noise.
 struct Measured {

@@ -63,7 +63,8 @@ impl MeasuredFlags {
 
     /// What should be said of the noise.
     pub(super) fn note(&self) -> Option<String> {
-        self.noise.note()
+        // In an instrument's unit sigma_y is of its scale.
+        if self.unit.is_given() { None } else { self.noise.note() }
     }
 
     /// The measurement with its operators and σ_y, from the file itself or from the flags.
