@@ -233,11 +233,14 @@ impl MeasurementSet {
         let has_gaps = gaps.clone().any(|gaps| gaps > 0) && gaps.all(|gaps| gaps < one);
         let (specs, built) = if is_exact && has_gaps {
             // What is missing of an exact measurement is not measured by its operator.
-            let seen = |(image, y): (usize, &[f64])| {
-                let is_gap: Vec<bool> = y.iter().map(|value| value.is_nan()).collect();
-                without(&specs[image % specs.len()], &is_gap)
-            };
-            let specs = y.chunks_exact(one).enumerate().map(seen).collect();
+            let gaps: Vec<Vec<bool>> = y
+                .chunks_exact(one)
+                .map(|y| y.iter().map(|value| value.is_nan()).collect())
+                .collect();
+            let of = |image: usize| (&specs[image % specs.len()], &*gaps[image]);
+            // All of one kind, those without a gap too: the operators of a set are of one family.
+            let by_pixels = (0..count).all(|image| hides_pixels(of(image)));
+            let specs = (0..count).map(|image| without(of(image), by_pixels)).collect();
             y.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
             prepared(shape, specs)?
         } else {
@@ -664,21 +667,23 @@ fn require_finite(what: &str, values: &[f64]) -> Result<(), DataError> {
     }
 }
 
-/// An operator without some of the values that it measures, which are 0.
-fn without(spec: &OperatorSpec, is_gap: &[bool]) -> OperatorSpec {
+/// Whether an operator is a mask of which the gaps hide pixels: in all channels alike, or where nothing was seen.
+fn hides_pixels((spec, is_gap): (&OperatorSpec, &[bool])) -> bool {
+    let OperatorSpec::Mask { observed } = spec else { return false };
+    (0..is_gap.len()).all(|i| {
+        let pixel = i % observed.len();
+        observed[pixel] == 0 || is_gap[i] == is_gap[pixel]
+    })
+}
+
+/// An operator without some of the values that it measures, which are 0; a mask by its pixels, where all of a set can be.
+fn without((spec, is_gap): (&OperatorSpec, &[bool]), by_pixels: bool) -> OperatorSpec {
     let weights = is_gap.iter().map(|is_gap| if *is_gap { 0.0 } else { 1.0 }).collect();
     let weights = OperatorSpec::Weights { weights };
     match spec {
-        _ if !is_gap.contains(&true) => spec.clone(),
         // Every pixel by itself.
         OperatorSpec::AveragePool { factor: 1 } => weights,
-        // In all channels alike, or where nothing was seen.
-        OperatorSpec::Mask { observed }
-            if (0..is_gap.len()).all(|i| {
-                let pixel = i % observed.len();
-                observed[pixel] == 0 || is_gap[i] == is_gap[pixel]
-            }) =>
-        {
+        OperatorSpec::Mask { observed } if by_pixels => {
             let seen = observed.iter().zip(is_gap).map(|(seen, is_gap)| seen * u8::from(!is_gap));
             OperatorSpec::Mask { observed: seen.collect() }
         }

@@ -15,7 +15,7 @@ use eps_data::png::{encode_png, read_png, write_png};
 use eps_data::{
     ArchiveReader, Array, DataError, ImageProvenance, ImageSet, MeasurementSet, SampleArchive,
 };
-use eps_math::operator::OperatorSpec;
+use eps_math::operator::{LinearMap as _, OperatorSpec};
 use eps_math::{Noise, Shape};
 use serde_json::json;
 use tempfile::TempDir;
@@ -492,6 +492,22 @@ fn values_that_are_not_finite() {
     expect(MeasurementSet::new(SHAPE, y, pool(), 0.1, provenance()), &["y", "index 9", "inf"]);
     let truth = measurement().unwrap().with_truth(vec![f64::NAN; 48]);
     expect(truth, &["truth", "index 0", "NaN"]);
+}
+
+/// Without noise, what is missing of some images is missing of these alone.
+#[test]
+fn images_of_an_exact_set_may_have_gaps() {
+    let mut y = vec![0.5; 32];
+    y[3] = f64::NAN;
+    let mask = || OperatorSpec::Mask { observed: vec![1; 16] };
+    for spec in [OperatorSpec::AveragePool { factor: 1 }, mask()] {
+        let set = MeasurementSet::new(SHAPE, y.clone(), vec![spec], 0.0, provenance()).unwrap();
+        for image in 0..2 {
+            let seen = set.operator(image).apply(&[1.0; 16]);
+            let expected = |i: usize| if (image, i) == (0, 3) { 0.0 } else { 1.0 };
+            assert!((0..16).all(|i| seen[i] == expected(i)), "{image}: {seen:?}");
+        }
+    }
 }
 
 #[test]
