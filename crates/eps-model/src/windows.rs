@@ -167,6 +167,21 @@ mod tests {
     }
 
     #[test]
+    fn windows_are_counted() {
+        let windows = Windows::new(32, 4, 3).unwrap();
+        // Every 24 pixels, and one at the end.
+        let counts = [(32, 32), (33, 32), (80, 56), (81, 1)].map(|(h, w)| windows.count(h, w));
+        assert_eq!(counts, [1, 2, 3 * 2, 4]);
+        // As many as a pass of one image asks about.
+        let mut asked = 0;
+        let _ = windows.blended(&picture(1, 80, 56), 0, |x, images| {
+            asked += images.len();
+            x.shallow_clone()
+        });
+        assert!(asked >= windows.count(80, 56), "{asked}");
+    }
+
+    #[test]
     fn windows_cover_an_image_wherever_they_lie() {
         let windows = Windows::new(32, 4, 3).unwrap();
         for length in [1, 31, 32, 33, 56, 64, 100, 257] {
