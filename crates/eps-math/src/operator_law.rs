@@ -90,6 +90,15 @@ pub enum OperatorFamily {
         /// The range of its length; odd lengths are drawn.
         length: [usize; 2],
     },
+    /// Frequencies of a real image measured at random, as a scanner samples k-space: those of a block in the middle, and of
+    /// the others the more the lower they are; in whole columns for one half of the images, in single points for the other.
+    /// Opposite frequencies are measured together. The measurement is an image, without the frequencies that are missing.
+    RandomFrequencies {
+        /// The range of the share of frequencies that are measured, the middle counted, in (0, 1].
+        kept: [f64; 2],
+        /// The sides of the block in the middle as a share of the image's, in (0, 1).
+        middle: f64,
+    },
     /// One operator, always the same.
     Fixed(FixedOperator),
 }
@@ -381,6 +390,7 @@ impl OperatorFamily {
             Self::AveragePool { .. } => "average-pool",
             Self::GaussianBlur { .. } => "gaussian-blur",
             Self::MotionBlur { .. } => "motion-blur",
+            Self::RandomFrequencies { .. } => "random-frequencies",
             Self::Fixed(fixed) => fixed.operator.family(),
         }
     }
@@ -393,7 +403,9 @@ impl OperatorFamily {
             | Self::BoxMask { .. }
             | Self::StrokesMask { .. } => MASK,
             Self::AveragePool { .. } => AVERAGE_POOL,
-            Self::GaussianBlur { .. } | Self::MotionBlur { .. } => CIRCULAR_BLUR,
+            Self::GaussianBlur { .. }
+            | Self::MotionBlur { .. }
+            | Self::RandomFrequencies { .. } => CIRCULAR_BLUR,
             Self::Fixed(fixed) => fixed.operator.family(),
         }
     }
@@ -406,7 +418,9 @@ impl OperatorFamily {
             | Self::BoxMask { .. }
             | Self::StrokesMask { .. } => OperatorKind::Pixels,
             Self::AveragePool { .. } => OperatorKind::Means,
-            Self::GaussianBlur { .. } | Self::MotionBlur { .. } => OperatorKind::Blurs,
+            Self::GaussianBlur { .. }
+            | Self::MotionBlur { .. }
+            | Self::RandomFrequencies { .. } => OperatorKind::Blurs,
             Self::Fixed(fixed) => fixed.operator.kind(),
         }
     }
@@ -457,6 +471,11 @@ impl OperatorFamily {
                 let (first, last) = (shortest / 2, (longest - 1) / 2);
                 let length = 2 * (first + image.below(0, last - first + 1)) + 1;
                 blur(Kernel::motion(length, PI * image.uniform(1))?)
+            }
+            Self::RandomFrequencies { kept, middle } => {
+                let kept = between(*kept, image.uniform(0));
+                let measured = measured_at_random(shape, kept, *middle, image);
+                Ok(Operator::CircularBlur(CircularBlur::of_frequencies(shape, &measured)?).into())
             }
             Self::Fixed(fixed) => fixed.prepare(shape),
         }
@@ -543,6 +562,17 @@ impl OperatorFamily {
                     None => ordered(what, whole(*length)),
                 }
             }
+            Self::RandomFrequencies { kept, middle } => {
+                if !(*middle > 0.0 && *middle < 1.0) {
+                    let what = "the middle of the frequencies as a share of the image's side";
+                    return out(what, *middle, "above 0 and below 1");
+                }
+                let what = "the share of measured frequencies";
+                match kept.iter().find(|share| !(**share > 0.0 && **share <= 1.0)) {
+                    Some(value) => out(what, *value, "above 0 and at most 1"),
+                    None => ordered(what, *kept),
+                }
+            }
         }
     }
 }
@@ -560,6 +590,47 @@ fn seen_at_random(shape: Shape, missing: f64, image: &Stream) -> Vec<bool> {
         seen[0] = true;
     }
     seen
+}
+
+/// Which frequencies are measured, those at opposite places together, frequency 0 at [0][0]: the block in the middle, and of the
+/// others a part in columns or in points, about as many as make `kept` of all.
+fn measured_at_random(shape: Shape, kept: f64, middle: f64, image: &Stream) -> Vec<bool> {
+    let Shape { height, width, .. } = shape;
+    let plane = shape.plane();
+    let in_columns = image.uniform(1) < 0.5;
+    // From 0 to 1 at the highest frequency of a side.
+    let distance = |at: usize, side: usize| 2.0 * at.min(side - at) as f64 / side.max(2) as f64;
+    let frequency = |i: usize| (distance(i / width, height), distance(i % width, width));
+    let is_middle = |i: usize| {
+        let (row, column) = frequency(i);
+        column <= middle && (in_columns || row <= middle)
+    };
+    // How likely a frequency is measured, but for a factor; at the corner not at all.
+    let density = |i: usize| {
+        let (row, column) = frequency(i);
+        let distance = if in_columns { column } else { row.hypot(column) / 2f64.sqrt() };
+        (1.0 - distance).max(0.0).powi(2) + 0.02
+    };
+    let share = |factor: f64| {
+        let of = |i| if is_middle(i) { 1.0 } else { (factor * density(i)).min(1.0) };
+        (0..plane).map(of).sum::<f64>() / plane as f64
+    };
+    // At the upper end all are measured.
+    let (mut low, mut high) = (0.0, 50.0);
+    for _ in 0..30 {
+        let factor = 0.5 * (low + high);
+        if share(factor) < kept { low = factor } else { high = factor }
+    }
+    // Of a frequency and the opposite one, the place that comes first: of columns, that in the first row.
+    let opposite = |i: usize, length: usize| (length - i) % length;
+    let draw = |i: usize| {
+        let (row, column) = (i / width, i % width);
+        let (other_row, other_column) = (opposite(row, height), opposite(column, width));
+        if in_columns { column.min(other_column) } else { i.min(other_row * width + other_column) }
+    };
+    let is_measured =
+        |i: usize| is_middle(i) || image.uniform(PIXELS + 1 + draw(i) as u64) < high * density(i);
+    (0..plane).map(is_measured).collect()
 }
 
 /// Which pixels are seen beside strokes: those whose centres are further from all of them than half a width; one at
@@ -676,7 +747,8 @@ mod tests {
         {"share": 1.0, "of": {"family": "average-pool", "factors": [2, 4]}},
         {"share": 1.0, "of": {"family": "gaussian-blur", "deviation": [0.4, 2.0]}},
         {"share": 1.0, "of": {"family": "motion-blur", "length": [4, 11]}},
-        {"share": 3.0, "of": {"family": "fixed", "operator": {"operator": "grey"}}}
+        {"share": 3.0, "of": {"family": "fixed", "operator": {"operator": "grey"}}},
+        {"share": 1.0, "of": {"family": "random-frequencies", "kept": [0.2, 0.6], "middle": 0.25}}
     ]"#;
 
     #[test]
@@ -722,11 +794,11 @@ mod tests {
         broad.validate(shape).unwrap();
         assert_eq!(broad.names()[9], "grey");
         let mut counts = vec![0i32; broad.len()];
-        for seed in 0..13_000 {
+        for seed in 0..14_000 {
             counts[broad.draw_part(&Stream::new(seed, 0, 0, 0))] += 1;
         }
-        // Of 13,000 draws 1,000 a share of 1, with a standard deviation of 30; that of 3 has 48.
-        for (count, share) in counts.iter().zip([1, 2, 1, 1, 1, 1, 1, 1, 1, 3]) {
+        // Of 14,000 draws 1,000 a share of 1, with a standard deviation of 30; that of 3 has 48.
+        for (count, share) in counts.iter().zip([1, 2, 1, 1, 1, 1, 1, 1, 1, 3, 1]) {
             assert!((*count - 1000 * share).abs() < 250, "{counts:?}");
         }
     }
@@ -766,6 +838,47 @@ mod tests {
     }
 
     #[test]
+    fn frequencies_are_measured_or_missing_and_real_images_stay_real() {
+        let shape = Shape::new(1, 24, 32).unwrap();
+        let law = law(
+            r#"[{"share": 1, "of": {"family": "random-frequencies", "kept": [0.1, 1.0], "middle": 0.2}}]"#,
+        );
+        law.validate(shape).unwrap();
+        let mut shares = [0.0, 0.0];
+        for seed in 0..300 {
+            let stream = Stream::new(seed, 0, 0, 0);
+            let drawn = law.draw(0, shape, &stream, &stream).unwrap();
+            let Operator::CircularBlur(blur) = drawn.into_spectral().unwrap() else { panic!() };
+            let measured: Vec<bool> = blur
+                .transfer()
+                .into_iter()
+                .map(|(re, im)| {
+                    assert!(im == 0.0 && (re == 0.0 || re == 1.0));
+                    re == 1.0
+                })
+                .collect();
+            let expected = between([0.1, 1.0], stream.uniform(0));
+            let share = measured.iter().filter(|m| **m).count() as f64 / 768.0;
+            shares = [shares[0] + share, shares[1] + expected];
+            // The middle, up to a fifth of the highest frequency each way.
+            let middle = [0, 1, 2, 3, 29, 30, 31];
+            assert!(middle.iter().all(|column| measured[*column] && measured[22 * 32 + column]));
+            let is_column =
+                |column: usize| (0..24).all(|row| measured[row * 32 + column] == measured[column]);
+            assert_eq!((0..32).all(is_column), stream.uniform(1) < 0.5 || share == 1.0);
+            let x = stream.normals(768);
+            let y = blur.apply(&x);
+            // A projection: what is measured of what is measured is all of it.
+            for (once, twice) in y.iter().zip(blur.apply(&y)) {
+                assert!((once - twice).abs() < 1e-13);
+            }
+        }
+        // The middle alone is more than a tenth: columns of it are a fifth of all.
+        let [found, expected] = shares.map(|sum| sum / 300.0);
+        assert!((found - expected).abs() < 0.03, "{found} for {expected}");
+    }
+
+    #[test]
     fn what_does_not_fit_is_named() {
         let shape = Shape::new(1, 16, 16).unwrap();
         let error = |part: &str| {
@@ -785,6 +898,9 @@ mod tests {
             (r#"{"family": "gaussian-blur", "deviation": [0.5, 9]}"#, "quarter"),
             (r#"{"family": "motion-blur", "length": [5, 33]}"#, "33"),
             (r#"{"family": "motion-blur", "length": [4, 4]}"#, "odd"),
+            (r#"{"family": "random-frequencies", "kept": [0.0, 1], "middle": 0.2}"#, "frequencies"),
+            (r#"{"family": "random-frequencies", "kept": [0.5, 0.4], "middle": 0.2}"#, "upper end"),
+            (r#"{"family": "random-frequencies", "kept": [0.5, 1], "middle": 1}"#, "middle"),
             (r#"{"family": "fixed", "operator": {"operator": "weights", "weights": [1]}}"#, "256"),
         ] {
             assert!(error(part).contains(found), "{part}: {}", error(part));

@@ -7,6 +7,7 @@ use rustfft::num_complex::Complex;
 use super::fourier_plane::FourierPlane;
 use super::kernel::Kernel;
 use super::linear_map::{LinearMap, Spectral, assert_length};
+use crate::error::check_values;
 use crate::{MathError, Shape};
 
 /// Circular convolution y[r, c] = Σ h[i, j] x[r − i, c − j] with the kernel's centre at the origin.
@@ -46,9 +47,10 @@ impl CircularBlur {
         transform.forward(&mut transfer);
         // ĥ(−k) is the conjugate of ĥ(k) because the taps are real: to the last bit, so that both
         // fall on one side of the threshold and A stays real.
-        let mirror = |i: usize| (height - i / width) % height * width + (width - i % width) % width;
-        let mut transfer: Vec<_> =
-            (0..transfer.len()).map(|i| (transfer[i] + transfer[mirror(i)].conj()) * 0.5).collect();
+        let opposite = |i| transform.opposite(i);
+        let mut transfer: Vec<_> = (0..transfer.len())
+            .map(|i| (transfer[i] + transfer[opposite(i)].conj()) * 0.5)
+            .collect();
         let largest = transfer.iter().map(|h| h.norm()).fold(0.0, f64::max);
         let threshold = (height * width) as f64 * f64::EPSILON * largest;
         for h in &mut transfer {
@@ -88,6 +90,25 @@ impl CircularBlur {
         Ok(Self { shape: self.shape, kernel, transfer, transform: self.transform.clone() })
     }
 
+    /// What is left of an image of `shape` with the frequencies that were `measured` alone, [height, width] with frequency 0 at
+    /// [0][0]: a projection, whose kernel is as large as the image.
+    ///
+    /// # Errors
+    /// [`MathError::Length`] for another number of frequencies, [`MathError::OutOfRange`] if none is measured.
+    ///
+    /// # Panics
+    /// If one of two opposite frequencies is measured and the other not: images would not stay real.
+    pub fn of_frequencies(shape: Shape, measured: &[bool]) -> Result<Self, MathError> {
+        let gains: Vec<f64> = measured.iter().map(|m| f64::from(u8::from(*m))).collect();
+        check_values("the measured frequencies", &gains, shape.plane())?;
+        let all = Self::identity(shape)?;
+        assert!(
+            (0..gains.len()).all(|i| measured[i] == measured[all.transform.opposite(i)]),
+            "of opposite frequencies one is measured and the other not"
+        );
+        all.filtered(&gains)
+    }
+
     /// The kernel.
     #[must_use]
     pub fn kernel(&self) -> &Kernel {
@@ -103,15 +124,12 @@ impl CircularBlur {
     /// |ĥ|² and the power |F y|²/(height · width) of every channel of y at one of each two opposite frequencies.
     pub(crate) fn powers(&self, y: &[f64]) -> Vec<(f64, f64)> {
         assert_length("the measurement", y, self.shape);
-        let Shape { height, width, .. } = self.shape;
-        let n = height * width;
-        let opposite =
-            |i: usize| (height - i / width) % height * width + (width - i % width) % width;
+        let n = self.shape.plane();
         let mut powers = Vec::with_capacity(y.len() / 2);
         for channel in y.chunks_exact(n) {
             let mut spectrum: Vec<_> = channel.iter().map(|v| Complex::new(*v, 0.0)).collect();
             self.transform.forward(&mut spectrum);
-            let half = (0..n).filter(|i| *i < opposite(*i));
+            let half = (0..n).filter(|i| *i < self.transform.opposite(*i));
             powers.extend(
                 half.map(|i| (self.transfer[i].norm_sqr(), spectrum[i].norm_sqr() / n as f64)),
             );

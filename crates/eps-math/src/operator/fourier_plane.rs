@@ -37,6 +37,12 @@ impl FourierPlane {
         plane.iter_mut().for_each(|v| *v *= scale);
     }
 
+    /// The place of −k for the frequency k at place i, frequency 0 at place 0.
+    pub(crate) fn opposite(&self, i: usize) -> usize {
+        let Self { width, height, .. } = *self;
+        (height - i / width) % height * width + (width - i % width) % width
+    }
+
     fn run(
         &self,
         plane: &mut Vec<Complex<f64>>,
