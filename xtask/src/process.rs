@@ -21,7 +21,7 @@ pub(crate) fn deps() -> PathBuf {
 /// The variables with which programs that know MPI are compiled, where they are.
 static MPI: OnceLock<[(&str, String); 3]> = OnceLock::new();
 
-/// Compiles all programs from here on with MPI: with the feature or without it cargo chooses other features of their
+/// Compiles all programs from here on with MPI, and with NCCL, which needs no more: with the feature or without it cargo chooses other features of their
 /// dependencies, and what is compiled once with it should not be compiled again without.
 pub(crate) fn compile_with_mpi(variables: [(&'static str, String); 3]) {
     let _ = MPI.set(variables);
@@ -42,7 +42,7 @@ pub(crate) fn compile(subcommand: &str) -> Command {
         command.arg("--release");
     }
     if let Some(variables) = MPI.get() {
-        command.args(["--features", "eps-cli/mpi"]);
+        command.args(["--features", "eps-cli/mpi,eps-cli/nccl"]);
         command.envs(variables.iter().map(|(name, value)| (name, value)));
     }
     command

@@ -11,7 +11,6 @@ use anyhow::{Result, bail};
 use eps::workers;
 use eps_cluster::{ClusterError, Group, Launch, Launcher, agree, cores_are_shared_by, launch};
 use eps_experiments::ExperimentError;
-use eps_mpi::join;
 use eps_train::TrainError;
 use tch::{Cuda, Device};
 
@@ -24,6 +23,14 @@ static GIVEN_CORES: AtomicUsize = AtomicUsize::new(0);
 /// Whether notes and progress of this process are told.
 pub(crate) fn speaks() -> bool {
     !IS_QUIET.load(Ordering::Relaxed)
+}
+
+/// The group of the processes that a launcher started, by MPI or by torchrun's store.
+fn join(launch: Option<Launch>) -> Result<Box<dyn Group>, ClusterError> {
+    match launch {
+        Some(launch) if launch.launcher == Launcher::Torchrun => eps_nccl::join(launch),
+        launch => eps_mpi::join(launch),
+    }
 }
 
 /// Ends a process whose command line is none, or asks for help: where others were started with it, they are told, as they
@@ -277,6 +284,21 @@ fn is_common(error: &anyhow::Error) -> bool {
 /// Writes an error, also of a process that is quiet otherwise; at once, as the launcher may end this process between two pieces.
 pub(crate) fn say(text: &str) {
     let _ = std::io::stderr().write_all(format!("error: {text}\n").as_bytes());
+}
+
+/// What sums gradients from GPU to GPU, for several processes on GPUs; where that cannot be, a note says why they go by the host.
+#[cfg(feature = "nccl")]
+pub(crate) fn exchange_of(group: &dyn Group, device: Device) -> Option<eps_nccl::NcclExchange<'_>> {
+    if group.size() == 1 || !device.is_cuda() {
+        return None;
+    }
+    eps_nccl::NcclExchange::connect(group, device)
+        .inspect_err(|error| {
+            if speaks() {
+                eprintln!("note: gradients go from GPU to GPU by way of the host: {error}");
+            }
+        })
+        .ok()
 }
 
 /// The device of this process: the first GPU is one each, where a machine has several processes and GPUs.

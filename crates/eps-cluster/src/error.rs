@@ -10,8 +10,8 @@ use crate::Launch;
 pub enum ClusterError {
     /// A variable of a launcher that is no number, or a rank that is not below the number of processes.
     #[error(
-        "{variable} is {value:?}, which a launcher of processes does not set: unset it, or start the program by mpirun or \
-         srun"
+        "{variable} is {value:?}, which a launcher of processes does not set: unset it, or start the program by mpirun, \
+         srun or torchrun"
     )]
     Variable {
         /// The variable's name.
@@ -45,6 +45,19 @@ pub enum ClusterError {
         found: usize,
         /// The name and version of the MPI library.
         library: String,
+    },
+    /// Processes of torchrun that cannot reach each other.
+    #[error(
+        "this is process {} of {} that {} started, and {problem}: start the program by torchrun, or unset RANK and WORLD_SIZE",
+        launch.rank + 1,
+        launch.size,
+        launch.launcher
+    )]
+    Rendezvous {
+        /// Who started how many.
+        launch: Launch,
+        /// What is missing, or what the store says.
+        problem: String,
     },
     /// MPI is at work in this process already.
     #[error("MPI was initialised in this process before: join once")]
@@ -93,7 +106,7 @@ impl ClusterError {
     /// Whether it is about the variables of torchrun, which stay where none is at work.
     #[must_use]
     pub fn is_of_torchrun(&self) -> bool {
-        matches!(self, Self::Variable { variable: "RANK" | "WORLD_SIZE", .. })
+        matches!(self, Self::Variable { variable: "RANK" | "WORLD_SIZE" | "MASTER_PORT", .. })
     }
 
     /// Whether every process of the group has found the same, so that one of them need tell it.

@@ -3,7 +3,8 @@
 //! A [`Group`] is what they tell each other by. [`Alone`] is the group of one process, which costs nothing; `eps-mpi` makes
 //! one of the processes that `mpirun` or `srun` started, and [`launch()`] tells whether there are several. [`all_reduce`]
 //! sums vectors in one order whatever the number of processes, so that a training ends in the same weights on one and on
-//! four. The crate is pure Rust; another engine than MPI is an implementation of the trait.
+//! four. The crate is pure Rust; another engine is an implementation of the trait, and of [`Exchange`] where it moves vectors
+//! from GPU to GPU, as `eps-nccl` does.
 //!
 //! ```
 //! use eps_cluster::{Alone, Group as _, launch};
@@ -20,6 +21,7 @@
 
 mod agreement;
 mod error;
+mod exchange;
 mod group;
 mod launch;
 mod sum;
@@ -29,7 +31,8 @@ pub use agreement::{
     agree, agree_on_machine, cores_are_shared_by, facts_of, host, sees_the_same_folder,
 };
 pub use error::ClusterError;
+pub use exchange::Exchange;
 pub use group::{Alone, Group, Machine};
 pub use launch::{Launch, Launcher};
-pub use sum::{TreeSum, all_reduce, share};
+pub use sum::{TreeSum, all_reduce, all_reduce_by, share};
 pub use variables::launch;

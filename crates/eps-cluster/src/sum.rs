@@ -6,7 +6,8 @@
 
 use std::ops::Range;
 
-use crate::Group;
+use crate::exchange::Host;
+use crate::{Exchange, Group};
 
 /// A sum over a part of the tree: its leaves are `index · 2^level` and the 2^level − 1 behind it.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,78 +88,88 @@ pub fn share(terms: usize, rank: usize, size: usize) -> Range<usize> {
     bound(rank)..bound(rank + 1)
 }
 
-/// The sum of all processes' vectors, on every process, each addition done once as the tree of `terms` has it.
-///
-/// `own` are the sums of the terms that [`share`] gives this process, on the host: one, or up to 2 log₂ `terms` where its
-/// terms are no whole subtree. Every process adds a slice of the vectors: it sends and receives each of its sums once and
-/// the result once, whatever the number of processes. Long vectors go in blocks, which bounds messages and memory.
+/// The sum of all processes' vectors on the host, by their [`Group`]: as [`all_reduce_by`] has it.
 ///
 /// # Panics
-/// If `own` was not made of the terms of this process, or its vectors are not of `length`.
+/// Those of [`all_reduce_by`].
 pub fn all_reduce(
     group: &dyn Group,
     terms: usize,
     own: TreeSum<Vec<f32>>,
     length: usize,
 ) -> Vec<f32> {
-    in_blocks(group, terms, own, (length, BLOCK))
+    all_reduce_by(&Host(group), terms, own, length)
 }
 
-/// [`all_reduce`], and of how many values the blocks are.
-fn in_blocks(
-    group: &dyn Group,
+/// The sum of all processes' vectors, on every process, each addition done once as the tree of `terms` has it.
+///
+/// `own` are the sums of the terms that [`share`] gives this process, where the exchange has its vectors: one, or up to
+/// 2 log₂ `terms` where its terms are no whole subtree. Every process adds a slice of the vectors: it sends and receives each of its sums once and
+/// the result once, whatever the number of processes. Long vectors go in blocks, which bounds messages and memory.
+///
+/// # Panics
+/// If `own` was not made of the terms of this process, or its vectors are not of `length`.
+pub fn all_reduce_by<V>(
+    exchange: &dyn Exchange<V>,
     terms: usize,
-    own: TreeSum<Vec<f32>>,
+    own: TreeSum<V>,
+    length: usize,
+) -> V {
+    in_blocks(exchange, terms, own, (length, BLOCK))
+}
+
+/// [`all_reduce_by`], and of how many values the blocks are.
+fn in_blocks<V>(
+    exchange: &dyn Exchange<V>,
+    terms: usize,
+    own: TreeSum<V>,
     (length, most): (usize, usize),
-) -> Vec<f32> {
-    let size = group.size();
+) -> V {
+    let (rank, size) = exchange.place();
     let own = own.into_values();
-    assert!(own.iter().all(|sum| sum.len() == length), "sums of {length} values");
+    assert!(own.iter().all(|sum| exchange.length(sum) == length), "sums of {length} values");
     let places: Vec<Vec<(u32, usize)>> =
         (0..size).map(|rank| TreeSum::<()>::places(share(terms, rank, size))).collect();
-    assert_eq!(own.len(), places[group.rank()].len(), "the sums of this process");
-    let mut result = Vec::with_capacity(length);
-    for begin in (0..length).step_by(most) {
+    assert_eq!(own.len(), places[rank].len(), "the sums of this process");
+    let of_block = |begin| {
         let block = begin..length.min(begin + most);
-        let part: Vec<&[f32]> = own.iter().map(|sum| &sum[block.clone()]).collect();
-        result.extend(sum_of_block(group, &places, &part, block.len()));
-    }
-    result
+        sum_of_block(exchange, &places, &own, block)
+    };
+    exchange.concat((0..length).step_by(most).map(of_block).collect())
 }
 
 /// The values of a vector that are summed at once.
 const BLOCK: usize = 1 << 24;
 
-/// [`all_reduce`] of a block of `length` values, of the sums at `places` of each process.
-fn sum_of_block(
-    group: &dyn Group,
+/// [`all_reduce_by`] of a block of the sums at `places` of each process.
+fn sum_of_block<V>(
+    exchange: &dyn Exchange<V>,
     places: &[Vec<(u32, usize)>],
-    own: &[&[f32]],
-    length: usize,
-) -> Vec<f32> {
-    let add = |mut a: Vec<f32>, b: Vec<f32>| {
-        for (a, b) in a.iter_mut().zip(&b) {
-            *a += b;
-        }
-        a
+    own: &[V],
+    block: Range<usize>,
+) -> V {
+    let add = |a, b| exchange.add(a, b);
+    let (rank, size) = exchange.place();
+    let slices: Vec<Range<usize>> = (0..size)
+        .map(|rank| share(block.len(), rank, size))
+        .map(|slice| block.start + slice.start..block.start + slice.end)
+        .collect();
+    let piece = |slice: &Range<usize>| {
+        exchange.concat(own.iter().map(|sum| exchange.slice(sum, slice.clone())).collect())
     };
-    let size = group.size();
-    let slices: Vec<Range<usize>> = (0..size).map(|rank| share(length, rank, size)).collect();
-    let piece =
-        |slice: &Range<usize>| own.iter().flat_map(|sum| &sum[slice.clone()]).copied().collect();
-    let mine = slices[group.rank()].len();
+    let mine = slices[rank].len();
     let counts: Vec<usize> = places.iter().map(|places| places.len() * mine).collect();
-    let received = group.all_to_all(slices.iter().map(piece).collect(), &counts);
+    let received = exchange.all_to_all(slices.iter().map(piece).collect(), &counts);
     let mut sum = TreeSum::new();
     for (places, values) in places.iter().zip(&received) {
         for (at, (level, index)) in places.iter().enumerate() {
-            let value = values[at * mine..(at + 1) * mine].to_vec();
+            let value = exchange.slice(values, at * mine..(at + 1) * mine);
             sum.take(Node { level: *level, index: *index, value }, add);
         }
     }
-    let slice = sum.finish(add).unwrap_or_default();
+    let slice = sum.finish(add).unwrap_or_else(|| exchange.concat(vec![]));
     let counts: Vec<usize> = slices.iter().map(ExactSizeIterator::len).collect();
-    group.all_gather_values(&slice, &counts)
+    exchange.all_gather(slice, &counts)
 }
 
 #[cfg(test)]
@@ -218,6 +229,6 @@ mod tests {
             sum.push(term, vec![term as f32, 1.0], add);
         }
         assert_eq!(all_reduce(&Alone, 3, sum.clone(), 2), [3.0, 3.0]);
-        assert_eq!(in_blocks(&Alone, 3, sum, (2, 1)), [3.0, 3.0]);
+        assert_eq!(in_blocks(&Host(&Alone), 3, sum, (2, 1)), [3.0, 3.0]);
     }
 }

@@ -26,5 +26,6 @@ pub use error::TrainError;
 pub use images::{Images, SplitClasses};
 pub use noise_law::{Family, NoiseLaw, Tail};
 pub use objective::{BatchStreams, loss};
+pub use parts::Processes;
 pub use run_folder::{Change, LossRecord, changes};
 pub use trainer::{TrainProgress, agree_to_train, train, train_together, train_watched};

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use eps_cluster::{Group, TreeSum, all_reduce, facts_of, share};
+use eps_cluster::{Exchange, Group, TreeSum, all_reduce, all_reduce_by, facts_of, share};
 use eps_files::sha256;
 use eps_model::{Mode, NetworkDenoiser, extent};
 use tch::{Device, Kind, Tensor};
@@ -17,10 +17,26 @@ use crate::{BatchStreams, TrainConfig, TrainError, loss};
 /// The first batch number of validation: batches of training count from 0 and never reach it.
 const VALIDATION_BATCHES: u64 = 1 << 63;
 
+/// Processes that train one network.
+#[derive(Debug, Clone, Copy)]
+pub struct Processes<'a> {
+    /// What they tell each other by, and sum gradients by on the host.
+    pub group: &'a dyn Group,
+    /// What sums gradients from GPU to GPU; without it they go by the host.
+    pub exchange: Option<&'a dyn Exchange<Tensor>>,
+}
+
+impl<'a> From<&'a dyn Group> for Processes<'a> {
+    fn from(group: &'a dyn Group) -> Self {
+        Self { group, exchange: None }
+    }
+}
+
 /// The parts of a batch, each of which is one forward and backward pass.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Parts<'a> {
     group: &'a dyn Group,
+    exchange: Option<&'a dyn Exchange<Tensor>>,
     /// Images of a part; the last may have fewer.
     images: usize,
     count: usize,
@@ -39,7 +55,10 @@ impl<'a> Parts<'a> {
     ///
     /// # Errors
     /// [`TrainError::Config`] for fewer parts than processes.
-    pub(crate) fn of(config: &TrainConfig, group: &'a dyn Group) -> Result<Self, TrainError> {
+    pub(crate) fn of(
+        config: &TrainConfig,
+        Processes { group, exchange }: Processes<'a>,
+    ) -> Result<Self, TrainError> {
         let size = group.size();
         let images = config.micro_batch.unwrap_or(config.batch.div_ceil(size)).min(config.batch);
         let count = config.batch.div_ceil(images);
@@ -51,7 +70,7 @@ impl<'a> Parts<'a> {
             });
         }
         let validated = config.micro_batch.map_or(config.batch, |part| part.min(config.batch));
-        Ok(Self { group, images, count, validated })
+        Ok(Self { group, exchange, images, count, validated })
     }
 
     /// The numbers of the parts of this process.
@@ -104,6 +123,9 @@ impl<'a> Parts<'a> {
         if self.group.size() == 1 {
             // A batch has a part, and a process has one.
             return Ok(own.finish(sum_of).unwrap_or_else(|| optimiser.weights.zeros_like()));
+        }
+        if let Some(exchange) = self.exchange {
+            return Ok(all_reduce_by(exchange, self.count, own, optimiser.weights.numel()));
         }
         let own = own.try_map(|sum| Vec::<f32>::try_from(sum.to_device(Device::Cpu)))?;
         let sum = all_reduce(self.group, self.count, own, optimiser.weights.numel());

@@ -12,7 +12,7 @@ use crate::balance::Balance;
 use crate::images::{Examples, Images, shape_of};
 use crate::objective::add_gradient;
 use crate::optimiser::Optimiser;
-use crate::parts::{Parts, facts, share_state, sum_of};
+use crate::parts::{Parts, Processes, facts, share_state, sum_of};
 use crate::run_folder::{LossRecord, Progress, RunFolder};
 use crate::{BatchStreams, TrainConfig, TrainError};
 
@@ -66,7 +66,7 @@ pub fn train_watched(
     device: Device,
     observer: &mut dyn FnMut(TrainProgress) -> ControlFlow<()>,
 ) -> Result<NetworkDenoiser, TrainError> {
-    train_together(&Alone, config, start, images, folder, device, observer)
+    train_together((&Alone as &dyn Group).into(), config, start, images, folder, device, observer)
 }
 
 /// [`train_watched`] by all processes of a group, each of which calls this with the same arguments.
@@ -82,7 +82,7 @@ pub fn train_watched(
 /// must end the group ([`Group::abort`]): the others wait for it.
 #[expect(clippy::too_many_arguments, reason = "those of train, who computes and who watches")]
 pub fn train_together(
-    group: &dyn Group,
+    processes: Processes<'_>,
     config: &TrainConfig,
     start: Option<NetworkDenoiser>,
     images: &Images,
@@ -91,7 +91,7 @@ pub fn train_together(
     observer: &mut dyn FnMut(TrainProgress) -> ControlFlow<()>,
 ) -> Result<NetworkDenoiser, TrainError> {
     // Memory can run out in any operation of a step. What was written before stays, and the run goes on from it.
-    attempt(|| go_on(group, config, start, images, folder, device, observer))?
+    attempt(|| go_on(processes, config, start, images, folder, device, observer))?
 }
 
 /// Checks that processes can share a training and are asked for the same one, as [`train_together`] does before its first step.
@@ -104,23 +104,23 @@ pub fn agree_to_train(
     images: &Images,
     start: Option<&NetworkDenoiser>,
 ) -> Result<(), TrainError> {
-    check_together(group, config, images, start).map(drop)
+    check_together(group.into(), config, images, start).map(drop)
 }
 
 fn check_together<'a>(
-    group: &'a dyn Group,
+    processes: Processes<'a>,
     config: &TrainConfig,
     images: &Images,
     start: Option<&NetworkDenoiser>,
 ) -> Result<Parts<'a>, TrainError> {
-    let parts = Parts::of(config, group)?;
-    agree(group, &facts(group, config, images, start))?;
+    let parts = Parts::of(config, processes)?;
+    agree(processes.group, &facts(processes.group, config, images, start))?;
     Ok(parts)
 }
 
 #[expect(clippy::too_many_arguments, reason = "those of train_together")]
 fn go_on(
-    group: &dyn Group,
+    processes: Processes<'_>,
     config: &TrainConfig,
     start: Option<NetworkDenoiser>,
     images: &Images,
@@ -144,7 +144,8 @@ fn go_on(
     let [train_classes, validation_classes] = classes.map_or([None, None], |both| both.map(Some));
     let label_dim = extent(config.network.label_dim());
     let training = Examples { images: &images.train, classes: train_classes.as_ref(), label_dim };
-    let parts = check_together(group, config, images, start.as_ref())?;
+    let parts = check_together(processes, config, images, start.as_ref())?;
+    let group = processes.group;
     // One process writes; the others have all from it.
     let mut run_folder =
         if group.rank() == 0 { Some(RunFolder::take(config, folder)?) } else { None };

@@ -4,14 +4,15 @@
 
 mod common;
 
+use std::ops::Range;
 use std::path::Path;
 
 use common::{images, network, until, weights};
-use eps_cluster::{ClusterError, Group};
+use eps_cluster::{ClusterError, Exchange, Group};
 use eps_model::SongUNetConfig;
 use eps_testing::together;
-use eps_train::{LossWeight, TrainConfig, TrainError, train_together};
-use tch::Device;
+use eps_train::{LossWeight, Processes, TrainConfig, TrainError, train_together};
+use tch::{Device, Tensor};
 
 fn config(loss_weight: LossWeight, micro_batch: Option<usize>) -> TrainConfig {
     let (batch, steps, validation_images) = (11, 4, 10);
@@ -24,9 +25,69 @@ fn train(
     folder: &Path,
     last_step: u64,
 ) -> Result<Vec<f32>, TrainError> {
+    train_by(group.into(), config, folder, last_step)
+}
+
+fn train_by(
+    processes: Processes<'_>,
+    config: &TrainConfig,
+    folder: &Path,
+    last_step: u64,
+) -> Result<Vec<f32>, TrainError> {
     tch::set_num_threads(1);
-    train_together(group, config, None, &images(), folder, Device::Cpu, &mut until(last_step))
+    train_together(processes, config, None, &images(), folder, Device::Cpu, &mut until(last_step))
         .map(|denoiser| weights(&denoiser))
+}
+
+/// Tensors, moved by a group.
+#[derive(Debug)]
+struct OfTensors<'a>(&'a dyn Group);
+
+impl Exchange<Tensor> for OfTensors<'_> {
+    fn place(&self) -> (usize, usize) {
+        (self.0.rank(), self.0.size())
+    }
+
+    fn length(&self, vector: &Tensor) -> usize {
+        vector.numel()
+    }
+
+    fn slice(&self, vector: &Tensor, values: Range<usize>) -> Tensor {
+        vector.slice(0, values.start as i64, values.end as i64, 1)
+    }
+
+    fn concat(&self, vectors: Vec<Tensor>) -> Tensor {
+        Tensor::cat(&vectors, 0)
+    }
+
+    fn add(&self, a: Tensor, b: Tensor) -> Tensor {
+        a + b
+    }
+
+    fn all_to_all(&self, pieces: Vec<Tensor>, counts: &[usize]) -> Vec<Tensor> {
+        let pieces = pieces.into_iter().map(|piece| piece.try_into().unwrap()).collect();
+        let received = self.0.all_to_all(pieces, counts);
+        received.iter().map(|piece| Tensor::from_slice(piece)).collect()
+    }
+
+    fn all_gather(&self, values: Tensor, counts: &[usize]) -> Tensor {
+        let values: Vec<f32> = values.try_into().unwrap();
+        Tensor::from_slice(&self.0.all_gather_values(&values, counts))
+    }
+}
+
+#[test]
+fn gradients_that_never_reach_the_host_sum_to_the_same_weights() {
+    let config = config(LossWeight::Balanced, Some(2));
+    let [by_host, by_exchange] = [false, true].map(|exchanges| {
+        let folder = tempfile::tempdir().unwrap();
+        together(3, |group| {
+            let tensors = OfTensors(group);
+            let exchange = exchanges.then_some(&tensors as &dyn Exchange<Tensor>);
+            train_by(Processes { group, exchange }, &config, folder.path(), 4).unwrap()
+        })
+    });
+    assert_eq!(by_host, by_exchange);
 }
 
 /// The lines of `metrics.jsonl` without their seconds.

@@ -7,12 +7,13 @@ use anyhow::{Context, Result};
 use super::metadata::Metadata;
 
 /// The edges between the crates of the workspace; lower layers know nothing of higher ones.
-const EDGES: [(&str, &[&str]); 17] = [
+const EDGES: [(&str, &[&str]); 18] = [
     ("eps-cluster", &[]),
     ("eps-files", &[]),
     ("eps-link", &[]),
     ("eps-math", &[]),
     ("eps-mpi", &["eps-cluster", "eps-link"]),
+    ("eps-nccl", &["eps-cluster", "eps-link"]),
     ("eps-testing", &["eps-cluster", "eps-math"]),
     ("eps-metrics", &["eps-files", "eps-link"]),
     ("eps-data", &["eps-files", "eps-math"]),
@@ -66,6 +67,7 @@ const EDGES: [(&str, &[&str]); 17] = [
             "eps-data",
             "eps-model",
             "eps-mpi",
+            "eps-nccl",
             "eps-results",
             "eps-report",
             "eps-experiments",
@@ -77,7 +79,7 @@ const EDGES: [(&str, &[&str]); 17] = [
 ];
 
 /// The crates that compute with libtorch.
-const LIBTORCH: [&str; 8] = [
+const LIBTORCH: [&str; 9] = [
     "eps-testing",
     "eps-metrics",
     "eps-model",
@@ -86,6 +88,7 @@ const LIBTORCH: [&str; 8] = [
     "eps",
     "eps-experiments",
     "eps-cli",
+    "eps-nccl",
 ];
 
 /// Packages that only some crates may name in their manifest.

@@ -28,6 +28,8 @@ use crate::flags::{DeviceFlags, count_to, note_if_emulated, positive};
 use crate::growth::GrowthFlags;
 use crate::machine_images::MachineImages;
 use crate::progress::training_bar;
+#[cfg(feature = "nccl")]
+use crate::together::exchange_of;
 use crate::together::{Processes, device_of, speaks};
 use crate::training_plan::{Rate, dry_run};
 use eps::network::FileRecord;
@@ -38,7 +40,7 @@ use eps::{dataset, environment, network, workers};
 /// The folder holds the run: config.json, metrics.jsonl (losses), state.safetensors, and in the end
 /// NAME.safetensors, the averaged weights with configuration and origin. A run that is killed goes on
 /// from its last checkpoint when the same command is given again, and ends in the same weights, on one CPU with
-/// one number of threads bit for bit. Started by mpirun or srun, the processes share every batch (docs/cluster.md). A run
+/// one number of threads bit for bit. Started by mpirun, srun or torchrun, the processes share every batch (docs/cluster.md). A run
 /// also goes on with more steps or another learning rate, which changes.json and
 /// the network's origin then tell.
 #[derive(Debug, Args)]
@@ -166,7 +168,14 @@ impl Arguments {
             TrainError::Cluster(_) => error.into(),
             error => anyhow!(error).context(format!("the training of {:?} stopped", config.name)),
         };
-        let denoiser = train_together(group, &config, start, &images, out, device, &mut observer)
+        #[cfg(feature = "nccl")]
+        let connected = exchange_of(group, device);
+        #[cfg(feature = "nccl")]
+        let exchange = connected.as_ref().map(|exchange| exchange as _);
+        #[cfg(not(feature = "nccl"))]
+        let exchange = None;
+        let all = eps_train::Processes { group, exchange };
+        let denoiser = train_together(all, &config, start, &images, out, device, &mut observer)
             .map_err(stopped)?;
         bar.iter().for_each(ProgressBar::finish);
         if !is_first {
