@@ -277,6 +277,11 @@ pub(crate) fn count_to<const MAX: usize>(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A seed: any whole number that is not negative.
+pub(crate) fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("it must be a whole number from 0 to {}", u64::MAX))
+}
+
 /// A number of pixels along one side of an image, from 1 to 8192.
 pub(crate) fn side(text: &str) -> Result<usize, String> {
     count_to::<8192>(text)

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use eps::workers;
-use eps_cluster::{ClusterError, Group, Launch, Launcher, agree, cores_are_shared_by, launch};
+use eps_cluster::{
+    ClusterError, Group, Launch, Launcher, agree, cores_are_shared_by, launch, torchrun_is_at_work,
+};
 use eps_experiments::ExperimentError;
 use eps_train::TrainError;
 use tch::{Cuda, Device};
@@ -37,7 +39,10 @@ fn join(launch: Option<Launch>) -> Result<Box<dyn Group>, ClusterError> {
 /// would wait for it.
 pub(crate) fn refuse(told: &clap::Error) -> ! {
     // Variables of torchrun stay where none is at work.
-    let launch = launch().ok().flatten().filter(|launch| launch.launcher != Launcher::Torchrun);
+    let launch = launch()
+        .ok()
+        .flatten()
+        .filter(|launch| launch.launcher != Launcher::Torchrun || torchrun_is_at_work());
     let Some(launch) = launch else { print(told) };
     let text = told.to_string();
     let command = match told.exit_code() {
@@ -103,7 +108,7 @@ impl fmt::Display for OneProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} processes were started, and this command does not share its work: start it without mpirun or srun",
+            "{} processes were started, and this command does not share its work: start it without mpirun, srun or torchrun",
             self.size
         )
     }
@@ -132,7 +137,9 @@ impl Processes {
         let launch = match launch() {
             Err(error) if is_shared || !error.is_of_torchrun() => return Err(error.into()),
             Err(_) => None,
-            Ok(launch) => launch.filter(|l| is_shared || l.launcher != Launcher::Torchrun),
+            Ok(launch) => launch.filter(|launch| {
+                is_shared || launch.launcher != Launcher::Torchrun || torchrun_is_at_work()
+            }),
         };
         let Some(launch) = launch else {
             return Ok(Self::Group(join(None)?));
@@ -154,7 +161,11 @@ impl Processes {
         if let Err(error) = of_one_kind(&*group, command) {
             end_together(group, &error);
         }
-        let cores = (workers::cores() / cores_are_shared_by(&*group)).max(1);
+        // torchrun gives each process a number of threads, one where nobody says otherwise.
+        let is_given =
+            launch.launcher == Launcher::Torchrun && std::env::var_os("OMP_NUM_THREADS").is_some();
+        let share = if is_given { 1 } else { cores_are_shared_by(&*group) };
+        let cores = (workers::cores() / share).max(1);
         tch::set_num_threads(i32::try_from(cores).unwrap_or(1));
         GIVEN_CORES.store(cores, Ordering::Relaxed);
         let all = group.all_gather(std::process::id().to_string().as_bytes());
@@ -286,19 +297,28 @@ pub(crate) fn say(text: &str) {
     let _ = std::io::stderr().write_all(format!("error: {text}\n").as_bytes());
 }
 
-/// What sums gradients from GPU to GPU, for several processes on GPUs; where that cannot be, a note says why they go by the host.
+/// What sums gradients from GPU to GPU, for several processes on GPUs; without NCCL a note says that they go by the host.
+///
+/// # Errors
+/// NCCL that does not connect them.
 #[cfg(feature = "nccl")]
-pub(crate) fn exchange_of(group: &dyn Group, device: Device) -> Option<eps_nccl::NcclExchange<'_>> {
+pub(crate) fn exchange_of(
+    group: &dyn Group,
+    device: Device,
+) -> Result<Option<eps_nccl::NcclExchange<'_>>> {
     if group.size() == 1 || !device.is_cuda() {
-        return None;
+        return Ok(None);
     }
-    eps_nccl::NcclExchange::connect(group, device)
-        .inspect_err(|error| {
+    match eps_nccl::NcclExchange::connect(group, device) {
+        Ok(exchange) => Ok(Some(exchange)),
+        Err(error @ eps_nccl::NcclError::Missing { .. }) => {
             if speaks() {
                 eprintln!("note: gradients go from GPU to GPU by way of the host: {error}");
             }
-        })
-        .ok()
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The device of this process: the first GPU is one each, where a machine has several processes and GPUs.

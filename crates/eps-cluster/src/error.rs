@@ -48,7 +48,7 @@ pub enum ClusterError {
     },
     /// Processes of torchrun that cannot reach each other.
     #[error(
-        "this is process {} of {} that {} started, and {problem}: start the program by torchrun, or unset RANK and WORLD_SIZE",
+        "this is process {} of {} that {} started, and {problem} (without torchrun, unset RANK and WORLD_SIZE)",
         launch.rank + 1,
         launch.size,
         launch.launcher

@@ -43,7 +43,7 @@ impl Launch {
     /// What to do where a program cannot make a group of the processes.
     pub(crate) fn remedy(self) -> &'static str {
         if self.launcher == Launcher::Torchrun {
-            "this program was compiled without torchrun's rendezvous: compile it with `--features nccl`, or start it by mpirun or srun (docs/cluster.md)"
+            "its store is not known here: start the program by torchrun, compiled with `--features nccl`, or by mpirun or srun (docs/cluster.md)"
         } else {
             "this program was compiled without MPI: compile it with `--features mpi` (docs/cluster.md), or start one process"
         }

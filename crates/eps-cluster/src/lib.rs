@@ -35,4 +35,4 @@ pub use exchange::Exchange;
 pub use group::{Alone, Group, Machine};
 pub use launch::{Launch, Launcher};
 pub use sum::{TreeSum, all_reduce, all_reduce_by, share};
-pub use variables::launch;
+pub use variables::{launch, torchrun_is_at_work};

@@ -18,6 +18,15 @@ const OF_MACHINE: [(Launcher, &str, &str); 3] = [
     (Launcher::Torchrun, "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
 ];
 
+/// What torchrun sets for the processes that it starts, and nobody else.
+const AT_WORK: &str = "TORCHELASTIC_RUN_ID";
+
+/// Whether torchrun has started this process; its other variables stay where it is at work no more, as in the jobs of some clusters.
+#[must_use]
+pub fn torchrun_is_at_work() -> bool {
+    std::env::var_os(AT_WORK).is_some()
+}
+
 /// What the variables of launchers tell; nothing for one process.
 ///
 /// # Errors
@@ -35,7 +44,12 @@ fn launch_of(
         };
         variable(name).map(read).transpose()
     };
-    for (launcher, rank_name, size_name) in VARIABLES {
+    // Within a step of Slurm, or a process of mpirun, torchrun's own processes are those that compute together.
+    let is_torchrun = variable(AT_WORK).is_some();
+    let known = VARIABLES
+        .into_iter()
+        .filter(|(launcher, ..)| !is_torchrun || *launcher == Launcher::Torchrun);
+    for (launcher, rank_name, size_name) in known {
         // One alone is of something else.
         let (Some(_), Some(_)) = (variable(rank_name), variable(size_name)) else { continue };
         let (Some(rank), Some(size)): (Option<usize>, Option<usize>) =
@@ -78,6 +92,11 @@ mod tests {
         let found = of(&both).unwrap().unwrap();
         let expected = Launch { launcher: Launcher::OpenMpi, rank: 7, size: 8, of_machine: None };
         assert_eq!(found, expected);
+        // torchrun inside of a step of Slurm.
+        let inside =
+            [&slurm[..], &[("RANK", "1"), ("WORLD_SIZE", "2"), (AT_WORK, "none")]].concat();
+        let found = of(&inside).unwrap().unwrap();
+        assert_eq!((found.launcher, found.rank, found.size), (Launcher::Torchrun, 1, 2));
         let torchrun = [("RANK", "5"), ("WORLD_SIZE", "8")];
         let places = [("LOCAL_RANK", "1"), ("LOCAL_WORLD_SIZE", "4")];
         let found = of(&[torchrun, places].concat()).unwrap().unwrap();

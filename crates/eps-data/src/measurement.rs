@@ -583,7 +583,13 @@ impl MeasurementSet {
         };
         let range = set.range();
         expect_dims(&input, "y", &dims, &[dims[0], range.channels, range.height, range.width])?;
-        if set.unit.is_none() && input.has(&root, "range")? {
+        if set.unit.is_some() && input.has(&root, "range")? {
+            return Err(input.malformed(
+                "it has a unit and the attribute range, and y can be in one of them alone",
+                "remove range where y is in the instrument's unit, and unit where y is on [-1, 1]",
+            ));
+        }
+        if input.has(&root, "range")? {
             // What is no text is for readers alone.
             let range = input.text(&root, "range").unwrap_or_else(|_| RANGE.to_owned());
             let written: String = range.split_whitespace().collect();

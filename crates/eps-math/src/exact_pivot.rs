@@ -87,6 +87,20 @@ pub fn exact_pivot(
     Ok((solved.x, route))
 }
 
+/// Whether the pivot of an operator comes neither in closed form nor by its matrix: then by the sparse one where there is one, else by conjugate
+/// gradients, which may take long.
+#[must_use]
+pub fn pivot_may_iterate(map: &dyn LinearMap) -> bool {
+    let one = map.one_channel();
+    map.as_spectral().is_none() && is_large(one.as_deref().unwrap_or(map))
+}
+
+/// Whether the matrix of a map is too large to be factorised.
+fn is_large(map: &dyn LinearMap) -> bool {
+    let (m, n) = (map.range().len(), map.domain().len());
+    m.min(n) > MOST_SIDE || m.saturating_mul(n) > MOST_ENTRIES
+}
+
 /// The most rows or columns, whichever are fewer, of a matrix whose Gram matrix is factorised: some ten seconds.
 const MOST_SIDE: usize = 4096;
 
@@ -139,7 +153,7 @@ impl<'a> Factorised<'a> {
             return Ok(Some(Self { map, kappa, factor: Factor::Spectral(spectral) }));
         }
         let (m, n) = (map.range().len(), map.domain().len());
-        let is_large = m.min(n) > MOST_SIDE || m.saturating_mul(n) > MOST_ENTRIES;
+        let is_large = is_large(map);
         let is_above_rounding = kappa > 0.0 && {
             let largest = norm_estimate(map, NORM_STEPS, 0).powi(2);
             if is_large && kappa > QUICK_KAPPA * largest {

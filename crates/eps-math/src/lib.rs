@@ -68,7 +68,7 @@ mod task;
 pub mod timesteps;
 
 pub use error::MathError;
-pub use exact_pivot::{Route, exact_pivot};
+pub use exact_pivot::{Route, exact_pivot, pivot_may_iterate};
 /// The linear algebra whose matrices this crate takes.
 pub use faer;
 pub use interpolant::{Interpolant, Level, Rate};

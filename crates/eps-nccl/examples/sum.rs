@@ -6,11 +6,12 @@
 use std::ops::Range;
 
 use eps_cluster::{Alone, Exchange, Group, TreeSum, all_reduce, all_reduce_by, launch, share};
-use eps_nccl::{NcclExchange, join};
+use eps_nccl::{NcclError, NcclExchange, join};
 use tch::{Device, Kind, Tensor};
 
 const TERMS: usize = 10;
-const LENGTH: i64 = 1003;
+// More than a value of torchrun's store may have.
+const LENGTH: i64 = 2_500_003;
 
 /// Term k of the sum: numbers whose sum depends on its order.
 fn term(k: usize) -> Tensor {
@@ -42,6 +43,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let device =
         if Device::cuda_if_available() == Device::Cpu { Device::Cpu } else { Device::Cuda(place) };
     match NcclExchange::connect(group, device) {
+        Err(error @ NcclError::Connection { .. }) => {
+            println!("{}: {error}", group.description());
+            group.abort(1);
+        }
         Err(error) => println!("{}: {error}", group.description()),
         Ok(exchange) => {
             let own = own().try_map(|sum| Ok::<_, tch::TchError>(sum.to_device(device)))?;
@@ -49,6 +54,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 all_reduce_by(&exchange as &dyn Exchange<Tensor>, TERMS, own, LENGTH as usize);
             assert_eq!(Vec::<f32>::try_from(sum.to_device(Device::Cpu))?, expected);
             println!("{}: so is the sum by NCCL on {device:?}", group.description());
+            exchange.close();
         }
     }
     Ok(())

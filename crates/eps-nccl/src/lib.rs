@@ -24,6 +24,8 @@ mod nccl;
 #[cfg(feature = "nccl")]
 mod nccl_library;
 #[cfg(feature = "nccl")]
+mod rendezvous;
+#[cfg(feature = "nccl")]
 mod store;
 #[cfg(feature = "nccl")]
 mod store_group;
@@ -36,8 +38,8 @@ use eps_cluster::{ClusterError, Group, Launch};
 /// The group of the processes that torchrun started.
 ///
 /// # Errors
-/// [`ClusterError::NoEngine`] without the feature `nccl`; [`ClusterError::Rendezvous`] where torchrun's variables do not say
-/// where its store is, or nothing answers there.
+/// [`ClusterError::NoEngine`] without the feature `nccl`, and where `MASTER_ADDR` does not say where torchrun's store is;
+/// [`ClusterError::Rendezvous`] where nothing answers there, or the others do not come.
 pub fn join(launch: Launch) -> Result<Box<dyn Group>, ClusterError> {
     #[cfg(feature = "nccl")]
     return Ok(Box::new(store_group::StoreGroup::join(launch)?));

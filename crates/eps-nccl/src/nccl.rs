@@ -7,19 +7,19 @@ use std::fmt;
 use std::io::Write as _;
 use std::ops::Range;
 
-use eps_cluster::{Exchange, Group, host};
+use eps_cluster::{Exchange, Group};
 use tch::{Device, Kind, Tensor};
 
 use crate::nccl_library::{Communicator, Nccl, UniqueId};
 use crate::store::use_gpu;
 
-/// Why vectors cannot go from GPU to GPU; the same on all processes.
+/// Why vectors cannot go from GPU to GPU.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NcclError {
     /// A process that has no NCCL.
     #[error(
-        "process {} has no NCCL ({problem}): put the folder of libnccl.so.2 into LD_LIBRARY_PATH, as of the package nvidia-nccl",
+        "process {} has no NCCL, or not its GPU ({problem}): put the folder of libnccl.so.2 into LD_LIBRARY_PATH, as of the package nvidia-nccl",
         rank + 1
     )]
     Missing {
@@ -28,18 +28,11 @@ pub enum NcclError {
         /// What the loader says.
         problem: String,
     },
-    /// Two processes of one GPU, which NCCL does not connect.
-    #[error("processes {} and {} have one GPU ({gpu}): start as many processes as there are GPUs", first + 1, second + 1)]
-    OneGpu {
-        /// One of them, from 0 on.
-        first: usize,
-        /// The other.
-        second: usize,
-        /// Machine and number of the GPU.
-        gpu: String,
-    },
-    /// NCCL could not connect the processes.
-    #[error("NCCL does not connect the GPUs: {problem} (NCCL_DEBUG=INFO makes it tell more)")]
+    /// NCCL could not connect the processes: the others may wait for this one within NCCL, so that it must end the group.
+    #[error(
+        "NCCL does not connect the GPUs: {problem}; has every process a GPU of its own? NCCL_DEBUG=WARN tells more, and a program \
+         without the feature nccl sums gradients on the host"
+    )]
     Connection {
         /// What NCCL says.
         problem: String,
@@ -68,10 +61,9 @@ impl<'a> NcclExchange<'a> {
     /// [`Device::Cpu`] is for a library that moves memory of the host, as a test has in the place of NCCL.
     ///
     /// # Errors
-    /// [`NcclError::Missing`] where one of the processes has no NCCL, [`NcclError::OneGpu`] for two of one GPU, both on all
-    /// processes; [`NcclError::Connection`] where NCCL says no.
+    /// [`NcclError::Missing`] where one of the processes has no NCCL, or no such GPU, on all of them; [`NcclError::Connection`] where NCCL says no.
     pub fn connect(group: &'a dyn Group, device: Device) -> Result<Self, NcclError> {
-        let nccl = Nccl::load();
+        let nccl = take_gpu(device).and_then(|()| Nccl::load());
         // Each hears of all, so that none waits for one that has given up.
         let told = nccl.as_ref().err().cloned().unwrap_or_default();
         for (rank, problem) in group.all_gather(told.as_bytes()).iter().enumerate() {
@@ -81,16 +73,6 @@ impl<'a> NcclExchange<'a> {
             }
         }
         let nccl = nccl.map_err(|problem| NcclError::Missing { rank: group.rank(), problem })?;
-        if let Device::Cuda(index) = device {
-            let gpu = format!("{} of {}", index, host());
-            let all = group.all_gather(gpu.as_bytes());
-            for (second, gpu) in all.iter().enumerate() {
-                if let Some(first) = all[..second].iter().position(|other| other == gpu) {
-                    let gpu = String::from_utf8_lossy(gpu).into_owned();
-                    return Err(NcclError::OneGpu { first, second, gpu });
-                }
-            }
-        }
         let connection = |problem| NcclError::Connection { problem };
         let mut id = UniqueId([0; 128]);
         let mut problem = None;
@@ -101,19 +83,20 @@ impl<'a> NcclExchange<'a> {
             }
         }
         group.broadcast(&mut id.0);
-        // Process 0 then tells why there is none, and the others that there is none.
+        // Process 0 then tells why there is none, and the others that there is none: all have it.
         if id.0 == [0; 128] {
             return Err(connection(problem.unwrap_or_else(|| "process 1 has no address".into())));
         }
         let place = (group.rank(), group.size());
-        let communicator = take_gpu(device).and_then(|()| nccl.communicator(id, place));
-        let told = communicator.as_ref().err().cloned().unwrap_or_default();
-        let all = group.all_gather(told.as_bytes());
-        if let Some(problem) = all.iter().find(|problem| !problem.is_empty()) {
-            return Err(connection(String::from_utf8_lossy(problem).into_owned()));
-        }
-        let communicator = communicator.map_err(connection)?;
+        let communicator = nccl.communicator(id, place).map_err(connection)?;
         Ok(Self { group, device, nccl, communicator })
+    }
+
+    /// Gives NCCL's connections back; all processes call this, once everything has worked. Without it they end with the process: one that has
+    /// failed would wait here for others that wait for it.
+    pub fn close(self) {
+        // SAFETY: it was made by this library, and is used no more.
+        unsafe { self.nccl.destroy(self.communicator) };
     }
 
     /// Pointers to the values of pieces, and how many each has; none for this process.
@@ -196,12 +179,5 @@ impl Exchange<Tensor> for NcclExchange<'_> {
     fn all_gather(&self, values: Tensor, counts: &[usize]) -> Tensor {
         let pieces = (0..counts.len()).map(|_| values.shallow_clone()).collect();
         self.concat(self.exchange(pieces, counts))
-    }
-}
-
-impl Drop for NcclExchange<'_> {
-    fn drop(&mut self) {
-        // SAFETY: it was made by this library, and is used no more.
-        unsafe { self.nccl.destroy(self.communicator) };
     }
 }

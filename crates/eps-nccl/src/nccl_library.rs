@@ -28,6 +28,17 @@ pub(super) struct Nccl(Library);
 
 const NAMES: [&str; 2] = ["libnccl.so.2", "libnccl.so"];
 
+const FUNCTIONS: [&str; 8] = [
+    "ncclGetErrorString",
+    "ncclGetUniqueId",
+    "ncclCommInitRank",
+    "ncclCommDestroy",
+    "ncclGroupStart",
+    "ncclGroupEnd",
+    "ncclSend",
+    "ncclRecv",
+];
+
 impl Nccl {
     /// Finds it where the loader looks: libtorch for CUDA has loaded it already.
     pub(super) fn load() -> Result<Self, String> {
@@ -35,11 +46,19 @@ impl Nccl {
         for name in NAMES {
             // SAFETY: the library's initialisers are those of NCCL, which libtorch runs too.
             match unsafe { Library::new(name) } {
-                Ok(library) => return Ok(Self(library)),
+                Ok(library) => return Self(library).complete(),
                 Err(error) => _ = first.get_or_insert(error.to_string()),
             }
         }
         Err(first.unwrap_or_default())
+    }
+
+    /// The library, where it has all functions that are called.
+    fn complete(self) -> Result<Self, String> {
+        for name in FUNCTIONS {
+            self.function::<unsafe extern "C" fn()>(name)?;
+        }
+        Ok(self)
     }
 
     /// A function by its name.

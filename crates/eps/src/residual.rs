@@ -121,30 +121,57 @@ fn standard_error(residuals: &[Residual]) -> f64 {
     residuals.iter().map(variance).sum::<f64>().sqrt() / residuals.len() as f64
 }
 
-/// Says so where samples do not agree with the measurement as they should, with the likely causes: where their mean residual is beyond
-/// 0.8 to 1.15 by more than four standard errors.
+/// Says so where samples do not agree with the measurement as they should, with the likely causes: where their mean residual, or that of an
+/// image, is beyond 0.8 to 1.15 by more than four standard errors.
 ///
 /// Of a sample of the posterior it is 1, whatever was measured; a network is a few per cent off. A wrong border is commonly
 /// at 1.2 and above, and so is a prior that is asked at pivots.
 pub fn residual_note(residuals: &[Residual]) -> Option<String> {
     let mean =
         residuals.iter().map(|residual| residual.samples).sum::<f64>() / residuals.len() as f64;
-    let chance = ERRORS * standard_error(residuals);
-    let causes = if mean > 1.0 + ABOVE + chance {
-        "the samples do not explain the measurement: is sigma_y too small, are the borders of the blur others (--border), \
+    if let Some(causes) = causes(mean, ERRORS * standard_error(residuals)) {
+        return Some(format!(
+            "the residual rms(A x - y)/sigma_y of the samples is {mean:.2} where 1 is right: {causes}"
+        ));
+    }
+    // One of many hides in their mean.
+    let of_one = |residual: &Residual| {
+        causes(residual.samples, ERRORS * standard_error(std::slice::from_ref(residual)))
+    };
+    let wrong: Vec<(usize, &Residual, &str)> = residuals
+        .iter()
+        .enumerate()
+        .filter_map(|(image, residual)| Some((image, residual, of_one(residual)?)))
+        .collect();
+    let off = |residual: &Residual| (residual.samples - 1.0).abs();
+    let (image, worst, causes) =
+        wrong.iter().max_by(|(_, a, _), (_, b, _)| off(a).total_cmp(&off(b)))?;
+    Some(format!(
+        "the residual rms(A x - y)/sigma_y of the samples of image {image:04} is {:.2} where 1 is right, and {} of {} images are off: {causes}",
+        worst.samples,
+        wrong.len(),
+        residuals.len()
+    ))
+}
+
+/// Why a residual of samples is beyond 0.8 to 1.15 by more than what chance may add; none where it is not.
+fn causes(residual: f64, chance: f64) -> Option<&'static str> {
+    if residual > 1.0 + ABOVE + chance {
+        Some(
+            "the samples do not explain the measurement: is sigma_y too small, are the borders of the blur others (--border), \
          is the kernel turned by 180 degrees or off its centre, the mask inverted, y on the range 0 to 1, the network a \
          prior, which was not trained to be asked together with measurements, or one that has not learnt such a measurement well, \
-         or few --calls of --sampler heun?"
-    } else if mean < 1.0 - BELOW - chance {
-        "the samples follow the measurement more closely than its noise allows, as they do with few --calls: or is sigma_y too \
+         or few --calls of --sampler heun?",
+        )
+    } else if residual < 1.0 - BELOW - chance {
+        Some(
+            "the samples follow the measurement more closely than its noise allows, as they do with few --calls: or is sigma_y too \
          large, or counted twice, as in variances already added; was y smoothed, or its missing values filled in, which NaN marks \
-         (--mask for pixels); or is sigma_y far below what the network was trained for?"
+         (--mask for pixels); or is sigma_y far below what the network was trained for?",
+        )
     } else {
-        return None;
-    };
-    Some(format!(
-        "the residual rms(A x - y)/sigma_y of the samples is {mean:.2} where 1 is right: {causes}"
-    ))
+        None
+    }
 }
 
 #[cfg(test)]
@@ -220,6 +247,13 @@ mod tests {
             assert_eq!(of(right, 784, 4), None);
             assert_eq!(of(right, 3 << 16, 1), None);
         }
+        // One of a hundred, which their mean does not show.
+        let mut many = vec![Residual { samples: 1.0, mean: 1.0, values: 784 }; 100];
+        many[41].samples = 1.9;
+        let note = residual_note(&many).unwrap();
+        assert!(note.contains("image 0041 is 1.90") && note.contains("1 of 100 images"), "{note}");
+        many[41].samples = 1.2;
+        assert_eq!(residual_note(&many), None);
         // Means of 4×4 pixels of one image are 49 values: 1 ± 0.1 by chance alone.
         assert_eq!(of(1.5, 49, 1), None);
         assert!(of(1.5, 49, 16).is_some());

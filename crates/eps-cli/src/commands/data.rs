@@ -10,7 +10,7 @@ use eps_data::{
     DataError, DataSetReader, ImageProvenance, Import, ImportConfig, Shares, SplitSummary,
 };
 
-use crate::flags::{UsageError, count, side};
+use crate::flags::{UsageError, count, seed, side};
 use crate::progress::bar;
 
 /// Make data sets of pictures, and show what they hold.
@@ -129,7 +129,7 @@ struct ImportFlags {
     #[arg(long, value_name = "N", value_parser = count)]
     limit: Option<usize>,
     /// The seed by which pictures are shared out to the splits
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     seed: u64,
     /// Leave out pictures that are damaged or transparent, and list them in the end
     #[arg(long)]

@@ -14,7 +14,7 @@ use eps_files::{sha256_file, write_bytes};
 use eps_math::operator::{LinearMap as _, Operator, OperatorSpec, PreparedOperator};
 use eps_math::{Draw, Shape, Task};
 
-use crate::flags::{BorderFlag, NoiseFlags, OperatorFlags, UsageError, check_channels_first};
+use crate::flags::{BorderFlag, NoiseFlags, OperatorFlags, UsageError, check_channels_first, seed};
 use eps::format::number;
 use eps::measurement::brightness_note;
 use eps::{dataset, measurement, pictures};
@@ -64,7 +64,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     noise: NoiseFlags,
     /// The seed of operators and noise
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     seed: u64,
     /// The HDF5 file to be written; the preview gets its name with the ending .preview.png
     #[arg(long, value_name = "FILE.h5")]

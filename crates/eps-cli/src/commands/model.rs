@@ -21,7 +21,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::operator::{Target, read};
 use crate::experiment::interval_calibration;
-use crate::flags::UsageError;
+use crate::flags::{UsageError, seed};
 use crate::precision_comparison;
 use eps::environment;
 use eps::network::Network;
@@ -59,7 +59,7 @@ enum Command {
         #[arg(value_name = "OUT.safetensors")]
         out: PathBuf,
         /// The seed of the weights
-        #[arg(long, default_value_t = 0)]
+        #[arg(long, default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
         seed: u64,
     },
     /// Print the configuration, size, work, memory in training, precision and origin of a network

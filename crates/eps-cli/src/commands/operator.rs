@@ -18,7 +18,7 @@ use eps_math::operator::{
 };
 use eps_math::rng::Stream;
 use eps_math::solve::{Cg, WithinNoise};
-use eps_math::{Level, MathError, Noise, Route, Shape, exact_pivot, pivot};
+use eps_math::{Level, MathError, Noise, Route, Shape, exact_pivot, pivot, pivot_may_iterate};
 
 use crate::flags::{self, NoiseFlags, SigmaY, UsageError};
 
@@ -272,9 +272,7 @@ impl Arguments {
 
 /// What to say of a pivot that may be iterated for a minute or longer.
 fn iteration_note(operator: &PreparedOperator, x_t: &[f64], max_steps: usize) -> Option<String> {
-    let channels = operator.one_channel().map_or(1, |_| operator.domain().channels);
-    let least = operator.domain().len().min(operator.range().len()) / channels;
-    if operator.as_spectral().is_some() || least <= MATRIX_SIDE {
+    if !pivot_may_iterate(operator) {
         return None;
     }
     let start = Instant::now();
@@ -288,9 +286,6 @@ fn iteration_note(operator: &PreparedOperator, x_t: &[f64], max_steps: usize) ->
         )
     })
 }
-
-/// Values of image or measurement, of a channel where channels are alike, up to which pivots come by a matrix.
-const MATRIX_SIDE: usize = 4096;
 
 /// How long a pivot may take of which nothing is said beforehand, in seconds.
 const LONG: f64 = 30.0;

@@ -23,7 +23,7 @@ use self::going_on::{Shared, decisive, key};
 use self::measured::{Measured, MeasuredFlags};
 use self::outcome::{LIKE, Restored, Shown, folder_of, is_restoration};
 use crate::chain::chain;
-use crate::flags::{self, NetworkFlags, UsageError, count_to, side};
+use crate::flags::{self, NetworkFlags, UsageError, count_to, seed, side};
 use crate::progress::WITH_BACKWARD;
 use crate::sampling_cost;
 use crate::together::{Processes, device_of};
@@ -94,7 +94,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SIGMA", value_parser = sigma_min, allow_negative_numbers = true)]
     sigma_min: Option<f64>,
     /// The seed of the samples
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     seed: u64,
     #[command(flatten)]
     network_flags: NetworkFlags,
@@ -468,8 +468,17 @@ impl Arguments {
                 "residual rms(A x - y): {of_samples:.1e} of the samples, where 0 is right, {of_mean:.1e} of their mean"
             );
         } else {
+            let each = || residuals.iter().map(|residual| residual.samples);
+            let range = match residuals.len() {
+                1 => String::new(),
+                _ => format!(
+                    " ({:.3} to {:.3} by image)",
+                    each().fold(f64::INFINITY, f64::min),
+                    each().fold(0.0, f64::max)
+                ),
+            };
             println!(
-                "residual rms(A x - y)/sigma_y: {of_samples:.3} of the samples, where 1 is right, {of_mean:.3} of their mean"
+                "residual rms(A x - y)/sigma_y: {of_samples:.3} of the samples, where 1 is right{range}, {of_mean:.3} of their mean"
             );
         }
         Ok(())

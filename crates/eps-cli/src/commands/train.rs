@@ -169,7 +169,7 @@ impl Arguments {
             error => anyhow!(error).context(format!("the training of {:?} stopped", config.name)),
         };
         #[cfg(feature = "nccl")]
-        let connected = exchange_of(group, device);
+        let connected = exchange_of(group, device)?;
         #[cfg(feature = "nccl")]
         let exchange = connected.as_ref().map(|exchange| exchange as _);
         #[cfg(not(feature = "nccl"))]
@@ -177,6 +177,10 @@ impl Arguments {
         let all = eps_train::Processes { group, exchange };
         let denoiser = train_together(all, &config, start, &images, out, device, &mut observer)
             .map_err(stopped)?;
+        #[cfg(feature = "nccl")]
+        if let Some(exchange) = connected {
+            exchange.close();
+        }
         bar.iter().for_each(ProgressBar::finish);
         if !is_first {
             return Ok(());

@@ -9,7 +9,7 @@ use eps_experiments::{IntervalRequest, calibrate_intervals, write_json};
 
 use super::output::usage;
 use super::terminal::Terminal;
-use crate::flags::{NetworkFlags, count};
+use crate::flags::{NetworkFlags, count, seed};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NFE", default_value = "20", value_parser = count)]
     calls: usize,
     /// Seed of operators, noise and samples
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     seed: u64,
     #[command(flatten)]
     network_flags: NetworkFlags,

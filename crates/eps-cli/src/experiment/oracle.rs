@@ -19,7 +19,7 @@ use tch::Device;
 
 use super::output::write_report;
 use crate::experiment::terminal::Terminal;
-use crate::flags::{UsageError, count};
+use crate::flags::{UsageError, count, seed};
 
 /// Compares every method with samples of the exact posterior, on priors where it is known.
 ///
@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "CALLS", value_delimiter = ',', value_parser = count)]
     calls: Vec<usize>,
     /// Seed of measurements, exact samples and samples
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     seed: u64,
     /// Where the tournament runs: `cpu`, as the exact denoiser does
     #[arg(long, default_value = "cpu", value_parser = ["cpu"])]

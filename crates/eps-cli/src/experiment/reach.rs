@@ -9,7 +9,7 @@ use eps_report::{reach_psnr_table, reach_summary, reach_table};
 
 use super::output::usage;
 use crate::experiment::terminal::Terminal;
-use crate::flags::{NetworkFlags, count, two_or_more};
+use crate::flags::{NetworkFlags, count, seed, two_or_more};
 
 /// Asks a network, that was trained for a law of operators, inside the law, just outside it and beyond, beside methods without
 /// training.
@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = count)]
     limit: Option<usize>,
     /// Seed of operators, measurement noise and samples
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     seed: u64,
     #[command(flatten)]
     network_flags: NetworkFlags,

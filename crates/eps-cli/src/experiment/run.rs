@@ -21,7 +21,7 @@ use eps_results::{Experiment, MarginVerdict, Method, Scope, TaskResults};
 
 use super::output::{usage, write_report};
 use crate::experiment::terminal::Terminal;
-use crate::flags::{NetworkFlags, UsageError, count};
+use crate::flags::{NetworkFlags, UsageError, count, seed};
 use crate::sampling_cost::CostFlags;
 use crate::together::{Processes, speaks};
 
@@ -89,7 +89,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = count)]
     batch: Option<usize>,
     /// Seed of operators, measurement noise and samples
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     seed: u64,
     /// Take the samples in --out whichever build of the program drew them, and score them anew: only where
     /// nothing that samples depend on has changed

@@ -11,7 +11,7 @@ use eps_results::{Contender, Tuned};
 
 use super::run::task;
 use crate::experiment::terminal::Terminal;
-use crate::flags::{self, NetworkFlags, count, two_or_more};
+use crate::flags::{self, NetworkFlags, count, seed, two_or_more};
 use crate::sampling_cost::CostFlags;
 use crate::together::{Processes, device_of, speaks};
 
@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "J", default_value_t = 2, value_parser = two_or_more)]
     samples: usize,
     /// Seed of operators, measurement noise and samples
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     seed: u64,
     /// The data set: its name, or a file that `eps data` wrote
     #[arg(long, value_name = "NAME", default_value = "fashion-mnist", value_parser = dataset::name)]

@@ -77,13 +77,14 @@ impl KernelShape {
         }
     }
 
-    /// The kernel that a command line names, as `disc:3.5`: [`KernelShape::USAGE`]. None where the text has no known name before its colon.
+    /// The kernel that a command line names, as `disc:3.5`: [`KernelShape::USAGE`]. None where the text is no known name, with a colon or
+    /// without.
     ///
     /// # Errors
     /// What the numbers should be.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Result<Self, String>> {
-        let (name, list) = text.split_once(':')?;
+        let (name, list) = text.split_once(':').unwrap_or((text, ""));
         if !["disc", "gaussian", "motion", "motion-path"].contains(&name) {
             return None;
         }
