@@ -9,41 +9,24 @@ mod common;
 #[path = "common/training.rs"]
 mod training;
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use common::Folder;
 use eps::data::SampleArchive;
 use eps::math::Task;
+use eps_testing::start_as_torchrun;
 use training::{training, weights};
 
 const EPS: &str = env!("CARGO_BIN_EXE_eps");
 
-/// Starts `eps` in a folder by so many processes; process 1 keeps the store.
+/// Starts `eps` in a folder by so many processes.
 fn start(folder: &Folder, size: usize, arguments: impl Fn(usize) -> String) -> Vec<Child> {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let start = |rank: usize| {
+    start_as_torchrun(size, |rank| {
         let mut command = Command::new(EPS);
+        command.current_dir(folder.path("")).args(arguments(rank).split_whitespace());
         command
-            .current_dir(folder.path(""))
-            .args(arguments(rank).split_whitespace())
-            .env("OMP_NUM_THREADS", "1")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        for (name, value) in [
-            ("RANK", rank.to_string()),
-            ("WORLD_SIZE", size.to_string()),
-            ("LOCAL_RANK", rank.to_string()),
-            ("LOCAL_WORLD_SIZE", size.to_string()),
-            ("MASTER_ADDR", "127.0.0.1".to_owned()),
-            ("MASTER_PORT", port.to_string()),
-        ] {
-            command.env(name, value);
-        }
-        command.spawn().unwrap()
-    };
-    (0..size).map(start).collect()
+    })
 }
 
 /// Waits for all; what they say, and whether they have succeeded.

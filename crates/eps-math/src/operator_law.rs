@@ -592,7 +592,7 @@ fn seen_at_random(shape: Shape, missing: f64, image: &Stream) -> Vec<bool> {
     seen
 }
 
-/// Which frequencies are measured, those at opposite places together, frequency 0 at [0][0]: the block in the middle, and of the
+/// Which frequencies are measured, those at opposite places together, frequency 0 at `[0][0]`: the block in the middle, and of the
 /// others a part in columns or in points, about as many as make `kept` of all.
 fn measured_at_random(shape: Shape, kept: f64, middle: f64, image: &Stream) -> Vec<bool> {
     let Shape { height, width, .. } = shape;

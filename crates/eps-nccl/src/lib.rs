@@ -1,7 +1,7 @@
 //! Processes that torchrun started, and sums of vectors from GPU to GPU by NCCL.
 //!
 //! [`join`] makes a group of torchrun's processes: they tell each other what they have by the store that torchrun keeps for
-//! them, which libtorch speaks to. [`NcclExchange`] moves tensors between the GPUs of any group, of torchrun or of MPI, so that
+//! them, which libtorch speaks to. `NcclExchange` moves tensors between the GPUs of any group, of torchrun or of MPI, so that
 //! gradients never reach the host. NCCL itself is looked for when it is needed: libtorch for CUDA brings it.
 //!
 //! Without the feature `nccl` both are errors that say so, and neither libtorch nor a C++ compiler is needed.

@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "NCCL's functions are those of a C library")]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::mem::ManuallyDrop;
 
 use libloading::{Library, Symbol};
 
@@ -22,9 +23,9 @@ const DEFAULT_STREAM: *mut c_void = std::ptr::null_mut();
 /// `ncclFloat32`
 const FLOAT: c_int = 7;
 
-/// The library, under the names that it has.
+/// The library, under the names that it has; it stays loaded, as threads of its own may be at work.
 #[derive(Debug)]
-pub(super) struct Nccl(Library);
+pub(super) struct Nccl(ManuallyDrop<Library>);
 
 const NAMES: [&str; 2] = ["libnccl.so.2", "libnccl.so"];
 
@@ -46,7 +47,7 @@ impl Nccl {
         for name in NAMES {
             // SAFETY: the library's initialisers are those of NCCL, which libtorch runs too.
             match unsafe { Library::new(name) } {
-                Ok(library) => return Self(library).complete(),
+                Ok(library) => return Self(ManuallyDrop::new(library)).complete(),
                 Err(error) => _ = first.get_or_insert(error.to_string()),
             }
         }

@@ -75,6 +75,12 @@ pub(crate) fn meet(store: &Store, (rank, size): (usize, usize)) -> Result<String
         } else if let Some(list) = read("eps/list")?
             && list.split(' ').nth(rank) == Some(&*own)
         {
+            let count = list.split(' ').count();
+            if count != size {
+                return Err(format!(
+                    "process 1 was started as one of {count}: start all with the same WORLD_SIZE"
+                ));
+            }
             let id = short(&list);
             store.set(&confirmed(&id, rank), &[])?;
             if store.has(&go(&id))? {

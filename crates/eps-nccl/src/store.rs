@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "functions of C++")]
 
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::time::Duration;
 
 unsafe extern "C" {
@@ -32,6 +32,7 @@ unsafe extern "C" {
     fn eps_store_forget(store: *mut c_void, key: *const c_char) -> *mut c_char;
     fn eps_use_gpu(index: i8) -> *mut c_char;
     fn eps_free(memory: *mut c_void);
+    fn eps_end(code: c_int) -> !;
 }
 
 /// What libtorch says went wrong.
@@ -124,6 +125,12 @@ impl Drop for Store {
         // SAFETY: it was opened, and is closed once.
         unsafe { eps_store_close(self.store) };
     }
+}
+
+/// Ends this process with an error, whatever its other threads wait for, in libtorch or in NCCL.
+pub(crate) fn end_now() -> ! {
+    // SAFETY: it takes a number and does not return.
+    unsafe { eps_end(1) }
 }
 
 /// Makes a GPU the one that this thread's calls of NCCL are about.

@@ -3,16 +3,16 @@
 use std::cell::{Cell, RefCell};
 use std::io::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use eps_cluster::{ClusterError, Group, Launch, Machine, host};
 
 use crate::rendezvous::meet;
-use crate::store::Store;
+use crate::store::{Store, end_now};
 
-/// How long a process waits for an answer of the store at the beginning, and the store's keeper for the others in the end.
+/// How long a process waits for the store at the beginning, and for a value that is there.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// How long a value is waited for at a time: c10d tells of every wait that ends without one.
@@ -85,7 +85,7 @@ impl StoreGroup {
         })?;
         let run = meet(&store, (launch.rank, launch.size)).map_err(failed)?;
         let member = (launch.rank, launch.size);
-        let watch = Watch::begin((place, port), run.clone(), member).map_err(failed)?;
+        let watch = Watch::begin((place, port), run.clone(), member, serves).map_err(failed)?;
         let mut group = Self {
             store,
             rank: launch.rank,
@@ -155,8 +155,10 @@ impl StoreGroup {
         let mut part = 0;
         while (whole.len() as u64) < length {
             let bytes = self.or_end(self.store.get(&part_of(name, part), PATIENCE));
-            let missing = || Err(format!("a part of {name} is missing"));
-            whole.extend(self.or_end(bytes.map_or_else(missing, Ok)));
+            // Parts are laid before the beginning.
+            whole.extend(
+                bytes.unwrap_or_else(|| self.fail(&format!("a part of {name} is missing"))),
+            );
             part += 1;
         }
         whole
@@ -237,7 +239,10 @@ impl Group for StoreGroup {
     }
 
     fn abort(&self, code: u8) -> ! {
-        // The watches of the others find it; torchrun itself ends those of this machine.
+        // The watches of the others find it, and this one's looks no more; torchrun itself ends those of this machine.
+        if let Some(watch) = &self.watch {
+            watch.is_done.store(true, Ordering::Relaxed);
+        }
         let ended = format!("{}/{ENDED}", self.run);
         let _ = self.store.set(&ended, format!("{} ended the run", self.description()).as_bytes());
         if self.serves {
@@ -253,29 +258,26 @@ impl Group for StoreGroup {
 
 impl Drop for StoreGroup {
     fn drop(&mut self) {
-        drop(self.watch.take());
         let name = |rank: usize| format!("{}/left/{rank}", self.run);
         let _ = self.store.set(&name(self.rank), &[]);
         if self.serves {
-            let begin = Instant::now();
+            // The others need the store to their end; the watch ends the wait for one that died.
             for rank in 0..self.size {
-                let rest = PATIENCE.saturating_sub(begin.elapsed());
-                // One that died says nothing: the store is not kept for it for ever.
-                if !matches!(self.store.get(&name(rank), rest), Ok(Some(_))) {
-                    break;
-                }
+                let _ = self.store.get(&name(rank), PAUSE);
             }
         }
+        drop(self.watch.take());
     }
 }
 
-/// A thread that tells the others that this process is alive, and ends it where the run has ended or the next process is gone.
+/// A thread that tells the others that this process is alive, and ends it where the run has ended or the next process is gone; and one
+/// that ends it where the store answers no more.
 ///
 /// Processes of one machine are ended by torchrun as well; those of others hear of it here, and so does one that waits within NCCL.
 #[derive(Debug)]
 struct Watch {
     is_done: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
 }
 
 impl Watch {
@@ -283,89 +285,145 @@ impl Watch {
         (place, port): (String, u16),
         run: String,
         (rank, size): (usize, usize),
+        serves: bool,
     ) -> Result<Self, String> {
         let is_done = Arc::new(AtomicBool::new(false));
-        let ends = Arc::clone(&is_done);
-        // A connection of its own: that of the group may be waiting.
-        let work = move || match Store::open((&place, port), false, size, PATIENCE) {
-            Ok(store) => watch(&store, &run, (rank, size), &ends),
-            Err(problem) => end_process(&format!("the store at {place}:{port} is gone: {problem}")),
+        // When the store answered last, in milliseconds after the beginning.
+        let (begin, answered) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+            thread.map_err(|error| format!("no thread can be started: {error}"))
         };
-        let thread = thread::Builder::new().name("watch of the group".to_owned()).spawn(work);
-        let thread = thread.map_err(|error| format!("no thread can be started: {error}"))?;
-        Ok(Self { is_done, thread: Some(thread) })
+        let now = move || u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let address = format!("{place}:{port}");
+        let (ends, heard) = (Arc::clone(&is_done), Arc::clone(&answered));
+        let thread = spawn(
+            "watch of the group",
+            // A connection of its own: that of the group may be waiting.
+            Box::new(move || match Store::open((&place, port), false, size, PATIENCE) {
+                Ok(store) => {
+                    let member = Member { run, rank, size, serves };
+                    member.watch(&store, &ends, &|| heard.store(now(), Ordering::Relaxed));
+                }
+                Err(problem) if !ends.load(Ordering::Relaxed) => {
+                    end_process(&format!("the store at {place}:{port} is gone: {problem}"));
+                }
+                Err(_) => {}
+            }),
+        )?;
+        let ends = Arc::clone(&is_done);
+        let guard = move || {
+            while !ends.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(200));
+                let silence = now().saturating_sub(answered.load(Ordering::Relaxed));
+                if u128::from(silence) > (SILENCE + BEAT).as_millis()
+                    && !ends.load(Ordering::Relaxed)
+                {
+                    end_process(&format!("the store at {address} does not answer"));
+                }
+            }
+        };
+        spawn("guard of the watch", Box::new(guard))?;
+        Ok(Self { is_done, thread })
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         self.is_done.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        // It says so to the others, unless the store answers no more.
+        let begin = Instant::now();
+        while !self.thread.is_finished() && begin.elapsed() < BEAT {
+            thread::sleep(Duration::from_millis(5));
         }
     }
 }
 
-/// Beats until this process is done.
-fn watch(store: &Store, run: &str, (rank, size): (usize, usize), is_done: &AtomicBool) {
-    let beat_of = |rank: usize| format!("{run}/alive/{rank}");
-    let ended = format!("{run}/{ENDED}");
-    let next = (rank + 1) % size;
-    let (mut last, mut heard) = (None, Instant::now());
-    let mut beat = 0u64;
-    loop {
-        let mut look = || -> Result<(), String> {
-            if is_done.load(Ordering::Relaxed) {
-                return store.set(&beat_of(rank), DONE);
-            }
-            beat += 1;
-            store.set(&beat_of(rank), &beat.to_le_bytes())?;
-            if store.has(&ended)? {
-                let why = store.get(&ended, PATIENCE)?.unwrap_or_default();
-                end_process(&String::from_utf8_lossy(&why));
-            }
-            let found = if store.has(&beat_of(next))? {
-                store.get(&beat_of(next), PATIENCE)?
+/// A process of a run, as its watch knows it.
+struct Member {
+    run: String,
+    rank: usize,
+    size: usize,
+    serves: bool,
+}
+
+impl Member {
+    /// Beats until this process is done.
+    fn watch(&self, store: &Store, is_done: &AtomicBool, answered: &dyn Fn()) {
+        let next = (self.rank + 1) % self.size;
+        let (mut last, mut heard) = (None, Instant::now());
+        for beat in 0u64.. {
+            let is_last = is_done.load(Ordering::Relaxed);
+            let looked = if is_last {
+                store.set(&self.beat_of(self.rank), DONE)
             } else {
-                None
+                self.look(store, beat, is_done).map(|found| {
+                    if found != last || found.as_deref() == Some(DONE) {
+                        (last, heard) = (found, Instant::now());
+                    }
+                })
             };
-            if found != last || found.as_deref() == Some(DONE) {
-                (last, heard) = (found, Instant::now());
-            } else if heard.elapsed() > SILENCE {
+            match looked {
+                Ok(()) => answered(),
+                // What is wrong with the store where this process is done is nobody's trouble.
+                Err(problem) if !is_done.load(Ordering::Relaxed) => end_process(&format!(
+                    "torchrun's store is gone, and with it a process of the run: {problem}"
+                )),
+                Err(_) => return,
+            }
+            if is_last {
+                return;
+            }
+            if heard.elapsed() > SILENCE && !is_done.load(Ordering::Relaxed) {
                 let why = format!(
-                    "process {} of {size} has not been heard of for {} s and is taken to be gone",
+                    "process {} of {} has not been heard of for {} s and is taken to be gone",
                     next + 1,
+                    self.size,
                     SILENCE.as_secs()
                 );
-                store.set(&ended, why.as_bytes())?;
+                let _ = store.set(&self.ended(), why.as_bytes());
+                if self.serves {
+                    // The others hear of it as long as the store is there.
+                    thread::sleep(2 * BEAT);
+                }
                 end_process(&why);
             }
-            Ok(())
-        };
-        // What went wrong with the store where this process is done is nobody's trouble.
-        if let Err(problem) = look()
-            && !is_done.load(Ordering::Relaxed)
-        {
-            end_process(&format!(
-                "torchrun's store is gone, and with it a process of the run: {problem}"
-            ));
+            let begin = Instant::now();
+            while begin.elapsed() < BEAT && !is_done.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(20));
+            }
         }
-        if is_done.load(Ordering::Relaxed) {
-            // Whoever was done meanwhile is said to be.
-            let _ = store.set(&beat_of(rank), DONE);
-            return;
+    }
+
+    /// Says that this process is alive, ends it where the run has ended, and returns what the next one said last.
+    fn look(
+        &self,
+        store: &Store,
+        beat: u64,
+        is_done: &AtomicBool,
+    ) -> Result<Option<Vec<u8>>, String> {
+        store.set(&self.beat_of(self.rank), &beat.to_le_bytes())?;
+        if store.has(&self.ended())? && !is_done.load(Ordering::Relaxed) {
+            let why = store.get(&self.ended(), PATIENCE)?.unwrap_or_default();
+            end_process(&String::from_utf8_lossy(&why));
         }
-        let begin = Instant::now();
-        while begin.elapsed() < BEAT && !is_done.load(Ordering::Relaxed) {
-            thread::sleep(Duration::from_millis(20));
-        }
+        let next = self.beat_of((self.rank + 1) % self.size);
+        if store.has(&next)? { store.get(&next, PATIENCE) } else { Ok(None) }
+    }
+
+    fn beat_of(&self, rank: usize) -> String {
+        format!("{}/alive/{rank}", self.run)
+    }
+
+    fn ended(&self) -> String {
+        format!("{}/{ENDED}", self.run)
     }
 }
 
 /// Ends this process, whatever its other threads wait for.
 fn end_process(why: &str) -> ! {
     let _ = writeln!(std::io::stderr(), "error: {why} (on {})", host());
-    std::process::exit(1)
+    end_now()
 }
 
 /// The name of a further part of a value.

@@ -6,37 +6,21 @@
 #[path = "../examples/sum.rs"]
 mod sum;
 
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
-/// Starts processes of the example as torchrun does, where process 1 keeps the store.
+use eps_testing::start_as_torchrun;
+
+/// Starts processes of the example, with a library for NCCL.
 fn start(size: usize, library: Option<&Path>) -> Vec<Child> {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let folders = std::env::var("LD_LIBRARY_PATH").unwrap_or_default();
     let folders = library.map_or(folders.clone(), |own| format!("{}:{folders}", own.display()));
-    let start = |rank: usize| {
+    start_as_torchrun(size, |_| {
         let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "sum::runs", "--nocapture"]).env("LD_LIBRARY_PATH", &folders);
         command
-            .args(["--exact", "sum::runs", "--nocapture"])
-            .env("LD_LIBRARY_PATH", &folders)
-            .env("OMP_NUM_THREADS", "1")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        for (name, value) in [
-            ("RANK", rank.to_string()),
-            ("WORLD_SIZE", size.to_string()),
-            ("LOCAL_RANK", rank.to_string()),
-            ("LOCAL_WORLD_SIZE", size.to_string()),
-            ("MASTER_ADDR", "127.0.0.1".to_owned()),
-            ("MASTER_PORT", port.to_string()),
-        ] {
-            command.env(name, value);
-        }
-        command.spawn().unwrap()
-    };
-    (0..size).map(start).collect()
+    })
 }
 
 fn texts(output: &Output) -> (String, String) {

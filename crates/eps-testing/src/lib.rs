@@ -1,5 +1,5 @@
-//! What tests share: the devices that they run on, where their files are, an operator of someone else's, and a group of
-//! threads.
+//! What tests share: the devices that they run on, where their files are, an operator of someone else's, a group of threads,
+//! and processes as torchrun starts them.
 //!
 //! Two variables matter, and a third to CUDA's libraries:
 //!
@@ -8,6 +8,7 @@
 //! - `NVIDIA_TF32_OVERRIDE=0`: products in full f32, in which a GPU differs from the CPU by rounding alone.
 
 mod threads;
+mod torchrun;
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,7 @@ use eps_math::operator::LinearMap;
 use tch::{Cuda, Device};
 
 pub use threads::together;
+pub use torchrun::start_as_torchrun;
 
 /// An operator that someone else wrote: A and Aᵀ of another one, and no eigenbasis.
 #[derive(Debug)]

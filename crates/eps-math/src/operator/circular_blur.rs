@@ -91,7 +91,7 @@ impl CircularBlur {
     }
 
     /// What is left of an image of `shape` with the frequencies that were `measured` alone, [height, width] with frequency 0 at
-    /// [0][0]: a projection, whose kernel is as large as the image.
+    /// `[0][0]`: a projection, whose kernel is as large as the image.
     ///
     /// # Errors
     /// [`MathError::Length`] for another number of frequencies, [`MathError::OutOfRange`] if none is measured.
