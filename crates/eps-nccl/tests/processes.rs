@@ -32,7 +32,7 @@ fn texts(output: &Output) -> (String, String) {
 fn stand_in() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let compiled = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
+        .args(["-shared", "-fPIC", "-O1", "-o"])
         .arg(folder.path().join("libnccl.so.2"))
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stand_in.c"))
         .status()
