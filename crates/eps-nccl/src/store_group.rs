@@ -98,7 +98,13 @@ impl StoreGroup {
             serves,
             watch: Some(watch),
         };
-        group.machine = group.find_machine();
+        // Machines may have one name: torchrun, which numbers the processes of a machine in a row, knows better.
+        group.machine = match launch.of_machine {
+            Some((place, count)) if place <= launch.rank => {
+                Machine { place, count, leader: launch.rank - place }
+            }
+            _ => group.find_machine(),
+        };
         Ok(group)
     }
 
