@@ -2,7 +2,7 @@
 //!
 //! torchrun starts processes anew where one has died, and its store may still have what the last ones left, of which nothing tells
 //! that it is old. So each process makes up a number. Process 0 publishes the list of all; whoever finds its own number in it
-//! confirms that list, and when all have, process 0 lets them go. A list with the number of a process that is no more is confirmed by none in its
+//! confirms that list, by the name that process 0 gave it, and when all have, process 0 lets them go. A list with the number of a process that is no more is confirmed by none in its
 //! place, and is published anew when the new one's number is there.
 
 use std::collections::hash_map::RandomState;
@@ -36,16 +36,11 @@ pub(crate) fn meet(store: &Store, (rank, size): (usize, usize)) -> Result<String
         let value = if store.has(name)? { store.get(name, ANSWER)? } else { None };
         Ok(value.map(|value| String::from_utf8_lossy(&value).into_owned()))
     };
-    let prefix = |list: &str| format!("eps/{list}");
-    let confirmed = |list: &str, rank: usize| format!("{}/confirmed/{rank}", prefix(list));
-    let go = |list: &str| format!("{}/go", prefix(list));
-    let short = |list: &str| -> String {
-        // One number of all: names are short.
-        let all = list.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        format!("{all:016x}")
-    };
+    let prefix = |id: &str| format!("eps/{id}");
+    let confirmed = |id: &str, rank: usize| format!("{}/confirmed/{rank}", prefix(id));
+    let go = |id: &str| format!("{}/go", prefix(id));
+    // Of process 0: the numbers that it has published, and how often.
+    let (mut published, mut lists) = (vec![], 0);
     loop {
         let mut missing = None;
         if rank == 0 {
@@ -57,10 +52,12 @@ pub(crate) fn meet(store: &Store, (rank, size): (usize, usize)) -> Result<String
                 }
             }
             if missing.is_none() {
-                let list = all.join(" ");
-                let id = short(&list);
-                if read("eps/list")?.as_deref() != Some(&*list) {
-                    store.set("eps/list", list.as_bytes())?;
+                let is_new = published != all;
+                lists += u64::from(is_new);
+                let id = format!("{own}-{lists}");
+                if is_new {
+                    store.set("eps/list", format!("{id} {}", all.join(" ")).as_bytes())?;
+                    published = all;
                 }
                 for other in 1..size {
                     if missing.is_none() && !store.has(&confirmed(&id, other))? {
@@ -73,18 +70,18 @@ pub(crate) fn meet(store: &Store, (rank, size): (usize, usize)) -> Result<String
                 }
             }
         } else if let Some(list) = read("eps/list")?
-            && list.split(' ').nth(rank) == Some(&*own)
+            && let Some((id, numbers)) = list.split_once(' ')
+            && numbers.split(' ').nth(rank) == Some(&*own)
         {
-            let count = list.split(' ').count();
+            let count = numbers.split(' ').count();
             if count != size {
                 return Err(format!(
                     "process 1 was started as one of {count}: start all with the same WORLD_SIZE"
                 ));
             }
-            let id = short(&list);
-            store.set(&confirmed(&id, rank), &[])?;
-            if store.has(&go(&id))? {
-                return Ok(prefix(&id));
+            store.set(&confirmed(id, rank), &[])?;
+            if store.has(&go(id))? {
+                return Ok(prefix(id));
             }
         }
         if begin.elapsed() > PATIENCE {
