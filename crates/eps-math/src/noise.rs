@@ -11,9 +11,10 @@
 use faer::Mat;
 use rustfft::num_complex::Complex;
 
-use crate::cholesky::Cholesky;
+use crate::cholesky::{Cholesky, row_major};
 use crate::error::{check_finite, check_positive};
 use crate::operator::fourier_plane::FourierPlane;
+use crate::operator::{Expression, Sparse};
 use crate::{MathError, Shape};
 
 /// The most rows of a covariance's factor: L of 8192 rows, kept with its transpose, takes 1 GiB.
@@ -372,6 +373,23 @@ impl Noise {
         }
     }
 
+    /// W of measurements of a shape.
+    pub(crate) fn expression(&self, sigma_y: f64, range: Shape) -> Expression {
+        match &self.law {
+            Law::Uniform(sigma) => Expression::Scale(ratio(sigma_y, *sigma)),
+            Law::Entries(sigmas) => {
+                Expression::Weights(weighted(&vec![1.0; sigmas.len()], sigmas, sigma_y))
+            }
+            Law::Factor(factor) => factor.expression(sigma_y),
+            Law::Spectrum(Spectrum { shape, variances, .. }) => {
+                let gain = |variance: &f64| Complex::new(sigma_y / variance.sqrt(), 0.0);
+                let gains = variances.iter().map(gain).collect();
+                let filter = Expression::Filter { plane: (shape.height, shape.width), gains };
+                filter.on_each(range.channels)
+            }
+        }
+    }
+
     /// Wᵀ z.
     ///
     /// # Panics
@@ -463,6 +481,25 @@ impl Factor {
         let cholesky = Cholesky::new("the covariance of the noise", covariance.as_ref())?;
         let present = kept.iter().map(|i| self.present[*i]).collect();
         Ok(Self { cholesky, present, length: self.length })
+    }
+
+    /// σ̄ L⁻¹ of the entries that were measured, 0 at the others.
+    fn expression(&self, sigma_y: f64) -> Expression {
+        let (rows, columns) = (self.present.len(), self.length);
+        let entries = |swap: bool| {
+            let entry = |(at, index): (usize, &usize)| {
+                if swap { (*index, at, sigma_y) } else { (at, *index, 1.0) }
+            };
+            self.present.iter().enumerate().map(entry).collect()
+        };
+        let values = row_major(self.lower().as_ref());
+        Expression::Sparse(Sparse { columns, rows, entries: entries(false) })
+            .then(Expression::LowerSolve { rows, values })
+            .then(Expression::Sparse(Sparse {
+                columns: rows,
+                rows: columns,
+                entries: entries(true),
+            }))
     }
 
     fn gathered(&self, y: &[f64]) -> Vec<f64> {

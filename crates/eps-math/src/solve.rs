@@ -42,6 +42,12 @@ const DELAY: usize = 8;
 /// times that at σ_t = 80.
 const DELAYED: usize = 4;
 
+/// The steps by which the estimate of the error lags behind, after so many.
+#[must_use]
+pub fn error_lag(steps: usize) -> usize {
+    DELAY.max(steps / DELAYED)
+}
+
 /// What a solver answers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Solved {
@@ -129,7 +135,7 @@ impl Cg {
             if size <= rounding.max(self.rtol * error) {
                 break;
             }
-            let delay = DELAY.max(steps / DELAYED);
+            let delay = error_lag(steps);
             if steps >= delay
                 && energy.is_some_and(|most| fallen[steps - delay..].iter().sum::<f64>() < most)
             {
@@ -307,10 +313,18 @@ impl Default for Lanczos {
 pub struct KrylovSpace {
     v: Vec<f64>,
     basis: Vec<Vec<f64>>,
-    /// The tridiagonal matrix.
+    tridiagonal: Tridiagonal,
+}
+
+/// AAᵀ in the basis of a [`KrylovSpace`], which is all that the basis vectors' coefficients depend on, wherever the vectors are.
+#[derive(Debug, Clone)]
+pub struct Tridiagonal {
     diagonal: Vec<f64>,
     beside: Vec<f64>,
+    /// ‖A v‖.
     length: f64,
+    /// The most vectors.
+    complete: usize,
     ritz: Ritz,
 }
 
@@ -325,7 +339,7 @@ struct Ritz {
 pub type SpectralFunction<'a> = &'a dyn Fn(&[f64]) -> Vec<f64>;
 
 /// Steps between two looks at the answer.
-const LOOK: usize = 8;
+pub const LOOK: usize = 8;
 
 impl Lanczos {
     /// Builds the space until the given functions of AᵀA at v stand still.
@@ -375,82 +389,97 @@ impl Lanczos {
         functions: &[SpectralFunction<'_>],
     ) -> Result<(KrylovSpace, f64), MathError> {
         let mut u = map.apply(v);
-        let length = norm(&u);
-        let mut space = KrylovSpace {
-            v: v.to_vec(),
-            basis: Vec::new(),
-            diagonal: Vec::new(),
-            beside: Vec::new(),
-            length,
-            ritz: Ritz { values: Vec::new(), vectors: Mat::new() },
-        };
+        let complete = complete(map.domain().len(), map.range().len());
+        let tridiagonal = Tridiagonal::new(norm(&u), complete);
+        let length = tridiagonal.length;
+        let mut space = KrylovSpace { v: v.to_vec(), basis: Vec::new(), tridiagonal };
         if length == 0.0 {
             return Ok((space, 0.0));
         }
         u.iter_mut().for_each(|value| *value /= length);
-        let mut before: Vec<Vec<f64>> = vec![Vec::new(); functions.len()];
-        // Rounding makes the space larger than it is, but not for ever.
-        let complete = 4 * map.range().len().min(map.domain().len());
+        let mut last_look = Look::default();
         loop {
             let mut next = map.apply(&map.adjoint(&u));
             let along = dot(&next, &u);
             add(&mut next, -along, &u);
-            if let (Some(last), Some(beside)) = (space.basis.last(), space.beside.last()) {
+            let of = &mut space.tridiagonal;
+            if let (Some(last), Some(beside)) = (space.basis.last(), of.beside.last()) {
                 add(&mut next, -beside, last);
             }
             space.basis.push(std::mem::take(&mut u));
-            space.diagonal.push(along);
             let beside = norm(&next);
-            let steps = space.basis.len();
-            let largest = space.diagonal.iter().copied().fold(0.0, f64::max);
-            // Below rounding the space is complete.
-            let is_complete = beside <= 64.0 * f64::EPSILON * largest || steps >= complete;
-            if steps.is_multiple_of(LOOK) || is_complete || steps >= self.max_steps {
-                space.ritz = space.eigenvectors()?;
-                let now: Vec<Vec<f64>> = functions.iter().map(|f| space.coefficients(f)).collect();
-                let change = now.iter().zip(&before).map(|(now, before)| change(now, before));
-                let change = change.fold(0.0, f64::max);
-                if change <= self.rtol || is_complete {
-                    return Ok((space, if is_complete { 0.0 } else { change }));
-                }
-                if steps >= self.max_steps {
-                    return Ok((space, change));
-                }
-                before = now;
+            if let Some(change) = of.grow(self, (along, beside), functions, &mut last_look)? {
+                return Ok((space, change));
             }
             next.iter_mut().for_each(|value| *value /= beside);
-            space.beside.push(beside);
             u = next;
         }
     }
 }
 
-/// ‖now − before‖/‖now‖, what is missing before being 0.
-fn change(now: &[f64], before: &[f64]) -> f64 {
-    let padded = before.iter().copied().chain(std::iter::repeat(0.0));
-    let gap: Vec<f64> = now.iter().zip(padded).map(|(a, b)| a - b).collect();
-    let size = norm(now);
-    if size > 0.0 { norm(&gap) / size } else { 0.0 }
+/// Steps after which a space is complete: rounding makes it larger than it is, but not for ever.
+#[must_use]
+pub fn complete(domain: usize, range: usize) -> usize {
+    4 * range.min(domain)
 }
 
-impl KrylovSpace {
-    /// What stands for a space that could not be built: every function of it is NaN, `n` values.
+/// The coefficients of functions when they were last looked at.
+#[derive(Debug, Clone, Default)]
+pub struct Look(Vec<Vec<f64>>);
+
+impl Tridiagonal {
+    /// Of a space without vectors, for ‖A v‖, which has so many vectors at most.
     #[must_use]
-    pub fn undefined(n: usize) -> Self {
-        Self {
-            v: vec![f64::NAN; n],
-            basis: Vec::new(),
-            diagonal: Vec::new(),
-            beside: Vec::new(),
-            length: 0.0,
-            ritz: Ritz { values: Vec::new(), vectors: Mat::new() },
-        }
+    pub fn new(length: f64, complete: usize) -> Self {
+        let ritz = Ritz { values: Vec::new(), vectors: Mat::new() };
+        Self { diagonal: Vec::new(), beside: Vec::new(), length, complete, ritz }
     }
 
-    /// The steps that it took.
+    /// ‖A v‖.
+    #[must_use]
+    pub fn length(&self) -> f64 {
+        self.length
+    }
+
+    /// The number of vectors.
     #[must_use]
     pub fn steps(&self) -> usize {
-        self.basis.len()
+        self.diagonal.len()
+    }
+
+    /// One vector more: its entry on the diagonal, and the length of what AAᵀ makes of it across the space, by which the next vector is
+    /// divided. Where the space ends, the change of the functions in the last steps, 0 where it is complete.
+    ///
+    /// # Errors
+    /// [`MathError::NotConverged`] from the eigenproblem.
+    pub fn grow(
+        &mut self,
+        goal: &Lanczos,
+        (along, beside): (f64, f64),
+        functions: &[SpectralFunction<'_>],
+        Look(before): &mut Look,
+    ) -> Result<Option<f64>, MathError> {
+        self.diagonal.push(along);
+        let steps = self.diagonal.len();
+        let largest = self.diagonal.iter().copied().fold(0.0, f64::max);
+        // Below rounding the space is complete.
+        let is_complete = beside <= 64.0 * f64::EPSILON * largest || steps >= self.complete;
+        if steps.is_multiple_of(LOOK) || is_complete || steps >= goal.max_steps {
+            self.ritz = self.eigenvectors()?;
+            let now: Vec<Vec<f64>> = functions.iter().map(|f| self.coefficients(f)).collect();
+            let padded = before.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));
+            let change = now.iter().zip(padded).map(|(now, before)| change(now, before));
+            let change = change.fold(0.0, f64::max);
+            if change <= goal.rtol || is_complete {
+                return Ok(Some(if is_complete { 0.0 } else { change }));
+            }
+            if steps >= goal.max_steps {
+                return Ok(Some(change));
+            }
+            *before = now;
+        }
+        self.beside.push(beside);
+        Ok(None)
     }
 
     fn eigenvectors(&self) -> Result<Ritz, MathError> {
@@ -468,8 +497,9 @@ impl KrylovSpace {
         Ok(Ritz { values, vectors: eigen.U().to_owned() })
     }
 
-    /// φ(T) e₁ ‖A v‖ in the basis.
-    fn coefficients(&self, f: SpectralFunction<'_>) -> Vec<f64> {
+    /// φ(T) e₁ ‖A v‖ in the basis, one coefficient for each vector.
+    #[must_use]
+    pub fn coefficients(&self, f: SpectralFunction<'_>) -> Vec<f64> {
         let m = self.ritz.values.len();
         let mut lambdas = self.ritz.values.clone();
         lambdas.push(0.0);
@@ -484,6 +514,28 @@ impl KrylovSpace {
             .collect();
         (0..m).map(|i| (0..m).map(|k| self.ritz.vectors[(i, k)] * weights[k]).sum()).collect()
     }
+}
+
+/// ‖now − before‖/‖now‖, what is missing before being 0.
+fn change(now: &[f64], before: &[f64]) -> f64 {
+    let padded = before.iter().copied().chain(std::iter::repeat(0.0));
+    let gap: Vec<f64> = now.iter().zip(padded).map(|(a, b)| a - b).collect();
+    let size = norm(now);
+    if size > 0.0 { norm(&gap) / size } else { 0.0 }
+}
+
+impl KrylovSpace {
+    /// What stands for a space that could not be built: every function of it is NaN, `n` values.
+    #[must_use]
+    pub fn undefined(n: usize) -> Self {
+        Self { v: vec![f64::NAN; n], basis: Vec::new(), tridiagonal: Tridiagonal::new(0.0, 0) }
+    }
+
+    /// The steps that it took.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.basis.len()
+    }
 
     /// f(AᵀA) v for another or the same function.
     #[must_use]
@@ -492,7 +544,7 @@ impl KrylovSpace {
         let mut mapped: Vec<f64> = self.v.iter().map(|v| at_zero * v).collect();
         if let Some(first) = self.basis.first() {
             let mut inside = vec![0.0; first.len()];
-            for (vector, weight) in self.basis.iter().zip(self.coefficients(f)) {
+            for (vector, weight) in self.basis.iter().zip(self.tridiagonal.coefficients(f)) {
                 add(&mut inside, weight, vector);
             }
             add(&mut mapped, 1.0, &map.adjoint(&inside));

@@ -3,16 +3,19 @@
 //! Only transforms live here; every formula in an eigenvalue stays in `eps-math` and reaches the
 //! tensors as a [`Field`] of gains over [`TensorOperator::eigenvalues`].
 
+use std::mem::discriminant;
 use std::sync::Arc;
 
 use eps_math::operator::{
-    Dense, LinearMap, Operator, OperatorKind, PreparedOperator, RangeBasis, Spectral as _, lifted,
+    Dense, EigenForm, LinearMap, Operator, OperatorKind, PreparedOperator, RangeBasis,
+    Spectral as _, lifted,
 };
 use eps_math::{Level, Shape};
 use tch::{Device, Kind, Tensor};
 
 use crate::extent::extent;
-use crate::krylov::{Krylov, KrylovReport, Spaces, each};
+use crate::host_krylov::each;
+use crate::krylov::{Krylov, KrylovReport, Spaces};
 use crate::{ComputeError, Field, ModelError};
 
 /// One operator an image, or one for all, prepared on a device in f64.
@@ -42,80 +45,70 @@ enum Basis {
     Matrix(Side),
     /// A and V_r, each `[B, ., .]`, of a rank r, and what is across them: coordinates 0 to r, and r.
     Range(Side),
-    /// None is known: A and Aᵀ on the host.
+    /// None is known, or none in one of these forms.
     Unknown(Krylov),
 }
 
 impl Basis {
-    /// The basis of operators of one family and one shape, and their eigenvalues.
-    fn of(operators: &[&Operator], device: Device) -> (Self, Field) {
-        let domain = operators[0].domain();
-        let batch = extent(operators.len());
-        let (height, width) = (extent(domain.height), extent(domain.width));
+    /// The basis of operators of one form and one shape, and their eigenvalues.
+    fn of(operators: &[&Operator], forms: &[EigenForm<'_>], device: Device) -> (Self, Field) {
+        let Shape { channels, height, width } = operators[0].domain();
+        let (batch, channels) = (extent(operators.len()), extent(channels));
+        let plane = height * width;
+        let (height, width) = (extent(height), extent(width));
         // One plane of eigenvalues an image: all channels share it, but for a dense matrix.
         let planes = || {
-            let values: Vec<f64> = operators
-                .iter()
-                .flat_map(|o| o.eigenvalues().into_iter().take(domain.plane()))
-                .collect();
+            let values: Vec<f64> =
+                operators.iter().flat_map(|o| o.eigenvalues().into_iter().take(plane)).collect();
             Tensor::from_slice(&values).view([batch, 1, height, width])
         };
-        let (basis, eigenvalues) = match operators[0] {
-            Operator::Mask(_) => (Self::Pixels, planes()),
-            Operator::AveragePool(pool) => {
-                let k = pool.factor();
+        let (basis, eigenvalues) = match &forms[0] {
+            EigenForm::Pixels => (Self::Pixels, planes()),
+            EigenForm::Blocks(k) => {
                 let mean = ((k * k) as f64).recip();
-                let rest = if k == 1 { mean } else { 0.0 };
-                (Self::Blocks(extent(k)), Tensor::from_slice(&[mean, rest]).view([1, 2, 1, 1]))
+                let rest = if *k == 1 { mean } else { 0.0 };
+                (Self::Blocks(extent(*k)), Tensor::from_slice(&[mean, rest]).view([1, 2, 1, 1]))
             }
-            Operator::CircularBlur(_) => {
-                let (re, im): (Vec<f64>, Vec<f64>) = operators
-                    .iter()
-                    .flat_map(|o| match o {
-                        Operator::CircularBlur(blur) => blur.transfer(),
-                        _ => Vec::new(),
-                    })
-                    .unzip();
+            EigenForm::Frequencies(_) => {
+                let transfers = forms.iter().filter_map(|form| match form {
+                    EigenForm::Frequencies(transfer) => Some(transfer),
+                    _ => None,
+                });
+                let (re, im): (Vec<f64>, Vec<f64>) = transfers.flatten().copied().unzip();
                 let plane = |v: &[f64]| Tensor::from_slice(v).view([batch, 1, height, width]);
                 let transfer =
                     half_plane(&Tensor::complex(&plane(&re), &plane(&im))).to_device(device);
                 (Self::Fourier(transfer), planes())
             }
-            Operator::Separable(_) => {
-                let sides = operators.iter().filter_map(|o| match o {
-                    Operator::Separable(separable) => Some(separable.sides()),
+            EigenForm::Sides(..) => {
+                let sides = forms.iter().filter_map(|form| match form {
+                    EigenForm::Sides(vertical, horizontal) => Some((*vertical, *horizontal)),
                     _ => None,
                 });
                 let vertical = Side::stack(sides.clone().map(|s| s.0), device).with_channel_axis();
                 let horizontal = Side::stack(sides.map(|s| s.1), device).with_channel_axis();
                 (Self::Sides { vertical, horizontal }, planes())
             }
-            Operator::Weights(_) => {
-                let values: Vec<f64> = operators
-                    .iter()
-                    .filter_map(|o| match o {
-                        Operator::Weights(weights) => Some(weights.weights()),
-                        _ => None,
-                    })
-                    .flatten()
-                    .copied()
-                    .collect();
+            EigenForm::Weights(_) => {
+                let weights = forms.iter().filter_map(|form| match form {
+                    EigenForm::Weights(weights) => Some(*weights),
+                    _ => None,
+                });
+                let values: Vec<f64> = weights.flatten().copied().collect();
                 let weights = Tensor::from_slice(&values)
-                    .view([batch, extent(domain.channels), height, width])
+                    .view([batch, channels, height, width])
                     .to_device(device);
                 let eigenvalues = weights.square();
                 (Self::Weights(weights), eigenvalues)
             }
-            Operator::Dense(_) => {
-                let side = Side::stack(
-                    operators.iter().filter_map(|o| match o {
-                        Operator::Dense(dense) => Some(dense),
-                        _ => None,
-                    }),
-                    device,
-                );
+            EigenForm::Matrix(_) => {
+                let matrices = forms.iter().filter_map(|form| match form {
+                    EigenForm::Matrix(dense) => Some(*dense),
+                    _ => None,
+                });
                 let values: Vec<f64> = operators.iter().flat_map(|o| o.eigenvalues()).collect();
-                (Self::Matrix(side), Tensor::from_slice(&values).view([batch, -1, 1, 1]))
+                let eigenvalues = Tensor::from_slice(&values).view([batch, -1, 1, 1]);
+                (Self::Matrix(Side::stack(matrices, device)), eigenvalues)
             }
         };
         (basis, Field(eigenvalues.to_device(device)))
@@ -138,9 +131,9 @@ impl Basis {
     }
 }
 
-/// What tells families apart.
-fn family(operator: &PreparedOperator) -> Option<std::mem::Discriminant<Operator>> {
-    operator.spectral().map(std::mem::discriminant)
+/// The form of an operator's eigenbasis.
+fn form(operator: &PreparedOperator) -> Option<EigenForm<'_>> {
+    operator.spectral()?.form()
 }
 
 /// Kinds of eigenvectors of AᵀA.
@@ -217,7 +210,7 @@ impl Side {
 impl TensorOperator {
     /// Prepares one operator an image, or one for all images; all of one family and one shape.
     ///
-    /// Operators without an eigenbasis in closed form stay on the host: see [`TensorOperator::of_maps`].
+    /// Operators without an eigenbasis in closed form: see [`TensorOperator::of_maps`].
     ///
     /// # Errors
     /// [`ModelError::MixedOperators`] if the batch is empty, or mixes families or shapes.
@@ -229,16 +222,19 @@ impl TensorOperator {
         let first = operators.first().ok_or(ModelError::MixedOperators("an empty batch"))?;
         let (domain, range) = (first.domain(), first.range());
         // Beside one without a basis, the others are solved as it is: of measurements of which one has missing values.
-        let families = || operators.iter().map(family);
-        if families().all(|family| family.is_some()) && families().any(|f| f != family(first)) {
+        let spectral: Option<Vec<&Operator>> = operators.iter().map(|o| o.spectral()).collect();
+        let forms: Option<Vec<EigenForm<'_>>> = operators.iter().map(form).collect();
+        let are_alike = |forms: &Vec<EigenForm<'_>>| {
+            forms.iter().all(|of| discriminant(of) == discriminant(&forms[0]))
+        };
+        if !forms.as_ref().is_none_or(are_alike) {
             return Err(ModelError::MixedOperators("several families"));
         }
         if operators.iter().any(|o| o.domain() != domain || o.range() != range) {
             return Err(ModelError::MixedOperators("several shapes"));
         }
-        let spectral: Option<Vec<&Operator>> = operators.iter().map(|o| o.spectral()).collect();
-        let (basis, eigenvalues) = match spectral {
-            Some(spectral) => Basis::of(&spectral, device),
+        let (basis, eigenvalues) = match spectral.zip(forms) {
+            Some((spectral, forms)) => Basis::of(&spectral, &forms, device),
             None => {
                 let bases: Option<Vec<&RangeBasis>> =
                     operators.iter().map(|o| o.map().range_basis()).collect();
@@ -248,7 +244,7 @@ impl TensorOperator {
                     }
                     _ => {
                         let maps = operators.iter().map(PreparedOperator::shared).collect();
-                        let krylov = Krylov::new(maps);
+                        let krylov = Krylov::new(maps, device);
                         let nodes = krylov.nodes(device);
                         (Basis::Unknown(krylov), nodes)
                     }
@@ -262,7 +258,8 @@ impl TensorOperator {
     ///
     /// Pivots come by conjugate gradients, to within a tenth of their noise, functions of AᵀA by Lanczos' method to
     /// 1 %: every sampler and network works, at the cost of some dozens of A and Aᵀ for each call, which
-    /// [`TensorOperator::krylov_report`] counts.
+    /// [`TensorOperator::krylov_report`] counts. On a GPU they run there where every map is [written out](LinearMap::expression), and on
+    /// the host where one is not.
     ///
     /// # Errors
     /// [`ModelError::MixedOperators`] if the batch is empty, or mixes shapes.

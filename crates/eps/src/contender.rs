@@ -1,7 +1,7 @@
 //! The contenders of EPS on a frozen prior: their usual number of network calls, their grid, and the one constant of each
 //! that is tuned.
 
-use eps_math::operator::{Operator, OperatorKind, PreparedOperator};
+use eps_math::operator::{LinearMap as _, Operator, OperatorKind, PreparedOperator};
 use eps_math::{Schedule, Task};
 use eps_model::{Denoiser, Measurement};
 pub use eps_results::Contender;

@@ -12,7 +12,7 @@ use std::{fmt, fs};
 use eps_data::{MeasurementSet, SampleArchive};
 use eps_files::sha256_file;
 use eps_math::Solver;
-use eps_math::operator::{Operator, OperatorKind};
+use eps_math::operator::{LinearMap as _, Operator, OperatorKind};
 use eps_metrics::summary::Spread;
 use serde::{Deserialize, Serialize};
 

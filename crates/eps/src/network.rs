@@ -5,7 +5,7 @@ use std::path::Path;
 
 use eps_data::MeasurementSet;
 use eps_files::sha256_file;
-use eps_math::operator::OperatorKind;
+use eps_math::operator::{LinearMap as _, OperatorKind};
 use eps_math::{PreconditionMode, Schedule, Shape, SigmaYLaw};
 use eps_model::checkpoint::{self, AskedAt, Checkpoint, CheckpointConfig, Provenance};
 use eps_model::training_cost::{cost_at, training_cost};

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use super::expression::{Eigenbasis, Expression, Sparse};
+use super::form::EigenForm;
+use super::kind::OperatorKind;
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use crate::{MathError, Shape};
 
@@ -39,6 +42,13 @@ impl AveragePool {
             let block_row = (row / height * (height / k) + row % height / k) * (width / k);
             (0..width).map(move |column| block_row + column / k)
         })
+    }
+
+    /// The sum of every block's pixels times a weight.
+    fn block_sums(&self, weight: f64) -> Expression {
+        let entries = self.blocks().enumerate().map(|(pixel, block)| (block, pixel, weight));
+        let (columns, rows) = (self.shape.len(), self.range().len());
+        Expression::Sparse(Sparse { columns, rows, entries: entries.collect() })
     }
 
     /// The pixel-wise copy of a block value.
@@ -89,8 +99,18 @@ impl LinearMap for AveragePool {
         Some(vec![share * f(share) + rest; self.shape.len()])
     }
 
+    fn expression(&self) -> Option<Expression> {
+        let k = self.factor as f64;
+        Some(self.block_sums((k * k).recip()))
+    }
+
     fn as_spectral(&self) -> Option<&dyn Spectral> {
         Some(self)
+    }
+
+    fn kind(&self) -> OperatorKind {
+        // Means of single pixels: denoising.
+        if self.factor == 1 { OperatorKind::Pixels } else { OperatorKind::Means }
     }
 }
 
@@ -110,5 +130,16 @@ impl Spectral for AveragePool {
             .zip(x)
             .map(|(block, value)| mean_gain * means[block] + rest_gain * (value - means[block]))
             .collect()
+    }
+
+    /// The normalised means of the blocks.
+    fn eigenbasis(&self) -> Option<Eigenbasis> {
+        let k = self.factor as f64;
+        let eigenvalues = vec![(k * k).recip(); self.range().len()];
+        Some(Eigenbasis { into: self.block_sums(k.recip()), eigenvalues })
+    }
+
+    fn form(&self) -> Option<EigenForm<'_>> {
+        Some(EigenForm::Blocks(self.factor))
     }
 }

@@ -4,9 +4,11 @@ use rustfft::num_complex::Complex;
 
 use super::border::Border;
 use super::cosine_plane::{CosinePlane, Mirror};
+use super::expression::{Expression, Preconditioner};
 use super::fourier_plane::FourierPlane;
 use super::kernel::Kernel;
 use super::linear_map::assert_length;
+use super::real_image::real_waves;
 use crate::Shape;
 
 /// What is added to |ĥ|² beside κ, over its largest value, where no basis fits the border: conjugate gradients then take
@@ -92,6 +94,27 @@ impl BlurWaves {
     /// p at each wave.
     pub(super) fn powers(&self) -> &[f64] {
         &self.powers
+    }
+
+    /// [`BlurWaves::inverse`] as data.
+    pub(super) fn preconditioner(&self, powers: &[f64]) -> Preconditioner {
+        let Shape { channels, height, width } = self.domain;
+        let unweighted = match &self.weights {
+            Some(weights) => Expression::Weights(weights.iter().map(|w| w.recip()).collect()),
+            None => Expression::identity(),
+        };
+        let (waves, parts) = match &self.basis {
+            Basis::Fourier(_) => (real_waves((height, width)), 2),
+            Basis::Cosine(transform) => (transform.expression(), 1),
+        };
+        let largest = powers.iter().copied().fold(0.0, f64::max);
+        let powers = powers.repeat(parts * channels);
+        Preconditioner {
+            into: unweighted.then(waves).on_each(channels),
+            least: vec![self.floor * largest; powers.len()],
+            powers,
+            within: None,
+        }
     }
 
     /// (W F⁻¹ diag(p) F W + κ I)⁻¹ v, nearly, for this p or that of a blur with the same border.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::expression::{Expression, Preconditioner};
 use super::linear_map::{LinearMap, Spectral};
 use super::picks::Picks;
 use crate::{MathError, Shape};
@@ -139,6 +140,32 @@ impl LinearMap for Chain {
             }
             Structure::Several => None,
         }
+    }
+
+    fn preconditioner(&self) -> Option<Preconditioner> {
+        match &self.structure {
+            Structure::Picks(picks) => picks.preconditioner(),
+            Structure::One(one, before, after) => {
+                let of_rows = before.as_ref().map_or(Some(1.0), Picks::rows_alike)?;
+                let gain = of_rows * after.as_ref().map_or(1.0, Picks::share);
+                let inside = self.of[*one].preconditioner()?.scaled(gain);
+                let Some(before) = before else { return Some(inside) };
+                // P, with the weights' signs alone.
+                let signs = before.expression().then(Expression::Scale(of_rows.sqrt().recip()));
+                let within = inside.within.unwrap_or_else(Expression::identity);
+                Some(Preconditioner {
+                    into: signs.clone().then(inside.into),
+                    within: Some(signs.then(within)),
+                    ..inside
+                })
+            }
+            Structure::Several => None,
+        }
+    }
+
+    fn expression(&self) -> Option<Expression> {
+        let links = self.of.iter().map(|link| link.expression());
+        links.reduce(|first, next| Some(first?.then(next?))).flatten()
     }
 
     fn picks(&self) -> Option<Picks> {

@@ -2,6 +2,7 @@
 
 use super::border::Border;
 use super::convolution::Convolution;
+use super::expression::{Expression, Preconditioner};
 use super::kernel::Kernel;
 use super::linear_map::{LinearMap, assert_length};
 use crate::{MathError, Shape};
@@ -99,5 +100,21 @@ impl LinearMap for ChannelConvolution {
     fn approximate_inverse(&self, v: &[f64], kappa: f64) -> Option<Vec<f64>> {
         assert_length("the image", v, self.domain);
         self.each(v, |channel, v| channel.approximate_inverse(v, kappa))
+    }
+
+    fn preconditioner(&self) -> Option<Preconditioner> {
+        let (mut into, mut powers, mut least) = (Vec::new(), Vec::new(), Vec::new());
+        for channel in &self.channels {
+            let of = channel.preconditioner()?;
+            into.push(of.into);
+            powers.extend(of.powers);
+            least.extend(of.least);
+        }
+        Some(Preconditioner { into: Expression::Blocks(into), powers, least, within: None })
+    }
+
+    fn expression(&self) -> Option<Expression> {
+        let channels = self.channels.iter().map(LinearMap::expression).collect::<Option<_>>()?;
+        Some(Expression::Blocks(channels))
     }
 }

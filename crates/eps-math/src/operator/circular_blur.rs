@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use rustfft::num_complex::Complex;
 
+use super::expression::{Eigenbasis, Expression};
+use super::form::EigenForm;
 use super::fourier_plane::FourierPlane;
 use super::kernel::Kernel;
+use super::kind::OperatorKind;
 use super::linear_map::{LinearMap, Spectral, assert_length};
+use super::real_image::real_waves;
 use crate::error::check_values;
 use crate::{MathError, Shape};
 
@@ -188,8 +192,18 @@ impl LinearMap for CircularBlur {
         Some(vec![sum / self.shape.plane() as f64; self.shape.len()])
     }
 
+    fn expression(&self) -> Option<Expression> {
+        let plane = (self.shape.height, self.shape.width);
+        let filter = Expression::Filter { plane, gains: self.transfer.clone() };
+        Some(filter.on_each(self.shape.channels))
+    }
+
     fn as_spectral(&self) -> Option<&dyn Spectral> {
         Some(self)
+    }
+
+    fn kind(&self) -> OperatorKind {
+        OperatorKind::Blurs
     }
 }
 
@@ -200,6 +214,18 @@ impl Spectral for CircularBlur {
 
     fn spectral_map(&self, x: &[f64], f: &dyn Fn(f64) -> f64) -> Vec<f64> {
         self.filter(x, |h| Complex::new(f(h.norm_sqr()), 0.0))
+    }
+
+    fn eigenbasis(&self) -> Option<Eigenbasis> {
+        let Shape { channels, height, width } = self.shape;
+        let into = real_waves((height, width)).on_each(channels);
+        // Of the real and the imaginary part of every channel.
+        let of_plane: Vec<f64> = self.transfer.iter().map(|h| h.norm_sqr()).collect();
+        Some(Eigenbasis { into, eigenvalues: of_plane.repeat(2 * channels) })
+    }
+
+    fn form(&self) -> Option<EigenForm<'_>> {
+        Some(EigenForm::Frequencies(self.transfer()))
     }
 }
 

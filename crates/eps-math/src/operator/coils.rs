@@ -2,6 +2,7 @@
 
 use rustfft::num_complex::Complex;
 
+use super::expression::Expression;
 use super::fourier::{Fourier, pair};
 use super::linear_map::{LinearMap, assert_length};
 use crate::error::{check_scale, check_values};
@@ -85,6 +86,14 @@ impl LinearMap for Coils {
             }
         }
         pair(x.into_iter())
+    }
+
+    fn expression(&self) -> Option<Expression> {
+        let seen = self.fourier.expression()?;
+        let coil = |map: &[Complex<f64>]| {
+            (2 * map.len(), Expression::Turns(map.to_vec()).then(seen.clone()))
+        };
+        Some(Expression::Stack(self.maps.chunks_exact(self.plane()).map(coil).collect()))
     }
 }
 

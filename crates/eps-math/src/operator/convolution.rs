@@ -7,6 +7,7 @@ use rustfft::num_complex::Complex;
 use super::blur_waves::{self, BlurWaves};
 use super::border::Border;
 use super::chain::Crop;
+use super::expression::{Expression, Preconditioner, Sparse};
 use super::fourier_plane::FourierPlane;
 use super::kernel::Kernel;
 use super::linear_map::{LinearMap, assert_length};
@@ -283,6 +284,36 @@ impl LinearMap for Convolution {
     fn approximate_inverse(&self, v: &[f64], kappa: f64) -> Option<Vec<f64>> {
         let waves = self.waves();
         Some(waves.inverse(v, waves.powers(), kappa))
+    }
+
+    fn preconditioner(&self) -> Option<Preconditioner> {
+        let waves = self.waves();
+        Some(waves.preconditioner(waves.powers()))
+    }
+
+    /// The plane with what lies beyond the borders, filtered, and the part that is seen.
+    fn expression(&self) -> Option<Expression> {
+        let (width, wide) = (self.domain.width, self.plane.1);
+        let sources = |axis: &[Option<usize>]| -> Vec<(usize, usize)> {
+            axis.iter().enumerate().filter_map(|(at, source)| Some((at, (*source)?))).collect()
+        };
+        let (rows, columns) = (sources(&self.rows), sources(&self.columns));
+        let entries = rows.iter().flat_map(|(at, r)| {
+            columns.iter().map(move |(to, c)| (at * wide + to, r * width + c, 1.0))
+        });
+        let whole = self.plane.0 * wide;
+        let around =
+            Sparse { columns: self.domain.plane(), rows: whole, entries: entries.collect() };
+        let (top, left) = self.seen();
+        let seen = |i: usize| {
+            let (row, column) = (i / self.range.width, i % self.range.width);
+            (i, (top + row) * wide + left + column, 1.0)
+        };
+        let rows = self.range.plane();
+        let seen = Sparse { columns: whole, rows, entries: (0..rows).map(seen).collect() };
+        let filter = Expression::Filter { plane: self.plane, gains: self.transfer.clone() };
+        let of_plane = Expression::Sparse(around).then(filter).then(Expression::Sparse(seen));
+        Some(of_plane.on_each(self.domain.channels))
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use rustdct::{Dct1, DctPlanner, TransformType2And3};
 
+use super::expression::Expression;
+
 /// What lies beyond the ends of a row, of which cosines are the waves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mirror {
@@ -96,6 +98,25 @@ impl CosinePlane {
         let rows = Axis::new(&mut planner, across, width);
         let columns = Axis::new(&mut planner, down, height);
         Self { height, width, rows, columns }
+    }
+
+    /// The transform as matrices of the sides.
+    pub(super) fn expression(&self) -> Expression {
+        // Column by column of the inverse, which is row by row of the transform.
+        let matrix = |axis: &Axis, length: usize| -> Vec<f64> {
+            let column = |wave: usize| {
+                let mut column = vec![0.0; length];
+                column[wave] = 1.0;
+                axis.inverse(&mut column);
+                column
+            };
+            (0..length).flat_map(column).collect()
+        };
+        Expression::Sides {
+            plane: (self.height, self.width),
+            vertical: matrix(&self.columns, self.height),
+            horizontal: matrix(&self.rows, self.width),
+        }
     }
 
     /// The plane's waves.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use faer::{Mat, MatRef};
 
+use super::expression::{Expression, Preconditioner};
 use super::linear_map::{LinearMap, Spectral};
 use super::picks::Picks;
 use super::range_basis::RangeBasis;
@@ -126,6 +127,14 @@ impl LinearMap for Decomposed {
 
     fn approximate_inverse(&self, v: &[f64], kappa: f64) -> Option<Vec<f64>> {
         self.map.approximate_inverse(v, kappa)
+    }
+
+    fn preconditioner(&self) -> Option<Preconditioner> {
+        self.map.preconditioner()
+    }
+
+    fn expression(&self) -> Option<Expression> {
+        self.map.expression()
     }
 
     fn picks(&self) -> Option<Picks> {

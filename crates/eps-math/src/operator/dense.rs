@@ -1,7 +1,11 @@
 //! Any matrix A, through its singular value decomposition.
 
+use std::sync::Arc;
+
 use faer::{Mat, MatRef};
 
+use super::expression::{Eigenbasis, Expression};
+use super::form::EigenForm;
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use crate::cholesky::{product, product_transposed, row_major};
 use crate::error::{check_scale, check_values};
@@ -84,6 +88,11 @@ impl Dense {
         product(&self.basis, coordinates)
     }
 
+    /// Vᵀ in row-major order, n×n: row j belongs to eigenvalue j.
+    pub(super) fn basis_transposed(&self) -> Vec<f64> {
+        row_major(self.basis.transpose())
+    }
+
     /// The diagonal of V diag(values) Vᵀ.
     pub(super) fn squared_synthesis(&self, values: &[f64]) -> Vec<f64> {
         let of = |i: usize| {
@@ -130,6 +139,11 @@ impl LinearMap for Dense {
         Some(self.squared_synthesis(&values))
     }
 
+    fn expression(&self) -> Option<Expression> {
+        let values = Arc::new(self.matrix());
+        Some(Expression::Matrix { columns: self.shape.len(), values })
+    }
+
     fn as_spectral(&self) -> Option<&dyn Spectral> {
         Some(self)
     }
@@ -147,5 +161,15 @@ impl Spectral for Dense {
             *value *= f(*lambda);
         }
         self.synthesis(&coordinates)
+    }
+
+    fn eigenbasis(&self) -> Option<Eigenbasis> {
+        let values = Arc::new(self.basis_transposed());
+        let into = Expression::Matrix { columns: self.shape.len(), values };
+        Some(Eigenbasis { into, eigenvalues: self.eigenvalues.clone() })
+    }
+
+    fn form(&self) -> Option<EigenForm<'_>> {
+        Some(EigenForm::Matrix(self))
     }
 }

@@ -2,6 +2,7 @@
 
 use rustfft::num_complex::Complex;
 
+use super::expression::{Eigenbasis, Expression};
 use super::fourier_plane::FourierPlane;
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use crate::{MathError, Shape};
@@ -103,6 +104,11 @@ impl LinearMap for Fourier {
         Some(vec![value; self.shape.len()])
     }
 
+    fn expression(&self) -> Option<Expression> {
+        let plane = (self.shape.height, self.shape.width);
+        Some(Expression::Dft { plane }.then(Expression::Weights(self.eigenvalues())))
+    }
+
     fn as_spectral(&self) -> Option<&dyn Spectral> {
         Some(self)
     }
@@ -122,5 +128,10 @@ impl Spectral for Fourier {
             *value *= if *is_kept { kept } else { rest };
         }
         self.inverse(plane)
+    }
+
+    fn eigenbasis(&self) -> Option<Eigenbasis> {
+        let into = Expression::Dft { plane: (self.shape.height, self.shape.width) };
+        Some(Eigenbasis { into, eigenvalues: self.eigenvalues() })
     }
 }

@@ -1,6 +1,9 @@
 //! Compressed sensing by random numbers.
 
+use std::sync::Arc;
+
 use super::check::dot;
+use super::expression::Expression;
 use super::linear_map::{LinearMap, assert_length};
 use crate::rng::Stream;
 use crate::{MathError, Shape};
@@ -17,7 +20,7 @@ pub struct GaussianMatrix {
     shape: Shape,
     rows: usize,
     /// Row by row.
-    entries: Vec<f64>,
+    entries: Arc<Vec<f64>>,
 }
 
 impl GaussianMatrix {
@@ -40,7 +43,7 @@ impl GaussianMatrix {
         let mut entries = Stream::named(seed, "gaussian matrix").normals(rows * shape.len());
         let scale = (rows as f64).sqrt();
         entries.iter_mut().for_each(|entry| *entry /= scale);
-        Ok(Self { shape, rows, entries })
+        Ok(Self { shape, rows, entries: Arc::new(entries) })
     }
 
     /// The bytes that the matrix of so many rows takes.
@@ -71,5 +74,10 @@ impl LinearMap for GaussianMatrix {
             x.iter_mut().zip(row).for_each(|(x, a)| *x += a * y);
         }
         x
+    }
+
+    fn expression(&self) -> Option<Expression> {
+        let values = Arc::clone(&self.entries);
+        Some(Expression::Matrix { columns: self.shape.len(), values })
     }
 }

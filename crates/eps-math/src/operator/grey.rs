@@ -1,5 +1,6 @@
 //! The luminance of colour images.
 
+use super::expression::{Eigenbasis, Expression, Sparse};
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use crate::{MathError, Shape};
 
@@ -22,6 +23,14 @@ impl Grey {
             return Err(MathError::Channels { what: "grey", needed: 3, found: shape.channels });
         }
         Ok(Self { shape })
+    }
+
+    /// The luminance times a scale.
+    fn shares(&self, scale: f64) -> Expression {
+        let plane = self.shape.plane();
+        let entry = |i: usize| (i % plane, i, scale * SHARES[i / plane]);
+        let entries = (0..self.shape.len()).map(entry).collect();
+        Expression::Sparse(Sparse { columns: self.shape.len(), rows: plane, entries })
     }
 
     /// ‖shares‖², the eigenvalue of the luminance.
@@ -62,6 +71,10 @@ impl LinearMap for Grey {
         Some(SHARES.iter().flat_map(of).collect())
     }
 
+    fn expression(&self) -> Option<Expression> {
+        Some(self.shares(1.0))
+    }
+
     fn as_spectral(&self) -> Option<&dyn Spectral> {
         Some(self)
     }
@@ -85,5 +98,10 @@ impl Spectral for Grey {
             *value = *value * along + rest * x;
         }
         mapped
+    }
+
+    fn eigenbasis(&self) -> Option<Eigenbasis> {
+        let eigenvalues = vec![Self::gain(); self.shape.plane()];
+        Some(Eigenbasis { into: self.shares(Self::gain().sqrt().recip()), eigenvalues })
     }
 }

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use super::expression::{Eigenbasis, Expression, Preconditioner};
+use super::form::EigenForm;
+use super::kind::OperatorKind;
 use super::picks::Picks;
 use super::range_basis::RangeBasis;
 use crate::Shape;
@@ -56,9 +59,25 @@ pub trait LinearMap: std::fmt::Debug + Send + Sync {
         Some(self.as_spectral()?.spectral_map(v, &|lambda| (lambda + kappa).recip()))
     }
 
+    /// [`LinearMap::approximate_inverse`] as data, where it is no other than that.
+    fn preconditioner(&self) -> Option<Preconditioner> {
+        Some(self.as_spectral()?.eigenbasis()?.into())
+    }
+
+    /// The map written out of elementary ones, so that a GPU computes it; of a map without, A and Aᵀ are computed on the host, and
+    /// images go there and back. Of what [picks](LinearMap::picks), unless a family says otherwise.
+    fn expression(&self) -> Option<Expression> {
+        Some(self.picks()?.expression())
+    }
+
     /// The map of one channel, where it does the same to every channel by itself.
     fn one_channel(&self) -> Option<Arc<dyn LinearMap>> {
         None
+    }
+
+    /// What it does to an image.
+    fn kind(&self) -> OperatorKind {
+        OperatorKind::Others
     }
 
     /// The map as pixels and their weights, where it is no more than that.
@@ -88,6 +107,17 @@ pub trait Spectral: LinearMap {
     /// # Panics
     /// If `x` does not have `domain().len()` values.
     fn spectral_map(&self, x: &[f64], f: &dyn Fn(f64) -> f64) -> Vec<f64>;
+
+    /// The eigenbasis as data, for devices; directions that A maps to 0 may be left out. Of what [picks](LinearMap::picks), unless a
+    /// family says otherwise.
+    fn eigenbasis(&self) -> Option<Eigenbasis> {
+        Some(Eigenbasis { into: Expression::identity(), eigenvalues: self.picks()?.squares() })
+    }
+
+    /// The eigenbasis in a form that batches compute at once, where it has one.
+    fn form(&self) -> Option<EigenForm<'_>> {
+        None
+    }
 
     /// A†y = f(AᵀA) Aᵀy with f(λ) = 1/λ, or 0 in the null space.
     ///

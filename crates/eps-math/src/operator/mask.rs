@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::form::EigenForm;
+use super::kind::OperatorKind;
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use super::picks::Picks;
 use crate::rng::Stream;
@@ -102,6 +104,10 @@ impl LinearMap for Mask {
     fn as_spectral(&self) -> Option<&dyn Spectral> {
         Some(self)
     }
+
+    fn kind(&self) -> OperatorKind {
+        OperatorKind::Pixels
+    }
 }
 
 impl Spectral for Mask {
@@ -113,5 +119,9 @@ impl Spectral for Mask {
         assert_length("the image", x, self.shape);
         let (hidden, seen_gain) = (f(0.0), f(1.0));
         self.pixels(x).map(|(value, seen)| value * if seen { seen_gain } else { hidden }).collect()
+    }
+
+    fn form(&self) -> Option<EigenForm<'_>> {
+        Some(EigenForm::Pixels)
     }
 }

@@ -39,6 +39,8 @@ mod cosine_plane;
 mod decomposed;
 mod dense;
 mod espirit;
+mod expression;
+mod form;
 mod fourier;
 pub(crate) mod fourier_plane;
 mod gaussian_matrix;
@@ -80,6 +82,8 @@ pub use decomposed::Decomposed;
 pub(crate) use decomposed::SingularValues;
 pub use dense::Dense;
 pub use espirit::{EspiritParams, espirit};
+pub use expression::{Eigenbasis, Expression, Preconditioner, Sparse};
+pub use form::EigenForm;
 pub use fourier::Fourier;
 pub use gaussian_matrix::GaussianMatrix;
 pub use grey::Grey;
@@ -105,6 +109,8 @@ pub use varying_blur::VaryingBlur;
 pub use walsh_hadamard::WalshHadamard;
 pub use weights::Weights;
 pub use whitened::Whitened;
+
+pub use rustfft::num_complex::Complex;
 
 use std::sync::Arc;
 
@@ -189,8 +195,20 @@ impl LinearMap for Operator {
         self.spectral().approximate_inverse(v, kappa)
     }
 
+    fn preconditioner(&self) -> Option<Preconditioner> {
+        self.spectral().preconditioner()
+    }
+
+    fn expression(&self) -> Option<Expression> {
+        self.spectral().expression()
+    }
+
     fn picks(&self) -> Option<Picks> {
         self.spectral().picks()
+    }
+
+    fn kind(&self) -> OperatorKind {
+        self.spectral().kind()
     }
 
     fn as_spectral(&self) -> Option<&dyn Spectral> {
@@ -205,6 +223,14 @@ impl Spectral for Operator {
 
     fn spectral_map(&self, x: &[f64], f: &dyn Fn(f64) -> f64) -> Vec<f64> {
         self.spectral().spectral_map(x, f)
+    }
+
+    fn eigenbasis(&self) -> Option<Eigenbasis> {
+        self.spectral().eigenbasis()
+    }
+
+    fn form(&self) -> Option<EigenForm<'_>> {
+        self.spectral().form()
     }
 }
 

@@ -4,9 +4,11 @@ use rustfft::num_complex::Complex;
 use serde::{Deserialize, Serialize};
 
 use super::convolution::smooth;
+use super::expression::{Expression, Sparse};
 use super::fourier::pair;
 use super::fourier_plane::FourierPlane;
 use super::linear_map::{LinearMap, assert_length};
+use super::real_image::real_pair;
 use crate::error::check_finite;
 use crate::{MathError, Shape, whole};
 
@@ -239,6 +241,27 @@ impl NonuniformFourier {
 }
 
 impl Grid {
+    /// The transform of a pair of `pixels` at `count` frequencies, not yet scaled.
+    fn expression(&self, pixels: usize, count: usize) -> Expression {
+        let plane = (self.rows.length, self.columns.length);
+        let fine = plane.0 * plane.1;
+        let mut entries = Vec::with_capacity(pixels);
+        self.for_each_pixel(|pixel, place, gain| entries.push((place, pixel, gain)));
+        let spread = Sparse { columns: pixels, rows: fine, entries };
+        let mut entries = Vec::with_capacity(TAPS * TAPS * count);
+        self.for_each_point(|index, of| {
+            of(&mut |place, weight| entries.push((index, place, weight)));
+        });
+        let around = Sparse { columns: fine, rows: count, entries };
+        Expression::Sparse(spread)
+            .on_each(2)
+            .then(Expression::Dft { plane })
+            // The grid's transform is not normalised.
+            .then(Expression::Scale((fine as f64).sqrt()))
+            .then(Expression::Sparse(around).on_each(2))
+            .then(Expression::Turns(self.shifts.clone()))
+    }
+
     /// Calls `visit` with each pixel, its place on the fine grid and its gain.
     fn for_each_pixel(&self, mut visit: impl FnMut(usize, usize, f64)) {
         for (row, (place, gain)) in self.rows.places.iter().zip(&self.rows.gains).enumerate() {
@@ -305,6 +328,22 @@ impl LinearMap for NonuniformFourier {
         // Of a real image the real part.
         x.truncate(self.shape.len());
         x
+    }
+
+    fn expression(&self) -> Option<Expression> {
+        let Shape { channels, height, width } = self.shape;
+        let whole = match channels {
+            1 => real_pair(self.shape.plane()),
+            _ => Expression::identity(),
+        };
+        let sums = match &self.sums {
+            Sums::Direct { columns, rows } => {
+                let (rows, columns) = (rows.clone(), columns.clone());
+                Expression::Waves { plane: (height, width), rows, columns }
+            }
+            Sums::Gridding(grid) => grid.expression(self.shape.plane(), self.count),
+        };
+        Some(whole.then(sums).then(Expression::Scale(self.scale())))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Maps that weight pixels and do nothing else.
 
+use super::expression::{Expression, Sparse};
 use crate::Shape;
 
 /// Each value of y is a weight times a pixel of its own, or 0: masks, weights, a mosaic of colours, crops, zeros around an image, and
@@ -115,6 +116,13 @@ impl Picks {
         for (value, (pixel, _)) in self.picked() {
             x[pixel] = y[value];
         }
+    }
+
+    /// The map as a sparse matrix.
+    pub(super) fn expression(&self) -> Expression {
+        let entries =
+            self.picked().map(|(value, (pixel, weight))| (value, pixel, weight)).collect();
+        Expression::Sparse(Sparse { columns: self.domain.len(), rows: self.range.len(), entries })
     }
 
     /// The squared weight of each pixel, the diagonal of AᵀA: 0 where it is not picked.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::expression::{Expression, Preconditioner};
 use super::{Decomposed, LinearMap, Operator, OperatorKind, Picks, RangeBasis, Spectral};
 use crate::{MathError, Shape};
 
@@ -29,24 +30,6 @@ impl PreparedOperator {
         match self {
             Self::Spectral(operator) => operator.family(),
             Self::Map { family, .. } => family,
-        }
-    }
-
-    /// What it does to an image.
-    #[must_use]
-    pub fn kind(&self) -> OperatorKind {
-        match self {
-            Self::Spectral(operator) => match operator {
-                Operator::Mask(_) => OperatorKind::Pixels,
-                // Means of single pixels: denoising.
-                Operator::AveragePool(pool) if pool.factor() == 1 => OperatorKind::Pixels,
-                Operator::AveragePool(_) => OperatorKind::Means,
-                Operator::CircularBlur(_) => OperatorKind::Blurs,
-                Operator::Separable(_) | Operator::Weights(_) | Operator::Dense(_) => {
-                    OperatorKind::Others
-                }
-            },
-            Self::Map { kind, .. } => *kind,
         }
     }
 
@@ -149,12 +132,27 @@ impl LinearMap for PreparedOperator {
         self.map().approximate_inverse(v, kappa)
     }
 
+    fn preconditioner(&self) -> Option<Preconditioner> {
+        self.map().preconditioner()
+    }
+
+    fn expression(&self) -> Option<Expression> {
+        self.map().expression()
+    }
+
     fn one_channel(&self) -> Option<Arc<dyn LinearMap>> {
         self.map().one_channel()
     }
 
     fn picks(&self) -> Option<Picks> {
         self.map().picks()
+    }
+
+    fn kind(&self) -> OperatorKind {
+        match self {
+            Self::Spectral(operator) => operator.kind(),
+            Self::Map { kind, .. } => *kind,
+        }
     }
 
     fn as_spectral(&self) -> Option<&dyn Spectral> {

@@ -1,5 +1,6 @@
 //! Parallel-beam tomography.
 
+use super::expression::Expression;
 use super::linear_map::{LinearMap, assert_length};
 use crate::error::check_finite;
 use crate::{MathError, Shape, whole};
@@ -119,5 +120,10 @@ impl LinearMap for Radon {
             }
         });
         x
+    }
+
+    fn expression(&self) -> Option<Expression> {
+        let (side, angles) = (self.shape.width, self.angles.clone());
+        Some(Expression::Rays { side, angles, axis: self.axis }.on_each(self.shape.channels))
     }
 }

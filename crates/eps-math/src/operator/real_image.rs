@@ -1,5 +1,6 @@
 //! Real images among complex ones.
 
+use super::expression::{Eigenbasis, Expression, Sparse};
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use crate::{MathError, Shape};
 
@@ -26,6 +27,17 @@ impl RealImage {
         }
         Ok(Self { shape })
     }
+}
+
+/// A plane of `n` values as a pair, with zeros for imaginary parts.
+pub(super) fn real_pair(n: usize) -> Expression {
+    let entries = (0..n).map(|i| (i, i, 1.0)).collect();
+    Expression::Sparse(Sparse { columns: n, rows: 2 * n, entries })
+}
+
+/// The orthonormal 2-D DFT of a plane of real values.
+pub(super) fn real_waves(plane: (usize, usize)) -> Expression {
+    real_pair(plane.0 * plane.1).then(Expression::Dft { plane })
 }
 
 impl LinearMap for RealImage {
@@ -58,6 +70,10 @@ impl LinearMap for RealImage {
         Some(vec![f(1.0); self.shape.len()])
     }
 
+    fn expression(&self) -> Option<Expression> {
+        Some(real_pair(self.shape.plane()))
+    }
+
     fn as_spectral(&self) -> Option<&dyn Spectral> {
         Some(self)
     }
@@ -72,6 +88,10 @@ impl Spectral for RealImage {
     fn spectral_map(&self, x: &[f64], f: &dyn Fn(f64) -> f64) -> Vec<f64> {
         let value = f(1.0);
         x.iter().map(|x| value * x).collect()
+    }
+
+    fn eigenbasis(&self) -> Option<Eigenbasis> {
+        Some(Eigenbasis { into: Expression::identity(), eigenvalues: self.eigenvalues() })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::expression::{Expression, Preconditioner};
 use super::linear_map::LinearMap;
 use super::picks::Picks;
 use crate::error::check_scale;
@@ -73,5 +74,13 @@ impl LinearMap for Scaled {
         let picks = self.map.picks()?;
         let gains = vec![self.factor; self.range().len()];
         Some(picks.weighted(&gains))
+    }
+
+    fn preconditioner(&self) -> Option<Preconditioner> {
+        Some(self.map.preconditioner()?.scaled(self.factor * self.factor))
+    }
+
+    fn expression(&self) -> Option<Expression> {
+        Some(self.map.expression()?.then(Expression::Scale(self.factor)))
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::dense::Dense;
+use super::expression::{Eigenbasis, Expression};
+use super::form::EigenForm;
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use crate::{MathError, Shape};
 
@@ -41,6 +43,12 @@ impl Separable {
     #[must_use]
     pub fn sides(&self) -> (&Dense, &Dense) {
         (&self.vertical, &self.horizontal)
+    }
+
+    /// R X Cᵀ of every channel.
+    fn on_sides_of(&self, vertical: Vec<f64>, horizontal: Vec<f64>) -> Expression {
+        let Shape { channels, height, width } = self.shape;
+        Expression::Sides { plane: (height, width), vertical, horizontal }.on_each(channels)
     }
 
     /// Applies one function to all rows and another to all columns of every channel.
@@ -107,6 +115,10 @@ impl LinearMap for Separable {
         ))
     }
 
+    fn expression(&self) -> Option<Expression> {
+        Some(self.on_sides_of(self.vertical.matrix(), self.horizontal.matrix()))
+    }
+
     fn as_spectral(&self) -> Option<&dyn Spectral> {
         Some(self)
     }
@@ -136,5 +148,15 @@ impl Spectral for Separable {
             |r| self.horizontal.synthesis(r),
             |c| self.vertical.synthesis(c),
         )
+    }
+
+    fn eigenbasis(&self) -> Option<Eigenbasis> {
+        let (vertical, horizontal) = (&self.vertical, &self.horizontal);
+        let into = self.on_sides_of(vertical.basis_transposed(), horizontal.basis_transposed());
+        Some(Eigenbasis { into, eigenvalues: self.eigenvalues() })
+    }
+
+    fn form(&self) -> Option<EigenForm<'_>> {
+        Some(EigenForm::Sides(&self.vertical, &self.horizontal))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::expression::Expression;
 use super::linear_map::{LinearMap, assert_length};
 use super::sum::{added, same_images};
 use crate::{MathError, Shape};
@@ -58,5 +59,10 @@ impl LinearMap for Stack {
             rest = after;
             map.adjoint(part)
         }))
+    }
+
+    fn expression(&self) -> Option<Expression> {
+        let part = |map: &Arc<dyn LinearMap>| Some((map.range().len(), map.expression()?));
+        Some(Expression::Stack(self.of.iter().map(part).collect::<Option<_>>()?))
     }
 }

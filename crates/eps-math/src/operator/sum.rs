@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::expression::Expression;
 use super::linear_map::LinearMap;
 use crate::{MathError, Shape};
 
@@ -65,5 +66,9 @@ impl LinearMap for Sum {
 
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {
         added(self.of.iter().map(|map| map.adjoint(y)))
+    }
+
+    fn expression(&self) -> Option<Expression> {
+        Some(Expression::Sum(self.of.iter().map(|map| map.expression()).collect::<Option<_>>()?))
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::border::Border;
 use super::convolution::Convolution;
+use super::expression::{Expression, Preconditioner};
 use super::kernel::Kernel;
 use super::linear_map::{LinearMap, assert_length};
 use super::sum::added;
@@ -111,6 +112,17 @@ impl VaryingBlur {
             .collect()
     }
 
+    /// The mean of |ĥ|² over the kernels at each wave of a plane.
+    fn powers(&self) -> Vec<f64> {
+        let mut powers = vec![0.0; self.windows[0].len()];
+        for (kernel, window) in self.pairs() {
+            let share = window.iter().map(|w| w * w).sum::<f64>() / window.len() as f64;
+            let of_kernel = kernel.waves().powers();
+            powers.iter_mut().zip(of_kernel).for_each(|(sum, power)| *sum += share * power);
+        }
+        powers
+    }
+
     fn pairs(&self) -> impl Iterator<Item = (&Convolution, &Vec<f64>)> {
         self.kernels.iter().zip(&self.windows)
     }
@@ -137,13 +149,19 @@ impl LinearMap for VaryingBlur {
 
     /// By the mean of |ĥ|² over the kernels, weighted by their windows: kernels of one blur damp much the same frequencies.
     fn approximate_inverse(&self, v: &[f64], kappa: f64) -> Option<Vec<f64>> {
-        let mut powers = vec![0.0; self.windows[0].len()];
-        for (kernel, window) in self.pairs() {
-            let share = window.iter().map(|w| w * w).sum::<f64>() / window.len() as f64;
-            let of_kernel = kernel.waves().powers();
-            powers.iter_mut().zip(of_kernel).for_each(|(sum, power)| *sum += share * power);
-        }
-        Some(self.kernels[0].waves().inverse(v, &powers, kappa))
+        Some(self.kernels[0].waves().inverse(v, &self.powers(), kappa))
+    }
+
+    fn preconditioner(&self) -> Option<Preconditioner> {
+        Some(self.kernels[0].waves().preconditioner(&self.powers()))
+    }
+
+    fn expression(&self) -> Option<Expression> {
+        let blurred = |(kernel, window): (&Convolution, &Vec<f64>)| {
+            let windowed = Expression::Weights(window.repeat(self.domain().channels));
+            Some(windowed.then(kernel.expression()?))
+        };
+        Some(Expression::Sum(self.pairs().map(blurred).collect::<Option<_>>()?))
     }
 
     fn one_channel(&self) -> Option<Arc<dyn LinearMap>> {

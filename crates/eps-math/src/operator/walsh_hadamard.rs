@@ -1,5 +1,6 @@
 //! Compressed sensing by a fast transform.
 
+use super::expression::{Eigenbasis, Expression};
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use super::picks::Picks;
 use crate::rng::Stream;
@@ -105,6 +106,13 @@ impl LinearMap for WalshHadamard {
         Some(vec![share * f(1.0) + (1.0 - share) * f(0.0); self.shape.len()])
     }
 
+    fn expression(&self) -> Option<Expression> {
+        let row = Shape { channels: 1, height: 1, width: self.shape.len() };
+        let kept = Picks::of_pixels(row, self.range(), self.kept.iter().copied());
+        let signed = Expression::Weights(self.signs.clone());
+        Some(signed.then(Expression::Hadamard).then(kept.expression()))
+    }
+
     fn as_spectral(&self) -> Option<&dyn Spectral> {
         Some(self)
     }
@@ -122,6 +130,11 @@ impl Spectral for WalshHadamard {
         let (rest, along) = (f(0.0), f(1.0) - f(0.0));
         let seen = self.adjoint(&self.apply(x));
         x.iter().zip(seen).map(|(x, seen)| rest * x + along * seen).collect()
+    }
+
+    /// The rows that are kept.
+    fn eigenbasis(&self) -> Option<Eigenbasis> {
+        Some(Eigenbasis { into: self.expression()?, eigenvalues: vec![1.0; self.kept.len()] })
     }
 }
 

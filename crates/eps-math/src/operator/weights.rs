@@ -1,5 +1,6 @@
 //! A weight of each value: soft masks, a Bayer pattern, outpainting.
 
+use super::form::EigenForm;
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use super::picks::Picks;
 use crate::error::{check_scale, check_values};
@@ -74,5 +75,9 @@ impl Spectral for Weights {
     fn spectral_map(&self, x: &[f64], f: &dyn Fn(f64) -> f64) -> Vec<f64> {
         assert_length("the image", x, self.shape);
         x.iter().zip(&self.weights).map(|(v, w)| v * f(w * w)).collect()
+    }
+
+    fn form(&self) -> Option<EigenForm<'_>> {
+        Some(EigenForm::Weights(&self.weights))
     }
 }

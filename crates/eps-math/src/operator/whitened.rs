@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::expression::{Expression, Preconditioner};
 use super::linear_map::{LinearMap, Spectral};
 use super::{CircularBlur, Dense, Operator, Picks, PreparedOperator, Separable, Weights, lifted};
 use crate::noise::Law;
@@ -101,6 +102,18 @@ impl LinearMap for Whitened {
             Some(picks) => picks.approximate_inverse(v, kappa),
             None => self.map.approximate_inverse(v, kappa),
         }
+    }
+
+    fn preconditioner(&self) -> Option<Preconditioner> {
+        match &self.picks {
+            Some(picks) => picks.preconditioner(),
+            None => self.map.preconditioner(),
+        }
+    }
+
+    fn expression(&self) -> Option<Expression> {
+        let whitening = self.noise.expression(self.sigma_y, self.range());
+        Some(self.map.expression()?.then(whitening))
     }
 
     fn picks(&self) -> Option<Picks> {

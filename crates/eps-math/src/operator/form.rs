@@ -1,0 +1,20 @@
+//! Forms of eigenbases that many images share in one pass.
+
+use super::Dense;
+
+/// The eigenbasis of AᵀA in a form of which a batch with other parameters for each image is one computation.
+#[derive(Debug, Clone)]
+pub enum EigenForm<'a> {
+    /// Pixels, the same in every channel; A and Aᵀ multiply by the eigenvalue, 0 or 1.
+    Pixels,
+    /// Pixels, with these weights `[C, H, W]`, whose squares are the eigenvalues.
+    Weights(&'a [f64]),
+    /// The means of blocks of so many pixels a side, and what is across them.
+    Blocks(usize),
+    /// The 2-D DFT of every channel, with ĥ as (real, imaginary) pairs, `[H, W]`.
+    Frequencies(Vec<(f64, f64)>),
+    /// The right singular vectors of R and C, of Y = R X Cᵀ.
+    Sides(&'a Dense, &'a Dense),
+    /// The right singular vectors of a matrix.
+    Matrix(&'a Dense),
+}
