@@ -25,8 +25,12 @@ const MAX_BYTES: u64 = 60 << 20;
 const BUILD_MEGABYTES: u64 = 3_000;
 
 /// The tests that look at `EPS_REQUIRE_CUDA`, by their packages, and the measurement of costs.
-const TESTS: [(&str, &str); 3] =
-    [("eps-model", "operators"), ("eps-model", "networks"), ("eps", "devices")];
+const TESTS: [(&str, &str); 4] = [
+    ("eps-model", "operators"),
+    ("eps-model", "maps"),
+    ("eps-model", "networks"),
+    ("eps", "devices"),
+];
 const BENCH: (&str, &str) = ("eps", "cost");
 
 /// What tests and measurements read, by its path in the repository and in a pack.

@@ -9,7 +9,7 @@ use eps_math::pivot::pivot_gains;
 use eps_math::rng::Stream;
 use eps_math::{Level, Shape};
 use eps_model::{Field, Measurement, TensorOperator, level_fields};
-use eps_testing::Own;
+use eps_testing::{Own, assert_within, devices};
 use tch::{Device, Kind, Tensor};
 
 fn prepared(json: &str, shape: Shape) -> PreparedOperator {
@@ -166,4 +166,71 @@ fn diagonals_are_estimated() {
         (known.pixel_diagonal(&gains(&known)), own.pixel_diagonal(&gains(&own)));
     assert!(gap(&estimate, &exact) < 0.01, "{}", gap(&estimate, &exact));
     assert!(estimate.max().double_value(&[]) <= 10.0);
+}
+
+/// On a GPU, maps that are written out are computed there: by the same steps as on the host.
+#[test]
+fn maps_on_a_device_are_those_of_the_host() {
+    let blur = |border: &str| {
+        format!(
+            r#"{{"operator": "convolution", "kernel": {{"disc": {{"radius": 2}}}}, "border": "{border}"}}"#
+        )
+    };
+    let points: Vec<[f64; 2]> =
+        (0..40).map(|i| [0.37 * f64::from(i) % 1.0, 0.61 * f64::from(i) % 1.0]).collect();
+    let points = serde_json::to_string(&points).unwrap();
+    let small = format!(
+        r#"{{"operator": "chain", "of": [{}, {{"operator": "average-pool", "factor": 2}}]}}"#,
+        blur("reflect")
+    );
+    let rays = r#"{"operator": "radon", "angles_degrees": [0, 20, 40, 60, 80, 100]}"#;
+    for device in devices() {
+        for (json, shape) in [
+            (blur("valid"), [3, 24, 20]),
+            (blur("symmetric"), [3, 24, 20]),
+            (small.clone(), [3, 24, 20]),
+            (rays.to_owned(), [2, 16, 16]),
+            (
+                format!(
+                    r#"{{"operator": "nonuniform-fourier", "points": {points}, "method": "gridding"}}"#
+                ),
+                [2, 12, 10],
+            ),
+            (r#"{"operator": "walsh-hadamard", "rows": 100, "seed": 1}"#.to_owned(), [1, 16, 16]),
+        ] {
+            let [c, h, w] = shape;
+            let shape = Shape::new(c, h, w).unwrap();
+            let of = |device| TensorOperator::new(vec![prepared(&json, shape)], device).unwrap();
+            let (there, host) = (of(device), of(Device::Cpu));
+            let x = image("x", 2, shape);
+            let y = host.apply(&image("truth", 2, shape));
+            let fields = |device| level_fields(&[Level::edm(2.0), Level::edm(0.3)], device);
+            let pivot = |operator: TensorOperator, device| {
+                let measurement = Measurement::new(operator, &y.to_device(device), 0.05).unwrap();
+                let fields = fields(device);
+                let x_t = x.to_device(device) * &fields.beta.0;
+                measurement.pivot(&x_t, &fields).unwrap().mu_star
+            };
+            let function = |operator: &TensorOperator, device| {
+                let lambda = &operator.eigenvalues().0;
+                let gains = Field(((lambda + 0.01) / (lambda + 0.3)).sqrt());
+                let mapped = operator.spectral_map(&x.to_device(device), &gains);
+                (mapped, operator.pixel_diagonal(&gains))
+            };
+            let on_host = |of: &Tensor| of.to_device(Device::Cpu);
+            let there_y = y.to_device(device);
+            let (found, expected) = (function(&there, device), function(&host, Device::Cpu));
+            for (what, found, expected, limit) in [
+                ("A", there.apply(&x.to_device(device)), host.apply(&x), 1e-13),
+                ("A^T", there.adjoint(&there_y), host.adjoint(&y), 1e-13),
+                // The same steps, which make rounding larger; both are right to a tenth of the noise, and to a per cent.
+                ("the pivot", pivot(of(device), device), pivot(of(Device::Cpu), Device::Cpu), 1e-4),
+                ("f(A^T A)", found.0, expected.0, 1e-4),
+                ("the diagonal", found.1, expected.1, 1e-4),
+            ] {
+                let difference = gap(&on_host(&found), &expected);
+                assert_within(device, &format!("{what} of {json}"), difference, limit);
+            }
+        }
+    }
 }

@@ -79,8 +79,8 @@ P
 # What a test program found, and by how much the device differed.
 tests() {
   local program which outcome=0
-  local programs=(eps-model-operators eps-model-networks eps-devices)
-  [ -n "$rehearse" ] && programs=(eps-model-operators eps-devices)
+  local programs=(eps-model-operators eps-model-maps eps-model-networks eps-devices)
+  [ -n "$rehearse" ] && programs=(eps-model-operators eps-model-maps eps-devices)
   for which in f32 tf32; do
     for program in "${programs[@]}"; do
       local found=$work/$program-$which
