@@ -1,6 +1,8 @@
 //! Linear maps on a device: the elementary maps of an [`Expression`] on tensors.
 
+use eps_math::Shape;
 use eps_math::operator::{Complex, Expression, LinearMap, Sparse};
+use eps_math::rng::Stream;
 use tch::{Device, Kind, Tensor};
 
 use crate::extent::extent;
@@ -94,6 +96,25 @@ impl DeviceMap {
     pub(crate) fn adjoint(&self, y: &Tensor) -> Tensor {
         self.0.run(y, true)
     }
+}
+
+/// How far a map's [expression](LinearMap::expression), computed on a device, is from its functions on the host: the largest difference of A x and
+/// Aᵀy for normal x and y, over the size of either; none of a map without an expression.
+///
+/// Some 1e-15, or something is wrong.
+#[must_use]
+pub fn expression_gap(map: &dyn LinearMap, device: Device) -> Option<f64> {
+    let on_device = DeviceMap::of(map, device)?;
+    let draw = |name, shape: Shape| Stream::named(0, name).normals(shape.len());
+    let (x, y) = (draw("image", map.domain()), draw("measurement", map.range()));
+    let row = |of: &[f64]| Tensor::from_slice(of).view([1, -1]).to_device(device);
+    let gap = |found: Tensor, expected: Vec<f64>| {
+        let expected = row(&expected);
+        let size = expected.norm().double_value(&[]).max(f64::MIN_POSITIVE);
+        (found - expected).norm().double_value(&[]) / size
+    };
+    let forth = gap(on_device.apply(&row(&x)), map.apply(&x));
+    Some(forth.max(gap(on_device.adjoint(&row(&y)), map.adjoint(&y))))
 }
 
 impl Node {

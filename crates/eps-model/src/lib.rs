@@ -74,6 +74,7 @@ pub use compute_error::{ComputeError, attempt};
 pub use data_moments::{DataMoments, values_of_bytes};
 pub use denoiser::{Denoiser, Measurement, Pivot, Query, QueryNoise};
 pub use device::{DevicePrecision, device, device_name};
+pub use device_map::expression_gap;
 pub use dhariwal_unet::DhariwalUNetConfig;
 pub use edm2_precond::PrecondConfig;
 /// Beside [`DevicePrecision`], which says what it means here.

@@ -7,9 +7,10 @@
 use std::sync::Arc;
 
 use eps::math::operator::check::adjoint_gap;
+use eps::math::operator::{Expression, Sparse};
 use eps::math::rng::Stream;
 use eps::metrics::fidelity::psnr;
-use eps::model::{Measurement, TensorOperator, batch};
+use eps::model::{Measurement, TensorOperator, batch, expression_gap};
 use eps::prelude::*;
 use eps::sample::{Eps, NoiseKeys};
 use eps::tch::{Kind, no_grad_guard};
@@ -56,6 +57,15 @@ impl LinearMap for DoubleExposure {
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {
         self.moved(y, self.by, 0)
     }
+
+    // For GPUs: every pixel, and half of the one to its left.
+    fn expression(&self) -> Option<Expression> {
+        let n = self.shape.len();
+        let has_left = |i: &usize| i % self.shape.width >= self.by;
+        let moved = (0..n).filter(has_left).map(|i| (i, i - self.by, 0.5));
+        let entries = (0..n).map(|i| (i, i, 1.0)).chain(moved).collect();
+        Some(Expression::Sparse(Sparse { columns: n, rows: n, entries }))
+    }
 }
 
 fn main() -> Result<(), Error> {
@@ -67,6 +77,9 @@ fn main() -> Result<(), Error> {
     let (shape, truth, sigma_y) = (images.shape(), images.to_signed(3), 0.05);
     let map: Arc<dyn LinearMap> = Arc::new(DoubleExposure { shape, by: 7 });
     println!("gap of the adjoint: {:.0e}", adjoint_gap(map.as_ref(), 0));
+    if let Some(gap) = expression_gap(map.as_ref(), Device::Cpu) {
+        println!("gap of the expression: {gap:.0e}");
+    }
     let noise = Stream::named(0, "noise").normals(shape.len());
     let y: Vec<f64> =
         map.apply(&truth).iter().zip(noise).map(|(clean, z)| clean + sigma_y * z).collect();
