@@ -12,8 +12,9 @@ use tch::{Device, Kind, Tensor};
 use crate::device_map::DeviceMap;
 use crate::device_solve::{DeviceMaps, DeviceSpaces};
 use crate::extent::extent;
+use crate::gains::{FUNCTIONS, Gains, KEPT, PROBES};
 use crate::host_krylov::each;
-use crate::krylov::{FUNCTIONS, Gains, KEPT, PROBES, Tally};
+use crate::krylov_report::Tally;
 use crate::{ComputeError, Field};
 
 /// The maps of a batch on a device.

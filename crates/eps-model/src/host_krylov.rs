@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
 use crate::extent::{extent, length_of};
-use crate::krylov::{FUNCTIONS, Gains, KEPT, PROBES, Tally};
+use crate::gains::{FUNCTIONS, Gains, KEPT, PROBES};
+use crate::krylov_report::Tally;
 use crate::{ComputeError, Field};
 
 /// The maps of a batch on the host.

@@ -7,7 +7,7 @@ use std::mem::discriminant;
 use std::sync::Arc;
 
 use eps_math::operator::{
-    Dense, EigenForm, LinearMap, Operator, OperatorKind, PreparedOperator, RangeBasis,
+    EigenForm, LinearMap, MatrixForm, Operator, OperatorKind, PreparedOperator, RangeBasis,
     Spectral as _, lifted,
 };
 use eps_math::{Level, Shape};
@@ -15,7 +15,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::extent::extent;
 use crate::host_krylov::each;
-use crate::krylov::{Krylov, KrylovReport, Spaces};
+use crate::krylov::{Krylov, Spaces};
+use crate::krylov_report::KrylovReport;
 use crate::{ComputeError, Field, ModelError};
 
 /// One operator an image, or one for all, prepared on a device in f64.
@@ -46,7 +47,7 @@ enum Basis {
     /// A and V_r, each `[B, ., .]`, of a rank r, and what is across them: coordinates 0 to r, and r.
     Range(Side),
     /// None is known, or none in one of these forms.
-    Unknown(Krylov),
+    Unknown(Box<Krylov>),
 }
 
 impl Basis {
@@ -82,7 +83,7 @@ impl Basis {
             }
             EigenForm::Sides(..) => {
                 let sides = forms.iter().filter_map(|form| match form {
-                    EigenForm::Sides(vertical, horizontal) => Some((*vertical, *horizontal)),
+                    EigenForm::Sides(vertical, horizontal) => Some((vertical, horizontal)),
                     _ => None,
                 });
                 let vertical = Side::stack(sides.clone().map(|s| s.0), device).with_channel_axis();
@@ -103,7 +104,7 @@ impl Basis {
             }
             EigenForm::Matrix(_) => {
                 let matrices = forms.iter().filter_map(|form| match form {
-                    EigenForm::Matrix(dense) => Some(*dense),
+                    EigenForm::Matrix(matrix) => Some(matrix),
                     _ => None,
                 });
                 let values: Vec<f64> = operators.iter().flat_map(|o| o.eigenvalues()).collect();
@@ -188,12 +189,12 @@ struct Side {
 }
 
 impl Side {
-    fn stack<'a>(sides: impl Iterator<Item = &'a Dense>, device: Device) -> Self {
+    fn stack<'a>(sides: impl Iterator<Item = &'a MatrixForm>, device: Device) -> Self {
         let (matrices, bases): (Vec<_>, Vec<_>) = sides
             .map(|side| {
-                let (m, n) = (extent(side.range().len()), extent(side.domain().len()));
-                let matrix = Tensor::from_slice(&side.matrix()).view([m, n]);
-                (matrix, Tensor::from_slice(&side.basis()).view([n, n]))
+                let square =
+                    |values: &[f64]| Tensor::from_slice(values).view([-1, extent(side.columns)]);
+                (square(&side.matrix), square(&side.basis))
             })
             .unzip();
         Self {
@@ -246,7 +247,7 @@ impl TensorOperator {
                         let maps = operators.iter().map(PreparedOperator::shared).collect();
                         let krylov = Krylov::new(maps, device);
                         let nodes = krylov.nodes(device);
-                        (Basis::Unknown(krylov), nodes)
+                        (Basis::Unknown(Box::new(krylov)), nodes)
                     }
                 }
             }

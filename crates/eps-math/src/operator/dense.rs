@@ -5,7 +5,7 @@ use std::sync::Arc;
 use faer::{Mat, MatRef};
 
 use super::expression::{Eigenbasis, Expression};
-use super::form::EigenForm;
+use super::form::{EigenForm, MatrixForm};
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use crate::cholesky::{product, product_transposed, row_major};
 use crate::error::{check_scale, check_values};
@@ -93,6 +93,12 @@ impl Dense {
         row_major(self.basis.transpose())
     }
 
+    /// The matrix beside V.
+    pub(super) fn matrix_form(&self) -> MatrixForm {
+        let (matrix, basis) = (self.matrix(), self.basis());
+        MatrixForm { columns: self.shape.len(), matrix, basis }
+    }
+
     /// The diagonal of V diag(values) Vᵀ.
     pub(super) fn squared_synthesis(&self, values: &[f64]) -> Vec<f64> {
         let of = |i: usize| {
@@ -170,6 +176,6 @@ impl Spectral for Dense {
     }
 
     fn form(&self) -> Option<EigenForm<'_>> {
-        Some(EigenForm::Matrix(self))
+        Some(EigenForm::Matrix(self.matrix_form()))
     }
 }

@@ -1,7 +1,5 @@
 //! Forms of eigenbases that many images share in one pass.
 
-use super::Dense;
-
 /// The eigenbasis of AᵀA in a form of which a batch with other parameters for each image is one computation.
 #[derive(Debug, Clone)]
 pub enum EigenForm<'a> {
@@ -14,7 +12,18 @@ pub enum EigenForm<'a> {
     /// The 2-D DFT of every channel, with ĥ as (real, imaginary) pairs, `[H, W]`.
     Frequencies(Vec<(f64, f64)>),
     /// The right singular vectors of R and C, of Y = R X Cᵀ.
-    Sides(&'a Dense, &'a Dense),
+    Sides(MatrixForm, MatrixForm),
     /// The right singular vectors of a matrix.
-    Matrix(&'a Dense),
+    Matrix(MatrixForm),
+}
+
+/// A matrix with its right singular vectors.
+#[derive(Debug, Clone)]
+pub struct MatrixForm {
+    /// The columns of the matrix.
+    pub columns: usize,
+    /// The matrix in row-major order.
+    pub matrix: Vec<f64>,
+    /// V, square and in row-major order: column j belongs to eigenvalue j.
+    pub basis: Vec<f64>,
 }

@@ -83,7 +83,7 @@ pub(crate) use decomposed::SingularValues;
 pub use dense::Dense;
 pub use espirit::{EspiritParams, espirit};
 pub use expression::{Eigenbasis, Expression, Preconditioner, Sparse};
-pub use form::EigenForm;
+pub use form::{EigenForm, MatrixForm};
 pub use fourier::Fourier;
 pub use gaussian_matrix::GaussianMatrix;
 pub use grey::Grey;

@@ -157,6 +157,6 @@ impl Spectral for Separable {
     }
 
     fn form(&self) -> Option<EigenForm<'_>> {
-        Some(EigenForm::Sides(&self.vertical, &self.horizontal))
+        Some(EigenForm::Sides(self.vertical.matrix_form(), self.horizontal.matrix_form()))
     }
 }
