@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) use eps_experiments::WITH_BACKWARD;
 use eps_sample::Progress;
@@ -85,13 +85,26 @@ impl Clock {
     }
 }
 
-/// An observer of walks that advances a bar by the calls of their steps, each of which takes `each` steps of the bar.
+/// How often a line says what is done, where no bar is seen.
+const LINES: Duration = Duration::from_secs(30);
+
+/// An observer of walks that advances a bar by the calls of their steps, each of which takes `each` steps of the bar. Where no bar is seen
+/// a line says so now and then.
 pub(crate) fn advance(
     bar: &ProgressBar,
     each: u64,
 ) -> impl FnMut(&Progress<'_>) -> ControlFlow<()> {
+    let (start, first) = (Instant::now(), bar.position());
+    let mut last = start;
     move |progress| {
         bar.inc(progress.calls as u64 * each);
+        if bar.is_hidden() && speaks() && last.elapsed() >= LINES {
+            last = Instant::now();
+            let (done, all) = (bar.position(), bar.length().unwrap_or(0));
+            let seconds = start.elapsed().as_secs_f64() / done.saturating_sub(first).max(1) as f64;
+            let left = seconds * all.saturating_sub(done) as f64;
+            eprintln!("{done}/{all} network calls, {left:.0} s left");
+        }
         ControlFlow::Continue(())
     }
 }

@@ -173,8 +173,14 @@ fn quality(results: &TaskResults) -> Vec<Chart> {
         let mut lines = Vec::new();
         for (colour, (family, points)) in families.iter().zip(all).enumerate() {
             // Of some methods only the table's numbers of calls are known.
-            let style = if points.len() + 1 >= most { Style::Solid } else { Style::Points };
-            lines.push(Line { label: family.clone(), points, colour, style });
+            let style = if points.len() >= 3 || points.len() + 1 >= most {
+                Style::Solid
+            } else {
+                Style::Points
+            };
+            // What stands beside a line has little room.
+            let label = family.replace(" by the multistep solver", ", multistep");
+            lines.push(Line { label, points, colour, style });
         }
         lines
     };

@@ -9,7 +9,9 @@ use eps_results::{
     TaskResults, TournamentResults,
 };
 
+use crate::chart::Chart;
 use crate::comparison::comparable;
+use crate::quality::charts;
 use crate::reach_table::{reach_psnr_table, reach_summary, reach_table};
 use crate::table::{Table, with_interval};
 use crate::tournament_table::FLOOR;
@@ -30,16 +32,17 @@ const SCORES: [(Metric, &str, usize); 12] = [
     (Metric::Mmd2Inception, "MMD² (Inception)", 4),
 ];
 
-/// A page with the name of its file.
+/// A page or a figure with the name of its file.
 #[derive(Debug)]
 pub struct ResultsPage {
-    /// `DATASET-EXPERIMENT.md`, `oracle-PROFILE.md` or `README.md`.
+    /// `DATASET-EXPERIMENT.md`, `oracle-PROFILE.md`, `README.md`, or `DATASET-steps-TASK.svg`.
     pub name: String,
-    /// Markdown.
+    /// Markdown, or SVG.
     pub text: String,
 }
 
-/// The tables of results: an index as `README.md`, then a page for each experiment on a data set.
+/// The tables of results: an index as `README.md`, then a page for each experiment on a data set, and the curves of quality against network
+/// calls, which are the paper's Figure 3.
 #[must_use]
 pub fn results_pages(records: &[Record]) -> Vec<ResultsPage> {
     let mut index = "# Results\n\nWritten by `eps claims --tables` from the committed results; what a row \
@@ -58,8 +61,31 @@ pub fn results_pages(records: &[Record]) -> Vec<ResultsPage> {
     };
     index += &lines(&["experiment", "data", "images × samples"], records.iter().map(row));
     let index = ResultsPage { name: "README.md".to_owned(), text: index };
-    let page = |record: &Record| ResultsPage { name: name(record), text: page(record) };
-    std::iter::once(index).chain(records.iter().map(page)).collect()
+    let pages = records.iter().flat_map(|record| {
+        let page = ResultsPage { name: name(record), text: page(record) };
+        std::iter::once(page).chain(curves(record))
+    });
+    std::iter::once(index).chain(pages).collect()
+}
+
+/// Quality against network calls, a figure for each task of an experiment that is about it.
+fn curves(record: &Record) -> Vec<ResultsPage> {
+    let Record::Experiment(results) = record else { return Vec::new() };
+    if results.config.experiment != Experiment::Steps {
+        return Vec::new();
+    }
+    let figure = |task: &TaskResults| {
+        let charts = charts(task);
+        let name = name_of_curves(&name(record), task);
+        (!charts.is_empty())
+            .then(|| ResultsPage { name, text: Chart::panels(&charts, charts.len()) })
+    };
+    results.tasks.iter().filter_map(figure).collect()
+}
+
+/// The name of the file of a task's curves, by that of the page.
+fn name_of_curves(page: &str, task: &TaskResults) -> String {
+    format!("{}-{}.svg", page.trim_end_matches(".md"), task.name)
 }
 
 /// The name of the file of an experiment's tables.
@@ -110,7 +136,7 @@ fn page(record: &Record) -> String {
         );
     }
     text += &match record {
-        Record::Experiment(results) => networks_and_settings(results),
+        Record::Experiment(results) => networks_and_settings(results, &name(record)),
         Record::Tournament(results) => tournament(results),
         Record::Reach(results) => reach_of(results),
     };
@@ -118,7 +144,7 @@ fn page(record: &Record) -> String {
 }
 
 /// How long the networks were trained, and the tables of the settings.
-fn networks_and_settings(results: &Results) -> String {
+fn networks_and_settings(results: &Results, page: &str) -> String {
     let mut text = String::new();
     let experiment = results.config.experiment;
     let networks: Vec<String> = results.config.networks.iter().filter_map(training).collect();
@@ -132,6 +158,10 @@ fn networks_and_settings(results: &Results) -> String {
         text += &format!("\n## {}\n\n", setting.name);
         if experiment == Experiment::Calibration {
             text += &calibration(&setting.calibration);
+        }
+        if experiment == Experiment::Steps && !charts(setting).is_empty() {
+            let about = "quality against network calls, every method a line";
+            text += &format!("![{}: {about}]({})\n\n", setting.name, name_of_curves(page, setting));
         }
         // Elsewhere other work ran on the machine.
         text += &table(setting, experiment == Experiment::Runtime);

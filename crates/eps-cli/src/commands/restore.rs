@@ -203,8 +203,9 @@ impl Arguments {
             return Ok((network, None));
         };
         let network = network.in_windows(side, if on_cpu { 1 } else { 16 })?;
+        let count = Windows::new(side, 1, 1)?.count(shape.height, shape.width);
         eprintln!(
-            "note: the network is asked in overlapping windows of {side} x {side} pixels, which move from step to step"
+            "note: the network is asked in some {count} overlapping windows of {side} x {side} pixels, which move from step to step"
         );
         Ok((network, Some(side)))
     }
