@@ -336,7 +336,7 @@ struct Ritz {
 }
 
 /// A function of an eigenvalue λ of AᵀA, of all Ritz values at once.
-pub type SpectralFunction<'a> = &'a dyn Fn(&[f64]) -> Vec<f64>;
+pub type SpectralFunction<'a> = &'a (dyn Fn(&[f64]) -> Vec<f64> + Sync);
 
 /// Steps between two looks at the answer.
 pub const LOOK: usize = 8;

@@ -1,4 +1,5 @@
-//! Operators that are written out, on the device that images are on: nothing of theirs goes to the host but what decides when a solver ends.
+//! Operators that are written out, on the device that images are on: A, Aᵀ and the vectors of solvers are there. On the host are decided when
+//! an image's solver ends, the small eigenproblems, and what a map knows of its diagonal.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -7,24 +8,27 @@ use eps_math::pivot::pivot_gains;
 use eps_math::rng::Stream;
 use eps_math::solve::{SpectralFunction, WithinNoise};
 use eps_math::{Level, Shape};
+use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
-use crate::device_map::DeviceMap;
+use crate::device_map::DeviceBasis;
 use crate::device_solve::{DeviceMaps, DeviceSpaces};
 use crate::extent::extent;
-use crate::gains::{FUNCTIONS, Gains, KEPT, PROBES};
+use crate::gains::{FUNCTIONS, Gains, KEPT, PROBES, distinct, place};
 use crate::host_krylov::each;
 use crate::krylov_report::Tally;
 use crate::{ComputeError, Field};
 
+/// Values of an image from which on a device is asked for a batch of several maps, one after the other: below, the host is faster.
+const LARGE: usize = 1 << 16;
+
 /// The maps of a batch on a device.
 #[derive(Debug)]
 pub(crate) struct DeviceKrylov {
-    /// What a map knows beside A and Aᵀ is asked on the host, once a measurement or for one plane of numbers.
     on_host: Vec<Arc<dyn LinearMap>>,
     maps: DeviceMaps,
     /// The eigenbasis of every map, where all are known.
-    bases: Option<Vec<DeviceBasis>>,
+    closed: Option<Vec<Closed>>,
     domain: Shape,
     range: Shape,
     device: Device,
@@ -33,12 +37,37 @@ pub(crate) struct DeviceKrylov {
     walk: Mutex<Option<DeviceWalk>>,
 }
 
-/// An [`Eigenbasis`](eps_math::operator::Eigenbasis) on a device.
+/// An eigenbasis with its eigenvalues, and where these lie among the nodes at which gains are tabulated.
 #[derive(Debug)]
-struct DeviceBasis {
-    into: DeviceMap,
-    eigenvalues: Vec<f64>,
-    on_device: Tensor,
+struct Closed {
+    basis: DeviceBasis,
+    eigenvalues: Tensor,
+    before: Tensor,
+    share: Tensor,
+}
+
+impl Closed {
+    fn new(map: &dyn LinearMap, nodes: &[f64], device: Device) -> Option<Self> {
+        let basis = map.as_spectral()?.eigenbasis()?;
+        let places = basis.eigenvalues.iter().map(|lambda| place(nodes, *lambda));
+        let (before, share): (Vec<i64>, Vec<f64>) =
+            places.map(|(before, share)| (extent(before), share)).unzip();
+        Some(Self {
+            eigenvalues: Tensor::from_slice(&basis.eigenvalues).to_device(device),
+            before: Tensor::from_slice(&before).to_device(device),
+            share: Tensor::from_slice(&share).to_device(device),
+            basis: DeviceBasis::new(&basis, device),
+        })
+    }
+
+    /// f(AᵀA) x for the gains at the nodes, `[., M]`.
+    fn function(&self, x: &Tensor, gains: &Tensor) -> Tensor {
+        let before = gains.index_select(1, &self.before);
+        // The last node has none after it.
+        let after = (&self.before + 1).clamp_max(gains.size()[1] - 1);
+        let step = gains.index_select(1, &after) - &before;
+        self.basis.map(x, &(before + step * &self.share), &gains.narrow(1, 0, 1))
+    }
 }
 
 /// Where the pivots of a batch's walks down the levels are, `[B, 1]` and `[B, n]`: from there the next ones are near.
@@ -49,35 +78,47 @@ struct DeviceWalk {
     correction: Tensor,
 }
 
-impl DeviceBasis {
-    fn new(map: &dyn LinearMap, device: Device) -> Option<Self> {
-        let basis = map.as_spectral()?.eigenbasis()?;
-        let on_device = Tensor::from_slice(&basis.eigenvalues).to_device(device);
-        let into = DeviceMap::new(&basis.into, device);
-        Some(Self { into, eigenvalues: basis.eigenvalues, on_device })
-    }
-
-    /// f(AᵀA) x for f of the eigenvalues, `[., k]`, and f(0), `[., 1]`.
-    fn map(&self, x: &Tensor, values: &Tensor, at_zero: &Tensor) -> Tensor {
-        let inside = self.into.apply(x) * (values - at_zero);
-        x * at_zero + self.into.adjoint(&inside)
-    }
-}
-
 impl DeviceKrylov {
-    /// The maps on a device, where all of them are [written out](LinearMap::expression).
-    pub(crate) fn new(maps: &[Arc<dyn LinearMap>], device: Device) -> Option<Self> {
-        let of = || maps.iter().map(AsRef::as_ref);
+    /// The maps on a device, where all of them are [written out](LinearMap::expression) with all that they have on the host, and no two are of
+    /// different kinds.
+    pub(crate) fn new(maps: &[Arc<dyn LinearMap>], nodes: &[f64], device: Device) -> Option<Self> {
+        let (each, of_images) = distinct(maps);
+        let closed: Vec<_> =
+            each.iter().map(|map| Closed::new(map.as_ref(), nodes, device)).collect();
+        let is_alike = |of: &dyn Fn(&Arc<dyn LinearMap>) -> bool| {
+            each.iter().all(|map| of(map) == of(each[0]))
+        };
+        let domain = each[0].domain();
+        let zeros = vec![0.0; domain.len()];
+        let is_told = |(map, closed): (&&Arc<dyn LinearMap>, &Option<Closed>)| {
+            let is_closed = closed.is_some() == map.as_spectral().is_some();
+            let is_preconditioned =
+                map.preconditioner().is_some() == map.approximate_inverse(&zeros, 1.0).is_some();
+            is_closed && is_preconditioned
+        };
+        let has_basis = |map: &Arc<dyn LinearMap>| map.as_spectral().is_some();
+        let has_diagonal = |map: &Arc<dyn LinearMap>| map.diagonal(&|_| 1.0).is_some();
+        if !each.iter().zip(&closed).all(is_told)
+            || !is_alike(&has_basis)
+            || !is_alike(&has_diagonal)
+        {
+            return None;
+        }
         Some(Self {
-            bases: of().map(|map| DeviceBasis::new(map, device)).collect(),
-            maps: DeviceMaps::new(of(), device)?,
-            domain: maps[0].domain(),
-            range: maps[0].range(),
+            maps: DeviceMaps::new(&each, &of_images, device)?,
+            closed: closed.into_iter().collect(),
+            domain,
+            range: each[0].range(),
             on_host: maps.to_vec(),
             device,
             probes: OnceLock::new(),
             walk: Mutex::default(),
         })
+    }
+
+    /// Whether a device is worth its while: for one map of a whole batch, or for large images.
+    pub(crate) fn is_for(maps: &[Arc<dyn LinearMap>]) -> bool {
+        distinct(maps).0.len() == 1 || maps[0].domain().len() >= LARGE
     }
 
     /// A x, `[B, C, H, W]` → `[B, ..range]`.
@@ -90,58 +131,34 @@ impl DeviceKrylov {
         of_shape(&self.maps.adjoint(&rows(y)), self.domain)
     }
 
-    /// f(AᵀA) x of every image, with the Krylov spaces where they are small enough to be kept.
+    /// f(AᵀA) x of every image for its gains, which lie on the device, too, with the Krylov spaces where they are small enough to be kept.
     pub(crate) fn function(
         &self,
         x: &Tensor,
-        gains: &[Gains<'_>],
+        (gains, on_device): (&[Gains<'_>], &Field),
         kept: &OnceLock<DeviceSpaces>,
         tally: &Tally,
     ) -> Tensor {
         let x = rows(x);
-        let mapped = if let Some(bases) = &self.bases {
-            let at_zero = self.column(gains.iter().map(|gains| gains.at(0.0)));
-            let values = |basis: &DeviceBasis| -> Vec<f64> {
-                gains.iter().flat_map(|gains| gains.of_all(&basis.eigenvalues)).collect()
-            };
-            self.in_bases(bases, &x, |basis, i, x| {
-                let count = extent(basis.eigenvalues.len());
-                let values = Tensor::from_slice(&values(basis)).view([-1, count]);
-                let own = |of: &Tensor| own_row(of, i, bases.len());
-                basis.map(x, &own(&values.to_device(self.device)), &own(&at_zero))
-            })
-        } else {
-            let functions: Vec<_> =
-                gains.iter().map(|gains| |lambdas: &[f64]| gains.of_all(lambdas)).collect();
-            let functions: Vec<SpectralFunction<'_>> = functions.iter().map(|f| f as _).collect();
-            if let Some(spaces) = kept.get() {
-                spaces.evaluate(&self.maps, &functions)
-            } else {
-                let spaces = self.spaces(&x, &functions, tally);
-                let mapped = spaces.as_ref().map(|spaces| spaces.evaluate(&self.maps, &functions));
-                if let Some(spaces) = spaces.filter(|spaces| spaces.bytes() <= KEPT) {
-                    let _ = kept.set(spaces);
-                }
-                // Of a map that gives NaN: so does its function, and the walk stops at its step.
-                mapped.unwrap_or_else(|| &x * f64::NAN)
-            }
+        if let Some(closed) = &self.closed {
+            let gains = rows(&on_device.0);
+            let mapped =
+                self.maps.each(&x, |map, x| closed[map].function(x, &self.maps.own(&gains, map)));
+            return of_shape(&mapped, self.domain);
+        }
+        let functions = functions(gains);
+        let functions: Vec<SpectralFunction<'_>> = functions.iter().map(|f| f as _).collect();
+        if let Some(spaces) = kept.get() {
+            return of_shape(&spaces.evaluate(&self.maps, &functions), self.domain);
+        }
+        let Some(spaces) = self.spaces(&x, &functions, tally) else {
+            return of_shape(&(&x * f64::NAN), self.domain);
         };
+        let mapped = spaces.evaluate(&self.maps, &functions);
+        if spaces.bytes() <= KEPT {
+            let _ = kept.set(spaces);
+        }
         of_shape(&mapped, self.domain)
-    }
-
-    /// What each image's basis makes of its row.
-    fn in_bases(
-        &self,
-        bases: &[DeviceBasis],
-        x: &Tensor,
-        of: impl Fn(&DeviceBasis, usize, &Tensor) -> Tensor,
-    ) -> Tensor {
-        let mapped: Vec<_> = bases
-            .iter()
-            .enumerate()
-            .map(|(i, basis)| of(basis, i, &own_row(x, i, bases.len())))
-            .collect();
-        Tensor::cat(&mapped, 0)
     }
 
     fn spaces(
@@ -167,11 +184,12 @@ impl DeviceKrylov {
     /// the host.
     pub(crate) fn diagonal(&self, gains: &[Gains<'_>], device: Device, tally: &Tally) -> Tensor {
         let images = gains.len().max(self.on_host.len());
+        let maps = &self.on_host;
         let of = |i: usize| {
-            let (map, gains) = (&self.on_host[i % self.on_host.len()], &gains[i % gains.len()]);
+            let (map, gains) = (&maps[i % maps.len()], &gains[i % gains.len()]);
             map.diagonal(&|lambda| gains.at(lambda))
         };
-        match (0..images).map(of).collect::<Option<Vec<_>>>() {
+        match (0..images).into_par_iter().map(of).collect::<Option<Vec<_>>>() {
             Some(diagonals) => {
                 let values = Tensor::from_slice(&diagonals.concat()).to_device(device);
                 of_shape(&values, self.domain)
@@ -181,8 +199,7 @@ impl DeviceKrylov {
     }
 
     fn estimated(&self, gains: &[Gains<'_>], tally: &Tally) -> Tensor {
-        let functions: Vec<_> =
-            gains.iter().map(|gains| |lambdas: &[f64]| gains.of_all(lambdas)).collect();
+        let functions = functions(gains);
         let functions: Vec<SpectralFunction<'_>> = functions.iter().map(|f| f as _).collect();
         let probes = self.probes.get_or_init(|| {
             let steep = gains[0].steep();
@@ -194,7 +211,7 @@ impl DeviceKrylov {
                 let spaces = self.spaces(&signs, &[&steep], tally)?;
                 Some((signs, spaces))
             };
-            (0..PROBES as u64).filter_map(of_probe).collect()
+            (0..PROBES as u64).map(of_probe).collect::<Option<_>>().unwrap_or_default()
         });
         let mapped =
             probes.iter().map(|(signs, spaces)| signs * spaces.evaluate(&self.maps, &functions));
@@ -220,17 +237,15 @@ impl DeviceKrylov {
         let column = |of: &Field| of.0.view([-1, 1]);
         let (alpha, beta) = (column(&level.alpha), column(&level.beta));
         let (y, x_t) = (rows(y), rows(x_t));
-        if let Some(bases) = &self.bases {
+        if let Some(closed) = &self.closed {
             let seen = self.maps.adjoint(&y);
-            let mapped = self.in_bases(bases, &x_t, |basis, i, x_t| {
-                let own = |of: &Tensor| own_row(of, i, bases.len());
+            let mapped = self.maps.each(&x_t, |map, x_t| {
+                let own = |of: &Tensor| self.maps.own(of, map);
                 let level = Level { alpha: Field(own(&alpha)), beta: Field(own(&beta)) };
-                let gains = pivot_gains(Field(basis.on_device.unsqueeze(0)), &level, sigma_y);
-                let at_zero = pivot_gains(
-                    Field(alpha.new_zeros([1, 1], (Kind::Double, self.device))),
-                    &level,
-                    sigma_y,
-                );
+                let Closed { basis, eigenvalues, .. } = &closed[map];
+                let gains = pivot_gains(Field(eigenvalues.unsqueeze(0)), &level, sigma_y);
+                let zero = Tensor::zeros([1, 1], (Kind::Double, self.device));
+                let at_zero = pivot_gains(Field(zero), &level, sigma_y);
                 let state = basis.map(x_t, &gains.state.0, &at_zero.state.0);
                 state + basis.map(&own(&seen), &gains.observation.0, &at_zero.observation.0)
             });
@@ -266,13 +281,13 @@ impl DeviceKrylov {
 
     /// Whether an eigenbasis of every map is known.
     pub(crate) fn is_closed(&self) -> bool {
-        self.bases.is_some()
+        self.closed.is_some()
     }
 }
 
-/// The row of one of several maps, where there is one for each; all rows for a single map.
-fn own_row(of: &Tensor, i: usize, maps: usize) -> Tensor {
-    if maps == 1 || of.size()[0] == 1 { of.shallow_clone() } else { of.narrow(0, extent(i), 1) }
+/// The gains of each image as functions of all λ at once.
+fn functions<'a>(gains: &'a [Gains<'a>]) -> Vec<impl Fn(&[f64]) -> Vec<f64> + Sync + use<'a>> {
+    gains.iter().map(|gains| |lambdas: &[f64]| gains.of_all(lambdas)).collect()
 }
 
 fn rows(x: &Tensor) -> Tensor {
@@ -294,90 +309,31 @@ mod tests {
 
     use super::*;
     use crate::krylov::Krylov;
-    use crate::level_fields;
+    use crate::{expression_gap, level_fields};
 
     const SKEW: &str = "[[0.4, 0.1], [0.3, -0.2], [0.05, 0.1]]";
 
-    fn prepared(json: &str, [c, h, w]: [usize; 3]) -> PreparedOperator {
-        let spec: OperatorSpec = serde_json::from_str(json).unwrap();
+    fn prepared(spec: &OperatorSpec, [c, h, w]: [usize; 3]) -> PreparedOperator {
         spec.prepare(Shape::new(c, h, w).unwrap()).unwrap()
     }
 
-    fn shared(json: &str, shape: [usize; 3]) -> (String, Arc<dyn LinearMap>) {
-        (format!("{json} on {shape:?}"), prepared(json, shape).into_map())
+    fn shared(json: &str, shape: [usize; 3]) -> Arc<dyn LinearMap> {
+        prepared(&serde_json::from_str(json).unwrap(), shape).into_map()
     }
 
     /// A map of every family, and of what families are put together to.
     fn maps() -> Vec<(String, Arc<dyn LinearMap>)> {
-        let mut maps = Vec::new();
-        let mut add = |json: &str, shape| maps.push(shared(json, shape));
-        for border in ["circular", "zero", "reflect", "symmetric", "replicate", "valid"] {
-            let end = format!(r#""border": "{border}"}}"#);
-            add(&format!(r#"{{"operator": "convolution", "kernel": {SKEW}, {end}"#), [2, 6, 5]);
-            let kernels = format!(r#""kernels": [{SKEW}, {{"disc": {{"radius": 1.7}}}}, [[1]]]"#);
-            add(&format!(r#"{{"operator": "channel-convolution", {kernels}, {end}"#), [3, 7, 6]);
-            let windows = r#""windows": {"grid": [3, 1]}"#;
-            add(
-                &format!(r#"{{"operator": "varying-blur", {kernels}, {windows}, {end}"#),
-                [2, 7, 6],
-            );
-        }
+        let families: Vec<(OperatorSpec, [usize; 3])> =
+            serde_json::from_str(include_str!("../tests/families.json")).unwrap();
+        let of = |(spec, shape): &(OperatorSpec, [usize; 3])| {
+            let name = serde_json::to_string(spec).unwrap();
+            (format!("{name} on {shape:?}"), prepared(spec, *shape).into_map())
+        };
+        let mut maps: Vec<_> = families.iter().map(of).collect();
+        // Whitened, by every law of noise.
         let blur =
             format!(r#"{{"operator": "convolution", "kernel": {SKEW}, "border": "reflect"}}"#);
-        let pool = r#"{"operator": "average-pool", "factor": 2}"#;
-        let grey = r#"{"operator": "grey"}"#;
-        let crop = r#"{"operator": "crop", "top": 1, "left": 2, "height": 3, "width": 2}"#;
-        let pad = r#"{"operator": "pad", "top": 1, "bottom": 0, "left": 2, "right": 3}"#;
-        let scale = r#"{"operator": "scale", "factor": -0.5, "of": {"operator": "grey"}}"#;
-        let resize = r#"{"operator": "resize", "height": 3, "width": 4, "filter": "bicubic"}"#;
-        let radon = r#"{"operator": "radon", "angles_degrees": [10, 100.5, 45], "axis": 2.75}"#;
-        let mask = "[[1, 0, 1, 1], [0, 0, 1, 0], [1, 0, 0, 1]]";
-        let sensitivity = "[[0.1, 1, 0.3, 0.2], [0.4, -1, 0.5, 0.1], [0.2, 0.3, 0.6, 0.7]]";
-        let coils = format!(
-            r#"{{"operator": "coils", "maps": [[{sensitivity}, {mask}], [{mask}, {sensitivity}]], "mask": {mask}}}"#
-        );
-        let real = r#"{"operator": "real"}"#;
-        let wave = r#"{"operator": "circular-blur", "kernel": [[0.2], [0.5], [0.3]]}"#;
-        for (json, shape) in [
-            (pool, [2, 4, 6]),
-            (grey, [3, 4, 5]),
-            (crop, [2, 5, 4]),
-            (pad, [2, 3, 4]),
-            (scale, [3, 4, 5]),
-            (resize, [2, 7, 6]),
-            (radon, [2, 6, 6]),
-            (r#"{"operator": "bayer", "pattern": "grbg"}"#, [3, 5, 4]),
-            (r#"{"operator": "random-mask", "missing": 0.4, "seed": 1}"#, [2, 5, 4]),
-            (r#"{"operator": "weights", "weights": [0.5, 0, 1, -2, 1, 0.25]}"#, [1, 2, 3]),
-            (&format!(r#"{{"operator": "fourier", "mask": {mask}}}"#), [2, 3, 4]),
-            (&coils, [2, 3, 4]),
-            (r#"{"operator": "gaussian-matrix", "rows": 5, "seed": 7}"#, [1, 3, 4]),
-            (r#"{"operator": "walsh-hadamard", "rows": 9, "seed": 3}"#, [3, 2, 2]),
-            (real, [1, 3, 4]),
-        ] {
-            add(json, shape);
-        }
-        for method in ["direct", "gridding"] {
-            let points =
-                r#""points": [[0, 0], [0.25, 0], [-0.1, 0.37], [0.5, -0.5], [0.013, 1.2]]"#;
-            let transform =
-                format!(r#"{{"operator": "nonuniform-fourier", {points}, "method": "{method}"}}"#);
-            add(&transform, [1, 4, 5]);
-            add(&transform, [2, 5, 3]);
-        }
-        for (links, shape) in [
-            (format!("{blur}, {pool}, {grey}"), [3, 8, 6]),
-            (format!("{pad}, {blur}, {crop}"), [2, 6, 5]),
-            (format!(r#"{{"operator": "scale", "factor": 3, "of": {crop}}}, {wave}"#), [2, 8, 6]),
-            (format!("{real}, {coils}"), [1, 3, 4]),
-            (format!(r#"{blur}, {{"operator": "bayer", "pattern": "rggb"}}"#), [3, 6, 5]),
-        ] {
-            add(&format!(r#"{{"operator": "chain", "of": [{links}]}}"#), shape);
-        }
-        add(&format!(r#"{{"operator": "sum", "of": [{wave}, {blur}]}}"#), [2, 6, 5]);
-        add(&format!(r#"{{"operator": "stack", "of": [{radon}, {pad}, {blur}]}}"#), [1, 6, 6]);
-        // Whitened, by every law of noise.
-        let inner = prepared(&blur, [1, 4, 5]);
+        let inner = prepared(&serde_json::from_str(&blur).unwrap(), [1, 4, 5]);
         let draw = |name: &str, n| Stream::named(0, name).normals(n);
         let entries = draw("sigmas", 20).iter().map(|z| z.abs() + 0.1).collect::<Vec<_>>();
         let mut lower = Mat::from_fn(20, 20, |i, j| match i.cmp(&j) {
@@ -431,8 +387,11 @@ mod tests {
                 let back = gap(&on_device.adjoint(&y), &host.adjoint(&y_host));
                 assert!(forth < 1e-13 && back < 1e-13, "{name}: {forth:e}, {back:e}");
                 assert!(gap(&on_device.lift(&y), &host.lift(&y_host)) < 1e-13, "{name}");
+                // Every part of it: preconditioner and eigenbasis too.
+                let gap_of_all = expression_gap(map.as_ref(), device).unwrap();
+                assert!(gap_of_all < 1e-11, "{name}: {gap_of_all:e}");
                 // The preconditioner is that of the host; of a map without, there is none either.
-                let maps = DeviceMaps::new(std::iter::once(map.as_ref()), device).unwrap();
+                let maps = DeviceMaps::new(&[&map], &[0], device).unwrap();
                 for kappa in [1e-6, 0.3] {
                     let v = Stream::named(0, "v").normals(domain.len());
                     let rows = Tensor::from_slice(&v).view([1, -1]).to_device(device);
@@ -529,7 +488,7 @@ mod tests {
                 )
             };
             let maps: Vec<Arc<dyn LinearMap>> =
-                [0.5, 1.0, 2.0].map(|sigma| shared(&json(sigma), [1, 16, 12]).1).to_vec();
+                [0.5, 1.0, 2.0].map(|sigma| shared(&json(sigma), [1, 16, 12])).to_vec();
             let (domain, range) = (maps[0].domain(), maps[0].range());
             let levels = [80.0, 1.0, 0.1].map(Level::edm);
             let (x_t, y) = (batch("x_t", 3, domain, device), batch("y", 3, range, device));
@@ -547,10 +506,38 @@ mod tests {
         }
     }
 
+    /// Of several maps, each of which several images have, in any order.
+    #[test]
+    fn images_have_their_own_maps() {
+        for device in devices() {
+            let of = |json: &str| shared(json, [2, 6, 5]);
+            let bayer = r#"{"operator": "random-mask", "missing": 0.4, "seed": 1}"#;
+            let mask = r#"{"operator": "random-mask", "missing": 0.7, "seed": 2}"#;
+            let (a, b) = (of(bayer), of(mask));
+            let maps = [&a, &b, &b, &a, &b].map(Arc::clone).to_vec();
+            let on_device = Krylov::on_device(&maps, device).unwrap();
+            let host = Krylov::new(maps.clone(), Device::Cpu);
+            let levels = [80.0, 3.0, 1.0, 0.3, 0.1].map(Level::edm);
+            let x = batch("x", 5, a.domain(), device);
+            let y = batch("y", 5, a.range(), device);
+            let (x_host, y_host) = (x.to_device(Device::Cpu), y.to_device(Device::Cpu));
+            assert!(gap(&on_device.apply(&x), &host.apply(&x_host)) < 1e-13);
+            let pivot = on_device.mu_star(&y, 0.05, &x, &level_fields(&levels, device)).unwrap();
+            let fields = level_fields(&levels, Device::Cpu);
+            let expected = host.mu_star(&y_host, 0.05, &x_host, &fields).unwrap();
+            assert!(gap(&pivot, &expected) < 1e-12);
+            // One of another kind beside it: the host decides for each image, a device for the batch.
+            let blur =
+                format!(r#"{{"operator": "convolution", "kernel": {SKEW}, "border": "zero"}}"#);
+            assert!(Krylov::on_device(&[a, of(&blur)], device).is_none());
+        }
+    }
+
     /// A map that is not written out goes by the host.
     #[test]
     fn maps_of_ones_own_stay_on_the_host() {
-        let grey = prepared(r#"{"operator": "grey"}"#, [3, 2, 2]);
+        let grey: OperatorSpec = serde_json::from_str(r#"{"operator": "grey"}"#).unwrap();
+        let grey = prepared(&grey, [3, 2, 2]);
         let own: Arc<dyn LinearMap> = Arc::new(eps_testing::Own(grey));
         assert!(Krylov::on_device(&[own], Device::Cpu).is_none());
     }

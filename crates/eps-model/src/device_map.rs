@@ -1,11 +1,11 @@
 //! Linear maps on a device: the elementary maps of an [`Expression`] on tensors.
 
 use eps_math::Shape;
-use eps_math::operator::{Complex, Expression, LinearMap, Sparse};
+use eps_math::operator::{Complex, Eigenbasis, Expression, LinearMap, Preconditioner, Sparse};
 use eps_math::rng::Stream;
 use tch::{Device, Kind, Tensor};
 
-use crate::extent::extent;
+use crate::extent::{extent, length_of};
 
 /// A map and its adjoint on rows of values `[B, n]` in f64.
 #[derive(Debug)]
@@ -60,7 +60,8 @@ struct Entries {
     weight: Tensor,
 }
 
-/// Rays through a square plane, whose weights are computed anew each time, angle by angle: they would take far more memory than the image.
+/// Rays through a square plane, whose weights are computed anew each time, for some angles at once: all would take far more memory than the
+/// image.
 #[derive(Debug)]
 struct Rays {
     side: i64,
@@ -99,7 +100,8 @@ impl DeviceMap {
 }
 
 /// How far a map's [expression](LinearMap::expression), computed on a device, is from its functions on the host: the largest difference of A x and
-/// Aᵀy for normal x and y, over the size of either; none of a map without an expression.
+/// Aᵀy for normal x and y, over the size of either, and so of its preconditioner and its eigenbasis, where it has them; none of a map without
+/// an expression.
 ///
 /// Some 1e-15, or something is wrong.
 #[must_use]
@@ -113,8 +115,78 @@ pub fn expression_gap(map: &dyn LinearMap, device: Device) -> Option<f64> {
         let size = expected.norm().double_value(&[]).max(f64::MIN_POSITIVE);
         (found - expected).norm().double_value(&[]) / size
     };
-    let forth = gap(on_device.apply(&row(&x)), map.apply(&x));
-    Some(forth.max(gap(on_device.adjoint(&row(&y)), map.adjoint(&y))))
+    let mut gaps = vec![
+        gap(on_device.apply(&row(&x)), map.apply(&x)),
+        gap(on_device.adjoint(&row(&y)), map.adjoint(&y)),
+    ];
+    if let (Some(of), Some(expected)) = (map.preconditioner(), map.approximate_inverse(&x, 0.1)) {
+        let kappa = Tensor::full([1, 1], 0.1, (Kind::Double, device));
+        gaps.push(gap(DevicePreconditioner::new(&of, device).run(&row(&x), &kappa), expected));
+    }
+    if let Some(spectral) = map.as_spectral()
+        && let Some(basis) = spectral.eigenbasis()
+    {
+        let f = |lambda: f64| (lambda + 0.3).recip();
+        let values: Vec<f64> = basis.eigenvalues.iter().map(|lambda| f(*lambda)).collect();
+        let at_zero = Tensor::full([1, 1], f(0.0), (Kind::Double, device));
+        let mapped = DeviceBasis::new(&basis, device).map(&row(&x), &row(&values), &at_zero);
+        gaps.push(gap(mapped, spectral.spectral_map(&x, &f)));
+    }
+    // NaN is the largest.
+    gaps.into_iter().reduce(|a, b| if a >= b { a } else { b })
+}
+
+/// An [`Eigenbasis`] on a device.
+#[derive(Debug)]
+pub(crate) struct DeviceBasis {
+    into: DeviceMap,
+    is_whole: bool,
+}
+
+impl DeviceBasis {
+    pub(crate) fn new(basis: &Eigenbasis, device: Device) -> Self {
+        Self { into: DeviceMap::new(&basis.into, device), is_whole: basis.is_whole }
+    }
+
+    /// f(AᵀA) x for f of the eigenvalues, `[., k]`, and f(0), `[., 1]`.
+    pub(crate) fn map(&self, x: &Tensor, values: &Tensor, at_zero: &Tensor) -> Tensor {
+        let inside = self.into.apply(x);
+        if self.is_whole {
+            return self.into.adjoint(&(inside * values));
+        }
+        x * at_zero + self.into.adjoint(&(inside * (values - at_zero)))
+    }
+}
+
+/// A [`Preconditioner`] on a device.
+#[derive(Debug)]
+pub(crate) struct DevicePreconditioner {
+    into: DeviceMap,
+    powers: Tensor,
+    least: Tensor,
+    within: Option<DeviceMap>,
+}
+
+impl DevicePreconditioner {
+    pub(crate) fn new(of: &Preconditioner, device: Device) -> Self {
+        let values = |values: &[f64]| Tensor::from_slice(values).to_device(device);
+        Self {
+            into: DeviceMap::new(&of.into, device),
+            powers: values(&of.powers),
+            least: values(&of.least),
+            within: of.within.as_ref().map(|within| DeviceMap::new(within, device)),
+        }
+    }
+
+    /// (B + κ I)⁻¹ v for κ `[B, 1]`.
+    pub(crate) fn run(&self, v: &Tensor, kappa: &Tensor) -> Tensor {
+        let gains = (&self.powers + kappa.maximum(&self.least)).reciprocal();
+        let inside = self.into.adjoint(&(self.into.apply(v) * gains));
+        match &self.within {
+            None => inside,
+            Some(within) => inside + (v - within.adjoint(&within.apply(v))) / kappa,
+        }
+    }
 }
 
 impl Node {
@@ -264,8 +336,17 @@ impl Node {
     }
 }
 
+/// Products that are in memory at once: half a gigabyte.
+const AT_ONCE: i64 = 1 << 26;
+
 impl Entries {
+    /// # Panics
+    /// For an entry beyond the matrix, which a GPU would answer by an error that ends everything.
     fn new(sparse: &Sparse, device: Device) -> Self {
+        for (row, column, _) in &sparse.entries {
+            let is_inside = *row < sparse.rows && *column < sparse.columns;
+            assert!(is_inside, "entry [{row}, {column}] of {} x {}", sparse.rows, sparse.columns);
+        }
         let index = |of: &dyn Fn(&(usize, usize, f64)) -> usize| {
             let indices: Vec<i64> = sparse.entries.iter().map(|entry| extent(of(entry))).collect();
             Tensor::from_slice(&indices).to_device(device)
@@ -285,8 +366,16 @@ impl Entries {
             true => (&self.row, &self.column, self.columns),
             false => (&self.column, &self.row, self.rows),
         };
-        let values = x.index_select(1, from) * &self.weight;
-        Tensor::zeros([x.size()[0], length], (Kind::Double, x.device())).index_add_(1, to, &values)
+        let mut sums = Tensor::zeros([x.size()[0], length], (Kind::Double, x.device()));
+        let (count, at_once) = (self.weight.size()[0], (AT_ONCE / x.size()[0]).max(1));
+        let mut start = 0;
+        while start < count {
+            let of = |all: &Tensor| all.narrow(0, start, at_once.min(count - start));
+            let values = x.index_select(1, &of(from)) * of(&self.weight);
+            let _ = sums.index_add_(1, &of(to), &values);
+            start += at_once;
+        }
+        sums
     }
 }
 
@@ -297,16 +386,26 @@ impl Rays {
         Self { side, angles, axis, row, position: line.repeat([side]) }
     }
 
-    /// Calls `visit` with the index of each angle and, four times, with the pixels `[n²]` that the rays pass and their weights, 0 outside;
-    /// place i lies on the ray to position i % n.
-    fn for_each_neighbour(&self, mut visit: impl FnMut(usize, &Tensor, &Tensor)) {
+    /// Calls `visit` with the first of some angles, their number and, four times, with the pixels `[angles · n²]` that their rays pass and
+    /// the weights, 0 outside; place i of an angle lies on the ray to position i % n.
+    fn for_each_neighbour(
+        &self,
+        at_once: usize,
+        mut visit: impl FnMut(i64, i64, &Tensor, &Tensor),
+    ) {
         let n = self.side;
         let centre = (n / 2) as f64;
-        for (angle, (cos, sin)) in self.angles.iter().enumerate() {
-            let shift_x = cos * self.axis + (sin - 1.0) * centre;
-            let shift_y = (cos - 1.0) * centre - sin * self.axis;
-            let x = &self.position * *cos + &self.row * *sin - shift_x;
-            let y = &self.position * -*sin + &self.row * *cos - shift_y;
+        let mut first = 0;
+        for angles in self.angles.chunks(at_once) {
+            let column = |of: &dyn Fn(f64, f64) -> f64| {
+                let values: Vec<f64> = angles.iter().map(|(cos, sin)| of(*cos, *sin)).collect();
+                Tensor::from_slice(&values).view([-1, 1]).to_device(self.row.device())
+            };
+            let (cos, sin) = (column(&|cos, _| cos), column(&|_, sin| sin));
+            let shift_x = column(&|cos, sin| cos * self.axis + (sin - 1.0) * centre);
+            let shift_y = column(&|cos, sin| (cos - 1.0) * centre - sin * self.axis);
+            let x = &self.position * &cos + &self.row * &sin - shift_x;
+            let y = &self.row * cos - &self.position * sin - shift_y;
             let (left, top) = (x.floor(), y.floor());
             let (across, along) = (&x - &left, &y - &top);
             let shares = |part: &Tensor| [1.0 - part, part.shallow_clone()];
@@ -315,10 +414,12 @@ impl Rays {
                     let (i, j) = (&top + dy as f64, &left + dx as f64);
                     let inside = |v: &Tensor| v.ge(0.0).logical_and(&v.lt(n as f64));
                     let seen = inside(&i).logical_and(&inside(&j));
-                    let pixel = (i * n as f64 + j) * &seen;
-                    visit(angle, &pixel.to_kind(Kind::Int64), &(along * across * &seen));
+                    let pixel = ((i * n as f64 + j) * &seen).to_kind(Kind::Int64).flatten(0, -1);
+                    let weight = (along * across * &seen).flatten(0, -1);
+                    visit(first, extent(angles.len()), &pixel, &weight);
                 }
             }
+            first += extent(angles.len());
         }
     }
 
@@ -327,17 +428,19 @@ impl Rays {
         let (batch, n, angles) = (x.size()[0], self.side, extent(self.angles.len()));
         let length = if adjoint { n * n } else { n * angles };
         let sums = Tensor::zeros([batch, length], (Kind::Double, x.device()));
-        self.for_each_neighbour(|angle, pixel, weight| {
+        let at_once = length_of((AT_ONCE / (16 * batch * n * n)).max(1));
+        self.for_each_neighbour(at_once, |first, count, pixel, weight| {
             if adjoint {
                 // The value of each place's ray.
-                let ray = x.reshape([batch, n, angles]).select(2, extent(angle));
-                let values = ray.repeat([1, n]) * weight;
+                let rays = x.reshape([batch, n, angles]).narrow(2, first, count).transpose(1, 2);
+                let of_places = rays.unsqueeze(2).expand([batch, count, n, n], false);
+                let values = of_places.reshape([batch, -1]) * weight;
                 let _ = sums.shallow_clone().index_add_(1, pixel, &values);
             } else {
-                let values = (x.index_select(1, pixel) * weight).view([batch, n, n]);
-                let rays = values.sum_dim_intlist([1i64].as_slice(), false, None);
-                let mut of_angle = sums.view([batch, n, angles]).select(2, extent(angle));
-                let _ = of_angle.g_add_(&rays);
+                let values = (x.index_select(1, pixel) * weight).view([batch, count, n, n]);
+                let rays = values.sum_dim_intlist([2i64].as_slice(), false, None);
+                let mut of_angles = sums.view([batch, n, angles]).narrow(2, first, count);
+                let _ = of_angles.g_add_(&rays.transpose(1, 2));
             }
         });
         sums

@@ -1,89 +1,94 @@
 //! Conjugate gradients and Lanczos' method on a device, for all images of a batch at once: those of [`eps_math::solve`], whose tests say what
 //! they do, on tensors.
 //!
-//! Each image has steps of its own and ends where it would end alone: what others of the batch need does not change its answer.
+//! Each image has steps of its own and ends where it would end alone: what others of the batch need changes its answer by rounding at most.
 
-use eps_math::operator::{LinearMap, Preconditioner};
+use std::sync::Arc;
+
+use eps_math::MathError;
+use eps_math::operator::LinearMap;
 use eps_math::solve::{
     Cg, Lanczos, Look, SpectralFunction, Tridiagonal, WithinNoise, complete, error_lag,
 };
+use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
 use crate::ComputeError;
-use crate::device_map::DeviceMap;
+use crate::device_map::{DeviceMap, DevicePreconditioner};
 use crate::extent::{extent, length_of};
 
 /// One map for all images of a batch, or one an image, on rows of values.
 #[derive(Debug)]
 pub(crate) struct DeviceMaps {
+    /// Each once.
     maps: Vec<DeviceMap>,
     preconditioners: Vec<Option<DevicePreconditioner>>,
+    /// The images of each; empty for one map of all.
+    images: Vec<Tensor>,
+    /// Where each image is when those of a map stand together.
+    order: Option<Tensor>,
+    count: usize,
     domain: usize,
     range: usize,
 }
 
-/// A [`Preconditioner`] on a device.
-#[derive(Debug)]
-struct DevicePreconditioner {
-    into: DeviceMap,
-    powers: Tensor,
-    least: Tensor,
-    within: Option<DeviceMap>,
-}
-
-impl DevicePreconditioner {
-    fn new(of: &Preconditioner, device: Device) -> Self {
-        let values = |values: &[f64]| Tensor::from_slice(values).to_device(device);
-        Self {
-            into: DeviceMap::new(&of.into, device),
-            powers: values(&of.powers),
-            least: values(&of.least),
-            within: of.within.as_ref().map(|within| DeviceMap::new(within, device)),
-        }
-    }
-
-    /// (B + κ I)⁻¹ v for κ `[B, 1]`.
-    fn run(&self, v: &Tensor, kappa: &Tensor) -> Tensor {
-        let gains = (&self.powers + kappa.maximum(&self.least)).reciprocal();
-        let inside = self.into.adjoint(&(self.into.apply(v) * gains));
-        match &self.within {
-            None => inside,
-            Some(within) => inside + (v - within.adjoint(&within.apply(v))) / kappa,
-        }
-    }
-}
-
 impl DeviceMaps {
-    /// The maps on a device, where all of them are written out.
-    pub(crate) fn new<'a>(
-        maps: impl ExactSizeIterator<Item = &'a dyn LinearMap> + Clone,
+    /// The maps on a device, where all of them are written out: maps without repetitions, and which of them each image has.
+    pub(crate) fn new(
+        maps: &[&Arc<dyn LinearMap>],
+        of_images: &[usize],
         device: Device,
     ) -> Option<Self> {
-        let first = maps.clone().next()?;
-        let preconditioner = |map: &'a dyn LinearMap| {
+        let preconditioner = |map: &&Arc<dyn LinearMap>| {
             map.preconditioner().map(|of| DevicePreconditioner::new(&of, device))
         };
+        let on_device = |of: &[i64]| Tensor::from_slice(of).to_device(device);
+        let (mut images, mut together) = (Vec::new(), Vec::new());
+        if maps.len() > 1 {
+            for map in 0..maps.len() {
+                let own = (0..of_images.len()).filter(|image| of_images[*image] == map);
+                let own: Vec<i64> = own.map(extent).collect();
+                images.push(on_device(&own));
+                together.extend(own);
+            }
+        }
+        let mut order = vec![0; together.len()];
+        for (place, image) in (0i64..).zip(&together) {
+            order[length_of(*image)] = place;
+        }
         Some(Self {
-            domain: first.domain().len(),
-            range: first.range().len(),
-            preconditioners: maps.clone().map(preconditioner).collect(),
-            maps: maps.map(|map| DeviceMap::of(map, device)).collect::<Option<_>>()?,
+            domain: maps[0].domain().len(),
+            range: maps[0].range().len(),
+            preconditioners: maps.iter().map(preconditioner).collect(),
+            maps: maps
+                .iter()
+                .map(|map| DeviceMap::of(map.as_ref(), device))
+                .collect::<Option<_>>()?,
+            order: (!order.is_empty()).then(|| on_device(&order)),
+            images,
+            count: of_images.len(),
         })
     }
 
     /// The number of maps: one, or one an image.
     pub(crate) fn count(&self) -> usize {
-        self.maps.len()
+        if self.maps.len() == 1 { 1 } else { self.count }
     }
 
-    /// What each image's map makes of its row; one row serves all maps, one map all rows.
-    fn each(&self, x: &Tensor, of: impl Fn(usize, &Tensor) -> Tensor) -> Tensor {
-        if self.maps.len() == 1 {
-            return of(0, x);
+    /// What each map makes of the rows of its images; one row serves all maps, one map all rows.
+    pub(crate) fn each(&self, x: &Tensor, of: impl Fn(usize, &Tensor) -> Tensor) -> Tensor {
+        let Some(order) = &self.order else { return of(0, x) };
+        let mapped: Vec<_> = (0..self.maps.len()).map(|map| of(map, &self.own(x, map))).collect();
+        Tensor::cat(&mapped, 0).index_select(0, order)
+    }
+
+    /// The rows of a map's images, of as many as there are images; one row is every image's.
+    pub(crate) fn own(&self, rows: &Tensor, map: usize) -> Tensor {
+        let Some(images) = self.images.get(map) else { return rows.shallow_clone() };
+        match rows.size()[0] {
+            1 => rows.expand([images.size()[0], -1], false),
+            _ => rows.index_select(0, images),
         }
-        let row = |i: usize| x.narrow(0, if x.size()[0] == 1 { 0 } else { extent(i) }, 1);
-        let rows: Vec<_> = (0..self.maps.len()).map(|i| of(i, &row(i))).collect();
-        Tensor::cat(&rows, 0)
     }
 
     /// A x, `[B, n]` → `[B, m]`.
@@ -98,10 +103,8 @@ impl DeviceMaps {
 
     /// (B + κ I)⁻¹ v of every row, for κ `[B, 1]`; v itself where a map has no such B.
     pub(crate) fn precondition(&self, v: &Tensor, kappa: &Tensor) -> Tensor {
-        let last = kappa.size()[0] - 1;
-        self.each(v, |i, v| match &self.preconditioners[i] {
-            Some(of) if self.maps.len() > 1 => of.run(v, &kappa.narrow(0, extent(i).min(last), 1)),
-            Some(of) => of.run(v, kappa),
+        self.each(v, |map, v| match &self.preconditioners[map] {
+            Some(of) => of.run(v, &self.own(kappa, map)),
             None => v.shallow_clone(),
         })
     }
@@ -144,50 +147,60 @@ impl DeviceMaps {
             r = left.where_self(&better, &r);
             z = start.where_self(&better, &z);
         }
+        // Without noise κ is 0, and nothing is near AᵀA.
+        let is_noisy = bound > 0.0;
+        let precondition = |s: &Tensor| {
+            if is_noisy { self.precondition(s, kappa) } else { s.shallow_clone() }
+        };
         let mut s = self.adjoint(&r) - kappa * &z;
-        let mut p = self.precondition(&s, kappa);
+        let mut p = precondition(&s);
         let first = norm(&s);
+        let none = first.zeros_like();
         let mut gamma = dot(&s, &p);
         let mut size = first.copy();
-        let mut largest = first.zeros_like();
+        let mut largest = none.copy();
         let mut active = size.gt(0.0);
-        // What all steps so far took off the squared error, step by step.
-        let mut fallen = vec![first.zeros_like()];
+        // What each step took off the squared error, a column a step.
+        let mut taken = Tensor::zeros([r.size()[0], 64], (Kind::Double, r.device()));
         let mut steps = vec![0; images];
         for step in 0.. {
             let rounding = &largest * (8.0 * f64::EPSILON) * norm(&r);
-            let residual = kappa * norm(&z) * goal.rtol;
-            active = active.logical_and(&size.gt_tensor(&rounding.maximum(&residual)));
+            let error = if is_noisy { kappa * norm(&z) } else { first.copy() };
+            let end = rounding.maximum(&(error * goal.rtol));
+            active = active.logical_and(&size.gt_tensor(&end));
             let lag = error_lag(step);
-            if step >= lag {
-                let since = &fallen[step] - &fallen[step - lag];
+            if step >= lag && is_noisy {
+                let last = taken.narrow(1, extent(step - lag), extent(lag));
+                let since = last.sum_dim_intlist([1i64].as_slice(), true, None);
                 active = active.logical_and(&since.lt(bound).logical_not());
             }
-            let going = flags(&active);
-            if !going.contains(&true) {
-                break;
-            }
-            if step == goal.max_steps {
-                let residual = (&size / &first).max().double_value(&[]);
-                let error =
-                    eps_math::MathError::NotSolved { steps: step, residual, rtol: goal.rtol };
+            if step == goal.max_steps && flags(&active).contains(&true) {
+                let residual = (&size / &first).where_self(&active, &none).max().double_value(&[]);
+                let error = MathError::NotSolved { steps: step, residual, rtol: goal.rtol };
                 return Err(ComputeError::Other(format!("the pivot: {error}")));
             }
             let q = self.apply(&p);
             let (of_p, of_q) = (dot(&p, &p), dot(&q, &q));
             let curvature = &of_q + kappa * &of_p;
             active = active.logical_and(&curvature.gt(0.0));
+            let going = flags(&active);
+            if !going.contains(&true) {
+                break;
+            }
             let kept = |new: &Tensor, old: &Tensor| new.where_self(&active, old);
             largest = kept(&largest.maximum(&(&of_q / &of_p).sqrt()), &largest);
-            let along = kept(&(&gamma / &curvature), &first.zeros_like());
+            let along = kept(&(&gamma / &curvature), &none);
             z += &along * &p;
             r -= &along * &q;
             s = self.adjoint(&r) - kappa * &z;
-            let mapped = self.precondition(&s, kappa);
-            let taken = kept(&(&along * &gamma), &first.zeros_like());
-            fallen.push(&fallen[step] + taken);
+            let mapped = precondition(&s);
+            if extent(step) == taken.size()[1] {
+                taken = Tensor::cat(&[&taken, &taken.zeros_like()], 1);
+            }
+            let mut column = taken.narrow(1, extent(step), 1);
+            column.copy_(&kept(&(&along * &gamma), &none));
             let next = dot(&s, &mapped);
-            p = &mapped + kept(&(&next / &gamma), &first.zeros_like()) * &p;
+            p = &mapped + kept(&(&next / &gamma), &none) * &p;
             size = kept(&norm(&s), &size);
             gamma = kept(&next, &gamma);
             for (count, going) in steps.iter_mut().zip(going) {
@@ -204,50 +217,67 @@ impl DeviceMaps {
         v: &Tensor,
         functions: &[SpectralFunction<'_>],
     ) -> Result<DeviceSpaces, ComputeError> {
-        let broken = |error: eps_math::MathError| ComputeError::Other(error.to_string());
+        let broken = |error: MathError| ComputeError::Other(error.to_string());
         let mut u = self.apply(v);
         let length = norm(&u);
         let complete = complete(self.domain, self.range);
-        let mut of: Vec<Tridiagonal> =
-            numbers(&length).into_iter().map(|length| Tridiagonal::new(length, complete)).collect();
-        let images = of.len();
-        let mut ends: Vec<Option<f64>> =
-            of.iter().map(|of| (of.length() == 0.0).then_some(0.0)).collect();
+        let mut images: Vec<Growing> = numbers(&length)
+            .into_iter()
+            .map(|length| Growing {
+                of: Tridiagonal::new(length, complete),
+                look: Look::default(),
+                end: (length == 0.0).then_some(0.0),
+            })
+            .collect();
         u = divided(&u, &length);
-        let mut looks = vec![Look::default(); images];
         let (mut basis, mut last_beside): (Vec<Tensor>, Option<Tensor>) = (Vec::new(), None);
-        while ends.iter().any(Option::is_none) {
-            let mut next = self.apply(&self.adjoint(&u));
-            let along = dot(&next, &u);
-            next -= &along * &u;
+        while images.iter().any(|image| image.end.is_none()) {
+            let gram = self.apply(&self.adjoint(&u));
+            let along = dot(&gram, &u);
+            let mut next = gram - &along * &u;
             if let (Some(last), Some(beside)) = (basis.last(), &last_beside) {
                 next -= beside * last;
             }
             let beside = norm(&next);
-            let (alongs, besides) = (numbers(&along), numbers(&beside));
-            for i in 0..images {
-                if ends[i].is_none() {
-                    let function = functions[i % functions.len()];
-                    let grown =
-                        of[i].grow(goal, (alongs[i], besides[i]), &[function], &mut looks[i]);
-                    ends[i] = grown.map_err(broken)?;
-                }
-            }
+            let both = numbers(&Tensor::cat(&[&along, &beside], 1));
+            images
+                .par_iter_mut()
+                .enumerate()
+                .try_for_each(|(i, image)| {
+                    if image.end.is_none() {
+                        let function = functions[i % functions.len()];
+                        let pair = (both[2 * i], both[2 * i + 1]);
+                        image.end = image.of.grow(goal, pair, &[function], &mut image.look)?;
+                    }
+                    Ok(())
+                })
+                .map_err(broken)?;
             basis.push(std::mem::replace(&mut u, divided(&next, &beside)));
             last_beside = Some(beside);
         }
-        let finished = ends.iter().flatten().map(|change| *change <= goal.rtol).collect();
-        let basis = (!basis.is_empty()).then(|| Tensor::stack(&basis, 1));
+        let finished = images
+            .iter()
+            .map(|image| image.end.is_some_and(|change| change <= goal.rtol))
+            .collect();
+        let of = images.into_iter().map(|image| image.of).collect();
         Ok(DeviceSpaces { v: v.shallow_clone(), basis, of, finished })
     }
+}
+
+/// The space of one image while it grows.
+struct Growing {
+    of: Tridiagonal,
+    look: Look,
+    /// The change of its function when it ended.
+    end: Option<f64>,
 }
 
 /// A Krylov space for every image of a batch.
 #[derive(Debug)]
 pub(crate) struct DeviceSpaces {
     v: Tensor,
-    /// `[B, steps, m]`, of which an image has the first ones.
-    basis: Option<Tensor>,
+    /// Vectors `[B, m]`, of which an image has the first ones.
+    basis: Vec<Tensor>,
     of: Vec<Tridiagonal>,
     /// Whether the functions of each image stand still.
     pub(crate) finished: Vec<bool>,
@@ -261,7 +291,7 @@ impl DeviceSpaces {
 
     /// The bytes that the basis takes.
     pub(crate) fn bytes(&self) -> usize {
-        self.basis.as_ref().map_or(0, |basis| 8 * basis.numel())
+        self.basis.iter().map(|vector| 8 * vector.numel()).sum()
     }
 
     /// f(AᵀA) v of every row, `[B, n]`, for a function of each image.
@@ -271,16 +301,21 @@ impl DeviceSpaces {
         let at_zero: Vec<f64> = (0..images).map(|i| function(i)(&[0.0])[0]).collect();
         let at_zero = Tensor::from_slice(&at_zero).view([-1, 1]);
         let outside = &self.v * at_zero.to_device(self.v.device());
-        let Some(basis) = &self.basis else { return outside };
-        let steps = length_of(basis.size()[1]);
+        if self.basis.is_empty() {
+            return outside;
+        }
+        let (steps, of) = (self.basis.len(), &self.of);
         let coefficients = |i: usize| {
-            let mut of_image = self.of[i % self.of.len()].coefficients(function(i));
+            let mut of_image = of[i % of.len()].coefficients(function(i));
             of_image.resize(steps, 0.0);
             of_image
         };
-        let coefficients: Vec<f64> = (0..images).flat_map(coefficients).collect();
-        let coefficients = Tensor::from_slice(&coefficients).view([-1, 1, extent(steps)]);
-        let inside = coefficients.to_device(basis.device()).matmul(basis).squeeze_dim(1);
+        let coefficients: Vec<Vec<f64>> = (0..images).into_par_iter().map(coefficients).collect();
+        let coefficients = Tensor::from_slice(&coefficients.concat()).view([-1, extent(steps)]);
+        let coefficients = coefficients.to_device(self.v.device());
+        let inside = (0i64..).zip(&self.basis);
+        let inside = inside.map(|(k, vector)| coefficients.narrow(1, k, 1) * vector);
+        let inside = inside.reduce(|a, b| a + b).expect("a vector of the basis");
         outside + maps.adjoint(&inside)
     }
 }

@@ -34,16 +34,12 @@ impl<'a> Gains<'a> {
 
     /// Linear in ln λ between nodes; below the least positive one, f(0).
     pub(crate) fn at(&self, lambda: f64) -> f64 {
-        let last = self.nodes.len() - 1;
-        let least = self.nodes[1];
-        if lambda < least {
-            return self.values[0];
+        match place(self.nodes, lambda) {
+            (before, 0.0) => self.values[before],
+            (before, share) => {
+                self.values[before] * (1.0 - share) + self.values[before + 1] * share
+            }
         }
-        let place =
-            1.0 + (lambda / least).ln() / (self.nodes[last] / least).ln() * (last - 1) as f64;
-        let before = whole(place).min(last - 1);
-        let share = (place - before as f64).min(1.0);
-        self.values[before] * (1.0 - share) + self.values[before + 1] * share
     }
 
     pub(crate) fn of_all(&self, lambdas: &[f64]) -> Vec<f64> {
@@ -63,11 +59,38 @@ impl<'a> Gains<'a> {
     }
 }
 
+/// The node before λ, and the share of the way to the next one, in ln λ; below the least positive node that of 0.
+pub(crate) fn place(nodes: &[f64], lambda: f64) -> (usize, f64) {
+    let last = nodes.len() - 1;
+    let least = nodes[1];
+    if lambda < least {
+        return (0, 0.0);
+    }
+    let place = 1.0 + (lambda / least).ln() / (nodes[last] / least).ln() * (last - 1) as f64;
+    let before = whole(place).min(last - 1);
+    (before, (place - before as f64).min(1.0))
+}
+
+/// The maps of a batch without repetitions, and which of these each image has.
+pub(crate) fn distinct(maps: &[Arc<dyn LinearMap>]) -> (Vec<&Arc<dyn LinearMap>>, Vec<usize>) {
+    let mut found: Vec<&Arc<dyn LinearMap>> = Vec::new();
+    let of = maps.iter().map(|map| {
+        let known = found.iter().position(|other| Arc::ptr_eq(other, map));
+        known.unwrap_or_else(|| {
+            found.push(map);
+            found.len() - 1
+        })
+    });
+    let of = of.collect();
+    (found, of)
+}
+
 /// 0, and values up to ‖A‖² of all maps.
 pub(crate) fn nodes(maps: &[Arc<dyn LinearMap>]) -> Vec<f64> {
     // The power method finds the norm from below: a tenth more than it covers what it misses.
     let norm = |map: &Arc<dyn LinearMap>| 1.1 * check::norm_estimate(map.as_ref(), 12, 0);
-    let largest = maps.iter().map(norm).fold(f64::MIN_POSITIVE.sqrt(), f64::max).powi(2);
+    let largest =
+        distinct(maps).0.into_iter().map(norm).fold(f64::MIN_POSITIVE.sqrt(), f64::max).powi(2);
     let decay = LEAST.ln() / (NODES - 1) as f64;
     let positive = (0..NODES).rev().map(|i| largest * (decay * i as f64).exp());
     std::iter::once(0.0).chain(positive).collect()

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use eps_math::operator::{LinearMap, lifted};
 use eps_math::rng::Stream;
-use eps_math::solve::{KrylovSpace, WithinNoise};
+use eps_math::solve::{KrylovSpace, SpectralFunction, WithinNoise};
 use eps_math::{Level, Shape, pivot};
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
@@ -222,12 +222,7 @@ impl HostKrylov {
     }
 }
 
-fn space_of(
-    map: &dyn LinearMap,
-    x: &[f64],
-    f: &dyn Fn(&[f64]) -> Vec<f64>,
-    tally: &Tally,
-) -> KrylovSpace {
+fn space_of(map: &dyn LinearMap, x: &[f64], f: SpectralFunction<'_>, tally: &Tally) -> KrylovSpace {
     let grown = FUNCTIONS.nearest_space(map, x, &[f]);
     // Of a map that gives NaN: so does its function, and the walk stops at its step.
     let (space, is_finished) = grown.unwrap_or_else(|_| (KrylovSpace::undefined(x.len()), false));

@@ -47,8 +47,9 @@ macro_rules! on_route {
 impl Krylov {
     /// The maps of a batch; on a device other than the processor they are computed there, if they can be.
     pub(crate) fn new(maps: Vec<Arc<dyn LinearMap>>, device: Device) -> Self {
-        let on_device = if device == Device::Cpu { None } else { DeviceKrylov::new(&maps, device) };
         let nodes = nodes(&maps);
+        let is_there = device != Device::Cpu && DeviceKrylov::is_for(&maps);
+        let on_device = if is_there { DeviceKrylov::new(&maps, &nodes, device) } else { None };
         let route = on_device.map_or_else(|| Route::Host(HostKrylov::new(maps)), Route::Device);
         Self { route, nodes, tally: Tally::default() }
     }
@@ -56,8 +57,9 @@ impl Krylov {
     /// The maps of a batch, computed as they are on a device even if that is the processor; none where a map is not written out.
     #[cfg(test)]
     pub(crate) fn on_device(maps: &[Arc<dyn LinearMap>], device: Device) -> Option<Self> {
-        let route = Route::Device(DeviceKrylov::new(maps, device)?);
-        Some(Self { route, nodes: nodes(maps), tally: Tally::default() })
+        let nodes = nodes(maps);
+        let route = Route::Device(DeviceKrylov::new(maps, &nodes, device)?);
+        Some(Self { route, nodes, tally: Tally::default() })
     }
 
     /// The nodes at which gains are tabulated, `[1, M, 1, 1]`.
@@ -99,10 +101,13 @@ impl Krylov {
     /// f(AᵀA) x of every image, with the Krylov spaces where they are small enough to be kept.
     pub(crate) fn function(&self, x: &Tensor, gains: &Field, kept: &Spaces) -> Tensor {
         self.tally.timed(|| {
-            let gains = self.gains(gains);
+            let of_images = self.gains(gains);
             match &self.route {
-                Route::Host(host) => host.function(x, &gains, &kept.on_host, &self.tally),
-                Route::Device(device) => device.function(x, &gains, &kept.on_device, &self.tally),
+                Route::Host(host) => host.function(x, &of_images, &kept.on_host, &self.tally),
+                Route::Device(device) => {
+                    let gains = (of_images.as_slice(), gains);
+                    device.function(x, gains, &kept.on_device, &self.tally)
+                }
             }
         })
     }

@@ -171,36 +171,14 @@ fn diagonals_are_estimated() {
 /// On a GPU, maps that are written out are computed there: by the same steps as on the host.
 #[test]
 fn maps_on_a_device_are_those_of_the_host() {
-    let blur = |border: &str| {
-        format!(
-            r#"{{"operator": "convolution", "kernel": {{"disc": {{"radius": 2}}}}, "border": "{border}"}}"#
-        )
-    };
-    let points: Vec<[f64; 2]> =
-        (0..40).map(|i| [0.37 * f64::from(i) % 1.0, 0.61 * f64::from(i) % 1.0]).collect();
-    let points = serde_json::to_string(&points).unwrap();
-    let small = format!(
-        r#"{{"operator": "chain", "of": [{}, {{"operator": "average-pool", "factor": 2}}]}}"#,
-        blur("reflect")
-    );
-    let rays = r#"{"operator": "radon", "angles_degrees": [0, 20, 40, 60, 80, 100]}"#;
+    let families: Vec<(OperatorSpec, [usize; 3])> =
+        serde_json::from_str(include_str!("families.json")).unwrap();
     for device in devices() {
-        for (json, shape) in [
-            (blur("valid"), [3, 24, 20]),
-            (blur("symmetric"), [3, 24, 20]),
-            (small.clone(), [3, 24, 20]),
-            (rays.to_owned(), [2, 16, 16]),
-            (
-                format!(
-                    r#"{{"operator": "nonuniform-fourier", "points": {points}, "method": "gridding"}}"#
-                ),
-                [2, 12, 10],
-            ),
-            (r#"{"operator": "walsh-hadamard", "rows": 100, "seed": 1}"#.to_owned(), [1, 16, 16]),
-        ] {
-            let [c, h, w] = shape;
-            let shape = Shape::new(c, h, w).unwrap();
-            let of = |device| TensorOperator::new(vec![prepared(&json, shape)], device).unwrap();
+        for (spec, [c, h, w]) in &families {
+            let shape = Shape::new(*c, *h, *w).unwrap();
+            let json = serde_json::to_string(spec).unwrap();
+            let prepared = || spec.prepare(shape).unwrap();
+            let of = |device| TensorOperator::new(vec![prepared()], device).unwrap();
             let (there, host) = (of(device), of(Device::Cpu));
             let x = image("x", 2, shape);
             let y = host.apply(&image("truth", 2, shape));
@@ -224,7 +202,7 @@ fn maps_on_a_device_are_those_of_the_host() {
                 ("A", there.apply(&x.to_device(device)), host.apply(&x), 1e-13),
                 ("A^T", there.adjoint(&there_y), host.adjoint(&y), 1e-13),
                 // The same steps, which make rounding larger; both are right to a tenth of the noise, and to a per cent.
-                ("the pivot", pivot(of(device), device), pivot(of(Device::Cpu), Device::Cpu), 1e-4),
+                ("the pivot", pivot(of(device), device), pivot(of(Device::Cpu), Device::Cpu), 1e-2),
                 ("f(A^T A)", found.0, expected.0, 1e-4),
                 ("the diagonal", found.1, expected.1, 1e-4),
             ] {

@@ -167,7 +167,7 @@ fn errors_of(
         }
         Objective::Eps { tasks, sigma_y } => {
             let (task, measurement) = measure(tasks, *sigma_y, x_0, shape, streams)?;
-            // Lanczos' method runs on the host, outside of libtorch's graph.
+            // Lanczos' method is outside of libtorch's graph.
             let scales_residuals = config.loss_weight != LossWeight::Preconditioned
                 && config.precondition.mode != PreconditionMode::Scalar;
             if scales_residuals && !measurement.operator().is_spectral() {

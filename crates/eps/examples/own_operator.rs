@@ -58,7 +58,7 @@ impl LinearMap for DoubleExposure {
         self.moved(y, self.by, 0)
     }
 
-    // For GPUs: every pixel, and half of the one to its left.
+    // For GPUs: every pixel, and half of the one that is `by` to its left.
     fn expression(&self) -> Option<Expression> {
         let n = self.shape.len();
         let has_left = |i: &usize| i % self.shape.width >= self.by;

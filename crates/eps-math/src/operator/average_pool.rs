@@ -136,7 +136,7 @@ impl Spectral for AveragePool {
     fn eigenbasis(&self) -> Option<Eigenbasis> {
         let k = self.factor as f64;
         let eigenvalues = vec![(k * k).recip(); self.range().len()];
-        Some(Eigenbasis { into: self.block_sums(k.recip()), eigenvalues })
+        Some(Eigenbasis { into: self.block_sums(k.recip()), eigenvalues, is_whole: false })
     }
 
     fn form(&self) -> Option<EigenForm<'_>> {

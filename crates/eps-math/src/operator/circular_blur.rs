@@ -221,7 +221,7 @@ impl Spectral for CircularBlur {
         let into = real_waves((height, width)).on_each(channels);
         // Of the real and the imaginary part of every channel.
         let of_plane: Vec<f64> = self.transfer.iter().map(|h| h.norm_sqr()).collect();
-        Some(Eigenbasis { into, eigenvalues: of_plane.repeat(2 * channels) })
+        Some(Eigenbasis { into, eigenvalues: of_plane.repeat(2 * channels), is_whole: true })
     }
 
     fn form(&self) -> Option<EigenForm<'_>> {

@@ -172,7 +172,7 @@ impl Spectral for Dense {
     fn eigenbasis(&self) -> Option<Eigenbasis> {
         let values = Arc::new(self.basis_transposed());
         let into = Expression::Matrix { columns: self.shape.len(), values };
-        Some(Eigenbasis { into, eigenvalues: self.eigenvalues.clone() })
+        Some(Eigenbasis { into, eigenvalues: self.eigenvalues.clone(), is_whole: true })
     }
 
     fn form(&self) -> Option<EigenForm<'_>> {

@@ -40,8 +40,8 @@ pub enum Expression {
         /// C.
         horizontal: Vec<f64>,
     },
-    /// One plane that wraps around, each frequency of its DFT times a gain, the same at opposite frequencies but for the sign of the
-    /// imaginary part.
+    /// One plane that wraps around, each frequency of its DFT times a gain, at −k the conjugate of that at k: only the first W/2 + 1 columns are
+    /// read.
     Filter {
         /// Height and width.
         plane: (usize, usize),
@@ -134,6 +134,8 @@ pub struct Eigenbasis {
     pub into: Expression,
     /// λ, one for each value of E x.
     pub eigenvalues: Vec<f64>,
+    /// Whether EᵀE = I: E sees all of x, and f(AᵀA) = Eᵀ diag(f(λ)) E.
+    pub is_whole: bool,
 }
 
 /// (B + κ I)⁻¹ as data, for the B near AᵀA that [`LinearMap::approximate_inverse`](super::LinearMap::approximate_inverse) takes.
@@ -149,7 +151,7 @@ pub struct Preconditioner {
     pub powers: Vec<f64>,
     /// l, one for each value of E x.
     pub least: Vec<f64>,
-    /// P of orthonormal rows, of which E sees no more; none where that is all.
+    /// P, what E can see: B is 0 outside, and the inverse 1/κ. None where E sees all of x and the last term is absent.
     pub within: Option<Expression>,
 }
 
@@ -163,8 +165,8 @@ impl Preconditioner {
 }
 
 impl From<Eigenbasis> for Preconditioner {
-    fn from(Eigenbasis { into, eigenvalues }: Eigenbasis) -> Self {
-        let least = vec![0.0; eigenvalues.len()];
-        Self { within: Some(into.clone()), into, powers: eigenvalues, least }
+    fn from(Eigenbasis { into, eigenvalues, is_whole }: Eigenbasis) -> Self {
+        let (least, within) = (vec![0.0; eigenvalues.len()], (!is_whole).then(|| into.clone()));
+        Self { within, into, powers: eigenvalues, least }
     }
 }

@@ -132,6 +132,6 @@ impl Spectral for Fourier {
 
     fn eigenbasis(&self) -> Option<Eigenbasis> {
         let into = Expression::Dft { plane: (self.shape.height, self.shape.width) };
-        Some(Eigenbasis { into, eigenvalues: self.eigenvalues() })
+        Some(Eigenbasis { into, eigenvalues: self.eigenvalues(), is_whole: true })
     }
 }

@@ -102,6 +102,10 @@ impl Spectral for Grey {
 
     fn eigenbasis(&self) -> Option<Eigenbasis> {
         let eigenvalues = vec![Self::gain(); self.shape.plane()];
-        Some(Eigenbasis { into: self.shares(Self::gain().sqrt().recip()), eigenvalues })
+        Some(Eigenbasis {
+            into: self.shares(Self::gain().sqrt().recip()),
+            eigenvalues,
+            is_whole: false,
+        })
     }
 }

@@ -59,13 +59,15 @@ pub trait LinearMap: std::fmt::Debug + Send + Sync {
         Some(self.as_spectral()?.spectral_map(v, &|lambda| (lambda + kappa).recip()))
     }
 
-    /// [`LinearMap::approximate_inverse`] as data, where it is no other than that.
+    /// The same map as [`LinearMap::approximate_inverse`], as data. A map that has that and not this is computed on the host.
     fn preconditioner(&self) -> Option<Preconditioner> {
         Some(self.as_spectral()?.eigenbasis()?.into())
     }
 
     /// The map written out of elementary ones, so that a GPU computes it; of a map without, A and Aᵀ are computed on the host, and
     /// images go there and back. Of what [picks](LinearMap::picks), unless a family says otherwise.
+    ///
+    /// Beside it a device needs what the host has: [`LinearMap::preconditioner`], [`Spectral::eigenbasis`].
     fn expression(&self) -> Option<Expression> {
         Some(self.picks()?.expression())
     }
@@ -108,10 +110,11 @@ pub trait Spectral: LinearMap {
     /// If `x` does not have `domain().len()` values.
     fn spectral_map(&self, x: &[f64], f: &dyn Fn(f64) -> f64) -> Vec<f64>;
 
-    /// The eigenbasis as data, for devices; directions that A maps to 0 may be left out. Of what [picks](LinearMap::picks), unless a
+    /// The eigenbasis as data, for devices; directions that A maps to 0 may be left out. A map without it is computed on the host. Of what [picks](LinearMap::picks), unless a
     /// family says otherwise.
     fn eigenbasis(&self) -> Option<Eigenbasis> {
-        Some(Eigenbasis { into: Expression::identity(), eigenvalues: self.picks()?.squares() })
+        let eigenvalues = self.picks()?.squares();
+        Some(Eigenbasis { into: Expression::identity(), eigenvalues, is_whole: true })
     }
 
     /// The eigenbasis in a form that batches compute at once, where it has one.

@@ -91,7 +91,11 @@ impl Spectral for RealImage {
     }
 
     fn eigenbasis(&self) -> Option<Eigenbasis> {
-        Some(Eigenbasis { into: Expression::identity(), eigenvalues: self.eigenvalues() })
+        Some(Eigenbasis {
+            into: Expression::identity(),
+            eigenvalues: self.eigenvalues(),
+            is_whole: true,
+        })
     }
 }
 

@@ -153,7 +153,7 @@ impl Spectral for Separable {
     fn eigenbasis(&self) -> Option<Eigenbasis> {
         let (vertical, horizontal) = (&self.vertical, &self.horizontal);
         let into = self.on_sides_of(vertical.basis_transposed(), horizontal.basis_transposed());
-        Some(Eigenbasis { into, eigenvalues: self.eigenvalues() })
+        Some(Eigenbasis { into, eigenvalues: self.eigenvalues(), is_whole: true })
     }
 
     fn form(&self) -> Option<EigenForm<'_>> {

@@ -134,7 +134,11 @@ impl Spectral for WalshHadamard {
 
     /// The rows that are kept.
     fn eigenbasis(&self) -> Option<Eigenbasis> {
-        Some(Eigenbasis { into: self.expression()?, eigenvalues: vec![1.0; self.kept.len()] })
+        Some(Eigenbasis {
+            into: self.expression()?,
+            eigenvalues: vec![1.0; self.kept.len()],
+            is_whole: false,
+        })
     }
 }
 
