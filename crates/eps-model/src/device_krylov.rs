@@ -526,6 +526,9 @@ mod tests {
             let fields = level_fields(&levels, Device::Cpu);
             let expected = host.mu_star(&y_host, 0.05, &x_host, &fields).unwrap();
             assert!(gap(&pivot, &expected) < 1e-12);
+            // One image serves as many of one map.
+            let same = Krylov::on_device(&[Arc::clone(&a), Arc::clone(&a)], device).unwrap();
+            assert_eq!(same.apply(&x.narrow(0, 0, 1)).size()[0], 2);
             // One of another kind beside it: the host decides for each image, a device for the batch.
             let blur =
                 format!(r#"{{"operator": "convolution", "kernel": {SKEW}, "border": "zero"}}"#);

@@ -70,14 +70,19 @@ impl DeviceMaps {
         })
     }
 
-    /// The number of maps: one, or one an image.
+    /// The number of maps, repetitions too: one, or one an image.
     pub(crate) fn count(&self) -> usize {
-        if self.maps.len() == 1 { 1 } else { self.count }
+        self.count
     }
 
     /// What each map makes of the rows of its images; one row serves all maps, one map all rows.
     pub(crate) fn each(&self, x: &Tensor, of: impl Fn(usize, &Tensor) -> Tensor) -> Tensor {
-        let Some(order) = &self.order else { return of(0, x) };
+        let Some(order) = &self.order else {
+            let is_one = x.size()[0] == 1 && self.count > 1;
+            let rows =
+                if is_one { x.expand([extent(self.count), -1], false) } else { x.shallow_clone() };
+            return of(0, &rows);
+        };
         let mapped: Vec<_> = (0..self.maps.len()).map(|map| of(map, &self.own(x, map))).collect();
         Tensor::cat(&mapped, 0).index_select(0, order)
     }
