@@ -24,7 +24,6 @@ from skimage import data, io
 NETWORK = "data/networks/photographs/photographs.safetensors"
 CALLS, SIGMA = 10, "0.05"
 LENGTH, SIDE = 288, 96  # pixels: of a picture, of a window and of a tile
-BEYOND = 6  # pixels beyond each edge of a picture that a motion of 13 pixels brings in
 EDGE = 8  # lines nearer to the edges of a picture do not count
 
 
@@ -33,36 +32,30 @@ def eps(*arguments):
 
 
 def pictures(folder):
-    """288x288 pixels of three pictures, the same with what a motion brings in, and a mask that hides 60 %."""
-    scene = LENGTH + 2 * BEYOND
+    """288x288 pixels of three pictures, and a mask that hides 60 %."""
     cuts = {
-        "astronaut": data.astronaut()[:scene, 90 : 90 + scene],
-        "coffee": data.coffee()[60 : 60 + scene, 180 : 180 + scene],
-        "chelsea": data.chelsea()[:scene, 80 : 80 + scene],
+        "astronaut": data.astronaut()[6 : 6 + LENGTH, 96 : 96 + LENGTH],
+        "coffee": data.coffee()[66 : 66 + LENGTH, 186 : 186 + LENGTH],
+        "chelsea": data.chelsea()[6 : 6 + LENGTH, 86 : 86 + LENGTH],
     }
     for name, pixels in cuts.items():
-        io.imsave(folder / f"{name}-scene.png", pixels, check_contrast=False)
-        io.imsave(folder / f"{name}.png", pixels[BEYOND:-BEYOND, BEYOND:-BEYOND], check_contrast=False)
+        io.imsave(folder / f"{name}.png", pixels, check_contrast=False)
     seen = np.random.default_rng(1).random((LENGTH, LENGTH)) >= 0.6
     io.imsave(folder / "mask.png", seen.astype(np.uint8) * 255, check_contrast=False)
     operators = {
-        "60 % missing": ("mask", "", ["--mask", folder / "mask.png"]),
-        "motion blur of 13 pixels": ("motion", "-scene", ["--kernel", "motion:13,30", "--border", "valid"]),
-        "super-resolution, 4 to 1": ("sr", "", ["--factor", "4"]),
+        "60 % missing": ("mask", ["--mask", folder / "mask.png"]),
+        "super-resolution, 4 to 1": ("sr", ["--factor", "4"]),
     }
     return list(cuts), operators
 
 
 def restored(out, measured, *flags):
-    """One sample, and the truth where the measurement has it: the part that the picture shows."""
+    """One sample, and the truth where the measurement has it."""
     if not out.exists():
         sampler = ["--samples", 1, "--calls", CALLS, "--precision", "bf16"]
         eps("restore", "--measurement", measured, "--network", NETWORK, *sampler, *flags, "--out", out)
     with h5py.File(out / "samples.h5") as file:
-        images = [file["samples"][0, 0], file["truth"][0] if "truth" in file else None]
-    side = images[0].shape[1] // SIDE * SIDE
-    beyond = (images[0].shape[1] - side) // 2
-    return [image if image is None else image[:, beyond : beyond + side, beyond : beyond + side] for image in images]
+        return file["samples"][0, 0], file["truth"][0] if "truth" in file else None
 
 
 def of_tiles(name, measured, flags):
@@ -98,13 +91,12 @@ def ends(length, sigma, axis):
     return {*starts[1:], *(start + SIDE for start in starts[:-1])}
 
 
-def lines(beyond):
+def lines():
     """For rows and columns the lines where windows end at every call, and those where they end at one or more."""
     highest, lowest = 80 ** (1 / 7), 0.002 ** (1 / 7)
     sigmas = [(highest + call / (CALLS - 1) * (lowest - highest)) ** 7 for call in range(CALLS)]
-    of_calls = [[ends(LENGTH + 2 * beyond, sigma, axis) for sigma in sigmas] for axis in (1, 2)]
-    seen = [[{line - beyond for line in lines} for lines in calls] for calls in of_calls]
-    return [set.intersection(*calls) for calls in seen], [set.union(*calls) for calls in seen]
+    of_calls = [[ends(LENGTH, sigma, axis) for sigma in sigmas] for axis in (1, 2)]
+    return [set.intersection(*calls) for calls in of_calls], [set.union(*calls) for calls in of_calls]
 
 
 def steps(image, axis):
@@ -119,16 +111,16 @@ def compared(found, elsewhere):
     return f"{np.mean(found):.{digits}f} ± {error:.{digits}f}"
 
 
-def row(folder, cuts, short, suffix, flags):
+def row(folder, cuts, short, flags):
     """The cells of a row."""
-    every, some = lines(BEYOND if suffix else 0)
+    every, some = lines()
     tiles = set(range(SIDE, LENGTH, SIDE))
     found, elsewhere = [[] for _ in range(5)], [[] for _ in range(5)]
     for cut in cuts:
         name = folder / f"{short}-{cut}"
         measured = name.with_suffix(".h5")
         if not measured.exists():
-            eps("measure", "--image", folder / f"{cut}{suffix}.png", *flags, "--sigma-y", SIGMA, "--seed", 1, "--out", measured)
+            eps("measure", "--image", folder / f"{cut}.png", *flags, "--sigma-y", SIGMA, "--seed", 1, "--out", measured)
         once, truth = restored(folder / f"{name.name}-whole", measured)
         windows, _ = restored(folder / f"{name.name}-windows", measured, "--window", SIDE)
         side_by_side = of_tiles(name, measured, flags)

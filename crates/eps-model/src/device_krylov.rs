@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use eps_math::operator::{LinearMap, lifted};
 use eps_math::pivot::pivot_gains;
-use eps_math::rng::Stream;
 use eps_math::solve::{SpectralFunction, WithinNoise};
 use eps_math::{Level, Shape};
 use rayon::prelude::*;
@@ -14,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 use crate::device_map::DeviceBasis;
 use crate::device_solve::{DeviceMaps, DeviceSpaces};
 use crate::extent::extent;
-use crate::gains::{FUNCTIONS, Gains, KEPT, PROBES, distinct, place};
+use crate::gains::{FUNCTIONS, Gains, KEPT, PROBES, distinct, place, random_signs};
 use crate::host_krylov::each;
 use crate::krylov_report::Tally;
 use crate::{ComputeError, Field};
@@ -204,9 +203,7 @@ impl DeviceKrylov {
         let probes = self.probes.get_or_init(|| {
             let steep = gains[0].steep();
             let of_probe = |probe| {
-                let stream = Stream::new(0, probe, 0, 0);
-                let sign = |i| if stream.uniform(i) < 0.5 { -1.0 } else { 1.0 };
-                let signs: Vec<f64> = (0..self.domain.len() as u64).map(sign).collect();
+                let signs = random_signs(probe, self.domain.len());
                 let signs = Tensor::from_slice(&signs).view([1, -1]).to_device(self.device);
                 let spaces = self.spaces(&signs, &[&steep], tally)?;
                 Some((signs, spaces))
@@ -302,6 +299,7 @@ fn of_shape(rows: &Tensor, shape: Shape) -> Tensor {
 #[cfg(test)]
 mod tests {
     use eps_math::operator::{OperatorSpec, PreparedOperator, Whitened};
+    use eps_math::rng::Stream;
     use eps_math::solve::Cg;
     use eps_math::{Noise, Route, exact_pivot};
     use eps_testing::devices;

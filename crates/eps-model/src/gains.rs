@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use eps_math::operator::{LinearMap, check};
+use eps_math::rng::Stream;
 use eps_math::solve::Lanczos;
 use eps_math::whole;
 
@@ -14,6 +15,12 @@ const LEAST: f64 = 1e-16;
 
 /// Images of random signs from which a diagonal is estimated.
 pub(crate) const PROBES: usize = 4;
+
+/// The `n` values of one of these images.
+pub(crate) fn random_signs(probe: u64, n: usize) -> Vec<f64> {
+    let stream = Stream::new(0, probe, 0, 0);
+    (0..n as u64).map(|i| if stream.uniform(i) < 0.5 { -1.0 } else { 1.0 }).collect()
+}
 
 /// Bytes up to which the Krylov spaces of a batch are kept for a second function.
 pub(crate) const KEPT: usize = 1 << 29;

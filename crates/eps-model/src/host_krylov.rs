@@ -3,14 +3,13 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use eps_math::operator::{LinearMap, lifted};
-use eps_math::rng::Stream;
 use eps_math::solve::{KrylovSpace, SpectralFunction, WithinNoise};
 use eps_math::{Level, Shape, pivot};
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
 use crate::extent::{extent, length_of};
-use crate::gains::{FUNCTIONS, Gains, KEPT, PROBES};
+use crate::gains::{FUNCTIONS, Gains, KEPT, PROBES, random_signs};
 use crate::krylov_report::Tally;
 use crate::{ComputeError, Field};
 
@@ -152,9 +151,7 @@ impl HostKrylov {
             let f = gains.steep();
             (0..PROBES as u64)
                 .map(|probe| {
-                    let stream = Stream::new(0, probe, 0, 0);
-                    let sign = |i| if stream.uniform(i) < 0.5 { -1.0 } else { 1.0 };
-                    let signs: Vec<f64> = (0..n as u64).map(sign).collect();
+                    let signs = random_signs(probe, n);
                     let space = space_of(map, &signs, &f, tally);
                     Probe { signs, space }
                 })

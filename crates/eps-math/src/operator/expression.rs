@@ -53,7 +53,7 @@ pub enum Expression {
         /// Height and width.
         plane: (usize, usize),
     },
-    /// Σ_{r,c} x[r, c] b_j[r] a_j[c] of a pair, another pair of one row.
+    /// `Σ_{r,c} x[r, c] b_j[r] a_j[c]` of a pair, another pair of one row.
     Waves {
         /// Height and width of x.
         plane: (usize, usize),
