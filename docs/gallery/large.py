@@ -1,7 +1,8 @@
-"""Cuts a picture of 2048x2048 pixels with scratches, and draws the figure of its restoration.
+"""Cuts a picture of 2048x2048 pixels with scratches, scores its restoration and draws the figure.
 
-python3 -m pip install scikit-image==0.26.0, which brings Pillow
+python3 -m pip install scikit-image==0.26.0 h5py, which brings Pillow
 python3 docs/gallery/large.py cut Kleiber_by_Lukas_Baubkus.jpg FOLDER
+python3 docs/gallery/large.py scores FOLDER
 python3 docs/gallery/large.py figure OUT.webp FOLDER/restored/image-0000 ROW,COLUMN ROW,COLUMN
 
 ROW,COLUMN is the upper left corner of a part that is shown at full resolution. Marks beside a part are at lines where windows of 256x256 pixels end at every call.
@@ -10,6 +11,7 @@ ROW,COLUMN is the upper left corner of a part that is shown at full resolution. 
 import pathlib
 import sys
 
+import h5py
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from skimage import draw, io
@@ -32,6 +34,16 @@ def cut(picture, folder):
                 seen[np.clip(rows + i, 0, SIDE - 1), np.clip(columns + j, 0, SIDE - 1)] = 0
     io.imsave(folder / "scratches.png", seen, check_contrast=False)
     print(f"{(seen == 0).mean():.3f} of the pixels are missing")
+
+
+def scores(folder):
+    """PSNR of what was measured and of the sample, where pixels were seen and under the scratches."""
+    folder = pathlib.Path(folder)
+    with h5py.File(folder / "bird" / "samples.h5") as restored, h5py.File(folder / "bird.h5") as measured:
+        sample, truth, y = restored["samples"][0, 0].clip(-1, 1), restored["truth"][0], measured["y"][0]
+    seen = np.broadcast_to(io.imread(folder / "scratches.png") > 0, y.shape)
+    for what, image, where in (("measured, seen", y, seen), ("sample, seen", sample, seen), ("sample, scratched", sample, ~seen)):
+        print(f"{what}: {-10 * np.log10(np.mean((image[where].astype(float) - truth[where]) ** 2) / 4):.1f} dB")
 
 
 def figure(out, folder, *corners):
@@ -62,4 +74,4 @@ def figure(out, folder, *corners):
 
 
 if __name__ == "__main__":
-    {"cut": cut, "figure": figure}[sys.argv[1]](*sys.argv[2:])
+    {"cut": cut, "scores": scores, "figure": figure}[sys.argv[1]](*sys.argv[2:])

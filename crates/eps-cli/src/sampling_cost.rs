@@ -111,8 +111,7 @@ fn in_words(seconds: f64) -> String {
     }
 }
 
-/// Operations a second of one core, by convolutions of a small network's size for a twentieth of a second. A product of large matrices is
-/// up to twice as fast, and so are networks of many channels.
+/// Operations a second of one core, by convolutions of a small network's size for a twentieth of a second.
 fn operations_a_second(precision: Precision) -> f64 {
     const SIDE: i64 = 64;
     const CHANNELS: i64 = 64;

@@ -339,7 +339,7 @@ struct Ritz {
 pub type SpectralFunction<'a> = &'a (dyn Fn(&[f64]) -> Vec<f64> + Sync);
 
 /// Steps between two looks at the answer.
-pub const LOOK: usize = 8;
+const LOOK: usize = 8;
 
 impl Lanczos {
     /// Builds the space until the given functions of AᵀA at v stand still.

@@ -18,7 +18,7 @@ use crate::host_krylov::each;
 use crate::krylov_report::Tally;
 use crate::{ComputeError, Field};
 
-/// Values of an image from which on a device is asked for a batch of several maps, one after the other: below, the host is faster.
+/// Values of an image from which on a device is asked for a batch of several maps, one after the other: a guess, measured on no GPU.
 const LARGE: usize = 1 << 16;
 
 /// The maps of a batch on a device.

@@ -101,10 +101,13 @@ impl Krylov {
     /// f(AᵀA) x of every image, with the Krylov spaces where they are small enough to be kept.
     pub(crate) fn function(&self, x: &Tensor, gains: &Field, kept: &Spaces) -> Tensor {
         self.tally.timed(|| {
-            let of_images = self.gains(gains);
             match &self.route {
-                Route::Host(host) => host.function(x, &of_images, &kept.on_host, &self.tally),
+                Route::Host(host) => {
+                    host.function(x, &self.gains(gains), &kept.on_host, &self.tally)
+                }
                 Route::Device(device) => {
+                    // In closed form nothing is read back.
+                    let of_images = if device.is_closed() { Vec::new() } else { self.gains(gains) };
                     let gains = (of_images.as_slice(), gains);
                     device.function(x, gains, &kept.on_device, &self.tally)
                 }
