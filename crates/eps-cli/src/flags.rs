@@ -632,19 +632,6 @@ impl GivenOperator {
         self.source.starts_with("--kernel")
     }
 
-    /// Whether a measurement has channels that are no colours: those of coils, or of a stack.
-    pub(crate) fn gives_channels(&self) -> bool {
-        fn any(spec: &OperatorSpec) -> bool {
-            match spec {
-                OperatorSpec::Coils { .. } | OperatorSpec::Stack { .. } => true,
-                OperatorSpec::Scale { of, .. } => any(of),
-                OperatorSpec::Chain { of } | OperatorSpec::Sum { of } => of.iter().any(any),
-                _ => false,
-            }
-        }
-        any(&self.spec)
-    }
-
     /// The shape of the image behind a measurement of shape `y`.
     ///
     /// A dense matrix does not tell it: it is taken to act on images of the shape `network`.
@@ -655,14 +642,14 @@ impl GivenOperator {
         if let OperatorSpec::AveragePool { factor: 0 } = self.spec {
             bail!("{}: the factor is 0: it must be at least 1", self.source);
         }
-        let Shape { channels, height, width } = match &self.spec {
-            // What these do not tell, the network does.
-            OperatorSpec::Dense { .. } => network,
+        // What the description does not tell, the network does.
+        let of_network = || match self.spec {
             OperatorSpec::Resize { .. } | OperatorSpec::Crop { .. } => {
                 Shape { channels: y.channels, ..network }
             }
-            spec => spec.domain_of(y).unwrap_or(network),
+            _ => network,
         };
+        let Shape { channels, height, width } = self.spec.domain_of(y).unwrap_or_else(of_network);
         Shape::new(channels, height, width).with_context(|| self.source.clone())
     }
 

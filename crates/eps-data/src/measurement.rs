@@ -49,7 +49,8 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use eps_math::operator::{
-    Border, Decomposed, Kernel, LinearMap, Operator, OperatorSpec, PreparedOperator, Whitened,
+    Border, Decomposed, Kernel, LinearMap, OperatorSpec, PreparedOperator, Whitened,
+    measured_entries,
 };
 use eps_math::{Noise, Shape};
 use hdf5::Group;
@@ -239,8 +240,16 @@ impl MeasurementSet {
                 .collect();
             let of = |image: usize| (&specs[image % specs.len()], &*gaps[image]);
             // All of one kind, those without a gap too: the operators of a set are of one family.
-            let by_pixels = (0..count).all(|image| hides_pixels(of(image)));
-            let specs = (0..count).map(|image| without(of(image), by_pixels)).collect();
+            let by_pixels = |image| {
+                let (spec, is_gap): (&OperatorSpec, _) = of(image);
+                spec.without_pixels(is_gap)
+            };
+            let by_values = |image| {
+                let (spec, is_gap): (&OperatorSpec, _) = of(image);
+                spec.without(is_gap)
+            };
+            let specs = (0..count).map(by_pixels).collect::<Option<Vec<_>>>();
+            let specs = specs.unwrap_or_else(|| (0..count).map(by_values).collect());
             y.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
             prepared(shape, specs)?
         } else {
@@ -248,17 +257,14 @@ impl MeasurementSet {
         };
         let is_missing = |noise: &Noise| (0..one).any(|index| noise.is_missing(index));
         if y.iter().any(|value| value.is_nan()) || noises.iter().any(is_missing) {
-            // Whether a mask hides it: nothing is missing there.
-            let hidden = |image: usize, index: usize| {
-                matches!(built[image % built.len()].spectral(), Some(Operator::Mask(mask))
-                    if !mask.observed()[index % mask.observed().len()])
-            };
+            // Nothing is missing where a mask hides it.
+            let seen: Vec<Vec<bool>> = built.iter().map(|map| measured_entries(map)).collect();
             let marked: Vec<Noise> = y
                 .chunks_exact_mut(one)
                 .enumerate()
                 .map(|(image, y)| {
                     let noise = noises[image % noises.len()].clone();
-                    noise::mark_missing(noise, y, |index| hidden(image, index))
+                    noise::mark_missing(noise, y, |index| !seen[image % seen.len()][index])
                         .map_err(|error| DataError::Noise { index: image, error })
                 })
                 .collect::<Result<_, _>>()?;
@@ -670,30 +676,6 @@ fn require_finite(what: &str, values: &[f64]) -> Result<(), DataError> {
             value,
             "every value must be finite; what was not measured is NaN in y",
         )),
-    }
-}
-
-/// Whether an operator is a mask of which the gaps hide pixels: in all channels alike, or where nothing was seen.
-fn hides_pixels((spec, is_gap): (&OperatorSpec, &[bool])) -> bool {
-    let OperatorSpec::Mask { observed } = spec else { return false };
-    (0..is_gap.len()).all(|i| {
-        let pixel = i % observed.len();
-        observed[pixel] == 0 || is_gap[i] == is_gap[pixel]
-    })
-}
-
-/// An operator without some of the values that it measures, which are 0; a mask by its pixels, where all of a set can be.
-fn without((spec, is_gap): (&OperatorSpec, &[bool]), by_pixels: bool) -> OperatorSpec {
-    let weights = is_gap.iter().map(|is_gap| if *is_gap { 0.0 } else { 1.0 }).collect();
-    let weights = OperatorSpec::Weights { weights };
-    match spec {
-        // Every pixel by itself.
-        OperatorSpec::AveragePool { factor: 1 } => weights,
-        OperatorSpec::Mask { observed } if by_pixels => {
-            let seen = observed.iter().zip(is_gap).map(|(seen, is_gap)| seen * u8::from(!is_gap));
-            OperatorSpec::Mask { observed: seen.collect() }
-        }
-        spec => OperatorSpec::Chain { of: vec![spec.clone(), weights] },
     }
 }
 

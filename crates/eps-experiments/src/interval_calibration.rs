@@ -259,9 +259,10 @@ impl Calibration<'_> {
         let mut found = Vec::new();
         for place in 0..posed.len() {
             let truth = posed.truth().unwrap_or_default();
+            let kinds = ValueKind::of_image(&posed, place).unwrap_or_default();
             for kind in ValueKind::ALL {
-                let values = (0..one)
-                    .filter(|index| ValueKind::of(&posed, place, *index) == Some(kind))
+                let values = (0..kinds.len())
+                    .filter(|index| kinds[*index] == kind)
                     .map(|index| place * one + index);
                 let (needed, ends): (Vec<f32>, Vec<[f32; 3]>) = values
                     .map(|index| {

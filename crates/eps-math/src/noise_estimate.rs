@@ -7,7 +7,13 @@
 //! | the finest details of y, less what coarser ones say of the image there | pictures: blurs, means, grey, most masks |
 //! | differences of neighbours, less what farther pixels say | masks of scattered pixels |
 
-use crate::operator::{CircularBlur, Operator, OperatorSpec, PreparedOperator, Spectral};
+use rustfft::num_complex::Complex;
+
+use crate::operator::fourier_plane::FourierPlane;
+use crate::operator::{
+    EigenForm, LinearMap as _, OperatorKind, OperatorSpec, PreparedOperator, Spectral,
+    measured_entries,
+};
 use crate::{MathError, Shape};
 
 /// An estimate of σ_y for white noise.
@@ -79,35 +85,30 @@ pub fn estimate(
     assert!(y.len().is_multiple_of(range.len()), "{} values for measurements {range}", y.len());
     let images = || y.chunks_exact(range.len());
     let is_whole = y.iter().all(|value| value.is_finite());
-    let operator_name = match spec {
-        // What --denoise is inside.
-        OperatorSpec::AveragePool { factor: 1 } => "the identity (denoising)",
-        other => other.family(),
-    };
-    let cannot = |why| MathError::NoEstimate { operator: operator_name, why };
-    if is_whole && let Some(spectral) = operator.spectral() {
-        let found = match spectral {
-            Operator::Dense(_) | Operator::Separable(_) => outside_of_range(spectral, y, range),
-            Operator::CircularBlur(blur) => silent(blur, images()),
-            _ => None,
+    // What --denoise is inside.
+    let name = if spec.is_identity() { "the identity (denoising)" } else { spec.family() };
+    let cannot = |why| MathError::NoEstimate { operator: name, why };
+    let is_measured = measured_entries(operator);
+    if is_whole && let Some(spectral) = operator.as_spectral() {
+        // Of a blur, frequencies of which little is left tell more than those of which nothing is.
+        let found = match spectral.form().filter(|_| operator.kind() == OperatorKind::Blurs) {
+            Some(EigenForm::Frequencies(transfer)) => silent(&transfer, range, images()),
+            _ if is_measured.contains(&false) => None,
+            _ => outside_of_range(spectral, y, range),
         };
         if let Some(found) = found {
             return Ok(found);
         }
     }
-    if !is_picture(spec) {
+    if !operator.gives_picture() {
         return Err(cannot("its measurement is no picture and has no part that no image explains"));
     }
-    let hidden = |index: usize| match operator.spectral() {
-        Some(Operator::Mask(mask)) => !mask.observed()[index % range.plane()],
-        _ => false,
-    };
     let planes: Vec<Plane> = images()
         .flat_map(|y| {
             let seen: Vec<f64> = y
                 .iter()
                 .enumerate()
-                .map(|(i, value)| if hidden(i) { f64::NAN } else { *value })
+                .map(|(i, value)| if is_measured[i] { *value } else { f64::NAN })
                 .collect();
             let of = |values: &[f64]| Plane { width: range.width, values: values.to_vec() };
             seen.chunks_exact(range.plane()).map(of).collect::<Vec<_>>()
@@ -122,26 +123,8 @@ pub fn estimate(
     Ok(found)
 }
 
-/// Whether y is a picture, of whose finest details an image has little.
-fn is_picture(spec: &OperatorSpec) -> bool {
-    match spec {
-        OperatorSpec::Mask { .. }
-        | OperatorSpec::AveragePool { .. }
-        | OperatorSpec::CircularBlur { .. }
-        | OperatorSpec::GaussianBlur { .. }
-        | OperatorSpec::MotionBlur { .. }
-        | OperatorSpec::Convolution { .. }
-        | OperatorSpec::Resize { .. }
-        | OperatorSpec::Grey {}
-        | OperatorSpec::Crop { .. } => true,
-        OperatorSpec::Chain { of } => of.iter().all(is_picture),
-        _ => false,
-    }
-}
-
 /// From ‖y − A A†y‖², which is σ_y² times the number of values less the rank, in the mean.
-fn outside_of_range(operator: &Operator, y: &[f64], range: Shape) -> Option<SigmaEstimate> {
-    use crate::operator::LinearMap as _;
+fn outside_of_range(operator: &dyn Spectral, y: &[f64], range: Shape) -> Option<SigmaEstimate> {
     let rank = operator.eigenvalues().iter().filter(|lambda| **lambda > 0.0).count();
     let images = y.len() / range.len();
     let values = images * range.len().saturating_sub(rank);
@@ -160,12 +143,30 @@ fn outside_of_range(operator: &Operator, y: &[f64], range: Shape) -> Option<Sigm
     Some(SigmaEstimate { sigma_y, standard_error, source: SigmaSource::OutsideOfRange, values })
 }
 
-/// From the median power of frequencies of which the blur leaves next to nothing.
+/// |ĥ|² and the power |F y|²/(height · width) of every channel of y at one of each two opposite frequencies.
+fn powers(transfer: &[(f64, f64)], waves: &FourierPlane, y: &[f64]) -> Vec<(f64, f64)> {
+    let n = transfer.len();
+    let mut powers = Vec::with_capacity(y.len() / 2);
+    for channel in y.chunks_exact(n) {
+        let mut spectrum: Vec<_> = channel.iter().map(|v| Complex::new(*v, 0.0)).collect();
+        waves.forward(&mut spectrum);
+        let half = (0..n).filter(|i| *i < waves.opposite(*i));
+        powers.extend(half.map(|i| {
+            let (re, im) = transfer[i];
+            (re * re + im * im, spectrum[i].norm_sqr() / n as f64)
+        }));
+    }
+    powers
+}
+
+/// From the median power of frequencies of which the blur leaves next to nothing; `transfer` is ĥ.
 fn silent<'a>(
-    blur: &CircularBlur,
+    transfer: &[(f64, f64)],
+    shape: Shape,
     images: impl Iterator<Item = &'a [f64]>,
 ) -> Option<SigmaEstimate> {
-    let mut powers: Vec<(f64, f64)> = images.flat_map(|y| blur.powers(y)).collect();
+    let waves = FourierPlane::new(shape.height, shape.width);
+    let mut powers: Vec<(f64, f64)> = images.flat_map(|y| powers(transfer, &waves, y)).collect();
     let largest = powers.iter().map(|(lambda, _)| *lambda).fold(0.0, f64::max);
     powers.retain(|(lambda, _)| *lambda <= SILENT * largest);
     let values = powers.len();

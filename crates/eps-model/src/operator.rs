@@ -7,8 +7,7 @@ use std::mem::discriminant;
 use std::sync::Arc;
 
 use eps_math::operator::{
-    EigenForm, LinearMap, MatrixForm, Operator, OperatorKind, PreparedOperator, RangeBasis,
-    Spectral as _, lifted,
+    EigenForm, LinearMap, MatrixForm, Operator, PreparedOperator, RangeBasis, Spectral as _, lifted,
 };
 use eps_math::{Level, Shape};
 use tch::{Device, Kind, Tensor};
@@ -265,8 +264,7 @@ impl TensorOperator {
     /// # Errors
     /// [`ModelError::MixedOperators`] if the batch is empty, or mixes shapes.
     pub fn of_maps(maps: Vec<Arc<dyn LinearMap>>, device: Device) -> Result<Self, ModelError> {
-        let (family, kind) = ("an operator of your own", OperatorKind::Others);
-        let own = |map| PreparedOperator::Map { family, kind, map };
+        let own = |map| PreparedOperator::Map { family: "an operator of your own", map };
         Self::new(maps.into_iter().map(own).collect(), device)
     }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use eps_math::operator::{LinearMap, OperatorKind, OperatorSpec, PreparedOperator};
+use eps_math::operator::{LinearMap, OperatorSpec, PreparedOperator};
 use eps_math::pivot::pivot_gains;
 use eps_math::rng::Stream;
 use eps_math::{Level, Shape};
@@ -86,9 +86,7 @@ fn small_maps_have_the_eigenbasis_of_their_matrix() {
     for json in [MASK, BLUR] {
         let exact = TensorOperator::new(vec![prepared(json, shape)], Device::Cpu).unwrap();
         let map: Arc<dyn LinearMap> = Arc::new(Own(prepared(json, shape)));
-        let map = PreparedOperator::Map { family: "own", kind: OperatorKind::Others, map }
-            .decomposed()
-            .unwrap();
+        let map = PreparedOperator::Map { family: "own", map }.decomposed().unwrap();
         let of = TensorOperator::new(vec![map], Device::Cpu).unwrap();
         assert!(of.is_spectral() && of.range() == exact.range());
         let x = image("x", 3, shape);

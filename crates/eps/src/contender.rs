@@ -1,7 +1,7 @@
 //! The contenders of EPS on a frozen prior: their usual number of network calls, their grid, and the one constant of each
 //! that is tuned.
 
-use eps_math::operator::{LinearMap as _, Operator, OperatorKind, PreparedOperator};
+use eps_math::operator::{LinearMap as _, OperatorKind, PreparedOperator};
 use eps_math::{Schedule, Task};
 use eps_model::{Denoiser, Measurement};
 pub use eps_results::Contender;
@@ -274,8 +274,8 @@ fn step(
         }
         // A† of a blur divides by what is next to nothing.
         Contender::Ddnm => {
-            Box::new(match measurement.operator().operators().first().and_then(|o| o.spectral()) {
-                Some(Operator::CircularBlur(_)) => Ddnm { eta: 0.85, regularisation: constant },
+            Box::new(match measurement.operator().operators().first().map(|map| map.kind()) {
+                Some(OperatorKind::Blurs) => Ddnm { eta: 0.85, regularisation: constant },
                 _ => Ddnm { eta: constant, regularisation: 0.0 },
             })
         }

@@ -12,7 +12,7 @@ use std::{fmt, fs};
 use eps_data::{MeasurementSet, SampleArchive};
 use eps_files::sha256_file;
 use eps_math::Solver;
-use eps_math::operator::{LinearMap as _, Operator, OperatorKind};
+use eps_math::operator::{LinearMap as _, OperatorKind};
 use eps_metrics::summary::Spread;
 use serde::{Deserialize, Serialize};
 
@@ -58,22 +58,26 @@ impl ValueKind {
         }
     }
 
-    /// The kind of the value at an index of `[C, H, W]` of an image of a set; none where there is no such kind.
+    /// The kinds of the values `[C, H, W]` of an image of a set; none where its operator does something else to images.
     #[must_use]
-    pub fn of(set: &MeasurementSet, image: usize, index: usize) -> Option<Self> {
+    pub fn of_image(set: &MeasurementSet, image: usize) -> Option<Vec<Self>> {
         let operator = set.operator(image);
-        let of_pixel = |seen: bool| Some(if seen { Self::Seen } else { Self::Missing });
-        let is_gap = || set.noise(image).is_missing(index);
-        match (operator.spectral(), operator.kind()) {
-            (Some(Operator::Mask(mask)), _) => {
-                let seen = mask.observed();
-                of_pixel(seen[index % seen.len()] && !is_gap())
+        let n = set.shape().len();
+        match operator.kind() {
+            OperatorKind::Pixels => {
+                let mut kinds = vec![Self::Missing; n];
+                for (entry, pixel) in operator.picks()?.pixels().enumerate() {
+                    if let Some(pixel) = pixel
+                        && !set.noise(image).is_missing(entry)
+                    {
+                        kinds[pixel] = Self::Seen;
+                    }
+                }
+                Some(kinds)
             }
-            // Every pixel by itself: denoising.
-            (Some(Operator::AveragePool(_)), OperatorKind::Pixels) => of_pixel(!is_gap()),
-            (_, OperatorKind::Means) => Some(Self::Pooled),
-            (_, OperatorKind::Blurs) => Some(Self::Blurred),
-            (_, OperatorKind::Pixels | OperatorKind::Others) => None,
+            OperatorKind::Means => Some(vec![Self::Pooled; n]),
+            OperatorKind::Blurs => Some(vec![Self::Blurred; n]),
+            OperatorKind::Others => None,
         }
     }
 }
@@ -245,11 +249,9 @@ impl IntervalCalibration {
         intervals: &Intervals,
         set: &MeasurementSet,
     ) -> Option<(Intervals, Vec<WidenedKind>)> {
-        let one = (intervals.low.len() / set.len()).max(1);
-        let kinds: Option<Vec<ValueKind>> = (0..intervals.low.len())
-            .map(|index| ValueKind::of(set, index / one, index % one))
-            .collect();
-        let kinds = kinds?;
+        let kinds: Option<Vec<Vec<ValueKind>>> =
+            (0..set.len()).map(|image| ValueKind::of_image(set, image)).collect();
+        let kinds = kinds?.concat();
         let met = ValueKind::ALL.into_iter().filter(|kind| kinds.contains(kind));
         let found: BTreeMap<ValueKind, &KindCalibration> =
             met.map(|kind| Some((kind, self.of(kind)?))).collect::<Option<_>>()?;
@@ -365,8 +367,14 @@ mod tests {
         let mask = || set(OperatorSpec::Mask { observed: vec![1, 0] }, [0.5; 2]);
         // Of a picture that is denoised, a pixel that shows nothing was not seen.
         let gap = set(OperatorSpec::AveragePool { factor: 1 }, [0.5, f64::NAN]);
-        assert_eq!(ValueKind::of(&gap, 0, 0), Some(ValueKind::Seen));
-        assert_eq!(ValueKind::of(&gap, 0, 1), Some(ValueKind::Missing));
+        let kinds = Some(vec![ValueKind::Seen, ValueKind::Missing]);
+        assert_eq!(ValueKind::of_image(&gap, 0), kinds);
+        assert_eq!(ValueKind::of_image(&mask(), 0), kinds);
+        // The same by a crop with zeros around it: the second pixel is not seen.
+        let crop = OperatorSpec::Crop { top: 0, left: 0, height: 1, width: 1 };
+        let pad = OperatorSpec::Pad { top: 0, bottom: 0, left: 0, right: 1 };
+        let part = set(OperatorSpec::Chain { of: vec![crop, pad] }, [0.5, 0.0]);
+        assert_eq!(ValueKind::of_image(&part, 0), kinds);
         let spread = Spread::of(&[0.9]).unwrap();
         let coverage = Coverage { held: spread, width: spread };
         let kind = |kind, factor| KindCalibration {

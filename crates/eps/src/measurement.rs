@@ -4,7 +4,9 @@ use std::ops::RangeInclusive;
 
 use eps_data::{ImageSet, MeasurementSet};
 use eps_math::noise::Law;
-use eps_math::operator::{LinearMap, Operator, OperatorSpec, PreparedOperator};
+use eps_math::operator::{
+    LinearMap, OperatorKind, OperatorSpec, PreparedOperator, measured_entries,
+};
 use eps_math::rng::Stream;
 use eps_math::solve::Cg;
 use eps_math::{Draw, Noise, Shape, Task, measured};
@@ -105,21 +107,15 @@ pub fn check_sigma_y(value: f64) -> Result<(), Error> {
 /// [`Error::Scale`], and those of [`check_gain`].
 pub fn check_scale(operator: &PreparedOperator, y: &[f64], sigma_y: f64) -> Result<(), Error> {
     check_gain(operator)?;
-    let Some(operator) = operator.spectral() else { return Ok(()) };
-    let (gain, seen) = match operator {
-        Operator::Mask(mask) => (1.0, mask.apply(y)),
-        Operator::AveragePool(_) => (1.0, y.to_vec()),
-        Operator::CircularBlur(blur) => {
-            (blur.kernel().taps().iter().map(|tap| tap.abs()).sum(), y.to_vec())
-        }
-        Operator::Weights(weights) => {
-            (weights.weights().iter().fold(0.0, |a: f64, w| a.max(w.abs())), y.to_vec())
-        }
-        Operator::Separable(_) | Operator::Dense(_) => return Ok(()),
-    };
-    let bound: f64 = gain + 10.0 * sigma_y;
-    match seen.iter().position(|v| v.abs() > bound) {
-        Some(index) => Err(Error::Scale { index, value: seen[index], bound, sigma_y }),
+    let Some(norm) = operator.infinity_norm() else { return Ok(()) };
+    let bound = norm + 10.0 * sigma_y;
+    let is_beyond = |value: &f64| value.abs() > bound;
+    if !y.iter().any(is_beyond) {
+        return Ok(());
+    }
+    let mut seen = y.iter().zip(measured_entries(operator));
+    match seen.position(|(value, is_measured)| is_measured && is_beyond(value)) {
+        Some(index) => Err(Error::Scale { index, value: y[index], bound, sigma_y }),
         None => Ok(()),
     }
 }
@@ -129,13 +125,10 @@ pub fn check_scale(operator: &PreparedOperator, y: &[f64], sigma_y: f64) -> Resu
 /// # Errors
 /// A kernel whose absolute taps do not sum to 1e-6 to 1e6.
 pub fn check_gain(operator: &PreparedOperator) -> Result<(), Error> {
-    if let Some(Operator::CircularBlur(blur)) = operator.spectral() {
-        let gain: f64 = blur.kernel().taps().iter().map(|tap| tap.abs()).sum();
-        if !(1e-6..=1e6).contains(&gain) {
-            return Err(Error::KernelWeight(gain));
-        }
+    match operator.infinity_norm().filter(|_| operator.kind() == OperatorKind::Blurs) {
+        Some(gain) if !(1e-6..=1e6).contains(&gain) => Err(Error::KernelWeight(gain)),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Says so where a kernel changes the brightness of images.
@@ -150,11 +143,7 @@ pub fn brightness_note(set: &MeasurementSet, index: usize) -> Option<String> {
         OperatorSpec::Chain { of } => of.first()?,
         spec => spec,
     };
-    let (OperatorSpec::CircularBlur { kernel } | OperatorSpec::Convolution { kernel, .. }) = spec
-    else {
-        return None;
-    };
-    let taps = kernel.iter().flatten();
+    let taps = spec.kernel()?.iter().flatten();
     let (sum, gain) = taps.fold((0.0, 0.0), |(sum, gain), tap| (sum + tap, gain + tap.abs()));
     // Taps in f32, or with three digits, sum to 1 within 1e-3.
     (sum.abs() > 1e-3 * gain && (sum - 1.0f64).abs() > 1e-3).then(|| {
@@ -171,15 +160,14 @@ pub fn brightness_note(set: &MeasurementSet, index: usize) -> Option<String> {
 ///
 /// A hole is commonly filled with one value; real pixels with noise are not all alike.
 pub fn mask_note(set: &MeasurementSet) -> Option<String> {
-    let plane = set.shape().plane();
     let mut constant = None;
     let mut hidden_differ = false;
     for image in 0..set.len() {
-        let Some(Operator::Mask(mask)) = set.operator(image).spectral() else { return None };
         let (mut observed, mut hidden) = (Vec::new(), Vec::new());
-        for (index, value) in set.measurement(image).iter().enumerate() {
-            let seen = mask.observed()[index % plane];
-            if seen { observed.push(*value) } else { hidden.push(*value) }
+        for (value, is_measured) in
+            set.measurement(image).iter().zip(measured_entries(set.operator(image)))
+        {
+            if is_measured { observed.push(*value) } else { hidden.push(*value) }
         }
         let first = *observed.first()?;
         if observed.len() < 2 || observed.iter().any(|value| *value != first) {

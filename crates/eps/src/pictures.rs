@@ -2,7 +2,9 @@
 
 use eps_data::png::{Picture, magnify};
 use eps_math::Shape;
-use eps_math::operator::{LinearMap as _, Operator, PreparedOperator, Spectral as _, lifted};
+use eps_math::operator::{
+    LinearMap as _, OperatorKind, PreparedOperator, lifted, measured_entries,
+};
 
 /// The standard deviation, on [-1, 1], that is white in a picture of spreads; 0 is black.
 pub const SD_WHITE: f64 = 0.5;
@@ -17,25 +19,23 @@ pub fn showable(shape: Shape) -> bool {
 
 /// A measurement in the image's shape.
 ///
-/// Masked pixels keep what was measured there, low resolution is magnified, blurs are as measured;
-/// of matrices it is the least-squares image A†y. Of other operators it is what was seen, where it was seen, or Aᵀy/‖A‖².
+/// What was seen, where it was seen: low resolution is magnified, blurs are as measured. Where pixels are hidden it is what the file
+/// holds there, such as scratches. Of matrices it is the least-squares image A†y, of other operators Aᵀy/‖A‖².
 pub fn measurement(operator: &PreparedOperator, y: &[f64]) -> Picture {
-    let values = y.to_vec();
-    let Some(operator) = operator.spectral() else {
-        return Picture { shape: operator.domain(), values: lifted(operator, y) };
+    let shape = operator.domain();
+    let mut values = match (operator.as_spectral(), operator.picks()) {
+        (Some(spectral), None) => operator.placed(y).unwrap_or_else(|| spectral.pseudo_inverse(y)),
+        _ => lifted(operator, y),
     };
-    match operator {
-        Operator::Mask(_) | Operator::CircularBlur(_) => {
-            Picture { shape: operator.domain(), values }
-        }
-        Operator::Weights(_) => Picture { shape: operator.domain(), values: lifted(operator, y) },
-        Operator::AveragePool(pool) => {
-            magnify(&Picture { shape: operator.range(), values }, pool.factor())
-        }
-        Operator::Separable(_) | Operator::Dense(_) => {
-            Picture { shape: operator.domain(), values: operator.pseudo_inverse(y) }
+    if operator.kind() == OperatorKind::Pixels && operator.range() == shape {
+        for ((value, held), is_measured) in values.iter_mut().zip(y).zip(measured_entries(operator))
+        {
+            if !is_measured {
+                *value = *held;
+            }
         }
     }
+    Picture { shape, values }
 }
 
 /// Standard deviations in grey: 0 is black, [`SD_WHITE`] and above white.

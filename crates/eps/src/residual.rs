@@ -2,8 +2,7 @@
 
 use eps_data::MeasurementSet;
 use eps_data::png::Picture;
-use eps_math::operator::{LinearMap as _, PreparedOperator};
-use eps_math::rng::Stream;
+use eps_math::operator::{LinearMap as _, measured_entries};
 use serde::{Deserialize, Serialize};
 
 use crate::pictures::showable;
@@ -33,7 +32,7 @@ pub fn residuals(set: &MeasurementSet, samples: &[f32], mean: &[f32]) -> Vec<Res
     let per_image = samples.len() / mean.len();
     (0..set.len())
         .map(|image| {
-            let seen = informative(set.whitened(image).0);
+            let seen = measured_entries(set.whitened(image).0);
             let values = seen.iter().filter(|seen| **seen).count();
             let residual = |x: &[f32]| {
                 let each = of_image(set, image, &seen, x);
@@ -80,22 +79,13 @@ pub fn pictures(set: &MeasurementSet, mean: &[f32]) -> Vec<Option<Picture>> {
     (0..set.len())
         .map(|image| {
             (is_image && set.sigma_y() > 0.0).then(|| {
-                let seen = informative(set.whitened(image).0);
+                let seen = measured_entries(set.whitened(image).0);
                 let mean = &mean[image * one..(image + 1) * one];
                 let each = of_image(set, image, &seen, mean);
                 Picture { shape, values: each.iter().map(|value| value / WHITE).collect() }
             })
         })
         .collect()
-}
-
-/// Which values of y depend on the image: A of a random image is exactly 0 where none does.
-fn informative(operator: &PreparedOperator) -> Vec<bool> {
-    let x = Stream::named(0, "an image to see what is measured").normals(operator.domain().len());
-    let seen = operator.apply(&x);
-    let largest = seen.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
-    // Of transforms, what is hidden is rounding.
-    seen.iter().map(|value| value.abs() > 1e-12 * largest).collect()
 }
 
 /// How far above 1 the residual of samples may be by the network's own error; Heun's method is at 1.2 with 19 calls where most pixels are
@@ -178,6 +168,7 @@ fn causes(residual: f64, chance: f64) -> Option<&'static str> {
 mod tests {
     use eps_data::ImageProvenance;
     use eps_math::operator::OperatorSpec;
+    use eps_math::rng::Stream;
     use eps_math::{Noise, Shape};
 
     use super::*;

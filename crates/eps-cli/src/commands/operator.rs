@@ -327,7 +327,7 @@ impl Specification {
                 "the image has the shape {image}, --shape says {asked}: leave --shape out, or correct one of the two"
             ),
             (Some(shape), _) | (None, Some(shape)) => shape,
-            (None, None) => told(&spec).ok_or_else(|| {
+            (None, None) => spec.domain().ok_or_else(|| {
                 UsageError(format!(
                     "{} does not tell the shape of the image: give --shape C,H,W, such as --shape 3,64,64",
                     self.spec.display()
@@ -361,29 +361,6 @@ impl Specification {
                 self.spec.display()
             )
         })
-    }
-}
-
-/// The shape of the image, where a description tells all of it.
-fn told(spec: &OperatorSpec) -> Option<Shape> {
-    let columns = |matrix: &[Vec<f64>]| matrix.first().map_or(0, Vec::len);
-    match spec {
-        OperatorSpec::Fourier { mask } | OperatorSpec::Coils { mask, .. } => {
-            Shape::new(2, mask.len(), mask.first().map_or(0, Vec::len)).ok()
-        }
-        OperatorSpec::Separable { vertical, horizontal } => {
-            Shape::new(1, columns(vertical), columns(horizontal)).ok()
-        }
-        OperatorSpec::Dense { matrix } => Shape::new(1, 1, columns(matrix)).ok(),
-        OperatorSpec::Chain { of } => match &of[..] {
-            [OperatorSpec::Real {}, complex, ..] => {
-                told(complex).map(|shape| Shape { channels: 1, ..shape })
-            }
-            _ => of.first().and_then(told),
-        },
-        OperatorSpec::Sum { of } | OperatorSpec::Stack { of } => of.iter().find_map(told),
-        OperatorSpec::Scale { of, .. } => told(of),
-        _ => None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use eps::measurement::{measure, stream};
 use eps_math::faer::Mat;
 use eps_math::operator::{
-    AveragePool, CircularBlur, Convolution, Dense, Kernel, Operator, OperatorKind, PreparedOperator,
+    AveragePool, CircularBlur, Convolution, Dense, Kernel, Operator, PreparedOperator,
 };
 use eps_math::prior::{Gaussian, Mixture};
 use eps_math::rng::Stream;
@@ -106,7 +106,7 @@ fn operator(setting: &TournamentSetting, stream: &Stream) -> Result<PreparedOper
             return Ok(Operator::CircularBlur(CircularBlur::new(shape, kernel)?).into());
         };
         let map = Arc::new(Convolution::new(shape, kernel, border)?);
-        Ok(PreparedOperator::Map { family: "convolution", kind: OperatorKind::Blurs, map })
+        Ok(PreparedOperator::Map { family: "convolution", map })
     };
     let side = shape.height;
     match setting.task {

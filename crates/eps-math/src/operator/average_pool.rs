@@ -6,7 +6,10 @@ use super::expression::{Eigenbasis, Expression, Sparse};
 use super::form::EigenForm;
 use super::kind::OperatorKind;
 use super::linear_map::{LinearMap, Spectral, assert_length};
-use crate::{MathError, Shape};
+use super::picks::Picks;
+use super::separable::Separable;
+use crate::noise::Law;
+use crate::{MathError, Noise, Shape};
 
 /// Average pooling by a factor k; all k² − 1 directions inside a block that sum to 0 are lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +35,25 @@ impl AveragePool {
     #[must_use]
     pub fn factor(&self) -> usize {
         self.factor
+    }
+
+    /// W A, for [`Whitened::prepare`](super::Whitened::prepare), where W is a number: no longer means, but what makes rows and columns
+    /// of them.
+    pub(super) fn whitened(
+        &self,
+        noise: &Noise,
+        sigma_y: f64,
+    ) -> Result<Option<Separable>, MathError> {
+        let Law::Uniform(_) = noise.law() else { return Ok(None) };
+        let mean = (self.factor as f64).recip();
+        let means = |side: usize| -> Vec<f64> {
+            let row =
+                |block| (0..side).map(move |i| if i / self.factor == block { mean } else { 0.0 });
+            (0..side / self.factor).flat_map(row).collect()
+        };
+        let Shape { height, width, .. } = self.shape;
+        let separable = Separable::new(self.shape, &means(height), &means(width))?.of_means();
+        separable.whitened(noise, sigma_y)
     }
 
     /// The index of the block of each pixel, in the order of the pixels.
@@ -104,8 +126,21 @@ impl LinearMap for AveragePool {
         Some(self.block_sums((k * k).recip()))
     }
 
+    /// Of single pixels.
+    fn picks(&self) -> Option<Picks> {
+        (self.factor == 1).then(|| Picks::of_weights(self.shape, &vec![1.0; self.shape.len()]))
+    }
+
     fn as_spectral(&self) -> Option<&dyn Spectral> {
         Some(self)
+    }
+
+    fn infinity_norm(&self) -> Option<f64> {
+        Some(1.0)
+    }
+
+    fn gives_picture(&self) -> bool {
+        true
     }
 
     fn kind(&self) -> OperatorKind {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::kind::OperatorKind;
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use super::picks::Picks;
 use crate::{MathError, Shape};
@@ -83,6 +84,10 @@ impl LinearMap for Bayer {
 
     fn placed(&self, y: &[f64]) -> Option<Vec<f64>> {
         Some(self.adjoint(y))
+    }
+
+    fn kind(&self) -> OperatorKind {
+        OperatorKind::Pixels
     }
 
     fn picks(&self) -> Option<Picks> {

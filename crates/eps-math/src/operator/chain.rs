@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::expression::{Expression, Preconditioner};
+use super::kind::OperatorKind;
 use super::linear_map::{LinearMap, Spectral};
 use super::picks::Picks;
 use crate::{MathError, Shape};
@@ -168,6 +169,18 @@ impl LinearMap for Chain {
         links.reduce(|first, next| Some(first?.then(next?))).flatten()
     }
 
+    fn infinity_norm(&self) -> Option<f64> {
+        self.of.iter().map(|link| link.infinity_norm()).product()
+    }
+
+    fn gives_picture(&self) -> bool {
+        self.of.iter().all(|link| link.gives_picture())
+    }
+
+    fn kind(&self) -> OperatorKind {
+        OperatorKind::of_chain(self.of.iter().map(|link| link.kind()))
+    }
+
     fn picks(&self) -> Option<Picks> {
         match &self.structure {
             Structure::Picks(picks) => Some(picks.clone()),
@@ -236,6 +249,14 @@ impl LinearMap for Crop {
 
     fn placed(&self, y: &[f64]) -> Option<Vec<f64>> {
         Some(self.adjoint(y))
+    }
+
+    fn gives_picture(&self) -> bool {
+        true
+    }
+
+    fn kind(&self) -> OperatorKind {
+        OperatorKind::Pixels
     }
 
     fn picks(&self) -> Option<Picks> {

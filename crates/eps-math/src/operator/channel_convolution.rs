@@ -4,6 +4,7 @@ use super::border::Border;
 use super::convolution::Convolution;
 use super::expression::{Expression, Preconditioner};
 use super::kernel::Kernel;
+use super::kind::OperatorKind;
 use super::linear_map::{LinearMap, assert_length};
 use crate::{MathError, Shape};
 
@@ -111,6 +112,17 @@ impl LinearMap for ChannelConvolution {
             least.extend(of.least);
         }
         Some(Preconditioner { into: Expression::Blocks(into), powers, least, within: None })
+    }
+
+    fn infinity_norm(&self) -> Option<f64> {
+        self.channels
+            .iter()
+            .map(LinearMap::infinity_norm)
+            .try_fold(0.0, |a: f64, b| Some(a.max(b?)))
+    }
+
+    fn kind(&self) -> OperatorKind {
+        OperatorKind::Blurs
     }
 
     fn expression(&self) -> Option<Expression> {

@@ -12,7 +12,8 @@ use super::kind::OperatorKind;
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use super::real_image::real_waves;
 use crate::error::check_values;
-use crate::{MathError, Shape};
+use crate::noise::Law;
+use crate::{MathError, Noise, Shape};
 
 /// Circular convolution y[r, c] = Σ h[i, j] x[r − i, c − j] with the kernel's centre at the origin.
 #[derive(Clone)]
@@ -125,20 +126,16 @@ impl CircularBlur {
         self.transfer.iter().map(|h| (h.re, h.im)).collect()
     }
 
-    /// |ĥ|² and the power |F y|²/(height · width) of every channel of y at one of each two opposite frequencies.
-    pub(crate) fn powers(&self, y: &[f64]) -> Vec<(f64, f64)> {
-        assert_length("the measurement", y, self.shape);
-        let n = self.shape.plane();
-        let mut powers = Vec::with_capacity(y.len() / 2);
-        for channel in y.chunks_exact(n) {
-            let mut spectrum: Vec<_> = channel.iter().map(|v| Complex::new(*v, 0.0)).collect();
-            self.transform.forward(&mut spectrum);
-            let half = (0..n).filter(|i| *i < self.transform.opposite(*i));
-            powers.extend(
-                half.map(|i| (self.transfer[i].norm_sqr(), spectrum[i].norm_sqr() / n as f64)),
-            );
-        }
-        powers
+    /// W A, for [`Whitened::prepare`](super::Whitened::prepare): a filter, where W is one or a number.
+    pub(super) fn whitened(&self, noise: &Noise, sigma_y: f64) -> Result<Option<Self>, MathError> {
+        let gains = match noise.law() {
+            Law::Uniform(_) => noise.whiten(&vec![1.0; self.shape.plane()], sigma_y),
+            Law::Spectrum(spectrum) => {
+                spectrum.variances().iter().map(|variance| sigma_y / variance.sqrt()).collect()
+            }
+            _ => return Ok(None),
+        };
+        self.filtered(&gains).map(Some)
     }
 
     /// Multiplies every channel by a factor per frequency.
@@ -200,6 +197,10 @@ impl LinearMap for CircularBlur {
 
     fn as_spectral(&self) -> Option<&dyn Spectral> {
         Some(self)
+    }
+
+    fn infinity_norm(&self) -> Option<f64> {
+        Some(self.kernel.weight())
     }
 
     fn kind(&self) -> OperatorKind {

@@ -10,6 +10,7 @@ use super::chain::Crop;
 use super::expression::{Expression, Preconditioner, Sparse};
 use super::fourier_plane::FourierPlane;
 use super::kernel::Kernel;
+use super::kind::OperatorKind;
 use super::linear_map::{LinearMap, assert_length};
 use crate::{MathError, Shape};
 
@@ -292,6 +293,14 @@ impl LinearMap for Convolution {
     }
 
     /// The plane with what lies beyond the borders, filtered, and the part that is seen.
+    fn infinity_norm(&self) -> Option<f64> {
+        Some(self.kernel.weight())
+    }
+
+    fn kind(&self) -> OperatorKind {
+        OperatorKind::Blurs
+    }
+
     fn expression(&self) -> Option<Expression> {
         let (width, wide) = (self.domain.width, self.plane.1);
         let sources = |axis: &[Option<usize>]| -> Vec<(usize, usize)> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use faer::{Mat, MatRef};
 
 use super::expression::{Expression, Preconditioner};
+use super::kind::OperatorKind;
 use super::linear_map::{LinearMap, Spectral};
 use super::picks::Picks;
 use super::range_basis::RangeBasis;
@@ -135,6 +136,18 @@ impl LinearMap for Decomposed {
 
     fn expression(&self) -> Option<Expression> {
         self.map.expression()
+    }
+
+    fn infinity_norm(&self) -> Option<f64> {
+        self.map.infinity_norm()
+    }
+
+    fn gives_picture(&self) -> bool {
+        self.map.gives_picture()
+    }
+
+    fn kind(&self) -> OperatorKind {
+        self.map.kind()
     }
 
     fn picks(&self) -> Option<Picks> {

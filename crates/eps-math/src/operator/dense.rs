@@ -9,7 +9,7 @@ use super::form::{EigenForm, MatrixForm};
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use crate::cholesky::{product, product_transposed, row_major};
 use crate::error::{check_scale, check_values};
-use crate::{MathError, Shape};
+use crate::{MathError, Noise, Shape};
 
 /// A dense m×n operator A = U S Vᵀ.
 #[derive(Debug, Clone)]
@@ -99,6 +99,19 @@ impl Dense {
         MatrixForm { columns: self.shape.len(), matrix, basis }
     }
 
+    /// W A, for [`Whitened::prepare`](super::Whitened::prepare), column by column.
+    pub(super) fn whitened(&self, noise: &Noise, sigma_y: f64) -> Result<Self, MathError> {
+        let n = self.shape.len();
+        let mut product = vec![0.0; self.rows * n];
+        for j in 0..n {
+            let column: Vec<f64> = self.matrix.col(j).iter().copied().collect();
+            for (i, value) in noise.whiten(&column, sigma_y).into_iter().enumerate() {
+                product[i * n + j] = value;
+            }
+        }
+        Self::new(self.shape, self.rows, &product)
+    }
+
     /// The diagonal of V diag(values) Vᵀ.
     pub(super) fn squared_synthesis(&self, values: &[f64]) -> Vec<f64> {
         let of = |i: usize| {
@@ -148,6 +161,11 @@ impl LinearMap for Dense {
     fn expression(&self) -> Option<Expression> {
         let values = Arc::new(self.matrix());
         Some(Expression::Matrix { columns: self.shape.len(), values })
+    }
+
+    fn infinity_norm(&self) -> Option<f64> {
+        let row = |i: usize| self.matrix.row(i).iter().map(|value| value.abs()).sum::<f64>();
+        Some((0..self.rows).map(row).fold(0.0, f64::max))
     }
 
     fn as_spectral(&self) -> Option<&dyn Spectral> {

@@ -75,6 +75,14 @@ impl LinearMap for Grey {
         Some(self.shares(1.0))
     }
 
+    fn infinity_norm(&self) -> Option<f64> {
+        Some(SHARES.iter().sum())
+    }
+
+    fn gives_picture(&self) -> bool {
+        true
+    }
+
     fn as_spectral(&self) -> Option<&dyn Spectral> {
         Some(self)
     }

@@ -162,8 +162,7 @@ impl Kernel {
     /// [`MathError::KernelSum`].
     pub fn check_sum(&self) -> Result<(), MathError> {
         let sum: f64 = self.taps.iter().sum();
-        let size: f64 = self.taps.iter().map(|tap| tap.abs()).sum();
-        if sum.abs() <= self.taps.len() as f64 * f64::EPSILON * size {
+        if sum.abs() <= self.taps.len() as f64 * f64::EPSILON * self.weight() {
             return Err(MathError::KernelSum { rows: self.rows, columns: self.columns });
         }
         Ok(())
@@ -198,6 +197,12 @@ impl Kernel {
     #[must_use]
     pub fn columns(&self) -> usize {
         self.columns
+    }
+
+    /// Σ|h|: no value is larger of what it makes of an image in [-1, 1].
+    #[must_use]
+    pub fn weight(&self) -> f64 {
+        self.taps.iter().map(|tap| tap.abs()).sum()
     }
 
     /// The taps in row-major order.

@@ -82,6 +82,18 @@ pub trait LinearMap: std::fmt::Debug + Send + Sync {
         OperatorKind::Others
     }
 
+    /// Whether y is a picture, neighbours in it being neighbours in the image, so that little of its finest details is the
+    /// image's: of means and blurs, unless a family says otherwise.
+    fn gives_picture(&self) -> bool {
+        matches!(self.kind(), OperatorKind::Means | OperatorKind::Blurs)
+    }
+
+    /// A bound of ‖A‖_∞ = max_i Σ_j |a_ij|, where a family knows one: no value of A x is larger for an image in [-1, 1]. Of what
+    /// [picks](LinearMap::picks) the largest weight, unless a family says otherwise.
+    fn infinity_norm(&self) -> Option<f64> {
+        Some(self.picks()?.largest_weight())
+    }
+
     /// The map as pixels and their weights, where it is no more than that.
     fn picks(&self) -> Option<Picks> {
         None

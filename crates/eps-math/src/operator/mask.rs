@@ -6,8 +6,10 @@ use super::form::EigenForm;
 use super::kind::OperatorKind;
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use super::picks::Picks;
+use super::{CircularBlur, Operator, Weights};
+use crate::noise::Law;
 use crate::rng::Stream;
-use crate::{MathError, Shape, whole};
+use crate::{MathError, Noise, Shape, whole};
 
 /// A diagonal operator that keeps observed pixels and zeroes the others.
 ///
@@ -64,6 +66,26 @@ impl Mask {
         &self.observed
     }
 
+    /// W A, for [`Whitened::prepare`](super::Whitened::prepare): weights where W has one for each entry, a filter where it has one for
+    /// each frequency and nothing is hidden.
+    pub(super) fn whitened(
+        &self,
+        noise: &Noise,
+        sigma_y: f64,
+    ) -> Result<Option<Operator>, MathError> {
+        Ok(match noise.law() {
+            Law::Uniform(_) | Law::Entries(_) => {
+                let weights = noise.whiten(&self.eigenvalues(), sigma_y);
+                Some(Operator::Weights(Weights::new(self.shape, weights)?))
+            }
+            Law::Spectrum(_) if !self.observed.contains(&false) => {
+                let identity = CircularBlur::identity(self.shape)?;
+                identity.whitened(noise, sigma_y)?.map(Operator::CircularBlur)
+            }
+            _ => None,
+        })
+    }
+
     fn pixels<'a>(&'a self, x: &'a [f64]) -> impl Iterator<Item = (f64, bool)> + 'a {
         x.iter().copied().zip(self.observed.iter().copied().cycle())
     }
@@ -95,6 +117,10 @@ impl LinearMap for Mask {
 
     fn placed(&self, y: &[f64]) -> Option<Vec<f64>> {
         Some(self.adjoint(y))
+    }
+
+    fn gives_picture(&self) -> bool {
+        true
     }
 
     fn picks(&self) -> Option<Picks> {

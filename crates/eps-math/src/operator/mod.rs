@@ -63,6 +63,7 @@ mod resize;
 mod scaled;
 mod separable;
 mod spec;
+mod spec_shape;
 mod stack;
 mod sum;
 mod varying_blur;
@@ -116,8 +117,9 @@ use std::sync::Arc;
 
 use faer::Mat;
 
-use crate::Shape;
 use crate::cholesky::symmetrised;
+use crate::rng::Stream;
+use crate::{MathError, Noise, Shape};
 
 /// An operator of one of the families that this crate knows.
 #[derive(Debug, Clone)]
@@ -147,6 +149,19 @@ impl Operator {
             Self::Separable(_) => "separable",
             Self::Dense(_) => "dense",
             Self::Weights(_) => "weights",
+        }
+    }
+
+    /// W A of the whitened measurement W y with its eigenbasis, for the standard deviation `sigma_y` of whitened noise; none where W
+    /// takes the operator out of its family and of all others here.
+    fn whitened(&self, noise: &Noise, sigma_y: f64) -> Result<Option<Self>, MathError> {
+        match self {
+            Self::Mask(a) => a.whitened(noise, sigma_y),
+            Self::AveragePool(a) => Ok(a.whitened(noise, sigma_y)?.map(Self::Separable)),
+            Self::CircularBlur(a) => Ok(a.whitened(noise, sigma_y)?.map(Self::CircularBlur)),
+            Self::Separable(a) => Ok(a.whitened(noise, sigma_y)?.map(Self::Separable)),
+            Self::Dense(a) => Ok(Some(Self::Dense(a.whitened(noise, sigma_y)?))),
+            Self::Weights(a) => Ok(a.whitened(noise, sigma_y)?.map(Self::Weights)),
         }
     }
 
@@ -207,6 +222,14 @@ impl LinearMap for Operator {
         self.spectral().picks()
     }
 
+    fn infinity_norm(&self) -> Option<f64> {
+        self.spectral().infinity_norm()
+    }
+
+    fn gives_picture(&self) -> bool {
+        self.spectral().gives_picture()
+    }
+
     fn kind(&self) -> OperatorKind {
         self.spectral().kind()
     }
@@ -245,6 +268,16 @@ pub fn lifted(map: &dyn LinearMap, y: &[f64]) -> Vec<f64> {
         let scale = check::norm_estimate(map, 12, 0).powi(2).max(f64::MIN_POSITIVE);
         map.adjoint(y).iter().map(|value| value / scale).collect()
     })
+}
+
+/// Which values of y depend on the image at all: A of a random image is exactly 0 where none does, but for the rounding of transforms.
+/// What a file holds elsewhere, such as at the hidden pixels of a mask, is no measurement.
+#[must_use]
+pub fn measured_entries(map: &dyn LinearMap) -> Vec<bool> {
+    let x = Stream::named(0, "an image to see what is measured").normals(map.domain().len());
+    let y = map.apply(&x);
+    let largest = y.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+    y.iter().map(|value| value.abs() > 1e-12 * largest).collect()
 }
 
 /// The matrix of an operator, m×n with m = `range().len()` and n = `domain().len()`.

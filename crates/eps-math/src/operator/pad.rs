@@ -1,6 +1,7 @@
 //! Zeros around an image.
 
 use super::chain::Crop;
+use super::kind::OperatorKind;
 use super::linear_map::{LinearMap, Spectral};
 use super::picks::Picks;
 use crate::{MathError, Shape};
@@ -47,6 +48,10 @@ impl LinearMap for Pad {
 
     fn placed(&self, y: &[f64]) -> Option<Vec<f64>> {
         Some(self.adjoint(y))
+    }
+
+    fn kind(&self) -> OperatorKind {
+        OperatorKind::Pixels
     }
 
     fn picks(&self) -> Option<Picks> {

@@ -1,5 +1,6 @@
 //! [`Picks`] as an operator.
 
+use super::kind::OperatorKind;
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use super::picks::Picks;
 use crate::Shape;
@@ -21,6 +22,10 @@ impl LinearMap for Picks {
     fn adjoint(&self, y: &[f64]) -> Vec<f64> {
         assert_length("the measurement", y, self.given());
         self.back(y)
+    }
+
+    fn kind(&self) -> OperatorKind {
+        OperatorKind::Pixels
     }
 
     fn picks(&self) -> Option<Picks> {

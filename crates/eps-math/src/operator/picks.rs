@@ -134,6 +134,16 @@ impl Picks {
         squares
     }
 
+    /// The size of the largest weight.
+    pub(super) fn largest_weight(&self) -> f64 {
+        self.picked().fold(0.0, |largest, (_, (_, weight))| weight.abs().max(largest))
+    }
+
+    /// The pixel of each value of y, none of one that is always 0.
+    pub fn pixels(&self) -> impl Iterator<Item = Option<usize>> {
+        self.of.iter().map(|pick| pick.map(|(pixel, _)| pixel))
+    }
+
     /// The shape of the images.
     pub(super) fn taken(&self) -> Shape {
         self.domain

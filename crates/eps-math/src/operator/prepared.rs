@@ -16,8 +16,6 @@ pub enum PreparedOperator {
     Map {
         /// The family's name in files and messages.
         family: &'static str,
-        /// What it does to an image.
-        kind: OperatorKind,
         /// A and Aᵀ.
         map: Arc<dyn LinearMap>,
     },
@@ -87,10 +85,10 @@ impl PreparedOperator {
     /// Those of [`Decomposed::new`].
     pub fn decomposed(self) -> Result<Self, MathError> {
         match self {
-            Self::Map { family, kind, map }
+            Self::Map { family, map }
                 if map.range_basis().is_none() && Decomposed::is_quick([map.as_ref()]) =>
             {
-                Ok(Self::Map { family, kind, map: Arc::new(Decomposed::new(map)?) })
+                Ok(Self::Map { family, map: Arc::new(Decomposed::new(map)?) })
             }
             other => Ok(other),
         }
@@ -148,11 +146,16 @@ impl LinearMap for PreparedOperator {
         self.map().picks()
     }
 
+    fn infinity_norm(&self) -> Option<f64> {
+        self.map().infinity_norm()
+    }
+
+    fn gives_picture(&self) -> bool {
+        self.map().gives_picture()
+    }
+
     fn kind(&self) -> OperatorKind {
-        match self {
-            Self::Spectral(operator) => operator.kind(),
-            Self::Map { kind, .. } => *kind,
-        }
+        self.map().kind()
     }
 
     fn as_spectral(&self) -> Option<&dyn Spectral> {

@@ -74,6 +74,10 @@ impl LinearMap for RealImage {
         Some(real_pair(self.shape.plane()))
     }
 
+    fn infinity_norm(&self) -> Option<f64> {
+        Some(1.0)
+    }
+
     fn as_spectral(&self) -> Option<&dyn Spectral> {
         Some(self)
     }

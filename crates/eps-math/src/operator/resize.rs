@@ -88,7 +88,7 @@ impl ResizeFilter {
     ) -> Result<Separable, MathError> {
         Shape::new(shape.channels, height, width)?;
         let (rows, columns) = (self.matrix(shape.height, height), self.matrix(shape.width, width));
-        Separable::new(shape, &rows, &columns)
+        Ok(Separable::new(shape, &rows, &columns)?.of_means())
     }
 }
 

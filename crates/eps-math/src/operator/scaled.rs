@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::expression::{Expression, Preconditioner};
+use super::kind::OperatorKind;
 use super::linear_map::LinearMap;
 use super::picks::Picks;
 use crate::error::check_scale;
@@ -68,6 +69,18 @@ impl LinearMap for Scaled {
         let mut mapped = self.map.approximate_inverse(v, kappa / square)?;
         mapped.iter_mut().for_each(|value| *value /= square);
         Some(mapped)
+    }
+
+    fn infinity_norm(&self) -> Option<f64> {
+        Some(self.factor.abs() * self.map.infinity_norm()?)
+    }
+
+    fn gives_picture(&self) -> bool {
+        self.map.gives_picture()
+    }
+
+    fn kind(&self) -> OperatorKind {
+        self.map.kind()
     }
 
     fn picks(&self) -> Option<Picks> {

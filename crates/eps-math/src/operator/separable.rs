@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::dense::Dense;
 use super::expression::{Eigenbasis, Expression};
 use super::form::EigenForm;
+use super::kind::OperatorKind;
 use super::linear_map::{LinearMap, Spectral, assert_length};
-use crate::{MathError, Shape};
+use crate::noise::Law;
+use crate::{MathError, Noise, Shape};
 
 /// A = R ⊗ C on every channel, with eigenvalues s_r² s_c².
 #[derive(Debug, Clone)]
@@ -16,6 +18,7 @@ pub struct Separable {
     vertical: Dense,
     /// C, acting on rows of pixels.
     horizontal: Dense,
+    kind: OperatorKind,
 }
 
 impl Separable {
@@ -36,13 +39,27 @@ impl Separable {
             shape,
             vertical: side("the vertical matrix", vertical, shape.height)?,
             horizontal: side("the horizontal matrix", horizontal, shape.width)?,
+            kind: OperatorKind::Others,
         })
+    }
+
+    /// The same, of which it is known that it takes means of neighbours.
+    pub(super) fn of_means(self) -> Self {
+        Self { kind: OperatorKind::Means, ..self }
     }
 
     /// R and C.
     #[must_use]
     pub fn sides(&self) -> (&Dense, &Dense) {
         (&self.vertical, &self.horizontal)
+    }
+
+    /// W A, for [`Whitened::prepare`](super::Whitened::prepare), where W is a number.
+    pub(super) fn whitened(&self, noise: &Noise, sigma_y: f64) -> Result<Option<Self>, MathError> {
+        let Law::Uniform(_) = noise.law() else { return Ok(None) };
+        let vertical = noise.whiten(&self.vertical.matrix(), sigma_y);
+        let whitened = Self::new(self.shape, &vertical, &self.horizontal.matrix())?;
+        Ok(Some(Self { kind: self.kind, ..whitened }))
     }
 
     /// R X Cᵀ of every channel.
@@ -117,6 +134,14 @@ impl LinearMap for Separable {
 
     fn expression(&self) -> Option<Expression> {
         Some(self.on_sides_of(self.vertical.matrix(), self.horizontal.matrix()))
+    }
+
+    fn infinity_norm(&self) -> Option<f64> {
+        Some(self.vertical.infinity_norm()? * self.horizontal.infinity_norm()?)
+    }
+
+    fn kind(&self) -> OperatorKind {
+        self.kind
     }
 
     fn as_spectral(&self) -> Option<&dyn Spectral> {

@@ -285,6 +285,64 @@ impl OperatorSpec {
         }
     }
 
+    /// The taps of a blur by one kernel that are written out.
+    #[must_use]
+    pub fn kernel(&self) -> Option<&[Vec<f64>]> {
+        match self {
+            Self::CircularBlur { kernel } | Self::Convolution { kernel, .. } => Some(kernel),
+            _ => None,
+        }
+    }
+
+    /// The kernel of a blur that wraps around.
+    #[must_use]
+    pub fn wrapping_kernel(&self) -> Option<Kernel> {
+        let border = Border::Circular;
+        match self {
+            Self::CircularBlur { kernel } => taps(kernel).ok(),
+            Self::Convolution { kernel, border: found } if *found == border => taps(kernel).ok(),
+            Self::GaussianBlur { sigma_blur, taps, border: found } if *found == border => {
+                Kernel::gaussian(*sigma_blur, *taps).ok()
+            }
+            Self::MotionBlur { length, angle_degrees, border: found } if *found == border => {
+                Kernel::motion(*length, angle_degrees.to_radians()).ok()
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether every pixel is seen by itself, as for denoising.
+    #[must_use]
+    pub fn is_identity(&self) -> bool {
+        matches!(self, Self::AveragePool { factor: 1 })
+    }
+
+    /// The same without some of the values of y, which are 0.
+    ///
+    /// # Shapes
+    /// is_gap: as y
+    #[must_use]
+    pub fn without(&self, is_gap: &[bool]) -> Self {
+        let weights = is_gap.iter().map(|is_gap| if *is_gap { 0.0 } else { 1.0 }).collect();
+        let weights = Self::Weights { weights };
+        if self.is_identity() { weights } else { Self::Chain { of: vec![self.clone(), weights] } }
+    }
+
+    /// The same without some of the values of y by pixels, of a mask: none where channels differ in what they show, and of others.
+    ///
+    /// # Shapes
+    /// is_gap: as y
+    #[must_use]
+    pub fn without_pixels(&self, is_gap: &[bool]) -> Option<Self> {
+        let Self::Mask { observed } = self else { return None };
+        let is_alike = (0..is_gap.len()).all(|i| {
+            let pixel = i % observed.len();
+            observed[pixel] == 0 || is_gap[i] == is_gap[pixel]
+        });
+        let seen = observed.iter().zip(is_gap).map(|(seen, is_gap)| seen * u8::from(!is_gap));
+        is_alike.then(|| Self::Mask { observed: seen.collect() })
+    }
+
     /// Whether it, or an operator that it is made of, is told by a seed.
     fn has_random_mask(&self) -> bool {
         match self {
@@ -304,8 +362,8 @@ impl OperatorSpec {
     pub fn prepare(&self, shape: Shape) -> Result<PreparedOperator, MathError> {
         // Fields of a shape are public: one may not have been checked.
         let shape = Shape::new(shape.channels, shape.height, shape.width)?;
-        let (family, kind) = (self.family(), self.kind());
-        let map = |map: Arc<dyn LinearMap>| PreparedOperator::Map { family, kind, map };
+        let family = self.family();
+        let map = |map: Arc<dyn LinearMap>| PreparedOperator::Map { family, map };
         let spectral = PreparedOperator::Spectral;
         Ok(match self {
             Self::Mask { observed } => {
@@ -429,30 +487,6 @@ impl OperatorSpec {
         })
     }
 
-    /// Rows and columns of the largest kernel, of a blur with [`Border::Valid`] whose scene may be of any size: not one whose
-    /// windows are given for one size.
-    #[must_use]
-    pub fn reach(&self) -> Option<(usize, usize)> {
-        let largest = |kernels: &[Vec<Vec<f64>>]| {
-            let rows = kernels.iter().map(Vec::len).max()?;
-            Some((rows, kernels.iter().map(|kernel| columns(kernel)).max()?))
-        };
-        match self {
-            Self::GaussianBlur { taps, border: Border::Valid, .. } => Some((*taps, *taps)),
-            Self::MotionBlur { length, border: Border::Valid, .. } => Some((*length, *length)),
-            Self::Convolution { kernel, border: Border::Valid } => {
-                Some((kernel.len(), columns(kernel)))
-            }
-            Self::ChannelConvolution { kernels, border: Border::Valid }
-            | Self::VaryingBlur {
-                kernels,
-                windows: KernelWindows::Grid { .. },
-                border: Border::Valid,
-            } => largest(kernels),
-            _ => None,
-        }
-    }
-
     /// A rectangle of what a blur with [`Border::Valid`] gives, as one operator; none for other families.
     fn seen_of_scene(
         &self,
@@ -531,68 +565,7 @@ impl OperatorSpec {
         })
     }
 
-    /// The shape of the image behind a measurement of shape `y`, where the description and y tell it: not for a dense
-    /// matrix, a resize, a crop, a stack, compressed sensing and frequencies anywhere.
-    #[must_use]
-    pub fn domain_of(&self, y: Shape) -> Option<Shape> {
-        let grown = |rows: usize, columns: usize, border: Border| match border {
-            Border::Valid => Shape {
-                height: (y.height + rows).saturating_sub(1),
-                width: (y.width + columns).saturating_sub(1),
-                ..y
-            },
-            _ => y,
-        };
-        let shape = match self {
-            Self::Mask { .. }
-            | Self::RandomMask { .. }
-            | Self::CircularBlur { .. }
-            | Self::Weights { .. } => y,
-            Self::Fourier { .. } => y,
-            Self::Coils { .. } => Shape { channels: 2, ..y },
-            Self::ChannelConvolution { kernels, border }
-            | Self::VaryingBlur { kernels, border, .. } => {
-                let rows = kernels.iter().map(Vec::len).max().unwrap_or(0);
-                let columns = kernels.iter().map(|kernel| columns(kernel)).max().unwrap_or(0);
-                grown(rows, columns, *border)
-            }
-            Self::Pad { top, bottom, left, right } => Shape {
-                height: y.height.saturating_sub(top.saturating_add(*bottom)),
-                width: y.width.saturating_sub(left.saturating_add(*right)),
-                ..y
-            },
-            Self::Bayer { .. } => Shape { channels: 3, ..y },
-            Self::Sum { of } => return of.iter().find_map(|spec| spec.domain_of(y)),
-            Self::Scale { of, .. } => return of.domain_of(y),
-            Self::AveragePool { factor } => Shape {
-                height: y.height.saturating_mul(*factor),
-                width: y.width.saturating_mul(*factor),
-                ..y
-            },
-            Self::GaussianBlur { taps, border, .. } => grown(*taps, *taps, *border),
-            Self::MotionBlur { length, border, .. } => grown(*length, *length, *border),
-            Self::Convolution { kernel, border } => grown(kernel.len(), columns(kernel), *border),
-            Self::Separable { vertical, horizontal } => {
-                Shape { height: columns(vertical), width: columns(horizontal), ..y }
-            }
-            Self::Grey {} => Shape { channels: 3, ..y },
-            Self::Real {} => Shape { channels: 1, ..y },
-            Self::Radon { .. } => Shape { width: y.height, ..y },
-            Self::Chain { of } => {
-                return of.iter().rev().try_fold(y, |y, spec| spec.domain_of(y));
-            }
-            Self::Dense { .. }
-            | Self::Resize { .. }
-            | Self::Crop { .. }
-            | Self::Stack { .. }
-            | Self::NonuniformFourier { .. }
-            | Self::GaussianMatrix { .. }
-            | Self::WalshHadamard { .. } => return None,
-        };
-        Some(shape)
-    }
-
-    /// What it does to an image.
+    /// What it does to an image, as the operator that is [prepared](OperatorSpec::prepare) says it: a law has no shape to prepare for.
     #[must_use]
     pub fn kind(&self) -> OperatorKind {
         match self {
@@ -678,7 +651,7 @@ impl OperatorSpec {
             return Ok(Operator::CircularBlur(CircularBlur::new(shape, kernel)?).into());
         }
         let map = Arc::new(Convolution::new(shape, kernel, border)?);
-        Ok(PreparedOperator::Map { family: self.family(), kind: self.kind(), map })
+        Ok(PreparedOperator::Map { family: self.family(), map })
     }
 }
 
@@ -730,7 +703,7 @@ fn list_of_taps(kernels: &[Vec<Vec<f64>>]) -> Result<Vec<Kernel>, MathError> {
     kernels.iter().map(|kernel| taps(kernel)).collect()
 }
 
-fn columns<T>(rows: &[Vec<T>]) -> usize {
+pub(super) fn columns<T>(rows: &[Vec<T>]) -> usize {
     rows.first().map_or(0, Vec::len)
 }
 

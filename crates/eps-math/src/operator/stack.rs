@@ -61,6 +61,10 @@ impl LinearMap for Stack {
         }))
     }
 
+    fn infinity_norm(&self) -> Option<f64> {
+        self.of.iter().map(|map| map.infinity_norm()).try_fold(0.0, |a: f64, b| Some(a.max(b?)))
+    }
+
     fn expression(&self) -> Option<Expression> {
         let part = |map: &Arc<dyn LinearMap>| Some((map.range().len(), map.expression()?));
         Some(Expression::Stack(self.of.iter().map(part).collect::<Option<_>>()?))

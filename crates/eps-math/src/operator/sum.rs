@@ -68,6 +68,10 @@ impl LinearMap for Sum {
         added(self.of.iter().map(|map| map.adjoint(y)))
     }
 
+    fn infinity_norm(&self) -> Option<f64> {
+        self.of.iter().map(|map| map.infinity_norm()).sum()
+    }
+
     fn expression(&self) -> Option<Expression> {
         Some(Expression::Sum(self.of.iter().map(|map| map.expression()).collect::<Option<_>>()?))
     }

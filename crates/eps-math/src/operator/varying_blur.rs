@@ -6,6 +6,7 @@ use super::border::Border;
 use super::convolution::Convolution;
 use super::expression::{Expression, Preconditioner};
 use super::kernel::Kernel;
+use super::kind::OperatorKind;
 use super::linear_map::{LinearMap, assert_length};
 use super::sum::added;
 use crate::error::check_values;
@@ -154,6 +155,21 @@ impl LinearMap for VaryingBlur {
 
     fn preconditioner(&self) -> Option<Preconditioner> {
         Some(self.kernels[0].waves().preconditioner(&self.powers()))
+    }
+
+    /// The largest tap of all kernels at each place, summed, times the largest sum of the windows.
+    fn infinity_norm(&self) -> Option<f64> {
+        let largest = |parts: &mut dyn Iterator<Item = f64>| parts.fold(0.0, f64::max);
+        let tap = |i: usize| {
+            largest(&mut self.kernels.iter().map(|kernel| kernel.kernel().taps()[i].abs()))
+        };
+        let taps: f64 = (0..self.kernels[0].kernel().taps().len()).map(tap).sum();
+        let window = |pixel: usize| self.windows.iter().map(|window| window[pixel].abs()).sum();
+        Some(taps * largest(&mut (0..self.windows[0].len()).map(window)))
+    }
+
+    fn kind(&self) -> OperatorKind {
+        OperatorKind::Blurs
     }
 
     fn expression(&self) -> Option<Expression> {

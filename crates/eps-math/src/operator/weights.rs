@@ -4,7 +4,8 @@ use super::form::EigenForm;
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use super::picks::Picks;
 use crate::error::{check_scale, check_values};
-use crate::{MathError, Shape};
+use crate::noise::Law;
+use crate::{MathError, Noise, Shape};
 
 /// y = w ⊙ x, one weight for each value of the image, with eigenvalues w².
 #[derive(Debug, Clone)]
@@ -32,6 +33,16 @@ impl Weights {
     #[must_use]
     pub fn weights(&self) -> &[f64] {
         &self.weights
+    }
+
+    /// W A, for [`Whitened::prepare`](super::Whitened::prepare): weights, where W has one for each entry.
+    pub(super) fn whitened(&self, noise: &Noise, sigma_y: f64) -> Result<Option<Self>, MathError> {
+        match noise.law() {
+            Law::Uniform(_) | Law::Entries(_) => {
+                Ok(Some(Self::new(self.shape, noise.whiten(&self.weights, sigma_y))?))
+            }
+            _ => Ok(None),
+        }
     }
 
     fn weighted(&self, x: &[f64]) -> Vec<f64> {

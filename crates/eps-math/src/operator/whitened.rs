@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::expression::{Expression, Preconditioner};
+use super::kind::OperatorKind;
 use super::linear_map::{LinearMap, Spectral};
-use super::{CircularBlur, Dense, Operator, Picks, PreparedOperator, Separable, Weights, lifted};
+use super::{Picks, PreparedOperator, lifted};
 use crate::noise::Law;
 use crate::{MathError, Noise, Shape};
 
@@ -52,13 +53,12 @@ impl Whitened {
     ) -> Result<PreparedOperator, MathError> {
         noise.check_shape(operator.map().range())?;
         if let Some(spectral) = operator.spectral()
-            && let Some(whitened) = with_basis(spectral, noise, sigma_y)?
+            && let Some(whitened) = spectral.whitened(noise, sigma_y)?
         {
             return Ok(whitened.into());
         }
-        let (family, kind) = (operator.family(), operator.kind());
         let map = Arc::new(Self::new(operator.shared(), Arc::clone(noise), sigma_y)?);
-        Ok(PreparedOperator::Map { family, kind, map })
+        Ok(PreparedOperator::Map { family: operator.family(), map })
     }
 }
 
@@ -116,6 +116,15 @@ impl LinearMap for Whitened {
         Some(self.map.expression()?.then(whitening))
     }
 
+    /// Of what W makes of y nothing is known.
+    fn gives_picture(&self) -> bool {
+        false
+    }
+
+    fn kind(&self) -> OperatorKind {
+        self.map.kind()
+    }
+
     fn picks(&self) -> Option<Picks> {
         self.picks.clone()
     }
@@ -123,71 +132,4 @@ impl LinearMap for Whitened {
     fn as_spectral(&self) -> Option<&dyn Spectral> {
         self.picks.as_ref().map(|picks| picks as &dyn Spectral)
     }
-}
-
-/// W A by the family that it belongs to, if it does to one with an eigenbasis.
-fn with_basis(
-    operator: &Operator,
-    noise: &Noise,
-    sigma_y: f64,
-) -> Result<Option<Operator>, MathError> {
-    let shape = operator.domain();
-    let whitened = |values: &[f64]| noise.whiten(values, sigma_y);
-    Ok(Some(match (operator, noise.law()) {
-        (Operator::Dense(dense), _) => {
-            // Column by column.
-            let (rows, n) = (dense.range().len(), shape.len());
-            let matrix = dense.matrix();
-            let mut product = vec![0.0; rows * n];
-            for j in 0..n {
-                let column: Vec<f64> = (0..rows).map(|i| matrix[i * n + j]).collect();
-                for (i, value) in whitened(&column).into_iter().enumerate() {
-                    product[i * n + j] = value;
-                }
-            }
-            Operator::Dense(Dense::new(shape, rows, &product)?)
-        }
-        (Operator::Mask(_) | Operator::Weights(_), Law::Uniform(_) | Law::Entries(_)) => {
-            Operator::Weights(Weights::new(
-                shape,
-                whitened(&operator.apply(&vec![1.0; shape.len()])),
-            )?)
-        }
-        // Nothing is hidden: the identity.
-        (Operator::Mask(mask), Law::Spectrum(spectrum)) if !mask.observed().contains(&false) => {
-            let identity = CircularBlur::identity(shape)?;
-            Operator::CircularBlur(identity.filtered(&gains(spectrum.variances(), sigma_y))?)
-        }
-        (Operator::CircularBlur(blur), Law::Spectrum(spectrum)) => {
-            Operator::CircularBlur(blur.filtered(&gains(spectrum.variances(), sigma_y))?)
-        }
-        (Operator::CircularBlur(blur), Law::Uniform(_)) => {
-            let gain = whitened(&[1.0])[0];
-            Operator::CircularBlur(blur.filtered(&vec![gain; shape.plane()])?)
-        }
-        (Operator::Separable(separable), Law::Uniform(_)) => {
-            let (vertical, horizontal) = separable.sides();
-            let vertical = whitened(&vertical.matrix());
-            Operator::Separable(Separable::new(shape, &vertical, &horizontal.matrix())?)
-        }
-        (Operator::AveragePool(pool), Law::Uniform(_)) => {
-            let means = |side: usize| mean_matrix(side, pool.factor());
-            let (vertical, horizontal) = (whitened(&means(shape.height)), means(shape.width));
-            Operator::Separable(Separable::new(shape, &vertical, &horizontal)?)
-        }
-        _ => return Ok(None),
-    }))
-}
-
-/// The gain of each frequency.
-fn gains(variances: &[f64], sigma_y: f64) -> Vec<f64> {
-    variances.iter().map(|variance| sigma_y / variance.sqrt()).collect()
-}
-
-/// The matrix of the means of `factor` neighbours, row by row.
-fn mean_matrix(side: usize, factor: usize) -> Vec<f64> {
-    let mean = (factor as f64).recip();
-    (0..side / factor)
-        .flat_map(|row| (0..side).map(move |i| if i / factor == row { mean } else { 0.0 }))
-        .collect()
 }

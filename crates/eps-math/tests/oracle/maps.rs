@@ -1,15 +1,26 @@
 //! Operators that are a pair A, Aᵀ: the adjoint is the adjoint, and what is solved without an eigenbasis is what the
 //! matrix says.
 
-use eps_math::operator::{LinearMap, OperatorSpec, PreparedOperator, Spectral, check, to_matrix};
+use eps_math::operator::{
+    LinearMap, OperatorSpec, PreparedOperator, Spectral, check, measured_entries, to_matrix,
+};
 use eps_math::rng::Stream;
 use eps_math::solve::{Cg, Lanczos, WithinNoise};
 use eps_math::{Level, MathError, Route, Shape, exact_pivot, pivot};
 
 use crate::registry::{distance, norm, operators};
 
-/// Every family beside those of the registry, by its JSON, with the shape of its images.
+/// Every family beside those of the registry, ready for its images.
 fn families() -> Vec<(String, PreparedOperator)> {
+    let prepared = |(name, spec, shape): (String, OperatorSpec, Shape)| {
+        let map = spec.prepare(shape).unwrap();
+        (name, map)
+    };
+    described().into_iter().map(prepared).collect()
+}
+
+/// Every family beside those of the registry, by its JSON, with the shape of its images.
+fn described() -> Vec<(String, OperatorSpec, Shape)> {
     let skew = "[[0.4, 0.1], [0.3, -0.2], [0.05, 0.1]]";
     let mut list: Vec<(String, [usize; 3])> = Vec::new();
     for border in ["circular", "zero", "reflect", "symmetric", "replicate", "valid"] {
@@ -187,12 +198,39 @@ fn families() -> Vec<(String, PreparedOperator)> {
             // What is written down is read again.
             let again = serde_json::to_string(&spec).unwrap();
             assert_eq!(serde_json::from_str::<OperatorSpec>(&again).unwrap(), spec);
-            (
-                format!("{json} on [{c}, {h}, {w}]"),
-                spec.prepare(Shape::new(c, h, w).unwrap()).unwrap(),
-            )
+            (format!("{json} on [{c}, {h}, {w}]"), spec, Shape::new(c, h, w).unwrap())
         })
         .collect()
+}
+
+#[test]
+fn a_family_is_of_the_kind_that_its_description_says() {
+    let of_registry = operators().into_iter().map(|(name, o)| (name, o.spec(), o.domain()));
+    for (name, spec, shape) in described().into_iter().chain(of_registry) {
+        assert_eq!(spec.prepare(shape).unwrap().kind(), spec.kind(), "{name}");
+    }
+}
+
+#[test]
+fn what_is_said_of_entries_is_what_the_matrix_says() {
+    let mut bounded = 0;
+    let of_registry = operators().into_iter().map(|(name, o)| (name, PreparedOperator::from(o)));
+    for (name, map) in families().into_iter().chain(of_registry) {
+        let matrix = to_matrix(&map);
+        let row = |i: usize| matrix.row(i).iter().map(|entry| entry.abs()).sum::<f64>();
+        let rows: Vec<f64> = (0..matrix.nrows()).map(row).collect();
+        let largest = rows.iter().copied().fold(0.0, f64::max);
+        if let Some(norm) = map.infinity_norm() {
+            // Transforms leave rounding in every entry.
+            assert!(largest <= norm * (1.0 + 1e-13), "{name}: {largest} {norm}");
+            // Chains multiply the bounds of their links; an image may be smaller than a kernel.
+            assert!(norm <= 4.0 * largest, "{name}: {norm} {largest}");
+            bounded += 1;
+        }
+        let of_matrix: Vec<bool> = rows.iter().map(|row| *row > 1e-12 * largest).collect();
+        assert_eq!(measured_entries(&map), of_matrix, "{name}");
+    }
+    assert!(bounded > 60, "{bounded}");
 }
 
 #[test]

@@ -183,3 +183,26 @@ fn what_does_not_tell_its_noise_is_named() {
         "{few}"
     );
 }
+
+#[test]
+fn hidden_pixels_of_what_was_blurred_tell_nothing() {
+    let side = 64;
+    let mask: OperatorSpec = serde_json::from_str(&mask(side, 0.8)).unwrap();
+    let blur = r#"{"operator": "convolution", "kernel": {"gaussian": {"sigma": 0.8}}, "border": "symmetric"}"#;
+    let blur: OperatorSpec = serde_json::from_str(blur).unwrap();
+    let spec = OperatorSpec::Chain { of: vec![blur, mask] };
+    let operator = spec.prepare(Shape::new(1, side, side).unwrap()).unwrap();
+    let seen = eps_math::operator::measured_entries(&operator);
+    let x = leaves(side, &Stream::named(5, "leaves"));
+    let noise = Stream::named(5, "η").normals(side * side);
+    let sigma_y = 0.05;
+    let told = |held: f64| {
+        let clean = operator.apply(&x).into_iter().zip(&noise).zip(&seen);
+        let y: Vec<f64> =
+            clean.map(|((y, z), seen)| if *seen { y + sigma_y * z } else { held * z }).collect();
+        estimate(&spec, &operator, &y).unwrap()
+    };
+    let (one, other) = (told(0.0), told(7.0));
+    assert_eq!(one, other);
+    assert!((one.sigma_y - sigma_y).abs() < 3.0 * one.standard_error, "{one:?}");
+}

@@ -9,7 +9,7 @@ use eps::{Network, dataset};
 use eps_data::array_file::is_picture;
 use eps_data::hdf5_file::hdf5_format;
 use eps_data::{Array, MeasurementSet};
-use eps_math::operator::{Border, LinearMap as _, Operator, OperatorSpec};
+use eps_math::operator::{Border, LinearMap as _, OperatorSpec};
 use eps_math::{Noise, Shape};
 
 use crate::commands::measure::file_provenance;
@@ -169,7 +169,7 @@ impl MeasuredFlags {
                 (scene.shape, scene.spec.clone())
             }
             None => {
-                if self.shape.is_none() && leaves_size_open(given.spec()) {
+                if self.shape.is_none() && given.spec().leaves_size_open() {
                     return Err(missing(
                         "the size of its image, which this operator resizes or cuts: give it by --shape C,H,W",
                     )
@@ -217,12 +217,10 @@ impl MeasuredFlags {
                 path.display()
             ));
         }
-        if let Some(Operator::CircularBlur(blur)) = operator.spectral() {
+        if let Some(kernel) = spec.wrapping_kernel() {
             let largest = noises.iter().map(Noise::largest_sigma).fold(0.0, f64::max);
             let images = y.chunks_exact(y_shape.len());
-            notes.extend(
-                images.filter_map(|y| wrap_note(y, y_shape, blur.kernel(), largest)).take(1),
-            );
+            notes.extend(images.filter_map(|y| wrap_note(y, y_shape, &kernel, largest)).take(1));
         }
         let from = file_provenance(path)?;
         let set = match unit {
@@ -234,22 +232,11 @@ impl MeasuredFlags {
     }
 }
 
-/// Whether images of several sizes may be behind a measurement.
-fn leaves_size_open(spec: &OperatorSpec) -> bool {
-    match spec {
-        OperatorSpec::Resize { .. } | OperatorSpec::Crop { .. } => true,
-        OperatorSpec::Scale { of, .. } => leaves_size_open(of),
-        OperatorSpec::Chain { of } | OperatorSpec::Sum { of } => of.iter().any(leaves_size_open),
-        _ => false,
-    }
-}
-
 /// What is seen of a picture in colour, where its grey is.
 fn of_grey(spec: OperatorSpec) -> OperatorSpec {
     let grey = OperatorSpec::Grey {};
     match spec {
-        // Denoising.
-        OperatorSpec::AveragePool { factor: 1 } => grey,
+        spec if spec.is_identity() => grey,
         OperatorSpec::Chain { mut of } => {
             of.push(grey);
             OperatorSpec::Chain { of }
@@ -260,11 +247,7 @@ fn of_grey(spec: OperatorSpec) -> OperatorSpec {
 
 /// Fails for a kernel that is larger than what was blurred.
 fn check_kernel(given: &GivenOperator, y: Shape) -> Result<()> {
-    let (OperatorSpec::CircularBlur { kernel } | OperatorSpec::Convolution { kernel, .. }) =
-        given.spec()
-    else {
-        return Ok(());
-    };
+    let Some(kernel) = given.spec().kernel() else { return Ok(()) };
     let (rows, columns) = (kernel.len(), kernel.iter().map(Vec::len).max().unwrap_or(0));
     ensure!(
         rows <= y.height && columns <= y.width,
@@ -296,7 +279,7 @@ impl Measured {
 /// The measurements of an array or picture, `[N, C, h, w]`, and the shape of one.
 fn read_measurement(path: &Path, given: Option<&GivenOperator>) -> Result<(Shape, Vec<f64>)> {
     let (Array { dims, values }, notes) = Array::read_with_gaps(path, "y")?;
-    if !given.is_some_and(GivenOperator::gives_channels) {
+    if !given.is_some_and(|given| given.spec().gives_channels()) {
         check_channels_first(path, &dims)?;
     }
     let shape = match dims[..] {
