@@ -23,6 +23,7 @@ macro_rules! eprintln {
     }};
 }
 
+mod allocator;
 mod chain;
 mod commands;
 mod experiment;

@@ -42,13 +42,21 @@ pub(crate) struct Clock {
     unit: &'static str,
     start: Instant,
     stored: AtomicU64,
+    /// The seconds from the start at which the last line was written.
+    line: AtomicU64,
 }
 
 impl Clock {
     /// Starts at none of `length` steps.
     pub(crate) fn new(length: u64, unit: &'static str) -> Self {
         let bar = bar(length, "", unit);
-        Self { bar, unit, start: Instant::now(), stored: AtomicU64::new(0) }
+        Self {
+            bar,
+            unit,
+            start: Instant::now(),
+            stored: AtomicU64::new(0),
+            line: AtomicU64::new(0),
+        }
     }
 
     /// Names what is being computed.
@@ -60,6 +68,15 @@ impl Clock {
     pub(crate) fn skip(&self) {
         self.stored.fetch_add(1, Ordering::Relaxed);
         self.bar.inc(1);
+    }
+
+    /// Steps on; where no bar is seen, a line says so now and then.
+    pub(crate) fn advance(&self, steps: u64) {
+        self.bar.inc(steps);
+        let (now, last) = (self.start.elapsed().as_secs(), self.line.load(Ordering::Relaxed));
+        if now >= last + LINES.as_secs() && speaks() {
+            self.tell(&self.bar.prefix());
+        }
     }
 
     /// Says what is done, where no bar is seen.
@@ -76,6 +93,7 @@ impl Clock {
                 format!(", {:.0} s left", each * all.saturating_sub(done) as f64)
             }
         };
+        self.line.store(self.start.elapsed().as_secs(), Ordering::Relaxed);
         eprintln!("{done}/{all} {}{left}: {what}", self.unit);
     }
 

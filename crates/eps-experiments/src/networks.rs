@@ -24,24 +24,32 @@ use crate::listener::Listener;
 /// there is one.
 const LONG_PRIOR: &str = "long-prior";
 
-/// The legs that ended in a configuration: its own, then those of its starts, whose `NAME.json` lies in one
-/// of some folders.
+/// The legs that ended in a configuration: its own, then those of its starts, whose `NAME.json` lies where the start lay, seen from the
+/// `folder` of the network, or in one of some folders.
 ///
 /// # Errors
 /// A start's configuration that cannot be read.
-fn legs(config: TrainConfig, folders: &[PathBuf]) -> Result<Vec<Leg>> {
+fn legs(config: TrainConfig, folder: &Path, folders: &[PathBuf]) -> Result<Vec<Leg>> {
     let (mut legs, mut next) = (Vec::<Leg>::new(), Some(config));
+    let mut folder = folder.to_owned();
     while let Some(TrainConfig { name, steps, batch, start, .. }) = next {
         // A configuration that starts from itself would never end.
         if legs.iter().any(|leg| leg.name == name) {
             break;
         }
         legs.push(Leg { name, steps, batch: batch as u64 });
-        let start = start.map(|start| start.with_extension("json"));
-        let file = start.as_deref().and_then(Path::file_name);
-        let found = file.and_then(|file| {
-            folders.iter().map(|folder| folder.join(file)).find(|path| path.is_file())
+        let start = start.map(|start| folder.join(start.with_extension("json")));
+        let found = start.and_then(|start| {
+            let elsewhere: Vec<PathBuf> = start
+                .file_name()
+                .into_iter()
+                .flat_map(|file| folders.iter().map(move |folder| folder.join(file)))
+                .collect();
+            [start].into_iter().chain(elsewhere).find(|path| path.is_file())
         });
+        if let Some(of_start) = found.as_deref().and_then(Path::parent) {
+            of_start.clone_into(&mut folder);
+        }
         next = found.as_deref().map(TrainConfig::read).transpose()?;
     }
     Ok(legs)
@@ -128,7 +136,8 @@ pub(crate) fn load(
         // Imported networks have none.
         if let Some(training) = &checkpoint.config.provenance.training.config {
             let config = TrainConfig::deserialize(training).map_err(unreadable(&file.path))?;
-            file.training = legs(config, &dataset::training_configurations(dataset))?;
+            let folder = file.path.parent().unwrap_or(Path::new(""));
+            file.training = legs(config, folder, &dataset::training_configurations(dataset))?;
         }
     }
     let known = network.image_shape();
@@ -235,12 +244,19 @@ mod tests {
         write("circle", "circle.safetensors");
         let folders = [dir.path().to_owned()];
         let of = |start: &str| -> Result<Vec<(String, u64)>> {
-            let legs = legs(config("last", 5, start), &folders)?;
+            let legs = legs(config("last", 5, start), Path::new("nowhere"), &folders)?;
             Ok(legs.into_iter().map(|leg| (leg.name, leg.steps)).collect())
         };
         let first = of("a/first.safetensors").unwrap();
         assert_eq!(first, [("last".to_owned(), 5), ("first".to_owned(), 10)]);
         assert_eq!(of("circle.safetensors").unwrap().len(), 2);
+        // Seen from where the network lies, first.
+        let beside = dir.path().join("beside");
+        fs::create_dir(&beside).unwrap();
+        let text = serde_json::to_string(&config("own", 20, "../first.safetensors")).unwrap();
+        fs::write(beside.join("first.json"), text).unwrap();
+        let found = legs(config("last", 5, "first.safetensors"), &beside, &folders).unwrap();
+        assert_eq!(found.iter().map(|leg| leg.steps).collect::<Vec<_>>(), [5, 20, 10]);
         // What is there and cannot be read is no end of the way.
         fs::write(dir.path().join("old.json"), r#"{"name": "old", "step_count": 10}"#).unwrap();
         let error = of("old.safetensors").unwrap_err().chain();

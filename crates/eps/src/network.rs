@@ -18,6 +18,7 @@ use tch::{Device, Tensor};
 
 use crate::Error;
 use crate::format::number;
+use crate::intervals::ValueKind;
 
 /// Reads a network.
 ///
@@ -535,6 +536,13 @@ pub fn check_fit(config: &CheckpointConfig, shape: Shape) -> Result<(), Error> {
     }
 }
 
+/// Whether something of every pixel of every image was measured near it.
+fn every_pixel_is_seen(set: &MeasurementSet) -> bool {
+    (0..set.len()).all(|image| {
+        ValueKind::of_image(set, image).is_some_and(|kinds| !kinds.contains(&ValueKind::Missing))
+    })
+}
+
 /// Whether a σ_y is not within the ends of a law, with a tenth of it to spare.
 fn is_beyond([lowest, highest]: [f64; 2], asked: f64) -> bool {
     (lowest / asked).ln() > 0.1 || (asked / highest).ln() > 0.1
@@ -571,8 +579,9 @@ pub fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<String> {
         }
     }
     let trained = config.network.image_shape();
-    if trained != set.shape() {
-        let is_larger = set.shape().plane() > trained.plane();
+    let is_larger = set.shape().plane() > trained.plane();
+    // A network that takes images of any size sees enough of larger ones around every pixel that was measured.
+    if trained != set.shape() && !(is_larger && every_pixel_is_seen(set)) {
         let unseen = if is_larger {
             ": what is wider than the images of its training, such as a large hole, it has not seen"
         } else {

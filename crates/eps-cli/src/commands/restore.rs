@@ -22,6 +22,7 @@ use tch::Device;
 use self::going_on::{Shared, decisive, key};
 use self::measured::{Measured, MeasuredFlags};
 use self::outcome::{LIKE, Restored, Shown, folder_of, is_restoration};
+use crate::allocator::keep_freed_memory;
 use crate::chain::chain;
 use crate::flags::{self, NetworkFlags, UsageError, count_to, seed, side};
 use crate::progress::WITH_BACKWARD;
@@ -41,6 +42,9 @@ use eps::{Network, dataset, environment, pictures, workers};
 
 /// The pixels of an image about which the network is asked as a whole, unless a flag says otherwise.
 const WHOLE: usize = 384 * 384;
+
+/// The pixels of an image from which freed memory is kept.
+const LARGE: usize = 128 * 128;
 
 /// The side of the windows of larger ones.
 const WINDOW: usize = 256;
@@ -288,6 +292,9 @@ impl Arguments {
                 )));
             }
             contender = Some(Contending { contender: method, constant });
+        }
+        if set.shape().plane() >= LARGE {
+            keep_freed_memory();
         }
         let settings = Settings {
             solver,

@@ -37,7 +37,7 @@ impl Listener for Terminal {
     }
 
     fn advance(&self, steps: u64) {
-        self.with(|clock| clock.bar.inc(steps));
+        self.with(|clock| clock.advance(steps));
     }
 
     fn skip(&self) {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use super::circular_blur::CircularBlur;
 use super::form::EigenForm;
 use super::kind::OperatorKind;
 use super::linear_map::{LinearMap, Spectral, assert_length};
 use super::picks::Picks;
-use super::{CircularBlur, Operator, Weights};
-use crate::noise::Law;
+use super::weights::Weights;
 use crate::rng::Stream;
 use crate::{MathError, Noise, Shape, whole};
 
@@ -66,24 +66,25 @@ impl Mask {
         &self.observed
     }
 
-    /// W A, for [`Whitened::prepare`](super::Whitened::prepare): weights where W has one for each entry, a filter where it has one for
-    /// each frequency and nothing is hidden.
-    pub(super) fn whitened(
+    /// W A, for [`Whitened::prepare`](super::Whitened::prepare): weights, where W has one for each entry.
+    pub(super) fn weighted(
         &self,
         noise: &Noise,
         sigma_y: f64,
-    ) -> Result<Option<Operator>, MathError> {
-        Ok(match noise.law() {
-            Law::Uniform(_) | Law::Entries(_) => {
-                let weights = noise.whiten(&self.eigenvalues(), sigma_y);
-                Some(Operator::Weights(Weights::new(self.shape, weights)?))
-            }
-            Law::Spectrum(_) if !self.observed.contains(&false) => {
-                let identity = CircularBlur::identity(self.shape)?;
-                identity.whitened(noise, sigma_y)?.map(Operator::CircularBlur)
-            }
-            _ => None,
-        })
+    ) -> Result<Option<Weights>, MathError> {
+        Weights::new(self.shape, self.eigenvalues())?.whitened(noise, sigma_y)
+    }
+
+    /// W A, for [`Whitened::prepare`](super::Whitened::prepare): a filter, where W has one for each frequency and nothing is hidden.
+    pub(super) fn filtered(
+        &self,
+        noise: &Noise,
+        sigma_y: f64,
+    ) -> Result<Option<CircularBlur>, MathError> {
+        if self.observed.contains(&false) {
+            return Ok(None);
+        }
+        CircularBlur::identity(self.shape)?.whitened(noise, sigma_y)
     }
 
     fn pixels<'a>(&'a self, x: &'a [f64]) -> impl Iterator<Item = (f64, bool)> + 'a {

@@ -156,7 +156,10 @@ impl Operator {
     /// takes the operator out of its family and of all others here.
     fn whitened(&self, noise: &Noise, sigma_y: f64) -> Result<Option<Self>, MathError> {
         match self {
-            Self::Mask(a) => a.whitened(noise, sigma_y),
+            Self::Mask(a) => Ok(match a.weighted(noise, sigma_y)? {
+                Some(weights) => Some(Self::Weights(weights)),
+                None => a.filtered(noise, sigma_y)?.map(Self::CircularBlur),
+            }),
             Self::AveragePool(a) => Ok(a.whitened(noise, sigma_y)?.map(Self::Separable)),
             Self::CircularBlur(a) => Ok(a.whitened(noise, sigma_y)?.map(Self::CircularBlur)),
             Self::Separable(a) => Ok(a.whitened(noise, sigma_y)?.map(Self::Separable)),
