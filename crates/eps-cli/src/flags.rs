@@ -608,7 +608,7 @@ impl GivenOperator {
                 self.source
             )
         })?;
-        measurement::check_gain(&operator).with_context(|| self.source.clone())?;
+        measurement::check_gain(&self.spec).with_context(|| self.source.clone())?;
         Ok(operator)
     }
 

@@ -32,11 +32,10 @@ const LONG_PRIOR: &str = "long-prior";
 fn legs(config: TrainConfig, folder: &Path, folders: &[PathBuf]) -> Result<Vec<Leg>> {
     let (mut legs, mut next) = (Vec::<Leg>::new(), Some(config));
     let mut folder = folder.to_owned();
+    let known = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let own = next.as_ref().map(|config| folder.join(&config.name).with_extension("json"));
+    let mut followed: Vec<PathBuf> = own.iter().map(|path| known(path)).collect();
     while let Some(TrainConfig { name, steps, batch, start, .. }) = next {
-        // A configuration that starts from itself would never end.
-        if legs.iter().any(|leg| leg.name == name) {
-            break;
-        }
         legs.push(Leg { name, steps, batch: batch as u64 });
         let start = start.map(|start| folder.join(start.with_extension("json")));
         let found = start.and_then(|start| {
@@ -50,6 +49,9 @@ fn legs(config: TrainConfig, folder: &Path, folders: &[PathBuf]) -> Result<Vec<L
         if let Some(of_start) = found.as_deref().and_then(Path::parent) {
             of_start.clone_into(&mut folder);
         }
+        // A configuration that starts from itself would never end.
+        let found = found.filter(|path| !followed.contains(&known(path)));
+        followed.extend(found.as_deref().map(known));
         next = found.as_deref().map(TrainConfig::read).transpose()?;
     }
     Ok(legs)
@@ -253,7 +255,7 @@ mod tests {
         // Seen from where the network lies, first.
         let beside = dir.path().join("beside");
         fs::create_dir(&beside).unwrap();
-        let text = serde_json::to_string(&config("own", 20, "../first.safetensors")).unwrap();
+        let text = serde_json::to_string(&config("first", 20, "../first.safetensors")).unwrap();
         fs::write(beside.join("first.json"), text).unwrap();
         let found = legs(config("last", 5, "first.safetensors"), &beside, &folders).unwrap();
         assert_eq!(found.iter().map(|leg| leg.steps).collect::<Vec<_>>(), [5, 20, 10]);

@@ -93,8 +93,7 @@ pub fn estimate(
         // Of a blur, frequencies of which little is left tell more than those of which nothing is.
         let found = match spectral.form().filter(|_| operator.kind() == OperatorKind::Blurs) {
             Some(EigenForm::Frequencies(transfer)) => silent(&transfer, range, images()),
-            _ if is_measured.contains(&false) => None,
-            _ => outside_of_range(spectral, y, range),
+            _ => outside_of_range(spectral, y, &is_measured),
         };
         if let Some(found) = found {
             return Ok(found);
@@ -123,19 +122,28 @@ pub fn estimate(
     Ok(found)
 }
 
-/// From ‖y − A A†y‖², which is σ_y² times the number of values less the rank, in the mean.
-fn outside_of_range(operator: &dyn Spectral, y: &[f64], range: Shape) -> Option<SigmaEstimate> {
+/// From ‖y − A A†y‖², which is σ_y² times the number of measured values less the rank, in the mean.
+fn outside_of_range(
+    operator: &dyn Spectral,
+    y: &[f64],
+    is_measured: &[bool],
+) -> Option<SigmaEstimate> {
     let rank = operator.eigenvalues().iter().filter(|lambda| **lambda > 0.0).count();
-    let images = y.len() / range.len();
-    let values = images * range.len().saturating_sub(rank);
+    let images = y.len() / is_measured.len();
+    let measured = is_measured.iter().filter(|is_measured| **is_measured).count();
+    let values = images * measured.saturating_sub(rank);
     if values < FEWEST {
         return None;
     }
     let squares: f64 = y
-        .chunks_exact(range.len())
+        .chunks_exact(is_measured.len())
         .map(|y| {
             let explained = operator.apply(&operator.pseudo_inverse(y));
-            y.iter().zip(explained).map(|(y, a)| (y - a).powi(2)).sum::<f64>()
+            let left = y.iter().zip(explained).map(|(y, a)| (y - a).powi(2));
+            left.zip(is_measured)
+                .filter(|(_, is_measured)| **is_measured)
+                .map(|(s, _)| s)
+                .sum::<f64>()
         })
         .sum();
     let sigma_y = (squares / values as f64).sqrt();

@@ -203,7 +203,7 @@ pub enum Error {
     /// A measurement that no image in [-1, 1] gives.
     #[error(
         "the value at flat index {index} is {}, but images in [-1, 1] give at most {bound:.3} with sigma_y = {sigma_y}: \
-         scale values by v / 127.5 - 1 (from 0..255) or 2 v - 1 (from 0..1)",
+         scale values by v / 127.5 - 1 (from 0..255) or 2 v - 1 (from 0..1){note}",
         number(*value)
     )]
     Scale {
@@ -215,6 +215,8 @@ pub enum Error {
         bound: f64,
         /// The standard deviation of the noise.
         sigma_y: f64,
+        /// What may be wrong besides.
+        note: String,
     },
     /// A measurement of a set that cannot be restored.
     #[error("image {index}")]

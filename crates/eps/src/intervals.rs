@@ -249,9 +249,12 @@ impl IntervalCalibration {
         intervals: &Intervals,
         set: &MeasurementSet,
     ) -> Option<(Intervals, Vec<WidenedKind>)> {
-        let kinds: Option<Vec<Vec<ValueKind>>> =
-            (0..set.len()).map(|image| ValueKind::of_image(set, image)).collect();
-        let kinds = kinds?.concat();
+        let one = intervals.low.len() / set.len();
+        let mut kinds = Vec::with_capacity(intervals.low.len());
+        for image in 0..set.len() {
+            // Of a scene the picture alone is shown; its values are all of one kind.
+            kinds.extend(ValueKind::of_image(set, image)?.into_iter().take(one));
+        }
         let met = ValueKind::ALL.into_iter().filter(|kind| kinds.contains(kind));
         let found: BTreeMap<ValueKind, &KindCalibration> =
             met.map(|kind| Some((kind, self.of(kind)?))).collect::<Option<_>>()?;
@@ -312,7 +315,7 @@ pub fn factor(mut needed: Vec<f64>) -> Option<f64> {
 mod tests {
     use eps_data::ImageProvenance;
     use eps_math::Shape;
-    use eps_math::operator::OperatorSpec;
+    use eps_math::operator::{Border, OperatorSpec};
     use eps_math::rng::Stream;
 
     use super::*;
@@ -405,5 +408,14 @@ mod tests {
         assert_eq!(intervals.factor_for(0, 0.25), 0.5);
         calibration.kinds.pop();
         assert_eq!(calibration.widened(&intervals, &mask()), None);
+        // Of the scene behind a blurred picture, the part that the picture shows.
+        calibration.kinds.push(kind(ValueKind::Blurred, 3.0));
+        let blur = OperatorSpec::Convolution { kernel: vec![vec![0.5; 2]], border: Border::Valid };
+        let scene = Shape::new(1, 1, 3).unwrap();
+        let y = vec![0.0; 2];
+        let seen = MeasurementSet::new(scene, y, vec![blur], 0.1, provenance.clone()).unwrap();
+        let (widened, told) = calibration.widened(&intervals, &seen).unwrap();
+        assert_eq!((widened.low.len(), told.len()), (2, 1));
+        assert_eq!(widened.high[0], 1.5);
     }
 }

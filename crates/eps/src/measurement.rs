@@ -4,9 +4,7 @@ use std::ops::RangeInclusive;
 
 use eps_data::{ImageSet, MeasurementSet};
 use eps_math::noise::Law;
-use eps_math::operator::{
-    LinearMap, OperatorKind, OperatorSpec, PreparedOperator, measured_entries,
-};
+use eps_math::operator::{LinearMap, OperatorSpec, PreparedOperator, measured_entries};
 use eps_math::rng::Stream;
 use eps_math::solve::Cg;
 use eps_math::{Draw, Noise, Shape, Task, measured};
@@ -101,34 +99,64 @@ pub fn check_sigma_y(value: f64) -> Result<(), Error> {
 
 /// Fails where a measurement cannot be one of an image in [-1, 1]: it is on another scale.
 ///
-/// Noise beyond ten standard deviations does not occur. Masked pixels may hold anything.
+/// Noise beyond ten standard deviations does not occur. Masked pixels may hold anything, and who tells a unit has said what the range is.
 ///
 /// # Errors
-/// [`Error::Scale`], and those of [`check_gain`].
-pub fn check_scale(operator: &PreparedOperator, y: &[f64], sigma_y: f64) -> Result<(), Error> {
-    check_gain(operator)?;
-    let Some(norm) = operator.infinity_norm() else { return Ok(()) };
-    let bound = norm + 10.0 * sigma_y;
+/// [`Error::Measurement`] with the number of the image: [`Error::Scale`], and those of [`check_gain`].
+pub fn check_scale(set: &MeasurementSet) -> Result<(), Error> {
+    let mut known: Option<(&PreparedOperator, Option<f64>)> = None;
+    for index in 0..set.len() {
+        let of_image = |source| Error::Measurement { index, source: Box::new(source) };
+        let operator = set.operator(index);
+        let norm = match known {
+            Some((of, norm)) if std::ptr::eq(of, operator) => norm,
+            _ => {
+                check_gain(set.spec(index)).map_err(of_image)?;
+                operator.infinity_norm()
+            }
+        };
+        known = Some((operator, norm));
+        if let Some(norm) = norm.filter(|_| set.unit().is_none()) {
+            check_values(set, index, norm).map_err(of_image)?;
+        }
+    }
+    Ok(())
+}
+
+/// [`check_scale`] of an image by an operator of this ‖A‖_∞.
+fn check_values(set: &MeasurementSet, index: usize, norm: f64) -> Result<(), Error> {
+    // y is rounded to f32, and where transforms made it, by them.
+    const ROUNDING: f64 = 1e-6;
+    let (y, sigma_y) = (set.measurement(index), set.noise(index).largest_sigma());
+    let bound = norm * (1.0 + ROUNDING) + 10.0 * sigma_y;
     let is_beyond = |value: &f64| value.abs() > bound;
     if !y.iter().any(is_beyond) {
         return Ok(());
     }
-    let mut seen = y.iter().zip(measured_entries(operator));
-    match seen.position(|(value, is_measured)| is_measured && is_beyond(value)) {
-        Some(index) => Err(Error::Scale { index, value: y[index], bound, sigma_y }),
-        None => Ok(()),
+    let mut seen = y.iter().zip(measured_entries(set.operator(index)));
+    let Some(place) = seen.position(|(value, is_measured)| is_measured && is_beyond(value)) else {
+        return Ok(());
+    };
+    let note = brightness_note(set, index).map(|note| format!("; {note}")).unwrap_or_default();
+    Err(Error::Scale { index: place, value: y[place], bound, sigma_y, note })
+}
+
+/// The kernel of a blur that is written out; of a part of a scene the blur comes first.
+fn kernel(spec: &OperatorSpec) -> Option<&[Vec<f64>]> {
+    match spec {
+        OperatorSpec::Chain { of } => of.first()?.kernel(),
+        spec => spec.kernel(),
     }
 }
 
 /// Fails where a blur makes images so small or large that its kernel cannot be meant.
 ///
 /// # Errors
-/// A kernel whose absolute taps do not sum to 1e-6 to 1e6.
-pub fn check_gain(operator: &PreparedOperator) -> Result<(), Error> {
-    match operator.infinity_norm().filter(|_| operator.kind() == OperatorKind::Blurs) {
-        Some(gain) if !(1e-6..=1e6).contains(&gain) => Err(Error::KernelWeight(gain)),
-        _ => Ok(()),
-    }
+/// [`Error::KernelWeight`] for a kernel whose absolute taps do not sum to 1e-6 to 1e6.
+pub fn check_gain(spec: &OperatorSpec) -> Result<(), Error> {
+    let Some(kernel) = kernel(spec) else { return Ok(()) };
+    let gain: f64 = kernel.iter().flatten().map(|tap| tap.abs()).sum();
+    if (1e-6..=1e6).contains(&gain) { Ok(()) } else { Err(Error::KernelWeight(gain)) }
 }
 
 /// Says so where a kernel changes the brightness of images.
@@ -138,12 +166,7 @@ pub fn check_gain(operator: &PreparedOperator) -> Result<(), Error> {
 /// # Panics
 /// For a number beyond the measurements.
 pub fn brightness_note(set: &MeasurementSet, index: usize) -> Option<String> {
-    let spec = match set.spec(index) {
-        // Of a part of a scene the blur comes first.
-        OperatorSpec::Chain { of } => of.first()?,
-        spec => spec,
-    };
-    let taps = spec.kernel()?.iter().flatten();
+    let taps = kernel(set.spec(index))?.iter().flatten();
     let (sum, gain) = taps.fold((0.0, 0.0), |(sum, gain), tap| (sum + tap, gain + tap.abs()));
     // Taps in f32, or with three digits, sum to 1 within 1e-3.
     (sum.abs() > 1e-3 * gain && (sum - 1.0f64).abs() > 1e-3).then(|| {
@@ -349,11 +372,42 @@ mod tests {
         }
         let note = brightness_note(&blur(100.0), 0).unwrap();
         assert!(note.contains("sums to 900 ") && note.contains("divide"), "{note}");
-        assert!(check_gain(blur(100.0).operator(0)).is_ok());
+        assert!(check_gain(blur(100.0).spec(0)).is_ok());
         for tap in [1e-90, -1e90] {
-            let error = check_gain(blur(tap).operator(0)).unwrap_err().to_string();
+            let error = check_gain(blur(tap).spec(0)).unwrap_err().to_string();
             assert!(error.contains("kernel") && error.len() < 200, "{error}");
         }
+    }
+
+    #[test]
+    fn what_no_image_gives_is_refused() {
+        let provenance = ImageProvenance {
+            name: "y".to_owned(),
+            source: "test".to_owned(),
+            licence: "not stated".to_owned(),
+            sha256: String::new(),
+        };
+        let shape = Shape::new(1, 4, 4).unwrap();
+        let of = |spec: &str, y: f64, sigma_y: f64| {
+            let spec: OperatorSpec = serde_json::from_str(spec).unwrap();
+            let range = spec.prepare(shape).unwrap().range();
+            let y = vec![y; range.len()];
+            MeasurementSet::new(shape, y, vec![spec], sigma_y, provenance.clone()).unwrap()
+        };
+        let mirrored =
+            r#"{"operator": "convolution", "kernel": [[0.2, 0.5, 0.3]], "border": "symmetric"}"#;
+        // White, rounded up.
+        assert!(check_scale(&of(mirrored, 1.0 + 1e-7, 0.0)).is_ok());
+        let error = check_scale(&of(mirrored, 1.3, 0.01)).unwrap_err();
+        let error = std::error::Error::source(&error).unwrap().to_string();
+        assert!(error.contains("1.3") && error.contains("at most 1.100"), "{error}");
+        let darker = r#"{"operator": "convolution", "kernel": [[0.95]], "border": "valid"}"#;
+        let error = check_scale(&of(darker, 1.0, 0.001)).unwrap_err();
+        let error = std::error::Error::source(&error).unwrap().to_string();
+        assert!(error.contains("sums to 0.95"), "{error}");
+        // Counts are no kernel's fault.
+        let counts = format!(r#"{{"operator": "scale", "factor": 3e6, "of": {mirrored}}}"#);
+        assert!(check_scale(&of(&counts, 2e6, 1.0)).is_ok());
     }
 
     #[test]

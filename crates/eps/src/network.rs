@@ -6,6 +6,7 @@ use std::path::Path;
 use eps_data::MeasurementSet;
 use eps_files::sha256_file;
 use eps_math::operator::{LinearMap as _, OperatorKind};
+use eps_math::rng::Stream;
 use eps_math::{PreconditionMode, Schedule, Shape, SigmaYLaw};
 use eps_model::checkpoint::{self, AskedAt, Checkpoint, CheckpointConfig, Provenance};
 use eps_model::training_cost::{cost_at, training_cost};
@@ -18,7 +19,6 @@ use tch::{Device, Tensor};
 
 use crate::Error;
 use crate::format::number;
-use crate::intervals::ValueKind;
 
 /// Reads a network.
 ///
@@ -536,10 +536,19 @@ pub fn check_fit(config: &CheckpointConfig, shape: Shape) -> Result<(), Error> {
     }
 }
 
-/// Whether something of every pixel of every image was measured near it.
+/// Whether something of every pixel of every image was measured: Aᵀ of random values is exactly 0 where nothing was, but for the
+/// rounding of transforms.
 fn every_pixel_is_seen(set: &MeasurementSet) -> bool {
     (0..set.len()).all(|image| {
-        ValueKind::of_image(set, image).is_some_and(|kinds| !kinds.contains(&ValueKind::Missing))
+        let (operator, noise) = (set.operator(image), set.noise(image));
+        let values =
+            Stream::named(0, "a measurement to see what is seen").normals(operator.range().len());
+        let measured = values.into_iter().enumerate();
+        let y: Vec<f64> =
+            measured.map(|(i, v)| if noise.is_missing(i) { 0.0 } else { v }).collect();
+        let x = operator.adjoint(&y);
+        let largest = x.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+        x.iter().all(|value| value.abs() > 1e-12 * largest)
     })
 }
 

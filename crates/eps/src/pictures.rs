@@ -2,9 +2,7 @@
 
 use eps_data::png::{Picture, magnify};
 use eps_math::Shape;
-use eps_math::operator::{
-    LinearMap as _, OperatorKind, PreparedOperator, lifted, measured_entries,
-};
+use eps_math::operator::{LinearMap as _, OperatorKind, PreparedOperator, lifted};
 
 /// The standard deviation, on [-1, 1], that is white in a picture of spreads; 0 is black.
 pub const SD_WHITE: f64 = 0.5;
@@ -27,13 +25,16 @@ pub fn measurement(operator: &PreparedOperator, y: &[f64]) -> Picture {
         (Some(spectral), None) => operator.placed(y).unwrap_or_else(|| spectral.pseudo_inverse(y)),
         _ => lifted(operator, y),
     };
-    if operator.kind() == OperatorKind::Pixels && operator.range() == shape {
-        for ((value, held), is_measured) in values.iter_mut().zip(y).zip(measured_entries(operator))
-        {
-            if !is_measured {
-                *value = *held;
-            }
-        }
+    // Where every value of y lies at its pixel.
+    let in_place = operator.picks().filter(|picks| {
+        let stays = |(entry, pixel): (usize, Option<usize>)| pixel.is_none_or(|at| at == entry);
+        operator.kind() == OperatorKind::Pixels
+            && operator.range() == shape
+            && picks.pixels().enumerate().all(stays)
+    });
+    if let Some(picks) = in_place {
+        let hidden = picks.pixels().enumerate().filter(|(_, pixel)| pixel.is_none());
+        hidden.for_each(|(index, _)| values[index] = y[index]);
     }
     Picture { shape, values }
 }

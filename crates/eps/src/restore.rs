@@ -278,11 +278,7 @@ impl<'a> Restoration<'a> {
             let (images, shape, most) = (set.len(), set.shape(), MOST_VALUES);
             return Err(Error::TooManySamples { images, samples, shape, values, most });
         }
-        for index in 0..set.len() {
-            let sigma_y = set.noise(index).largest_sigma();
-            check_scale(set.operator(index), set.measurement(index), sigma_y)
-                .map_err(|source| Error::Measurement { index, source: Box::new(source) })?;
-        }
+        check_scale(set)?;
         let conditioning = network.conditioning();
         if let Some(Contending { contender, .. }) = settings.contender {
             if conditioning != Conditioning::ZeroShot {

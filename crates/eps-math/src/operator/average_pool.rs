@@ -37,8 +37,7 @@ impl AveragePool {
         self.factor
     }
 
-    /// W A, for [`Whitened::prepare`](super::Whitened::prepare), where W is a number: no longer means, but what makes rows and columns
-    /// of them.
+    /// W A, for [`Whitened::prepare`](super::Whitened::prepare), where W is a number: what makes rows and columns of means.
     pub(super) fn whitened(
         &self,
         noise: &Noise,
@@ -52,7 +51,8 @@ impl AveragePool {
             (0..side / self.factor).flat_map(row).collect()
         };
         let Shape { height, width, .. } = self.shape;
-        let separable = Separable::new(self.shape, &means(height), &means(width))?.of_means();
+        let separable =
+            Separable::new(self.shape, &means(height), &means(width))?.of_kind(self.kind());
         separable.whitened(noise, sigma_y)
     }
 

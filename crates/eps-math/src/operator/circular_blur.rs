@@ -23,6 +23,7 @@ pub struct CircularBlur {
     /// ĥ, [height, width]; exactly 0 in the null space.
     transfer: Vec<Complex<f64>>,
     transform: FourierPlane,
+    kind: OperatorKind,
 }
 
 impl CircularBlur {
@@ -63,7 +64,7 @@ impl CircularBlur {
                 *h = Complex::ZERO;
             }
         }
-        Ok(Self { shape, kernel, transfer, transform })
+        Ok(Self { shape, kernel, transfer, transform, kind: OperatorKind::Blurs })
     }
 
     /// The blur that changes nothing.
@@ -71,7 +72,8 @@ impl CircularBlur {
     /// # Errors
     /// None.
     pub(super) fn identity(shape: Shape) -> Result<Self, MathError> {
-        Self::new(shape, Kernel::new(1, 1, vec![1.0])?)
+        let identity = Self::new(shape, Kernel::new(1, 1, vec![1.0])?)?;
+        Ok(Self { kind: OperatorKind::Pixels, ..identity })
     }
 
     /// The blur followed by a filter with a gain for each frequency, `[height, width]`, the same at opposite ones: its
@@ -92,7 +94,7 @@ impl CircularBlur {
         };
         let taps = (0..taps.len()).map(|i| taps[at(i)].re).collect();
         let kernel = Kernel::new(height, width, taps)?;
-        Ok(Self { shape: self.shape, kernel, transfer, transform: self.transform.clone() })
+        Ok(Self { kernel, transfer, ..self.clone() })
     }
 
     /// What is left of an image of `shape` with the frequencies that were `measured` alone, [height, width] with frequency 0 at
@@ -111,7 +113,7 @@ impl CircularBlur {
             (0..gains.len()).all(|i| measured[i] == measured[all.transform.opposite(i)]),
             "of opposite frequencies one is measured and the other not"
         );
-        all.filtered(&gains)
+        Ok(Self { kind: OperatorKind::Blurs, ..all.filtered(&gains)? })
     }
 
     /// The kernel.
@@ -204,7 +206,7 @@ impl LinearMap for CircularBlur {
     }
 
     fn kind(&self) -> OperatorKind {
-        OperatorKind::Blurs
+        self.kind
     }
 }
 

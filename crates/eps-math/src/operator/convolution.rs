@@ -292,7 +292,6 @@ impl LinearMap for Convolution {
         Some(waves.preconditioner(waves.powers()))
     }
 
-    /// The plane with what lies beyond the borders, filtered, and the part that is seen.
     fn infinity_norm(&self) -> Option<f64> {
         Some(self.kernel.weight())
     }
@@ -301,6 +300,7 @@ impl LinearMap for Convolution {
         OperatorKind::Blurs
     }
 
+    /// The plane with what lies beyond the borders, filtered, and the part that is seen.
     fn expression(&self) -> Option<Expression> {
         let (width, wide) = (self.domain.width, self.plane.1);
         let sources = |axis: &[Option<usize>]| -> Vec<(usize, usize)> {

@@ -164,8 +164,11 @@ impl LinearMap for Dense {
     }
 
     fn infinity_norm(&self) -> Option<f64> {
-        let row = |i: usize| self.matrix.row(i).iter().map(|value| value.abs()).sum::<f64>();
-        Some((0..self.rows).map(row).fold(0.0, f64::max))
+        let mut rows = vec![0.0; self.rows];
+        for column in self.matrix.col_iter() {
+            rows.iter_mut().zip(column.iter()).for_each(|(sum, value)| *sum += value.abs());
+        }
+        Some(rows.into_iter().fold(0.0, f64::max))
     }
 
     fn as_spectral(&self) -> Option<&dyn Spectral> {

@@ -120,6 +120,10 @@ impl LinearMap for Mask {
         Some(self.adjoint(y))
     }
 
+    fn infinity_norm(&self) -> Option<f64> {
+        Some(1.0)
+    }
+
     fn gives_picture(&self) -> bool {
         true
     }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Separable;
+use super::kind::OperatorKind;
+use super::separable::Separable;
 use crate::{MathError, Shape, whole};
 
 /// The filter by which a picture is made smaller or larger, as Pillow names and computes it.
@@ -88,7 +89,9 @@ impl ResizeFilter {
     ) -> Result<Separable, MathError> {
         Shape::new(shape.channels, height, width)?;
         let (rows, columns) = (self.matrix(shape.height, height), self.matrix(shape.width, width));
-        Ok(Separable::new(shape, &rows, &columns)?.of_means())
+        let is_smaller = height <= shape.height && width <= shape.width;
+        let kind = if is_smaller { OperatorKind::Means } else { OperatorKind::Others };
+        Ok(Separable::new(shape, &rows, &columns)?.of_kind(kind))
     }
 }
 

@@ -43,9 +43,9 @@ impl Separable {
         })
     }
 
-    /// The same, of which it is known that it takes means of neighbours.
-    pub(super) fn of_means(self) -> Self {
-        Self { kind: OperatorKind::Means, ..self }
+    /// The same, of which it is known what it does to an image.
+    pub(super) fn of_kind(self, kind: OperatorKind) -> Self {
+        Self { kind, ..self }
     }
 
     /// R and C.

@@ -565,7 +565,8 @@ impl OperatorSpec {
         })
     }
 
-    /// What it does to an image, as the operator that is [prepared](OperatorSpec::prepare) says it: a law has no shape to prepare for.
+    /// What it does to an image, as the operator that is [prepared](OperatorSpec::prepare) says it, for laws, which have no shape to prepare
+    /// for: a resize counts as one that makes smaller.
     #[must_use]
     pub fn kind(&self) -> OperatorKind {
         match self {
