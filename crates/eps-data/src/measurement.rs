@@ -240,16 +240,13 @@ impl MeasurementSet {
                 .collect();
             let of = |image: usize| (&specs[image % specs.len()], &*gaps[image]);
             // All of one kind, those without a gap too: the operators of a set are of one family.
-            let by_pixels = |image| {
-                let (spec, is_gap): (&OperatorSpec, _) = of(image);
-                spec.without_pixels(is_gap)
-            };
-            let by_values = |image| {
-                let (spec, is_gap): (&OperatorSpec, _) = of(image);
-                spec.without(is_gap)
-            };
-            let specs = (0..count).map(by_pixels).collect::<Option<Vec<_>>>();
-            let specs = specs.unwrap_or_else(|| (0..count).map(by_values).collect());
+            let by_pixels: Option<Vec<_>> = (0..count)
+                .map(of)
+                .map(|(spec, is_gap): (&OperatorSpec, &[bool])| spec.without_pixels(is_gap))
+                .collect();
+            let specs = by_pixels.unwrap_or_else(|| {
+                (0..count).map(of).map(|(spec, is_gap)| spec.without(is_gap)).collect()
+            });
             y.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
             prepared(shape, specs)?
         } else {

@@ -30,21 +30,17 @@ const LONG_PRIOR: &str = "long-prior";
 /// # Errors
 /// A start's configuration that cannot be read.
 fn legs(config: TrainConfig, folder: &Path, folders: &[PathBuf]) -> Result<Vec<Leg>> {
-    let (mut legs, mut next) = (Vec::<Leg>::new(), Some(config));
-    let mut folder = folder.to_owned();
     let known = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let own = next.as_ref().map(|config| folder.join(&config.name).with_extension("json"));
-    let mut followed: Vec<PathBuf> = own.iter().map(|path| known(path)).collect();
+    let mut followed = vec![known(&folder.join(format!("{}.json", config.name)))];
+    let mut folder = folder.to_owned();
+    let (mut legs, mut next) = (Vec::<Leg>::new(), Some(config));
     while let Some(TrainConfig { name, steps, batch, start, .. }) = next {
         legs.push(Leg { name, steps, batch: batch as u64 });
         let start = start.map(|start| folder.join(start.with_extension("json")));
         let found = start.and_then(|start| {
-            let elsewhere: Vec<PathBuf> = start
-                .file_name()
-                .into_iter()
-                .flat_map(|file| folders.iter().map(move |folder| folder.join(file)))
-                .collect();
-            [start].into_iter().chain(elsewhere).find(|path| path.is_file())
+            let file = start.file_name()?;
+            let elsewhere = folders.iter().map(|folder| folder.join(file));
+            [start.clone()].into_iter().chain(elsewhere).find(|path| path.is_file())
         });
         if let Some(of_start) = found.as_deref().and_then(Path::parent) {
             of_start.clone_into(&mut folder);

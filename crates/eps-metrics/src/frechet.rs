@@ -29,7 +29,7 @@ use crate::input::check_rows;
 ///
 /// # Units
 /// Squared units of the features. Rounding may leave a distance of zero slightly negative, by
-/// about 1e-14 of the traces; no more than 1e-10 of them is lost.
+/// about 1e-14 of the traces. Where eigenvalues would lose more than some 1e-10 of them, by an estimate, it is the singular values'.
 ///
 /// # Errors
 /// [`MetricsError::TooFewSamples`] below two rows on either side, lengths that are no multiple of

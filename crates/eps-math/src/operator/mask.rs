@@ -67,7 +67,7 @@ impl Mask {
     }
 
     /// W A, for [`Whitened::prepare`](super::Whitened::prepare): weights, where W has one for each entry.
-    pub(super) fn weighted(
+    pub(super) fn whitened_weights(
         &self,
         noise: &Noise,
         sigma_y: f64,
@@ -76,7 +76,7 @@ impl Mask {
     }
 
     /// W A, for [`Whitened::prepare`](super::Whitened::prepare): a filter, where W has one for each frequency and nothing is hidden.
-    pub(super) fn filtered(
+    pub(super) fn whitened_filter(
         &self,
         noise: &Noise,
         sigma_y: f64,

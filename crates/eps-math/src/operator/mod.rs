@@ -156,9 +156,9 @@ impl Operator {
     /// takes the operator out of its family and of all others here.
     fn whitened(&self, noise: &Noise, sigma_y: f64) -> Result<Option<Self>, MathError> {
         match self {
-            Self::Mask(a) => Ok(match a.weighted(noise, sigma_y)? {
+            Self::Mask(a) => Ok(match a.whitened_weights(noise, sigma_y)? {
                 Some(weights) => Some(Self::Weights(weights)),
-                None => a.filtered(noise, sigma_y)?.map(Self::CircularBlur),
+                None => a.whitened_filter(noise, sigma_y)?.map(Self::CircularBlur),
             }),
             Self::AveragePool(a) => Ok(a.whitened(noise, sigma_y)?.map(Self::Separable)),
             Self::CircularBlur(a) => Ok(a.whitened(noise, sigma_y)?.map(Self::CircularBlur)),
@@ -278,9 +278,22 @@ pub fn lifted(map: &dyn LinearMap, y: &[f64]) -> Vec<f64> {
 #[must_use]
 pub fn measured_entries(map: &dyn LinearMap) -> Vec<bool> {
     let x = Stream::named(0, "an image to see what is measured").normals(map.domain().len());
-    let y = map.apply(&x);
-    let largest = y.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
-    y.iter().map(|value| value.abs() > 1e-12 * largest).collect()
+    differ_from_0(&map.apply(&x))
+}
+
+/// Which pixels a measurement depends on: Aᵀ of random values is exactly 0 where none does, but for the rounding of transforms.
+#[must_use]
+pub fn measured_pixels(map: &dyn LinearMap, noise: &Noise) -> Vec<bool> {
+    let mut y = Stream::named(0, "a measurement to see what is seen").normals(map.range().len());
+    let missing = y.iter_mut().enumerate().filter(|(entry, _)| noise.is_missing(*entry));
+    missing.for_each(|(_, value)| *value = 0.0);
+    differ_from_0(&map.adjoint(&y))
+}
+
+/// Which values are more than rounding beside the largest.
+fn differ_from_0(values: &[f64]) -> Vec<bool> {
+    let largest = values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
+    values.iter().map(|value| value.abs() > 1e-12 * largest).collect()
 }
 
 /// The matrix of an operator, m×n with m = `range().len()` and n = `domain().len()`.

@@ -294,21 +294,22 @@ impl OperatorSpec {
         }
     }
 
-    /// The kernel of a blur that wraps around.
-    #[must_use]
-    pub fn wrapping_kernel(&self) -> Option<Kernel> {
-        let border = Border::Circular;
-        match self {
-            Self::CircularBlur { kernel } => taps(kernel).ok(),
-            Self::Convolution { kernel, border: found } if *found == border => taps(kernel).ok(),
-            Self::GaussianBlur { sigma_blur, taps, border: found } if *found == border => {
-                Kernel::gaussian(*sigma_blur, *taps).ok()
+    /// The kernel of a blur by one, and its border; none for other families.
+    ///
+    /// # Errors
+    /// What the constructor of the kernel says.
+    pub fn one_kernel(&self) -> Result<Option<(Kernel, Border)>, MathError> {
+        Ok(Some(match self {
+            Self::CircularBlur { kernel } => (taps(kernel)?, Border::Circular),
+            Self::Convolution { kernel, border } => (taps(kernel)?, *border),
+            Self::GaussianBlur { sigma_blur, taps, border } => {
+                (Kernel::gaussian(*sigma_blur, *taps)?, *border)
             }
-            Self::MotionBlur { length, angle_degrees, border: found } if *found == border => {
-                Kernel::motion(*length, angle_degrees.to_radians()).ok()
+            Self::MotionBlur { length, angle_degrees, border } => {
+                (Kernel::motion(*length, angle_degrees.to_radians())?, *border)
             }
-            _ => None,
-        }
+            _ => return Ok(None),
+        }))
     }
 
     /// Whether every pixel is seen by itself, as for denoising.
@@ -494,18 +495,13 @@ impl OperatorSpec {
         corner: (usize, usize),
         sides: (usize, usize),
     ) -> Result<Option<Arc<dyn LinearMap>>, MathError> {
-        let one = |kernel: Kernel| -> Result<Option<Arc<dyn LinearMap>>, MathError> {
+        if self.reach().is_some()
+            && let Some((kernel, _)) = self.one_kernel()?
+        {
             let scene = Convolution::new(shape, kernel, Border::Valid)?;
-            Ok(Some(Arc::new(scene.cropped(corner, sides)?)))
-        };
+            return Ok(Some(Arc::new(scene.cropped(corner, sides)?)));
+        }
         match self {
-            Self::Convolution { kernel, border: Border::Valid } => one(taps(kernel)?),
-            Self::GaussianBlur { sigma_blur, taps, border: Border::Valid } => {
-                one(Kernel::gaussian(*sigma_blur, *taps)?)
-            }
-            Self::MotionBlur { length, angle_degrees, border: Border::Valid } => {
-                one(Kernel::motion(*length, angle_degrees.to_radians())?)
-            }
             Self::ChannelConvolution { kernels, border: border @ Border::Valid } => {
                 let scene = ChannelConvolution::new(shape, &list_of_taps(kernels)?, *border)?;
                 Ok(Some(Arc::new(scene.cropped(corner, sides)?)))

@@ -217,7 +217,7 @@ impl MeasuredFlags {
                 path.display()
             ));
         }
-        if let Some(kernel) = spec.wrapping_kernel() {
+        if let Some((kernel, Border::Circular)) = spec.one_kernel()? {
             let largest = noises.iter().map(Noise::largest_sigma).fold(0.0, f64::max);
             let images = y.chunks_exact(y_shape.len());
             notes.extend(images.filter_map(|y| wrap_note(y, y_shape, &kernel, largest)).take(1));
