@@ -135,6 +135,55 @@ fn measure_restore_evaluate() {
     assert!(table.contains("3 images, 4 samples of each") && table.contains("psnr_db"), "{table}");
 }
 
+/// Pairs are the samples of before at 0, 2, …, and others at 1, 3, …, whatever the batch; what judges sets of samples takes those
+/// that are independent.
+#[test]
+fn antithetic_pairs_are_told_and_judged_as_such() {
+    let folder = Folder::new();
+    folder.network("net.safetensors");
+    folder.npy("clean.npy", &[2, 1, SIDE, SIDE], &values(2 * SIDE * SIDE));
+    folder.succeeds("measure --image clean.npy --factor 2 --sigma-y 0.05 --out y.h5");
+    let restore = "restore --measurement y.h5 --network net.safetensors --calls 3";
+    folder.succeeds(&format!("{restore} --samples 6 --batch 2 --out independent"));
+    let printed =
+        folder.succeeds(&format!("{restore} --samples 6 --antithetic --batch 4 --out pairs"));
+    assert!(printed.contains("6 samples of each in antithetic pairs"), "{printed}");
+    let [independent, pairs] = ["independent", "pairs"]
+        .map(|name| SampleArchive::read(&folder.path(&format!("{name}/samples.h5"))).unwrap());
+    assert!(!independent.is_antithetic() && pairs.is_antithetic());
+    let one = SIDE * SIDE;
+    let samples = independent.samples().chunks_exact(one).zip(pairs.samples().chunks_exact(one));
+    for (at, (a, b)) in samples.enumerate() {
+        let largest = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        // Up to the rounding of an f32 network in another batch.
+        assert_eq!(largest < 1e-3, at % 2 == 0, "{at}: {largest}");
+    }
+    assert!(RestorationConfig::of(&pairs).unwrap().antithetic);
+    assert!(independent.config().get("antithetic").is_none());
+    let page = std::fs::read_to_string(folder.path("pairs/page.html")).unwrap();
+    assert!(page.contains("6 samples in antithetic pairs by the network"));
+
+    let evaluate = |name: &str| {
+        let told = folder.eps(&format!("evaluate --json --truth y.h5 --samples {name}/samples.h5"));
+        let note = String::from_utf8(told.stderr).unwrap();
+        (json(&String::from_utf8(told.stdout).unwrap()), note)
+    };
+    let (scores, note) = evaluate("pairs");
+    assert!(
+        note.contains("antithetic pairs: scored is the first of each, 3 of each image"),
+        "{note}"
+    );
+    assert_eq!(scores["samples"], 3);
+    let (scores, note) = evaluate("independent");
+    assert!(!note.contains("antithetic"), "{note}");
+    assert_eq!(scores["samples"], 6);
+    folder.fails(
+        &format!("{restore} --samples 1 --antithetic --out one"),
+        2,
+        &["--antithetic --samples 1", "--samples 2 or more"],
+    );
+}
+
 /// The program of the README, which names its files itself.
 #[test]
 fn the_example_of_the_library_runs() {

@@ -43,6 +43,10 @@ fn a_calibration_lies_beside_its_network_and_is_applied() {
     for name in ["quantile-05", "quantile-95", "calibrated-05", "calibrated-95"] {
         assert!(folder.path(&format!("r/image-0000/{name}.png")).exists(), "{name}");
     }
+    // Of pairs they are not.
+    let told = folder
+        .succeeds(&format!("{restore} --factor 2 --samples 20 --calls 2 --antithetic --out pairs"));
+    assert!(told.contains("kind of samples the network's were not calibrated"), "{told}");
     // Nor are they of another grid, and other noise, than the network's.
     for (other, name) in [("--rho 1", "u"), ("--sigma-y 1.0", "v")] {
         let restore = match name {

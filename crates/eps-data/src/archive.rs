@@ -4,10 +4,12 @@
 //!
 //! ```text
 //! /                  format = "eps-samples", format_version = 1, created_by
-//! /GROUP/            config (JSON), range, name, source, licence, sha256 (of the truth's set)
+//! /GROUP/            config (JSON), range, name, source, licence, sha256 (of the truth's set),
+//!                    antithetic = 1 where samples 2k and 2k + 1 are antithetic pairs
 //! /GROUP/samples         [N, J, C, H, W] f32
 //! /GROUP/posterior_mean  [N, C, H, W]    f32, mean of the J samples
-//! /GROUP/posterior_sd    [N, C, H, W]    f32, their standard deviation (divisor J − 1), 0 if J = 1
+//! /GROUP/posterior_sd    [N, C, H, W]    f32, their standard deviation (divisor J − 1; of pairs, see
+//!                                        SampleArchive::antithetic), 0 if J = 1
 //! /GROUP/truth           [N, C, H, W]    f32, where it is known
 //! ```
 
@@ -18,12 +20,15 @@ use hdf5::Group;
 use serde_json::Value;
 
 use crate::error::first_not_finite;
-use crate::hdf5_file::{Input, Output};
+use crate::hdf5_file::{Input, Output, hdf5_format};
 use crate::range::RANGE;
 use crate::{DataError, ImageProvenance};
 
 const FORMAT: &str = "eps-samples";
 const VERSION: u64 = 1;
+
+/// The attribute of archives whose samples are antithetic pairs.
+const ANTITHETIC: &str = "antithetic";
 
 /// Posterior samples of N images, J for each, with their mean and standard deviation.
 ///
@@ -34,6 +39,7 @@ const VERSION: u64 = 1;
 pub struct SampleArchive {
     shape: Shape,
     samples_per_image: usize,
+    is_antithetic: bool,
     samples: Vec<f32>,
     posterior_mean: Vec<f32>,
     posterior_sd: Vec<f32>,
@@ -90,6 +96,7 @@ impl SampleArchive {
         Ok(SampleArchive {
             shape,
             samples_per_image,
+            is_antithetic: false,
             samples,
             posterior_mean,
             posterior_sd,
@@ -97,6 +104,42 @@ impl SampleArchive {
             config,
             provenance,
         })
+    }
+
+    /// The same samples as antithetic pairs: samples 0 and 1, 2 and 3, … of an image were drawn from opposite noise, a last one of an
+    /// odd number alone.
+    ///
+    /// Samples of a pair are not independent, those of different pairs are. So the standard deviation is found from the latter:
+    ///
+    /// ```text
+    /// σ² = mean of (x_i − x_j)²/2 over all i, j of different pairs = (J Σ_j (x_j − x̄)² − Σ_pairs (x_2k − x_2k+1)²) / (J (J − 1) − 2 P)
+    /// ```
+    ///
+    /// for P pairs, which is unbiased. Of a single pair it is half of their difference, as though they were mirror images about
+    /// the mean.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "files keep them in f32")]
+    pub fn antithetic(mut self) -> Self {
+        let (count, one) = (self.samples_per_image, self.shape.len());
+        let pairs = count / 2;
+        let independent = (count * (count - 1) - 2 * pairs) as f64;
+        for (image, samples) in self.samples.chunks_exact(one * count).enumerate() {
+            for pixel in 0..one {
+                let value = |sample: usize| f64::from(samples[sample * one + pixel]);
+                let mean = (0..count).map(value).sum::<f64>() / count as f64;
+                let squares: f64 = (0..count).map(|sample| (value(sample) - mean).powi(2)).sum();
+                let within: f64 =
+                    (0..pairs).map(|pair| (value(2 * pair) - value(2 * pair + 1)).powi(2)).sum();
+                let variance = if count == 2 {
+                    within / 4.0
+                } else {
+                    (count as f64 * squares - within).max(0.0) / independent.max(1.0)
+                };
+                self.posterior_sd[image * one + pixel] = variance.sqrt() as f32;
+            }
+        }
+        self.is_antithetic = true;
+        self
     }
 
     /// Adds the true images.
@@ -144,6 +187,11 @@ impl SampleArchive {
     /// J, the number of samples of each image.
     pub fn samples_per_image(&self) -> usize {
         self.samples_per_image
+    }
+
+    /// Whether the samples are [antithetic pairs](Self::antithetic).
+    pub fn is_antithetic(&self) -> bool {
+        self.is_antithetic
     }
 
     /// All samples, `[N, J, C, H, W]`.
@@ -203,6 +251,9 @@ impl SampleArchive {
         output.put_json(group, "config", &self.config)?;
         output.put_text(group, "range", RANGE)?;
         output.put_provenance(group, &self.provenance)?;
+        if self.is_antithetic {
+            output.put_number(group, ANTITHETIC, 1)?;
+        }
         output.put_array(group, "samples", &samples, &self.samples)?;
         output.put_array(group, "posterior_mean", &images, &self.posterior_mean)?;
         output.put_array(group, "posterior_sd", &images, &self.posterior_sd)?;
@@ -232,6 +283,7 @@ impl SampleArchive {
         Ok(SampleArchive {
             shape,
             samples_per_image: dims[1],
+            is_antithetic: is_antithetic(input, group)?,
             posterior_mean: images("posterior_mean")?,
             posterior_sd: images("posterior_sd")?,
             truth: if group.link_exists("truth") { Some(images("truth")?) } else { None },
@@ -340,6 +392,25 @@ impl ArchiveReader {
     pub fn read(&self, group: &str) -> Result<SampleArchive, DataError> {
         SampleArchive::get(&self.input, &self.input.group(group)?)
     }
+}
+
+/// Whether a group of an HDF5 file holds [antithetic pairs](SampleArchive::antithetic); never of a file that is no archive of
+/// samples.
+///
+/// # Errors
+///
+/// [`DataError::Io`] where the file cannot be opened, [`DataError::Malformed`] where it is no HDF5 file or of an
+/// unknown version, [`DataError::Hdf5`] where the group cannot be read.
+pub fn holds_antithetic_pairs(path: &Path, group: &str) -> Result<bool, DataError> {
+    if hdf5_format(path)?.as_deref() != Some(FORMAT) {
+        return Ok(false);
+    }
+    let input = Input::open(path, FORMAT, VERSION)?;
+    is_antithetic(&input, &input.group(group)?)
+}
+
+fn is_antithetic(input: &Input, group: &Group) -> Result<bool, DataError> {
+    Ok(input.has(group, ANTITHETIC)? && input.whole(group, ANTITHETIC)? == 1)
 }
 
 fn finite(

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use eps_data::archive::holds_antithetic_pairs;
 use eps_data::idx::{IdxArray, read_idx};
 use eps_data::mask::read_mask;
 use eps_data::measurement::dense_sizes;
@@ -365,6 +366,56 @@ fn mean_and_deviation_are_those_of_the_samples() {
     let single = SampleArchive::new(shape(1, 1, 2), 1, samples, json!({}), provenance()).unwrap();
     assert_eq!(single.len(), 3);
     assert_eq!(single.posterior_sd(), [0.0; 6]);
+}
+
+/// The deviation of antithetic pairs from samples of different pairs, over all of them, and half the difference of a single one.
+#[test]
+fn the_deviation_of_antithetic_pairs_is_that_of_independent_samples() {
+    let of = |samples: &[f32]| {
+        let count = samples.len();
+        SampleArchive::new(shape(1, 1, 1), count, samples.to_vec(), json!({}), provenance())
+            .unwrap()
+            .antithetic()
+    };
+    let expected = |samples: &[f32]| {
+        let (mut sum, mut count) = (0.0, 0.0);
+        for (i, a) in samples.iter().enumerate() {
+            for (j, b) in samples.iter().enumerate().filter(|(j, _)| j / 2 != i / 2) {
+                assert_ne!(i, j);
+                sum += f64::from(a - b).powi(2) / 2.0;
+                count += 1.0;
+            }
+        }
+        (sum / count).sqrt()
+    };
+    let samples = [1.0_f32, -0.75, 0.5, 0.125, -0.25, 0.875, 0.375];
+    for count in [3, 4, 5, 6, 7] {
+        let archive = of(&samples[..count]);
+        assert!(archive.is_antithetic());
+        let found = f64::from(archive.posterior_sd()[0]);
+        // Values of f32.
+        assert!((found - expected(&samples[..count])).abs() < 1e-6, "{count}: {found}");
+    }
+    assert_eq!(of(&samples[..2]).posterior_sd(), [0.875]);
+    assert_eq!(of(&samples[..1]).posterior_sd(), [0.0]);
+    // All alike, whose squares do not sum to exactly 0.
+    assert!(of(&[0.1; 6]).posterior_sd()[0] < 1e-7);
+}
+
+#[test]
+fn antithetic_pairs_come_back_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("samples.h5");
+    let pairs = archive(4).antithetic();
+    let writer = ArchiveWriter::create(&path).unwrap();
+    writer.add("pairs", &pairs).unwrap();
+    writer.add("independent", &archive(4)).unwrap();
+    writer.finish().unwrap();
+    let reader = ArchiveReader::open(&path).unwrap();
+    assert_eq!(reader.read("pairs").unwrap(), pairs);
+    assert!(!reader.read("independent").unwrap().is_antithetic());
+    assert!(holds_antithetic_pairs(&path, "pairs").unwrap());
+    assert!(!holds_antithetic_pairs(&path, "independent").unwrap());
 }
 
 #[test]

@@ -13,13 +13,25 @@ use tch::{Device, Tensor};
 pub struct NoiseKeys {
     seed: u64,
     items: Vec<(u64, u64)>,
+    antithetic: bool,
 }
 
 impl NoiseKeys {
     /// The keys of a batch: `items` are (image, sample) in batch order.
     #[must_use]
     pub fn new(seed: u64, items: Vec<(u64, u64)>) -> Self {
-        Self { seed, items }
+        Self { seed, items, antithetic: false }
+    }
+
+    /// The same samples in antithetic pairs: all noise of samples 1, 3, … of an image is that of samples 0, 2, … with the
+    /// other sign.
+    ///
+    /// Each sample has the law that it has otherwise, as -ε is as likely as ε. Those of a pair are not independent: where
+    /// a sample is nearly an affine function of its noise, as in the posterior of a Gaussian, they lie on opposite sides of the
+    /// posterior's mean, and the mean of a pair has next to no error by chance (Hammersley and Morton, 1956).
+    #[must_use]
+    pub fn antithetic(self) -> Self {
+        Self { antithetic: true, ..self }
     }
 
     /// Image-major keys: `samples` samples in a row of each image.
@@ -41,9 +53,23 @@ impl NoiseKeys {
         self.items.is_empty()
     }
 
+    /// The sample whose streams an item draws from, and the sign of what it draws.
+    fn drawn(&self, sample: u64) -> (u64, f64) {
+        if self.antithetic && sample % 2 == 1 { (sample - 1, -1.0) } else { (sample, 1.0) }
+    }
+
     /// The streams of a step, one an item.
     fn streams(&self, step: u64) -> impl Iterator<Item = Stream> + '_ {
-        self.items.iter().map(move |(image, sample)| Stream::new(self.seed, *image, *sample, step))
+        let of = |sample: u64| self.drawn(sample).0;
+        self.items
+            .iter()
+            .map(move |(image, sample)| Stream::new(self.seed, *image, of(*sample), step))
+    }
+
+    /// The signs of what the items draw; none where all are +1.
+    fn signs(&self) -> Option<Vec<f64>> {
+        self.antithetic
+            .then(|| self.items.iter().map(|(_, sample)| self.drawn(*sample).1).collect())
     }
 
     /// Standard normals drawn on the host: the initial noise of a sampler, step 0.
@@ -51,14 +77,21 @@ impl NoiseKeys {
     /// # Shapes
     /// `[B, C, H, W]` in f64
     pub fn initial(&self, shape: Shape, device: Device) -> Tensor {
-        let values: Vec<f64> = self.streams(0).flat_map(|s| s.normals(shape.len())).collect();
+        let mut values: Vec<f64> = self.streams(0).flat_map(|s| s.normals(shape.len())).collect();
+        for (values, sign) in
+            values.chunks_exact_mut(shape.len()).zip(self.signs().iter().flatten())
+        {
+            values.iter_mut().for_each(|value| *value *= sign);
+        }
         Tensor::from_slice(&values).view(self.sides(shape).as_slice()).to_device(device)
     }
 
     /// The noise of a batch of images of a shape, on the device where it is used.
     #[must_use]
     pub fn on(&self, shape: Shape, device: Device) -> BatchNoise {
-        BatchNoise { keys: self.clone(), shape, device, streams: OnceCell::new() }
+        let signs =
+            self.signs().map(|signs| Tensor::from_slice(&signs).view([-1, 1]).to_device(device));
+        BatchNoise { keys: self.clone(), shape, device, signs, streams: OnceCell::new() }
     }
 
     fn sides(&self, shape: Shape) -> [i64; 4] {
@@ -76,6 +109,8 @@ pub struct BatchNoise {
     keys: NoiseKeys,
     shape: Shape,
     device: Device,
+    /// Those of the draws, `[B, 1]`; none where all are +1.
+    signs: Option<Tensor>,
     /// Made when a step first draws: deterministic solvers never do.
     streams: OnceCell<SampleStreams>,
 }
@@ -95,12 +130,15 @@ impl BatchNoise {
     /// `[B, C, H, W]` in f64
     pub fn draw(&self, number: u64) -> Tensor {
         let streams = self.streams.get_or_init(|| {
-            let key =
-                |(image, sample): &(u64, u64)| Stream::sample_key(self.keys.seed, *image, *sample);
+            let key = |(image, sample): &(u64, u64)| {
+                Stream::sample_key(self.keys.seed, *image, self.keys.drawn(*sample).0)
+            };
             let samples: Vec<u64> = self.keys.items.iter().map(key).collect();
             SampleStreams::new(&samples, self.shape.len(), self.device)
         });
-        streams.normals(number).view(self.keys.sides(self.shape).as_slice())
+        let normals = streams.normals(number);
+        let signed = self.signs.as_ref().map(|signs| &normals * signs);
+        signed.unwrap_or(normals).view(self.keys.sides(self.shape).as_slice())
     }
 
     /// The noise of a step, counted from 0, where each makes at most `draws` draws.
@@ -154,6 +192,33 @@ mod tests {
         assert!(noise.of_step(0, 1).draw(0).equal(&noise.draw(1)));
         assert!(noise.of_step(4, 1).draw(0).equal(&noise.draw(5)));
         assert!(noise.of_step(4, 3).draw(2).equal(&noise.draw(15)));
+    }
+
+    /// Whatever the batch, whether drawn on the host or on the device: samples 0 and 2 draw what they draw otherwise, 1 and 3
+    /// the same with the other sign, and a last one without a partner what is its own.
+    #[test]
+    fn noise_of_antithetic_pairs_differs_in_its_sign() {
+        let shape = Shape::new(2, 5, 3).unwrap();
+        let drawn = |keys: NoiseKeys, step: u64| match step {
+            0 => keys.initial(shape, Device::Cpu),
+            _ => keys.on(shape, Device::Cpu).draw(step),
+        };
+        for step in [0, 3] {
+            let independent = drawn(NoiseKeys::image_major(7, 0..2, 5), step);
+            let pairs = drawn(NoiseKeys::image_major(7, 0..2, 5).antithetic(), step);
+            for image in 0..2 {
+                for sample in 0..5 {
+                    let at = |noise: &Tensor, sample: i64| noise.select(0, 5 * image + sample);
+                    let expected = match sample % 2 {
+                        0 => at(&independent, sample),
+                        _ => -at(&independent, sample - 1),
+                    };
+                    assert!(at(&pairs, sample).equal(&expected), "{step} {image} {sample}");
+                }
+            }
+            let alone = drawn(NoiseKeys::new(7, vec![(1, 3)]).antithetic(), step);
+            assert!(alone.select(0, 0).equal(&pairs.select(0, 8)));
+        }
     }
 
     #[test]

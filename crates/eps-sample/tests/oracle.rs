@@ -183,6 +183,59 @@ fn samples_have_the_posterior_moments() {
     }
 }
 
+/// Samples of antithetic pairs are samples of the posterior, each for itself: those that draw the other sign too, where the
+/// posterior is no mirror image of itself.
+#[test]
+fn antithetic_samples_have_the_posterior_moments() {
+    let prior = Mixture::new(&[0.6, 0.4], vec![gaussian(0.35), gaussian(-0.35)]).unwrap();
+    let oracle = Oracle::new(&prior);
+    let (count, sigma_y) = (600, 1.0);
+    let (name, operator) = &operators()[1];
+    let y = measure(&prior, operator, sigma_y);
+    let posterior = prior.posterior(operator, &y, sigma_y).unwrap();
+    let measurement = measurement(operator, &y, sigma_y, count);
+    let eps = Eps { denoiser: &oracle, measurement: &measurement };
+    let sigmas = Schedule::karras().sigmas(60).unwrap();
+    for second in [0, 1] {
+        let items = (0..count as u64).map(|pair| (0, 2 * pair + second)).collect();
+        let keys = NoiseKeys::new(4, items).antithetic();
+        let x = Solver::Heun.sample(&eps, &sigmas, &keys, shape(), CPU).unwrap();
+        check_moments(&format!("{name}, sample {second} of each pair"), &vectors(&x), &posterior);
+    }
+}
+
+/// A sample of a Gaussian's posterior is an affine function of its noise: the mean of one antithetic pair is the posterior's mean,
+/// whatever the noise was and whether it comes at the start or at every step.
+#[test]
+fn the_mean_of_an_antithetic_pair_is_that_of_a_gaussian_posterior() {
+    let prior = Mixture::from(gaussian(0.1));
+    let oracle = Oracle::new(&prior);
+    for (name, operator) in operators() {
+        let y = measure(&prior, &operator, 0.2);
+        let exact = prior.posterior(&operator, &y, 0.2).unwrap().mean();
+        let measurement = measurement(&operator, &y, 0.2, 4);
+        let eps = Eps { denoiser: &oracle, measurement: &measurement };
+        for (solver, steps) in
+            [(Solver::Heun, 60), (Solver::MULTISTEP, 60), (Solver::Ddim { eta: 1.0 }, 60)]
+        {
+            let sigmas = Schedule::karras().sigmas(steps).unwrap();
+            let keys = NoiseKeys::image_major(5, 0..2, 2).antithetic();
+            let x = solver.sample(&eps, &sigmas, &keys, shape(), CPU).unwrap();
+            let [one, other] = [0, 2].map(|first| (x.get(first) + x.get(first + 1)) / 2.0);
+            // States are up to 80 · 4, whose rounding errors of 1e-14 add up over 60 steps.
+            let apart = distance(&one, &other);
+            assert!(apart < 1e-11, "{name}, {solver:?}: {apart}");
+            assert!(distance(&x.get(0), &x.get(1)) > 0.1, "{name}, {solver:?}");
+            // What is left of σ_max z for the prior's smoothed law, 0.5 · 0.5/80 a value, and the error of the steps, which for the first
+            // order is as large as a hundredth of the way.
+            let off =
+                vectors(&one)[0].iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            let bound = if matches!(solver, Solver::Ddim { .. }) { 0.02 } else { 4e-3 };
+            assert!(off < bound, "{name}, {solver:?}: {off}");
+        }
+    }
+}
+
 /// Compares moments of samples with exact ones in units of their standard errors.
 fn check_moments(name: &str, samples: &[Vec<f64>], posterior: &Mixture) {
     let count = samples.len() as f64;

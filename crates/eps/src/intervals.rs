@@ -357,6 +357,23 @@ mod tests {
         assert!(error.contains("19") && error.contains('4'), "{error}");
     }
 
+    /// The intervals of antithetic pairs hold as much as those of independent samples, where the law is symmetric: a truth is
+    /// beyond the outermost of ten pairs with a probability of 1/11, and beyond that of 20 samples with one of 2/21.
+    #[test]
+    fn intervals_of_pairs_hold_what_they_promise() {
+        let (images, pairs) = (4000, 10);
+        let normals = Stream::named(3, "samples").normals(images * pairs * 2);
+        let mirrored = normals.chunks_exact(2).flat_map(|z| [z[0], z[1], -z[0], -z[1]]);
+        let samples = mirrored.map(|z| eps_math::nearest_f32(0.1 * z)).collect();
+        let intervals = Intervals::of(&archive(2 * pairs, samples).antithetic()).unwrap();
+        let truths = Stream::named(3, "truths").normals(images * 2);
+        let held =
+            truths.iter().enumerate().filter(|(i, z)| intervals.factor_for(*i, 0.1 * **z) <= 1.0);
+        let share = held.count() as f64 / truths.len() as f64;
+        // Between the outermost pair, which holds 10/11, and the next, 9/11, by a twentieth: 0.904. Four standard errors: 0.013.
+        assert!((share - 0.904).abs() < 0.013, "{share}");
+    }
+
     #[test]
     fn seen_and_missing_pixels_have_their_own_factors() {
         let intervals =

@@ -45,6 +45,9 @@ pub struct RestorationConfig {
     pub calls: usize,
     /// Samples of each image.
     pub samples: usize,
+    /// Whether they are antithetic pairs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub antithetic: bool,
     /// The seed of the samples.
     pub seed: u64,
     /// In what the network computed.

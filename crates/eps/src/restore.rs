@@ -36,6 +36,9 @@ pub struct Settings {
     pub calls: usize,
     /// Samples of each image, at least 1.
     pub samples: usize,
+    /// Whether samples 0 and 1, 2 and 3, … of an image are drawn from opposite noise, [`NoiseKeys::antithetic`]: each is a sample
+    /// as otherwise, and the mean of a few has much less error by chance, but those of a pair are not independent.
+    pub antithetic: bool,
     /// The seed: a sample is a function of it, of the image's number in the set and of its own.
     pub seed: u64,
     /// Samples in one network call, at least 1; fewer take less memory. None for [`batch_of`].
@@ -58,7 +61,7 @@ impl Settings {
 }
 
 impl Default for Settings {
-    /// Eight samples by Euler's method in 20 network calls, seed 0, on all cores of the CPU.
+    /// Eight independent samples by Euler's method in 20 network calls, seed 0, on all cores of the CPU.
     fn default() -> Self {
         Self {
             solver: Solver::Euler,
@@ -66,6 +69,7 @@ impl Default for Settings {
             contender: None,
             calls: 20,
             samples: 8,
+            antithetic: false,
             seed: 0,
             batch: None,
             threads: cores(),
@@ -404,6 +408,7 @@ impl<'a> Restoration<'a> {
         let (set, per_image) = (self.plan.set, self.plan.settings.samples);
         let provenance = set.provenance().clone();
         let archive = SampleArchive::new(set.shape(), per_image, samples, config, provenance)?;
+        let archive = if self.plan.settings.antithetic { archive.antithetic() } else { archive };
         Ok(match set.truth() {
             Some(truth) => archive.with_truth(truth.iter().map(|v| nearest_f32(*v)).collect())?,
             None => archive,
@@ -433,7 +438,8 @@ impl Plan<'_> {
         batch: usize,
         observer: &mut dyn Observer,
     ) -> Result<(Vec<f32>, Option<Iterated>), Error> {
-        let Settings { solver, contender, calls, samples, seed, device, .. } = &self.settings;
+        let Settings { solver, contender, calls, samples, antithetic, seed, device, .. } =
+            &self.settings;
         let first = batch * self.batch;
         let of_key = |key: usize| (key / samples, key % samples);
         let keys = (first..first + self.samples_of(batch)).map(of_key);
@@ -445,7 +451,9 @@ impl Plan<'_> {
         let network = self.asked(network)?;
         let start = Instant::now();
         let measurement = on_device(self.set, &images, *device)?;
-        let noise = NoiseKeys::new(*seed, keys).on(self.set.shape(), *device);
+        let keys = NoiseKeys::new(*seed, keys);
+        let keys = if *antithetic { keys.antithetic() } else { keys };
+        let noise = keys.on(self.set.shape(), *device);
         let samples = match of_contender {
             Some((Contending { contender, .. }, steps)) => {
                 contender::sample(contender, &network, &measurement, steps, &noise, observer)?

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use eps_data::Array;
+use eps_data::archive::holds_antithetic_pairs;
 use eps_data::array_file::is_picture;
 use eps_metrics::networks::{Backbone, NetworkScores, evaluate_networks};
 use eps_metrics::{Evaluation, SampleShape, evaluate};
 use serde::Serialize;
 
 use crate::flags::DeviceFlags;
+use eps::dataset;
 use eps::feature_networks::{self, FeatureNetworkFile, FeatureNetworks};
 use eps::format::number;
 
@@ -84,6 +86,17 @@ impl Arguments {
             );
         }
         let mut notes = Vec::new();
+        let group = self.group.as_deref().unwrap_or("/");
+        let are_pairs =
+            dataset::is_hdf5(&self.samples) && holds_antithetic_pairs(&self.samples, group)?;
+        let samples = if are_pairs { independent(samples) } else { samples };
+        let s = &samples.dims;
+        if are_pairs {
+            notes.push(format!(
+                "the samples are antithetic pairs: scored is the first of each, {} of each image, as those are independent",
+                s[1]
+            ));
+        }
         for (path, array) in [(&self.truth, &truth), (&self.samples, &samples)] {
             // Half of all images in [-1, 1] is below 0; noise of samples may be as well.
             if array.values.iter().all(|value| (-0.05..=1.0 + 1e-6).contains(value)) {
@@ -161,6 +174,16 @@ impl Arguments {
         );
         Ok(array)
     }
+}
+
+/// The first sample of each pair, `[N, J, C, H, W]` → `[N, ⌈J/2⌉, C, H, W]`.
+fn independent(samples: Array) -> Array {
+    let Array { mut dims, values } = samples;
+    let (per_image, one): (usize, usize) = (dims[1], dims[2..].iter().product());
+    let kept = values.chunks_exact(one).enumerate().filter(|(at, _)| (at % per_image) % 2 == 0);
+    let values = kept.flat_map(|(_, sample)| sample).copied().collect();
+    dims[1] = per_image.div_ceil(2);
+    Array { dims, values }
 }
 
 /// Says beforehand that MMD² will take minutes, as it compares every image with every other.

@@ -73,6 +73,10 @@ pub(crate) struct Arguments {
     /// Samples of each image, from 1 to 100000
     #[arg(long, value_name = "J", default_value = "8", value_parser = count_to::<100_000>)]
     samples: usize,
+    /// Draw samples in pairs from opposite noise: each is a sample as otherwise, and the mean of a few has much less error by
+    /// chance, but those of a pair are not independent. For the mean; leave it out for intervals
+    #[arg(long)]
+    antithetic: bool,
     /// A training-free method in the place of EPS, on a prior (a network that was trained for denoising alone)
     #[arg(long, value_name = "METHOD", value_parser = flags::contender(),
         conflicts_with_all = ["sampler", "eta", "rho", "sigma_min"])]
@@ -233,6 +237,12 @@ impl Arguments {
         if self.method.is_none() {
             solver.steps(calls).map_err(|error| UsageError(format!("--calls {calls}: {error}")))?;
         }
+        if self.antithetic && self.samples < 2 {
+            bail!(UsageError(format!(
+                "--antithetic --samples {}: a pair is two samples: give --samples 2 or more, or leave --antithetic out",
+                self.samples
+            )));
+        }
         self.measured.check()?;
         let out = || format!("--out {}", self.out.display());
         check_utf8(&self.out)?;
@@ -302,6 +312,7 @@ impl Arguments {
             contender,
             calls,
             samples,
+            antithetic: self.antithetic,
             seed,
             batch,
             threads: workers::threads(),
@@ -317,6 +328,7 @@ impl Arguments {
             contender: None,
             calls: 1,
             samples: 1,
+            antithetic: false,
             ..settings.clone()
         };
         let one_call = Restoration::new(&network, &set, &one).with_context(cannot)?;
@@ -382,6 +394,7 @@ impl Arguments {
             schedule,
             calls,
             samples,
+            antithetic: self.antithetic,
             seed,
             precision,
             batch: all.batch(),
@@ -424,7 +437,8 @@ impl Arguments {
             let usual = solver.schedule(network.schedule());
             let is_usual =
                 self.method.is_none() && schedule == usual && network.knows_noise(&set) && !is_grey;
-            is_usual && found.solver == solver && found.calls == calls
+            // The factors are those of independent samples.
+            is_usual && !self.antithetic && found.solver == solver && found.calls == calls
         };
         let told = restored.find_intervals(&set, calibration.as_ref().filter(|c| as_asked(c)))?;
         let RestorationConfig { residuals, iterations, .. } = restored.config.clone();
@@ -447,9 +461,10 @@ impl Arguments {
             }
         }
         println!(
-            "{} images, {} samples of each, {calls} network calls a sample in {precision} on {}: {}",
+            "{} images, {} samples of each{}, {calls} network calls a sample in {precision} on {}: {}",
             set.len(),
             self.samples,
+            if self.antithetic { " in antithetic pairs" } else { "" },
             device_name(device),
             self.out.display()
         );

@@ -129,6 +129,8 @@ impl Restored {
             let (shape, samples) = shown.of(set.shape(), samples)?;
             let provenance = set.provenance().clone();
             let archive = SampleArchive::new(shape, per_image, samples, value.clone(), provenance)?;
+            let is_pairs = whole.is_antithetic() && per_image > 1;
+            let archive = if is_pairs { archive.antithetic() } else { archive };
             Ok(match whole.truth() {
                 Some(truth) => archive.with_truth(truth.to_vec())?,
                 None => archive,
@@ -202,8 +204,8 @@ impl Restored {
 /// What is known of the intervals of 90 %.
 fn intervals_sentence(kinds: &[WidenedKind]) -> String {
     if kinds.is_empty() {
-        return "intervals of 90 % from the samples as they are: for such a measurement, solver, grid of noise levels and \
-                number of calls the network's were not calibrated"
+        return "intervals of 90 % from the samples as they are: for such a measurement, solver, grid of noise levels, \
+                number of calls and kind of samples the network's were not calibrated"
             .to_owned();
     }
     let kinds: Vec<String> = kinds.iter().map(WidenedKind::to_string).collect();
@@ -283,8 +285,11 @@ fn page(config: &RestorationConfig, shape: Shape, pictures: Vec<Vec<String>>) ->
     RestorationPage {
         title: format!("Restoration of {name}"),
         lead: format!(
-            "{} samples by the network {:?}, {} calls each, for noise of sigma_y = {sigma_y:?}.",
-            config.samples, network.name, config.calls
+            "{} samples{} by the network {:?}, {} calls each, for noise of sigma_y = {sigma_y:?}.",
+            config.samples,
+            if config.antithetic { " in antithetic pairs" } else { "" },
+            network.name,
+            config.calls
         ),
         notes,
         images: images.collect(),
