@@ -5,7 +5,7 @@ mod common;
 
 use std::fs;
 
-use common::{Folder, values};
+use common::{Folder, SIDE, values};
 use eps::data::SampleArchive;
 use serde_json::Value;
 
@@ -29,6 +29,7 @@ fn a_large_image_is_restored_in_windows() {
         ("large", "--window 40"),
         ("split", "--window 16"),
         ("again", "--window 16 --threads 2"),
+        ("many", "--window 16 --threads 9"),
         ("roomy", "--memory 1GB"),
     ] {
         folder.succeeds(&format!("{restore} {flags} --out {out}"));
@@ -39,7 +40,8 @@ fn a_large_image_is_restored_in_windows() {
     assert!(results(&folder, "large").0 == whole && results(&folder, "roomy").0 == whole);
     let (split, config) = results(&folder, "split");
     assert_eq!(config["window"], 16);
-    assert!(split == results(&folder, "again").0);
+    // Nor do threads change a bit that ask about windows of one sample.
+    assert!(split == results(&folder, "again").0 && split == results(&folder, "many").0);
     // The untrained network answers in parts about what it answers as a whole.
     assert!(split != whole);
     let gap = split.iter().zip(&whole).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -48,6 +50,22 @@ fn a_large_image_is_restored_in_windows() {
     folder.fails(&format!("{restore} --window 14 --out x"), 1, &["14", "16 pixels"]);
     folder.fails(&format!("{restore} --window 17 --out x"), 1, &["17", "multiple of 2"]);
     folder.fails(&format!("{restore} --memory much --out x"), 2, &["much", "2GB"]);
+}
+
+/// Methods that differentiate the network ask in one thread a sample.
+#[test]
+fn gradients_are_taken_through_windows_whatever_the_threads() {
+    let folder = Folder::new();
+    folder.network_of("prior.safetensors", SIDE, &[]);
+    folder.npy("clean.npy", &[1, 24, 40], &values(24 * 40));
+    folder.succeeds("measure --image clean.npy --factor 2 --sigma-y 0.05 --out y.h5");
+    let restore =
+        "restore --measurement y.h5 --network prior.safetensors --samples 1 --calls 2 --window 16";
+    let drawn = ["1", "4"].map(|threads| {
+        folder.succeeds(&format!("{restore} --method dps --threads {threads} --out t{threads}"));
+        results(&folder, &format!("t{threads}")).0
+    });
+    assert!(drawn[0] == drawn[1]);
 }
 
 #[test]

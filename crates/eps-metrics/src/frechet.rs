@@ -41,8 +41,9 @@ use crate::input::check_rows;
 /// Use n ≥ 2 `dim` at least, compare only at equal n, and report the distance between two
 /// disjoint sets of true images beside it.
 pub fn frechet_distance(a: &[f64], b: &[f64], dim: usize) -> Result<f64, MetricsError> {
-    let (mean_a, centred_a) = gaussian("first features", a, dim)?;
-    let (mean_b, centred_b) = gaussian("second features", b, dim)?;
+    let (of_a, of_b) =
+        rayon::join(|| gaussian("first features", a, dim), || gaussian("second features", b, dim));
+    let ((mean_a, centred_a), (mean_b, centred_b)) = (of_a?, of_b?);
     let means: f64 = mean_a.iter().zip(&mean_b).map(|(x, y)| (x - y) * (x - y)).sum();
     let trace_root = match root_by_eigenvalues(&centred_a, &centred_b)? {
         Some(root) => root,
@@ -119,7 +120,7 @@ fn root_by_eigenvalues(a: &Mat<f64>, b: &Mat<f64>) -> Result<Option<f64>, Metric
     if a.nrows().min(b.nrows()) <= dim {
         return Ok(None);
     }
-    let (s_1, s_2) = (covariance(a), covariance(b));
+    let (s_1, s_2) = rayon::join(|| covariance(a), || covariance(b));
     // The features by falling variance.
     let mut order: Vec<usize> = (0..dim).collect();
     order.sort_by(|i, j| s_1[(*j, *j)].total_cmp(&s_1[(*i, *i)]));

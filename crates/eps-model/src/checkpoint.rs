@@ -354,6 +354,14 @@ impl Checkpoint {
         Ok(Self { config: self.config.clone(), denoiser, has_digests: self.has_digests })
     }
 
+    /// The same network, whose windows are asked about by several threads at once: see [`NetworkDenoiser::with_threads`].
+    ///
+    /// # Errors
+    /// Those of [`UNet::another`].
+    pub fn with_threads(self, threads: usize) -> Result<Self, ModelError> {
+        Ok(Self { denoiser: self.denoiser.with_threads(threads)?, ..self })
+    }
+
     /// The same network, asked in windows about images that are larger than one.
     #[must_use]
     pub fn with_windows(self, windows: Windows) -> Self {

@@ -1,5 +1,9 @@
 //! A network as a denoiser: preconditioning and conditioning around F.
 
+use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
 use eps_math::parameterisation::{Call, Parameterisation, Translation};
 use eps_math::precondition::{PreconditionFactors, factors_of};
 use eps_math::{MathError, Precondition, PreconditionMode, Real};
@@ -11,6 +15,7 @@ use crate::data_moments::{DataFields, DataMoments};
 use crate::denoiser::differentiated;
 use crate::extent::{extent, length_of};
 use crate::operator::{Coordinates, pixel_sum};
+use crate::windows::Pass;
 use crate::{
     ComputeError, Denoiser, DevicePrecision as _, Field, Measurement, Mode, ModelError, Precision,
     Query, QueryNoise, Recomputed, TensorOperator, UNet, Windows, attempt,
@@ -62,6 +67,8 @@ pub struct NetworkDenoiser {
     data: Option<(DataMoments, DataFields)>,
     asked: Option<Asked>,
     windows: Option<Windows>,
+    /// The same network for the other threads that are asked about windows at once.
+    helpers: Mutex<Vec<UNet>>,
 }
 
 /// How a network of another parameterisation than EDM's is asked.
@@ -141,6 +148,7 @@ impl NetworkDenoiser {
             data: None,
             asked: None,
             windows: None,
+            helpers: Mutex::default(),
         }
     }
 
@@ -173,6 +181,22 @@ impl NetworkDenoiser {
         Self { windows, ..self }
     }
 
+    /// The windows in which it is asked about larger images.
+    #[must_use]
+    pub fn windows(&self) -> Option<Windows> {
+        self.windows
+    }
+
+    /// The same, whose windows are asked about by several threads at once, on the CPU: as many, one thread of libtorch in each.
+    /// What it answers is the same, to the last bit. A call that is differentiated takes one thread.
+    ///
+    /// # Errors
+    /// Those of [`UNet::another`].
+    pub fn with_threads(self, threads: usize) -> Result<Self, ModelError> {
+        let helpers = (1..threads).map(|_| self.network.another()).collect::<Result<_, _>>()?;
+        Ok(Self { helpers: Mutex::new(helpers), ..self })
+    }
+
     /// The same with moments of the data, which the preconditioning `wiener` is a function of.
     #[must_use]
     pub fn with_data(self, moments: DataMoments) -> Self {
@@ -195,6 +219,7 @@ impl NetworkDenoiser {
             data,
             asked: self.asked.as_ref().map(Asked::another),
             windows: self.windows,
+            helpers: Mutex::default(),
             network,
         })
     }
@@ -296,14 +321,20 @@ impl NetworkDenoiser {
             Some(windows) => {
                 // Another place at every noise level, the same wherever the level is asked again.
                 let key = c_noise.get(0).double_value(&[]).to_bits();
-                windows.blended(&x, key, |part, images| {
-                    let images = Tensor::from_slice(images).to_device(part.device());
+                let question = |pass: Pass| {
+                    let images = Tensor::from_slice(&pass.images).to_device(pass.windows.device());
                     let of = |values: &Tensor| values.index_select(0, &images);
                     let labels = labels.map(|labels| match labels.size()[0] {
-                        1 => labels.expand([part.size()[0], -1], false),
+                        1 => labels.expand([pass.windows.size()[0], -1], false),
                         _ => of(labels),
                     });
-                    self.network.forward(part, &of(&c_noise), labels.as_ref(), None, mode)
+                    Question { windows: pass.windows, c_noise: of(&c_noise), labels }
+                };
+                let mut helpers = self.helpers.lock().unwrap_or_else(PoisonError::into_inner);
+                // What is differentiated is recorded by the thread that asks.
+                let helpers = if x.requires_grad() { &mut [] } else { &mut helpers[..] };
+                windows.blended(&x, key, 1 + helpers.len(), |passes| {
+                    at_once(&self.network, helpers, passes.into_iter().map(question).collect())
                 })
             }
         };
@@ -368,6 +399,46 @@ impl NetworkDenoiser {
         let c_noise = c_noise.0.flatten(0, -1).expand([batch], false).to_kind(Kind::Float);
         (Tensor::cat(&inputs, 1), c_noise)
     }
+}
+
+/// What a network is asked in one pass over windows.
+#[derive(Debug)]
+struct Question {
+    windows: Tensor,
+    c_noise: Tensor,
+    labels: Option<Tensor>,
+}
+
+impl Question {
+    fn answer(&self, network: &UNet) -> Tensor {
+        let Self { windows, c_noise, labels } = self;
+        network.forward(windows, c_noise, labels.as_ref(), None, Mode::Eval)
+    }
+}
+
+/// The answers to as many questions at most as there are networks, the first on the thread of the caller and each other on one
+/// of its own.
+fn at_once(network: &UNet, helpers: &mut [UNet], mut questions: Vec<Question>) -> Vec<Tensor> {
+    let others = questions.split_off(1.min(questions.len()));
+    let threads = tch::get_num_threads();
+    thread::scope(|scope| {
+        let asked = others.into_iter().zip(helpers).map(|(question, helper)| {
+            scope.spawn(move || {
+                // libtorch counts the threads of each thread of the program; gradients are off in each for itself.
+                let _ = tch::get_num_threads();
+                tch::set_num_threads(threads);
+                let _guard = tch::no_grad_guard();
+                question.answer(helper)
+            })
+        });
+        let asked: Vec<_> = asked.collect();
+        let mut answers: Vec<Tensor> =
+            questions.iter().map(|question| question.answer(network)).collect();
+        for thread in asked {
+            answers.push(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        answers
+    })
 }
 
 /// The tensor of one condition, `[B, ., H, W]` in f64.

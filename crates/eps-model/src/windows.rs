@@ -89,8 +89,8 @@ impl Windows {
 
     /// The answers of a function of windows, blended.
     ///
-    /// `of_windows` gets `at_once` windows at most and, for each, the number of its image in the batch. `key` moves the
-    /// windows.
+    /// `of_passes` gets `passes` passes at most, which may be asked at once, and answers in their order. What is
+    /// returned does not depend on their number, to the last bit. `key` moves the windows.
     ///
     /// # Shapes
     /// x: `[B, C, H, W]`; windows `[n, C, h, w]` → `[n, C', h, w]`; returns `[B, C', H, W]` in f32.
@@ -98,7 +98,8 @@ impl Windows {
         &self,
         x: &Tensor,
         key: u64,
-        mut of_windows: impl FnMut(&Tensor, &[i64]) -> Tensor,
+        passes: usize,
+        mut of_passes: impl FnMut(Vec<Pass>) -> Vec<Tensor>,
     ) -> Tensor {
         let size = x.size();
         let (batch, height, width) = (size[0], size[2], size[3]);
@@ -117,19 +118,24 @@ impl Windows {
             .flat_map(|(top, left)| (0..batch).map(move |image| (image, top, left)))
             .collect();
         let cut = |of: &Tensor, top, left| of.narrow(-2, top, h).narrow(-1, left, w);
-        for pass in places.chunks(self.at_once) {
+        let pass_of = |places: &[(i64, i64, i64)]| {
             let windows: Vec<Tensor> =
-                pass.iter().map(|(image, top, left)| cut(&x.get(*image), *top, *left)).collect();
-            let images: Vec<i64> = pass.iter().map(|(image, ..)| *image).collect();
-            let answers = of_windows(&Tensor::stack(&windows, 0), &images).to_kind(Kind::Float);
-            let sum = sum.get_or_insert_with(|| {
-                let whole = [batch, answers.size()[1], height, width];
-                Tensor::zeros(whole, (Kind::Float, x.device()))
-            });
-            for (index, (image, top, left)) in pass.iter().enumerate() {
-                let weighted = answers.get(extent(index)) * &weights;
+                places.iter().map(|(image, top, left)| cut(&x.get(*image), *top, *left)).collect();
+            let images = places.iter().map(|(image, ..)| *image).collect();
+            Pass { windows: Tensor::stack(&windows, 0), images }
+        };
+        for round in places.chunks(self.at_once * passes.max(1)) {
+            let asked = round.chunks(self.at_once).map(pass_of).collect();
+            let answers = of_passes(asked);
+            let answers = answers.iter().flat_map(|pass| (0..pass.size()[0]).map(|i| pass.get(i)));
+            for (answer, (image, top, left)) in answers.zip(round) {
+                let answer = answer.to_kind(Kind::Float);
+                let sum = sum.get_or_insert_with(|| {
+                    let whole = [batch, answer.size()[0], height, width];
+                    Tensor::zeros(whole, (Kind::Float, x.device()))
+                });
                 // Views of the sums: adding to them adds to the sums.
-                let _ = cut(&sum.get(*image), *top, *left).g_add_(&weighted);
+                let _ = cut(&sum.get(*image), *top, *left).g_add_(&(answer * &weights));
                 if *image == 0 {
                     let _ = cut(&total, *top, *left).g_add_(&weights);
                 }
@@ -137,6 +143,15 @@ impl Windows {
         }
         sum.expect("an image has at least one window") / total
     }
+}
+
+/// Windows of which a network is asked in one pass.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    /// `[n, C, h, w]`
+    pub(crate) windows: Tensor,
+    /// The number of each window's image in the batch.
+    pub(crate) images: Vec<i64>,
 }
 
 /// A side of a tensor, which is not negative.
@@ -161,6 +176,19 @@ mod tests {
             .view([batch, 2, height, width])
     }
 
+    /// [`Windows::blended`], a pass at a time.
+    fn blended(
+        windows: Windows,
+        x: &Tensor,
+        key: u64,
+        mut of_windows: impl FnMut(&Tensor, &[i64]) -> Tensor,
+    ) -> Tensor {
+        windows.blended(x, key, 1, |passes| {
+            assert_eq!(passes.len(), 1);
+            passes.iter().map(|pass| of_windows(&pass.windows, &pass.images)).collect()
+        })
+    }
+
     /// The largest difference of two tensors.
     fn gap(a: &Tensor, b: &Tensor) -> f64 {
         (a - b).abs().max().double_value(&[])
@@ -174,7 +202,7 @@ mod tests {
         assert_eq!(counts, [1, 2, 3 * 2, 4]);
         // As many as a pass of one image asks about.
         let mut asked = 0;
-        let _ = windows.blended(&picture(1, 80, 56), 0, |x, images| {
+        let _ = blended(windows, &picture(1, 80, 56), 0, |x, images| {
             asked += images.len();
             x.shallow_clone()
         });
@@ -202,7 +230,7 @@ mod tests {
             let x = picture(2, height, width);
             for key in 0..5 {
                 let mut largest = 0;
-                let blended = windows.blended(&x, key, |part, images| {
+                let blended = blended(windows, &x, key, |part, images| {
                     let size = part.size();
                     assert!(size[2] <= 16 && size[3] <= 16 && size[0] == images.len() as i64);
                     largest = largest.max(size[0]);
@@ -228,15 +256,15 @@ mod tests {
         };
         // Two fifths are lost at an edge and a fifth beside it, where windows have sin²(π/32) = 0.01 and sin²(3π/32) =
         // 0.08 of the weight of another that is far from its edges; two may end side by side.
-        let once = windows.blended(&x, 0, |part, _| filter(part));
+        let once = blended(windows, &x, 0, |part, _| filter(part));
         let seam = between(&once, 4, 92);
         assert!(seam > 0.01 && seam < 2.0 * 0.2 * 0.084, "{seam}");
         let worst = (0..40)
-            .map(|key| between(&windows.blended(&x, key, |part, _| filter(part)), 34, 62))
+            .map(|key| between(&blended(windows, &x, key, |part, _| filter(part)), 34, 62))
             .fold(0.0, f64::max);
         let mut mean = Tensor::zeros([1, 1, 96, 96], (Kind::Float, Device::Cpu));
         for key in 0..40 {
-            mean += windows.blended(&x, key, |part, _| filter(part)) / 40.0;
+            mean += blended(windows, &x, key, |part, _| filter(part)) / 40.0;
         }
         // Between the windows at the edges of the image, which lie still.
         let averaged = between(&mean, 34, 62);
@@ -247,11 +275,27 @@ mod tests {
     fn each_window_is_of_its_image() {
         let windows = Windows::new(16, 4, 5).unwrap();
         let x = picture(3, 24, 40);
-        let blended = windows.blended(&x, 7, |part, images| {
+        let blended = blended(windows, &x, 7, |part, images| {
             part + Tensor::from_slice(images).to_kind(Kind::Float).view([-1, 1, 1, 1])
         });
         let numbers = Tensor::arange(3, (Kind::Float, Device::Cpu)).view([3, 1, 1, 1]);
         assert!(gap(&blended, &(&x + numbers)) < 1e-5);
+    }
+
+    #[test]
+    fn what_is_asked_at_once_changes_no_bit() {
+        let windows = Windows::new(16, 4, 2).unwrap();
+        let x = picture(3, 40, 52);
+        let one = blended(windows, &x, 5, |part, _| part.exp());
+        for passes in [2, 3, 100] {
+            let mut most = 0;
+            let found = windows.blended(&x, 5, passes, |asked| {
+                most = most.max(asked.len());
+                asked.iter().map(|pass| pass.windows.exp()).collect()
+            });
+            assert!(found.equal(&one), "{passes}");
+            assert!(most <= passes && most > 1, "{most} of {passes}");
+        }
     }
 
     #[test]

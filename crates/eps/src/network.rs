@@ -168,6 +168,20 @@ impl Network {
         }
     }
 
+    /// The same network, whose windows are asked about by `threads` threads at once, on the CPU, where it is [asked in
+    /// windows](Self::in_windows). Its answers are the same, to the last bit.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where there is no memory for the few values that are not shared.
+    pub(crate) fn with_threads(self, threads: usize) -> Result<Self, Error> {
+        Ok(match self {
+            Self::Trained(checkpoint) if checkpoint.denoiser.windows().is_some() => {
+                Self::Trained(Box::new(checkpoint.with_threads(threads)?))
+            }
+            other => other,
+        })
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         match self {

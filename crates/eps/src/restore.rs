@@ -359,7 +359,8 @@ impl<'a> Restoration<'a> {
         })
     }
 
-    /// Draws some batches, as many at once as [`Settings::threads`] says, and gives the samples of each to `keep`, as
+    /// Draws some batches, as many at once as [`Settings::threads`] says (fewer batches draw several windows of an image at once,
+    /// where the network is asked in windows), and gives the samples of each to `keep`, as
     /// [`Restoration::draw`] returns them, with its number, as soon as they are there, in any order.
     ///
     /// On a GPU one batch is drawn after the other.
@@ -374,9 +375,10 @@ impl<'a> Restoration<'a> {
     ) -> Result<(), E> {
         let Settings { device, threads, .. } = self.plan.settings;
         let (workers, inside) = workers_on(device, threads);
-        let another = |_| self.network.another();
-        let mut networks =
-            (0..workers.min(batches.len())).map(another).collect::<Result<Vec<_>, Error>>()?;
+        let busy = workers.min(batches.len());
+        // What fewer batches than workers leave over asks about windows.
+        let another = |_| self.network.another()?.with_threads(workers / busy);
+        let mut networks = (0..busy).map(another).collect::<Result<Vec<_>, Error>>()?;
         let (plan, counted, observer) = (&self.plan, &self.iterated, Mutex::new(observer));
         let work = |network: &mut Network, piece: usize, stop: &Stop| -> Result<Vec<f32>, E> {
             let mut watch = |progress: &Progress<'_>| {

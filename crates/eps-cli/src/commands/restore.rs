@@ -364,8 +364,13 @@ impl Arguments {
         {
             let operations = operations * windows as f64;
             let passes = all.calls() as f64 * if backward { WITH_BACKWARD as f64 } else { 1.0 };
-            let images = if window.is_some() { 1 } else { all.batch() };
-            let workers = workers::workers_on(device, settings.threads).0.min(all.batches());
+            let threads = workers::workers_on(device, settings.threads).0;
+            let busy = threads.min(all.batches());
+            // In windows what is left over asks about further ones.
+            let (images, workers) = match window {
+                Some(_) => (1, threads / busy * busy),
+                None => (all.batch(), busy),
+            };
             let memory = sampling_cost::Bytes {
                 activations: bytes.saturating_mul((images * workers) as u64),
                 weights: network.weight_bytes(precision, workers),
