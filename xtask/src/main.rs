@@ -100,7 +100,7 @@ enum Command {
         /// One round of the smallest measurements, to see that everything works; needs --out.
         #[arg(long, requires = "report", requires = "out")]
         quick: bool,
-        /// A Python with torch, beside whose forward and backward passes ours are measured.
+        /// A Python with torch and deepinv, beside which calls, gradients, walks and pivots are measured.
         #[arg(long, value_name = "PYTHON", requires = "report")]
         pytorch: Option<PathBuf>,
         /// The file of the page [default: docs/performance.md].

@@ -59,13 +59,14 @@ const GROUPS: [(&str, &str, &str); 8] = [
         "The share of the kernels",
         "Everything that a call multiplies, run alone: its convolutions one after the other, and the products of its attention. \
          Their ratios added are the share of libtorch's own kernels in a call; the rest are normalisations, activations, sums \
-         and copies.",
+         and copies. Forward and backward have the gradients of what each multiplies, of weights and activations.",
     ),
     (
         "pytorch",
         "The same network in PyTorch",
         "EDM's network of FFHQ-64 as PyTorch runs it, on the same weights and images, one thread each, a process of a round in \
-         turn with ours. It has its own libtorch, of the version that is named, and ours that of `cargo xtask setup`. The ratio is to ours: above 1, PyTorch takes longer.",
+         turn with ours. It has its own libtorch, of the version that is named, and ours that of `cargo xtask setup`. The ratio is to ours: above 1, PyTorch takes longer. \
+         Euler's walk has 20 calls and DPS four, by the call; both are written out in the script. A pivot is what deepinv calls a proximal step: it computes in f32, ours in f64.",
     ),
     (
         "steps",
@@ -106,8 +107,11 @@ struct Line {
     precision: String,
     item: String,
     threads: usize,
-    /// Of a call, one for each round.
+    /// Of a call, one for each round; none where memory is told.
+    #[serde(default)]
     seconds: Vec<f64>,
+    /// The most memory that the program had.
+    bytes: Option<u64>,
 }
 
 impl Line {
@@ -127,7 +131,7 @@ struct Machine {
     revision: String,
 }
 
-/// Measures and writes the page; `python` has torch, beside which calls are measured.
+/// Measures and writes the page; `python` has torch and deepinv, beside which calls are measured.
 pub(crate) fn report(quick: bool, python: Option<&Path>, out: Option<&Path>) -> Result<()> {
     setup::setup(false)?;
     let before = load();
@@ -178,11 +182,15 @@ fn beside_pytorch(python: &Path, rounds: usize) -> Result<Vec<Line>> {
         println!("round {round} of {rounds} beside PyTorch");
         let ours = measured(&BESIDE)?;
         let mut theirs = Command::new(python);
-        theirs.arg(&script).arg(&weights).args(["--batch", "1,4", "--rounds", "1", "--backward"]);
+        theirs.arg(&script).arg(&weights).args(["--batch", "1,4", "--rounds", "1", "--beside"]);
         theirs.env("OMP_NUM_THREADS", "1");
         for line in ours.into_iter().chain(parse(&output(&mut theirs)?)?) {
-            let line = Line { group: "pytorch".to_owned(), ..line };
-            match rows.iter_mut().find(|row| row.is_of(&line) && row.item == line.item) {
+            let group = if line.bytes.is_some() { "memory" } else { "pytorch" };
+            let line = Line { group: group.to_owned(), ..line };
+            let is_same = |row: &&mut Line| {
+                row.is_of(&line) && (&row.group, &row.item) == (&line.group, &line.item)
+            };
+            match rows.iter_mut().find(is_same) {
                 Some(row) => row.seconds.extend(line.seconds),
                 None => rows.push(line),
             }
@@ -191,7 +199,8 @@ fn beside_pytorch(python: &Path, rounds: usize) -> Result<Vec<Line>> {
     // What is compared stands together, ours first.
     let mut sorted: Vec<Line> = Vec::new();
     while let Some(first) = (!rows.is_empty()).then(|| rows.remove(0)) {
-        let same = rows.extract_if(.., |row| row.is_of(&first)).collect::<Vec<_>>();
+        let is_same = |row: &mut Line| row.is_of(&first) && row.group == first.group;
+        let same = rows.extract_if(.., is_same).collect::<Vec<_>>();
         sorted.push(first);
         sorted.extend(same);
     }
@@ -290,10 +299,20 @@ fn page(machine: &Machine, lines: &[Line]) -> Result<String> {
             )?;
         }
     }
+    let of_memory = || lines.iter().filter_map(|line| Some((line, line.bytes?)));
+    if of_memory().next().is_some() {
+        page += "\n## Memory\n\n\
+                 The most that either program had until then, with all that it loads. The weights are 247 MB, and their gradients as much; a program that \
+                 has run the larger batch has had the smaller one before.\n\n\
+                 | network | batch | precision | | MB |\n|---|---|---|---|---|\n";
+        for (Line { size, batch, precision, item, .. }, bytes) in of_memory() {
+            writeln!(page, "| {size} | {batch} | {precision} | {item} | {} |", bytes / 1_000_000)?;
+        }
+    }
     page += "\n## Not measured here\n\n\
              - A GPU: [gpu.md](gpu.md) has what is to be measured there, in its order.\n";
     if !is_beside {
-        page += "- The same network in PyTorch: `--pytorch PYTHON` measures it too, where that Python has torch.\n";
+        page += "- The same network in PyTorch: `--pytorch PYTHON` measures it too, where that Python has torch and deepinv.\n";
     }
     page += "\n\
              Why work is spread over images and samples, with one thread inside each, and what else was tried, is in \
@@ -314,6 +333,7 @@ mod tests {
             item: item.into(),
             threads: 1,
             seconds: seconds.to_vec(),
+            bytes: None,
         }
     }
 

@@ -253,18 +253,65 @@ fn ask(estimator: &dyn Estimator, x: &Tensor) -> Result<(), Error> {
     Ok(estimator.estimate(x, Level::edm(1.0)).map(drop)?)
 }
 
-/// The bare denoiser, and forward and backward of its network, as a page sets them beside another program's.
+/// What a page sets beside another program's: the bare denoiser, Euler's walk and DPS on it, forward and backward of its
+/// network, pivots, and the peak of this program's memory.
 fn bare(bench: &Bench<'_>) -> Result<(), Error> {
     let shape = shape_of(bench.size)?;
+    let device = bench.arguments.device;
     let x = state(bench, shape);
     let prior = denoiser(bench, shape, vec![])?;
     let trained = denoiser(bench, shape, vec![])?;
     let input = x.to_kind(bench.precision.kind());
+    let keys = NoiseKeys::image_major(0, 0..bench.batch as u64, 1);
+    let alone = |label: String, calls: usize, run: &dyn Fn() -> Result<(), Error>| {
+        Bench { label: &label, ..*bench }.measure(&[Item::new("bare", calls, run)])
+    };
+    let of = |what: &str| format!("{}, {what}", bench.size);
     bench.measure(&[Item::new("bare", 1, || ask(&Prior { denoiser: &prior }, &x))])?;
-    let label = format!("{}, forward and backward", bench.size);
-    let bench = Bench { label: &label, ..*bench };
-    let run = || forward_and_backward(trained.network(), &input);
-    bench.measure(&[Item::new("bare", 1, run)])
+    tell_memory(bench, bench.size);
+    // Of one image: those of more take as much longer as a call does.
+    if bench.batch == 1 {
+        alone(of("Euler's walk"), 20, &|| {
+            let sigmas = Schedule::karras().sigmas(20)?;
+            let alone = Prior { denoiser: &prior };
+            Ok(Solver::Euler.sample(&alone, &sigmas, &keys, shape, device).map(drop)?)
+        })?;
+        let measurement = &measure(bench, Task::RandomInpainting, shape)?;
+        let (dps, sigmas) = (Dps { scale: 1.0, form: Form::Euler }, Schedule::karras().sigmas(4)?);
+        alone(of("DPS"), 4, &|| {
+            let asked: FrozenPrior<'_> = FrozenPrior { denoiser: &prior };
+            let noise = keys.on(shape, device);
+            let outcome = contenders::sample(&dps, &asked, measurement, &sigmas, &noise, &mut ())?;
+            Ok(outcome.finished().map(drop)?)
+        })?;
+    }
+    alone(of("forward and backward"), 1, &|| forward_and_backward(trained.network(), &input))?;
+    tell_memory(bench, &of("forward and backward"));
+    let level = level_fields(&[Level::edm(1.0)], device);
+    for (name, json) in families(shape).into_iter().take(3) {
+        let measurement = of_noise(prepared(bench, &json, shape)?, bench)?;
+        // Short ones, of which one alone says little.
+        let many = || {
+            for _ in 0..10 {
+                drop(measurement.pivot(&x, &level)?);
+            }
+            Ok(())
+        };
+        let side = shape.height;
+        alone(format!("{side}×{side}, pivot of {name}"), 10, &|| tch::no_grad(many))?;
+    }
+    Ok(())
+}
+
+/// Tells the most memory that this program has had, where the system says so.
+fn tell_memory(bench: &Bench<'_>, label: &str) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = peak.and_then(|peak| peak.split_whitespace().next()?.parse::<u64>().ok());
+    if let Some(kilobytes) = kilobytes {
+        let told = json!({ "group": "memory", "bytes": 1024 * kilobytes });
+        Bench { label, ..*bench }.tell("bare", told);
+    }
 }
 
 /// A network's forward and backward pass alone.
@@ -276,36 +323,65 @@ fn forward_and_backward(network: &UNet, input: &Tensor) -> Result<(), Error> {
     Ok(())
 }
 
-/// Everything that a call multiplies, one product after the other and nothing between them.
+/// Everything that a call multiplies, one product after the other and nothing between them; and that forward and backward do.
 fn kernels(bench: &Bench<'_>) -> Result<(), Error> {
     let shape = shape_of(bench.size)?;
     let x = state(bench, shape);
     let prior = denoiser(bench, shape, vec![])?;
+    let trained = denoiser(bench, shape, vec![])?;
+    let input = x.to_kind(bench.precision.kind());
     let cost = training_cost(prior.network().config())?;
-    let [convolutions, attentions]: [Vec<_>; 2] = [false, true].map(|attends| {
-        let is_one = |product: &&Product| matches!(product, Product::Attention { .. }) == attends;
-        cost.products().filter(is_one).filter_map(|product| run_of(product, bench)).collect()
-    });
-    let all = |runs: &[Box<dyn Fn()>]| {
-        let _guard = tch::no_grad_guard();
-        runs.iter().for_each(|run| run());
-        Ok(())
-    };
-    bench.measure(&[
-        Item::new("bare call", 1, || ask(&Prior { denoiser: &prior }, &x)),
-        Item::new("its convolutions alone", 1, || all(&convolutions)),
-        Item::new("the products of its attention alone", 1, || all(&attentions)),
-    ])
+    for learns in [false, true] {
+        let [convolutions, attentions]: [Vec<_>; 2] = [false, true].map(|attends| {
+            let is_one =
+                |product: &&Product| matches!(product, Product::Attention { .. }) == attends;
+            let products = cost.products().filter(is_one);
+            products.filter_map(|product| run_of(product, bench, learns)).collect()
+        });
+        let all = |runs: &[Box<dyn Fn()>]| {
+            let run_all = || runs.iter().for_each(|run| run());
+            if learns {
+                run_all()
+            } else {
+                tch::no_grad(run_all)
+            }
+            Ok(())
+        };
+        let call = || match learns {
+            false => ask(&Prior { denoiser: &prior }, &x),
+            true => forward_and_backward(trained.network(), &input),
+        };
+        let label = if learns {
+            format!("{}, forward and backward", bench.size)
+        } else {
+            bench.size.to_owned()
+        };
+        let bench = Bench { label: &label, ..*bench };
+        bench.measure(&[
+            Item::new(if learns { "the network's own" } else { "bare call" }, 1, call),
+            Item::new("its convolutions alone", 1, || all(&convolutions)),
+            Item::new("the products of its attention alone", 1, || all(&attentions)),
+        ])?;
+    }
+    Ok(())
 }
 
-/// One product of a network, on any values; none for the small ones of the embedding.
-fn run_of(product: &Product, bench: &Bench<'_>) -> Option<Box<dyn Fn()>> {
+/// One product of a network, on any values, with the gradients of all that it reads where it learns; none for the small
+/// ones of the embedding.
+fn run_of(product: &Product, bench: &Bench<'_>, learns: bool) -> Option<Box<dyn Fn()>> {
     let options = (bench.precision.kind(), bench.arguments.device);
     let values = |dims: &[u64]| {
         let dims: Vec<i64> = dims.iter().map(|&length| length as i64).collect();
         let count = dims.iter().product::<i64>();
         // Any values of the size that activations have.
-        Tensor::arange(count, (Kind::Float, options.1)).sin().view(&dims[..]).to_kind(options.0)
+        let values = Tensor::arange(count, (Kind::Float, options.1)).sin();
+        values.view(&dims[..]).to_kind(options.0).set_requires_grad(learns)
+    };
+    // Of a sum, whose own gradient is next to nothing.
+    let learn = move |product: Tensor, read: &[&Tensor]| {
+        if learns {
+            drop(Tensor::run_backward(&[product.sum(Kind::Float)], read, false, false));
+        }
     };
     let batch = bench.batch as u64;
     match *product {
@@ -319,14 +395,15 @@ fn run_of(product: &Product, bench: &Bench<'_>) -> Option<Box<dyn Fn()>> {
             let bias = values(&[outputs]);
             let [stride, padding] = [[stride as i64; 2], [(kernel / 2) as i64; 2]];
             Some(Box::new(move || {
-                drop(x.conv2d(&weight, Some(&bias), stride, padding, [1, 1], 1));
+                let product = x.conv2d(&weight, Some(&bias), stride, padding, [1, 1], 1);
+                learn(product, &[&x, &weight, &bias]);
             }))
         }
         Product::Attention { heads, channels, pixels } => {
             let [q, k, v] = [(); 3].map(|()| values(&[batch * heads, channels / heads, pixels]));
             Some(Box::new(move || {
                 let weights = q.transpose(1, 2).matmul(&k).softmax(-1, None::<Kind>);
-                drop(v.matmul(&weights.transpose(1, 2)));
+                learn(v.matmul(&weights.transpose(1, 2)), &[&q, &k, &v]);
             }))
         }
     }
@@ -440,6 +517,17 @@ fn families(shape: Shape) -> Vec<(&'static str, serde_json::Value)> {
     ]
 }
 
+/// An operator for every image of a batch.
+fn prepared(
+    bench: &Bench<'_>,
+    json: &serde_json::Value,
+    shape: Shape,
+) -> Result<TensorOperator, Error> {
+    let spec: OperatorSpec = serde_json::from_value(json.clone())?;
+    let operators = (0..bench.batch).map(|_| spec.prepare(shape));
+    Ok(TensorOperator::new(operators.collect::<Result<Vec<_>, _>>()?, bench.arguments.device)?)
+}
+
 /// The pivot alone, of every family of operators, beside a bare call.
 fn pivots(bench: &Bench<'_>) -> Result<(), Error> {
     let shape = shape_of(bench.size)?;
@@ -449,9 +537,7 @@ fn pivots(bench: &Bench<'_>) -> Result<(), Error> {
     let level = level_fields(&[Level::edm(1.0)], device);
     let mut measurements = Vec::new();
     for (name, json) in families(shape) {
-        let spec: OperatorSpec = serde_json::from_value(json)?;
-        let operators = (0..bench.batch).map(|_| spec.prepare(shape));
-        let operator = TensorOperator::new(operators.collect::<Result<Vec<_>, _>>()?, device)?;
+        let operator = prepared(bench, &json, shape)?;
         let kind = if operator.is_spectral() { "eigenbasis" } else { "iteration" };
         measurements.push((format!("{name} ({kind})"), of_noise(operator, bench)?));
     }

@@ -1,14 +1,16 @@
 """Times EDM's network of FFHQ-64 (DDPM++) in PyTorch, eager and compiled, on weights of `eps model init`.
 
-pytorch.py NETWORK.safetensors [--device cuda:0] [--batch 1,8] [--precision f32] [--rounds 5] [--repeat 1] [--compile] [--backward]
+pytorch.py NETWORK.safetensors [--device cuda:0] [--batch 1,8] [--precision f32] [--rounds 5] [--repeat 1] [--compile] [--beside]
 
-Prints JSON lines as the bench `cost` does; the bare call there is that of `eager` here. `--backward` times forward and backward too. The layers and their names are those of
+Prints JSON lines as the bench `cost` does; the bare call there is that of `eager` here. `--beside` times all that its group `bare` does: forward and backward,
+Euler's walk and DPS of one image, and pivots, which are proximal steps, by deepinv, in f32; it also tells the peak of this program's memory. The layers and their names are those of
 EDM's SongUNet (Karras et al. 2022), so that every weight of the file has its place.
 """
 
 import argparse
 import json
 import math
+import resource
 import struct
 import sys
 import time
@@ -123,6 +125,62 @@ def load(path):
     return tensors
 
 
+def denoised(network, x, sigma):
+    """EDM's denoiser of a state in f64 at one noise level."""
+    total = sigma**2 + 0.25
+    noise = torch.full((len(x),), math.log(sigma) / 4, device=x.device)
+    kind = next(network.parameters()).dtype
+    given = (x / math.sqrt(total)).to(kind)
+    return 0.25 / total * x + 0.5 * sigma / math.sqrt(total) * network(given, noise).double()
+
+
+def levels(count):
+    """EDM's noise levels, with 0 at the end."""
+    ends = 80 ** (1 / 7), 0.002 ** (1 / 7)
+    return [(ends[0] + i / (count - 1) * (ends[1] - ends[0])) ** 7 for i in range(count)] + [0.0]
+
+
+def walk(network, start, calls=20):
+    """Euler's method."""
+    x = 80 * start.double()
+    sigmas = levels(calls)
+    for sigma, following in zip(sigmas, sigmas[1:]):
+        x = x + (following - sigma) / sigma * (x - denoised(network, x, sigma))
+
+
+def dps(network, start, calls=4):
+    """DPS where pixels are missing, on Euler's steps."""
+    x = 80 * start.double()
+    seen = (torch.arange(x[0, 0].numel(), device=x.device) % 3 == 0).view(x.shape[2:])
+    y = 0.1 * seen
+    sigmas = levels(calls)
+    for sigma, following in zip(sigmas, sigmas[1:]):
+        x = x.detach().requires_grad_()
+        answer = denoised(network, x, sigma)
+        (gradient,) = torch.autograd.grad((seen * answer - y).flatten(1).norm(dim=1).sum(), x)
+        x = x + (following - sigma) / sigma * (x - answer) - gradient
+
+
+def pivots(batch, device):
+    """deepinv's proximal steps at sigma_t = 1 and sigma_y = 0.05, of operators that the bench has too."""
+    import deepinv
+
+    physics, shape = deepinv.physics, (3, 64, 64)
+    seen = (torch.arange(64 * 64) % 3 == 0).float().view(1, 1, 64, 64).expand(1, *shape).to(device)
+    taps = torch.exp(-0.5 * ((torch.arange(9, device=device) - 4) / 1.5) ** 2)
+    kernel = (taps[:, None] * taps / taps.sum() ** 2).view(1, 1, 9, 9)
+    means = torch.full((1, 1, 4, 4), 1 / 16, device=device)
+    operators = {
+        "mask": physics.Inpainting(shape, mask=seen, device=device),
+        "average pooling": physics.Downsampling(img_size=shape, factor=4, filter=means, padding="circular", device=device),
+        "circular blur": physics.BlurFFT(img_size=shape, filter=kernel, device=device),
+    }
+    state = torch.randn(batch, *shape, device=device)
+    for name, operator in operators.items():
+        y = operator.A(state)
+        yield name, deepinv.__version__, lambda: operator.prox_l2(state, y, 1 / 0.05**2)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("network")
@@ -132,7 +190,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--backward", action="store_true")
+    parser.add_argument("--beside", action="store_true")
     arguments = parser.parse_args()
     tensors = {name.removeprefix("model."): value for name, value in load(arguments.network).items()}
     network = SongUNet()
@@ -156,8 +214,14 @@ def main():
             noise = torch.zeros(batch, device=device)
             line = {"group": "pytorch", "batch": batch, "precision": precision}
             line |= {"device": arguments.device, "threads": torch.get_num_threads()}
-            for size in ["ffhq-64"] + ["ffhq-64, forward and backward"] * arguments.backward:
-                learns = size != "ffhq-64"
+            sizes = ["ffhq-64"]
+            if arguments.beside:
+                walks = ["Euler's walk", "DPS"] if batch == 1 else []
+                sizes += [f"ffhq-64, {what}" for what in [*walks, "forward and backward"]]
+            for size in sizes:
+                what = size.removeprefix("ffhq-64").removeprefix(", ")
+                learns, repeat = what == "forward and backward", arguments.repeat
+                calls = {"Euler's walk": 20, "DPS": 4}.get(what, 1)
                 network.requires_grad_(learns)
                 seconds, failed = {form: [] for form in forms}, {}
                 for round_ in range(arguments.rounds + 1):
@@ -169,24 +233,42 @@ def main():
                             given = x.contiguous(memory_format=layout)
 
                             def run():
-                                answer = module(given, noise)
-                                if learns:
-                                    answer.float().square().mean().backward()
+                                if what == "Euler's walk":
+                                    walk(module, given)
+                                elif what == "DPS":
+                                    dps(module, given)
+                                else:
+                                    answer = module(given, noise)
+                                    if learns:
+                                        answer.float().square().mean().backward()
 
-                            with torch.set_grad_enabled(learns):
-                                run()  # the weights of this layout
+                            with torch.set_grad_enabled(learns or what == "DPS"):
+                                if calls == 1:
+                                    run()  # the weights of this layout
                                 finish()
                                 start = time.perf_counter()
-                                for _ in range(arguments.repeat):
+                                for _ in range(repeat):
                                     run()
                                 finish()
                             if round_ > 0:
-                                seconds[form].append((time.perf_counter() - start) / arguments.repeat)
+                                seconds[form].append((time.perf_counter() - start) / (repeat * calls))
                         except Exception as error:  # out of memory, or no compiler for torch.compile
                             failed[form] = f"{type(error).__name__}: {error}"
                 for form in forms:
                     found = {"error": failed[form]} if form in failed else {"seconds": seconds[form]}
                     print(json.dumps(line | {"size": size, "item": f"PyTorch {VERSION}, {form}"} | found), flush=True)
+                if arguments.beside and what in ("", "forward and backward"):
+                    peak = {"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+                    print(json.dumps(line | {"group": "memory", "size": size, "item": f"PyTorch {VERSION}"} | peak), flush=True)
+            for name, version, prox in pivots(batch, device) if arguments.beside else ():
+                seconds = []
+                for _ in range(10 * arguments.rounds + 1):
+                    start = time.perf_counter()
+                    prox()
+                    finish()
+                    seconds.append(time.perf_counter() - start)
+                median = sorted(seconds[1:])[len(seconds) // 2]
+                print(json.dumps(line | {"size": f"64×64, pivot of {name}", "item": f"deepinv {version}"} | {"seconds": [median]}), flush=True)
 
 
 if __name__ == "__main__":
