@@ -120,9 +120,8 @@ impl Plan {
 
     /// Adds the contenders of some names, the published forms among them, at their usual calls.
     pub fn add_contenders(&mut self, profile: &Profile, names: &[String]) {
-        let is_named = |c: &Contender| names.iter().any(|name| name == c.name());
-        let named = Contender::ALL.into_iter().filter(is_named);
-        for method in named.map(|contender| usual(contender, profile)) {
+        let all = Contender::ALL.into_iter().map(|contender| usual(contender, profile));
+        for method in all.filter(|method| names.iter().any(|name| is_called(*method, name))) {
             if !self.methods.contains(&method) {
                 self.methods.insert(self.in_table, method);
                 self.in_table += 1;
@@ -130,9 +129,9 @@ impl Plan {
         }
     }
 
-    /// Keeps the methods of some families alone.
-    pub fn keep(&mut self, families: &[String]) {
-        self.leave_out(|method| !families.contains(&method.name()));
+    /// Keeps the methods of some names alone.
+    pub fn keep(&mut self, names: &[String]) {
+        self.leave_out(|method| !names.iter().any(|name| is_called(*method, name)));
     }
 
     /// Leaves some methods out.
@@ -140,6 +139,14 @@ impl Plan {
         self.in_table = self.methods[..self.in_table].iter().filter(|m| !left_out(m)).count();
         self.methods.retain(|method| !left_out(method));
     }
+}
+
+/// Whether a method is chosen by a name: its [name](Method::name), whatever its number of calls, or that with a number of calls, such
+/// as `eps-ddim-20`.
+pub(crate) fn is_called(method: Method, name: &str) -> bool {
+    let of_method = method.name();
+    let calls = name.strip_prefix(of_method.as_str()).and_then(|rest| rest.strip_prefix('-'));
+    name == of_method || calls.is_some_and(|calls| calls == method.calls().to_string())
 }
 
 fn estimates() -> Vec<Method> {
@@ -245,17 +252,22 @@ fn trained(profile: &Profile, scopes: &Scopes) -> Vec<Method> {
     methods
 }
 
-/// EPS by other solvers: without and with noise along the walk at the most calls that its own has, and by the multistep solver at
-/// half of its fewest.
-fn other_solvers(profile: &Profile, network: Scope) -> [Method; 4] {
-    let many = profile.limit(PALETTE_CALLS);
-    let odd = many - (many + 1) % 2;
-    [
-        Method::EpsBy { network, by: OtherSolver::Multistep, calls: profile.limit(10) },
-        Method::EpsBy { network, by: OtherSolver::Heun, calls: odd },
-        Method::EpsBy { network, by: OtherSolver::Churn, calls: odd },
-        Method::EpsBy { network, by: OtherSolver::Ddim, calls: many },
-    ]
+/// EPS by other solvers: without noise along the walk at the most calls that its own has, with it at these and at its fewest, and by the
+/// multistep solver at half of those.
+fn other_solvers(profile: &Profile, network: Scope) -> Vec<Method> {
+    let (few, many) = (profile.limit(20), profile.limit(PALETTE_CALLS));
+    let odd = |calls: usize| calls - (calls + 1) % 2;
+    let by = |by, calls| Method::EpsBy { network, by, calls };
+    let mut methods = vec![
+        by(OtherSolver::Multistep, profile.limit(10)),
+        by(OtherSolver::Heun, odd(many)),
+        by(OtherSolver::Churn, odd(few)),
+        by(OtherSolver::Churn, odd(many)),
+        by(OtherSolver::Ddim, few),
+        by(OtherSolver::Ddim, many),
+    ];
+    methods.dedup();
+    methods
 }
 
 /// The networks of the experiment at the calls of the profile, beside the linear estimate.
@@ -353,6 +365,11 @@ mod tests {
         plan.keep(&["daps".to_owned(), "eps".to_owned()]);
         assert_eq!(plan.methods[0], Method::Contender { contender: Contender::Daps, calls: 100 });
         assert_eq!((plan.in_table, plan.methods.len()), (4, 8));
+        // And with their numbers of calls.
+        let mut plan = Plan::new(Experiment::Calibration, &profile, &Task::ALL, &scopes);
+        plan.keep(&["eps-ddim-20".to_owned(), "eps-100".to_owned()]);
+        let labels: Vec<String> = plan.methods.iter().map(|method| method.label()).collect();
+        assert_eq!(labels, ["EPS, 100 calls", "EPS by DDIM, η = 1, 20 calls"]);
     }
 
     #[test]

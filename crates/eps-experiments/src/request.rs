@@ -9,7 +9,7 @@ use eps_results::{ALL_TASKS, Contender, Experiment, RANKED_SAMPLES, Scope};
 
 use crate::error::{InvalidRequest, Result};
 use crate::networks;
-use crate::plan::{Plan, Scopes};
+use crate::plan::{Plan, Scopes, is_called};
 use crate::profile::Profile;
 
 /// Where `cargo xtask reproduce` trains the networks of the experiments that have their own.
@@ -109,9 +109,12 @@ impl Request {
         }
         let mut known: Vec<String> = plan.methods.iter().map(|method| method.name()).collect();
         known.dedup();
-        if let Some(unknown) = self.methods.iter().find(|name| !known.contains(name)) {
-            let mut message =
-                format!("--methods {unknown}: here the methods are {}", known.join(", "));
+        let is_known = |name: &&String| plan.methods.iter().any(|method| is_called(*method, name));
+        if let Some(unknown) = self.methods.iter().find(|name| !is_known(name)) {
+            let mut message = format!(
+                "--methods {unknown}: here the methods are {} (with a number of calls, such as eps-20, those alone)",
+                known.join(", ")
+            );
             if experiment == Experiment::Main {
                 let all = Contender::ALL.map(|contender| contender.name().to_owned()).into_iter();
                 let further: Vec<String> = all.filter(|name| !known.contains(name)).collect();

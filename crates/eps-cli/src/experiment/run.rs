@@ -64,8 +64,8 @@ pub(crate) struct Arguments {
     /// gaussian-blur, motion-blur [default: all]
     #[arg(long, value_name = "TASKS", value_delimiter = ',', value_parser = task)]
     tasks: Vec<Task>,
-    /// Methods of the experiment, separated by commas, such as linear-mmse, eps, palette and ddrm; `main` takes
-    /// further forms of the contenders too: dps-published, daps-published, daps-exact, ddnm-published,
+    /// Methods of the experiment, separated by commas, such as linear-mmse, eps, palette and ddrm, or with their number of calls,
+    /// such as eps-20; `main` takes further forms of the contenders too: dps-published, daps-published, daps-exact, ddnm-published,
     /// pigdm-published, mpgd-published [default: those of the experiment]
     #[arg(long, value_name = "METHODS", value_delimiter = ',')]
     methods: Vec<String>,
