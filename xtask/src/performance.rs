@@ -112,6 +112,8 @@ struct Line {
     seconds: Vec<f64>,
     /// The most memory that the program had.
     bytes: Option<u64>,
+    /// Why it has no times.
+    error: Option<String>,
 }
 
 impl Line {
@@ -236,6 +238,11 @@ fn parse(printed: &str) -> Result<Vec<Line>> {
         .map(|line| serde_json::from_str(line).with_context(|| format!("no measurement: {line}")))
         .collect::<Result<_>>()?;
     ensure!(!lines.is_empty(), "the bench printed no measurement: {printed}");
+    for Line { size, batch, item, seconds, bytes, error, .. } in &lines {
+        let why = error.as_deref().unwrap_or("no time was told");
+        let is_told = error.is_none() && (bytes.is_some() || !seconds.is_empty());
+        ensure!(is_told, "{item} of {size}, batch {batch}, was not measured: {why}");
+    }
     Ok(lines)
 }
 
@@ -302,8 +309,8 @@ fn page(machine: &Machine, lines: &[Line]) -> Result<String> {
     let of_memory = || lines.iter().filter_map(|line| Some((line, line.bytes?)));
     if of_memory().next().is_some() {
         page += "\n## Memory\n\n\
-                 The most that either program had until then, with all that it loads. The weights are 247 MB, and their gradients as much; a program that \
-                 has run the larger batch has had the smaller one before.\n\n\
+                 The most that either program had until then, with all that it loads. The weights are 247 MB, and their gradients as much; both run the batches \
+                 one after the other, so that forward calls of the second are held beside what the first left.\n\n\
                  | network | batch | precision | | MB |\n|---|---|---|---|---|\n";
         for (Line { size, batch, precision, item, .. }, bytes) in of_memory() {
             writeln!(page, "| {size} | {batch} | {precision} | {item} | {} |", bytes / 1_000_000)?;
@@ -334,6 +341,7 @@ mod tests {
             threads: 1,
             seconds: seconds.to_vec(),
             bytes: None,
+            error: None,
         }
     }
 
@@ -364,6 +372,12 @@ mod tests {
         let lines = parse(printed).unwrap();
         assert_eq!((lines.len(), lines[0].seconds[0]), (1, 0.5));
         assert!(parse("nothing").unwrap_err().to_string().contains("no measurement"));
+        let failed = printed.replace("\"seconds\":[0.5]", "\"error\":\"out of memory\"");
+        let error = parse(&failed).unwrap_err().to_string();
+        assert!(
+            error.contains("mask of fashion, batch 1") && error.contains("out of memory"),
+            "{error}"
+        );
         assert!(parse("{\"group\":1}").unwrap_err().to_string().contains("{\"group\":1}"));
     }
 

@@ -161,14 +161,32 @@ fn antithetic_pairs_are_told_and_judged_as_such() {
     assert!(RestorationConfig::of(&pairs).unwrap().antithetic);
     assert!(independent.config().get("antithetic").is_none());
     let page = std::fs::read_to_string(folder.path("pairs/page.html")).unwrap();
-    assert!(page.contains("6 samples in antithetic pairs by the network"));
+    assert!(page.contains("6 samples in antithetic pairs (0 and 1"));
 
     let evaluate = |name: &str| {
         let told = folder.eps(&format!("evaluate --json --truth y.h5 --samples {name}/samples.h5"));
         let note = String::from_utf8(told.stderr).unwrap();
         (json(&String::from_utf8(told.stdout).unwrap()), note)
     };
+    // The mean is that of all.
+    let psnr_of_mean = |archive: &SampleArchive| {
+        let truth = values(2 * one);
+        let psnr = (0..2).map(|image| {
+            let range = image * one..(image + 1) * one;
+            let mean = &archive.posterior_mean()[range.clone()];
+            let squares = mean
+                .iter()
+                .zip(&truth[range])
+                .map(|(mean, truth)| (f64::from(*mean).clamp(-1.0, 1.0) - truth).powi(2));
+            -10.0 * (squares.sum::<f64>() / one as f64 / 4.0).log10()
+        });
+        psnr.sum::<f64>() / 2.0
+    };
     let (scores, note) = evaluate("pairs");
+    let found = scores["psnr_mean_db"].as_f64().unwrap();
+    // Means of f32.
+    assert!((found - psnr_of_mean(&pairs)).abs() < 1e-4, "{found} {}", psnr_of_mean(&pairs));
+    assert!(scores["conventions"]["psnr_mean_db"].is_string());
     assert!(
         note.contains("antithetic pairs: scored is the first of each, 3 of each image"),
         "{note}"
@@ -180,7 +198,7 @@ fn antithetic_pairs_are_told_and_judged_as_such() {
     folder.fails(
         &format!("{restore} --samples 1 --antithetic --out one"),
         2,
-        &["--antithetic --samples 1", "--samples 2 or more"],
+        &["--antithetic --samples 1", "an even number"],
     );
 }
 

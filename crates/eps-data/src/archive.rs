@@ -115,8 +115,8 @@ impl SampleArchive {
     /// σ² = mean of (x_i − x_j)²/2 over all i, j of different pairs = (J Σ_j (x_j − x̄)² − Σ_pairs (x_2k − x_2k+1)²) / (J (J − 1) − 2 P)
     /// ```
     ///
-    /// for P pairs, which is unbiased. Of a single pair it is half of their difference, as though they were mirror images about
-    /// the mean.
+    /// for P pairs: an unbiased variance, less certain than that of as many independent samples. Of a single pair σ is half of their
+    /// difference, as though they were mirror images about the mean.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "files keep them in f32")]
     pub fn antithetic(mut self) -> Self {
@@ -399,14 +399,16 @@ impl ArchiveReader {
 ///
 /// # Errors
 ///
-/// [`DataError::Io`] where the file cannot be opened, [`DataError::Malformed`] where it is no HDF5 file or of an
-/// unknown version, [`DataError::Hdf5`] where the group cannot be read.
+/// [`DataError::Io`] where the file cannot be opened, [`DataError::Malformed`] where it is no HDF5 file, [`DataError::Hdf5`] where
+/// the group cannot be read.
 pub fn holds_antithetic_pairs(path: &Path, group: &str) -> Result<bool, DataError> {
     if hdf5_format(path)?.as_deref() != Some(FORMAT) {
         return Ok(false);
     }
-    let input = Input::open(path, FORMAT, VERSION)?;
-    is_antithetic(&input, &input.group(group)?)
+    let input = Input::open_any(path)?;
+    let group =
+        if group.trim_matches('/').is_empty() { input.root()? } else { input.group(group)? };
+    is_antithetic(&input, &group)
 }
 
 fn is_antithetic(input: &Input, group: &Group) -> Result<bool, DataError> {

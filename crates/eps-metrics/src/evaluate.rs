@@ -181,6 +181,36 @@ pub fn evaluate(
     })
 }
 
+/// PSNR in dB and SSIM of the mean of each image's samples, means over images: the one image with the least error.
+///
+/// # Shapes, units, errors
+/// Those of [`evaluate()`]. Each score for itself: an image smaller than SSIM's window has none.
+pub fn scores_of_mean(
+    truth: &[f64],
+    samples: &[f64],
+    shape: SampleShape,
+) -> [Result<f64, MetricsError>; 2] {
+    let SampleShape { images, samples: per_image, channels, height, width } = shape;
+    let dim = channels * height * width;
+    let of_images = |score: fn(&[f64], &[f64], [usize; 3]) -> Result<f64, MetricsError>| {
+        check_length("truth", truth, images * dim)?;
+        check_length("samples", samples, images * per_image * dim)?;
+        let pairs = truth.par_chunks_exact(dim).zip(samples.par_chunks_exact(per_image * dim));
+        let scores = pairs.map(|(truth, samples)| {
+            let mut mean = vec![0.0; dim];
+            for (index, value) in samples.iter().enumerate() {
+                mean[index % dim] += value / per_image as f64;
+            }
+            let [truth, mean] =
+                [truth, mean.as_slice()].map(|values| values.iter().copied().map(pixel));
+            score(&truth.collect::<Vec<_>>(), &mean.collect::<Vec<_>>(), [channels, height, width])
+        });
+        let scores: Vec<f64> = scores.collect::<Result<_, _>>()?;
+        Ok(scores.iter().sum::<f64>() / images as f64)
+    };
+    [of_images(|truth, mean, _| psnr(truth, mean, 1.0)), of_images(ssim)]
+}
+
 /// A value on [-1, 1], clipped, as a pixel on [0, 1].
 fn pixel(value: f64) -> f64 {
     0.5 * (value.clamp(-1.0, 1.0) + 1.0)

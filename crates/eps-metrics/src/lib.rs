@@ -56,4 +56,4 @@ pub mod sliced;
 pub mod summary;
 
 pub use error::MetricsError;
-pub use evaluate::{Evaluation, SampleShape, evaluate};
+pub use evaluate::{Evaluation, SampleShape, evaluate, scores_of_mean};

@@ -6,6 +6,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Once;
+use std::thread;
 
 use eps_math::whole;
 use tch::TchError;
@@ -162,14 +163,19 @@ pub(crate) fn cause(message: &str) -> String {
 /// # Errors
 /// [`ComputeError`] where an operation of libtorch failed.
 pub fn attempt<T>(work: impl FnOnce() -> T) -> Result<T, ComputeError> {
+    for_another(work).map_err(|payload| match libtorch_message(payload.as_ref()) {
+        Some(message) => ComputeError::from_message(&message),
+        None => resume_unwind(payload),
+    })
+}
+
+/// Runs work on a thread of its own for one that is inside [`attempt`], which gets the panic, told to nobody, to go on with.
+pub(crate) fn for_another<T>(work: impl FnOnce() -> T) -> thread::Result<T> {
     silence_caught_panics();
     let outer = CAUGHT.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
     CAUGHT.set(outer);
-    result.map_err(|payload| match libtorch_message(payload.as_ref()) {
-        Some(message) => ComputeError::from_message(&message),
-        None => resume_unwind(payload),
-    })
+    result
 }
 
 thread_local! {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::adapted_denoiser::sigmas;
+use crate::compute_error::for_another;
 use crate::data_moments::{DataFields, DataMoments};
 use crate::denoiser::differentiated;
 use crate::extent::{extent, length_of};
@@ -416,29 +417,44 @@ impl Question {
     }
 }
 
-/// The answers to as many questions at most as there are networks, the first on the thread of the caller and each other on one
-/// of its own.
-fn at_once(network: &UNet, helpers: &mut [UNet], mut questions: Vec<Question>) -> Vec<Tensor> {
-    let others = questions.split_off(1.min(questions.len()));
-    let threads = tch::get_num_threads();
-    thread::scope(|scope| {
-        let asked = others.into_iter().zip(helpers).map(|(question, helper)| {
-            scope.spawn(move || {
+/// The answers to questions in their order, by a network on the thread of the caller and by helpers on threads of their own; where a thread
+/// cannot be started, by those that can.
+fn at_once(network: &UNet, helpers: &mut [UNet], questions: Vec<Question>) -> Vec<Tensor> {
+    let (count, threads) = (questions.len(), tch::get_num_threads());
+    let queue = Mutex::new(questions.into_iter().enumerate());
+    let answer = |network: &UNet| {
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let mut answers = Vec::new();
+        while let Some((place, question)) = next() {
+            answers.push((place, question.answer(network)));
+        }
+        answers
+    };
+    let mut answers = thread::scope(|scope| {
+        let answer = &answer;
+        let mut asked = Vec::new();
+        for helper in helpers.iter_mut().take(count.saturating_sub(1)) {
+            let work = move || {
                 // libtorch counts the threads of each thread of the program; gradients are off in each for itself.
                 let _ = tch::get_num_threads();
                 tch::set_num_threads(threads);
                 let _guard = tch::no_grad_guard();
-                question.answer(helper)
-            })
-        });
-        let asked: Vec<_> = asked.collect();
-        let mut answers: Vec<Tensor> =
-            questions.iter().map(|question| question.answer(network)).collect();
+                for_another(|| answer(helper))
+            };
+            match thread::Builder::new().spawn_scoped(scope, work) {
+                Ok(thread) => asked.push(thread),
+                Err(_) => break,
+            }
+        }
+        let mut answers = answer(network);
         for thread in asked {
-            answers.push(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            // What libtorch refused there is refused here.
+            answers.extend(thread.join().flatten().unwrap_or_else(|panic| resume_unwind(panic)));
         }
         answers
-    })
+    });
+    answers.sort_by_key(|(place, _)| *place);
+    answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
 /// The tensor of one condition, `[B, ., H, W]` in f64.

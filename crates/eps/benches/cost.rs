@@ -260,7 +260,6 @@ fn bare(bench: &Bench<'_>) -> Result<(), Error> {
     let device = bench.arguments.device;
     let x = state(bench, shape);
     let prior = denoiser(bench, shape, vec![])?;
-    let trained = denoiser(bench, shape, vec![])?;
     let input = x.to_kind(bench.precision.kind());
     let keys = NoiseKeys::image_major(0, 0..bench.batch as u64, 1);
     let alone = |label: String, calls: usize, run: &dyn Fn() -> Result<(), Error>| {
@@ -285,7 +284,7 @@ fn bare(bench: &Bench<'_>) -> Result<(), Error> {
             Ok(outcome.finished().map(drop)?)
         })?;
     }
-    alone(of("forward and backward"), 1, &|| forward_and_backward(trained.network(), &input))?;
+    alone(of("forward and backward"), 1, &|| forward_and_backward(prior.network(), &input))?;
     tell_memory(bench, &of("forward and backward"));
     let level = level_fields(&[Level::edm(1.0)], device);
     for (name, json) in families(shape).into_iter().take(3) {

@@ -251,6 +251,11 @@ pub enum Error {
         /// The most that are taken.
         most: usize,
     },
+    /// Antithetic pairs of an odd number of samples.
+    #[error(
+        "--antithetic --samples {0}: samples come in pairs: give an even number of them, or leave --antithetic out"
+    )]
+    OddPairs(usize),
     /// A data set of no known name.
     #[error(
         "unknown data set {name:?}: known are {}, and files FILE.h5 that `eps data` wrote",

@@ -182,6 +182,17 @@ impl Network {
         })
     }
 
+    /// The number of windows in which it is asked about an image of a shape, where they are not moved; 1 for the whole image.
+    pub(crate) fn windows(&self, shape: Shape) -> usize {
+        match self {
+            Self::Trained(checkpoint) => {
+                let windows = checkpoint.denoiser.windows();
+                windows.map_or(1, |windows| windows.count(shape.height, shape.width))
+            }
+            Self::Scripted(_) => 1,
+        }
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         match self {

@@ -37,14 +37,16 @@ pub struct Settings {
     /// Samples of each image, at least 1.
     pub samples: usize,
     /// Whether samples 0 and 1, 2 and 3, … of an image are drawn from opposite noise, [`NoiseKeys::antithetic`]: each is a sample
-    /// as otherwise, and the mean of a few has much less error by chance, but those of a pair are not independent.
+    /// as otherwise, and the mean of a few has much less error by chance, but those of a pair are not independent. Their number is
+    /// even.
     pub antithetic: bool,
     /// The seed: a sample is a function of it, of the image's number in the set and of its own.
     pub seed: u64,
     /// Samples in one network call, at least 1; fewer take less memory. None for [`batch_of`].
     pub batch: Option<usize>,
-    /// Cores that are used, at least 1: so many batches are drawn at once, each on one thread. The samples are the same,
-    /// to the last bit, whatever their number.
+    /// Cores that are used, at least 1: so many batches are drawn at once, each on one thread; of fewer batches several windows of an
+    /// image are asked about at once, where the network is asked in windows. The samples are the same, to the last bit, whatever their
+    /// number.
     pub threads: usize,
     /// The class of all images, for a network that reads classes.
     pub class: Option<usize>,
@@ -242,7 +244,8 @@ impl<'a> Restoration<'a> {
     /// # Errors
     /// Those of [`Network::check_fit`], [`check_sigma_y`] and [`check_scale`] for the measurements, [`ModelError::Exact`]
     /// for an exact one by an operator without an eigenbasis, of
-    /// [`Solver::steps`] for the calls, [`Error::NothingToDraw`] for no samples or batches of none,
+    /// [`Solver::steps`] for the calls, [`Error::NothingToDraw`] for no samples or batches of none, [`Error::OddPairs`] for antithetic
+    /// pairs of an odd number,
     /// [`Error::TooManySamples`] for more than 2³¹ values.
     pub fn new(
         network: &'a Network,
@@ -260,6 +263,9 @@ impl<'a> Restoration<'a> {
         let batch = settings.batch.unwrap_or_else(chosen);
         if samples == 0 || batch == 0 {
             return Err(Error::NothingToDraw { samples, batch });
+        }
+        if settings.antithetic && samples % 2 == 1 {
+            return Err(Error::OddPairs(samples));
         }
         let sigmas = settings.schedule_on(network).sigmas(steps)?;
         match settings.contender {
@@ -324,6 +330,21 @@ impl<'a> Restoration<'a> {
         self.batches() * of_sample
     }
 
+    /// The most network calls that are made at once, of whole images or of windows.
+    pub fn calls_at_once(&self) -> usize {
+        let Settings { device, threads, .. } = self.plan.settings;
+        workers_on(device, threads).0.min(self.batches() * self.windows())
+    }
+
+    /// The windows of a batch that may be asked about at once; 1 where whole images are, and where calls are differentiated.
+    fn windows(&self) -> usize {
+        let Settings { contender, .. } = self.plan.settings;
+        match contender {
+            Some(Contending { contender, .. }) if contender::differentiates(contender) => 1,
+            _ => self.network.windows(self.plan.set.shape()) * self.plan.batch,
+        }
+    }
+
     /// The number of samples of a batch, counted from 0.
     pub fn samples_of(&self, batch: usize) -> usize {
         self.plan.samples_of(batch)
@@ -377,7 +398,10 @@ impl<'a> Restoration<'a> {
         let (workers, inside) = workers_on(device, threads);
         let busy = workers.min(batches.len());
         // What fewer batches than workers leave over asks about windows.
-        let another = |_| self.network.another()?.with_threads(workers / busy);
+        let of_worker = |worker: usize| {
+            (workers / busy + usize::from(worker < workers % busy)).min(self.windows())
+        };
+        let another = |worker| self.network.another()?.with_threads(of_worker(worker));
         let mut networks = (0..busy).map(another).collect::<Result<Vec<_>, Error>>()?;
         let (plan, counted, observer) = (&self.plan, &self.iterated, Mutex::new(observer));
         let work = |network: &mut Network, piece: usize, stop: &Stop| -> Result<Vec<f32>, E> {

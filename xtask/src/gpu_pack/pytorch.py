@@ -260,15 +260,20 @@ def main():
                 if arguments.beside and what in ("", "forward and backward"):
                     peak = {"bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
                     print(json.dumps(line | {"group": "memory", "size": size, "item": f"PyTorch {VERSION}"} | peak), flush=True)
-            for name, version, prox in pivots(batch, device) if arguments.beside else ():
-                seconds = []
-                for _ in range(10 * arguments.rounds + 1):
-                    start = time.perf_counter()
+    # Last, as what deepinv brings counts as memory.
+    for batch in map(int, arguments.batch.split(",")) if arguments.beside else ():
+        for name, version, prox in pivots(batch, device):
+            prox()
+            seconds = []
+            for _ in range(arguments.rounds):
+                start = time.perf_counter()
+                for _ in range(10):
                     prox()
-                    finish()
-                    seconds.append(time.perf_counter() - start)
-                median = sorted(seconds[1:])[len(seconds) // 2]
-                print(json.dumps(line | {"size": f"64×64, pivot of {name}", "item": f"deepinv {version}"} | {"seconds": [median]}), flush=True)
+                finish()
+                seconds.append((time.perf_counter() - start) / 10)
+            line = {"group": "pytorch", "size": f"64×64, pivot of {name}", "batch": batch, "precision": "f32", "item": f"deepinv {version}"}
+            line |= {"device": arguments.device, "threads": torch.get_num_threads(), "seconds": seconds}
+            print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":

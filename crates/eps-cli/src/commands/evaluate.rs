@@ -9,7 +9,7 @@ use eps_data::Array;
 use eps_data::archive::holds_antithetic_pairs;
 use eps_data::array_file::is_picture;
 use eps_metrics::networks::{Backbone, NetworkScores, evaluate_networks};
-use eps_metrics::{Evaluation, SampleShape, evaluate};
+use eps_metrics::{Evaluation, MetricsError, SampleShape, evaluate, scores_of_mean};
 use serde::Serialize;
 
 use crate::flags::DeviceFlags;
@@ -23,7 +23,7 @@ const LARGEST: f64 = 2.0;
 
 /// Score posterior samples against the true images.
 ///
-/// Prints PSNR, SSIM, energy score (the paper's CRPS) in both estimators, mean CRPS of a pixel and
+/// Prints PSNR and SSIM of samples and of their mean, energy score (the paper's CRPS) in both estimators, mean CRPS of a pixel and
 /// MMD²; and, where the networks are there (`cargo xtask fetch lpips`), LPIPS and distances between
 /// features: lpips_alex, fd_alex, mmd2_alex, energy_score_alex, and the same of VGG16. Samples outside
 /// [-1, 1] are clipped and counted; more than a tenth of them beyond 2 is another scale, and an error.
@@ -89,11 +89,15 @@ impl Arguments {
         let group = self.group.as_deref().unwrap_or("/");
         let are_pairs =
             dataset::is_hdf5(&self.samples) && holds_antithetic_pairs(&self.samples, group)?;
+        let all =
+            SampleShape { images: s[0], samples: s[1], channels: s[2], height: s[3], width: s[4] };
+        let of_mean = scores_of_mean(&truth.values, &samples.values, all);
         let samples = if are_pairs { independent(samples) } else { samples };
         let s = &samples.dims;
         if are_pairs {
             notes.push(format!(
-                "the samples are antithetic pairs: scored is the first of each, {} of each image, as those are independent",
+                "the samples are antithetic pairs: scored is the first of each, {} of each image, as those are independent, and \
+                 psnr_mean_db and ssim_mean are of the mean of all",
                 s[1]
             ));
         }
@@ -122,7 +126,8 @@ impl Arguments {
         let (truth, samples) = (floats(truth.values), floats(samples.values));
         let scores =
             evaluate_networks(&truth, &samples, shape, &networks.networks).with_context(failed)?;
-        let report = Report::new(evaluation, scores, networks);
+        let mut report = Report::new(evaluation, scores, networks);
+        report.add_scores_of_mean(of_mean);
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);
         } else {
@@ -246,6 +251,30 @@ impl Report {
         }
         let networks_left_out = networks.left_out;
         Self { evaluation, values, cautions, networks: used, networks_left_out }
+    }
+
+    /// Adds the scores of the mean of the samples.
+    fn add_scores_of_mean(&mut self, scores: [Result<f64, MetricsError>; 2]) {
+        let of = |metric: &str| {
+            format!("of the mean of each image's samples, else as {metric}; mean over images")
+        };
+        let named = [("psnr_mean_db", of("psnr_db")), ("ssim_mean", of("ssim"))];
+        for ((name, convention), score) in named.into_iter().zip(scores) {
+            let name = name.to_owned();
+            self.evaluation.conventions.insert(name.clone(), convention);
+            match score {
+                Ok(score) if score.is_finite() => {
+                    self.values.insert(name, Some(score));
+                    continue;
+                }
+                Ok(score) => {
+                    let reason = format!("{score}: the mean equals its truth");
+                    self.evaluation.undefined.insert(name.clone(), reason)
+                }
+                Err(error) => self.evaluation.undefined.insert(name.clone(), error.to_string()),
+            };
+            self.values.insert(name, None);
+        }
     }
 
     fn print(&self) {

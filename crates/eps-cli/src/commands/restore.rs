@@ -73,8 +73,8 @@ pub(crate) struct Arguments {
     /// Samples of each image, from 1 to 100000
     #[arg(long, value_name = "J", default_value = "8", value_parser = count_to::<100_000>)]
     samples: usize,
-    /// Draw samples in pairs from opposite noise: each is a sample as otherwise, and the mean of a few has much less error by
-    /// chance, but those of a pair are not independent. For the mean; leave it out for intervals
+    /// Draw an even number of samples in pairs from opposite noise: each is a sample as otherwise, and the mean of two has hardly more
+    /// error than that of many, but those of a pair are not independent. For the mean; leave it out for intervals
     #[arg(long)]
     antithetic: bool,
     /// A training-free method in the place of EPS, on a prior (a network that was trained for denoising alone)
@@ -237,11 +237,8 @@ impl Arguments {
         if self.method.is_none() {
             solver.steps(calls).map_err(|error| UsageError(format!("--calls {calls}: {error}")))?;
         }
-        if self.antithetic && self.samples < 2 {
-            bail!(UsageError(format!(
-                "--antithetic --samples {}: a pair is two samples: give --samples 2 or more, or leave --antithetic out",
-                self.samples
-            )));
+        if self.antithetic && self.samples % 2 == 1 {
+            bail!(UsageError(eps::Error::OddPairs(self.samples).to_string()));
         }
         self.measured.check()?;
         let out = || format!("--out {}", self.out.display());
@@ -364,13 +361,13 @@ impl Arguments {
         {
             let operations = operations * windows as f64;
             let passes = all.calls() as f64 * if backward { WITH_BACKWARD as f64 } else { 1.0 };
-            let threads = workers::workers_on(device, settings.threads).0;
-            let busy = threads.min(all.batches());
-            // In windows what is left over asks about further ones.
-            let (images, workers) = match window {
-                Some(_) => (1, threads / busy * busy),
-                None => (all.batch(), busy),
+            // What is differentiated is kept of all windows.
+            let images = match window {
+                Some(_) if backward => all.batch() * windows,
+                Some(_) => 1,
+                None => all.batch(),
             };
+            let workers = all.calls_at_once().max(one_call.calls_at_once());
             let memory = sampling_cost::Bytes {
                 activations: bytes.saturating_mul((images * workers) as u64),
                 weights: network.weight_bytes(precision, workers),
@@ -379,7 +376,7 @@ impl Arguments {
             if let Some(note) = sampling_cost::note(
                 operations * passes * all.batch() as f64,
                 memory,
-                settings.threads,
+                workers,
                 precision,
                 set.operator(0).spectral().is_none(),
             ) {

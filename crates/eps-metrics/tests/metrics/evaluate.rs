@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use approx::assert_relative_eq;
 use eps_metrics::energy::{PairTerm, energy_score};
-use eps_metrics::{Evaluation, MetricsError, SampleShape, evaluate};
+use eps_metrics::{Evaluation, MetricsError, SampleShape, evaluate, scores_of_mean};
 
 use crate::inputs::u11;
 
@@ -141,4 +141,19 @@ fn results_do_not_depend_on_threads() {
         pool.install(|| evaluate(&truth, &samples, shape(40, 5, 12, 12)).unwrap())
     };
     assert_eq!(run(1), run(3));
+}
+
+/// The mean of two samples that are off by as much on either side is the truth but for what one adds.
+#[test]
+fn the_mean_of_samples_is_scored() {
+    let truth = vec![0.0; 2 * 144];
+    let off = |by: f64| vec![by; 144];
+    let samples = [off(0.5), off(-0.3), off(0.25), off(-0.05)].concat();
+    let [psnr, ssim] = scores_of_mean(&truth, &samples, shape(2, 2, 12, 12));
+    // Both means are off by 0.1 on a range of 2.
+    assert!((psnr.unwrap() - 20.0 * 20f64.log10()).abs() < 1e-12);
+    assert!(ssim.unwrap() < 1.0);
+    let small = scores_of_mean(&truth[..18], &samples[..36], shape(2, 2, 3, 3));
+    assert!(small[0].is_ok() && small[1].is_err());
+    assert!(scores_of_mean(&truth[..17], &samples[..36], shape(2, 2, 3, 3))[0].is_err());
 }

@@ -287,7 +287,12 @@ fn page(config: &RestorationConfig, shape: Shape, pictures: Vec<Vec<String>>) ->
         lead: format!(
             "{} samples{} by the network {:?}, {} calls each, for noise of sigma_y = {sigma_y:?}.",
             config.samples,
-            if config.antithetic { " in antithetic pairs" } else { "" },
+            if config.antithetic {
+                " in antithetic pairs (0 and 1, 2 and 3, …: of a pair each is wrong where the other is, the other way round, so that two \
+                 of different pairs show what is uncertain)"
+            } else {
+                ""
+            },
             network.name,
             config.calls
         ),
