@@ -192,7 +192,7 @@ pub fn scores_of_mean(
 ) -> [Result<f64, MetricsError>; 2] {
     let SampleShape { images, samples: per_image, channels, height, width } = shape;
     let dim = channels * height * width;
-    let of_images = |score: fn(&[f64], &[f64], [usize; 3]) -> Result<f64, MetricsError>| {
+    let of_images = |score: Score| {
         check_length("truth", truth, images * dim)?;
         check_length("samples", samples, images * per_image * dim)?;
         let pairs = truth.par_chunks_exact(dim).zip(samples.par_chunks_exact(per_image * dim));
@@ -202,14 +202,18 @@ pub fn scores_of_mean(
                 mean[index % dim] += value / per_image as f64;
             }
             let [truth, mean] =
-                [truth, mean.as_slice()].map(|values| values.iter().copied().map(pixel));
-            score(&truth.collect::<Vec<_>>(), &mean.collect::<Vec<_>>(), [channels, height, width])
+                [truth, mean.as_slice()].map(|values| values.iter().copied().map(pixel).collect());
+            let (truth, mean): (Vec<f64>, Vec<f64>) = (truth, mean);
+            score(&truth, &mean, [channels, height, width])
         });
         let scores: Vec<f64> = scores.collect::<Result<_, _>>()?;
         Ok(scores.iter().sum::<f64>() / images as f64)
     };
     [of_images(|truth, mean, _| psnr(truth, mean, 1.0)), of_images(ssim)]
 }
+
+/// A score of one image `[C, H, W]` against its truth.
+type Score = fn(&[f64], &[f64], [usize; 3]) -> Result<f64, MetricsError>;
 
 /// A value on [-1, 1], clipped, as a pixel on [0, 1].
 fn pixel(value: f64) -> f64 {
