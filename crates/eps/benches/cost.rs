@@ -291,13 +291,14 @@ fn bare(bench: &Bench<'_>) -> Result<(), Error> {
         let measurement = of_noise(prepared(bench, &json, shape)?, bench)?;
         // Short ones, of which one alone says little.
         let many = || {
+            let _guard = tch::no_grad_guard();
             for _ in 0..10 {
                 drop(measurement.pivot(&x, &level)?);
             }
             Ok(())
         };
         let side = shape.height;
-        alone(format!("{side}×{side}, pivot of {name}"), 10, &|| tch::no_grad(many))?;
+        alone(format!("{side}×{side}, pivot of {name}"), 10, &many)?;
     }
     Ok(())
 }
@@ -338,12 +339,8 @@ fn kernels(bench: &Bench<'_>) -> Result<(), Error> {
             products.filter_map(|product| run_of(product, bench, learns)).collect()
         });
         let all = |runs: &[Box<dyn Fn()>]| {
-            let run_all = || runs.iter().for_each(|run| run());
-            if learns {
-                run_all()
-            } else {
-                tch::no_grad(run_all)
-            }
+            let _guard = (!learns).then(tch::no_grad_guard);
+            runs.iter().for_each(|run| run());
             Ok(())
         };
         let call = || match learns {
