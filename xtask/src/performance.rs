@@ -316,6 +316,9 @@ fn page(machine: &Machine, lines: &[Line]) -> Result<String> {
             writeln!(page, "| {size} | {batch} | {precision} | {item} | {} |", bytes / 1_000_000)?;
         }
     }
+    page += "\n## Time to quality\n\n\
+             Quality against the time of a sample, of every method, by the ratios above: [clothes](results/fashion-mnist-steps.md) and \
+             [photographs](results/photos-32-steps.md), the second figure of each task.\n";
     page += "\n## Not measured here\n\n\
              - A GPU: [gpu.md](gpu.md) has what is to be measured there, in its order.\n";
     if !is_beside {

@@ -29,7 +29,41 @@ pub(crate) fn loss(name: &str, records: &[Loss]) -> Chart {
 /// The curves of one setting: quality against training steps where the networks are apart in these,
 /// otherwise against network calls.
 pub(crate) fn charts(results: &TaskResults) -> Vec<Chart> {
-    if is_by_steps(results) { training(results) } else { quality(results) }
+    if is_by_steps(results) { training(results) } else { quality(results, Cost::Calls) }
+}
+
+/// The curves of one setting against the time of a sample, where they are not against training steps.
+pub(crate) fn charts_by_time(results: &TaskResults) -> Vec<Chart> {
+    if is_by_steps(results) { vec![] } else { quality(results, Cost::Time) }
+}
+
+/// What a sample costs, on the axis of a chart.
+#[derive(Debug, Clone, Copy)]
+enum Cost {
+    /// Network calls.
+    Calls,
+    /// Time by that of a network call.
+    Time,
+}
+
+/// The time of a backward pass by that of a network call: a step of DPS takes 2.2 calls, and one of ΠGDM 2.3
+/// (`docs/performance.md`). What methods compute beside the network takes a hundredth.
+const BACKWARD: f64 = 1.2;
+
+impl Cost {
+    fn of(self, row: &Row) -> f64 {
+        match self {
+            Self::Calls => row.method.calls() as f64,
+            Self::Time => row.nfe as f64 + BACKWARD * row.backward_passes as f64,
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Calls => "network calls a sample (NFE)",
+            Self::Time => "time of a sample, in network calls",
+        }
+    }
 }
 
 fn is_by_steps(results: &TaskResults) -> bool {
@@ -148,8 +182,8 @@ fn training(results: &TaskResults) -> Vec<Chart> {
         .collect()
 }
 
-/// The curves of quality against network calls of one setting.
-fn quality(results: &TaskResults) -> Vec<Chart> {
+/// The curves of quality against the cost of one setting.
+fn quality(results: &TaskResults, cost: Cost) -> Vec<Chart> {
     let sampled = || results.rows().filter(|row| row.method.calls() > 0);
     let mut families: Vec<String> = Vec::new();
     for row in sampled() {
@@ -158,11 +192,11 @@ fn quality(results: &TaskResults) -> Vec<Chart> {
             families.push(family);
         }
     }
-    // One line a family and estimate: points by ascending calls.
+    // One line a family and estimate: points by ascending cost.
     let line = |family: &str, mean: bool, value: fn(&Row) -> Option<f64>| {
         let mut points: Vec<(f64, f64)> = sampled()
             .filter(|row| row.mean_of.is_some() == mean && row.method.family() == family)
-            .filter_map(|row| Some((row.method.calls() as f64, value(row)?)))
+            .filter_map(|row| Some((cost.of(row), value(row)?)))
             .collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         points
@@ -205,7 +239,7 @@ fn quality(results: &TaskResults) -> Vec<Chart> {
             style: Style::Dashed,
         });
     }
-    let x = Axis { label: "network calls a sample (NFE)".to_owned(), logarithmic: true };
+    let x = Axis { label: cost.label().to_owned(), logarithmic: true };
     charts
         .into_iter()
         .filter(|(_, lines)| lines.iter().any(|line| !line.points.is_empty()))

@@ -11,7 +11,7 @@ use eps_results::{
 
 use crate::chart::Chart;
 use crate::comparison::comparable;
-use crate::quality::charts;
+use crate::quality::{charts, charts_by_time};
 use crate::reach_table::{reach_psnr_table, reach_summary, reach_table};
 use crate::table::{Table, with_interval};
 use crate::tournament_table::FLOOR;
@@ -68,24 +68,50 @@ pub fn results_pages(records: &[Record]) -> Vec<ResultsPage> {
     std::iter::once(index).chain(pages).collect()
 }
 
-/// Quality against network calls, a figure for each task of an experiment that is about it.
+/// Quality against network calls and against time, two figures for each task of an experiment that is about it.
 fn curves(record: &Record) -> Vec<ResultsPage> {
     let Record::Experiment(results) = record else { return Vec::new() };
     if results.config.experiment != Experiment::Steps {
         return Vec::new();
     }
-    let figure = |task: &TaskResults| {
-        let charts = charts(task);
-        let name = name_of_curves(&name(record), task);
-        (!charts.is_empty())
-            .then(|| ResultsPage { name, text: Chart::panels(&charts, charts.len()) })
-    };
-    results.tasks.iter().filter_map(figure).collect()
+    let page = name(record);
+    let mut figures = Vec::new();
+    for task in &results.tasks {
+        for curves in CURVES {
+            let charts = (curves.charts)(task);
+            if !charts.is_empty() {
+                let text = Chart::panels(&charts, charts.len());
+                figures.push(ResultsPage { name: curves.file(&page, task), text });
+            }
+        }
+    }
+    figures
 }
 
-/// The name of the file of a task's curves, by that of the page.
-fn name_of_curves(page: &str, task: &TaskResults) -> String {
-    format!("{}-{}.svg", page.trim_end_matches(".md"), task.name)
+/// A figure of a task's curves.
+struct Curves {
+    /// What its files' names end in.
+    ending: &'static str,
+    charts: fn(&TaskResults) -> Vec<Chart>,
+    /// What it shows.
+    about: &'static str,
+}
+
+/// The figures of a task: the paper's Figure 3, and the same against time.
+const CURVES: [Curves; 2] = [
+    Curves { ending: "", charts, about: "quality against network calls, every method a line" },
+    Curves {
+        ending: "-time",
+        charts: charts_by_time,
+        about: "quality against the time of a sample in network calls, of which a backward pass takes 1.2",
+    },
+];
+
+impl Curves {
+    /// The name of the file, by that of the page.
+    fn file(&self, page: &str, task: &TaskResults) -> String {
+        format!("{}-{}{}.svg", page.trim_end_matches(".md"), task.name, self.ending)
+    }
 }
 
 /// The name of the file of an experiment's tables.
@@ -159,9 +185,11 @@ fn networks_and_settings(results: &Results, page: &str) -> String {
         if experiment == Experiment::Calibration {
             text += &calibration(&setting.calibration);
         }
-        if experiment == Experiment::Steps && !charts(setting).is_empty() {
-            let about = "quality against network calls, every method a line";
-            text += &format!("![{}: {about}]({})\n\n", setting.name, name_of_curves(page, setting));
+        for curves in CURVES.iter().filter(|_| experiment == Experiment::Steps) {
+            if !(curves.charts)(setting).is_empty() {
+                let (about, file) = (curves.about, curves.file(page, setting));
+                text += &format!("![{}: {about}]({file})\n\n", setting.name);
+            }
         }
         // Elsewhere other work ran on the machine.
         text += &table(setting, experiment == Experiment::Runtime);
