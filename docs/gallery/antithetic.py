@@ -16,7 +16,13 @@ import networks
 import numpy as np
 
 SAMPLES = 8
-CLOTHES = ["random-inpainting", "box-inpainting", "super-resolution", "gaussian-blur", "motion-blur"]
+CLOTHES = {
+    "random-inpainting": "random inpainting",
+    "box-inpainting": "box inpainting",
+    "super-resolution": "super-resolution",
+    "gaussian-blur": "Gaussian blur",
+    "motion-blur": "motion blur",
+}
 
 
 def drawn(folder, measured, network, flags):
@@ -36,7 +42,7 @@ def compared(folder, measurements, network, flags):
         with h5py.File(measured) as file:
             truth = file["truth"][:].astype(float)
         both = [drawn(folder, measured, network, ["--seed", "0", *pairs, *flags]) for pairs in ([], ["--antithetic"])]
-        off = [[samples[:, :count].mean(axis=1) - truth for count in (2, 4, 8)] for samples, _ in both]
+        off = [[samples[:, :count].mean(axis=1).clip(-1, 1) - truth for count in (2, 4, 8)] for samples, _ in both]
         scores.append(-10 * np.log10(np.mean(np.square(off), axis=(3, 4, 5)) / 4))
         variances.append([np.mean(deviation**2, axis=(1, 2, 3)) for _, deviation in both])
     return np.concatenate(scores, axis=2), np.concatenate(variances, axis=1)
@@ -59,7 +65,7 @@ def main():
         if not measured.exists():
             asked = ["--dataset", "fashion-mnist", "--index", "0..40", "--task", task, "--sigma-y", 0.05, "--seed", 1]
             networks.eps("measure", *asked, "--out", measured)
-        kinds[f"clothes, {task.replace('-', ' ')}"] = ([measured], "data/networks/fashion/all-tasks.safetensors")
+        kinds[f"clothes, {CLOTHES[task]}"] = ([measured], "data/networks/fashion/all-tasks.safetensors")
     print("| what was measured | mean of 2: independent, pairs | of 4 | of 8 | 2 in pairs less 8 independent | deviation: independent, pairs |")
     print("|---|---|---|---|---|---|")
     for label, (measurements, network) in kinds.items():
