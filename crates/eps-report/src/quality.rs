@@ -46,7 +46,7 @@ enum Cost {
     Time,
 }
 
-/// The time of a backward pass by that of a network call: a step of DPS takes 2.2 calls, and one of ΠGDM 2.3
+/// The time of a backward pass by that of a network call: a step of DPS and of ΠGDM takes 2.1 to 2.3 calls
 /// (`docs/performance.md`). What methods compute beside the network takes a hundredth.
 const BACKWARD: f64 = 1.2;
 
