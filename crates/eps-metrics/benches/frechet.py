@@ -2,6 +2,8 @@
 
     pip install numpy scipy
     OMP_NUM_THREADS=1 python crates/eps-metrics/benches/frechet.py
+
+Beside it `RAYON_NUM_THREADS=1 cargo bench -p eps-metrics -- frechet`, which takes one thread too.
 """
 
 import time

@@ -163,14 +163,15 @@ pub(crate) fn cause(message: &str) -> String {
 /// # Errors
 /// [`ComputeError`] where an operation of libtorch failed.
 pub fn attempt<T>(work: impl FnOnce() -> T) -> Result<T, ComputeError> {
-    for_another(work).map_err(|payload| match libtorch_message(payload.as_ref()) {
+    caught(work).map_err(|payload| match libtorch_message(payload.as_ref()) {
         Some(message) => ComputeError::from_message(&message),
         None => resume_unwind(payload),
     })
 }
 
-/// Runs work on a thread of its own for one that is inside [`attempt`], which gets the panic, told to nobody, to go on with.
-pub(crate) fn for_another<T>(work: impl FnOnce() -> T) -> thread::Result<T> {
+/// Runs work and returns what it panicked with, which is not printed where it is libtorch's: on a thread that works for one inside
+/// [`attempt`], which goes on with the panic.
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> thread::Result<T> {
     silence_caught_panics();
     let outer = CAUGHT.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::adapted_denoiser::sigmas;
-use crate::compute_error::for_another;
+use crate::compute_error::caught;
 use crate::data_moments::{DataFields, DataMoments};
 use crate::denoiser::differentiated;
 use crate::extent::{extent, length_of};
@@ -439,7 +439,7 @@ fn at_once(network: &UNet, helpers: &mut [UNet], questions: Vec<Question>) -> Ve
                 let _ = tch::get_num_threads();
                 tch::set_num_threads(threads);
                 let _guard = tch::no_grad_guard();
-                for_another(|| answer(helper))
+                caught(|| answer(helper))
             };
             match thread::Builder::new().spawn_scoped(scope, work) {
                 Ok(thread) => asked.push(thread),

@@ -47,7 +47,7 @@ enum Cost {
 }
 
 /// The time of a backward pass by that of a network call: a step of DPS and of ΠGDM takes 2.1 to 2.3 calls
-/// (`docs/performance.md`). What methods compute beside the network takes a hundredth.
+/// (`docs/performance.md`). What methods compute beside the network, a tenth of a call at most, is left out.
 const BACKWARD: f64 = 1.2;
 
 impl Cost {
