@@ -249,7 +249,7 @@ impl Calibration<'_> {
             samples: self.request.samples,
             seed: seed_of(split, self.request.seed),
             device: self.device,
-            threads: eps::workers::threads(),
+            threads: eps::workers::suited(self.device),
             ..Settings::default()
         };
         let archive = restore(self.network, &posed, &settings)?;

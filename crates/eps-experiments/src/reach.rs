@@ -346,7 +346,7 @@ impl<'a> Reach<'a> {
             seed: self.config.seed,
             batch: Some(BATCH),
             device: self.device,
-            threads: eps::workers::threads(),
+            threads: eps::workers::suited(self.device),
             ..Settings::default()
         };
         let weight = weight(of);

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use eps::feature_networks::{self, FeatureNetworks};
 use eps::network::Network;
 use eps::precision::AskedPrecision;
-use eps::workers::{Stop, spread, threads, workers_on};
+use eps::workers::{Stop, spread, suited, threads, workers_on};
 use eps::{dataset, environment};
 use eps_data::{ImageProvenance, ImageSet, Split};
 use eps_files::sha256_file;
@@ -389,7 +389,7 @@ impl<'a> Run<'a> {
         let (workers, inside) = match self.config.experiment {
             // One sample at a time is what it is about.
             Experiment::Runtime => (1, threads()),
-            _ => workers_on(self.device, threads()),
+            _ => workers_on(self.device, suited(self.device)),
         };
         let mut workers = (0..workers.min(pieces.len()))
             .map(|_| Worker::new(&self.networks))

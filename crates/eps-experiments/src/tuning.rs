@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use eps::dataset;
 use eps::network::Network;
 use eps::precision::AskedPrecision;
-use eps::workers::{Stop, spread, threads, workers_on};
+use eps::workers::{Stop, spread, suited, workers_on};
 use eps_cluster::{Group, agree, facts_of};
 use eps_data::Split;
 use eps_math::{MathError, Schedule, Shape, Task};
@@ -109,7 +109,7 @@ impl TuningRequest {
         let precision = networks::precision(asked, device, std::slice::from_ref(&file), listener)?;
         let images = (&*self.dataset, &set);
         let prior = networks::load(&mut file, (NetworkUse::Prior, &[]), images, device, precision)?;
-        let (workers, inside) = workers_on(device, threads());
+        let (workers, inside) = workers_on(device, suited(device));
         let mut priors =
             (0..workers).map(|_| prior.another()).collect::<Result<Vec<_>, eps::Error>>()?;
         found(Tuning::Network(&file.origin));

@@ -5,11 +5,13 @@
 //! there in loops, and where another program has one of the cores, all of them wait for it
 //! (`docs/decisions/0010-workers.md`).
 
+use std::fs;
 use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use tch::Device;
 
@@ -24,6 +26,56 @@ pub fn threads() -> usize {
 /// and no more than libtorch was told of, as by `OMP_NUM_THREADS`.
 pub fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get).min(threads())
+}
+
+/// The number of workers that suits a device and the machine as it is now: one for each core that is used, and two where all
+/// cores are and other programs want them as well, since the system gives every thread an equal share.
+///
+/// What workers return does not depend on it. It takes some milliseconds where others want them.
+#[must_use]
+pub fn suited(device: Device) -> usize {
+    let threads = threads();
+    let all = thread::available_parallelism().map_or(1, NonZero::get);
+    let is_contested = || threads >= all && are_wanted_by_others(threads);
+    if device == Device::Cpu && is_contested() { 2 * threads } else { threads }
+}
+
+/// Whether other programs would leave a number of threads no core each: for some milliseconds at every look.
+fn are_wanted_by_others(threads: usize) -> bool {
+    (0..LOOKS).all(|look| {
+        if look > 0 {
+            thread::sleep(BETWEEN_LOOKS);
+        }
+        let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+        cores_and_running(&stat)
+            .is_some_and(|(cores, running)| running.saturating_sub(own_running()) + threads > cores)
+    })
+}
+
+/// How often it is looked who else computes; one look that finds enough free cores ends it.
+const LOOKS: usize = 10;
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
+
+/// The cores of the machine and the threads that have one or wait for one, by the text of Linux's `/proc/stat`.
+fn cores_and_running(stat: &str) -> Option<(usize, usize)> {
+    let is_core = |line: &&str| {
+        let number = line.strip_prefix("cpu").unwrap_or_default();
+        number.starts_with(|digit: char| digit.is_ascii_digit())
+    };
+    let running = stat.lines().find_map(|line| line.strip_prefix("procs_running "))?;
+    Some((stat.lines().filter(is_core).count(), running.trim().parse().ok()?))
+}
+
+/// Those of this process among them.
+fn own_running() -> usize {
+    let Ok(tasks) = fs::read_dir("/proc/self/task") else { return 0 };
+    let is_running = |task: fs::DirEntry| {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        // The name before may hold anything.
+        stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('R'))
+    };
+    tasks.flatten().filter_map(|task| is_running(task).then_some(())).count()
 }
 
 /// How many workers a number of threads are on a device, and how many threads libtorch has in each.
@@ -207,6 +259,17 @@ mod tests {
         };
         let error = spread(&mut [()], 1, 1 << 40, |(), piece, _| Ok(piece), keep).unwrap_err();
         assert_eq!((error, tried), (Told("full"), 1));
+    }
+
+    #[test]
+    fn more_workers_where_others_want_the_cores() {
+        let stat = "cpu  9 8 7\ncpu0 4 4 3\ncpu1 5 4 4\nintr 1 2\ncpufreq 1\nprocs_running 3\nprocs_blocked 0\n";
+        assert_eq!(cores_and_running(stat), Some((2, 3)));
+        assert_eq!(cores_and_running("cpu0 4\nprocs_running many\n"), None);
+        assert_eq!(cores_and_running(""), None);
+        // Nobody leaves a core to each of so many; where there is no such file, nothing is known.
+        let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+        assert_eq!(are_wanted_by_others(1 << 20), cores_and_running(&stat).is_some());
     }
 
     #[test]

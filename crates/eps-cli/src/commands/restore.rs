@@ -312,7 +312,7 @@ impl Arguments {
             antithetic: self.antithetic,
             seed,
             batch,
-            threads: workers::threads(),
+            threads: workers::suited(device),
             class,
             device,
         };
