@@ -523,7 +523,7 @@ fn unknown_names() {
     folder.fails(
         &format!("{RESTORE} --measurement y.h5 --sampler rk4"),
         2,
-        &["--sampler", "'rk4'", "euler, heun, ddim, multistep"],
+        &["--sampler", "'rk4'", "euler, heun, ddim, multistep, half-corrected"],
     );
     folder.fails(
         "measure --dataset cifar --index 0 --factor 2 --sigma-y 0.1 --out new.h5",

@@ -191,7 +191,7 @@ fn curve(profile: &Profile, scopes: &Scopes) -> Vec<Method> {
     scopes.eps.first().map_or(vec![], |scope| of(scope).collect())
 }
 
-/// Calls of EPS by the multistep solver: one call is Euler's, and many need no better solver.
+/// Calls of EPS by multistep solvers: one call is Euler's, and many need no better solver.
 const FEW_CALLS: RangeInclusive<usize> = 2..=20;
 
 /// Every method at every number of calls.
@@ -203,6 +203,7 @@ fn steps(profile: &Profile, scopes: &Scopes) -> Vec<Method> {
         methods.push(Method::Eps { network, calls });
         if FEW_CALLS.contains(&calls) {
             methods.push(Method::EpsBy { network, by: OtherSolver::Multistep, calls });
+            methods.push(Method::EpsBy { network, by: OtherSolver::HalfCorrected, calls });
         }
         methods.push(Method::Palette { network: scopes.palette, calls });
         methods.push(Method::ZeroShot { calls });
@@ -252,14 +253,15 @@ fn trained(profile: &Profile, scopes: &Scopes) -> Vec<Method> {
     methods
 }
 
-/// EPS by other solvers: without noise along the walk at the most calls that its own has, with it at these and at its fewest, and by the
-/// multistep solver at half of those.
+/// EPS by other solvers: without noise along the walk at the most calls that its own has, with it at these and at its fewest, and by
+/// multistep solvers at half of those.
 fn other_solvers(profile: &Profile, network: Scope) -> Vec<Method> {
     let (few, many) = (profile.limit(20), profile.limit(PALETTE_CALLS));
     let odd = |calls: usize| calls - (calls + 1) % 2;
     let by = |by, calls| Method::EpsBy { network, by, calls };
     let mut methods = vec![
         by(OtherSolver::Multistep, profile.limit(10)),
+        by(OtherSolver::HalfCorrected, profile.limit(10)),
         by(OtherSolver::Heun, odd(many)),
         by(OtherSolver::Churn, odd(few)),
         by(OtherSolver::Churn, odd(many)),

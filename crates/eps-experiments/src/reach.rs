@@ -39,6 +39,7 @@ use crate::posed::posed;
 use crate::problem::{seed_of, test_images};
 use crate::restoration::Restored;
 use crate::run::data_set;
+use crate::sampler::SOLVER;
 use crate::store::Store;
 use crate::tuning::{is_geometric, search};
 
@@ -340,6 +341,7 @@ impl<'a> Reach<'a> {
             Respondent::Eps { .. } | Respondent::ZeroShot { .. } => None,
         };
         let settings = Settings {
+            solver: SOLVER,
             contender,
             calls: of.calls(),
             samples: self.config.samples,

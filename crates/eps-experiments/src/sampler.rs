@@ -65,6 +65,7 @@ fn solver_of(other: OtherSolver) -> Solver {
         OtherSolver::Ddim => Solver::Ddim { eta: 1.0 },
         OtherSolver::Churn => Solver::Churn(Churn::IMAGENET_64),
         OtherSolver::Multistep => Solver::MULTISTEP,
+        OtherSolver::HalfCorrected => Solver::HALF_CORRECTED,
     }
 }
 

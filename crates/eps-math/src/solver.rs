@@ -58,6 +58,13 @@ pub enum Solver {
         order: usize,
         /// The path, whose times are those of the grid's noise levels.
         interpolant: Interpolant,
+        /// The share of the correction, from 0 to 1, by which the estimates at the levels before change Euler's step: 1 gives the
+        /// solver its order.
+        ///
+        /// With less of it N steps are wrong as N/(1 − c) steps of Euler's method are. Half of it is
+        /// [`Solver::HALF_CORRECTED`].
+        #[serde(default = "whole", skip_serializing_if = "is_whole")]
+        correction: f64,
     },
     /// Euler steps along the velocity of an interpolant, of the prior or of the posterior.
     ///
@@ -73,6 +80,16 @@ pub enum Solver {
     },
 }
 
+/// The correction of a multistep solver that is written without it.
+fn whole() -> f64 {
+    1.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_whole(correction: &f64) -> bool {
+    *correction == whole()
+}
+
 /// A solver as it is written: a variant without braces would let unknown fields pass.
 #[derive(Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
@@ -80,9 +97,18 @@ enum Written {
     Euler {},
     Heun {},
     Churn(Churn),
-    Ddim { eta: f64 },
-    Multistep { order: usize, interpolant: Interpolant },
-    Flow { interpolant: Interpolant },
+    Ddim {
+        eta: f64,
+    },
+    Multistep {
+        order: usize,
+        interpolant: Interpolant,
+        #[serde(default = "whole")]
+        correction: f64,
+    },
+    Flow {
+        interpolant: Interpolant,
+    },
 }
 
 impl From<Written> for Solver {
@@ -92,7 +118,9 @@ impl From<Written> for Solver {
             Written::Heun {} => Self::Heun,
             Written::Churn(churn) => Self::Churn(churn),
             Written::Ddim { eta } => Self::Ddim { eta },
-            Written::Multistep { order, interpolant } => Self::Multistep { order, interpolant },
+            Written::Multistep { order, interpolant, correction } => {
+                Self::Multistep { order, interpolant, correction }
+            }
             Written::Flow { interpolant } => Self::Flow { interpolant },
         }
     }
@@ -135,23 +163,29 @@ impl Churn {
 
 impl Solver {
     /// The multistep solver of second order in EDM's variable, DPM-Solver++(2M).
-    pub const MULTISTEP: Self = Self::Multistep { order: 2, interpolant: Interpolant::Edm };
+    pub const MULTISTEP: Self =
+        Self::Multistep { order: 2, interpolant: Interpolant::Edm, correction: 1.0 };
+
+    /// The same with half of its correction: N calls of it leave the error that 2N calls of Euler's method leave.
+    pub const HALF_CORRECTED: Self =
+        Self::Multistep { order: 2, interpolant: Interpolant::Edm, correction: 0.5 };
 
     /// Checks the constants.
     ///
     /// # Errors
     /// [`MathError::OutOfRange`] for a constant of churn that is negative, η outside [0, 1], an order that is neither 2
-    /// nor 3, and a parameter of the interpolant out of its range.
+    /// nor 3, a correction outside [0, 1], and a parameter of the interpolant out of its range.
     pub fn validate(&self) -> Result<(), MathError> {
         match self {
             Self::Euler | Self::Heun => Ok(()),
             Self::Churn(churn) => churn.validate(),
             Self::Ddim { eta } => check_share("η", *eta),
-            Self::Multistep { order, interpolant } => {
+            Self::Multistep { order, interpolant, correction } => {
                 if !matches!(order, 2 | 3) {
                     let (what, range) = ("the order of the multistep solver", "2 or 3");
                     return Err(MathError::OutOfRange { what, value: *order as f64, range });
                 }
+                check_share("the correction of the multistep solver", *correction)?;
                 interpolant.validate()
             }
             Self::Flow { interpolant } => interpolant.validate(),
@@ -159,11 +193,11 @@ impl Solver {
     }
 
     /// The grid that suits the solver on a prior whose usual one is `usual`: [`Schedule::few_steps`] from the same level for
-    /// [`Solver::Multistep`], `usual` for the others.
+    /// [`Solver::Multistep`] with its whole correction, `usual` for the others.
     #[must_use]
     pub fn schedule(&self, usual: Schedule) -> Schedule {
         match self {
-            Self::Multistep { .. } => Schedule::few_steps(usual.sigma_max()),
+            Self::Multistep { correction: 1.0, .. } => Schedule::few_steps(usual.sigma_max()),
             _ => usual,
         }
     }
@@ -207,7 +241,7 @@ impl Solver {
 /// order 3:  D ≈ the parabola through D₀, D₁ and D₂, integrated exactly
 /// ```
 ///
-/// They sum to 1 − σ'/σ. Where σ' = 0 the weight of D₀ is 1 and the others are 0. The third order of the authors' program
+/// A correction c below 1 takes D₀ + c (D − D₀) in the place of D. They sum to 1 − σ'/σ. Where σ' = 0 the weight of D₀ is 1 and the others are 0. The third order of the authors' program
 /// takes half of the parabola's square term, which makes it one of second order; this one is of third.
 ///
 /// # Units
@@ -216,7 +250,7 @@ impl Solver {
 /// # Panics
 /// Without a level, or with more than three.
 #[must_use]
-pub fn multistep_weights(sigmas: &[f64], next: f64) -> Vec<f64> {
+pub fn multistep_weights(sigmas: &[f64], next: f64, correction: f64) -> Vec<f64> {
     assert!((1..=3).contains(&sigmas.len()), "{} levels: 1 to 3 are known", sigmas.len());
     if next == 0.0 {
         return (0..sigmas.len()).map(|k| f64::from(u8::from(k == 0))).collect();
@@ -226,7 +260,7 @@ pub fn multistep_weights(sigmas: &[f64], next: f64) -> Vec<f64> {
     let phi_1 = -(-h).exp_m1();
     let phi_2 = 1.0 - phi_1 / h;
     let phi_3 = 1.0 - 2.0 * phi_2 / h;
-    match *sigmas {
+    let mut weights = match *sigmas {
         [_] => vec![phi_1],
         [sigma, before] => {
             let half_ratio = 0.5 * h / (before / sigma).ln();
@@ -240,7 +274,12 @@ pub fn multistep_weights(sigmas: &[f64], next: f64) -> Vec<f64> {
             let (first, second) = (phi_2 + square / (r_1 + r_2), square / (r_1 + r_2));
             vec![phi_1 + first / r_1, -first / r_1 - second / r_2, second / r_2]
         }
+    };
+    for (k, weight) in weights.iter_mut().enumerate() {
+        let euler = if k == 0 { phi_1 } else { 0.0 };
+        *weight = euler + correction * (*weight - euler);
     }
+    weights
 }
 
 /// Checks a constant that is a share, such as η of DDIM.
@@ -269,6 +308,10 @@ mod tests {
             ),
             (Solver::Ddim { eta: 0.5 }, r#"{"name":"ddim","eta":0.5}"#),
             (Solver::MULTISTEP, r#"{"name":"multistep","order":2,"interpolant":{"name":"edm"}}"#),
+            (
+                Solver::HALF_CORRECTED,
+                r#"{"name":"multistep","order":2,"interpolant":{"name":"edm"},"correction":0.5}"#,
+            ),
             (
                 Solver::Flow { interpolant: Interpolant::RectifiedFlow },
                 r#"{"name":"flow","interpolant":{"name":"rectified-flow"}}"#,
@@ -317,8 +360,12 @@ mod tests {
                 "S_churn is -1: it must be at least 0",
             ),
             (
-                Solver::Multistep { order: 1, interpolant: Interpolant::Edm },
+                Solver::Multistep { order: 1, interpolant: Interpolant::Edm, correction: 1.0 },
                 "the order of the multistep solver is 1: it must be 2 or 3",
+            ),
+            (
+                Solver::Multistep { order: 2, interpolant: Interpolant::Edm, correction: 1.5 },
+                "the correction of the multistep solver is 1.5: it must be in [0, 1]",
             ),
             (
                 Solver::Flow { interpolant: Interpolant::VpCosine { offset: 0.0 } },
@@ -347,7 +394,7 @@ mod tests {
         let (h, next) = (1.3, (-1.3f64).exp());
         let times = [0.0, -0.5, -1.4];
         let applied = |order: usize, polynomial: &dyn Fn(f64) -> f64| -> f64 {
-            let weights = multistep_weights(&sigmas[..order], next);
+            let weights = multistep_weights(&sigmas[..order], next, 1.0);
             weights.iter().zip(times).map(|(w, s)| w * polynomial(s)).sum()
         };
         let constant = |_: f64| 1.0;
@@ -361,8 +408,17 @@ mod tests {
         let line = |s: f64| 0.3 - 0.7 * s;
         assert!((applied(2, &line) - (1.0 - next) * line(0.5 * h)).abs() < 1e-14);
         for order in 1..=3 {
-            let last = multistep_weights(&sigmas[..order], 0.0);
+            let last = multistep_weights(&sigmas[..order], 0.0, 0.3);
             assert_eq!(last, [1.0, 0.0, 0.0][..order]);
+            // Some of the correction lies that far from Euler's step to the whole, exactly in both ends.
+            let [none, some, all] =
+                [0.0, 0.25, 1.0].map(|share| multistep_weights(&sigmas[..order], next, share));
+            let mut euler = vec![0.0; order];
+            euler[0] = multistep_weights(&sigmas[..1], next, 1.0)[0];
+            assert_eq!(none, euler);
+            for k in 0..order {
+                assert!((some[k] - 0.75 * none[k] - 0.25 * all[k]).abs() < 1e-15, "{order} {k}");
+            }
         }
     }
 }

@@ -287,6 +287,31 @@ pub(crate) fn energy(results: &Results, cell: &str, other: &str, within: f64) ->
     finding(found, "energy score lower by", figures)
 }
 
+/// Whether samples of half as many calls, by the half-corrected solver, are at most 1 % worse than those of Euler's 20, in every
+/// setting, by the energy score and by LPIPS.
+pub(crate) fn half_the_calls(results: &Results) -> Finding {
+    let (mut found, mut figures) = (Outcomes::default(), Vec::new());
+    for setting in &results.tasks {
+        let at = |cell: &str| row(setting, cell, Of::Samples);
+        let (Some(half), Some(euler)) = (at("eps-half-corrected-10"), at("eps-20")) else {
+            continue;
+        };
+        let mut of_scores = Vec::new();
+        for (metric, name) in [(ENERGY, "energy score"), (Metric::LpipsAlex, "LPIPS")] {
+            let both = difference(half, euler, metric).zip(score(euler, metric));
+            let Some(((difference, half_width), (of_euler, _))) = both else {
+                continue;
+            };
+            let [above, half_width] =
+                [difference, half_width].map(|score| 100.0 * score / of_euler);
+            found.extend([Outcome::at_most(above, half_width, 1.0)]);
+            of_scores.push(format!("{name} {above:+.1} ± {half_width:.1} %"));
+        }
+        figures.push(format!("{}: {}", setting.name, of_scores.join(", ")));
+    }
+    finding(found, "10 calls against 20", figures)
+}
+
 /// Whether the mean of one row's samples is nearer to the truth than that of another's, in every setting.
 pub(crate) fn error_of_mean(results: &Results, cell: &str, other: &str) -> Finding {
     let (mut found, mut figures) = (Outcomes::default(), Vec::new());
@@ -603,6 +628,31 @@ mod tests {
              sets; above the bound: W2 (that of two exact sets; the bound): 2-D mixture, dense, σ_y 0.2: 0.390 \
              (0.130; 0.300)"
         );
+    }
+
+    #[test]
+    fn half_the_calls_are_as_good_or_are_not() {
+        let network = Scope::AllTasks;
+        let results = |energies: [f64; 3]| {
+            let row = |method: Method, energies: [f64; 3]| Row {
+                energy_score_fair: Some(energies.iter().sum::<f64>() / 3.0),
+                of_images: BTreeMap::from([(Metric::EnergyScoreFair, energies.to_vec())]),
+                ..row_of(method, 20.0)
+            };
+            let half = Method::EpsBy { network, by: OtherSolver::HalfCorrected, calls: 10 };
+            let rows =
+                vec![row(Method::Eps { network, calls: 20 }, [2.0, 3.0, 4.0]), row(half, energies)];
+            results_of(Experiment::Calibration, vec![setting_of(rows)])
+        };
+        let said = "10 calls against 20: motion-blur: energy score +0.0 ± 0.0 %";
+        assert_eq!(
+            line(half_the_calls(&results([2.0, 3.0, 4.0]))),
+            (Verdict::Holds, said.to_owned())
+        );
+        let verdict = |energies| half_the_calls(&results(energies)).unwrap().0;
+        assert_eq!(verdict([2.1, 3.1, 4.1]), Verdict::Fails);
+        assert_eq!(verdict([1.5, 3.1, 4.5]), Verdict::Undecided);
+        assert_eq!(half_the_calls(&results_of(Experiment::Calibration, vec![])), None);
     }
 
     #[test]

@@ -111,6 +111,8 @@ pub enum OtherSolver {
     Churn,
     /// The multistep solver of second order, on the grid of noise levels for few steps.
     Multistep,
+    /// The same with half of its correction, on the usual grid: what Euler's method makes of twice as many calls.
+    HalfCorrected,
 }
 
 impl OtherSolver {
@@ -120,6 +122,7 @@ impl OtherSolver {
             Self::Ddim => "ddim",
             Self::Churn => "churn",
             Self::Multistep => "multistep",
+            Self::HalfCorrected => "half-corrected",
         }
     }
 
@@ -129,6 +132,7 @@ impl OtherSolver {
             Self::Ddim => "DDIM, η = 1",
             Self::Churn => "EDM's churn",
             Self::Multistep => "the multistep solver",
+            Self::HalfCorrected => "the half-corrected solver",
         }
     }
 }

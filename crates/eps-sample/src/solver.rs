@@ -88,9 +88,9 @@ impl Sample for Solver {
                     let x = ddim_step(&d, x, step, *eta, || draws.draw(0));
                     Ok(Moved { x, estimate: d })
                 }
-                Self::Multistep { order, interpolant } => {
+                Self::Multistep { order, interpolant, correction } => {
                     let ends = times(step).map(|t| interpolant.level(t));
-                    past.step(estimator, x, ends, *order)
+                    past.step(estimator, x, ends, (*order, *correction))
                 }
                 Self::Flow { interpolant } => flow_step(estimator, x, interpolant, times(step)),
             }
@@ -202,20 +202,20 @@ struct Past {
 }
 
 impl Past {
-    /// One step between two levels, of the order that the estimates so far allow.
+    /// One step between two levels, of the order that the estimates so far allow and with a share of its correction.
     fn step(
         &mut self,
         estimator: &dyn Estimator,
         x: &Tensor,
         [level, next]: [Level; 2],
-        order: usize,
+        (order, correction): (usize, f64),
     ) -> Result<Moved, ComputeError> {
         let d = estimator.estimate(x, level)?;
         self.sigmas.insert(0, level.sigma());
         self.estimates.insert(0, d.shallow_clone());
         self.sigmas.truncate(order);
         self.estimates.truncate(order);
-        let weights = multistep_weights(&self.sigmas, next.sigma());
+        let weights = multistep_weights(&self.sigmas, next.sigma(), correction);
         let kept = x * (next.beta / level.beta);
         let x = weights.iter().zip(&self.estimates).fold(kept, |x, (weight, d)| {
             // The step to σ = 0 is D itself, whatever the others are.

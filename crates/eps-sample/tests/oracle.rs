@@ -58,7 +58,7 @@ fn solvers_have_their_order() {
         solver.sample(&eps, &sigmas, &keys, shape(), CPU).unwrap()
     };
     let flow = |interpolant| Solver::Flow { interpolant };
-    let multistep = |order, interpolant| Solver::Multistep { order, interpolant };
+    let multistep = |order, interpolant| Solver::Multistep { order, interpolant, correction: 1.0 };
     for (solver, order) in [
         (Solver::Euler, 1.0),
         (Solver::Ddim { eta: 0.0 }, 1.0),
@@ -66,6 +66,7 @@ fn solvers_have_their_order() {
         (flow(Interpolant::Trigonometric), 1.0),
         (Solver::Heun, 2.0),
         (Solver::MULTISTEP, 2.0),
+        (Solver::HALF_CORRECTED, 1.0),
         (multistep(2, Interpolant::RectifiedFlow), 2.0),
         (multistep(2, Interpolant::vp_cosine()), 2.0),
     ] {
@@ -73,6 +74,15 @@ fn solvers_have_their_order() {
         let slope = (distance(&coarse, &middle) / distance(&middle, &fine)).log2();
         assert!((slope - order).abs() < 0.2, "{solver:?}: slope {slope} for order {order}");
     }
+    // With half of the correction, half of the calls leave Euler's error: what differs is of second order in the step.
+    let exact = run(Solver::MULTISTEP, 4096);
+    let apart = |intervals: usize| {
+        let (half, euler) =
+            (run(Solver::HALF_CORRECTED, intervals), run(Solver::Euler, 2 * intervals));
+        distance(&half, &euler) / distance(&euler, &exact)
+    };
+    let [coarse, fine] = [64, 256].map(apart);
+    assert!(fine < 0.05 && fine < 0.4 * coarse, "{coarse} {fine}");
 }
 
 /// Of an exact measurement every sample is exact, and what it says nothing of is as under a little noise.
@@ -113,7 +123,7 @@ fn the_multistep_solver_of_third_order_has_it() {
     let eps = Eps { denoiser: &oracle, measurement: &measurement };
     let keys = NoiseKeys::image_major(0, 0..1, 2);
     let schedule = Schedule::LogUniform { sigma_min: 0.05, sigma_max: 1000.0 };
-    let solver = Solver::Multistep { order: 3, interpolant: Interpolant::Edm };
+    let solver = Solver::Multistep { order: 3, interpolant: Interpolant::Edm, correction: 1.0 };
     let [coarse, middle, fine] = [256, 512, 1024].map(|intervals| {
         let sigmas = schedule.sigmas(intervals + 1).unwrap();
         solver.sample(&eps, &sigmas, &keys, shape(), CPU).unwrap()
@@ -140,7 +150,8 @@ fn the_multistep_solver_draws_the_same_samples_on_every_path() {
             solver.sample(estimator, &sigmas, &keys, shape(), CPU).unwrap()
         };
         for order in [2, 3] {
-            let on = |interpolant| run(Solver::Multistep { order, interpolant }, 9);
+            let on =
+                |interpolant| run(Solver::Multistep { order, interpolant, correction: 0.8 }, 9);
             let edm = on(Interpolant::Edm);
             for path in [
                 Interpolant::RectifiedFlow,
@@ -436,7 +447,7 @@ fn bad_input_is_named() {
     assert!(run(Solver::Ddim { eta: 1.5 }, &[1.0, 0.0]).contains("η is 1.5"));
     let churn = Churn { s_churn: -1.0, s_min: 0.0, s_max: 1.0, s_noise: 1.0 };
     assert!(run(Solver::Churn(churn), &[1.0, 0.0]).contains("S_churn"));
-    let fourth = Solver::Multistep { order: 4, interpolant: Interpolant::Edm };
+    let fourth = Solver::Multistep { order: 4, interpolant: Interpolant::Edm, correction: 1.0 };
     assert!(run(fourth, &[1.0, 0.0]).contains("the order of the multistep solver is 4"));
     // At t = 1 of a rectified flow there is no pivot.
     let flow = Solver::Flow { interpolant: Interpolant::RectifiedFlow };

@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A test image, some pixels of it with noise; `MeasurementSet::read` reads a file of `eps measure`.
     let images = dataset::load("fashion-mnist", Split::Test, None)?;
     let set = simulate(&images, &[0], Task::RandomInpainting, 0.05, 0)?;
-    let settings = Settings { samples: 4, calls: 20, ..Settings::default() };
+    let settings = Settings { samples: 4, ..Settings::default() };
     let samples = restore(&network, &set, &settings)?;
     assert_eq!(samples.samples().len(), 4 * set.shape().len()); // on the scale [-1, 1]
     let (mean, truth) = (samples.posterior_mean(), set.truth().unwrap_or_default());

@@ -84,12 +84,12 @@ pub(crate) struct Arguments {
     /// The constant of --method [default: the one that was published for the nearest of the paper's tasks, which is printed]
     #[arg(long, value_name = "X", requires = "method", value_parser = constant, allow_negative_numbers = true)]
     constant: Option<f64>,
-    /// Network calls for a sample (NFE), from 1 to 100000; odd for heun [default: 20, for heun 19, for --method the
-    /// published number]
+    /// Network calls for a sample (NFE), from 1 to 100000; odd for heun [default: 10, for euler and ddim 20, for heun 19, for
+    /// --method the published number]
     #[arg(long, value_name = "NFE", value_parser = count_to::<100_000>)]
     calls: Option<usize>,
     /// The solver
-    #[arg(long, value_enum, default_value = "euler")]
+    #[arg(long, value_enum, default_value = "half-corrected")]
     sampler: Sampler,
     /// The randomness of ddim, from 0 (none: the same as euler) to 1 (as in DDPM) [default: 1]
     #[arg(long, value_name = "ETA", value_parser = eta, allow_negative_numbers = true)]
@@ -152,8 +152,21 @@ enum Sampler {
     Heun,
     /// DDIM(eta)
     Ddim,
-    /// The multistep solver of second order, DPM-Solver++(2M): for 8 to 10 calls
+    /// The multistep solver of second order, DPM-Solver++(2M): its samples spread as those of 100 calls of euler
     Multistep,
+    /// The same with half of its correction: its samples are those that euler makes with twice as many calls
+    HalfCorrected,
+}
+
+impl Sampler {
+    /// The calls of a sample where nobody says how many.
+    fn usual_calls(self) -> usize {
+        match self {
+            Self::Multistep | Self::HalfCorrected => 10,
+            Self::Heun => 19,
+            Self::Euler | Self::Ddim => 20,
+        }
+    }
 }
 
 fn eta(text: &str) -> Result<f64, String> {
@@ -231,8 +244,7 @@ impl Arguments {
             (Some(calls), Some(method)) => nearest_calls(method, calls),
             (Some(calls), None) => calls,
             (None, Some(method)) => usual_calls(method),
-            (None, None) if self.sampler == Sampler::Heun => 19,
-            (None, None) => 20,
+            (None, None) => self.sampler.usual_calls(),
         };
         if self.method.is_none() {
             solver.steps(calls).map_err(|error| UsageError(format!("--calls {calls}: {error}")))?;
@@ -570,6 +582,7 @@ impl Arguments {
             Sampler::Heun => Solver::Heun,
             Sampler::Ddim => Solver::Ddim { eta: self.eta.unwrap_or(1.0) },
             Sampler::Multistep => Solver::MULTISTEP,
+            Sampler::HalfCorrected => Solver::HALF_CORRECTED,
         })
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "J", default_value = "20", value_parser = enough_samples)]
     samples: usize,
     /// Network calls a sample
-    #[arg(long, value_name = "NFE", default_value = "20", value_parser = count)]
+    #[arg(long, value_name = "NFE", default_value = "10", value_parser = count)]
     calls: usize,
     /// Seed of operators, noise and samples
     #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
