@@ -163,7 +163,7 @@ def main():
                 of_sample = networks.scores(folder, network, measured)
                 pairs = folder / f"eps-{measured.stem}-pairs"
                 if not pairs.exists():
-                    drawn = ["--samples", 4, "--antithetic", "--calls", 10, "--precision", "bf16"]
+                    drawn = ["--samples", 4, "--antithetic", "--sampler", "euler", "--calls", 10, "--precision", "bf16"]
                     networks.eps("restore", "--measurement", measured, "--network", network[1], *drawn, "--out", pairs)
                 with h5py.File(measured) as file:
                     y = (np.nan_to_num(file["y"][0]) + 1) / 2

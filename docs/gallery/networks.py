@@ -44,11 +44,12 @@ def eps(*arguments):
 
 
 def scores(folder, network, measured):
-    """The scores of four samples of ten calls."""
+    """The scores of four samples of ten calls of Euler's method."""
     name, path = network
     out = folder / f"{name}-{measured.stem}"
     if not out.exists():
-        eps("restore", "--measurement", measured, "--network", path, "--samples", 4, "--calls", 10, "--precision", "bf16", "--out", out)
+        sampled = ["--samples", 4, "--sampler", "euler", "--calls", 10, "--precision", "bf16"]
+        eps("restore", "--measurement", measured, "--network", path, *sampled, "--out", out)
     found = json.loads(eps("evaluate", "--json", "--truth", out / "samples.h5", "--samples", out / "samples.h5"))
     return [found[score] for score in SCORES]
 

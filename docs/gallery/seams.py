@@ -52,7 +52,7 @@ def pictures(folder):
 def restored(out, measured, *flags):
     """One sample, and the truth where the measurement has it."""
     if not out.exists():
-        sampler = ["--samples", 1, "--calls", CALLS, "--precision", "bf16"]
+        sampler = ["--samples", 1, "--sampler", "euler", "--calls", CALLS, "--precision", "bf16"]
         eps("restore", "--measurement", measured, "--network", NETWORK, *sampler, *flags, "--out", out)
     with h5py.File(out / "samples.h5") as file:
         return file["samples"][0, 0], file["truth"][0] if "truth" in file else None

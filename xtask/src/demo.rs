@@ -62,6 +62,8 @@ pub(crate) fn demo(options: &Options) -> Result<()> {
     restore.arg("restore").arg("--measurement").arg(measured.join("y.npy"));
     restore.arg("--operator").arg(measured.join("operator.json"));
     restore.args(["--sigma-y", SIGMA_Y, "--unit", UNIT, "--network", NETWORK]);
+    // As the page's figures were made.
+    restore.args(["--sampler", "euler"]);
     restore.args(["--samples", &options.samples.to_string(), "--force", "--out"]).arg(&restored);
     run(&mut restore)?;
     println!("the cell, sampled: {}", restored.join("page.html").display());

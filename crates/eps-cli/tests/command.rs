@@ -264,7 +264,9 @@ fn every_sampler_runs_with_the_calls_it_was_given() {
         ("--sampler heun --calls 5", 5),
         ("--sampler heun", 19),
         ("--sampler ddim --eta 1 --calls 2 --precision bf16", 2),
-        ("--threads 1", 20),
+        ("--sampler euler", 20),
+        ("--sampler multistep", 10),
+        ("--threads 1", 10),
     ]
     .into_iter()
     .enumerate()

@@ -213,7 +213,14 @@ fn quality(results: &TaskResults, cost: Cost) -> Vec<Chart> {
                 Style::Points
             };
             // What stands beside a line has little room.
-            let label = family.replace(" by the multistep solver", ", multistep");
+            let is_alone = family
+                .split_once(" for all tasks")
+                .is_some_and(|(name, _)| families.iter().all(|other| other != name));
+            let family =
+                if is_alone { family.replace(" for all tasks", "") } else { family.clone() };
+            let label = family
+                .replace(" by the multistep solver", ", multistep")
+                .replace(" by the half-corrected solver", ", half-corrected");
             lines.push(Line { label, points, colour, style });
         }
         lines

@@ -34,6 +34,17 @@ fn main() -> Result<(), Error> {
             );
         }
     }
+    let edm = Schedule::karras();
+    let euler = Found::of(&Solver::Euler, &edm, 20, 400)?;
+    println!(
+        "samples beside those of 20 calls of Euler's method from the same noise: their distance over the spread"
+    );
+    for (name, solver, calls) in
+        [("half-corrected", Solver::HALF_CORRECTED, 10), ("Euler", Solver::Euler, 10)]
+    {
+        let apart = Found::of(&solver, &edm, calls, 400)?.distance(&euler);
+        println!("{calls:>3} calls  {name:<22} {apart:.3}");
+    }
     Ok(())
 }
 
@@ -46,6 +57,7 @@ fn solvers() -> Vec<(&'static str, Solver, Schedule)> {
     vec![
         ("Euler", Solver::Euler, edm),
         ("multistep", Solver::MULTISTEP, Solver::MULTISTEP.schedule(edm)),
+        ("half-corrected", Solver::HALF_CORRECTED, edm),
         ("Heun", Solver::Heun, edm),
         ("Heun, churn 7.5", churn(7.5), edm),
         ("Heun, churn 30", churn(30.0), edm),
@@ -62,6 +74,10 @@ struct Found {
     half_width: f64,
     /// The variance of samples over the exact posterior's, a mean over pixels and images.
     variance: f64,
+    /// All samples.
+    samples: Vec<Vec<f64>>,
+    /// The exact posterior's variance, a mean over pixels and images.
+    exact_variance: f64,
 }
 
 impl Found {
@@ -83,6 +99,7 @@ impl Found {
         let sigmas = schedule.sigmas(solver.steps(calls)?)?;
 
         let (mut shares, mut variances) = (Vec::new(), Vec::new());
+        let (mut all, mut exact_variances) = (Vec::new(), Vec::new());
         for image in 0..images as u64 {
             let x_0 = prior.sample(&Stream::named(image, "image"));
             let noise = Stream::named(image, "noise").normals(16);
@@ -108,15 +125,30 @@ impl Found {
                 let mean = values().sum::<f64>() / SAMPLES as f64;
                 let square = values().map(|value| (value - mean).powi(2)).sum::<f64>();
                 variances.push(square / (SAMPLES - 1) as f64 / exact[(pixel, pixel)]);
+                exact_variances.push(exact[(pixel, pixel)]);
             }
             shares.push(inside as f64 / 16.0);
+            all.extend(samples);
         }
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let coverage = mean(&shares);
         let square = shares.iter().map(|share| (share - coverage).powi(2)).sum::<f64>();
         let count = images as f64;
         let half_width = 1.96 * (square / (count - 1.0) / count).sqrt();
-        Ok(Self { coverage, half_width, variance: mean(&variances) })
+        Ok(Self {
+            coverage,
+            half_width,
+            variance: mean(&variances),
+            samples: all,
+            exact_variance: mean(&exact_variances),
+        })
+    }
+
+    /// The distance from samples of the same noise, root mean square, over the exact posterior's standard deviation.
+    fn distance(&self, other: &Self) -> f64 {
+        let pairs = self.samples.iter().flatten().zip(other.samples.iter().flatten());
+        let squares: Vec<f64> = pairs.map(|(a, b)| (a - b).powi(2)).collect();
+        (squares.iter().sum::<f64>() / squares.len() as f64 / self.exact_variance).sqrt()
     }
 }
 
@@ -137,6 +169,17 @@ mod tests {
         // 1.96 standard errors are the half width; four of them bound a correct sampler and the error of 19 steps.
         assert!((found.coverage - 0.9).abs() < 2.0 * found.half_width, "{}", found.coverage);
         assert!((found.variance - 1.0).abs() < 0.1, "{}", found.variance);
+        Ok(())
+    }
+
+    #[test]
+    fn half_the_calls_make_the_same_samples() -> Result<(), Error> {
+        let of = |solver: Solver, calls| Found::of(&solver, &Schedule::karras(), calls, 30);
+        let euler = of(Solver::Euler, 20)?;
+        let [half, fewer] = [Solver::HALF_CORRECTED, Solver::Euler].map(|solver| of(solver, 10));
+        let [half, fewer] = [half?.distance(&euler), fewer?.distance(&euler)];
+        // What is left is of second order in the step, where that of Euler's method is of first.
+        assert!(half < 0.1 && half < 0.5 * fewer, "{half} {fewer}");
         Ok(())
     }
 }
