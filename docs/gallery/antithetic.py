@@ -29,8 +29,7 @@ def drawn(folder, measured, network, flags):
     """Samples [N, J, C, H, W] and their standard deviation."""
     out = folder / f"{measured.stem}-{'-'.join(flag.strip('-') for flag in flags)}"
     if not (out / "samples.h5").exists():
-        sampler = [] if "--sampler" in flags else ["--sampler", "euler"]
-        asked = ["--samples", SAMPLES, "--calls", 10, "--precision", "bf16", *sampler, *flags]
+        asked = ["--samples", SAMPLES, "--calls", 10, "--precision", "bf16", *flags]
         networks.eps("restore", "--measurement", measured, "--network", network, *asked, "--out", out)
     with h5py.File(out / "samples.h5") as file:
         return file["samples"][:].astype(float), file["posterior_sd"][:].astype(float)

@@ -61,7 +61,7 @@ pub enum Solver {
         /// The share of the correction, from 0 to 1, by which the estimates at the levels before change Euler's step: 1 gives the
         /// solver its order.
         ///
-        /// With less of it N steps are wrong as N/(1 − c) steps of Euler's method are. Half of it is
+        /// With less of it many steps, N, are wrong as N/(1 − c) steps of Euler's method are. Half of it is
         /// [`Solver::HALF_CORRECTED`].
         #[serde(default = "whole", skip_serializing_if = "is_whole")]
         correction: f64,
@@ -166,7 +166,8 @@ impl Solver {
     pub const MULTISTEP: Self =
         Self::Multistep { order: 2, interpolant: Interpolant::Edm, correction: 1.0 };
 
-    /// The same with half of its correction: N calls of it leave the error that 2N calls of Euler's method leave.
+    /// The same with half of its correction: N calls of it leave the error that 2N calls of Euler's method leave, from about ten on.
+    /// One and two calls are those of Euler's method: the first step and the one to σ = 0 have no correction.
     pub const HALF_CORRECTED: Self =
         Self::Multistep { order: 2, interpolant: Interpolant::Edm, correction: 0.5 };
 
@@ -241,8 +242,9 @@ impl Solver {
 /// order 3:  D ≈ the parabola through D₀, D₁ and D₂, integrated exactly
 /// ```
 ///
-/// A correction c below 1 takes D₀ + c (D − D₀) in the place of D. They sum to 1 − σ'/σ. Where σ' = 0 the weight of D₀ is 1 and the others are 0. The third order of the authors' program
-/// takes half of the parabola's square term, which makes it one of second order; this one is of third.
+/// The weights sum to 1 − σ'/σ. Where σ' = 0 that of D₀ is 1 and the others are 0. With a correction c below 1, D₀ + c (D − D₀)
+/// takes the place of D. The third order of the authors' program takes half of the parabola's square term, which makes it one of
+/// second order; this one is of third.
 ///
 /// # Units
 /// `sigmas`: σ of the estimates, that of D₀ first, rising, as many as the order of the step; `next`: σ' below the first.

@@ -201,6 +201,15 @@ fn quality(results: &TaskResults, cost: Cost) -> Vec<Chart> {
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         points
     };
+    // What stands beside a line has little room.
+    let short = |family: &str| {
+        let is_alone = family
+            .split_once(" for all tasks")
+            .is_some_and(|(name, _)| families.iter().all(|other| other != name));
+        let family = family.replace(" by the multistep solver", ", multistep");
+        let family = family.replace(" by the half-corrected solver", ", half-corrected");
+        if is_alone { family.replace(" for all tasks", "") } else { family }
+    };
     let lines = |value: fn(&Row) -> Option<f64>| -> Vec<Line> {
         let all: Vec<_> = families.iter().map(|family| line(family, false, value)).collect();
         let most = all.iter().map(Vec::len).max().unwrap_or(0);
@@ -212,16 +221,7 @@ fn quality(results: &TaskResults, cost: Cost) -> Vec<Chart> {
             } else {
                 Style::Points
             };
-            // What stands beside a line has little room.
-            let is_alone = family
-                .split_once(" for all tasks")
-                .is_some_and(|(name, _)| families.iter().all(|other| other != name));
-            let family =
-                if is_alone { family.replace(" for all tasks", "") } else { family.clone() };
-            let label = family
-                .replace(" by the multistep solver", ", multistep")
-                .replace(" by the half-corrected solver", ", half-corrected");
-            lines.push(Line { label, points, colour, style });
+            lines.push(Line { label: short(family), points, colour, style });
         }
         lines
     };
@@ -230,7 +230,7 @@ fn quality(results: &TaskResults, cost: Cost) -> Vec<Chart> {
     if let Some(row) = sampled().find(|row| matches!(row.method, Method::Eps { .. })) {
         let family = row.method.family();
         let points = line(&family, true, |row| Some(row.psnr_db.mean));
-        let label = format!("{family}, mean");
+        let label = format!("{}, mean", short(&family));
         psnr.push(Line { label, points, colour: families.len(), style: Style::Solid });
     }
     psnr.retain(|line| !line.points.is_empty());

@@ -111,7 +111,7 @@ pub enum OtherSolver {
     Churn,
     /// The multistep solver of second order, on the grid of noise levels for few steps.
     Multistep,
-    /// The same with half of its correction, on the usual grid: what Euler's method makes of twice as many calls.
+    /// The same with half of its correction, on the usual grid: with ten calls nearly what Euler's method makes of twenty.
     HalfCorrected,
 }
 

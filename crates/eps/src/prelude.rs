@@ -4,7 +4,7 @@
 //! use eps::prelude::*;
 //!
 //! let settings = Settings { samples: 4, ..Settings::default() };
-//! assert_eq!((settings.calls, settings.device), (20, Device::Cpu));
+//! assert_eq!((settings.calls, settings.device), (10, Device::Cpu));
 //! ```
 
 pub use eps_data::{ImageSet, MeasurementSet, SampleArchive, Split};

@@ -29,30 +29,33 @@ pub fn cores() -> usize {
 }
 
 /// The number of workers that suits a device and the machine as it is now: one for each core that is used, and two where all
-/// cores are and other programs want them as well, since the system gives every thread an equal share.
+/// cores are and other programs keep as many busy, since the system gives every thread an equal share.
 ///
-/// What workers return does not depend on it. It takes some milliseconds where others want them.
+/// What workers return does not depend on it. It takes some milliseconds where others are busy.
 #[must_use]
 pub fn suited(device: Device) -> usize {
     let threads = threads();
     let all = thread::available_parallelism().map_or(1, NonZero::get);
-    let is_contested = || threads >= all && are_wanted_by_others(threads);
+    let is_contested = || threads == all && others_keep_busy(threads);
     if device == Device::Cpu && is_contested() { 2 * threads } else { threads }
 }
 
-/// Whether other programs would leave a number of threads no core each: for some milliseconds at every look.
-fn are_wanted_by_others(threads: usize) -> bool {
+/// Whether other programs have as many threads that compute as `threads`, and the machine no core for each of both: for some
+/// milliseconds at every look.
+fn others_keep_busy(threads: usize) -> bool {
     (0..LOOKS).all(|look| {
         if look > 0 {
             thread::sleep(BETWEEN_LOOKS);
         }
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-        cores_and_running(&stat)
-            .is_some_and(|(cores, running)| running.saturating_sub(own_running()) + threads > cores)
+        cores_and_running(&stat).is_some_and(|(cores, running)| {
+            let others = running.saturating_sub(own_running());
+            others >= threads && others + threads > cores
+        })
     })
 }
 
-/// How often it is looked who else computes; one look that finds enough free cores ends it.
+/// How often it is looked who else computes; one look that finds fewer ends it.
 const LOOKS: usize = 10;
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
@@ -267,9 +270,11 @@ mod tests {
         assert_eq!(cores_and_running(stat), Some((2, 3)));
         assert_eq!(cores_and_running("cpu0 4\nprocs_running many\n"), None);
         assert_eq!(cores_and_running(""), None);
-        // Nobody leaves a core to each of so many; where there is no such file, nothing is known.
+        // Nobody keeps so many busy; where there is no such file, nothing is known.
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-        assert_eq!(are_wanted_by_others(1 << 20), cores_and_running(&stat).is_some());
+        assert!(
+            !others_keep_busy(1 << 20) && (others_keep_busy(0) <= stat.contains("procs_running"))
+        );
     }
 
     #[test]

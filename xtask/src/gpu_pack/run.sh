@@ -58,7 +58,7 @@ card() {
 # One restoration on the device beside that on the CPU: with full products the same to rounding.
 same() {
   local network=data/networks/fashion/all-tasks.safetensors calls=10
-  [ -n "$rehearse" ] && calls=2
+  [ -n "$rehearse" ] && calls=3
   run ./eps measure --dataset fashion-mnist --split test --index 0..4 --task random-inpainting --sigma-y 0.05 --out "$work/m.h5" || return 1
   local restore=(./eps restore --measurement "$work/m.h5" --network $network --samples 2 --calls $calls --precision f32)
   run "${restore[@]}" --device cpu --out "$work/cpu" || return 1

@@ -152,9 +152,9 @@ enum Sampler {
     Heun,
     /// DDIM(eta)
     Ddim,
-    /// The multistep solver of second order, DPM-Solver++(2M): its samples spread as those of 100 calls of euler
+    /// The multistep solver of second order, DPM-Solver++(2M): with 10 calls its samples spread nearly as those of 100 of euler
     Multistep,
-    /// The same with half of its correction: its samples are those that euler makes with twice as many calls
+    /// The same with half of its correction: with 10 calls its samples are nearly those of 20 of euler
     HalfCorrected,
 }
 
@@ -324,7 +324,11 @@ impl Arguments {
             antithetic: self.antithetic,
             seed,
             batch,
-            threads: workers::suited(device),
+            // What --memory allows is shared out to as many as can be known by the command.
+            threads: match self.memory {
+                Some(_) => workers::threads(),
+                None => workers::suited(device),
+            },
             class,
             device,
         };
@@ -388,7 +392,7 @@ impl Arguments {
             if let Some(note) = sampling_cost::note(
                 operations * passes * all.batch() as f64,
                 memory,
-                workers,
+                workers.min(workers::threads()),
                 precision,
                 set.operator(0).spectral().is_none(),
             ) {
