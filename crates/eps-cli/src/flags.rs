@@ -312,8 +312,8 @@ impl DeviceFlags {
 pub(crate) struct NetworkFlags {
     #[command(flatten)]
     device: DeviceFlags,
-    /// The precision of networks: f32, bf16, on CUDA also f16, or auto, which is bf16 on a processor with instructions
-    /// for it (AVX-512 BF16) and f32 elsewhere; everything else is computed in f64
+    /// The precision of networks: f32, bf16, on CUDA also f16, or auto, which is bf16 on a processor that multiplies
+    /// matrices of it (AMX) and f32 elsewhere; everything else is computed in f64
     #[arg(long, value_name = "PRECISION", default_value = "auto", value_parser = precision)]
     precision: AskedPrecision,
 }
@@ -345,7 +345,7 @@ impl NetworkFlags {
     pub(crate) fn note(&self, precision: Precision) {
         if self.precision == AskedPrecision::Auto && precision != Precision::F32 {
             eprintln!(
-                "note: this processor has instructions for {precision}, in which the network is computed: --precision f32 \
+                "note: this processor multiplies matrices of {precision}, in which the network is computed: --precision f32 \
                  for more digits"
             );
         }

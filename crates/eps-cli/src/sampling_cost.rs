@@ -63,23 +63,23 @@ pub(crate) struct Bytes {
 /// How long a restoration takes of which nothing is said beforehand, in seconds.
 const SHORT: f64 = 20.0;
 
-/// What is said of a restoration that takes [`SHORT`] or longer on `threads` cores of the CPU, by the speed of a convolution in a
-/// precision here.
+/// What is said of a restoration that takes [`SHORT`] or longer on `threads` cores of the CPU, by the speed of a layer in a precision
+/// here, on images of so many pixels at a time.
 pub(crate) fn note(
     operations: f64,
     Bytes { activations, weights, images }: Bytes,
-    threads: usize,
+    (threads, pixels): (usize, usize),
     precision: Precision,
     is_iterated: bool,
 ) -> Option<String> {
-    let seconds = operations / (operations_a_second(precision) * threads as f64);
+    let seconds = operations / (operations_a_second(precision, pixels) * threads as f64);
     if seconds < SHORT {
         return None;
     }
     let time = in_words(seconds);
     Some(format!(
         "{operations:.1e} operations, which take about {time} or more on {threads} idle {} by the speed of a \
-         convolution here{}, and {} of memory, activations at once beside {} of weights and {} of images: fewer --samples, --calls or a \
+         layer here{}, and {} of memory, activations at once beside {} of weights and {} of images: fewer --samples, --calls or a \
          smaller --batch take less; after Ctrl-C the same command goes on from the samples that are finished",
         if threads == 1 { "core" } else { "cores" },
         if is_iterated {
@@ -111,22 +111,26 @@ fn in_words(seconds: f64) -> String {
     }
 }
 
-/// Operations a second of one core, by convolutions of a small network's size for a twentieth of a second.
-fn operations_a_second(precision: Precision) -> f64 {
-    const SIDE: i64 = 64;
+/// Operations a second of one core, by layers of a small network for a twentieth of a second: group norm, SiLU and convolution, of
+/// which the last alone is counted, as in a network's cost. Large images leave the processor's cache, up to a side of 256.
+fn operations_a_second(precision: Precision, pixels: usize) -> f64 {
     const CHANNELS: i64 = 64;
+    let side = pixels.isqrt().clamp(16, 256) as i64;
     let of = |shape: [i64; 4]| Tensor::ones(shape, (precision.kind(), Device::Cpu));
-    let (x, taps) = (of([1, CHANNELS, SIDE, SIDE]), of([CHANNELS, CHANNELS, 3, 3]));
-    let convolve = || x.conv2d(&taps, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1);
+    let (x, taps) = (of([1, CHANNELS, side, side]), of([CHANNELS, CHANNELS, 3, 3]));
+    let layer = || {
+        let x = x.group_norm(8, None::<Tensor>, None::<Tensor>, 1e-5, false).silu();
+        x.conv2d(&taps, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1)
+    };
     // The first one is slower.
-    let _ = convolve();
+    let _ = layer();
     let start = Instant::now();
     let mut count = 0.0;
     while start.elapsed() < Duration::from_millis(50) {
-        let _ = convolve();
+        let _ = layer();
         count += 1.0;
     }
-    count * 2.0 * (CHANNELS * CHANNELS * 9 * SIDE * SIDE) as f64 / start.elapsed().as_secs_f64()
+    count * 2.0 * (CHANNELS * CHANNELS * 9 * side * side) as f64 / start.elapsed().as_secs_f64()
 }
 
 #[cfg(test)]
@@ -136,16 +140,17 @@ mod tests {
     #[test]
     fn long_restorations_are_told_before_they_begin() {
         let bytes = |activations, weights| Bytes { activations, weights, images: 0 };
-        assert_eq!(note(1e6, bytes(1, 1), 1, Precision::F32, false), None);
+        assert_eq!(note(1e6, bytes(1, 1), (1, 784), Precision::F32, false), None);
         // How fast the machine is differs from moment to moment where others use it.
         let times = [90.0, 600.0, 2.0e4, 1e6].map(in_words);
         assert_eq!(times, ["90 seconds", "10 minutes", "6 hours", "12 days"]);
         let note =
-            note(1e21, bytes(2_500_000_000, 2_200_000_000), 2, Precision::Bf16, true).unwrap();
+            note(1e21, bytes(2_500_000_000, 2_200_000_000), (2, 1 << 20), Precision::Bf16, true)
+                .unwrap();
         for words in ["days", "4.7 GB of memory", "2.2 GB of weights", "2 idle cores"] {
             assert!(note.contains(words), "{note}");
         }
-        let note = super::note(1e21, bytes(1, 2_600_000), 1, Precision::F32, false).unwrap();
+        let note = super::note(1e21, bytes(1, 2_600_000), (1, 784), Precision::F32, false).unwrap();
         assert!(note.contains("1 idle core by") && note.contains("3 MB of weights"), "{note}");
     }
 }

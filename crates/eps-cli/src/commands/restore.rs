@@ -392,7 +392,7 @@ impl Arguments {
             if let Some(note) = sampling_cost::note(
                 operations * passes * all.batch() as f64,
                 memory,
-                workers.min(workers::threads()),
+                (workers.min(workers::threads()), at_a_time.plane()),
                 precision,
                 set.operator(0).spectral().is_none(),
             ) {
