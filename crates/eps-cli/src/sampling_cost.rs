@@ -115,7 +115,7 @@ fn in_words(seconds: f64) -> String {
 /// which the last alone is counted, as in a network's cost. Large images leave the processor's cache, up to a side of 256.
 fn operations_a_second(precision: Precision, pixels: usize) -> f64 {
     const CHANNELS: i64 = 64;
-    let side = pixels.isqrt().clamp(16, 256) as i64;
+    let side = i64::try_from(pixels.isqrt()).unwrap_or(i64::MAX).clamp(16, 256);
     let of = |shape: [i64; 4]| Tensor::ones(shape, (precision.kind(), Device::Cpu));
     let (x, taps) = (of([1, CHANNELS, side, side]), of([CHANNELS, CHANNELS, 3, 3]));
     let layer = || {
