@@ -63,7 +63,7 @@ impl Settings {
 }
 
 impl Default for Settings {
-    /// Eight independent samples in 10 network calls each, by [`Solver::HALF_CORRECTED`]: what Euler's method makes in 20. Seed 0, on
+    /// Eight independent samples in 10 network calls each, by [`Solver::HALF_CORRECTED`]: nearly what Euler's makes in 20. Seed 0, on
     /// all cores of the CPU.
     fn default() -> Self {
         Self {

@@ -49,10 +49,14 @@ fn others_keep_busy(threads: usize) -> bool {
         }
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
         cores_and_running(&stat).is_some_and(|(cores, running)| {
-            let others = running.saturating_sub(own_running());
-            others >= threads && others + threads > cores
+            are_too_few(cores, running.saturating_sub(own_running()), threads)
         })
     })
+}
+
+/// Whether `others` threads that compute are as many as `threads`, and the cores fewer than both together.
+fn are_too_few(cores: usize, others: usize, threads: usize) -> bool {
+    others >= threads && others + threads > cores
 }
 
 /// How often it is looked who else computes; one look that finds fewer ends it.
@@ -73,12 +77,12 @@ fn cores_and_running(stat: &str) -> Option<(usize, usize)> {
 /// Those of this process among them.
 fn own_running() -> usize {
     let Ok(tasks) = fs::read_dir("/proc/self/task") else { return 0 };
-    let is_running = |task: fs::DirEntry| {
+    let is_running = |task: &fs::DirEntry| {
         let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
         // The name before may hold anything.
         stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('R'))
     };
-    tasks.flatten().filter_map(|task| is_running(task).then_some(())).count()
+    tasks.flatten().filter(is_running).count()
 }
 
 /// How many workers a number of threads are on a device, and how many threads libtorch has in each.
@@ -270,11 +274,10 @@ mod tests {
         assert_eq!(cores_and_running(stat), Some((2, 3)));
         assert_eq!(cores_and_running("cpu0 4\nprocs_running many\n"), None);
         assert_eq!(cores_and_running(""), None);
-        // Nobody keeps so many busy; where there is no such file, nothing is known.
-        let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-        assert!(
-            !others_keep_busy(1 << 20) && (others_keep_busy(0) <= stat.contains("procs_running"))
-        );
+        let busy = |others, threads| are_too_few(8, others, threads);
+        assert!(busy(8, 8) && busy(20, 8) && busy(5, 4));
+        // One of them, or as many as leave a core to each.
+        assert!(!busy(1, 8) && !busy(7, 8) && !busy(4, 4) && !busy(0, 8));
     }
 
     #[test]
