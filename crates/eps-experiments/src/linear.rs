@@ -3,9 +3,10 @@
 use std::ops::Range;
 use std::time::Instant;
 
+use eps_data::memory;
 use eps_math::operator::{OperatorSpec, Spectral as _};
 use eps_math::pivot::mu_star;
-use eps_math::{Level, LinearMmse};
+use eps_math::{Level, LinearMmse, MathError};
 use rayon::prelude::*;
 
 use crate::error::{During as _, Result};
@@ -45,7 +46,8 @@ pub(crate) fn wiener(problem: &Problem, images: Range<usize>, prior: &GaussianPr
     Restored::estimates(estimates.into_iter().flatten(), start)
 }
 
-/// The linear MMSE estimates of some images; operators that repeat are prepared once.
+/// The linear MMSE estimates of some images; operators that repeat are prepared once, and as many at a time as half of the memory
+/// holds.
 ///
 /// # Errors
 /// A prior that does not fit the images.
@@ -63,18 +65,22 @@ pub(crate) fn linear_mmse(
             None => groups.push((spec, vec![i])),
         }
     }
-    let mut estimates = groups
-        .par_iter()
-        .map(|(_, members)| {
-            let operator = problem.set.operator(members[0]);
-            let estimator =
-                LinearMmse::new(&prior.mean, &prior.covariance, operator, problem.set.sigma_y())?;
-            let estimate = |i: &usize| (*i, estimator.estimate(problem.set.measurement(*i)));
-            Ok(members.iter().map(estimate).collect::<Vec<_>>())
-        })
-        .collect::<Result<Vec<_>, eps_math::MathError>>()
-        .during(|| "the linear MMSE estimate cannot be prepared".to_owned())?
-        .concat();
+    let set = &problem.set;
+    let estimates_of = |(_, members): &(OperatorSpec, Vec<usize>)| {
+        let operator = set.operator(members[0]);
+        let estimator = LinearMmse::new(&prior.mean, &prior.covariance, operator, set.sigma_y())?;
+        let estimate = |i: &usize| (*i, estimator.estimate(set.measurement(*i)));
+        Ok(members.iter().map(estimate).collect::<Vec<_>>())
+    };
+    let bytes = LinearMmse::bytes(set.shape().len(), set.range().len());
+    let fitting = memory::available().map_or(u64::MAX, |available| available / 2 / bytes.max(1));
+    let at_a_time = usize::try_from(fitting).unwrap_or(usize::MAX).max(1);
+    let mut estimates = Vec::new();
+    for groups in groups.chunks(at_a_time) {
+        let found = groups.par_iter().map(estimates_of).collect::<Result<Vec<_>, MathError>>();
+        let found = found.during(|| "the linear MMSE estimate cannot be prepared".to_owned())?;
+        estimates.extend(found.into_iter().flatten());
+    }
     estimates.sort_unstable_by_key(|(i, _)| *i);
     Ok(Restored::estimates(estimates.into_iter().flat_map(|(_, estimate)| estimate), start))
 }

@@ -11,7 +11,7 @@ use eps_math::lmmse::sample_moments;
 use crate::error::{During as _, ExperimentError, Result};
 
 /// The most values of an image whose covariance is computed and inverted.
-pub(crate) const LARGEST: usize = 4096;
+pub(crate) const LARGEST: usize = 3 * 64 * 64;
 
 /// Computes mean and covariance of some training images, writes them as an HDF5 file and returns how many images
 /// they are of.

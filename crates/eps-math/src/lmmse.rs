@@ -1,7 +1,8 @@
 //! The linear minimum-mean-square-error estimate: the posterior mean under a Gaussian prior.
 
+use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::linalg::solvers::{Llt, Solve};
-use faer::{ColRef, Mat, Side};
+use faer::{Accum, ColRef, Mat, Par, Side};
 
 use crate::error::{MathError, check_positive, check_symmetric, check_values};
 use crate::operator::LinearMap;
@@ -28,7 +29,8 @@ pub struct LinearMmse {
 }
 
 impl LinearMmse {
-    /// Prepares the estimate: A is applied to n + r vectors and an r×r matrix is factorised, once.
+    /// Prepares the estimate: A is applied to n + r vectors and an r×r matrix is factorised, once. It takes
+    /// [`LinearMmse::bytes`] of memory at most.
     ///
     /// # Shapes
     /// mean: n, covariance: n×n with n = `operator.domain().len()`
@@ -54,13 +56,17 @@ impl LinearMmse {
         for j in 0..n {
             seen.col_as_slice_mut(j).copy_from_slice(&operator.apply(covariance.col_as_slice(j)));
         }
-        // Row i of A C; one that is all 0 adds nothing to the estimate.
-        let all = seen.transpose().to_owned();
-        let informative: Vec<usize> = (0..measurements)
-            .filter(|i| all.col_as_slice(*i).iter().any(|value| *value != 0.0))
-            .collect();
+        // A row of A C that is all 0 adds nothing to the estimate.
+        let mut is_informative = vec![false; measurements];
+        for j in 0..n {
+            for (is_informative, value) in is_informative.iter_mut().zip(seen.col_as_slice(j)) {
+                *is_informative |= *value != 0.0;
+            }
+        }
+        let informative: Vec<usize> = (0..measurements).filter(|i| is_informative[*i]).collect();
         let r = informative.len();
-        let cross = Mat::from_fn(n, r, |i, k| all[(i, informative[k])]);
+        let cross = Mat::from_fn(n, r, |i, k| seen[(informative[k], i)]);
+        drop(seen);
         let mut system = Mat::zeros(r, r);
         for k in 0..r {
             let column = operator.apply(cross.col_as_slice(k));
@@ -75,6 +81,12 @@ impl LinearMmse {
         let predicted = operator.apply(mean);
         let rows = informative.into_iter().map(|i| (i, predicted[i])).collect();
         Ok(Self { mean: mean.to_vec(), cross, rows, factor, measurements })
+    }
+
+    /// The most bytes that preparing an estimate of n values from m takes: A C and C Aᵀ, or C Aᵀ, the system and its factor.
+    #[must_use]
+    pub fn bytes(n: usize, m: usize) -> u64 {
+        (size_of::<f64>() * (n * m + (n * m).max(2 * m * m))) as u64
     }
 
     /// x̂ for one measurement.
@@ -107,6 +119,7 @@ pub fn sample_moments(
     const BLOCK: usize = 512;
     let (mut count, mut origin) = (0usize, Vec::new());
     let (mut sum, mut products) = (Mat::<f64>::zeros(n, 1), Mat::<f64>::zeros(n, n));
+    // Of the products the lower triangle alone is summed.
     let mut images = images.into_iter();
     loop {
         let mut block = Vec::with_capacity(BLOCK * n);
@@ -124,7 +137,17 @@ pub fn sample_moments(
         let columns = block.len() / n;
         count += columns;
         let block = faer::MatRef::from_column_major_slice(&block, n, columns);
-        products += block * block.transpose();
+        triangular::matmul(
+            &mut products,
+            BlockStructure::TriangularLower,
+            Accum::Add,
+            block,
+            BlockStructure::Rectangular,
+            block.transpose(),
+            BlockStructure::Rectangular,
+            1.0,
+            Par::Seq,
+        );
         sum += block * Mat::<f64>::ones(columns, 1);
     }
     if count == 0 {
@@ -132,7 +155,6 @@ pub fn sample_moments(
     }
     let scale = (count as f64).recip();
     let shift: Vec<f64> = sum.col_as_slice(0).iter().map(|value| value * scale).collect();
-    // From the lower triangle: a product of matrices is symmetric only to rounding.
     let covariance =
         Mat::from_fn(n, n, |i, j| products[(i.max(j), i.min(j))] * scale - shift[i] * shift[j]);
     Ok((origin.iter().zip(&shift).map(|(o, s)| o + s).collect(), covariance))

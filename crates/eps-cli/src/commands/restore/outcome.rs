@@ -9,6 +9,7 @@ use eps::residual::{self, residual_note, residuals};
 use eps::restoration_config::RestorationConfig;
 use eps::restore::{Restoration, iterations_note};
 use eps::scene::Scene;
+use eps::workers::{self, Stop};
 use eps_cluster::Group;
 use eps_data::npy::{NpyValues, write_npy};
 use eps_data::png::{Picture, write_animation, write_png};
@@ -176,15 +177,15 @@ impl Restored {
         archive.write(&folder.join("samples.h5"))?;
         one_call.write(&folder.join("one_call.h5"))?;
         if pictures::showable(archive.shape()) {
-            let mut pictures =
-                write_pictures(folder, set, [&archive, &one_call], &shown, &intervals)?;
-            for (image, (names, picture)) in pictures.iter_mut().zip(&residual_pictures).enumerate()
-            {
-                let Some(Picture { shape, values }) = picture else { continue };
-                write_png(&folder.join(folder_of(image)).join("residual.png"), *shape, values)?;
-                let samples = names.iter().position(|name| name.starts_with("sample-"));
-                names.insert(samples.unwrap_or(names.len()), "residual".to_owned());
-            }
+            let pictured = Pictured {
+                set,
+                archive: &archive,
+                one_call: &one_call,
+                shown: &shown,
+                intervals: &intervals,
+                residuals: &residual_pictures,
+            };
+            let pictures = pictured.write(folder)?;
             if let Some(like) = like {
                 write_like(&folder.join(folder_of(0)), like, &archive)?;
             }
@@ -306,84 +307,121 @@ pub(super) fn folder_of(image: usize) -> String {
     format!("image-{image:04}")
 }
 
-/// Writes the pictures of every image into a folder of its own, and returns their names.
-fn write_pictures(
-    folder: &Path,
-    set: &MeasurementSet,
-    [archive, one_call]: [&SampleArchive; 2],
-    shown: &Shown,
-    intervals: &[([&'static str; 2], Intervals)],
-) -> Result<Vec<Vec<String>>> {
-    let shape = archive.shape();
-    let per_image = archive.samples_per_image();
-    let values = |all: &[f32], index: usize| -> Vec<f64> {
-        let one = shape.len();
-        all[index * one..(index + 1) * one].iter().map(|v| f64::from(*v)).collect()
-    };
-    let picture = |all: &[f32], index| Picture { shape, values: values(all, index) };
-    let mut written = Vec::new();
-    let mut rows = Vec::new();
-    let mut columns = 0;
-    for image in 0..set.len() {
-        let y = match &shown.scene {
-            // As many values as the picture has.
-            Some(_) => Picture { shape, values: set.measurement(image).to_vec() },
-            None => {
-                let y = pictures::measurement(set.operator(image), set.measurement(image));
-                // A grey that was seen is shown in every colour.
-                let values = y.values.chunks_exact(y.shape.plane()).next().map(<[f64]>::to_vec);
-                match values.filter(|_| shown.is_grey) {
-                    Some(values) => Picture { shape: Shape { channels: 1, ..y.shape }, values },
-                    None => y,
-                }
+/// What the pictures of every image are made of.
+struct Pictured<'a> {
+    set: &'a MeasurementSet,
+    archive: &'a SampleArchive,
+    one_call: &'a SampleArchive,
+    shown: &'a Shown,
+    intervals: &'a [([&'static str; 2], Intervals)],
+    residuals: &'a [Option<Picture>],
+}
+
+impl Pictured<'_> {
+    /// Writes the pictures of every image into a folder of its own, several images at once, and the mosaic of the first ones;
+    /// returns the names of each image's.
+    fn write(&self, folder: &Path) -> Result<Vec<Vec<String>>> {
+        let images = self.set.len();
+        let (mut names, mut rows) = (vec![Vec::new(); images], vec![Vec::new(); images]);
+        let mut writers = vec![(); workers::threads().min(images)];
+        let write = |(): &mut (), image: usize, _: &Stop| self.write_image(folder, image);
+        workers::spread(&mut writers, 1, images, write, |image, (of_image, row)| {
+            names[image] = of_image;
+            if image < MOSAIC_IMAGES {
+                rows[image] = row;
             }
-        };
-        let spread = pictures::deviations(shape, &values(archive.posterior_sd(), image));
-        let mut named = vec![
-            ("measurement".to_owned(), y),
-            ("one-call".to_owned(), picture(one_call.samples(), image)),
-            ("mean".to_owned(), picture(archive.posterior_mean(), image)),
-            ("standard-deviation".to_owned(), spread),
-        ];
-        if let Some(truth) = archive.truth() {
-            named.insert(0, ("truth".to_owned(), picture(truth, image)));
-        }
-        named.extend((0..per_image).map(|j| {
-            (format!("sample-{j:03}"), picture(archive.samples(), image * per_image + j))
-        }));
+            anyhow::Ok(())
+        })?;
+        let columns = rows.first().map_or(0, Vec::len);
+        write_sheet(&folder.join("mosaic.png"), &rows.concat(), columns)?;
+        Ok(names)
+    }
+
+    /// Writes the pictures of an image into its folder; returns their names, and the pictures that a mosaic shows.
+    fn write_image(&self, folder: &Path, image: usize) -> Result<(Vec<String>, Vec<Picture>)> {
         let folder = folder.join(folder_of(image));
         std::fs::create_dir(&folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        for (name, picture) in &named {
+        let (known, others) = (self.known(image), self.others(image));
+        let per_image = self.archive.samples_per_image();
+        let samples: Vec<Picture> = (0..per_image)
+            .map(|j| self.picture(self.archive.samples(), image * per_image + j))
+            .collect();
+        let named = || known.iter().chain(&others);
+        let mut names: Vec<String> = named().map(|(name, _)| (*name).to_owned()).collect();
+        names.extend((0..per_image).map(|j| format!("sample-{j:03}")));
+        for (name, picture) in names.iter().zip(named().map(|(_, p)| p).chain(&samples)) {
             write_png(&folder.join(format!("{name}.png")), picture.shape, &picture.values)?;
         }
-        let names: Vec<String> = named.iter().map(|(name, _)| name.clone()).collect();
-        let (other, samples) = names.split_at(names.len() - per_image);
-        let mut names = other.to_vec();
-        for (ends, Intervals { low, high, .. }) in intervals {
-            for (name, values) in ends.iter().zip([low, high]) {
-                let picture = picture(values, image);
-                write_png(&folder.join(format!("{name}.png")), shape, &picture.values)?;
-                names.push((*name).to_owned());
-            }
-        }
-        names.extend(samples.iter().cloned());
-        written.push(names);
         if per_image > 1 {
-            let frames = named.iter().skip(named.len() - per_image).take(MOST_FRAMES);
-            let frames: Vec<&[f64]> = frames.map(|(_, picture)| &*picture.values).collect();
+            let frames: Vec<&[f64]> =
+                samples.iter().take(MOST_FRAMES).map(|picture| &*picture.values).collect();
+            let shape = self.archive.shape();
             write_animation(&folder.join(ANIMATION), shape, &frames, FRAME_MILLISECONDS)?;
         }
-        columns = named.len() - per_image.saturating_sub(MOSAIC_SAMPLES);
-        let row: Vec<Picture> =
-            named.into_iter().take(columns).map(|(_, picture)| picture).collect();
-        let mosaic = pictures::contact_sheet(&row, columns);
-        write_png(&folder.join("mosaic.png"), mosaic.shape, &mosaic.values)?;
-        if image < MOSAIC_IMAGES {
-            rows.extend(row);
+        let known = known.into_iter().map(|(_, picture)| picture);
+        let row: Vec<Picture> = known.chain(samples.into_iter().take(MOSAIC_SAMPLES)).collect();
+        write_sheet(&folder.join("mosaic.png"), &row, row.len())?;
+        Ok((names, row))
+    }
+
+    /// The pictures of an image that come before its samples: the truth, where it is known, what was measured, the one-call
+    /// estimate, mean and deviation.
+    fn known(&self, image: usize) -> Vec<(&'static str, Picture)> {
+        let Self { archive, one_call, .. } = self;
+        let shape = archive.shape();
+        let spread = self.picture(archive.posterior_sd(), image);
+        let truth = archive.truth().map(|truth| ("truth", self.picture(truth, image)));
+        let others = [
+            ("measurement", self.measured(image)),
+            ("one-call", self.picture(one_call.samples(), image)),
+            ("mean", self.picture(archive.posterior_mean(), image)),
+            ("standard-deviation", pictures::deviations(shape, &spread.values)),
+        ];
+        truth.into_iter().chain(others).collect()
+    }
+
+    /// Those that come after: the ends of its intervals, and the residual of its mean.
+    fn others(&self, image: usize) -> Vec<(&'static str, Picture)> {
+        let mut others = Vec::new();
+        for (ends, Intervals { low, high, .. }) in self.intervals {
+            let ends = ends.iter().zip([low, high]);
+            others.extend(ends.map(|(name, all)| (*name, self.picture(all, image))));
+        }
+        others.extend(self.residuals[image].clone().map(|picture| ("residual", picture)));
+        others
+    }
+
+    /// What was measured of an image, as a picture.
+    fn measured(&self, image: usize) -> Picture {
+        let (set, shown) = (self.set, self.shown);
+        if shown.scene.is_some() {
+            // As many values as the picture has.
+            return Picture {
+                shape: self.archive.shape(),
+                values: set.measurement(image).to_vec(),
+            };
+        }
+        let y = pictures::measurement(set.operator(image), set.measurement(image));
+        // A grey that was seen is shown in every colour.
+        let values = y.values.chunks_exact(y.shape.plane()).next().map(<[f64]>::to_vec);
+        match values.filter(|_| shown.is_grey) {
+            Some(values) => Picture { shape: Shape { channels: 1, ..y.shape }, values },
+            None => y,
         }
     }
-    let mosaic = pictures::contact_sheet(&rows, columns);
-    write_png(&folder.join("mosaic.png"), mosaic.shape, &mosaic.values)?;
-    Ok(written)
+
+    /// An image of many.
+    fn picture(&self, all: &[f32], index: usize) -> Picture {
+        let shape = self.archive.shape();
+        let one = shape.len();
+        let values = all[index * one..(index + 1) * one].iter().map(|v| f64::from(*v)).collect();
+        Picture { shape, values }
+    }
+}
+
+/// Writes pictures side by side, in rows.
+fn write_sheet(path: &Path, pictures: &[Picture], columns: usize) -> Result<()> {
+    let sheet = pictures::contact_sheet(pictures, columns);
+    Ok(write_png(path, sheet.shape, &sheet.values)?)
 }
