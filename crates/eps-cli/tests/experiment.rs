@@ -303,6 +303,33 @@ fn pictures(folder: &Folder, count: usize) {
 }
 
 #[test]
+fn linear_estimates_are_rows_where_their_moments_are_there() {
+    let folder = folder();
+    folder.network_asked_at("networks/prior.safetensors", 28, &[], AskedAt::Pivot);
+    let palette = "networks/palette-super-resolution.safetensors";
+    folder.network_asked_at(palette, 28, &[Task::SuperResolution], AskedAt::State);
+    pictures(&folder, 8);
+    folder.succeeds("data import . set.h5 --size 28 --grey --split 4:0:4");
+    let run = "experiment main --profile smoke --images 2 --samples 1 --calls 1 --network all \
+               --tasks super-resolution --networks networks --dataset set.h5 --out out";
+    let rows = || -> Vec<String> {
+        let cells = scores(&folder).into_iter().map(|row| row["cell"].as_str().map(str::to_owned));
+        cells.flatten().filter(|cell| ["wiener", "linear-mmse"].contains(&&**cell)).collect()
+    };
+    let output = folder.eps(run);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.success() && said.contains("eps experiment moments --dataset set.h5"),
+        "{said}"
+    );
+    assert!(rows().is_empty());
+    folder.fails(&format!("{run} --methods linear-mmse"), 1, &["set.moments.h5", "moments"]);
+    folder.succeeds("experiment moments --dataset set.h5");
+    folder.succeeds(run);
+    assert_eq!(rows(), ["wiener", "linear-mmse"]);
+}
+
+#[test]
 fn a_check_of_tuning_takes_the_starting_value() {
     let folder = Folder::new();
     pictures(&folder, 8);

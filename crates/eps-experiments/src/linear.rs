@@ -1,7 +1,7 @@
 //! The methods without a network.
 
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use eps_data::memory;
 use eps_math::operator::{OperatorSpec, Spectral as _};
@@ -10,6 +10,7 @@ use eps_math::{Level, LinearMmse, MathError};
 use rayon::prelude::*;
 
 use crate::error::{During as _, Result};
+use crate::listener::Listener;
 use crate::moments::GaussianPrior;
 use crate::problem::Problem;
 use crate::restoration::Restored;
@@ -46,6 +47,9 @@ pub(crate) fn wiener(problem: &Problem, images: Range<usize>, prior: &GaussianPr
     Restored::estimates(estimates.into_iter().flatten(), start)
 }
 
+/// How often it is told how far the linear MMSE estimates are.
+const BETWEEN: Duration = Duration::from_mins(1);
+
 /// The linear MMSE estimates of some images; operators that repeat are prepared once, and as many at a time as half of the memory
 /// holds.
 ///
@@ -55,6 +59,7 @@ pub(crate) fn linear_mmse(
     problem: &Problem,
     images: Range<usize>,
     prior: &GaussianPrior,
+    listener: &dyn Listener,
 ) -> Result<Restored> {
     let start = Instant::now();
     let mut groups: Vec<(OperatorSpec, Vec<usize>)> = Vec::new();
@@ -75,9 +80,14 @@ pub(crate) fn linear_mmse(
     let bytes = LinearMmse::bytes(set.shape().len(), set.range().len());
     let fitting = memory::available().map_or(u64::MAX, |available| available / 2 / bytes.max(1));
     let at_a_time = usize::try_from(fitting).unwrap_or(usize::MAX).max(1);
-    let mut estimates = Vec::new();
-    for groups in groups.chunks(at_a_time) {
-        let found = groups.par_iter().map(estimates_of).collect::<Result<Vec<_>, MathError>>();
+    let (mut estimates, mut told, mut prepared) = (Vec::new(), Instant::now(), 0);
+    for chunk in groups.chunks(at_a_time) {
+        if told.elapsed() > BETWEEN {
+            told = Instant::now();
+            listener.done(&format!("linear MMSE: {prepared} of {} operators", groups.len()));
+        }
+        prepared += chunk.len();
+        let found = chunk.par_iter().map(estimates_of).collect::<Result<Vec<_>, MathError>>();
         let found = found.during(|| "the linear MMSE estimate cannot be prepared".to_owned())?;
         estimates.extend(found.into_iter().flatten());
     }

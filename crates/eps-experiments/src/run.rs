@@ -109,12 +109,22 @@ impl<'a> Run<'a> {
         let committed = dataset::networks(&request.dataset);
         let set = dataset::load(&request.dataset, request.split, request.data.as_deref())?;
         let is_linear = |method: &Method| matches!(method, Method::Wiener | Method::LinearMmse);
-        if set.shape().len() > moments::LARGEST {
+        let moments = dataset::moments(&request.dataset, request.data.as_deref());
+        let asks_linear = plan.methods.iter().any(is_linear);
+        // What was asked for by name, or is checked, fails without them.
+        let is_asked = !request.methods.is_empty() || profile.name == "verify";
+        if asks_linear && !is_asked && !moments.iter().any(|path| path.is_file()) {
             plan.leave_out(is_linear);
+            if set.shape().len() <= moments::LARGEST {
+                listener.note(&format!(
+                    "the rows of linear estimates are left out: there are no moments of the training images, which \
+                     `eps experiment moments --dataset {}` computes",
+                    request.dataset
+                ));
+            }
         }
         let prior = if plan.methods.iter().any(is_linear) {
-            let paths = dataset::moments(&request.dataset, request.data.as_deref());
-            Some(moments::load(&paths, set.shape())?)
+            Some(moments::load(&moments, set.shape())?)
         } else {
             None
         };
@@ -721,7 +731,7 @@ impl Drawing<'_> {
         let images = cell.images.clone();
         match (cell.method, self.prior) {
             (Method::Wiener, Some(prior)) => Ok(wiener(problem, images, prior)),
-            (Method::LinearMmse, Some(prior)) => linear_mmse(problem, images, prior),
+            (Method::LinearMmse, Some(prior)) => linear_mmse(problem, images, prior, self.listener),
             _ => Ok(pseudo_inverse(problem, images)),
         }
     }
