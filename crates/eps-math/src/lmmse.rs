@@ -28,6 +28,8 @@ pub struct LinearMmse {
     measurements: usize,
 }
 
+const ROWS_AT_A_TIME: usize = 8;
+
 impl LinearMmse {
     /// Prepares the estimate: A is applied to n + r vectors and an r×r matrix is factorised, once. It takes
     /// [`LinearMmse::bytes`] of memory at most.
@@ -65,7 +67,16 @@ impl LinearMmse {
         }
         let informative: Vec<usize> = (0..measurements).filter(|i| is_informative[*i]).collect();
         let r = informative.len();
-        let cross = Mat::from_fn(n, r, |i, k| seen[(informative[k], i)]);
+        let mut cross = Mat::zeros(n, r);
+        // As many rows at a time as a line of the cache has values of a column.
+        for (block, rows) in informative.chunks(ROWS_AT_A_TIME).enumerate() {
+            for j in 0..n {
+                let column = seen.col_as_slice(j);
+                for (k, row) in rows.iter().enumerate() {
+                    cross[(j, block * ROWS_AT_A_TIME + k)] = column[*row];
+                }
+            }
+        }
         drop(seen);
         let mut system = Mat::zeros(r, r);
         for k in 0..r {
