@@ -1,13 +1,16 @@
 //! One table of the rows of several runs.
 
 use eps_math::Task;
-use eps_results::{Config, Constant, Contender, FeatureFile, Method, Results, TaskResults};
+use eps_results::{Config, Constant, Contender, FeatureFile, Method, Results, Scope, TaskResults};
 
 use crate::InvalidRequest;
 use crate::margins::margins;
+use crate::plan::{Plan, Scopes};
+use crate::profile::Profile;
 
-/// The rows of two runs of one experiment on the same measurements: those of the first, then those of the second's methods that the
-/// first does not have. A method is added to a table without what was there being computed again.
+/// The rows of two runs of one experiment on the same measurements: those of the first, and those of the second's methods that the
+/// first does not have, in the order of the experiment's [`Plan`]. A method is added to a table without what was there being
+/// computed again.
 ///
 /// Rows of both are of the same images, measurements and numbers of samples; each run's environment is kept.
 ///
@@ -32,6 +35,11 @@ pub fn join(first: Results, second: Results) -> Result<Results, InvalidRequest> 
     config.in_table += of_its_table.len();
     config.methods.splice(of_table..of_table, of_its_table);
     config.methods.extend(of_its_curve);
+    let order = Order::of(&config);
+    let (in_table, in_curve) = config.methods.split_at_mut(config.in_table);
+    for methods in [in_table, in_curve] {
+        methods.sort_by_key(|method| order.place(*method));
+    }
     for constant in second.config.constants {
         if config.constants.iter().all(|own| key(own) != key(&constant)) {
             config.constants.push(constant);
@@ -45,6 +53,10 @@ pub fn join(first: Results, second: Results) -> Result<Results, InvalidRequest> 
     config.moments = config.moments.or(second.config.moments);
     for (task, other) in tasks.iter_mut().zip(second.tasks) {
         add(task, other);
+        for rows in [&mut task.table, &mut task.curve] {
+            // Each method's own before those of its means.
+            rows.sort_by_key(|row| (order.place(row.method), row.mean_of));
+        }
     }
     joined.push(second.environment);
     joined.extend(second.joined);
@@ -52,6 +64,28 @@ pub fn join(first: Results, second: Results) -> Result<Results, InvalidRequest> 
     let mut results = Results::new(config, environment, seconds + second.seconds, overhead, tasks);
     results.joined = joined;
     Ok(results)
+}
+
+/// The order of an experiment's methods.
+struct Order(Vec<Method>);
+
+impl Order {
+    /// That of a run's profile, by whatever networks; without one where the profile is unknown.
+    fn of(config: &Config) -> Self {
+        let Ok(profile) = config.profile.parse::<Profile>() else { return Self(vec![]) };
+        let tasks: Vec<Task> = config.settings.iter().map(|setting| setting.task).collect();
+        let all = [Scope::PerTask, Scope::AllTasks];
+        let methods = all.map(|palette| {
+            let scopes = Scopes { eps: all.to_vec(), palette };
+            Plan::new(config.experiment, &profile, &tasks, &scopes).methods
+        });
+        Self(methods.concat())
+    }
+
+    /// The place of a method; one that is not of the plan is last.
+    fn place(&self, method: Method) -> usize {
+        self.0.iter().position(|own| *own == method).unwrap_or(self.0.len())
+    }
 }
 
 /// Adds the rows of methods that a setting does not have.
@@ -133,7 +167,7 @@ fn shortened(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use eps_math::{Precision, Schedule, Shape, Solver};
-    use eps_results::{DataSet, Environment, Experiment, Row, Scope, Setting};
+    use eps_results::{DataSet, Environment, Experiment, Row, Setting};
 
     use super::*;
     use crate::restoration::Restored;
@@ -203,7 +237,10 @@ mod tests {
         // Its row of EPS is not taken, as the first has one.
         let second = run(&[(EPS, 0.0), (ONE_CALL, -0.9)], "second");
         let both = join(first.clone(), second).unwrap();
-        assert_eq!(both.config.methods, [Method::LinearMmse, EPS, ONE_CALL]);
+        // In the order of the experiment.
+        assert_eq!(both.config.methods, [Method::LinearMmse, ONE_CALL, EPS]);
+        let rows: Vec<Method> = both.tasks[0].table.iter().map(|row| row.method).collect();
+        assert_eq!(rows, both.config.methods);
         assert_eq!((both.config.in_table, both.seconds), (3, 4.0));
         let task = &both.tasks[0];
         assert_eq!(task.table.len(), 3);
