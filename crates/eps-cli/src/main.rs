@@ -34,6 +34,7 @@ mod precision_comparison;
 mod progress;
 mod restoration_page;
 mod sample_range;
+mod sampler;
 mod sampling_cost;
 mod together;
 mod training_plan;

@@ -62,6 +62,21 @@ fn a_calibration_lies_beside_its_network_and_is_applied() {
     assert!(told.contains("were not calibrated"), "{told}");
     assert!(!folder.path("s/image-0000/calibrated-05.png").exists());
 
+    // Of pairs by another solver, where they are asked for.
+    folder.fails(&format!("{calibrate} --antithetic"), 2, &["19", "pairs"]);
+    folder.fails(&calibrate.replace("--calls 2", "--sampler heun --calls 2"), 2, &["--calls 2"]);
+    let calibrate = calibrate.replace("--samples 19", "--samples 20 --antithetic --sampler euler");
+    assert!(folder.succeeds(&calibrate).contains("20 samples in antithetic pairs of 2 calls"));
+    let restore_by = |flags: &str, out: &str| {
+        folder.succeeds(&format!("{restore} --factor 2 --calls 2 --samples 20 {flags} --out {out}"))
+    };
+    let told = restore_by("--sampler euler --antithetic", "e");
+    assert!(told.contains("calibrated, on the scale [-1, 1]; pixels of which a mean"), "{told}");
+    for (flags, out) in [("--sampler euler", "f"), ("--antithetic", "g")] {
+        let told = restore_by(flags, out);
+        assert!(told.contains("were not calibrated"), "{told}");
+    }
+
     // A network that was trained anew is another one.
     folder.network_of("net.safetensors", 8, &[Task::RandomInpainting]);
     folder.fails(

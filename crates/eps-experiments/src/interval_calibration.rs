@@ -13,7 +13,7 @@ use eps::restore::{Settings, restore};
 use eps::{dataset, environment};
 use eps_data::{ImageSet, MeasurementSet, Split};
 use eps_files::sha256_file;
-use eps_math::{MathError, OperatorLaw, Precision, SigmaYLaw, nearest_f32, whole};
+use eps_math::{MathError, OperatorLaw, Precision, SigmaYLaw, Solver, nearest_f32, whole};
 use eps_metrics::summary::Spread;
 use serde::{Deserialize, Serialize};
 use tch::Device;
@@ -40,6 +40,10 @@ pub struct IntervalRequest {
     pub images: usize,
     /// Samples of each, [`LEAST_SAMPLES`](eps::intervals::LEAST_SAMPLES) or more.
     pub samples: usize,
+    /// Whether they are antithetic pairs, an even number then.
+    pub antithetic: bool,
+    /// The solver.
+    pub solver: Solver,
     /// Network calls a sample.
     pub calls: usize,
     /// Seed of operators, noise and samples.
@@ -70,6 +74,8 @@ struct RunKey {
     program: String,
     network: String,
     samples: usize,
+    antithetic: bool,
+    solver: Solver,
     calls: usize,
     seed: u64,
     device: String,
@@ -118,6 +124,8 @@ pub fn calibrate_intervals(
         program: sha256_file(&program)?,
         network: sha256_file(&request.network)?,
         samples: request.samples,
+        antithetic: request.antithetic,
+        solver: request.solver,
         calls: request.calls,
         seed: request.seed,
         device: format!("{device:?}"),
@@ -163,8 +171,9 @@ pub fn calibrate_intervals(
         images: format!("{} and {}", images(&validation), images(&test)),
         validation_images: request.images,
         samples: request.samples,
+        antithetic: request.antithetic,
         calls: request.calls,
-        solver: Settings::default().solver,
+        solver: request.solver,
         command: environment::command_line(),
         kinds,
     })
@@ -245,8 +254,10 @@ impl Calibration<'_> {
     fn restored(&self, split: Split, set: &ImageSet, group: &Group) -> Result<Vec<ImageOfKind>> {
         let posed = self.pose(split, set, group)?;
         let settings = Settings {
+            solver: self.request.solver,
             calls: self.request.calls,
             samples: self.request.samples,
+            antithetic: self.request.antithetic,
             seed: seed_of(split, self.request.seed),
             device: self.device,
             threads: eps::workers::suited(self.device),

@@ -194,6 +194,9 @@ pub struct IntervalCalibration {
     pub validation_images: usize,
     /// Samples of each image.
     pub samples: usize,
+    /// Whether they are antithetic pairs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub antithetic: bool,
     /// Network calls a sample.
     pub calls: usize,
     /// The solver.
@@ -408,6 +411,7 @@ mod tests {
             network: String::new(),
             images: String::new(),
             validation_images: 1,
+            antithetic: false,
             samples: 20,
             calls: 20,
             solver: Solver::Euler,

@@ -7,7 +7,7 @@ mod outcome;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use eps_cluster::{agree, facts_of};
 use eps_data::array_file::is_picture;
 use eps_data::memory;
@@ -26,6 +26,7 @@ use crate::allocator::keep_freed_memory;
 use crate::chain::chain;
 use crate::flags::{self, NetworkFlags, UsageError, count_to, seed, side};
 use crate::progress::WITH_BACKWARD;
+use crate::sampler::Sampler;
 use crate::sampling_cost;
 use crate::together::{Processes, device_of};
 use eps::contender::{
@@ -141,32 +142,6 @@ fn memory_size(text: &str) -> Result<u64, String> {
     bytes
         .filter(|bytes| *bytes > 0)
         .ok_or_else(|| "it must be a size such as 500MB or 2GB".to_owned())
-}
-
-/// The solvers by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Sampler {
-    /// EDM's deterministic sampler of first order
-    Euler,
-    /// EDM's deterministic sampler of second order
-    Heun,
-    /// DDIM(eta)
-    Ddim,
-    /// The multistep solver of second order, DPM-Solver++(2M): with 10 calls its samples spread nearly as those of 100 of euler
-    Multistep,
-    /// The same with half of its correction: with 10 calls its samples are nearly those of 20 of euler
-    HalfCorrected,
-}
-
-impl Sampler {
-    /// The calls of a sample where nobody says how many.
-    fn usual_calls(self) -> usize {
-        match self {
-            Self::Multistep | Self::HalfCorrected => 10,
-            Self::Heun => 19,
-            Self::Euler | Self::Ddim => 20,
-        }
-    }
 }
 
 fn eta(text: &str) -> Result<f64, String> {
@@ -455,8 +430,8 @@ impl Arguments {
             let usual = solver.schedule(network.schedule());
             let is_usual =
                 self.method.is_none() && schedule == usual && network.knows_noise(&set) && !is_grey;
-            // The factors are those of independent samples.
-            is_usual && !self.antithetic && found.solver == solver && found.calls == calls
+            is_usual
+                && (found.solver, found.calls, found.antithetic) == (solver, calls, self.antithetic)
         };
         let told = restored.find_intervals(&set, calibration.as_ref().filter(|c| as_asked(c)))?;
         let RestorationConfig { residuals, iterations, .. } = restored.config.clone();
@@ -581,12 +556,9 @@ impl Arguments {
         if self.eta.is_some() && self.sampler != Sampler::Ddim {
             return Err(UsageError("--eta belongs to --sampler ddim".to_owned()).into());
         }
-        Ok(match self.sampler {
-            Sampler::Euler => Solver::Euler,
-            Sampler::Heun => Solver::Heun,
-            Sampler::Ddim => Solver::Ddim { eta: self.eta.unwrap_or(1.0) },
-            Sampler::Multistep => Solver::MULTISTEP,
-            Sampler::HalfCorrected => Solver::HALF_CORRECTED,
+        Ok(match self.eta {
+            Some(eta) => Solver::Ddim { eta },
+            None => self.sampler.solver(),
         })
     }
 }

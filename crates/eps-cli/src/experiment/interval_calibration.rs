@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use eps::intervals::{Coverage, IntervalCalibration, LEAST_SAMPLES};
 use eps_experiments::{IntervalRequest, calibrate_intervals, write_json};
 
 use super::output::usage;
 use super::terminal::Terminal;
-use crate::flags::{NetworkFlags, count, seed};
+use crate::flags::{NetworkFlags, UsageError, count, seed};
+use crate::sampler::Sampler;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -28,9 +29,15 @@ pub(crate) struct Arguments {
     /// Samples of each image, 19 or more
     #[arg(long, value_name = "J", default_value = "20", value_parser = enough_samples)]
     samples: usize,
-    /// Network calls a sample
-    #[arg(long, value_name = "NFE", default_value = "10", value_parser = count)]
-    calls: usize,
+    /// Draw the samples in antithetic pairs, as `eps restore --antithetic` does; an even number
+    #[arg(long)]
+    antithetic: bool,
+    /// The solver
+    #[arg(long, value_enum, default_value = "half-corrected")]
+    sampler: Sampler,
+    /// Network calls a sample; odd for heun [default: 10, for euler and ddim 20, for heun 19]
+    #[arg(long, value_name = "NFE", value_parser = count)]
+    calls: Option<usize>,
     /// Seed of operators, noise and samples
     #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     seed: u64,
@@ -51,13 +58,21 @@ impl Arguments {
     /// # Errors
     /// Input that is missing or damaged, a network without a law, and files that cannot be written.
     pub(crate) fn run(&self) -> Result<()> {
+        let solver = self.sampler.solver();
+        let calls = self.calls.unwrap_or_else(|| self.sampler.usual_calls());
+        solver.steps(calls).map_err(|error| UsageError(format!("--calls {calls}: {error}")))?;
+        if self.antithetic && self.samples % 2 == 1 {
+            bail!(UsageError(eps::Error::OddPairs(self.samples).to_string()));
+        }
         let request = IntervalRequest {
             network: self.network.clone(),
             dataset: self.dataset.clone(),
             data: self.data.clone(),
             images: self.images,
             samples: self.samples,
-            calls: self.calls,
+            antithetic: self.antithetic,
+            solver,
+            calls,
             seed: self.seed,
         };
         let terminal = Terminal::default();
@@ -68,8 +83,9 @@ impl Arguments {
         write_json(&path, &found)?;
         std::fs::remove_dir_all(&cells)?;
         println!(
-            "\nintervals of 90 % from {} samples of {} calls, on test images (mean ± half a 95 % interval over images)",
-            self.samples, self.calls
+            "\nintervals of 90 % from {} samples{} of {calls} calls, on test images (mean ± half a 95 % interval over images)",
+            self.samples,
+            if self.antithetic { " in antithetic pairs" } else { "" }
         );
         println!("| of | images | raw: hold | width | widened by | hold | width |");
         println!("|---|---|---|---|---|---|---|");
