@@ -445,7 +445,12 @@ impl MeasurementSet {
             None
         } else {
             let each = operators.iter().enumerate().map(|(index, operator)| {
-                let decomposed = operator.clone().decomposed();
+                let operator = operator.clone();
+                let decomposed = if self.sigma_y == 0.0 {
+                    operator.decomposed_for_exact()
+                } else {
+                    operator.decomposed()
+                };
                 decomposed.map_err(|error| DataError::Operator { index, error })
             });
             Some(each.collect::<Result<_, _>>()?)

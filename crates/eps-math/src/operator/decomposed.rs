@@ -29,6 +29,27 @@ pub(crate) struct SingularValues {
     pub(crate) right: Mat<f64>,
 }
 
+/// How many times as large as what a decomposition leaves of its matrix a singular value is that counts.
+const CERTAIN: f64 = 4.0;
+
+/// The singular value up to which those of a decomposition may be rounding: by what it leaves of the matrix any of them may be off (Weyl),
+/// one that is 0 too.
+///
+/// # Shapes
+/// matrix: m×n, left: m×r or wider, values: r, right: n×r or wider
+pub(super) fn least_certain(
+    matrix: MatRef<'_, f64>,
+    left: MatRef<'_, f64>,
+    values: &[f64],
+    right: MatRef<'_, f64>,
+) -> f64 {
+    let largest = values.iter().copied().fold(0.0, f64::max);
+    let rounding = matrix.nrows().max(matrix.ncols()) as f64 * f64::EPSILON * largest;
+    let scaled = Mat::from_fn(matrix.nrows(), values.len(), |i, j| left[(i, j)] * values[j]);
+    let left_over = scaled * right.subcols(0, values.len()).transpose() - matrix;
+    rounding.max(CERTAIN * left_over.norm_l2())
+}
+
 impl SingularValues {
     /// Decomposes the matrix of an operator.
     pub(crate) fn of(matrix: MatRef<'_, f64>) -> Result<Self, MathError> {
@@ -44,11 +65,22 @@ impl SingularValues {
         if largest == 0.0 {
             return Err(MathError::ZeroMatrix(what));
         }
-        let threshold = matrix.nrows().max(matrix.ncols()) as f64 * f64::EPSILON * largest;
-        values.retain(|value| *value > threshold);
+        let least = least_certain(matrix, svd.U(), &values, svd.V());
+        values.retain(|value| *value > least);
         let rank = values.len();
         let left = svd.U().subcols(0, rank).to_owned();
         Ok(Self { left, right: svd.V().subcols(0, rank).to_owned(), values })
+    }
+
+    /// Without the values whose squares rounding hides beside that of the largest.
+    fn told_by_squares(mut self) -> Self {
+        let side = self.left.nrows().max(self.right.nrows()) as f64;
+        let largest = self.values.first().copied().unwrap_or(0.0);
+        self.values.retain(|value| *value > (side * f64::EPSILON).sqrt() * largest);
+        let rank = self.values.len();
+        self.left = self.left.subcols(0, rank).to_owned();
+        self.right = self.right.subcols(0, rank).to_owned();
+        self
     }
 }
 
@@ -66,15 +98,31 @@ impl Decomposed {
     /// [`MathError::ZeroMatrix`] if it is 0, [`MathError::NotFinite`] if the map gives NaN or infinity,
     /// [`MathError::NotConverged`] from the decomposition.
     pub fn new(map: Arc<dyn LinearMap>) -> Result<Self, MathError> {
-        let mut matrix = to_matrix(map.as_ref());
-        let SingularValues { left, values, right } = SingularValues::of(matrix.as_ref())?;
+        let matrix = to_matrix(map.as_ref());
+        let found = SingularValues::of(matrix.as_ref())?;
+        Ok(Self::of(map, matrix, found))
+    }
+
+    /// The same for measurements without noise, whose pivot divides Aᵀy by eigenvalues of AᵀA: directions that AᵀA does not tell from
+    /// rounding, of singular values below some 4·10⁻⁷ of the largest, count as not measured.
+    ///
+    /// # Errors
+    /// Those of [`Decomposed::new`].
+    pub fn for_exact(map: Arc<dyn LinearMap>) -> Result<Self, MathError> {
+        let matrix = to_matrix(map.as_ref());
+        let found = SingularValues::of(matrix.as_ref())?.told_by_squares();
+        Ok(Self::of(map, matrix, found))
+    }
+
+    fn of(map: Arc<dyn LinearMap>, mut matrix: Mat<f64>, found: SingularValues) -> Self {
+        let SingularValues { left, values, right } = found;
         if values.len() < matrix.nrows().min(matrix.ncols()) {
             // Without what is rounding error, so that the null space is exact.
             let scaled = Mat::from_fn(left.nrows(), values.len(), |i, j| left[(i, j)] * values[j]);
             matrix = scaled * right.transpose();
         }
         let eigenvalues = values.iter().map(|s| s * s).collect();
-        Ok(Self { map, basis: RangeBasis { matrix, vectors: right, eigenvalues } })
+        Self { map, basis: RangeBasis { matrix, vectors: right, eigenvalues } }
     }
 
     /// Multiplications, about, that a decomposition takes, if its matrix is of a size to be decomposed at all.
@@ -160,5 +208,66 @@ impl LinearMap for Decomposed {
 
     fn range_basis(&self) -> Option<&RangeBasis> {
         Some(&self.basis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cholesky::{product, product_transposed};
+    use crate::operator::OperatorSpec;
+    use crate::rng::Stream;
+
+    fn map_of(text: serde_json::Value, shape: Shape) -> Arc<dyn LinearMap> {
+        let spec: OperatorSpec = serde_json::from_value(text).unwrap();
+        let prepared = spec.prepare(shape).unwrap();
+        Arc::new(prepared)
+    }
+
+    /// Where values are many times over, a decomposition leaves more of a matrix than n · ε of it.
+    #[test]
+    fn values_of_the_null_space_are_none() {
+        let shape = Shape::new(1, 28, 28).unwrap();
+        let mask: Vec<Vec<u8>> = (0..28).map(|row| vec![u8::from(row < 10); 28]).collect();
+        let map = map_of(
+            serde_json::json!({"operator": "chain",
+                "of": [{"operator": "real"}, {"operator": "fourier", "mask": mask}]}),
+            shape,
+        );
+        let decomposed = Decomposed::new(map).unwrap();
+        let basis = decomposed.range_basis().unwrap();
+        // Of a real image a frequency and the opposite one are one: 1 where both were measured, 1/2 where one was.
+        for value in basis.eigenvalues() {
+            assert!((value - 1.0).abs().min((value - 0.5).abs()) < 1e-10, "{value}");
+        }
+        assert_eq!(basis.rank(), 532);
+    }
+
+    /// A blur whose least singular value is 2·10⁻¹² of the largest.
+    #[test]
+    fn an_exact_measurement_is_inverted_no_further_than_squares_tell() {
+        let shape = Shape::new(1, 28, 28).unwrap();
+        let kernel = [
+            [0.154, 0.154, 0.098, 0.055],
+            [0.01, 0.073, 0.078, 0.009],
+            [0.009, 0.191, 0.124, 0.045],
+        ];
+        let map = map_of(
+            serde_json::json!({"operator": "convolution", "kernel": kernel, "border": "zero"}),
+            shape,
+        );
+        let decomposed = Decomposed::for_exact(map.clone()).unwrap();
+        let x: Vec<f64> = Stream::named(0, "x").normals(shape.len());
+        let y = map.apply(&x);
+        let basis = decomposed.range_basis().unwrap();
+        // A⁺y by squares: Aᵀy over the eigenvalues of AᵀA.
+        let mut waves = product_transposed(&basis.vectors, &map.adjoint(&y));
+        waves.iter_mut().zip(basis.eigenvalues()).for_each(|(wave, value)| *wave /= value);
+        let inverse = product(&basis.vectors, &waves);
+        let largest = |x: &[f64]| x.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
+        assert!(basis.rank() > 700 && basis.rank() < 784, "{}", basis.rank());
+        assert!(largest(&inverse) < 2.0 * largest(&x), "{}", largest(&inverse));
+        let left: Vec<f64> = map.apply(&inverse).iter().zip(&y).map(|(a, b)| a - b).collect();
+        assert!(largest(&left) < 1e-5, "{}", largest(&left));
     }
 }

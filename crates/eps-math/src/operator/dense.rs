@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use faer::{Mat, MatRef};
 
+use super::decomposed::least_certain;
 use super::expression::{Eigenbasis, Expression};
 use super::form::{EigenForm, MatrixForm};
 use super::linear_map::{LinearMap, Spectral, assert_length};
@@ -66,7 +67,7 @@ impl Dense {
         if largest == 0.0 {
             return Err(MathError::ZeroMatrix(what));
         }
-        let threshold = rows.max(n) as f64 * f64::EPSILON * largest;
+        let threshold = least_certain(given, svd.U(), &s, svd.V());
         let rank = s.iter().filter(|value| **value > threshold).count();
         let matrix = if rank == rows.min(n) {
             given.to_owned()

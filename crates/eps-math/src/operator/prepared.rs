@@ -84,11 +84,26 @@ impl PreparedOperator {
     /// # Errors
     /// Those of [`Decomposed::new`].
     pub fn decomposed(self) -> Result<Self, MathError> {
+        self.decomposed_by(Decomposed::new)
+    }
+
+    /// The same for measurements [without noise](Decomposed::for_exact).
+    ///
+    /// # Errors
+    /// Those of [`Decomposed::for_exact`].
+    pub fn decomposed_for_exact(self) -> Result<Self, MathError> {
+        self.decomposed_by(Decomposed::for_exact)
+    }
+
+    fn decomposed_by(
+        self,
+        decompose: impl Fn(Arc<dyn LinearMap>) -> Result<Decomposed, MathError>,
+    ) -> Result<Self, MathError> {
         match self {
             Self::Map { family, map }
                 if map.range_basis().is_none() && Decomposed::is_quick([map.as_ref()]) =>
             {
-                Ok(Self::Map { family, map: Arc::new(Decomposed::new(map)?) })
+                Ok(Self::Map { family, map: Arc::new(decompose(map)?) })
             }
             other => Ok(other),
         }
