@@ -17,7 +17,9 @@ use eps_files::PartFile;
 use hdf5::dataset::Layout;
 use hdf5::filters::Filter;
 use hdf5::plist::file_access::{FileCloseDegree, LibraryVersion};
-use hdf5::types::{FixedAscii, FixedUnicode, Reference, TypeDescriptor};
+use hdf5::types::{
+    CompoundField, CompoundType, FixedAscii, FixedUnicode, Reference, TypeDescriptor,
+};
 use hdf5::{
     Attribute, Container, Dataset, File, Group, H5Type, ObjectReference1, ReferencedObject,
 };
@@ -27,7 +29,7 @@ use serde::de::DeserializeOwned;
 
 use crate::array::{Array, Gaps, Variable, checked_product, choose};
 use crate::error::require_finite;
-use crate::npy::row_major;
+use crate::npy::{complex_pairs, row_major};
 use crate::{DataError, ImageProvenance, global_heap, memory};
 
 const WRITE_AGAIN: &str = "the file is damaged or incomplete: write it again";
@@ -38,6 +40,38 @@ const LIST_CHUNK: usize = 1 << 16;
 const IMAGE_BLOCK: usize = 1024;
 /// In bytes: an attribute of 64 KiB with its name and type would not fit HDF5's object header.
 const LONGEST_TEXT: usize = 65_000;
+
+/// Numbers with their dimensions, and the imaginary parts of complex ones.
+struct Numbered {
+    dims: Vec<usize>,
+    values: Vec<f64>,
+    imaginary: Option<Vec<f64>>,
+}
+
+/// A complex number as h5py stores it.
+#[derive(Clone, Copy, H5Type)]
+#[repr(C)]
+struct OfPython {
+    r: f64,
+    i: f64,
+}
+
+/// A complex number as MATLAB stores it.
+#[derive(Clone, Copy, H5Type)]
+#[repr(C)]
+struct OfMatlab {
+    real: f64,
+    imag: f64,
+}
+
+/// The names of two fields of floats.
+fn parts_of(compound: &CompoundType) -> Option<[&str; 2]> {
+    let is_float = |field: &CompoundField| matches!(field.ty, TypeDescriptor::Float(_));
+    match &compound.fields[..] {
+        [first, second] if is_float(first) && is_float(second) => Some([&first.name, &second.name]),
+        _ => None,
+    }
+}
 
 /// Reads one array of an HDF5 file: the dataset `name` (a path such as `group/samples` too), or the
 /// only dataset of the file's root.
@@ -93,10 +127,17 @@ pub(crate) fn read_matlab_variables(path: &Path) -> Result<Vec<Variable>, DataEr
     let input = Input::open_any(path)?;
     let root = input.root()?;
     let turned = |name: &str| -> Result<Array, DataError> {
-        let Array { mut dims, values } = input.numbers(&root, name)?;
+        let Numbered { mut dims, values, imaginary } = input.parts(&root, name)?;
+        input.require_finite(name, &values)?;
         dims.reverse();
         let values = row_major(&dims, &values);
-        Ok(Array { dims, values })
+        Ok(match imaginary {
+            None => Array { dims, values },
+            Some(imaginary) => {
+                input.require_finite(name, &imaginary)?;
+                complex_pairs(&dims, &values, &row_major(&dims, &imaginary))
+            }
+        })
     };
     let datasets = root.datasets().map_err(input.failed("list the variables"))?;
     let mut variables = Vec::new();
@@ -827,8 +868,17 @@ impl Input {
         Ok(array)
     }
 
-    /// Reads a dataset of any type of numbers.
+    /// Reads a dataset of any type of numbers; complex ones as pairs of channels.
     fn any_numbers(&self, at: &Group, name: &str) -> Result<Array, DataError> {
+        let Numbered { dims, values, imaginary } = self.parts(at, name)?;
+        Ok(match imaginary {
+            None => Array { dims, values },
+            Some(imaginary) => complex_pairs(&dims, &values, &imaginary),
+        })
+    }
+
+    /// Reads a dataset of any type of numbers, and the imaginary parts of complex ones.
+    fn parts(&self, at: &Group, name: &str) -> Result<Numbered, DataError> {
         let (dataset, dims) = self.dataset(at, name)?;
         let found = self.type_of(&dataset, &format!("the dataset {name:?}"))?;
         use TypeDescriptor::{Boolean, Float, Integer, Unsigned};
@@ -841,14 +891,34 @@ impl Input {
             Numbers::Half | Numbers::Described(Integer(_) | Unsigned(_) | Float(_)) => {
                 self.read(&dataset, name)?
             }
+            Numbers::Described(TypeDescriptor::Compound(fields)) => {
+                let (values, imaginary) = match parts_of(&fields) {
+                    Some(["r", "i"]) => {
+                        let values: Vec<OfPython> = self.read(&dataset, name)?;
+                        values.into_iter().map(|OfPython { r, i }| (r, i)).unzip()
+                    }
+                    Some(["real", "imag"]) => {
+                        let values: Vec<OfMatlab> = self.read(&dataset, name)?;
+                        values.into_iter().map(|OfMatlab { real, imag }| (real, imag)).unzip()
+                    }
+                    _ => {
+                        let fields: Vec<&str> = fields.fields.iter().map(|f| &*f.name).collect();
+                        return Err(self.malformed(
+                            format!("the dataset {name:?} has the fields {fields:?}, and complex numbers r and i or real and imag"),
+                            "store each field as a dataset of its own",
+                        ));
+                    }
+                };
+                return Ok(Numbered { dims, values, imaginary: Some(imaginary) });
+            }
             Numbers::Described(found) => {
                 return Err(self.malformed(
-                    format!("the dataset {name:?} is of type {found}, which is no real number"),
-                    "store it as float32",
+                    format!("the dataset {name:?} is of type {found}, which is no number"),
+                    "store it as float32, or complex64",
                 ));
             }
         };
-        Ok(Array { dims, values })
+        Ok(Numbered { dims, values, imaginary: None })
     }
 
     pub(crate) fn require_finite<T: Copy + Into<f64>>(

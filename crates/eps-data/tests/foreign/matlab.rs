@@ -38,8 +38,9 @@ fn pairs() -> Array {
 
 #[test]
 fn complex_numbers_are_pairs_of_channels() {
-    assert_eq!(Array::read(&file("complex.npy"), "y").unwrap(), pairs());
-    assert_eq!(Array::read(&file("complex.mat"), "y").unwrap(), pairs());
+    for name in ["complex.npy", "complex.mat", "complex.h5", "complex-73.mat"] {
+        assert_eq!(Array::read(&file(name), "y").unwrap(), pairs(), "{name}");
+    }
     let plane = Array::read(&file("complex-plane.npy"), "y").unwrap();
     assert_eq!((&plane.dims[..], &plane.values[..]), (&[2, 3, 2][..], &pairs().values[..12]));
 }

@@ -134,6 +134,7 @@ cell[1, 0] = np.arange(4.0).reshape(2, 2) / 4
 complex_array = (np.arange(12.0) - 3j * np.arange(12)).reshape(2, 3, 2)
 scipy.io.savemat(folder / "kernels.mat", {"kernels": cell, "title": "two"}, do_compression=True)
 scipy.io.savemat(folder / "complex.mat", {"y": complex_array.astype("c8")})
+write("complex.h5", lambda f: f.create_dataset("y", data=complex_array.astype("c8")))
 np.save(folder / "complex.npy", np.asfortranarray(complex_array.astype(">c16")))
 np.save(folder / "complex-plane.npy", complex_array[0].astype("c8"))
 with h5py.File(folder / "kernels-73.mat", "w", userblock_size=512) as file:
@@ -144,4 +145,9 @@ with h5py.File(folder / "kernels-73.mat", "w", userblock_size=512) as file:
     references = file.create_dataset("kernels", (1, 2), dtype=h5py.ref_dtype)
     references[0] = [file[name].ref for name in names]
 with open(folder / "kernels-73.mat", "r+b") as file:
+    file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+with h5py.File(folder / "complex-73.mat", "w", userblock_size=512) as file:
+    turned = np.ascontiguousarray(complex_array.T.astype("c16"))
+    file["y"] = turned.view([("real", "f8"), ("imag", "f8")])
+with open(folder / "complex-73.mat", "r+b") as file:
     file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
