@@ -746,8 +746,16 @@ impl Input {
     }
 
     pub(crate) fn has(&self, at: &Group, attribute: &str) -> Result<bool, DataError> {
-        let names = at.attr_names().map_err(self.failed("list the attributes"))?;
-        Ok(names.iter().any(|found| found == attribute))
+        Ok(self.attribute_names(at)?.iter().any(|found| found == attribute))
+    }
+
+    pub(crate) fn attribute_names(&self, at: &Group) -> Result<Vec<String>, DataError> {
+        at.attr_names().map_err(self.failed("list the attributes"))
+    }
+
+    /// The names of all datasets and groups.
+    pub(crate) fn dataset_names(&self, at: &Group) -> Result<Vec<String>, DataError> {
+        at.member_names().map_err(self.failed("list the datasets"))
     }
 
     pub(crate) fn json<T: DeserializeOwned>(&self, at: &Group, name: &str) -> Result<T, DataError> {

@@ -74,12 +74,13 @@ const DESCRIBED: u64 = 2;
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "operator", rename_all = "kebab-case", deny_unknown_fields)]
 enum Family {
-    Mask,
+    // With braces, as serde denies no fields of what has none.
+    Mask {},
     AveragePool { factor: usize },
-    CircularBlur,
-    Separable,
-    Dense,
-    Described,
+    CircularBlur {},
+    Separable {},
+    Dense {},
+    Described {},
 }
 
 /// Measurements of N images by operators of one family.
@@ -484,7 +485,7 @@ impl MeasurementSet {
     ///
     /// [`DataError::Io`] or [`DataError::Hdf5`] where the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), DataError> {
-        let is_tabulated = Family::of(&self.specs[0]) != Family::Described
+        let is_tabulated = Family::of(&self.specs[0]) != Family::Described {}
             && self.is_white()
             && self.unit.is_none();
         let version = if is_tabulated { TABULATED } else { DESCRIBED };
@@ -562,6 +563,7 @@ impl MeasurementSet {
         let [channels, height, width] = dims;
         let shape = Shape { channels, height, width };
         let specs = get_operators(&input, &root, shape)?;
+        check_noise_names(&input, &root)?;
         let (dims, y) = input.any_floats(&root, "y")?;
         if let Some(index) = y.iter().position(|value| value.is_infinite()) {
             let (path, what, value) = (path.to_owned(), "the dataset \"y\"".to_owned(), y[index]);
@@ -656,6 +658,35 @@ pub fn dense_sizes(path: &Path) -> Result<Option<[usize; 3]>, DataError> {
         return Ok(None);
     }
     Ok(input.dims(&root, "matrix")?.try_into().ok())
+}
+
+/// Fails where something is named as though it told the noise, and is not read.
+fn check_noise_names(input: &Input, root: &Group) -> Result<(), DataError> {
+    let attributes = input.attribute_names(root)?;
+    let known = ["sigma_y", "sigma_y_255"];
+    let other = attributes.iter().find(|name| is_of_noise(name) && !known.contains(&&***name));
+    if let Some(name) = other {
+        return Err(input.malformed(
+            format!("the attribute {name:?} is not read: the standard deviation of the noise is the attribute \"sigma_y\""),
+            "rename the one that is meant, and remove or rename the other",
+        ));
+    }
+    let datasets = input.dataset_names(root)?;
+    let known = noise::DATASETS;
+    let other = datasets.iter().find(|name| is_of_noise(name) && !known.contains(&&***name));
+    if let Some(name) = other {
+        return Err(input.malformed(
+            format!("the dataset {name:?} is not read: those that tell the noise are {known:?}"),
+            "rename the one that is meant, and remove or rename the other",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a name speaks of noise.
+fn is_of_noise(name: &str) -> bool {
+    let name = name.to_lowercase();
+    ["sigma", "noise", "covariance"].iter().any(|word| name.contains(word))
 }
 
 /// Noise of one number.
@@ -778,12 +809,12 @@ impl Family {
     /// How the operators of a set are written, their blurs being kept by taps.
     fn of(spec: &OperatorSpec) -> Self {
         match spec {
-            OperatorSpec::Mask { .. } => Self::Mask,
+            OperatorSpec::Mask { .. } => Self::Mask {},
             OperatorSpec::AveragePool { factor } => Self::AveragePool { factor: *factor },
-            OperatorSpec::CircularBlur { .. } => Self::CircularBlur,
-            OperatorSpec::Separable { .. } => Self::Separable,
-            OperatorSpec::Dense { .. } => Self::Dense,
-            _ => Self::Described,
+            OperatorSpec::CircularBlur { .. } => Self::CircularBlur {},
+            OperatorSpec::Separable { .. } => Self::Separable {},
+            OperatorSpec::Dense { .. } => Self::Dense {},
+            _ => Self::Described {},
         }
     }
 }
@@ -805,13 +836,13 @@ fn put_operators(
     };
     match family {
         Family::AveragePool { .. } => Ok(()),
-        Family::Described => {
+        Family::Described {} => {
             let text = serde_json::to_vec(specs).map_err(|e| {
                 DataError::invalid("the description of an operator", e, "give finite numbers")
             })?;
             output.put_array(root, "operators", &[text.len()], &text)
         }
-        Family::Mask => {
+        Family::Mask {} => {
             let masks: Vec<u8> = specs
                 .iter()
                 .filter_map(|spec| match spec {
@@ -823,11 +854,11 @@ fn put_operators(
                 .collect();
             output.put_array(root, "mask", &[specs.len(), shape.height, shape.width], &masks)
         }
-        Family::CircularBlur => matrices("kernel", |spec| match spec {
+        Family::CircularBlur {} => matrices("kernel", |spec| match spec {
             OperatorSpec::CircularBlur { kernel } => Some(kernel),
             _ => None,
         }),
-        Family::Separable => {
+        Family::Separable {} => {
             matrices("vertical", |spec| match spec {
                 OperatorSpec::Separable { vertical, .. } => Some(vertical),
                 _ => None,
@@ -837,7 +868,7 @@ fn put_operators(
                 _ => None,
             })
         }
-        Family::Dense => matrices("matrix", |spec| match spec {
+        Family::Dense {} => matrices("matrix", |spec| match spec {
             OperatorSpec::Dense { matrix } => Some(matrix),
             _ => None,
         }),
@@ -856,7 +887,7 @@ fn get_operators(
     };
     Ok(match input.json(root, "operator")? {
         Family::AveragePool { factor } => vec![OperatorSpec::AveragePool { factor }],
-        Family::Described => {
+        Family::Described {} => {
             let (_, values) = input.floats(root, "operators", 1)?;
             #[expect(
                 clippy::cast_possible_truncation,
@@ -873,7 +904,7 @@ fn get_operators(
                 )
             })?
         }
-        Family::Mask => {
+        Family::Mask {} => {
             let (dims, values) = input.floats(root, "mask", 3)?;
             expect_dims(input, "mask", &dims, &[dims[0], shape.height, shape.width])?;
             if let Some(index) = values.iter().position(|value| ![0.0, 1.0].contains(value)) {
@@ -888,11 +919,11 @@ fn get_operators(
                 .map(|observed| OperatorSpec::Mask { observed: observed.to_vec() })
                 .collect()
         }
-        Family::CircularBlur => matrices("kernel")?
+        Family::CircularBlur {} => matrices("kernel")?
             .into_iter()
             .map(|kernel| OperatorSpec::CircularBlur { kernel })
             .collect(),
-        Family::Separable => {
+        Family::Separable {} => {
             let (vertical, horizontal) = (matrices("vertical")?, matrices("horizontal")?);
             if vertical.len() != horizontal.len() {
                 return Err(input.malformed(
@@ -910,7 +941,7 @@ fn get_operators(
                 .map(|(vertical, horizontal)| OperatorSpec::Separable { vertical, horizontal })
                 .collect()
         }
-        Family::Dense => {
+        Family::Dense {} => {
             if let [_, rows, columns] = input.dims(root, "matrix")?[..] {
                 require_dense(rows, columns).map_err(|error| error.in_file(input.path()))?;
             }

@@ -17,6 +17,9 @@ const FACTOR: &str = "noise_factor";
 /// Variances over the frequencies of the measurement's plane, `[K, h, w]`.
 const SPECTRUM: &str = "noise_spectrum";
 
+/// The datasets that tell noise of more than one number.
+pub(crate) const DATASETS: [&str; 3] = [SIGMA, FACTOR, SPECTRUM];
+
 /// Checks that noises are those of measurements of a shape, one for all or one for each, of one kind; returns σ̄, which all
 /// have together.
 pub(crate) fn check(noises: &[Noise], count: usize, range: Shape) -> Result<f64, DataError> {
@@ -170,8 +173,7 @@ pub(crate) fn get(
     root: &Group,
     range: Shape,
 ) -> Result<Option<Vec<Noise>>, DataError> {
-    let there: Vec<&str> =
-        [SIGMA, FACTOR, SPECTRUM].into_iter().filter(|name| root.link_exists(name)).collect();
+    let there: Vec<&str> = DATASETS.into_iter().filter(|name| root.link_exists(name)).collect();
     let name = match there[..] {
         [] => return Ok(None),
         [name] => name,

@@ -529,6 +529,22 @@ fn measurements_that_make_no_sense() {
     let (_dir, path) = measurements_file();
     replace_attribute(&path, "operator", text("{\"operator\": \"fisheye\"}"));
     expect(MeasurementSet::read(&path), &["y.h5", "\"operator\"", "fisheye", "average-pool"]);
+    // Nothing that was meant is passed over.
+    for operator in ["\"mask\", \"invert\": true", "\"circular-blur\", \"border\": \"reflect\""] {
+        let (_dir, path) = measurements_file();
+        replace_attribute(&path, "operator", text(&format!("{{\"operator\": {operator}}}")));
+        expect(MeasurementSet::read(&path), &["y.h5", "unknown field"]);
+    }
+    for name in ["sigma", "Noise level"] {
+        let (_dir, path) = measurements_file();
+        change(&path, |file| drop(file.new_attr::<f64>().create(name).unwrap()));
+        expect(MeasurementSet::read(&path), &["y.h5", name, "\"sigma_y\""]);
+    }
+    for name in ["noise_covariance", "sigmas"] {
+        let (_dir, path) = measurements_file();
+        change(&path, |file| drop(file.new_dataset::<f64>().shape(4).create(name).unwrap()));
+        expect(MeasurementSet::read(&path), &["y.h5", name, "noise_factor"]);
+    }
     for height in [0, u64::MAX] {
         let (_dir, path) = measurements_file();
         replace_attribute(&path, "height", height);
