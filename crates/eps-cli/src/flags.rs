@@ -208,6 +208,14 @@ fn covariances(path: &Path, count: usize, range: Shape) -> Result<Vec<Noise>> {
     let is_one_each = several == 1 || several == count;
     let each = values.chunks_exact(sides[0].max(1) * sides[1].max(1));
     if is_one_each && sides == [m, m] {
+        let is_beside = |(at, value): (usize, &f64)| at % (m * m) % (m + 1) != 0 && *value != 0.0;
+        if m > 1 && !values.iter().enumerate().any(is_beside) {
+            eprintln!(
+                "note: --noise-covariance {}: the factor is diagonal, so that its entries are standard deviations: of variances give the \
+                 square roots",
+                path.display()
+            );
+        }
         each.map(|values| {
             let factor = Mat::from_fn(m, m, |i, j| values[i * m + j]);
             Ok(Noise::factor(&factor)?)

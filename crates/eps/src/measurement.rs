@@ -178,6 +178,84 @@ pub fn brightness_note(set: &MeasurementSet, index: usize) -> Option<String> {
     })
 }
 
+/// Says so where the picture of a kernel seems to be another one than is meant: black on white, on a ground that is not black, or off
+/// its middle.
+///
+/// # Shapes
+/// Rows of one length.
+pub fn kernel_note(kernel: &[Vec<f64>]) -> Option<String> {
+    let (rows, columns) = (kernel.len(), kernel.first()?.len());
+    let taps = || kernel.iter().flatten().copied();
+    let (least, most) = taps().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), tap| {
+        (least.min(tap), most.max(tap))
+    });
+    // A derivative is meant, and so is one value for all.
+    if least < 0.0 || most <= least {
+        return None;
+    }
+    let corners = [(0, 0), (0, columns - 1), (rows - 1, 0), (rows - 1, columns - 1)];
+    if corners.iter().all(|(row, column)| kernel[*row][*column] == most) {
+        return Some(
+            "the kernel is largest in all of its corners: is it black on white? A kernel is white, or large, where light falls"
+                .to_owned(),
+        );
+    }
+    let as_least = taps().filter(|tap| *tap == least).count();
+    if least > 0.0 && as_least * 4 > rows * columns {
+        return Some(format!(
+            "{as_least} of the kernel's {} taps are {} of the largest, and none is 0: a ground that is not black blurs by all of \
+             it; subtract it if it is not meant",
+            rows * columns,
+            number((least / most * 1e3).round() / 1e3)
+        ));
+    }
+    let sum: f64 = taps().sum();
+    let centre = |place: fn(usize, usize) -> usize, middle: usize| {
+        let weighted = kernel.iter().enumerate().flat_map(|(row, taps)| {
+            taps.iter().enumerate().map(move |(column, tap)| place(row, column) as f64 * tap)
+        });
+        weighted.sum::<f64>() / sum - middle as f64
+    };
+    let down = centre(|row, _| row, rows / 2);
+    let right = centre(|_, column| column, columns / 2);
+    (down.abs().max(right.abs()) >= OFF_MIDDLE).then(|| {
+        format!(
+            "the centre of the kernel's weight lies {down:.1} pixels below and {right:.1} right of its middle, the tap ({}, {}): what is \
+             restored lies shifted by as much against the blurred picture; shift the taps if that is not meant",
+            rows / 2,
+            columns / 2
+        )
+    })
+}
+
+/// From how many pixels on a kernel's centre of weight is said to be off its middle.
+const OFF_MIDDLE: f64 = 1.5;
+
+/// Says so where many measured values lie at an end of the range, where a picture cuts noise off.
+pub fn clipping_note(set: &MeasurementSet) -> Option<String> {
+    if set.sigma_y() == 0.0 || set.unit().is_some() {
+        return None;
+    }
+    let (mut measured, mut clipped) = (0usize, 0usize);
+    for image in 0..set.len() {
+        let seen = set.measurement(image).iter().zip(measured_entries(set.operator(image)));
+        for (value, _) in seen.filter(|(_, is_measured)| *is_measured) {
+            measured += 1;
+            clipped += usize::from(value.abs() == 1.0);
+        }
+    }
+    (clipped as f64 > MANY_CLIPPED * measured as f64).then(|| {
+        format!(
+            "{:.0} % of the values of y are exactly -1 or 1: noise beyond black and white was cut off there, so that they are nearer to \
+             grey than they say, and an estimate of sigma_y is too small; a mask can hide them",
+            100.0 * clipped as f64 / measured as f64
+        )
+    })
+}
+
+/// The share of clipped values from which on it is said.
+const MANY_CLIPPED: f64 = 0.02;
+
 /// Says so where a mask seems to be inverted: the pixels called observed hold one value in every image, and
 /// those called hidden do not.
 ///
@@ -363,6 +441,61 @@ mod tests {
         let specs = vec![OperatorSpec::CircularBlur { kernel: vec![vec![tap; 3]; 3] }];
         let shape = Shape::new(1, 4, 4).unwrap();
         MeasurementSet::new(shape, vec![0.0; 16], specs, 0.01, provenance).unwrap()
+    }
+
+    #[test]
+    fn kernels_that_look_like_others_are_told() {
+        let spot = |ground: f64, tap: f64, (row, column): (usize, usize)| {
+            let mut kernel = vec![vec![ground; 9]; 9];
+            for (r, c) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                kernel[row + r][column + c] = tap;
+            }
+            kernel
+        };
+        // A kernel of one value is a mean; the ends of a Gaussian are no ground; a derivative has its weight where it has it.
+        let gaussian = |row: usize| -> Vec<f64> {
+            let of = |at: usize| (-(at as f64 - 3.0).powi(2) / 18.0).exp();
+            (0..7).map(|column| of(row) * of(column)).collect()
+        };
+        let gaussian: Vec<Vec<f64>> = (0..7).map(gaussian).collect();
+        for right in [
+            spot(0.0, 0.25, (4, 4)),
+            vec![vec![1.0; 4]; 3],
+            gaussian,
+            vec![vec![-1.0, 0.0, 0.0, 0.0, 1.0]],
+            vec![vec![1.0]],
+        ] {
+            assert_eq!(kernel_note(&right), None, "{right:?}");
+        }
+        for (other, words) in [
+            (spot(0.1, 1.0, (4, 4)), "77 of the kernel's 81 taps are 0.1 of the largest"),
+            (spot(1.0, 0.0, (4, 4)), "black on white"),
+            (
+                spot(0.0, 0.25, (4, 1)),
+                "0.5 pixels below and -2.5 right of its middle, the tap (4, 4)",
+            ),
+        ] {
+            let note = kernel_note(&other).unwrap_or_default();
+            assert!(note.contains(words), "{words:?} is not in {note:?}");
+        }
+    }
+
+    #[test]
+    fn cut_off_noise_is_told() {
+        let set = |y: Vec<f64>, sigma_y: f64| {
+            let specs = vec![OperatorSpec::AveragePool { factor: 1 }];
+            let provenance = blur(1.0).provenance().clone();
+            MeasurementSet::new(Shape::new(1, 4, 4).unwrap(), y, specs, sigma_y, provenance)
+                .unwrap()
+        };
+        let y: Vec<f64> =
+            (0..16).map(|i| f64::from(i) / 5.0 - 1.5).map(|v| v.clamp(-1.0, 1.0)).collect();
+        let note = clipping_note(&set(y.clone(), 0.05)).unwrap();
+        assert!(note.starts_with("38 % of the values of y are exactly -1 or 1"), "{note}");
+        let inside = y.iter().map(|value| 0.9 * value).collect();
+        for unclipped in [set(y, 0.0), set(inside, 0.05)] {
+            assert_eq!(clipping_note(&unclipped), None);
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use eps_math::{Draw, Shape, Task};
 
 use crate::flags::{BorderFlag, NoiseFlags, OperatorFlags, UsageError, check_channels_first, seed};
 use eps::format::number;
-use eps::measurement::brightness_note;
+use eps::measurement::{brightness_note, kernel_note};
 use eps::{dataset, measurement, pictures};
 
 /// How many images of a data set are measured unless `--index` says otherwise.
@@ -182,7 +182,9 @@ impl Arguments {
         } else {
             None
         };
-        if let Some(note) = (0..set.len()).find_map(|index| brightness_note(&set, index)) {
+        let of_brightness = (0..set.len()).find_map(|index| brightness_note(&set, index));
+        let of_kernel = given.as_ref().and_then(|given| kernel_note(given.spec().kernel()?));
+        for note in of_brightness.into_iter().chain(of_kernel) {
             eprintln!("note: {note}");
         }
         set.write(&self.out)?;

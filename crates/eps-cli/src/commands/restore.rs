@@ -35,7 +35,7 @@ use eps::contender::{
 };
 use eps::format::number;
 use eps::intervals::IntervalCalibration;
-use eps::measurement::{brightness_note, mask_note, range_note};
+use eps::measurement::{brightness_note, clipping_note, mask_note, range_note};
 use eps::residual::Residual;
 use eps::restoration_config::{FORMAT_VERSION, MeasurementRecord, PictureScale, RestorationConfig};
 use eps::restore::{Restoration, Settings, batch_of};
@@ -327,6 +327,7 @@ impl Arguments {
         notes.extend(mask_note(&set).or_else(|| range_note(&set).filter(|_| like.is_none())));
         notes.extend(self.measured.note());
         notes.extend(missing_note(&set));
+        notes.extend(clipping_note(&set));
         notes.extend(of_borders);
         notes.extend(of_precision);
         notes.extend(self.method.and_then(|contender| {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
+use eps::measurement::kernel_note;
 use eps::scene::{Scene, wrap_note};
 use eps::{Network, dataset};
 use eps_data::array_file::is_picture;
@@ -134,6 +135,7 @@ impl MeasuredFlags {
             sigma_y.ok_or_else(|| missing("its noise: give --sigma-y or --sigma-y-255"))?;
 
         let (y_shape, y) = read_measurement(path, Some(&given))?;
+        let mut notes = Vec::new();
         let given = if given.is_kernel() {
             let usual = if is_picture(path) { Border::Valid } else { Border::Circular };
             let border = self.border.asked().unwrap_or(usual);
@@ -141,6 +143,7 @@ impl MeasuredFlags {
                 if self.border.asked().is_some() { "asked for" } else { "the default here" };
             println!("borders of the blur: {}, {source}", border.name());
             check_kernel(&given, y_shape)?;
+            notes.extend(given.spec().kernel().and_then(kernel_note));
             given.with_border(border)
         } else {
             given
@@ -209,7 +212,6 @@ impl MeasuredFlags {
         } else {
             sigma_y.of_measurements(&spec, &operator, &y, scale)?
         };
-        let mut notes = Vec::new();
         if is_grey {
             notes.push(format!(
                 "{} is grey, and the network is one of colours: restored is the grey of a picture in colour, 0.299 R + 0.587 G + \
