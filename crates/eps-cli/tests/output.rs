@@ -145,7 +145,10 @@ fn what_is_kept_of_other_settings_is_not_taken() {
     fs::create_dir(&kept).unwrap();
     fs::write(kept.join("key"), "of other settings").unwrap();
     fs::write(kept.join("samples-000000"), vec![0; 4 * 4 * SIDE * SIDE]).unwrap();
-    let output = folder.eps(&format!("{RESTORE} --samples 1 --calls 1 --out out"));
+    let restore = format!("{RESTORE} --samples 1 --calls 1 --out out");
+    folder.fails(&restore, 1, &[".out.unfinished", "other settings", "--force removes it"]);
+    assert!(kept.join("samples-000000").exists());
+    let output = folder.eps(&format!("{restore} --force"));
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{error}");
     assert!(
@@ -216,6 +219,9 @@ fn a_picture_comes_back_as_it_is_stored() {
     assert!(animation.windows(4).any(|chunk| chunk == b"acTL"));
     // It is replaced like any other, and named by its place as well.
     folder.succeeds(&format!("{restore} y.png --out out --force"));
+    // What somebody put beside its pictures stays.
+    fs::write(folder.path("out/image-0000/mine.png"), "").unwrap();
+    folder.fails(&format!("{restore} y.png --out out --force"), 1, &["out exists", "other things"]);
     // An animation is no picture, and has no results before that is told.
     fs::write(folder.path("two.png"), animation).unwrap();
     folder.fails(

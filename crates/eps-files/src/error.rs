@@ -50,6 +50,13 @@ pub enum FilesError {
         .0.display()
     )]
     Foreign(PathBuf),
+    /// Finished parts of another output than is asked for.
+    #[error(
+        "{} holds what an earlier run with other settings or another input had finished: the same command as then goes on from it, \
+         --force removes it, and another --out leaves it alone",
+        .0.display()
+    )]
+    OtherParts(PathBuf),
     /// A folder that something else took while the results were made; these are kept elsewhere.
     #[error("{cause}; the results are in {}", kept.display())]
     Kept {

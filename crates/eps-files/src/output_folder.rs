@@ -18,7 +18,7 @@ pub enum Former {
     /// It stays, and nothing can be written in its place.
     Stays,
     /// It is replaced if it holds results of the same kind and nothing else: the function is given the content of its
-    /// `config.json` and the names of all that lies in it.
+    /// `config.json` and the names of all that lies in it, in folders as `FOLDER/NAME`.
     Replaced(fn(&Value, &[String]) -> bool),
 }
 
@@ -58,9 +58,8 @@ impl OutputFolder {
         };
         let results = || -> Option<bool> {
             let config = fs::read(target.join(CONFIG)).ok()?;
-            let entries = fs::read_dir(target).ok()?;
-            let names = entries.map(|entry| entry.ok()?.file_name().into_string().ok());
-            let names = names.collect::<Option<Vec<String>>>()?;
+            let mut names = Vec::new();
+            list(target, "", &mut names)?;
             Some(is_results(&serde_json::from_slice(&config).ok()?, &names))
         };
         if results() == Some(true) { Ok(()) } else { Err(FilesError::Foreign(self.named.clone())) }
@@ -135,6 +134,19 @@ impl OutputFolder {
             error,
         })
     }
+}
+
+/// Adds the names of all that lies in a folder, from the folder on; none where it cannot be listed, or a name is no UTF-8.
+fn list(folder: &Path, before: &str, names: &mut Vec<String>) -> Option<()> {
+    for entry in fs::read_dir(folder).ok()? {
+        let entry = entry.ok()?;
+        let name = format!("{before}{}", entry.file_name().into_string().ok()?);
+        if entry.file_type().ok()?.is_dir() {
+            list(&entry.path(), &format!("{name}/"), names)?;
+        }
+        names.push(name);
+    }
+    Some(())
 }
 
 #[cfg(test)]

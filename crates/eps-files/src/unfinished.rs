@@ -68,24 +68,27 @@ impl Unfinished {
         Ok(claimed)
     }
 
-    /// Says what the parts depend on; gives whether there are parts of this key, or were some of another, which are removed.
+    /// Says what the parts depend on; gives whether there are parts of this key, or were some of another, which are removed where
+    /// `replaces` says so.
     ///
     /// # Errors
-    /// [`FilesError::Io`].
-    pub fn of_key(&mut self, key: &str) -> Result<Parts, FilesError> {
+    /// [`FilesError::Io`]; [`FilesError::OtherParts`] where parts of another key are there that are not to be replaced.
+    pub fn of_key(&mut self, key: &str, replaces: bool) -> Result<Parts, FilesError> {
         let path = self.folder.join(KEY);
         if fs::read(&path).is_ok_and(|found| found == key.as_bytes()) {
             return Ok(Parts::OfThis);
         }
-        let mut former = Parts::None;
-        for entry in fs::read_dir(&self.folder).map_err(FilesError::io(&self.folder, "list"))? {
-            let entry = entry.map_err(FilesError::io(&self.folder, "list"))?;
-            if entry.file_name() != LOCK {
-                fs::remove_file(entry.path()).map_err(FilesError::io(&entry.path(), "remove"))?;
-                if entry.file_name() != KEY {
-                    former = Parts::OfAnother;
-                }
-            }
+        let entries = fs::read_dir(&self.folder).map_err(FilesError::io(&self.folder, "list"))?;
+        let entries = entries.collect::<Result<Vec<_>, _>>();
+        let entries = entries.map_err(FilesError::io(&self.folder, "list"))?;
+        let is_part =
+            |entry: &fs::DirEntry| ![LOCK, KEY].iter().any(|name| entry.file_name() == *name);
+        let former = if entries.iter().any(is_part) { Parts::OfAnother } else { Parts::None };
+        if former == Parts::OfAnother && !replaces {
+            return Err(FilesError::OtherParts(self.folder.clone()));
+        }
+        for entry in entries.iter().filter(|entry| entry.file_name() != LOCK) {
+            fs::remove_file(entry.path()).map_err(FilesError::io(&entry.path(), "remove"))?;
         }
         self.holds_parts = false;
         write_bytes(&path, key.as_bytes())?;
@@ -174,18 +177,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("out");
         let mut first = Unfinished::claim(&target).unwrap();
-        assert_eq!(first.of_key("a").unwrap(), Parts::None);
+        assert_eq!(first.of_key("a", false).unwrap(), Parts::None);
         first.keep("0", b"zero").unwrap();
         drop(first);
         assert_eq!(names(dir.path()), [".out.unfinished"]);
 
         let mut again = Unfinished::claim(&target).unwrap();
-        assert_eq!(again.of_key("a").unwrap(), Parts::OfThis);
+        assert_eq!(again.of_key("a", false).unwrap(), Parts::OfThis);
         assert_eq!(again.part("0").unwrap().as_deref(), Some(&b"zero"[..]));
         assert_eq!(again.part("1").unwrap(), None);
         drop(again);
         let mut other = Unfinished::claim(&target).unwrap();
-        assert_eq!(other.of_key("b").unwrap(), Parts::OfAnother);
+        // Nothing that took time is removed without being asked.
+        let error = other.of_key("b", false).unwrap_err().to_string();
+        assert!(error.contains(".out.unfinished") && error.contains("--force"), "{error}");
+        assert_eq!(other.part("0").unwrap().as_deref(), Some(&b"zero"[..]));
+        assert_eq!(other.of_key("b", true).unwrap(), Parts::OfAnother);
         assert_eq!(other.part("0").unwrap(), None);
         other.keep("0", b"other").unwrap();
         other.finish();
@@ -199,7 +206,7 @@ mod tests {
         let mut first = Unfinished::claim(&target).unwrap();
         let error = Unfinished::claim(&target).unwrap_err().to_string();
         assert!(error.starts_with("another process works on") && error.contains("out"), "{error}");
-        first.of_key("a").unwrap();
+        first.of_key("a", false).unwrap();
         drop(first);
         assert!(names(dir.path()).is_empty());
         let error = Unfinished::claim(&dir.path().join("no/out")).unwrap_err().to_string();

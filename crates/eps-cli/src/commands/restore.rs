@@ -122,7 +122,7 @@ pub(crate) struct Arguments {
     /// The folder to be made
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
-    /// Replace the folder if it holds the results of an earlier run
+    /// Replace the folder if it holds the results of an earlier run and nothing else, and what an interrupted one had finished
     #[arg(long)]
     force: bool,
 }
@@ -412,7 +412,7 @@ impl Arguments {
             }
             return Ok(());
         };
-        match unfinished.of_key(&key)? {
+        match unfinished.of_key(&key, self.force)? {
             Parts::OfThis => {
                 eprintln!(
                     "note: what an earlier run of this command has finished is taken from it"

@@ -256,14 +256,37 @@ struct Told {
 
 /// Whether a folder holds what this command writes, by its config.json and all names in it, and nothing else.
 pub(super) fn is_restoration(config: &Value, names: &[String]) -> bool {
-    let is_written = |name: &String| {
-        ["config.json", "samples.h5", "one_call.h5", "mosaic.png", "page.html"].contains(&&**name)
-            || IN_UNIT.contains(&&**name)
-            || name.strip_prefix("image-").is_some_and(|number| {
-                number.len() >= 4 && number.bytes().all(|digit| digit.is_ascii_digit())
-            })
+    let is_written = |name: &String| match name.split_once('/') {
+        Some((folder, name)) => is_numbered(folder, "image-", 4) && is_of_image(name),
+        None => {
+            ["config.json", "samples.h5", "one_call.h5", "mosaic.png", "page.html"]
+                .contains(&&**name)
+                || IN_UNIT.contains(&&**name)
+                || is_numbered(name, "image-", 4)
+        }
     };
     Told::deserialize(config).is_ok() && names.iter().all(is_written)
+}
+
+/// Whether a name in the folder of an image is one of its pictures.
+fn is_of_image(name: &str) -> bool {
+    let Some((name, ending)) = name.rsplit_once('.') else { return false };
+    if LIKE.contains(&name) {
+        return true;
+    }
+    let known = ["truth", "measurement", "one-call", "mean", "standard-deviation", "residual"];
+    let others = ["samples", "mosaic"];
+    let ends = ENDS.iter().chain(&CALIBRATED_ENDS);
+    ending == "png"
+        && (known.iter().chain(&others).chain(ends).any(|own| *own == name)
+            || is_numbered(name, "sample-", 3))
+}
+
+/// Whether a name is a prefix and a number of at least so many digits.
+fn is_numbered(name: &str, prefix: &str, digits: usize) -> bool {
+    name.strip_prefix(prefix).is_some_and(|number| {
+        number.len() >= digits && number.bytes().all(|digit| digit.is_ascii_digit())
+    })
 }
 
 /// The page of a restoration, of the names of the pictures of each image.
