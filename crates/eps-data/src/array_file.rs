@@ -50,9 +50,7 @@ impl Array {
     }
 
     fn read_with(path: &Path, name: &str, gaps: Gaps) -> Result<(Self, Vec<String>), DataError> {
-        if path.is_dir() {
-            return Err(DataError::malformed(path, "it is a folder", "name a file"));
-        }
+        check_ending(path)?;
         let silent = |array| (array, Vec::new());
         match ending(path).as_str() {
             "npy" => read_npy_with(path, gaps).map(silent),
@@ -74,14 +72,37 @@ impl Array {
                 Ok(silent(arrays.swap_remove(0)))
             }
             "h5" | "hdf5" => read_hdf5_array_with(path, name, gaps).map(silent),
-            ending if ENDINGS.contains(&ending) => read_picture(path, gaps),
-            other => Err(DataError::malformed(
-                path,
-                format!("the name ends in {other:?}, which tells no known format"),
-                "give a file that ends in .npy, .npz, .h5, .hdf5, .mat, .png, .jpg, .webp, .tif or .bmp",
-            )),
+            _ => read_picture(path, gaps),
         }
     }
+}
+
+/// The endings of files that hold arrays.
+const ARRAYS: [&str; 5] = ["npy", "npz", "h5", "hdf5", "mat"];
+
+/// Checks that a name tells a format that [`Array::read`] knows.
+///
+/// # Errors
+///
+/// [`DataError::Malformed`] for a folder and for another ending.
+pub fn check_ending(path: &Path) -> Result<(), DataError> {
+    if path.is_dir() {
+        return Err(DataError::malformed(path, "it is a folder", "name a file"));
+    }
+    let ending = ending(path);
+    if ARRAYS.contains(&&*ending) || ENDINGS.contains(&&*ending) {
+        return Ok(());
+    }
+    let problem = match &*ending {
+        "" => "the name has no ending that tells its format".to_owned(),
+        other => format!("the name ends in {other:?}, which tells no known format"),
+    };
+    Err(DataError::malformed(
+        path,
+        problem,
+        "give a file that ends in .npy, .npz, .h5, .hdf5, .mat, .png, .jpg, .webp, .tif or .bmp: pictures of other formats can \
+         be converted to PNG or, with more than 8 bits, to TIFF",
+    ))
 }
 
 /// The arrays of a MAT file's variable, at least one: of `name`, or of the only one there is.

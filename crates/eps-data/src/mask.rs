@@ -30,8 +30,10 @@ pub struct MaskPicture {
 pub fn read_mask(path: &Path) -> Result<MaskPicture, DataError> {
     let Array { dims, values } = Array::read(path, "mask")?;
     let shape = match dims[..] {
-        [height, width] | [1, height, width] => Shape { channels: 1, height, width },
-        [channels, height, width] => Shape { channels, height, width },
+        [height, width] => Shape { channels: 1, height, width },
+        [channels, height, width] | [1, channels, height, width] => {
+            Shape { channels, height, width }
+        }
         _ => {
             return Err(DataError::malformed(
                 path,

@@ -34,7 +34,9 @@ pub fn read_operator(path: &Path) -> Result<OperatorSpec, DataError> {
 /// Those of [`read_operator`], and a source that is no text.
 pub fn read_sourced_operator(path: &Path) -> Result<(OperatorSpec, Option<String>), DataError> {
     let text = fs::read(path).map_err(DataError::io(path, "open"))?;
-    let text = with_quoted_nan(String::from_utf8_lossy(&text).into_owned());
+    let text = String::from_utf8_lossy(&text);
+    // Editors of Windows put a mark of byte order before it.
+    let text = with_quoted_nan(text.trim_start_matches('\u{feff}').to_owned());
     let malformed = |error: serde_json::Error| {
         let problem = format!("it is not the JSON description of an operator: {error}");
         DataError::malformed(path, problem, REMEDY)
@@ -336,7 +338,9 @@ fn read_kernels(path: &Path, name: &str) -> Result<Vec<Vec<Vec<f64>>>, DataError
     let mut kernels = Vec::new();
     for Array { dims, values } in arrays {
         let (rows, columns) = match dims[..] {
-            [rows, columns] | [_, rows, columns] if rows * columns > 0 => (rows, columns),
+            [rows, columns] | [_, rows, columns] | [_, 1, rows, columns] if rows * columns > 0 => {
+                (rows, columns)
+            }
             _ => {
                 return Err(DataError::malformed(
                     path,
@@ -358,15 +362,19 @@ fn read_kernels(path: &Path, name: &str) -> Result<Vec<Vec<Vec<f64>>>, DataError
 
 /// A grey picture as a kernel of sum 1.
 fn of_picture(path: &Path, picture: Array) -> Result<Array, DataError> {
-    let [1, rows, columns] = picture.dims[..] else {
+    let (rows, columns) = (picture.dims[1], picture.dims[2]);
+    let mut channels = picture.values.chunks_exact(rows * columns);
+    let first = channels.next().unwrap_or_default();
+    // A grey picture may be stored in colours that are all alike.
+    if channels.any(|other| other != first) {
         return Err(DataError::malformed(
             path,
             format!("a kernel has one channel, the picture {}", picture.dims[0]),
             "convert it to grey",
         ));
-    };
+    }
     // From [-1, 1] to brightness, black = 0.
-    let taps = picture.values.iter().map(|v| 0.5 * (v + 1.0)).collect();
+    let taps = first.iter().map(|v| 0.5 * (v + 1.0)).collect();
     let kernel = Kernel::new(rows, columns, taps).and_then(Kernel::of_sum_1).map_err(|_| {
         DataError::malformed(path, "the kernel is black: brightness is weight", "draw it in white")
     })?;
@@ -375,13 +383,37 @@ fn of_picture(path: &Path, picture: Array) -> Result<Array, DataError> {
 
 #[cfg(test)]
 mod tests {
+    use eps_math::Shape;
+
     use super::*;
+    use crate::npy::{NpyValues, write_npy};
+    use crate::png::write_png;
 
     fn message(json: &str) -> String {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("operator.json");
         fs::write(&path, json).unwrap();
         read_operator(&path).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn descriptions_and_kernels_are_read_however_they_are_wrapped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("operator.json");
+        fs::write(&path, "\u{feff}{\"operator\": \"average-pool\", \"factor\": 4}").unwrap();
+        assert_eq!(read_operator(&path).unwrap(), OperatorSpec::AveragePool { factor: 4 });
+        let path = dir.path().join("kernel.npy");
+        let taps = [0.25, 0.5, 0.25];
+        write_npy(&path, &[1, 1, 1, 3], NpyValues::F64(&taps)).unwrap();
+        assert_eq!(read_kernel(&path, "kernel", None).unwrap(), [taps]);
+        // A grey picture that is stored in colours, and one that has them.
+        let path = dir.path().join("kernel.png");
+        let shape = Shape { channels: 3, height: 1, width: 2 };
+        write_png(&path, shape, &[-1.0, 1.0, -1.0, 1.0, -1.0, 1.0]).unwrap();
+        assert_eq!(read_kernel(&path, "kernel", None).unwrap(), [[0.0, 1.0]]);
+        write_png(&path, shape, &[-1.0, 1.0, -1.0, 1.0, 1.0, 1.0]).unwrap();
+        let error = read_kernel(&path, "kernel", None).unwrap_err().to_string();
+        assert!(error.contains("one channel, the picture 3"), "{error}");
     }
 
     #[test]

@@ -68,6 +68,9 @@ impl fmt::Display for Stamp {
     }
 }
 
+/// The names of folders that hold splits rather than a class.
+const SPLITS: [&str; 5] = ["train", "val", "valid", "validation", "test"];
+
 /// The classes of pictures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labels {
@@ -268,6 +271,16 @@ impl PictureSource {
             folders.insert(name.clone(), folder);
         }
         let classes: BTreeSet<&str> = folders.values().copied().collect();
+        let is_deeper = |name: &String| name.matches('/').count() > 1;
+        if classes.iter().all(|class| SPLITS.contains(class)) && self.names.iter().all(is_deeper) {
+            return Err(DataError::malformed(
+                &self.path,
+                format!(
+                    "its folders {classes:?} are named as splits, and hold the folders that would be classes"
+                ),
+                "give the folder whose folders are the classes, such as .../train, and that of the test pictures by --test-data",
+            ));
+        }
         let numbers: HashMap<&str, u32> = classes.iter().copied().zip(0..).collect();
         Ok(Labels {
             of: folders.iter().map(|(name, folder)| (name.clone(), numbers[folder])).collect(),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::Args;
 use eps_cluster::{agree, facts_of};
-use eps_data::array_file::is_picture;
+use eps_data::array_file::{check_ending, is_picture};
 use eps_data::memory;
 use eps_data::{MeasurementSet, PictureLike};
 use eps_files::{FilesError, Former, OutputFolder, PartFile, Parts, Unfinished};
@@ -543,6 +543,7 @@ impl Arguments {
         if let Some(named) = &self.network {
             return Ok(dataset::network_of_name(named));
         }
+        check_ending(self.measured.file())?;
         ensure!(
             is_picture(self.measured.file()),
             UsageError(format!(

@@ -415,6 +415,10 @@ fn classes_are_the_folders_at_the_top() {
     expect(open(dir.path(), true).require_classes(3), &remedy);
     expect(open(dir.path(), false).require_classes(3), &["is 0; needed are 3"]);
     open(dir.path(), true).require_classes(2).unwrap();
+    // Folders of splits are no classes.
+    let dir = folder(&["train/n01/a.png", "val/n01/b.png"].map(|name| (name, good.clone())));
+    let refused = PictureSource::open(dir.path()).unwrap().labels();
+    expect(refused, &["\"train\", \"val\"", "named as splits", "--test-data"]);
     // Numbers from 1 on are not those of a network of so many classes.
     packed[3].1 =
         br#"{"labels": [["train/n01/a.png", 1], ["val/b.png", 2], ["train/n02/deep/c.png", 1]]}"#;
