@@ -19,6 +19,7 @@ use crate::flags;
 use crate::flags::DeviceFlags;
 use crate::progress;
 use eps::dataset;
+use eps::dataset::network_of_name;
 use eps::measurement;
 use eps::network::{Conditioning, Network};
 
@@ -76,7 +77,9 @@ impl Arguments {
     /// Input that is missing or damaged, and a chain that leaves the finite numbers.
     pub(crate) fn run(&self) -> Result<()> {
         let device = self.device.apply();
-        let load = |precision| Network::load(&self.network, self.class, device, precision);
+        let load = |precision| {
+            Network::load(&network_of_name(&self.network), self.class, device, precision)
+        };
         let network = load(Precision::F32)?;
         let (set, what) = self.measurements(&network)?;
         network

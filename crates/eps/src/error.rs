@@ -17,6 +17,13 @@ use crate::format::number;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A checkpoint of another program.
+    #[error(
+        "{} is a checkpoint of another program: `eps import` makes a network of it, and a TorchScript module is given by its \
+         description (docs/priors.md)",
+        .0.display()
+    )]
+    OfOthers(PathBuf),
     /// A network's file that is not there.
     #[error(
         "the network {} does not exist: check its path, or make it by `eps train` or `eps import`",

@@ -25,8 +25,17 @@ use crate::format::number;
 /// Those of [`checkpoint::load`], with what to do.
 pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpoint, Error> {
     check_exists(path)?;
+    if is_checkpoint_of_others(path) {
+        return Err(Error::OfOthers(path.to_owned()));
+    }
     checkpoint::load(path, device, precision)
         .map_err(|source| Error::Network { path: path.to_owned(), source: Box::new(source) })
+}
+
+/// Whether a path is a folder, as diffusers writes them, or has an ending of PyTorch's.
+fn is_checkpoint_of_others(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    path.is_dir() || ["pt", "pth", "ckpt", "pkl", "bin"].contains(&&*ending.to_ascii_lowercase())
 }
 
 pub(crate) fn check_exists(path: &Path) -> Result<(), Error> {

@@ -23,6 +23,7 @@ use super::operator::{Target, read};
 use crate::experiment::interval_calibration;
 use crate::flags::{UsageError, seed};
 use crate::precision_comparison;
+use eps::dataset::network_of_name;
 use eps::environment;
 use eps::network::Network;
 
@@ -112,9 +113,9 @@ impl Arguments {
         match &self.command {
             Command::Verify { fixture, device } => run_verify(fixture, *device),
             Command::Init { name, out, seed } => run_init(name, out, *seed),
-            Command::Show { network, class } => run_show(network, *class),
+            Command::Show { network, class } => run_show(&network_of_name(network), *class),
             Command::Denoise { network, image, sigma, class, target } => {
-                run_denoise(network, image, *sigma, *class, target)
+                run_denoise(&network_of_name(network), image, *sigma, *class, target)
             }
             Command::Precision(arguments) => arguments.run(),
             Command::Calibrate(arguments) => arguments.run(),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use eps::dataset;
 use eps::intervals::{Coverage, IntervalCalibration, LEAST_SAMPLES};
 use eps_experiments::{IntervalRequest, calibrate_intervals, write_json};
 
@@ -64,8 +65,9 @@ impl Arguments {
         if self.antithetic && self.samples % 2 == 1 {
             bail!(UsageError(eps::Error::OddPairs(self.samples).to_string()));
         }
+        let network = dataset::network_of_name(&self.network);
         let request = IntervalRequest {
-            network: self.network.clone(),
+            network: network.clone(),
             dataset: self.dataset.clone(),
             data: self.data.clone(),
             images: self.images,
@@ -76,7 +78,7 @@ impl Arguments {
             seed: self.seed,
         };
         let terminal = Terminal::default();
-        let path = IntervalCalibration::path(&self.network);
+        let path = IntervalCalibration::path(&network);
         let cells = path.with_extension("unfinished");
         let target = self.network_flags.apply()?;
         let found = calibrate_intervals(&request, target, &cells, &terminal).map_err(usage)?;
