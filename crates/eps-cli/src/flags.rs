@@ -250,9 +250,14 @@ fn sigma_y(text: &str) -> Result<SigmaY, String> {
     not_negative(text).map(SigmaY::Number)
 }
 
-/// A positive finite number, or 0.
+/// A finite number from 0 on.
 fn not_negative(text: &str) -> Result<f64, String> {
-    if text.parse() == Ok(0.0) { Ok(0.0) } else { positive(text) }
+    match text.parse::<f64>() {
+        // Of -0 too.
+        Ok(value) if value >= 0.0 && value.is_finite() => Ok(value.abs()),
+        Ok(value) => Err(format!("it is {}, but must be 0 or above, and finite", number(value))),
+        Err(_) => Err("it must be a number, 0 or above, such as 0.05".to_owned()),
+    }
 }
 
 /// A positive finite number.

@@ -350,7 +350,7 @@ fn noise_levels_that_are_not_positive() {
         ("--sigma-y-255", "-1"),
         ("--sigma-y-255", "inf"),
     ] {
-        let words = [flag, value, "positive and finite"];
+        let words = [flag, value, "0 or above, and finite"];
         folder.fails(
             &format!("{RESTORE} --measurement y.png --mask mask.png {flag} {value}"),
             2,

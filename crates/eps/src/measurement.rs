@@ -219,9 +219,14 @@ pub fn kernel_note(kernel: &[Vec<f64>]) -> Option<String> {
     let down = centre(|row, _| row, rows / 2);
     let right = centre(|_, column| column, columns / 2);
     (down.abs().max(right.abs()) >= OFF_MIDDLE).then(|| {
+        let by = |pixels: f64, [before, after]: [&str; 2]| {
+            format!("{:.1} pixels {}", pixels.abs(), if pixels < 0.0 { before } else { after })
+        };
         format!(
-            "the centre of the kernel's weight lies {down:.1} pixels below and {right:.1} right of its middle, the tap ({}, {}): what is \
-             restored lies shifted by as much against the blurred picture; shift the taps if that is not meant",
+            "the centre of the kernel's weight lies {} and {} its middle, the tap ({}, {}): what is restored lies shifted by as much \
+             against the blurred picture; shift the taps if that is not meant",
+            by(down, ["above", "below"]),
+            by(right, ["left of", "right of"]),
             rows / 2,
             columns / 2
         )
@@ -472,7 +477,7 @@ mod tests {
             (spot(1.0, 0.0, (4, 4)), "black on white"),
             (
                 spot(0.0, 0.25, (4, 1)),
-                "0.5 pixels below and -2.5 right of its middle, the tap (4, 4)",
+                "0.5 pixels below and 2.5 pixels left of its middle, the tap (4, 4)",
             ),
         ] {
             let note = kernel_note(&other).unwrap_or_default();

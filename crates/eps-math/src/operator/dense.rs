@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use faer::{Mat, MatRef};
 
-use super::decomposed::least_certain;
 use super::expression::{Eigenbasis, Expression};
 use super::form::{EigenForm, MatrixForm};
 use super::linear_map::{LinearMap, Spectral, assert_length};
+use super::rounding::least_certain;
 use crate::cholesky::{product, product_transposed, row_major};
 use crate::error::{check_scale, check_values};
 use crate::{MathError, Noise, Shape};

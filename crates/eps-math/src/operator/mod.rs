@@ -60,6 +60,7 @@ mod radon;
 mod range_basis;
 mod real_image;
 mod resize;
+mod rounding;
 mod scaled;
 mod separable;
 mod spec;

@@ -20,7 +20,8 @@ pub struct RangeBasis {
 impl RangeBasis {
     /// The rank r, the number of positive eigenvalues.
     ///
-    /// As of [`Dense`](super::Dense), singular values below `max(m, n) · ε` of the largest are rounding error.
+    /// As of [`Dense`](super::Dense), singular values are rounding error below `max(m, n) · ε` of the largest, and below four times what
+    /// the decomposition leaves of the matrix.
     #[must_use]
     pub fn rank(&self) -> usize {
         self.eigenvalues.len()
