@@ -327,6 +327,9 @@ fn linear_estimates_are_rows_where_their_moments_are_there() {
     folder.succeeds("experiment moments --dataset set.h5");
     folder.succeeds(run);
     assert_eq!(rows(), ["wiener", "linear-mmse"]);
+    // Alone, without a curve over calls.
+    let alone = folder.succeeds(&run.replace("--out out", "--out alone --methods linear-mmse"));
+    assert!(alone.contains("report: alone/report.html"), "{alone}");
 }
 
 #[test]

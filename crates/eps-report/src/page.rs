@@ -83,7 +83,9 @@ impl Report {
         let curves: Vec<Vec<Chart>> = results.tasks.iter().map(charts).collect();
         let loss_charts: Vec<Chart> =
             losses.iter().map(|(name, records)| loss(name, records)).collect();
-        let of_curves = results.tasks.iter().zip(&curves).map(|(task, charts)| {
+        // Methods without calls alone have none.
+        let with_curves = results.tasks.iter().zip(&curves).filter(|(_, of)| !of.is_empty());
+        let of_curves = with_curves.map(|(task, charts)| {
             (format!("{}-curves.svg", task.name), Chart::panels(charts, charts.len()))
         });
         let of_losses =
