@@ -39,7 +39,7 @@
 //! /noise_spectrum  [K, h, w] f64, the variance at each frequency of y's plane, 0 first, for noise that is stationary there
 //! ```
 //!
-//! NaN in `/y` is missing too, in either version.
+//! NaN in `/y` is missing too, in either version. Other names that speak of noise, and unknown fields of `operator`, are errors.
 //!
 //! With an attribute `unit`, the JSON `{"name": "HU", "offset": 0, "scale": 1000}` ([`Unit`]), `/y`, `/truth` and all that
 //! tells the noise are in that unit, in which images are offset ± scale where the network's are ±1.
