@@ -342,6 +342,20 @@ fn values_that_are_no_numbers_or_on_another_scale() {
 }
 
 #[test]
+fn checkpoints_of_other_programs_are_told_to_be_imported() {
+    let folder = folder();
+    std::fs::write(folder.path("net.pt"), "PK").unwrap();
+    std::fs::create_dir(folder.path("unet")).unwrap();
+    for name in ["net.pt", "unet"] {
+        let restore = format!(
+            "restore --network {name} --measurement y.png --mask mask.png --sigma-y 0.1 --out no"
+        );
+        folder.fails(&restore, 1, &[name, "`eps import`"]);
+        folder.fails(&format!("model show {name}"), 1, &[name, "`eps import`"]);
+    }
+}
+
+#[test]
 fn noise_levels_that_are_not_positive() {
     let folder = folder();
     for (flag, value) in [

@@ -34,6 +34,33 @@ fn measure_tells_of_images_in_0_to_1() {
 }
 
 #[test]
+fn a_diagonal_factor_is_told_to_hold_deviations() {
+    let folder = Folder::new();
+    folder.npy("x.npy", &[2, 2], &values(4));
+    let factor = |beside: f64| -> Vec<f64> {
+        (0..16)
+            .map(|at| {
+                if at % 5 == 0 {
+                    0.1
+                } else if at == 4 {
+                    beside
+                } else {
+                    0.0
+                }
+            })
+            .collect()
+    };
+    for (name, beside, is_told) in [("diagonal", 0.0, true), ("full", 0.05, false)] {
+        folder.npy(&format!("{name}.npy"), &[4, 4], &factor(beside));
+        let measure = format!(
+            "measure --image x.npy --factor 1 --noise-covariance {name}.npy --out {name}.h5"
+        );
+        let said = notes(&folder, &measure);
+        assert_eq!(said.contains("the factor is diagonal"), is_told, "{said}");
+    }
+}
+
+#[test]
 fn restore_tells_of_an_inverted_mask() {
     let folder = Folder::new();
     folder.network("net.safetensors");

@@ -847,7 +847,7 @@ impl Input {
         Ok(self.dataset(at, name)?.1)
     }
 
-    /// Reads a dataset of any type of numbers with `rank` dimensions, each number finite.
+    /// Reads a dataset of any type of real numbers with `rank` dimensions, each number finite.
     pub(crate) fn floats(
         &self,
         at: &Group,
@@ -855,11 +855,23 @@ impl Input {
         rank: usize,
     ) -> Result<(Vec<usize>, Vec<f64>), DataError> {
         self.ranked(at, name, rank)?;
-        let Array { dims, values } = self.numbers(at, name)?;
+        let (dims, values) = self.real(at, name)?;
+        self.require_finite(name, &values)?;
         Ok((dims, values))
     }
 
-    /// Reads a dataset of any type of numbers, which need not be finite.
+    /// Reads a dataset of any type of real numbers, which need not be finite.
+    pub(crate) fn real(&self, at: &Group, name: &str) -> Result<(Vec<usize>, Vec<f64>), DataError> {
+        match self.parts(at, name)? {
+            Numbered { dims, values, imaginary: None } => Ok((dims, values)),
+            Numbered { imaginary: Some(_), .. } => Err(self.malformed(
+                format!("the dataset {name:?} is complex, and real numbers are needed"),
+                "store the real part, if the imaginary one is rounding",
+            )),
+        }
+    }
+
+    /// Reads a dataset of any type of numbers, which need not be finite; complex ones as pairs of channels.
     pub(crate) fn any_floats(
         &self,
         at: &Group,

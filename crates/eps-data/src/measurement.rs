@@ -630,7 +630,8 @@ impl MeasurementSet {
             set = set.with_seed(input.whole(&root, "seed")?);
         }
         if root.link_exists("truth") {
-            let (dims, mut truth) = input.floats(&root, "truth", 4)?;
+            let (dims, mut truth) = input.any_floats(&root, "truth")?;
+            input.require_finite("truth", &truth)?;
             if let Some(unit) = &set.unit {
                 truth.iter_mut().for_each(|value| *value = unit.to_image(*value));
             }

@@ -184,7 +184,7 @@ pub(crate) fn get(
             ));
         }
     };
-    let (dims, values) = input.any_floats(root, name)?;
+    let (dims, values) = input.real(root, name)?;
     let sides = [range.channels, range.height, range.width];
     let needed: Vec<&[usize]> = match name {
         SIGMA => vec![&[], &sides],

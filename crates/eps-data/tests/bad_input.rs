@@ -388,6 +388,14 @@ fn replace_attribute<T: hdf5::H5Type>(path: &Path, name: &str, value: T) {
     });
 }
 
+/// A complex number as h5py stores it.
+#[derive(Clone, Copy, hdf5::H5Type)]
+#[repr(C)]
+struct Complex {
+    r: f64,
+    i: f64,
+}
+
 fn text(value: &str) -> hdf5::types::VarLenUnicode {
     value.parse().unwrap()
 }
@@ -540,6 +548,11 @@ fn measurements_that_make_no_sense() {
         change(&path, |file| drop(file.new_attr::<f64>().create(name).unwrap()));
         expect(MeasurementSet::read(&path), &["y.h5", name, "\"sigma_y\""]);
     }
+    // A complex mask is no two masks.
+    let (_dir, path) = measurements_file();
+    let complex = [Complex { r: 1.0, i: 0.0 }; 16];
+    replace_dataset(&path, "mask", &[1, 4, 4], &complex);
+    expect(MeasurementSet::read(&path), &["y.h5", "\"mask\" is complex", "real part"]);
     for name in ["noise_covariance", "sigmas"] {
         let (_dir, path) = measurements_file();
         change(&path, |file| drop(file.new_dataset::<f64>().shape(4).create(name).unwrap()));

@@ -274,11 +274,18 @@ fn is_of_image(name: &str) -> bool {
     if LIKE.contains(&name) {
         return true;
     }
-    let known = ["truth", "measurement", "one-call", "mean", "standard-deviation", "residual"];
-    let others = ["samples", "mosaic"];
-    let ends = ENDS.iter().chain(&CALIBRATED_ENDS);
+    let own = [
+        "truth",
+        "measurement",
+        "one-call",
+        "mean",
+        "standard-deviation",
+        "residual",
+        "samples",
+        "mosaic",
+    ];
     ending == "png"
-        && (known.iter().chain(&others).chain(ends).any(|own| *own == name)
+        && (own.iter().chain(&ENDS).chain(&CALIBRATED_ENDS).any(|own| *own == name)
             || is_numbered(name, "sample-", 3))
 }
 
