@@ -116,17 +116,19 @@ pub(crate) fn precision(
     Ok(precision)
 }
 
-/// Loads the network of a file and checks that it was trained for this use, these tasks and images of the
-/// size of those of `set`; its training is looked up beside the networks of `dataset`.
+/// Loads the network of a file and checks that it was trained for this use and these tasks and takes images like those of `set`; its
+/// training is looked up beside the networks of `dataset`. Where it is laid out for another size and its file does not say that it was
+/// trained on these images, the listener is told.
 ///
 /// # Errors
-/// A damaged file, and a network of another use, other tasks or images.
+/// A damaged file, and a network of another use, of other tasks, or of images with other channels or sides.
 pub(crate) fn load(
     file: &mut NetworkFile,
     (network_use, tasks): (NetworkUse, &[Task]),
     (dataset, set): (&str, &ImageSet),
     device: Device,
     precision: Precision,
+    listener: &dyn Listener,
 ) -> Result<Network> {
     let network = Network::load(&file.path, None, device, precision)?;
     if let Network::Trained(checkpoint) = &network {
@@ -141,7 +143,9 @@ pub(crate) fn load(
     let known = network.image_shape();
     let path = || file.path.clone();
     let shape = set.shape();
-    // One that is made for another size was trained on these, or it is taken by mistake.
+    if network.check_fit(shape).is_err() {
+        return Err(ExperimentError::ImageShape { path: path(), known, found: shape });
+    }
     let is_of_these = match &network {
         Network::Trained(checkpoint) => {
             // The splits of a data set have digests of their own and one source.
@@ -151,8 +155,13 @@ pub(crate) fn load(
         }
         Network::Scripted(_) => false,
     };
-    if known != shape && !(is_of_these && network.check_fit(shape).is_ok()) {
-        return Err(ExperimentError::ImageShape { path: path(), known, found: shape });
+    // One that is laid out for another size was trained on these, or may be taken by mistake.
+    if known != shape && !is_of_these {
+        listener.note(&format!(
+            "{} is laid out for images of shape {known} and asked for those of {shape}, of which its file does not say that it \
+             was trained on them",
+            file.path.display()
+        ));
     }
     let ((_, highest), needed) = (network.sigmas(), Schedule::karras().sigma_max());
     // Also true for NaN.

@@ -127,7 +127,8 @@ impl<'a> Reach<'a> {
         let mut loaded = Vec::new();
         for ((name, network_use), file) in uses.into_iter().zip(&mut files) {
             let images = (&*questions.dataset, &test);
-            let network = networks::load(file, (network_use, &[]), images, device, precision)?;
+            let question = (network_use, &[][..]);
+            let network = networks::load(file, question, images, device, precision, listener)?;
             loaded.push((name, network));
         }
         let config = ReachConfig {

@@ -154,7 +154,8 @@ impl<'a> Run<'a> {
         for ((name, network_use, tasks), file) in plan.networks().into_iter().zip(&mut files) {
             let question = (network_use, tasks.as_slice());
             let images = (&*request.dataset, &set);
-            loaded.push((name, networks::load(file, question, images, device, precision)?));
+            loaded
+                .push((name, networks::load(file, question, images, device, precision, listener)?));
         }
         let losses = networks::losses(&folder, loaded.iter().map(|(name, _)| name))?;
         let constants_file =

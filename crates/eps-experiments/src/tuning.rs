@@ -108,7 +108,8 @@ impl TuningRequest {
         };
         let precision = networks::precision(asked, device, std::slice::from_ref(&file), listener)?;
         let images = (&*self.dataset, &set);
-        let prior = networks::load(&mut file, (NetworkUse::Prior, &[]), images, device, precision)?;
+        let question = (NetworkUse::Prior, &[][..]);
+        let prior = networks::load(&mut file, question, images, device, precision, listener)?;
         let (workers, inside) = workers_on(device, suited(device));
         let mut priors =
             (0..workers).map(|_| prior.another()).collect::<Result<Vec<_>, eps::Error>>()?;
