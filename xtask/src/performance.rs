@@ -261,15 +261,69 @@ fn ratios(seconds: &[f64], base: &[f64]) -> Option<[f64; 3]> {
     Some([median(&ratios)?, least, largest])
 }
 
+/// Each line of a group with the first of the same network, batch and precision, by which its ratio is.
+fn beside_first(of_group: Vec<&Line>) -> Vec<(&Line, &Line)> {
+    let mut base: Option<&Line> = None;
+    let mut beside = |line| {
+        let first = *base.take().filter(|base: &&Line| base.is_of(line)).get_or_insert(line);
+        base = Some(first);
+        (line, first)
+    };
+    of_group.into_iter().map(&mut beside).collect()
+}
+
+/// What the tables say, in a list.
+fn summary(lines: &[Line]) -> Option<String> {
+    let range = |group: &str, is_meant: &dyn Fn(&Line) -> bool| {
+        let of_group = lines.iter().filter(|line| line.group == group).collect();
+        let of = beside_first(of_group).into_iter().filter(|(line, _)| is_meant(line));
+        let found = of.filter_map(|(line, first)| Some(ratios(&line.seconds, &first.seconds)?[0]));
+        let ends = found.fold(None, |ends: Option<[f64; 2]>, ratio| {
+            let [least, largest] = ends.unwrap_or([ratio; 2]);
+            Some([least.min(ratio), largest.max(ratio)])
+        });
+        ends.map(|ends| {
+            let [least, largest] = ends.map(|end| format!("{end:.2}"));
+            if least == largest { least } else { format!("{least} to {largest}") }
+        })
+    };
+    let is = |name: &'static str| move |line: &Line| line.item == name;
+    let in_eigenbasis = |line: &Line| line.item.ends_with("(eigenbasis)");
+    let mut said = vec![
+        format!(
+            "A call of EPS takes {} times as long as one of the bare network, of FFHQ-64's size.",
+            range("calls", &|line| line.size == "ffhq-64" && line.item.starts_with("EPS"))?
+        ),
+        format!(
+            "A step of DPS takes {} calls, one of ΠGDM {}: they differentiate the network.",
+            range("steps", &is("DPS"))?,
+            range("steps", &is("ΠGDM"))?
+        ),
+        format!(
+            "A pivot takes {} of a call where an eigenbasis is known (a matrix {}), and {} where it is iterated, the most for projections.",
+            range("pivots", &|line| in_eigenbasis(line) && !line.item.starts_with("dense"))?,
+            range("pivots", &|line| in_eigenbasis(line) && line.item.starts_with("dense"))?,
+            range("pivots", &|line| line.item.ends_with("(iteration)"))?
+        ),
+        format!("Two workers take {} of the time of one.", range("workers", &is("2 workers"))?),
+    ];
+    let of_pytorch =
+        |line: &Line| line.size.starts_with("ffhq-64") && line.item.starts_with("PyTorch");
+    said.extend(range("pytorch", &of_pytorch).map(|range| {
+        format!("PyTorch takes {range} times as long for the same network and walks.")
+    }));
+    Some(said.iter().map(|sentence| format!("- {sentence}\n")).collect::<String>() + "\n")
+}
+
 fn page(machine: &Machine, lines: &[Line]) -> Result<String> {
     let Machine { processor, cores, load, revision } = machine;
     let threads = lines.iter().map(|line| line.threads).min().unwrap_or(1);
     let is_beside = lines.iter().any(|line| line.group == "pytorch");
     let flag = if is_beside { " --pytorch PYTHON" } else { "" };
     let mut page = format!(
-        "# What it costs\n\n\
-         Made by `cargo xtask bench --report{flag}` at revision {revision}, on a CPU. Read the ratios: the items of a table were \
-         run one after the other, round by round, so that what else the machine did fell on all of them. A ratio is the \
+        "# What it costs\n\n{}\
+         Made by `cargo xtask bench --report{flag}` at revision {revision}, on a CPU. Compare ratios, not milliseconds: the \
+         items of a table were timed in turn, round by round, so that other work on the machine fell on all of them alike. A ratio is the \
          median over the rounds of two times of the same round, with the least and the largest. Milliseconds are the \
          median, and hold for this machine under its load.\n\n\
          | processor | cores | load before and after | threads inside an operation |\n|---|---|---|---|\n\
@@ -277,7 +331,9 @@ fn page(machine: &Machine, lines: &[Line]) -> Result<String> {
          A load above 0 is other work on the same cores: times are then longer than they would be alone, by up to as many \
          times as there are processes for a core, and vary. Networks have random weights; `fashion` is that of Fashion-MNIST \
          here (28×28, 32 channels), `ffhq-64` EDM's of FFHQ (64×64, 61.8 M parameters).\n",
-        load[0], load[1]
+        summary(lines).unwrap_or_default(),
+        load[0],
+        load[1]
     );
     for (group, title, reading) in GROUPS {
         let of_group: Vec<&Line> = lines.iter().filter(|line| line.group == group).collect();
@@ -290,10 +346,7 @@ fn page(machine: &Machine, lines: &[Line]) -> Result<String> {
              | network or side | batch | precision | | milliseconds | ratio | least to largest |\n\
              |---|---|---|---|---|---|---|\n"
         )?;
-        let mut base: Option<&Line> = None;
-        for line in of_group {
-            let first = *base.take().filter(|base| base.is_of(line)).get_or_insert(line);
-            base = Some(first);
+        for (line, first) in beside_first(of_group) {
             let none = || format!("{} of {} has no times", line.item, line.group);
             let seconds = median(&line.seconds).with_context(none)?;
             let [ratio, least, largest] =
@@ -366,6 +419,42 @@ mod tests {
             "{page}"
         );
         assert!(page.contains("revision abc") && !page.contains("## Two workers"), "{page}");
+    }
+
+    #[test]
+    fn the_page_begins_with_what_its_tables_say() {
+        let of = |group: &str, size: &str, item: &str, seconds: f64| Line {
+            group: group.into(),
+            size: size.into(),
+            ..line(item, &[seconds])
+        };
+        let mut lines = vec![
+            of("calls", "ffhq-64", "bare", 1.0),
+            of("calls", "ffhq-64", "EPS, motion-blur", 1.02),
+            of("calls", "ffhq-64", "EPS, box-inpainting", 1.01),
+            of("steps", "fashion", "prior, Euler", 1.0),
+            of("steps", "fashion", "DPS", 2.3),
+            of("steps", "fashion", "ΠGDM", 2.2),
+            of("pivots", "fashion", "bare call", 1.0),
+            of("pivots", "fashion", "mask (eigenbasis)", 0.01),
+            of("pivots", "fashion", "dense, 64 rows (eigenbasis)", 0.25),
+            of("pivots", "fashion", "projections (iteration)", 12.0),
+            of("workers", "fashion", "1 worker", 1.0),
+        ];
+        // A table is missing.
+        assert_eq!(summary(&lines), None);
+        lines.push(of("workers", "fashion", "2 workers", 0.5));
+        let said = summary(&lines).unwrap();
+        for found in [
+            "1.01 to 1.02 times",
+            "takes 2.30 calls",
+            "(a matrix 0.25)",
+            "12.00 where it",
+            "take 0.50",
+        ] {
+            assert!(said.contains(found), "{found}: {said}");
+        }
+        assert!(!said.contains("PyTorch"), "{said}");
     }
 
     #[test]

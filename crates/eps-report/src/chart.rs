@@ -17,6 +17,8 @@ pub(crate) const STYLE: &str = "\
 .chart .c4{color:var(--c4)}.chart .c5{color:var(--c5)}.chart .c6{color:var(--c6)}.chart .c7{color:var(--c7)}\
 .chart .line *{fill:currentColor}\
 .chart .line path{fill:none;stroke:currentColor;stroke-width:1.8;stroke-linejoin:round}\
+.chart .main path{stroke-width:3.4}\
+.chart .d1 path{stroke-dasharray:7 3}.chart .d2 path{stroke-dasharray:2 3}\
 .chart .dashed path{stroke-dasharray:5 4}\
 .chart .dots path{stroke-width:2.2;stroke-linecap:round}";
 
@@ -39,7 +41,7 @@ pub(crate) struct Line {
     pub(crate) label: String,
     /// The points, x ascending.
     pub(crate) points: Vec<(f64, f64)>,
-    /// One of eight colours.
+    /// One of eight colours; from 8 on they come again with longer, from 16 on with shorter dashes.
     pub(crate) colour: usize,
     /// How it is drawn.
     pub(crate) style: Style,
@@ -48,6 +50,8 @@ pub(crate) struct Line {
 /// How a line is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
+    /// As a solid one, and thick: what the chart is about.
+    Main,
     /// From point to point, with the points marked where there are few.
     Solid,
     /// Dashed, for references.
@@ -209,7 +213,7 @@ impl Chart {
             let _ = svg.write_fmt(text);
         };
         put(format_args!(
-            "<text x=\"{left}\" y=\"16\" font-weight=\"600\">{}</text>",
+            "<text x=\"6\" y=\"16\" font-weight=\"600\">{}</text>",
             escape(&self.title)
         ));
         if let Some(band) = &self.band {
@@ -251,7 +255,8 @@ impl Chart {
         let mut labels: Vec<f64> = ends.map(|point| y.place(point.1)).collect();
         let middle = |band: &Band| 0.5 * (y.place(band.from) + y.place(band.to));
         labels.extend(self.band.as_ref().map(middle));
-        spread_labels(&mut labels, bottom);
+        // The axis has its ticks right below.
+        spread_labels(&mut labels, bottom - 0.5 * LABEL);
         if let (Some(band), Some(label)) = (&self.band, labels.last()) {
             put(format_args!(
                 "<text x=\"{}\" y=\"{:.1}\">{}</text>",
@@ -260,16 +265,24 @@ impl Chart {
                 escape(&band.label)
             ));
         }
-        for (line, label) in self.lines.iter().filter(|line| !line.points.is_empty()).zip(labels) {
+        let drawn = self.lines.iter().filter(|line| !line.points.is_empty()).zip(labels);
+        // The first lies above the others.
+        for (line, label) in drawn.collect::<Vec<_>>().into_iter().rev() {
             let places = line.points.iter().map(|p| (x.place(p.0), y.place(p.1)));
             let path: Vec<String> = places.clone().map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
-            let dashed = if line.style == Style::Dashed { " dashed" } else { "" };
-            put(format_args!("<g class=\"line c{}{dashed}\">", line.colour % COLOURS));
+            let style = match (line.style, line.colour / COLOURS) {
+                (Style::Main, _) => " main",
+                (Style::Dashed, _) => " dashed",
+                (_, 0) => "",
+                (_, 1) => " d1",
+                _ => " d2",
+            };
+            put(format_args!("<g class=\"line c{}{style}\">", line.colour % COLOURS));
             if line.style != Style::Points {
                 put(format_args!("<path d=\"M{}\"/>", path.join("L")));
             }
             let radius = match line.style {
-                Style::Solid if line.points.len() <= 20 => Some(2.2),
+                Style::Main | Style::Solid if line.points.len() <= 20 => Some(2.2),
                 Style::Points => Some(3.2),
                 _ => None,
             };

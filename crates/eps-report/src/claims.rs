@@ -120,7 +120,7 @@ const THEMES: [(&str, &[Claim]); 7] = [
             Claim {
                 id: "training-free-exact",
                 plain: "Where the posterior is known, no method without training comes that near to it, however many calls it is given",
-                text: "With the exact denoiser, no training-free method comes as close to the \
+                text: "With the exact denoiser, no method without training comes as close to the \
                        exact posterior (sliced Wasserstein-2 distance at most three standard \
                        deviations above that between two exact sample sets), with any number \
                        of calls tried; beside them EPS by Euler's method with the most of \
@@ -137,7 +137,7 @@ const THEMES: [(&str, &[Claim]); 7] = [
                 id: "training-free-20",
                 plain: "With 20 calls EPS has a better energy score, LPIPS and Fréchet distance than every method without training, on every task",
                 text: "EPS with 20 calls has a better energy score, LPIPS and Fréchet distance than every \
-                       training-free method on every task",
+                       method without training on every task",
                 source: "Tables 1, 6",
                 test: Test::Experiment(Experiment::Main, |results| {
                     against_contenders(
@@ -151,7 +151,7 @@ const THEMES: [(&str, &[Claim]); 7] = [
                 id: "training-free-100",
                 plain: "With 100 calls EPS has a better energy score, LPIPS and Fréchet distance than every method without training, on every task",
                 text: "EPS with 100 calls has a better energy score, LPIPS and Fréchet distance than every \
-                       training-free method on every task",
+                       method without training on every task",
                 source: "Tables 1, 6",
                 test: Test::Experiment(Experiment::Main, |results| {
                     against_contenders(
@@ -165,7 +165,7 @@ const THEMES: [(&str, &[Claim]); 7] = [
                 id: "training-free-error",
                 plain: "With 20 calls a sample of EPS, and the mean of its samples, is nearer to the truth than that of every method without training, on every task",
                 text: "EPS with 20 calls has samples of higher PSNR, and a mean of samples with a smaller \
-                       error, than every training-free method on every task",
+                       error, than every method without training on every task",
                 source: "Tables 1, 6",
                 test: Test::Experiment(Experiment::Main, |results| {
                     against_contenders(results, "eps-20", &[Metric::PsnrDb, ERROR_OF_MEAN])
@@ -175,7 +175,7 @@ const THEMES: [(&str, &[Claim]); 7] = [
                 id: "extreme",
                 plain: "Where very little is measured, EPS with 20 calls has a better energy score and LPIPS than every method without training",
                 text: "Where little is measured, EPS with 20 calls has a better energy score and LPIPS than \
-                       every training-free method",
+                       every method without training",
                 source: "Table 7",
                 test: Test::Experiment(Experiment::Extreme, |results| {
                     against_contenders(
@@ -252,7 +252,7 @@ const THEMES: [(&str, &[Claim]); 7] = [
             },
             Claim {
                 id: "one-call-palette",
-                plain: "A single call of Palette gives an estimate that is at most 0.5 dB worse than that of EPS",
+                plain: "A single call of Palette gives an estimate that is at most 0.5 dB worse than that of EPS (so the paper found)",
                 text: "The one-call estimate of Palette has a PSNR at most 0.5 dB below that of EPS (in the \
                        paper 0.4 and 1.1 dB above it)",
                 source: "Table 10",
@@ -318,7 +318,7 @@ const THEMES: [(&str, &[Claim]); 7] = [
             },
             Claim {
                 id: "input-noise",
-                plain: "It is enough to show the network the pivot and the measurement: with the pivot's noise in the place of the measurement it is at most 2 % better",
+                plain: "A network that is shown the pivot and the measurement is at most 2 % worse than one that is shown the pivot and its noise",
                 text: "A network that reads the pivot μ⋆ and the measurement y has an energy score at most \
                        2 % above that of one that reads μ⋆ and the noise covariance Σ⋆ (scalar \
                        preconditioning, 100 calls)",
@@ -339,7 +339,7 @@ const THEMES: [(&str, &[Claim]); 7] = [
             },
             Claim {
                 id: "spectral",
-                plain: "A network that is scaled so in full need not see the measurement: that makes it at most 2 % better",
+                plain: "With scaling by the pivot's noise in full, a network that is not shown the measurement is at most 2 % worse than one that is",
                 text: "With preconditioning along the eigenvectors of AᵀA (spectral), y has nothing to add: \
                        a network that reads μ⋆ and Σ⋆ has an energy score at most 2 % above that of one \
                        that reads μ⋆, Σ⋆ and y (100 calls)",
@@ -385,7 +385,7 @@ const THEMES: [(&str, &[Claim]); 7] = [
             },
             Claim {
                 id: "balance-100",
-                plain: "Weighting the loss so makes samples of 100 calls at most 2 % worse",
+                plain: "A loss that counts every noise level and every task alike makes samples of 100 calls at most 2 % worse",
                 text: "Under the law of σ_t that reaches σ_max, a loss balanced over noise levels and tasks \
                        costs nothing with 100 calls: the energy score is at most 2 % above that without the \
                        balance",
@@ -524,9 +524,10 @@ const THEMES: [(&str, &[Claim]); 7] = [
             },
             Claim {
                 id: "cost-overhead",
-                plain: "Of a network of the paper's size for 64×64 pixels, what EPS adds takes at most 0.6 % of the time",
+                plain: "Beside a network of the paper's size for 64×64 pixels, the pivot and the wider first convolution, timed alone, take at most 0.6 % of the time",
                 text: "In the FFHQ-64 configuration the pivot and the wider first convolution together cost \
-                       at most 0.6 % of the denoiser's time",
+                       at most 0.6 % of the denoiser's time; whole calls, which vary by more, are in \
+                       [performance.md](performance.md)",
                 source: "Table 11",
                 test: Test::Experiment(Experiment::Runtime, overhead),
             },

@@ -29,7 +29,11 @@ pub(crate) fn loss(name: &str, records: &[Loss]) -> Chart {
 /// The curves of one setting: quality against training steps where the networks are apart in these,
 /// otherwise against network calls.
 pub(crate) fn charts(results: &TaskResults) -> Vec<Chart> {
-    if is_by_steps(results) { training(results) } else { quality(results, Cost::Calls) }
+    if is_by_steps(results) {
+        SCORES.map(|(label, metric)| training(results, label, metric)).to_vec()
+    } else {
+        quality(results, Cost::Calls)
+    }
 }
 
 /// The curves of one setting against the time of a sample, where they are not against training steps.
@@ -81,9 +85,7 @@ pub(crate) fn best(
     more: bool,
 ) -> Option<Chart> {
     if is_by_steps(results) {
-        let mut charts = training(results);
-        let place = usize::from(metric != Metric::PsnrDb);
-        return (place < charts.len()).then(|| charts.swap_remove(place));
+        return Some(training(results, label, metric));
     }
     let scored = || {
         let samples = results.rows().filter(|row| row.mean_of.is_none() && row.method.calls() > 0);
@@ -110,7 +112,7 @@ pub(crate) fn best(
     let mut lines = Vec::new();
     if let Some((method, _)) = scored().find(|(method, _)| is_shown(*method)) {
         let points = own.into_iter().map(|(calls, value)| (calls as f64, value)).collect();
-        lines.push(Line { label: method.family(), points, colour: 0, style: Style::Solid });
+        lines.push(Line { label: method.family(), points, colour: 0, style: Style::Main });
     }
     let by_other = |method: Method| matches!(method, Method::EpsBy { .. });
     if let Some((method, _)) = scored().find(|(method, _)| by_other(*method)) {
@@ -137,18 +139,21 @@ pub(crate) fn best(
     })
 }
 
-/// A score of a row, where it has one.
-type Score = fn(&Row) -> Option<f64>;
-
 /// The scores that curves show, with their names.
-const SCORES: [(&str, Score); 3] = [
-    ("PSNR (dB)", |row| Some(row.psnr_db.mean)),
-    ("energy score [0,1]", |row| row.energy_score),
-    ("LPIPS (AlexNet)", |row| *row.features.get(&Metric::LpipsAlex)?),
+const SCORES: [(&str, Metric); 3] = [
+    ("PSNR (dB)", Metric::PsnrDb),
+    ("fair energy score [0,1]", Metric::EnergyScoreFair),
+    ("LPIPS (AlexNet)", Metric::LpipsAlex),
 ];
 
-/// Quality against training steps, at the most network calls: the paper's Figure 4.
-fn training(results: &TaskResults) -> Vec<Chart> {
+/// An axis of scores: logarithmic where all are positive and the lowest is the best, as the best would lie on the bottom otherwise.
+fn axis_of(label: &str, metric: Metric, lines: &[Line]) -> Axis {
+    let is_positive = lines.iter().flat_map(|line| &line.points).all(|point| point.1 > 0.0);
+    Axis { label: label.to_owned(), logarithmic: metric != Metric::PsnrDb && is_positive }
+}
+
+/// A score against training steps, at the most network calls: the paper's Figure 4.
+fn training(results: &TaskResults, label: &str, metric: Metric) -> Chart {
     let rows = || results.table.iter().filter(|row| row.mean_of.is_none());
     let trained = || rows().filter_map(|row| Some((row.method.training()?, row)));
     let most = trained().map(|(_, row)| row.method.calls()).max().unwrap_or(0);
@@ -158,45 +163,41 @@ fn training(results: &TaskResults) -> Vec<Chart> {
             families.push(training.line);
         }
     }
-    SCORES
-        .into_iter()
-        .map(|(label, value)| {
-            let line = |(colour, family): (usize, &&str)| {
-                let of = trained().filter(|(training, row)| {
-                    training.line == *family && row.method.calls() == most
-                });
-                let mut points: Vec<(f64, f64)> = of
-                    .filter_map(|(training, row)| Some((training.steps as f64, value(row)?)))
-                    .collect();
-                points.sort_by(|a, b| a.0.total_cmp(&b.0));
-                Line { label: (*family).to_owned(), points, colour, style: Style::Solid }
-            };
-            Chart {
-                title: results.setting.title(),
-                x: Axis { label: "training steps".to_owned(), logarithmic: false },
-                y: Axis { label: format!("{label}, {most} calls"), logarithmic: false },
-                lines: families.iter().enumerate().map(line).collect(),
-                band: None,
-            }
-        })
-        .collect()
+    let line = |(colour, family): (usize, &&str)| {
+        let of = trained()
+            .filter(|(training, row)| training.line == *family && row.method.calls() == most);
+        let mut points: Vec<(f64, f64)> = of
+            .filter_map(|(training, row)| Some((training.steps as f64, row.score(metric)?.0)))
+            .collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Line { label: (*family).to_owned(), points, colour, style: Style::Solid }
+    };
+    Chart {
+        title: results.setting.title(),
+        x: Axis { label: "training steps".to_owned(), logarithmic: false },
+        y: Axis { label: format!("{label}, {most} calls"), logarithmic: false },
+        lines: families.iter().enumerate().map(line).collect(),
+        band: None,
+    }
 }
 
 /// The curves of quality against the cost of one setting.
 fn quality(results: &TaskResults, cost: Cost) -> Vec<Chart> {
     let sampled = || results.rows().filter(|row| row.method.calls() > 0);
+    let is_eps = |row: &&Row| matches!(row.method, Method::Eps { .. });
     let mut families: Vec<String> = Vec::new();
-    for row in sampled() {
+    for row in sampled().filter(is_eps).chain(sampled()) {
         let family = row.method.family();
         if !families.contains(&family) {
             families.push(family);
         }
     }
+    let main = sampled().find(is_eps).map(|row| row.method.family());
     // One line a family and estimate: points by ascending cost.
-    let line = |family: &str, mean: bool, value: fn(&Row) -> Option<f64>| {
+    let line = |family: &str, mean: bool, metric: Metric| {
         let mut points: Vec<(f64, f64)> = sampled()
             .filter(|row| row.mean_of.is_some() == mean && row.method.family() == family)
-            .filter_map(|row| Some((cost.of(row), value(row)?)))
+            .filter_map(|row| Some((cost.of(row), row.score(metric)?.0)))
             .collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         points
@@ -210,27 +211,26 @@ fn quality(results: &TaskResults, cost: Cost) -> Vec<Chart> {
         let family = family.replace(" by the half-corrected solver", ", half-corrected");
         if is_alone { family.replace(" for all tasks", "") } else { family }
     };
-    let lines = |value: fn(&Row) -> Option<f64>| -> Vec<Line> {
-        let all: Vec<_> = families.iter().map(|family| line(family, false, value)).collect();
+    let lines = |metric: Metric| -> Vec<Line> {
+        let all: Vec<_> = families.iter().map(|family| line(family, false, metric)).collect();
         let most = all.iter().map(Vec::len).max().unwrap_or(0);
         let mut lines = Vec::new();
         for (colour, (family, points)) in families.iter().zip(all).enumerate() {
             // Of some methods only the table's numbers of calls are known.
-            let style = if points.len() >= 3 || points.len() + 1 >= most {
-                Style::Solid
-            } else {
-                Style::Points
+            let style = match points.len() {
+                _ if main.as_ref() == Some(family) => Style::Main,
+                known if known >= 3 || known + 1 >= most => Style::Solid,
+                _ => Style::Points,
             };
             lines.push(Line { label: short(family), points, colour, style });
         }
         lines
     };
-    let mut charts = SCORES.map(|(label, value)| (label, lines(value)));
-    let psnr = &mut charts[0].1;
-    if let Some(row) = sampled().find(|row| matches!(row.method, Method::Eps { .. })) {
-        let family = row.method.family();
-        let points = line(&family, true, |row| Some(row.psnr_db.mean));
-        let label = format!("{}, mean", short(&family));
+    let mut charts = SCORES.map(|(label, metric)| (label, metric, lines(metric)));
+    let psnr = &mut charts[0].2;
+    if let Some(family) = &main {
+        let points = line(family, true, Metric::PsnrDb);
+        let label = format!("{}, mean", short(family));
         psnr.push(Line { label, points, colour: families.len(), style: Style::Solid });
     }
     psnr.retain(|line| !line.points.is_empty());
@@ -249,11 +249,11 @@ fn quality(results: &TaskResults, cost: Cost) -> Vec<Chart> {
     let x = Axis { label: cost.label().to_owned(), logarithmic: true };
     charts
         .into_iter()
-        .filter(|(_, lines)| lines.iter().any(|line| !line.points.is_empty()))
-        .map(|(label, lines)| Chart {
+        .filter(|(_, _, lines)| lines.iter().any(|line| !line.points.is_empty()))
+        .map(|(label, metric, lines)| Chart {
             title: results.setting.title(),
             x: x.clone(),
-            y: Axis { label: label.to_owned(), logarithmic: false },
+            y: axis_of(label, metric, &lines),
             lines,
             band: None,
         })

@@ -10,7 +10,7 @@ use crate::table::Table;
 const DIVERGED: &str = "diverged";
 
 /// A row a question: the fair energy score of every method on [0, 1] pixels, its mean over images ± half a 95 % interval, and
-/// how the network whose reach is asked about compares with the best of the training-free methods, image by image.
+/// how the network whose reach is asked about compares with the best of the methods without training, image by image.
 #[must_use]
 pub fn reach_table(results: &ReachResults) -> Table {
     let mut headings = vec!["question".to_owned(), "σ_y".to_owned(), "place".to_owned()];

@@ -46,14 +46,15 @@ pub struct ResultsPage {
 #[must_use]
 pub fn results_pages(records: &[Record]) -> Vec<ResultsPage> {
     let mut index = "# Results\n\nWritten by `eps claims --tables` from the committed results; what a row \
-                     is and how it was measured is in [experiments.md](../experiments.md). Numbers are means \
-                     over images ± the standard deviation over posterior seeds (of the tournament over \
-                     measurements), all on the test split; a score that needs more images than there are is \
-                     left out, and a Fréchet distance of fewer than twice as many images as features compares \
-                     methods at equal counts alone. The energy score of J samples is that of the paper, with \
-                     the pair term 1/(2J²), and in its fair form, which alone compares methods without regard \
-                     to J; MMD² is of all samples together and to be compared at equal J only. What the \
-                     results say: [claims.md](../claims.md).\n\n"
+                     is and how it was measured is in [experiments.md](../experiments.md). What the results say: \
+                     [claims.md](../claims.md).\n\n\
+                     - Numbers are means over the images of the test split. ± is the standard deviation over the \
+                     samples of an image, counted by their number (first samples, second ones, and so on); of `oracle` \
+                     over measurements.\n\
+                     - The *energy score* of J samples is that of the paper, with the pair term 1/(2J²). Compare methods \
+                     by the *fair* one, which does not depend on J.\n\
+                     - Compare MMD² and Fréchet distances at equal numbers of samples alone.\n\
+                     - A score that needs more images than there are is left out.\n\n"
         .to_owned();
     let row = |record: &Record| {
         let experiment = record.experiment();
@@ -251,9 +252,9 @@ fn reach_of(results: &ReachResults) -> String {
         lines(&headings, table.rows.into_iter())
     };
     format!(
-        "\nSteps of training, as far as configurations were at hand: {}. Constants of contenders: chosen for each question on {} validation images × {}.\n\n\
+        "\nSteps of training, as far as configurations were at hand: {}. Constants of the methods without training: chosen for each question on {} validation images × {}.\n\n\
          {}.\n\n## Fair energy score\n\nOn [0, 1] pixels, the mean over images ± half a 95 % interval; the less the better. Differences \
-         are taken image by image, to the contender of the least mean.\n\n{}\n## PSNR of the mean of the samples (dB)\n\n{}",
+         are taken image by image, to the method without training of the least mean.\n\n{}\n## PSNR of the mean of the samples (dB)\n\n{}",
         networks.join(", "),
         results.config.tuning_images,
         results.config.tuning_samples,

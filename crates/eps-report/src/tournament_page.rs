@@ -282,8 +282,15 @@ fn colour(method: TournamentMethod) -> usize {
 fn style(method: TournamentMethod) -> Style {
     let same = |other: &&TournamentMethod| colour(**other) == colour(method);
     let first = TournamentMethod::ALL.iter().find(same);
-    if first == Some(&method) { Style::Solid } else { Style::Dashed }
+    match first {
+        _ if method == TournamentMethod::EpsEuler => Style::Main,
+        Some(first) if *first == method => Style::Solid,
+        _ => Style::Dashed,
+    }
 }
+
+/// The sliced W2, in deviations of the posterior, up to which the curves of a setting are drawn.
+const MOST_DEVIATIONS: f64 = 3.0;
 
 /// Sliced W2 of every method in one setting.
 fn curves(setting: &TournamentSettingResults) -> Chart {
@@ -299,7 +306,15 @@ fn curves(setting: &TournamentSettingResults) -> Chart {
         let deviation = floor.standard_deviation.unwrap_or(0.0);
         (floor.mean - deviation, floor.mean + deviation)
     });
-    chart(setting.label.clone(), distance, &line, band)
+    let mut chart = chart(setting.label.clone(), distance, &line, band);
+    // Beyond, samples are nowhere near the posterior, and the axis would have no room for those that are.
+    if chart.lines.iter().flat_map(|line| &line.points).any(|point| point.1 > MOST_DEVIATIONS) {
+        for line in &mut chart.lines {
+            line.points.retain(|point| point.1 <= MOST_DEVIATIONS);
+        }
+        chart.y.label += &format!(", up to {MOST_DEVIATIONS}");
+    }
+    chart
 }
 
 /// Another distance of every method, the mean over settings; none where it does not apply.

@@ -75,7 +75,7 @@ pub(crate) fn gaps(results: &Results) -> Vec<String> {
     }
     let untuned = results.config.constants.iter().filter(|constant| !constant.tuned).count();
     if untuned > 0 {
-        gaps.push(format!("{untuned} constants of contenders are not tuned"));
+        gaps.push(format!("{untuned} constants of methods without training are not tuned"));
     }
     gaps
 }
@@ -228,7 +228,7 @@ pub(crate) fn against_palette(results: &Results, cell: &str, palette: &str) -> F
     let verdict = match found {
         Outcomes { wins, .. } if wins >= CELLS_TO_WIN => Verdict::Holds,
         Outcomes { wins, .. } if 2 * wins > whole => Verdict::InPart,
-        Outcomes { wins, ties, .. } if 2 * (wins + ties) <= all => Verdict::Fails,
+        Outcomes { wins, ties, .. } if 2 * (wins + ties) < all => Verdict::Fails,
         _ => Verdict::Undecided,
     };
     let not_judged = match whole - all {
