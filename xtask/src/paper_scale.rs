@@ -285,7 +285,7 @@ impl Scale {
             stages.push(if request.check { stage.and(["--check"]) } else { stage });
         }
         let on = [OsString::from("--dataset"), data, "--networks".into(), networks.into()];
-        // bf16 changes a sample far less than two samples differ (docs/priors.md).
+        // bf16 changes a sample far less than two samples differ (docs/guide/sampling.md).
         let precision = if request.device == "cpu" { "f32" } else { "bf16" };
         let device = ["--device", request.device, "--precision", precision];
         let constants = [OsString::from("--constants"), request.out.join("constants.json").into()];

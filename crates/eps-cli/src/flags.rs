@@ -23,6 +23,8 @@ use eps::format::number;
 use eps::precision::AskedPrecision;
 use eps::{measurement, workers};
 
+use crate::together::speaks;
+
 /// Flags that do not fit together; the command ends with the exit code of clap's own errors.
 #[derive(Debug)]
 pub(crate) struct UsageError(pub(crate) String);
@@ -314,7 +316,13 @@ pub(crate) struct DeviceFlags {
 impl DeviceFlags {
     /// Sets the number of threads and returns the device.
     pub(crate) fn apply(&self) -> Device {
-        let threads = self.threads.unwrap_or_else(workers::cores);
+        let cores = workers::cores();
+        let threads = self.threads.unwrap_or(cores);
+        if threads > cores && speaks() {
+            eprintln!(
+                "note: --threads {threads}: this process may use {cores} cores, and threads beyond them slow each other down"
+            );
+        }
         tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
         self.device
     }

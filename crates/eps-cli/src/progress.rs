@@ -1,4 +1,4 @@
-//! Progress bars on the terminal's error stream; silent where that is none.
+//! Progress bars on the terminal's error stream, and lines now and then where that is none.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,14 +24,6 @@ fn shown(length: u64) -> ProgressBar {
     if speaks() { ProgressBar::new(length) } else { ProgressBar::hidden() }
 }
 
-/// The bar of a training, with its rate and its last losses.
-pub(crate) fn training_bar(config: &TrainConfig) -> ProgressBar {
-    let template = "{prefix} {bar:32} {pos}/{len} steps, {per_sec}, {eta} left  {msg}";
-    let style =
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    shown(config.steps).with_style(style).with_prefix(config.name.clone())
-}
-
 /// The progress of a run: a bar on a terminal, a line a cell elsewhere.
 ///
 /// The time left is judged by what was computed, not by what was stored.
@@ -49,14 +41,23 @@ pub(crate) struct Clock {
 impl Clock {
     /// Starts at none of `length` steps.
     pub(crate) fn new(length: u64, unit: &'static str) -> Self {
-        let bar = bar(length, "", unit);
-        Self {
-            bar,
-            unit,
-            start: Instant::now(),
-            stored: AtomicU64::new(0),
-            line: AtomicU64::new(0),
-        }
+        Self::of(bar(length, "", unit), unit)
+    }
+
+    /// The clock of a training after `step` of its steps, whose bar has the rate and the last losses.
+    pub(crate) fn of_training(config: &TrainConfig, step: u64) -> Self {
+        let template = "{prefix} {bar:32} {pos}/{len} steps, {per_sec}, {eta} left  {msg}";
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = shown(config.steps).with_style(style).with_prefix(config.name.clone());
+        let clock = Self::of(bar.with_position(step), "steps");
+        clock.stored.store(step, Ordering::Relaxed);
+        clock
+    }
+
+    fn of(bar: ProgressBar, unit: &'static str) -> Self {
+        let (stored, line) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { bar, unit, start: Instant::now(), stored, line }
     }
 
     /// Names what is being computed.
@@ -75,7 +76,8 @@ impl Clock {
         self.bar.inc(steps);
         let (now, last) = (self.start.elapsed().as_secs(), self.line.load(Ordering::Relaxed));
         if now >= last + LINES.as_secs() && speaks() {
-            self.tell(&self.bar.prefix());
+            let (what, state) = (self.bar.prefix(), self.bar.message());
+            self.tell(&if state.is_empty() { what } else { format!("{what}, {state}") });
         }
     }
 

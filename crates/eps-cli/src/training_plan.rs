@@ -69,5 +69,10 @@ fn gigabytes(bytes: u64) -> f64 {
 
 /// How long `work` operations take at `tflops` 10^12 operations a second.
 pub(crate) fn time(work: f64, tflops: f64) -> String {
-    format!("time {:.2} hours at {tflops} TFLOP/s", work / (tflops * 1e12) / 3600.0)
+    let seconds = work / (tflops * 1e12);
+    // Less would be no hours at all.
+    if seconds < 36.0 {
+        return format!("time {seconds:.2} s at {tflops} TFLOP/s");
+    }
+    format!("time {:.2} hours at {tflops} TFLOP/s", seconds / 3600.0)
 }

@@ -330,6 +330,31 @@ fn linear_estimates_are_rows_where_their_moments_are_there() {
     // Alone, without a curve over calls.
     let alone = folder.succeeds(&run.replace("--out out", "--out alone --methods linear-mmse"));
     assert!(alone.contains("report: alone/report.html"), "{alone}");
+
+    // Moments of other images are not those of the data set.
+    std::fs::rename(folder.path("set.moments.h5"), folder.path("kept.h5")).unwrap();
+    folder.succeeds("data import . set.h5 --size 28 --grey --split 4:0:4 --seed 3 --force");
+    std::fs::rename(folder.path("kept.h5"), folder.path("set.moments.h5")).unwrap();
+    folder.fails(run, 1, &["set.moments.h5", "moments of other images", "experiment moments"]);
+}
+
+#[test]
+fn results_of_other_settings_are_replaced_with_a_note_and_by_one_run_at_a_time() {
+    let folder = folder();
+    let run = "experiment main --profile smoke --samples 1 --calls 1 --networks networks --network all \
+               --methods pseudo-inverse --tasks super-resolution --out out";
+    let said = |flags: &str| {
+        let output = folder.eps(&format!("{run} {flags}"));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    assert!(!said("").contains("of other settings"));
+    assert!(!said("").contains("of other settings"));
+    let told = said("--seed 1");
+    assert!(told.contains("of other settings (seed 0, now 1) and are replaced"), "{told}");
+    let _lock = eps_files::WriteLock::take(&folder.path("out/results.json")).unwrap();
+    folder.fails(run, 1, &["another process works on out/results.json"]);
 }
 
 #[test]
@@ -355,6 +380,18 @@ fn a_check_of_tuning_takes_the_starting_value() {
         assert_eq!((&tuned["images"], &tuned["samples"]), (&2.into(), &2.into()));
         assert_eq!(tuned["tried"].as_array().unwrap().len(), 1);
     }
+
+    // What was searched for stays.
+    let mut searched = constants.clone();
+    searched["tuned"][0]["images"] = 16.into();
+    std::fs::write(folder.path("constants.json"), searched.to_string()).unwrap();
+    let check = "tune dps --check --task super-resolution --dataset set.h5 --networks networks \
+                 --constants constants.json";
+    let output = folder.eps(check);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.contains("a check does not replace it"), "{said}");
+    let after = std::fs::read_to_string(folder.path("constants.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&after).unwrap(), searched);
 }
 
 #[test]
@@ -444,6 +481,16 @@ fn claims_that_fail_fail_the_verification() {
 }
 
 #[test]
+fn a_network_of_another_size_is_asked_with_a_note() {
+    let folder = folder();
+    folder.network_of("networks/all-tasks.safetensors", SIDE, &TASKS);
+    let output = folder.eps(RUN);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    assert!(error.contains("laid out for images of shape [1, 8, 8]"), "{error}");
+}
+
+#[test]
 fn bad_input_is_named_before_anything_is_written() {
     let folder = folder();
     folder.fails(&RUN.replace("smoke", "fast"), 2, &["\"fast\"", "smoke, quick, full, verify"]);
@@ -456,8 +503,6 @@ fn bad_input_is_named_before_anything_is_written() {
     folder.fails(&RUN.replace("--networks networks", "--networks none"), 1, &missing);
     let motion = RUN.replace("random-inpainting", "motion-blur");
     folder.fails(&motion, 1, &["all-tasks.safetensors", "super-resolution, not for motion-blur"]);
-    folder.network_of("networks/all-tasks.safetensors", SIDE, &TASKS);
-    folder.fails(RUN, 1, &["all-tasks.safetensors", "[1, 8, 8]", "[1, 28, 28]"]);
     std::fs::write(folder.path("networks/all-tasks.safetensors"), "cut").unwrap();
     folder.fails(RUN, 1, &["all-tasks.safetensors"]);
 }

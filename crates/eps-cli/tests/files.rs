@@ -143,3 +143,82 @@ fn what_data_does_not_replace() {
         );
     }
 }
+
+#[test]
+fn what_experiments_do_not_replace() {
+    let folder = Folder::new();
+    pictures(&folder);
+    folder.succeeds("data import pictures set.h5 --size 16");
+    // Moments take the place of moments alone, not of the data set that they are of.
+    let moments = "experiment moments --dataset set.h5 --out";
+    folder.fails(&format!("{moments} set.h5"), 1, &["--out set.h5", "something else than moments"]);
+    folder.fails(&format!("{moments} no/m.h5"), 1, &["no/m.h5", "its directory exists"]);
+    folder.succeeds("data show set.h5");
+    for _ in 0..2 {
+        folder.succeeds(&format!("{moments} m.h5"));
+    }
+
+    let join = "experiment join a.json b.json --out";
+    for (flags, words) in [
+        ("set.h5", &["set.h5 exists already", "--force"][..]),
+        ("set.h5 --force", &["set.h5 holds something else", "--force does not replace it"]),
+        ("all.json.gz", &["all.json.gz", "plain JSON"]),
+    ] {
+        folder.fails(&format!("{join} {flags}"), 1, words);
+    }
+
+    std::fs::create_dir(folder.path("mine")).unwrap();
+    for name in ["report.html", "samples.h5", "results.json"] {
+        std::fs::write(folder.path("mine").join(name), "dear").unwrap();
+        let run = "experiment oracle --profile smoke --out mine";
+        folder.fails(run, 1, &["--out mine", name, "of no run", "another folder"]);
+        std::fs::remove_file(folder.path("mine").join(name)).unwrap();
+    }
+    let run = "experiment oracle --profile smoke --out set.h5";
+    folder.fails(run, 1, &["--out set.h5", "no folder"]);
+}
+
+#[test]
+fn an_import_says_what_its_classes_and_splits_lack() {
+    let folder = Folder::new();
+    pictures(&folder);
+    let import = "data import pictures set.h5 --size 16 --labels";
+    let listed = |of: &dyn Fn(usize) -> u32| {
+        let pairs: Vec<String> = (0..24).map(|i| format!("[\"{i}.png\", {}]", of(i))).collect();
+        format!("{{\"labels\": [{}]}}", pairs.join(", "))
+    };
+    let labels = folder.path("pictures/dataset.json");
+    std::fs::write(&labels, listed(&|_| 1).replace("]]", "], [\"3.png\", 2]]")).unwrap();
+    folder.fails(import, 1, &["dataset.json", "\"3.png\" has the classes 1 and 2"]);
+    std::fs::write(&labels, listed(&|_| 4000)).unwrap();
+    let said = |arguments: &str| {
+        let output = folder.eps(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    assert!(said(import).contains("note: the largest class is 4000, of 24 pictures"));
+    let few = "data import pictures few.h5 --size 16 --limit 1 --split 100000:1:100000";
+    assert!(said(few).contains("note: no picture is in the split validation"));
+
+    // What can never be finished is not left behind.
+    std::fs::remove_file(&labels).unwrap();
+    let test = "data import pictures other.h5 --size 16 --test-data pictures";
+    folder.fails(test, 1, &["the import stopped"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn two_commands_do_not_write_one_file() {
+    let folder = Folder::new();
+    pictures(&folder);
+    folder.npy("clean.npy", &[1, SIDE, SIDE], &values(SIDE * SIDE));
+    for (file, command) in [
+        ("y.h5", "measure --image clean.npy --factor 2 --sigma-y 0.05 --out y.h5"),
+        ("tiles.h5", "data photos pictures tiles.h5 --size 16"),
+        ("m.h5", "experiment join a.json b.json --out m.h5"),
+    ] {
+        let _lock = eps_files::WriteLock::take(&folder.path(file)).unwrap();
+        folder.fails(command, 1, &["another process works on", file]);
+    }
+}

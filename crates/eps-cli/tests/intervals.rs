@@ -77,6 +77,14 @@ fn a_calibration_lies_beside_its_network_and_is_applied() {
         assert!(told.contains("were not calibrated"), "{told}");
     }
 
+    // One of more images stays, unless it is said; what cannot be made leaves nothing.
+    let fewer = calibrate.replace("--images 4", "--images 2");
+    folder.fails(&fewer, 1, &["net.intervals.json", "4 images", "add --force"]);
+    folder.fails(&calibrate.replace("--images 4", "--images 1000"), 1, &["1000"]);
+    let output = folder.eps(&format!("{fewer} --force"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.contains("the former calibration in"), "{said}");
+
     // A network that was trained anew is another one.
     folder.network_of("net.safetensors", 8, &[Task::RandomInpainting]);
     folder.fails(

@@ -412,7 +412,7 @@ pub fn holds_antithetic_pairs(path: &Path, group: &str) -> Result<bool, DataErro
 }
 
 fn is_antithetic(input: &Input, group: &Group) -> Result<bool, DataError> {
-    Ok(input.has(group, ANTITHETIC)? && input.whole(group, ANTITHETIC)? == 1)
+    Ok(input.has(group, ANTITHETIC)? && input.whole_number(group, ANTITHETIC)? == 1)
 }
 
 fn finite(

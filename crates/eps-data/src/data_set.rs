@@ -174,7 +174,7 @@ impl DataSetWriter {
     pub fn finish(self) -> Result<(), DataError> {
         for (split, Filling { group, mut digest, classes, written, count, .. }) in self.splits {
             assert_eq!(written, count, "images of {split}");
-            digest.update(&classes.into_iter().flat_map(u32::to_le_bytes).collect::<Vec<u8>>());
+            update_by_classes(&mut digest, &classes);
             let provenance = ImageProvenance {
                 name: format!("{}, {split}", self.provenance.name),
                 sha256: digest.finish(),
@@ -199,8 +199,16 @@ pub struct SplitSummary {
     pub mean: f64,
     /// Their standard deviation.
     pub deviation: f64,
-    /// Where the images come from.
+    /// The digest that the file says, which is that of `provenance` unless the images were changed since, or written by
+    /// another program.
+    pub stored_sha256: String,
+    /// Where the images come from, with the digest that they have.
     pub provenance: ImageProvenance,
+}
+
+/// Adds the digests of classes to those of the pixels before them.
+fn update_by_classes(digest: &mut Hasher, classes: &[u32]) {
+    digest.update(&classes.iter().flat_map(|class| class.to_le_bytes()).collect::<Vec<u8>>());
 }
 
 /// Reads the splits of a data set one by one.
@@ -270,7 +278,7 @@ impl DataSetReader {
         Ok(Split::ALL.into_iter().filter(|split| root.link_exists(&split.to_string())).collect())
     }
 
-    /// Reads the images of a split.
+    /// Reads the images of a split. The digest of their provenance is computed, whatever the file says.
     ///
     /// # Errors
     ///
@@ -279,7 +287,10 @@ impl DataSetReader {
     pub fn read(&self, split: Split) -> Result<ImageSet, DataError> {
         let set = ImageSet::get(&self.input, &self.group(split)?)?;
         self.check_sources(split, set.len())?;
-        set.with_sources(self.image_sources(split)?)
+        let mut digest = Hasher::default();
+        digest.update(set.pixels());
+        update_by_classes(&mut digest, set.labels().unwrap_or_default());
+        set.with_sha256(digest.finish()).with_sources(self.image_sources(split)?)
     }
 
     /// What a split holds; its images are read in blocks, so that it may be larger than the memory.
@@ -289,8 +300,11 @@ impl DataSetReader {
     /// Those of [`DataSetReader::read`].
     pub fn summary(&self, split: Split) -> Result<SplitSummary, DataError> {
         let group = self.group(split)?;
-        let mut counts = Counts::default();
-        let dims = self.input.image_blocks(&group, "images", |pixels| counts.add(pixels))?;
+        let (mut counts, mut digest) = (Counts::default(), Hasher::default());
+        let dims = self.input.image_blocks(&group, "images", |pixels| {
+            counts.add(pixels);
+            digest.update(pixels);
+        })?;
         self.check_sources(split, dims[0])?;
         let mut classes = None;
         if group.link_exists("labels") {
@@ -301,16 +315,19 @@ impl DataSetReader {
                     "write the file again",
                 ));
             }
+            update_by_classes(&mut digest, &labels);
             classes = labels.iter().max().map(|largest| largest.saturating_add(1));
         }
         let (mean, deviation) = counts.mean_and_deviation();
+        let stored = self.input.provenance(&group)?;
         Ok(SplitSummary {
             images: dims[0],
             shape: Shape { channels: dims[1], height: dims[2], width: dims[3] },
             classes,
             mean,
             deviation,
-            provenance: self.input.provenance(&group)?,
+            stored_sha256: stored.sha256.clone(),
+            provenance: ImageProvenance { sha256: digest.finish(), ..stored },
         })
     }
 

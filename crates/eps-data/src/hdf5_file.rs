@@ -547,7 +547,7 @@ impl Input {
                 "give a file of the right kind",
             ));
         }
-        let found = input.whole(&root, "format_version")?;
+        let found = input.whole_number(&root, "format_version")?;
         if !(1..=newest).contains(&found) {
             let known = if newest == 1 { "is 1".to_owned() } else { format!("are 1 to {newest}") };
             return Err(input.malformed(
@@ -614,7 +614,7 @@ impl Input {
         clippy::cast_sign_loss,
         reason = "a whole number from 0 to 9e15"
     )]
-    pub(crate) fn whole(&self, at: &Group, name: &str) -> Result<u64, DataError> {
+    pub(crate) fn whole_number(&self, at: &Group, name: &str) -> Result<u64, DataError> {
         let (attribute, found) = self.scalar(at, name)?;
         let failed = || self.failed(format!("read the attribute {name:?}"));
         if let Numbers::Described(TypeDescriptor::Unsigned(_)) = found {

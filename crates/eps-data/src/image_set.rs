@@ -123,6 +123,12 @@ impl ImageSet {
         Ok(self)
     }
 
+    /// The same images with this digest in their provenance.
+    pub(crate) fn with_sha256(mut self, sha256: String) -> Self {
+        self.provenance.sha256 = sha256;
+        self
+    }
+
     /// The number of the file that each image was made of, where that is known.
     pub fn sources(&self) -> Option<&[u32]> {
         self.sources.as_deref()

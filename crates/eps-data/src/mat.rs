@@ -54,9 +54,11 @@ pub fn read_mat(path: &Path) -> Result<Vec<Variable>, DataError> {
             ));
         }
     };
+    let parser = Parser { path, big_endian };
+    let size = reader.get_ref().metadata().map_err(DataError::io(path, "read"))?.len();
+    parser.require("the file", size)?;
     let mut bytes = Vec::new();
     reader.read_to_end(&mut bytes).map_err(DataError::io(path, "read"))?;
-    let parser = Parser { path, big_endian };
     let mut rest = &bytes[..];
     let mut variables = Vec::new();
     while !rest.is_empty() {
@@ -96,6 +98,11 @@ struct Matrix {
 impl Parser<'_> {
     fn malformed(&self, problem: impl Into<String>) -> DataError {
         DataError::malformed(self.path, problem, SAVE_AGAIN)
+    }
+
+    /// Fails where `what` needs more memory than there is.
+    fn require(&self, what: &str, bytes: u64) -> Result<(), DataError> {
+        memory::require(what, bytes, "save a part of it").map_err(|error| error.in_file(self.path))
     }
 
     fn u32(&self, bytes: [u8; 4]) -> u32 {
@@ -139,8 +146,8 @@ impl Parser<'_> {
         decoder.read_exact(&mut bytes).map_err(damaged)?;
         // As much as its tag says, which is not trusted with an allocation.
         let size = self.u32([bytes[4], bytes[5], bytes[6], bytes[7]]);
-        memory::require("a variable of the file", 2 * u64::from(size), "save a part of it")
-            .map_err(|error| error.in_file(self.path))?;
+        // What it grows in may have twice the bytes.
+        self.require("a variable of the file", 2 * u64::from(size))?;
         decoder.take(u64::from(size)).read_to_end(&mut bytes).map_err(damaged)?;
         Ok(bytes)
     }
@@ -192,6 +199,7 @@ impl Parser<'_> {
                     Array { dims, values: re }
                 } else {
                     let im = self.numbers(&mut rest, &name, &dims, count)?;
+                    self.require(&format!("the variable {name:?}"), 16 * count as u64)?;
                     complex_pairs(&dims, &re, &im)
                 };
                 vec![array]
@@ -213,6 +221,8 @@ impl Parser<'_> {
         macro_rules! read {
             ($t:ty) => {{
                 let (items, left) = data.as_chunks::<{ size_of::<$t>() }>();
+                // In both orders.
+                self.require(&format!("the variable {name:?}"), 16 * items.len() as u64)?;
                 let value = |b: &[u8; size_of::<$t>()]| {
                     if self.big_endian { <$t>::from_be_bytes(*b) } else { <$t>::from_le_bytes(*b) }
                 };

@@ -421,15 +421,30 @@ impl MeasurementSet {
     /// Where `index ≥ len()`.
     pub fn whitened(&self, index: usize) -> (&PreparedOperator, Cow<'_, [f64]>) {
         let y = self.measurement(index);
+        let whitened = if self.is_white() {
+            Cow::Borrowed(y)
+        } else {
+            Cow::Owned(self.noise(index).whiten(y, self.sigma_y))
+        };
+        (self.whitened_operator(index), whitened)
+    }
+
+    /// The operator W A of a [whitened](MeasurementSet::whitened) measurement.
+    ///
+    /// # Panics
+    ///
+    /// Where `index ≥ len()`.
+    pub fn whitened_operator(&self, index: usize) -> &PreparedOperator {
         if self.is_white() {
-            return (self.operator(index), Cow::Borrowed(y));
+            return self.operator(index);
         }
-        let whitened = self.noise(index).whiten(y, self.sigma_y);
-        (&self.whitened[index % self.whitened.len()], Cow::Owned(whitened))
+        assert!(index < self.len(), "operator {index} of {}", self.len());
+        &self.whitened[index % self.whitened.len()]
     }
 
     /// The operators of [whitened](MeasurementSet::whitened) measurements, one for all or one for each, with the
-    /// eigenbases of their matrices; none where they have one in closed form, or where it would take longer than
+    /// eigenbases of their matrices; none where one is of a family of [`Operator`](eps_math::operator::Operator), beside which
+    /// matrices would be of no use, where σ_y is 0 and all have an eigenbasis in closed form, or where it would take longer than
     /// [`Decomposed::is_quick`] admits. They are computed once.
     ///
     /// # Errors
@@ -440,7 +455,10 @@ impl MeasurementSet {
             return Ok(decomposed.as_deref());
         }
         let operators = if self.is_white() { &self.operators } else { &self.whitened };
-        let is_known = operators.iter().any(|operator| operator.spectral().is_some());
+        // Functions of AᵀA have more digits by a matrix's eigenbasis; without noise y is met to more of them by one in closed form.
+        let is_known = operators.iter().any(|operator| operator.spectral().is_some())
+            || self.sigma_y == 0.0
+                && operators.iter().all(|operator| operator.as_spectral().is_some());
         let maps = operators.iter().map(PreparedOperator::map);
         let decomposed = if is_known || !Decomposed::is_quick(maps) {
             None
@@ -547,7 +565,7 @@ impl MeasurementSet {
         let unusable = |error: DataError| error.in_file(path);
 
         let side = |name: &str| {
-            let side = input.whole(&root, name)?;
+            let side = input.whole_number(&root, name)?;
             usize::try_from(side).map_err(|_| {
                 let problem = format!("the attribute {name} is {side}, no side of an image");
                 input.malformed(problem, "correct it, or write the file again")
@@ -627,7 +645,7 @@ impl MeasurementSet {
             }
         }
         if input.has(&root, "seed")? {
-            set = set.with_seed(input.whole(&root, "seed")?);
+            set = set.with_seed(input.whole_number(&root, "seed")?);
         }
         if root.link_exists("truth") {
             let (dims, mut truth) = input.any_floats(&root, "truth")?;

@@ -17,7 +17,6 @@ use crate::hdf5_file::{Input, Output};
 use crate::range::RANGE;
 use crate::{DataError, ImageProvenance};
 
-const FORMAT: &str = "eps-moments";
 const VERSION: u64 = 1;
 
 /// The first two moments of a set of images.
@@ -35,6 +34,9 @@ pub struct Moments {
 }
 
 impl Moments {
+    /// What the attribute `format` of a file says.
+    pub const FORMAT: &str = "eps-moments";
+
     /// The moments of `count` images of `shape`; only the covariance's upper triangle is read.
     ///
     /// # Shapes
@@ -126,7 +128,7 @@ impl Moments {
         let upper: Vec<f32> = (0..n)
             .flat_map(|i| self.covariance[i * n + i..(i + 1) * n].iter().map(|v| *v as f32))
             .collect();
-        let output = Output::create(path, FORMAT, VERSION)?;
+        let output = Output::create(path, Self::FORMAT, VERSION)?;
         let root = output.root()?;
         output.put_json(&root, "shape", &self.shape)?;
         output.put_number(&root, "count", self.count)?;
@@ -146,7 +148,7 @@ impl Moments {
     /// an attribute is missing or of another shape or type; [`DataError::Unusable`] as
     /// [`Moments::new`].
     pub fn read(path: &Path) -> Result<Self, DataError> {
-        let input = Input::open(path, FORMAT, VERSION)?;
+        let input = Input::open(path, Self::FORMAT, VERSION)?;
         let root = input.root()?;
         let shape: Shape = input.json(&root, "shape")?;
         let n = shape.len();
@@ -173,7 +175,7 @@ impl Moments {
             covariance[i * n + i..(i + 1) * n].copy_from_slice(row);
             rest = after;
         }
-        let count = input.whole(&root, "count")?;
+        let count = input.whole_number(&root, "count")?;
         Moments::new(shape, count, mean, covariance, input.provenance(&root)?)
             .map_err(|error| error.in_file(path))
     }

@@ -201,8 +201,12 @@ fn parse(path: &Path, what: &str, mut reader: impl Read, gaps: Gaps) -> Result<A
         return Err(malformed(format!("{what} has dimensions {:?} that overflow", header.dims)));
     };
 
-    // Complex numbers are taken apart.
-    let need = (count as u64).saturating_mul(8 * parts as u64 + kind.width() as u64);
+    // As numbers, and in the other order; complex ones once more, taken apart, and once more in pairs.
+    let copies = match (is_complex, header.fortran_order) {
+        (true, _) => 3,
+        (false, in_columns) => 1 + u64::from(in_columns),
+    };
+    let need = (count as u64).saturating_mul(8 * copies + kind.width() as u64);
     memory::require(
         &format!("{what} of dimensions {:?}", header.dims),
         need,

@@ -255,6 +255,11 @@ impl Import {
         self.entries.len()
     }
 
+    /// One more than the largest class; 0 where classes are not imported.
+    pub fn classes(&self) -> usize {
+        self.class_count
+    }
+
     /// Refuses pictures of another number of classes than `needed`, that of a network.
     ///
     /// The number is one more than the largest class, and 0 where classes are not imported.
@@ -311,7 +316,12 @@ impl Import {
             }
             progress(count);
         }
-        (report.skipped, report.rounded) = self.assemble(&folder, skip_bad, provenance)?;
+        let assembled = self.assemble(&folder, skip_bad, provenance);
+        if let Err(DataError::Invalid { .. }) = assembled {
+            // The same call would end alike, and another is not to find what cannot be finished.
+            let _ = remove(&folder);
+        }
+        (report.skipped, report.rounded) = assembled?;
         remove(&folder)?;
         drop(lock);
         Ok(report)

@@ -247,8 +247,14 @@ impl PictureSource {
         let Some(listed) = listed.labels.filter(|listed| !listed.is_empty()) else {
             return Ok(None);
         };
-        let of: HashMap<String, u32> =
-            listed.into_iter().map(|(name, class)| (name.replace('\\', "/"), class)).collect();
+        let mut of: HashMap<String, u32> = HashMap::new();
+        for (name, class) in listed {
+            let name = name.replace('\\', "/");
+            if let Some(other) = of.insert(name.clone(), class).filter(|other| *other != class) {
+                let problem = format!("{name:?} has the classes {other} and {class}");
+                return Err(DataError::malformed(&path, problem, "give it one"));
+            }
+        }
         match self.names.iter().find(|name| !of.contains_key(*name)) {
             None => Ok(Some(Labels { of, classes: None })),
             Some(name) => {

@@ -207,6 +207,16 @@ fn malformed_npy() {
     std::fs::write(&path, b"\x93NUMPY\x02\x00\xff\xff\xff\xff").unwrap();
     expect(read_npy(&path), &["a.npy", "4294967295", again]);
 
+    // Bytes become numbers of 8, and in columns once more: 9 bytes each fit, 17 do not.
+    let count = eps_data::memory::available().unwrap() / 13;
+    for (order, problem) in [("False", "ends after 0 of"), ("True", "memory")] {
+        let text = format!("{{'descr': '|u1', 'fortran_order': {order}, 'shape': ({count},), }}\n");
+        let length = u16::try_from(text.len()).unwrap().to_le_bytes();
+        let bytes = [&b"\x93NUMPY\x01\x00"[..], &length, text.as_bytes()].concat();
+        std::fs::write(&path, bytes).unwrap();
+        expect(read_npy(&path), &["a.npy", problem]);
+    }
+
     let nan = [1.0, f64::NAN];
     write_npy(&path, &[2], NpyValues::F64(&nan)).unwrap();
     expect(read_npy(&path), &["a.npy", "NaN", "index 1", "finite"]);

@@ -605,6 +605,28 @@ fn described_operators_come_back() {
     }
 }
 
+#[test]
+fn matrices_are_decomposed_where_no_eigenbasis_is_known_in_closed_form() {
+    let shape = shape(3, 2, 2);
+    for (json, without_noise, with_noise) in [
+        (json!({"operator": "grey"}), false, true),
+        (json!({"operator": "average-pool", "factor": 2}), false, false),
+        (
+            json!({"operator": "convolution", "kernel": [[0.2, 0.5, 0.3]], "border": "zero"}),
+            true,
+            true,
+        ),
+    ] {
+        let spec: OperatorSpec = serde_json::from_value(json.clone()).unwrap();
+        let y = values(spec.prepare(shape).unwrap().range().len(), 4);
+        for (sigma_y, is_decomposed) in [(0.0, without_noise), (0.1, with_noise)] {
+            let specs = vec![spec.clone()];
+            let set = MeasurementSet::new(shape, y.clone(), specs, sigma_y, provenance()).unwrap();
+            assert_eq!(set.decomposed().unwrap().is_some(), is_decomposed, "{json} at {sigma_y}");
+        }
+    }
+}
+
 /// A mask that was told by a seed is kept pixel by pixel, so that older programs read it and no seed has to last.
 #[test]
 fn a_random_mask_is_kept_by_its_pixels() {

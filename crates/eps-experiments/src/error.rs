@@ -83,6 +83,17 @@ pub enum ExperimentError {
         /// The experiment that is asked for.
         experiment: String,
     },
+    /// A folder of no run that holds a file which a run would replace.
+    #[error(
+        "--out {}: its {name} is of no run of an experiment, whose config.json would be beside it: name another folder",
+        folder.display()
+    )]
+    ForeignFile {
+        /// The folder.
+        folder: PathBuf,
+        /// The file, or folder, in it.
+        name: &'static str,
+    },
     /// A folder that cannot be made.
     #[error("cannot make the folder {}: check the path and its permissions", folder.display())]
     Folder {
@@ -115,7 +126,7 @@ pub enum ExperimentError {
     /// A network for images of another shape.
     #[error(
         "{}: the network is for images of shape {known}, these have {found}: give one that was trained on them \
-         (--networks, --prior)",
+         (--networks, --prior; of `reach` the fields networks and prior)",
         path.display()
     )]
     ImageShape {
@@ -129,7 +140,7 @@ pub enum ExperimentError {
     /// A network that does not know enough noise.
     #[error(
         "{}: the network knows noise up to {known}, experiments begin at {needed}: give one that was trained so far \
-         (--networks, --prior); `eps restore` begins where the network does",
+         (--networks, --prior; of `reach` the fields networks and prior); `eps restore` begins where the network does",
         path.display()
     )]
     Noise {
@@ -142,7 +153,8 @@ pub enum ExperimentError {
     },
     /// A network of another use.
     #[error(
-        "{}: the network is {}, but {} is needed: give such a one (--networks)",
+        "{}: the network is {}, but {} is needed: give such a one (--networks; of `reach` the \
+         field networks)",
         path.display(),
         described(*found),
         described(*needed)
@@ -157,7 +169,8 @@ pub enum ExperimentError {
     },
     /// A network of other tasks.
     #[error(
-        "{}: the network was trained for {}, not for {needed}: give one that was (--networks)",
+        "{}: the network was trained for {}, not for {needed}: give one that was (--networks; of `reach` \
+         the field networks)",
         path.display(),
         known.join(", ")
     )]
@@ -218,6 +231,20 @@ pub enum ExperimentError {
         found: Shape,
         /// That of the test images.
         needed: Shape,
+    },
+    /// Moments of other images than the data set's.
+    #[error(
+        "{}: these are moments of other images (SHA-256 {found}) than the data set's training images ({needed}): make it again \
+         with `eps experiment moments`",
+        path.display()
+    )]
+    MomentsImages {
+        /// The file.
+        path: PathBuf,
+        /// The SHA-256 of the images that it is of.
+        found: String,
+        /// That of the training images.
+        needed: String,
     },
     /// A contender that diverges whatever its constant is.
     #[error("{contender} for {task}: every value of {symbol} from {lowest} to {highest} diverges")]

@@ -45,7 +45,7 @@ pub mod tournament;
 mod tuning;
 
 pub use error::{ExperimentError, InvalidRequest};
-pub use files::{check_folder, make_folder, write_json};
+pub use files::{check_folder, make_folder, other_settings, write_json};
 pub use interval_calibration::{IntervalRequest, calibrate_intervals};
 pub use join::join;
 pub use listener::{Listener, Silent, WITH_BACKWARD};

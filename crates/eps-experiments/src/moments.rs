@@ -2,23 +2,34 @@
 
 use std::path::{Path, PathBuf};
 
+use eps_data::hdf5_file::hdf5_format;
 use eps_data::{DataError, ImageSet, Moments};
-use eps_files::sha256_file;
+use eps_files::{WriteLock, sha256_file};
 use eps_math::Shape;
 use eps_math::faer::Mat;
 use eps_math::lmmse::sample_moments;
 
-use crate::error::{During as _, ExperimentError, Result};
+use crate::error::{During as _, ExperimentError, InvalidRequest, Result};
 
 /// The most values of an image whose covariance is computed and inverted.
 pub(crate) const LARGEST: usize = 3 * 64 * 64;
 
 /// Computes mean and covariance of some training images, writes them as an HDF5 file and returns how many images
-/// they are of.
+/// they are of. Moments that are there are replaced, and nothing else.
 ///
 /// # Errors
-/// Images of more values than a covariance is kept of, and a file that cannot be written.
+/// Images of more values than a covariance is kept of, and a file that cannot be written or is something else; these before
+/// anything is computed.
 pub fn write_moments(set: &ImageSet, out: &Path) -> Result<u64> {
+    let _lock = WriteLock::take(out)?;
+    let are_moments = || matches!(hdf5_format(out), Ok(Some(format)) if format == Moments::FORMAT);
+    if out.symlink_metadata().is_ok() && !are_moments() {
+        let message = format!(
+            "--out {}: it holds something else than moments, and stays: name another file",
+            out.display()
+        );
+        return Err(InvalidRequest(message).into());
+    }
     let shape = set.shape();
     if shape.len() > LARGEST {
         return Err(ExperimentError::LargeCovariance { shape, most: LARGEST });
@@ -41,6 +52,24 @@ pub(crate) struct GaussianPrior {
     pub(crate) covariance: Mat<f64>,
     /// The SHA-256 of the file that it was read from.
     pub sha256: String,
+    /// That of the images that it is of, empty where the file does not tell.
+    pub(crate) images_sha256: String,
+    file: PathBuf,
+}
+
+impl GaussianPrior {
+    /// Compares the images that the moments are of with the training images of a data set.
+    ///
+    /// # Errors
+    /// [`ExperimentError::MomentsImages`] for moments of others.
+    pub(crate) fn check_images(&self, training: &ImageSet) -> Result<()> {
+        let needed = &training.provenance().sha256;
+        if self.images_sha256.is_empty() || self.images_sha256 == *needed {
+            return Ok(());
+        }
+        let (path, found, needed) = (self.file.clone(), self.images_sha256.clone(), needed.clone());
+        Err(ExperimentError::MomentsImages { path, found, needed })
+    }
 }
 
 /// The moments of the training images, from the first of some files that is there, for images of a
@@ -62,5 +91,11 @@ pub(crate) fn load(paths: &[PathBuf], shape: Shape) -> Result<GaussianPrior> {
     }
     let n = shape.len();
     let covariance = Mat::from_fn(n, n, |i, j| moments.covariance()[i * n + j]);
-    Ok(GaussianPrior { mean: moments.mean().to_vec(), covariance, sha256: sha256_file(path)? })
+    Ok(GaussianPrior {
+        mean: moments.mean().to_vec(),
+        covariance,
+        sha256: sha256_file(path)?,
+        images_sha256: moments.provenance().sha256.clone(),
+        file: path.clone(),
+    })
 }

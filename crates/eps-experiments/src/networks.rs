@@ -77,7 +77,10 @@ pub(crate) fn find(folder: &Path, name: &str) -> Result<NetworkFile> {
 /// # Errors
 /// As [`find`].
 pub(crate) fn find_prior(folder: &Path) -> Result<NetworkFile> {
-    find(folder, LONG_PRIOR).or_else(|_| find(folder, PRIOR))
+    match find(folder, LONG_PRIOR) {
+        Err(ExperimentError::NoNetwork(_)) => find(folder, PRIOR),
+        found => found,
+    }
 }
 
 /// A file that was named, in place of that of a folder.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use eps::dataset;
 use eps_data::Split;
 use eps_math::Task;
-use eps_results::{ALL_TASKS, Contender, Experiment, RANKED_SAMPLES, Scope};
+use eps_results::{ALL_TASKS, Contender, Experiment, Method, RANKED_SAMPLES, Scope};
 
 use crate::error::{InvalidRequest, Result};
 use crate::networks;
@@ -123,6 +123,16 @@ impl Request {
             return Err(InvalidRequest(message).into());
         }
         plan.keep(&self.methods);
+        let is_palette = |method: &Method| matches!(method, Method::Palette { .. });
+        let has_own = |method: &Method| is_palette(method) && !self.calls.contains(&method.calls());
+        if !self.calls.is_empty()
+            && plan.methods.iter().any(has_own)
+            && plan.methods.iter().all(|method| method.calls() == 0 || has_own(method))
+        {
+            let message =
+                "--calls: the methods that are named have their own numbers of calls: leave it out";
+            return Err(InvalidRequest(message.to_owned()).into());
+        }
         Ok(plan)
     }
 

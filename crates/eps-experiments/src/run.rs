@@ -124,7 +124,9 @@ impl<'a> Run<'a> {
             }
         }
         let prior = if plan.methods.iter().any(is_linear) {
-            Some(moments::load(&moments, set.shape())?)
+            let prior = moments::load(&moments, set.shape())?;
+            check_moments(&prior, request, listener)?;
+            Some(prior)
         } else {
             None
         };
@@ -582,6 +584,27 @@ impl<'a> Run<'a> {
             }
         }
         Ok((rows, curve))
+    }
+}
+
+/// Refuses moments of other images than the training images of a request's data set, where these are at hand.
+fn check_moments(prior: &GaussianPrior, request: &Request, listener: &dyn Listener) -> Result<()> {
+    // The images of Fashion-MNIST are always the same; its committed moments tell another file's digest of them.
+    if request.dataset == "fashion-mnist" && !request.data.as_deref().is_some_and(dataset::is_hdf5)
+    {
+        return Ok(());
+    }
+    if prior.images_sha256.is_empty() {
+        listener.note(
+            "the moments of the training images do not say which images they are of: if it is not these, make them again with \
+             `eps experiment moments`",
+        );
+        return Ok(());
+    }
+    match dataset::load(&request.dataset, Split::Train, request.data.as_deref()) {
+        Ok(training) => prior.check_images(&training),
+        // The linear estimate needs the moments alone.
+        Err(_) => Ok(()),
     }
 }
 

@@ -197,11 +197,31 @@ impl TuningRequest {
             })?;
             let tuned = Tuned { value, tried, ..sought };
             found(Tuning::Constant(&tuned));
-            if is_first {
-                constants::change(path, |constants| constants.set(tuned))?;
+            if is_first && !self.keep(path, tuned)? {
+                listener.note(&format!(
+                    "the constant of {} for {} in {} was searched for and stays: a check does not replace it",
+                    self.contender.label(),
+                    task.name(),
+                    path.display()
+                ));
             }
         }
         Ok(())
+    }
+
+    /// Puts a constant into the file and says so, unless it is of a check and the one that is there is of more.
+    fn keep(&self, path: &Path, tuned: Tuned) -> Result<bool> {
+        let mut is_kept = true;
+        constants::change(path, |constants| {
+            let known = constants.find(tuned.contender, tuned.task);
+            let is_less =
+                known.is_some_and(|known| known.tried.len() > 1 || known.images > tuned.images);
+            is_kept = !(self.check && is_less);
+            if is_kept {
+                constants.set(tuned);
+            }
+        })?;
+        Ok(is_kept)
     }
 
     /// The tasks that images of a shape admit; `found` hears of those that are left out.

@@ -34,4 +34,4 @@ pub use digest::{Hasher, sha256, sha256_file, sha256_reader};
 pub use error::FilesError;
 pub use lock::{Lock, WriteLock};
 pub use output_folder::{Former, OutputFolder};
-pub use unfinished::{Parts, Unfinished};
+pub use unfinished::{Parts, Unfinished, remove_leftovers};

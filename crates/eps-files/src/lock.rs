@@ -45,6 +45,12 @@ impl Lock {
             Err(TryLockError::Error(error)) => Err(FilesError::io(path, "lock")(error)),
         }
     }
+
+    /// Whether the file that is locked is the one of this name still: who held the lock before may have removed it after it was opened here,
+    /// and others made a new one.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        is_at(&self.0, path)
+    }
 }
 
 /// A lock on a file that is to be written, for as long as the writing takes.
@@ -85,11 +91,13 @@ impl WriteLock {
         hidden.push("lock");
         let path = target.with_file_name(hidden);
         loop {
-            let lock = Lock::take(&path, target)?;
-            if is_at(&lock.0, &path) {
+            let lock = Lock::take(&path, target).map_err(|error| match error {
+                FilesError::Io { action, error, .. } => FilesError::io(target, action)(error),
+                error => error,
+            })?;
+            if lock.is_at(&path) {
                 return Ok(WriteLock { path, _lock: lock });
             }
-            // Whoever held it before removed the file after it was opened here.
         }
     }
 }
@@ -117,6 +125,18 @@ fn is_at(_: &File, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_on_a_file_that_was_replaced_is_not_that_of_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let before = Lock::take(&path, &path).unwrap();
+        assert!(before.is_at(&path));
+        fs::remove_file(&path).unwrap();
+        assert!(!before.is_at(&path));
+        let after = Lock::take(&path, &path).unwrap();
+        assert!(!before.is_at(&path) && after.is_at(&path));
+    }
 
     #[test]
     fn a_lock_on_a_file_leaves_nothing_and_is_taken_by_one_at_a_time() {

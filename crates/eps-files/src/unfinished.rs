@@ -1,10 +1,9 @@
 //! What is done of an output that takes long, so that a program that was killed can go on.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::hidden::{PART, hidden_prefix};
+use crate::hidden::{PART, folder_of, hidden_prefix};
 use crate::{FilesError, Lock, write_bytes};
 
 /// The file that has the key.
@@ -47,8 +46,7 @@ impl Unfinished {
         let name = target.file_name().ok_or_else(|| FilesError::NoFile(target.to_owned()))?;
         let absolute = std::path::absolute(target).map_err(FilesError::io(target, "find"))?;
         let parent = absolute.parent().unwrap_or(Path::new("/")).to_owned();
-        let hidden = hidden_prefix(name);
-        let mut folder = hidden.clone();
+        let mut folder = hidden_prefix(name);
         folder.push("unfinished");
         let folder = parent.join(folder);
         match fs::create_dir(&folder) {
@@ -58,13 +56,13 @@ impl Unfinished {
             _ => {}
         }
         let lock = Lock::take(&folder.join(LOCK), target)?;
-        // Whoever held it may have removed it while it was waited for.
-        if !folder.join(LOCK).exists() {
+        // Whoever held it may have removed it since it was opened.
+        if !lock.is_at(&folder.join(LOCK)) {
             return Err(FilesError::Busy(target.to_owned()));
         }
         let holds_parts = folder.join(KEY).exists();
         let claimed = Self { folder, holds_parts, _lock: lock };
-        remove_leftovers(&parent, &hidden);
+        remove_leftovers(target);
         Ok(claimed)
     }
 
@@ -143,9 +141,11 @@ impl Drop for Unfinished {
     }
 }
 
-/// Removes the temporary files and folders of an output (`.NAME.XXXXXX.part`), whose writers are gone.
-fn remove_leftovers(parent: &Path, hidden: &OsString) {
-    let Ok(entries) = fs::read_dir(parent) else { return };
+/// Removes the temporary files and folders of an output (`.NAME.XXXXXX.part`): for whoever holds its lock, so that
+/// their writers are gone.
+pub fn remove_leftovers(target: &Path) {
+    let hidden = hidden_prefix(target.file_name().unwrap_or_default());
+    let Ok(entries) = fs::read_dir(folder_of(target)) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
         let (name, hidden) = (name.as_encoded_bytes(), hidden.as_encoded_bytes());

@@ -116,6 +116,15 @@ pub(crate) fn symmetrised(matrix: MatRef<'_, f64>) -> Mat<f64> {
     Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| 0.5 * (matrix[(i, j)] + matrix[(j, i)]))
 }
 
+/// The transpose of a row-major matrix.
+pub(crate) fn transposed<T: Copy>(matrix: &[T], columns: usize) -> Vec<T> {
+    let mut transposed = Vec::with_capacity(matrix.len());
+    for column in 0..columns {
+        transposed.extend(matrix[column..].iter().step_by(columns));
+    }
+    transposed
+}
+
 /// The entries row by row.
 pub(crate) fn row_major(matrix: MatRef<'_, f64>) -> Vec<f64> {
     (0..matrix.nrows()).flat_map(|i| (0..matrix.ncols()).map(move |j| matrix[(i, j)])).collect()

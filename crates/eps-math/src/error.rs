@@ -249,6 +249,15 @@ pub enum MathError {
         /// The tolerance.
         rtol: f64,
     },
+    /// An iterative solver that met NaN or infinity.
+    #[error(
+        "the iterative solver met NaN or infinite values after {steps} steps: the measurement or the state holds them, or the \
+         operator makes them"
+    )]
+    SolverNotFinite {
+        /// The steps that were made.
+        steps: usize,
+    },
     /// σ_y = 0 with an operator that is too large to be decomposed.
     #[error(
         "sigma_y = 0 asks for the decomposition of the operator's matrix, {rows} x {columns}, which is too large: give a positive sigma_y, such as \

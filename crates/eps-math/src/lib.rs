@@ -73,7 +73,7 @@ pub use exact_pivot::{Route, exact_pivot, pivot_may_iterate};
 pub use faer;
 pub use interpolant::{Interpolant, Level, Rate};
 pub use lmmse::LinearMmse;
-pub use measured::measured;
+pub use measured::{LEAST_SIGMA_Y, measured};
 pub use narrow::{nearest_f32, whole};
 pub use noise::Noise;
 pub use operator_law::{LogUniform, OperatorFamily, OperatorLaw, SigmaYLaw};

@@ -2,6 +2,9 @@
 
 use crate::Real;
 
+/// The least σ_y > 0 that is admitted on the scale [-1, 1]: below, the rounding of images in f32, 1e-7, is no longer small beside the noise.
+pub const LEAST_SIGMA_Y: f64 = 1e-6;
+
 /// One value of a measurement, or all of them as a field.
 ///
 /// ```text

@@ -578,5 +578,8 @@ fn geometric_mean(values: &[f64]) -> Option<f64> {
 #[must_use]
 pub fn common_sigma_y(noises: &[Noise]) -> f64 {
     let sigmas: Vec<f64> = noises.iter().map(Noise::sigma_y).collect();
+    let exact = sigmas.iter().filter(|sigma| **sigma == 0.0).count();
+    let all = sigmas.len();
+    assert!(exact == 0 || exact == all, "{exact} of {all} measurements are exact");
     geometric_mean(&sigmas).expect("the noise of at least one measurement")
 }

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::f64::consts::PI;
+use std::fmt;
 use std::sync::OnceLock;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::{MapAccessDeserializer, StrDeserializer};
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::operator::{
     AveragePool, CircularBlur, Kernel, LinearMap, Mask, Operator, OperatorKind, OperatorSpec,
@@ -25,15 +28,41 @@ use crate::{Draw, MathError, Shape, Task, whole};
 pub struct OperatorLaw(Vec<Part>);
 
 /// A part of a law.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "a task's name, or {\"share\": NUMBER, \"of\": {\"family\": NAME, …}}"
-)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
 #[expect(clippy::large_enum_variant, reason = "a law has a few parts")]
 enum Part {
     Task(Task),
     Share(Share),
+}
+
+/// How a part is written.
+const PART: &str = "a task's name, or {\"share\": NUMBER, \"of\": {\"family\": NAME, …}}";
+
+/// By hand, as of an untagged enum the error would not say what is wrong.
+impl<'de> Deserialize<'de> for Part {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PartVisitor)
+    }
+}
+
+struct PartVisitor;
+
+impl<'de> Visitor<'de> for PartVisitor {
+    type Value = Part;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(PART)
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Part, E> {
+        let task = Task::deserialize(StrDeserializer::<E>::new(name));
+        task.map(Part::Task).map_err(|error| E::custom(format_args!("{error}: give {PART}")))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Part, A::Error> {
+        Share::deserialize(MapAccessDeserializer::new(map)).map(Part::Share)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -350,7 +379,7 @@ const MASK: &str = "mask";
 const AVERAGE_POOL: &str = "average-pool";
 const CIRCULAR_BLUR: &str = "circular-blur";
 
-/// The family of a task's operators.
+/// What a task's operators do to an image.
 fn task_kind(task: Task) -> OperatorKind {
     match task {
         Task::RandomInpainting | Task::BoxInpainting | Task::ExtremeInpainting => {
@@ -361,6 +390,7 @@ fn task_kind(task: Task) -> OperatorKind {
     }
 }
 
+/// The family of a task's operators.
 fn task_family(task: Task) -> &'static str {
     match task_kind(task) {
         OperatorKind::Pixels => MASK,
@@ -605,7 +635,7 @@ fn measured_at_random(shape: Shape, kept: f64, middle: f64, image: &Stream) -> V
         let (row, column) = frequency(i);
         column <= middle && (in_columns || row <= middle)
     };
-    // How likely a frequency is measured, but for a factor; at the corner not at all.
+    // How likely a frequency is measured, but for a factor; the least at the corner.
     let density = |i: usize| {
         let (row, column) = frequency(i);
         let distance = if in_columns { column } else { row.hypot(column) / 2f64.sqrt() };
@@ -908,7 +938,16 @@ mod tests {
         let zero = law(r#"[{"share": 0, "of": {"family": "denoise"}}]"#).validate(shape);
         assert!(zero.unwrap_err().to_string().contains("share"));
         let unknown = serde_json::from_str::<OperatorLaw>(r#"["haze"]"#).unwrap_err().to_string();
-        assert!(unknown.contains("a task's name, or"), "{unknown}");
+        assert!(unknown.contains("`haze`") && unknown.contains("a task's name, or"), "{unknown}");
+        for (of, found) in [
+            (r#"{"family": "motion-blur", "length": [1.0, 15.0]}"#, "1.0"),
+            (r#"{"family": "gaussian-blur", "deviation": [1, 2], "border": 0}"#, "`border`"),
+            (r#"{"family": "foo"}"#, "`foo`"),
+        ] {
+            let text = format!(r#"[{{"share": 1, "of": {of}}}]"#);
+            let wrong = serde_json::from_str::<OperatorLaw>(&text).unwrap_err().to_string();
+            assert!(wrong.contains(found), "{wrong}");
+        }
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use faer::{Mat, Side};
 
+use crate::cholesky::dot;
 use crate::operator::LinearMap;
-use crate::operator::check::{dot, norm};
+use crate::operator::check::norm;
 use crate::{Level, MathError};
 
 /// Conjugate gradients on min ‖A z − r‖² + κ ‖z‖², as a value.
@@ -63,7 +64,8 @@ impl Cg {
     /// argmin ‖A z − r‖² + κ ‖z‖² = (AᵀA + κ I)⁻¹ Aᵀr; for κ = 0 the shortest of the least-squares solutions.
     ///
     /// # Errors
-    /// [`MathError::NotSolved`] if the residual is not reached.
+    /// [`MathError::NotSolved`] if the residual is not reached, [`MathError::SolverNotFinite`] if r holds NaN or infinity, or
+    /// the operator makes them.
     ///
     /// # Panics
     /// If r does not have the length of the operator's range.
@@ -71,7 +73,7 @@ impl Cg {
         self.descend(map, r, kappa, Goal { energy: None, start: None })
     }
 
-    /// [`Cg::solve`] as far as the steps go, whether the residual is reached or not.
+    /// [`Cg::solve`] as far as the steps go, whether the residual is reached or not; the residual is NaN where NaN or infinity were met.
     ///
     /// # Panics
     /// As [`Cg::solve`].
@@ -90,6 +92,9 @@ impl Cg {
     ) -> Result<Solved, MathError> {
         match self.descended(map, r, kappa, goal) {
             (solved, true) => Ok(solved),
+            (Solved { steps, residual, .. }, false) if !residual.is_finite() => {
+                Err(MathError::SolverNotFinite { steps })
+            }
             (Solved { steps, residual, .. }, false) => {
                 Err(MathError::NotSolved { steps, residual, rtol: self.rtol })
             }
@@ -129,7 +134,11 @@ impl Cg {
         let (mut steps, mut size, mut largest) = (0, first, 0.0f64);
         // What the last steps took off the squared error: a bound of it from below.
         let mut fallen: Vec<f64> = Vec::new();
-        while size > 0.0 {
+        // NaN goes in, too.
+        while size != 0.0 {
+            if !size.is_finite() {
+                return (Solved { x: z, steps, residual: f64::NAN }, false);
+            }
             let rounding = 8.0 * f64::EPSILON * largest * norm(&r);
             let error = if kappa > 0.0 { kappa * norm(&z) } else { first };
             if size <= rounding.max(self.rtol * error) {
@@ -146,7 +155,10 @@ impl Cg {
             }
             let q = map.apply(&p);
             let curvature = dot(&q, &q) + kappa * dot(&p, &p);
-            if !(curvature > 0.0) {
+            if !curvature.is_finite() {
+                return (Solved { x: z, steps, residual: f64::NAN }, false);
+            }
+            if curvature <= 0.0 {
                 break;
             }
             largest = largest.max((dot(&q, &q) / dot(&p, &p)).sqrt());

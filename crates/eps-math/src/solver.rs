@@ -63,7 +63,7 @@ pub enum Solver {
         ///
         /// With less of it many steps, N, are wrong as N/(1 − c) steps of Euler's method are. Half of it is
         /// [`Solver::HALF_CORRECTED`].
-        #[serde(default = "whole", skip_serializing_if = "is_whole")]
+        #[serde(default = "whole_correction", skip_serializing_if = "is_whole")]
         correction: f64,
     },
     /// Euler steps along the velocity of an interpolant, of the prior or of the posterior.
@@ -81,13 +81,13 @@ pub enum Solver {
 }
 
 /// The correction of a multistep solver that is written without it.
-fn whole() -> f64 {
+fn whole_correction() -> f64 {
     1.0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_whole(correction: &f64) -> bool {
-    *correction == whole()
+    *correction == whole_correction()
 }
 
 /// A solver as it is written: a variant without braces would let unknown fields pass.
@@ -103,7 +103,7 @@ enum Written {
     Multistep {
         order: usize,
         interpolant: Interpolant,
-        #[serde(default = "whole")]
+        #[serde(default = "whole_correction")]
         correction: f64,
     },
     Flow {

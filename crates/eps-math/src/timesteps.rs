@@ -179,13 +179,14 @@ impl Timesteps {
         betas.validate()?;
         let log_sigma = |log_alpha_bar: &mut f64, beta: f64| {
             *log_alpha_bar += (-beta).ln_1p();
-            Some(0.5 * (-*log_alpha_bar).exp_m1().ln())
+            // ln √(1/ᾱ − 1), where 1/ᾱ may be beyond what f64 holds.
+            Some(0.5 * ((-log_alpha_bar.exp_m1()).ln() - *log_alpha_bar))
         };
         let log_sigmas = betas.values().into_iter().scan(0.0, log_sigma).collect();
         Ok(Self { log_sigmas, betas: *betas })
     }
 
-    /// σ_n.
+    /// σ_n; ∞ where it is beyond what f64 holds.
     ///
     /// # Panics
     /// If there is no timestep n.
@@ -248,6 +249,19 @@ mod tests {
         let linear = Timesteps::new(&Betas::linear()).unwrap();
         assert!((linear.sigma(0) - (1e-4f64 / (1.0 - 1e-4)).sqrt()).abs() < 1e-15);
         assert!((linear.sigma(999) - 157.4).abs() < 0.1, "{}", linear.sigma(999));
+    }
+
+    #[test]
+    fn levels_beyond_what_f64_holds_are_asked_at_their_end() {
+        // ln ᾱ = 100,000 ln(1 − 0.02) = −2020.
+        let betas = Betas::Linear { first: 0.02, last: 0.02, steps: 100_000 };
+        let timesteps = Timesteps::new(&betas).unwrap();
+        for between in [Between::Nearest, Between::Interpolate] {
+            let time = timesteps.ask(f64::MAX, between);
+            // σ_n = ᾱ_n^−½ there, and f64 ends at 2¹⁰²⁴.
+            let expected = 2.0 * 1024.0 * 2.0f64.ln() / -0.98f64.ln() - 1.0;
+            assert!((time - expected).abs() < 0.5 + 1e-6, "{time}, {expected}");
+        }
     }
 
     #[test]

@@ -127,14 +127,7 @@ pub fn evaluate(
 ) -> Result<Evaluation, MetricsError> {
     let SampleShape { images, samples: per_image, channels, height, width } = shape;
     let dim = channels * height * width;
-    if images * per_image * dim == 0 {
-        return Err(MetricsError::Empty { what: "a dimension of the shape" });
-    }
-    check_length("truth", truth, images * dim)?;
-    check_length("samples", samples, images * per_image * dim)?;
-    if let Some(index) = truth.iter().position(|x| x.abs() > 1.0 + 1e-6) {
-        return Err(MetricsError::Range { index, value: truth[index] });
-    }
+    check_input(truth, samples, shape)?;
 
     let clipped = samples.iter().filter(|x| x.abs() > 1.0).count();
     // Of one image at a time: nothing as large as the input is kept.
@@ -181,7 +174,21 @@ pub fn evaluate(
     })
 }
 
-/// PSNR in dB and SSIM of the mean of each image's samples, means over images: the one image with the least error.
+fn check_input(truth: &[f64], samples: &[f64], shape: SampleShape) -> Result<(), MetricsError> {
+    let SampleShape { images, samples: per_image, channels, height, width } = shape;
+    let dim = channels * height * width;
+    if images * per_image * dim == 0 {
+        return Err(MetricsError::Empty { what: "a dimension of the shape" });
+    }
+    check_length("truth", truth, images * dim)?;
+    check_length("samples", samples, images * per_image * dim)?;
+    match truth.iter().position(|x| x.abs() > 1.0 + 1e-6) {
+        Some(index) => Err(MetricsError::Range { index, value: truth[index] }),
+        None => Ok(()),
+    }
+}
+
+/// PSNR in dB and SSIM of the mean of each image's samples, clipped one by one, means over images: the one image with the least error.
 ///
 /// # Shapes, units, errors
 /// Those of [`evaluate()`]. Each score for itself: an image smaller than SSIM's window has none.
@@ -193,17 +200,14 @@ pub fn scores_of_mean(
     let SampleShape { images, samples: per_image, channels, height, width } = shape;
     let dim = channels * height * width;
     let of_images = |score: Score| {
-        check_length("truth", truth, images * dim)?;
-        check_length("samples", samples, images * per_image * dim)?;
+        check_input(truth, samples, shape)?;
         let pairs = truth.par_chunks_exact(dim).zip(samples.par_chunks_exact(per_image * dim));
         let scores = pairs.map(|(truth, samples)| {
             let mut mean = vec![0.0; dim];
             for (index, value) in samples.iter().enumerate() {
-                mean[index % dim] += value / per_image as f64;
+                mean[index % dim] += pixel(*value) / per_image as f64;
             }
-            let [truth, mean] =
-                [truth, mean.as_slice()].map(|values| values.iter().copied().map(pixel).collect());
-            let (truth, mean): (Vec<f64>, Vec<f64>) = (truth, mean);
+            let truth: Vec<f64> = truth.iter().copied().map(pixel).collect();
             score(&truth, &mean, [channels, height, width])
         });
         let scores: Vec<f64> = scores.collect::<Result<_, _>>()?;

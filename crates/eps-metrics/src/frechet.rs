@@ -133,9 +133,9 @@ fn root_by_eigenvalues(a: &Mat<f64>, b: &Mat<f64>) -> Result<Option<f64>, Metric
     let l = factor.L();
     let lower = BlockStructure::TriangularLower;
     let right = (l, lower);
-    let s_2_l = product(BlockStructure::Rectangular, whole(s_2.as_ref()), right);
+    let s_2_l = product(BlockStructure::Rectangular, rectangular(s_2.as_ref()), right);
     let left = (l.transpose(), BlockStructure::TriangularUpper);
-    let of = product(lower, left, whole(s_2_l.as_ref()));
+    let of = product(lower, left, rectangular(s_2_l.as_ref()));
     let eigenvalues = of
         .self_adjoint_eigenvalues(Side::Lower)
         .map_err(|_| MetricsError::NotConverged { size: dim })?;
@@ -182,7 +182,7 @@ fn covariance(c: &Mat<f64>) -> Mat<f64> {
     covariance
 }
 
-fn whole(matrix: MatRef<'_, f64>) -> (MatRef<'_, f64>, BlockStructure) {
+fn rectangular(matrix: MatRef<'_, f64>) -> (MatRef<'_, f64>, BlockStructure) {
     (matrix, BlockStructure::Rectangular)
 }
 

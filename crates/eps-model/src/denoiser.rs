@@ -43,7 +43,7 @@ impl Measurement {
     /// [`ModelError::Compute`] if memory runs out.
     pub fn new(operator: TensorOperator, y: &Tensor, sigma_y: f64) -> Result<Self, ModelError> {
         if sigma_y == 0.0 {
-            if !operator.is_spectral() {
+            if !operator.is_closed() {
                 return Err(ModelError::Exact);
             }
         } else {
@@ -172,7 +172,8 @@ impl Measurement {
     /// x_t: `[B, C, H, W]` in f64; `level`: `[B, 1, 1, 1]` or `[1, 1, 1, 1]`
     ///
     /// # Errors
-    /// [`ComputeError::Other`] where conjugate gradients do not converge, for an operator without an eigenbasis.
+    /// [`ComputeError::Other`] where conjugate gradients do not converge, or the operator leaves the finite numbers, for one without an
+    /// eigenbasis. Of a state that is not finite the pivot is not either.
     ///
     /// # Panics
     /// If x_t has another number of images than the measurement and neither has 1.

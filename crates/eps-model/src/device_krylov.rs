@@ -160,6 +160,8 @@ impl DeviceKrylov {
         of_shape(&mapped, self.domain)
     }
 
+    /// The Krylov spaces at every row of v; none where an image's eigenproblem is not solved, as of a map that gives NaN: so do its functions
+    /// then, and the walk stops at its step. What libtorch refuses is an error of [`attempt`](crate::attempt).
     fn spaces(
         &self,
         v: &Tensor,
@@ -473,6 +475,39 @@ mod tests {
                 let found = on_device.diagonal(&gains(&on_device, device));
                 let expected = host.diagonal(&gains(&host, Device::Cpu));
                 assert!(gap(&found, &expected) < 1e-4, "{name}: {:e}", gap(&found, &expected));
+            }
+        }
+    }
+
+    /// With a state that is not finite, and with an operator whose squares f64 does not hold.
+    #[test]
+    fn what_is_not_finite_is_not_taken_for_a_pivot() {
+        let both = |map: &Arc<dyn LinearMap>, device| {
+            [
+                Krylov::on_device(&[Arc::clone(map)], device).unwrap(),
+                Krylov::new(vec![Arc::clone(map)], Device::Cpu),
+            ]
+        };
+        let blur = |kernel: &str| {
+            let json = format!(
+                r#"{{"operator": "convolution", "kernel": {kernel}, "border": "reflect"}}"#
+            );
+            shared(&json, [1, 4, 5])
+        };
+        for device in devices() {
+            let fields = level_fields(&[1.0, 1.0].map(Level::edm), device);
+            let map = blur(SKEW);
+            let y = batch("y", 2, map.range(), device);
+            let x_t = batch("x_t", 2, map.domain(), device);
+            for of in both(&blur("[[1e80, 1e79]]"), device) {
+                let error = of.mu_star(&y, 0.05, &x_t, &fields).unwrap_err().to_string();
+                assert!(error.starts_with("the pivot") && error.contains("NaN"), "{error}");
+            }
+            let _ = x_t.get(1).fill_(f64::NAN);
+            for of in both(&map, device) {
+                let pivot = of.mu_star(&y, 0.05, &x_t, &fields).unwrap();
+                let is_finite = |image| pivot.get(image).isfinite().all().int64_value(&[]) != 0;
+                assert!(is_finite(0) && !is_finite(1), "{pivot:?}");
             }
         }
     }

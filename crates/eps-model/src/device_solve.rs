@@ -129,8 +129,13 @@ impl DeviceMaps {
         let bound = (goal.share * sigma_y).powi(2) * self.domain as f64;
         let kappa = (sigma_y / sigma_t).square();
         let r = y - self.apply(state);
-        let (correction, steps) = self.descend(&goal.cg, &r, &kappa, bound, guess)?;
-        Ok((state + correction, steps))
+        let Descended { z, steps, is_sound } = self.descend(&goal.cg, &r, &kappa, bound, guess)?;
+        // As in closed form, the pivot of a state that is not finite is not: the walk says at which step that was.
+        let is_told = state.isfinite().all_dim(1, true).logical_not();
+        if let Some(image) = flags(&is_sound.logical_or(&is_told)).iter().position(|is| !is) {
+            return Err(unsolved(&MathError::SolverNotFinite { steps: steps[image] }));
+        }
+        Ok((state + z, steps))
     }
 
     /// CGLS on min ‖A z − r‖² + κ ‖z‖² until the energy of the error is below a bound or the residual is small.
@@ -141,7 +146,7 @@ impl DeviceMaps {
         kappa: &Tensor,
         bound: f64,
         start: Option<&Tensor>,
-    ) -> Result<(Tensor, Vec<usize>), ComputeError> {
+    ) -> Result<Descended, ComputeError> {
         let images = length_of(r.size()[0]);
         let mut r = r.copy();
         let mut z = Tensor::zeros([r.size()[0], extent(self.domain)], (Kind::Double, r.device()));
@@ -165,6 +170,7 @@ impl DeviceMaps {
         let mut size = first.copy();
         let mut largest = none.copy();
         let mut active = size.gt(0.0);
+        let mut is_sound = size.isfinite();
         // What each step took off the squared error, a column a step.
         let mut taken = Tensor::zeros([r.size()[0], 64], (Kind::Double, r.device()));
         let mut steps = vec![0; images];
@@ -182,12 +188,14 @@ impl DeviceMaps {
             if step == goal.max_steps && flags(&active).contains(&true) {
                 let residual = (&size / &first).where_self(&active, &none).max().double_value(&[]);
                 let error = MathError::NotSolved { steps: step, residual, rtol: goal.rtol };
-                return Err(ComputeError::Other(format!("the pivot: {error}")));
+                return Err(unsolved(&error));
             }
             let q = self.apply(&p);
             let (of_p, of_q) = (dot(&p, &p), dot(&q, &q));
             let curvature = &of_q + kappa * &of_p;
-            active = active.logical_and(&curvature.gt(0.0));
+            let is_told = curvature.isfinite().logical_or(&active.logical_not());
+            is_sound = is_sound.logical_and(&is_told);
+            active = active.logical_and(&curvature.gt(0.0)).logical_and(&is_told);
             let going = flags(&active);
             if !going.contains(&true) {
                 break;
@@ -212,7 +220,7 @@ impl DeviceMaps {
                 *count += usize::from(going);
             }
         }
-        Ok((z, steps))
+        Ok(Descended { z, steps, is_sound: is_sound.logical_and(&size.isfinite()) })
     }
 
     /// [`Lanczos::nearest_space`] of every row of v, for a function of each image.
@@ -267,6 +275,20 @@ impl DeviceMaps {
         let of = images.into_iter().map(|image| image.of).collect();
         Ok(DeviceSpaces { v: v.shallow_clone(), basis, of, finished })
     }
+}
+
+/// Where conjugate gradients ended.
+struct Descended {
+    /// The solutions, `[B, n]`.
+    z: Tensor,
+    /// The steps of each image.
+    steps: Vec<usize>,
+    /// Whether an image met neither NaN nor infinity, `[B, 1]`.
+    is_sound: Tensor,
+}
+
+fn unsolved(error: &MathError) -> ComputeError {
+    ComputeError::Other(format!("the pivot: {error}"))
 }
 
 /// The space of one image while it grows.

@@ -181,8 +181,8 @@ pub enum ModelError {
     SigmaY(f64),
     /// An exact measurement by an operator without an eigenbasis.
     #[error(
-        "sigma_y is 0, an exact measurement, whose posterior needs the eigenbasis of the operator, and this one has none \
-         in closed form and is too large for one to be computed: give sigma_y = 0.01 on the scale [-1, 1], about a grey level of \
+        "sigma_y is 0, an exact measurement, whose posterior needs an eigenbasis of the operator: of this one none is known in \
+         closed form, and none was computed, as it takes long: give sigma_y = 0.01 on the scale [-1, 1], about a grey level of \
          255; it is then solved in steps, whose number grows as 1/sigma_y"
     )]
     Exact,

@@ -191,6 +191,10 @@ impl HostKrylov {
             if let Some(spectral) = self.map(i).as_spectral() {
                 return Ok((pivot::mu_star(spectral, y, sigma_y, x_t, &level), None));
             }
+            // As in closed form, the pivot of a state that is not finite is not: the walk says at which step that was.
+            if x_t.iter().any(|value| !value.is_finite()) {
+                return Ok((vec![f64::NAN; n], None));
+            }
             let sigma_t = level.beta / level.alpha;
             let walk = walks.get(i).and_then(Option::as_ref);
             let guess = walk.and_then(|walk| Some((walk.first, walk.guess(sigma_t)?)));

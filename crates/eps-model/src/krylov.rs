@@ -67,12 +67,14 @@ impl Krylov {
         Field(Tensor::from_slice(&self.nodes).view([1, -1, 1, 1]).to_device(device))
     }
 
-    /// What solvers did; none where nothing is iterated, as an eigenbasis of every map is known.
+    /// Whether an eigenbasis of every map is known, so that nothing is iterated.
+    pub(crate) fn is_closed(&self) -> bool {
+        on_route!(self, route => route.is_closed())
+    }
+
+    /// What solvers did; none where nothing is iterated.
     pub(crate) fn report(&self) -> Option<KrylovReport> {
-        if on_route!(self, route => route.is_closed()) {
-            return None;
-        }
-        Some(self.tally.report())
+        (!self.is_closed()).then(|| self.tally.report())
     }
 
     pub(crate) fn apply(&self, x: &Tensor) -> Tensor {

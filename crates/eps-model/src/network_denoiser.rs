@@ -6,7 +6,7 @@ use std::thread;
 
 use eps_math::parameterisation::{Call, Parameterisation, Translation};
 use eps_math::precondition::{PreconditionFactors, factors_of};
-use eps_math::{MathError, Precondition, PreconditionMode, Real};
+use eps_math::{LEAST_SIGMA_Y, MathError, Precondition, PreconditionMode, Real};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -118,7 +118,7 @@ const ROUNDING: f64 = 1e-9;
 
 /// The least noise variance that a network is told, that of the least σ_y that is admitted above 0: an exact measurement
 /// has none, and its logarithm is no input.
-const LEAST_VARIANCE: f64 = 1e-12;
+const LEAST_VARIANCE: f64 = LEAST_SIGMA_Y * LEAST_SIGMA_Y;
 
 impl NetworkDenoiser {
     /// The lowest and highest noise level that it can be asked about, where σ_t > 0 is not one that it can.

@@ -295,10 +295,21 @@ impl TensorOperator {
         &self.eigenvalues
     }
 
-    /// Whether an eigenbasis of AᵀA is known in closed form.
+    /// Whether images have coordinates in an eigenbasis of AᵀA on the device, through which libtorch differentiates: of the families
+    /// of [`Operator`], and of small matrices.
     #[must_use]
     pub fn is_spectral(&self) -> bool {
         !matches!(self.basis, Basis::Unknown(_))
+    }
+
+    /// Whether an eigenbasis of AᵀA is known of every operator, on the device or by [`LinearMap::as_spectral`]: pivots are in closed form then,
+    /// and measurements may be exact.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        match &self.basis {
+            Basis::Unknown(krylov) => krylov.is_closed(),
+            _ => true,
+        }
     }
 
     /// What iterative solvers did so far, where no eigenbasis is known.

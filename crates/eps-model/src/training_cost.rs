@@ -44,15 +44,19 @@ pub enum Product {
 }
 
 impl Product {
-    /// Its multiply-adds.
+    /// Its multiply-adds; `u64::MAX` for more.
     #[must_use]
     pub fn multiply_adds(&self) -> u64 {
         match *self {
             Self::Convolution { inputs, outputs, kernel, side, .. } => {
-                inputs * outputs * kernel * kernel * side * side
+                [inputs, outputs, kernel, kernel, side, side]
+                    .into_iter()
+                    .fold(1, u64::saturating_mul)
             }
             Self::Linear { weights } => weights,
-            Self::Attention { channels, pixels, .. } => 2 * channels * pixels * pixels,
+            Self::Attention { channels, pixels, .. } => {
+                [2, channels, pixels, pixels].into_iter().fold(1, u64::saturating_mul)
+            }
         }
     }
 }
@@ -62,7 +66,7 @@ impl Product {
 pub struct TrainingCost {
     /// The number of trainable parameters.
     pub parameters: usize,
-    /// Multiply-adds of convolutions, linear layers and attention in a forward pass of one image.
+    /// Multiply-adds of convolutions, linear layers and attention in a forward pass of one image; `u64::MAX` for more.
     pub multiply_adds: u64,
     /// The elements of the network's input.
     input: u64,
@@ -102,8 +106,11 @@ struct Kept {
 impl Kept {
     fn bytes(self, precision: Precision) -> u64 {
         let size = size_of(precision);
-        let low = if size < 4 { self.cast * size + self.widened * 4 } else { 0 };
-        self.same * size + self.wide * 4 + low + self.flags
+        let (cast, widened) = if size < 4 { (self.cast, self.widened) } else { (0, 0) };
+        let parts =
+            [(self.same, size), (self.wide, 4), (cast, size), (widened, 4), (self.flags, 1)];
+        let bytes = parts.map(|(elements, size)| elements.saturating_mul(size));
+        bytes.into_iter().fold(0, u64::saturating_add)
     }
 }
 
@@ -145,8 +152,9 @@ pub fn cost_at(config: &UNetConfig, side: usize) -> Result<TrainingCost, ModelEr
     let mapping = network.mapping().weight_count();
     Ok(TrainingCost {
         parameters: network.parameter_count(),
-        multiply_adds: mapping
-            + products(&steps).map(|product| product.multiply_adds()).sum::<u64>(),
+        multiply_adds: products(&steps)
+            .map(Product::multiply_adds)
+            .fold(mapping, u64::saturating_add),
         input: input.elements(),
         steps,
     })
@@ -190,7 +198,8 @@ impl TrainingCost {
         let mut most = 0;
         for (index, step) in self.steps.iter().enumerate() {
             held += step.output;
-            most = most.max(held * size_of(precision) + step.inside.bytes(precision));
+            let inside = step.inside.bytes(precision);
+            most = most.max((held * size_of(precision)).saturating_add(inside));
             let mut read: Vec<usize> =
                 step.reads.iter().copied().filter(|&read| last_read[read] == index).collect();
             read.sort_unstable();
@@ -210,9 +219,10 @@ impl TrainingCost {
         self.steps.iter().flat_map(|step| &step.needs).for_each(|&index| needed[index] = true);
         let values: u64 =
             (0..needed.len()).filter(|&index| needed[index]).map(|index| self.value(index)).sum();
-        let inside: u64 = self.steps.iter().map(|step| step.inside.bytes(precision)).sum();
+        let inside = self.steps.iter().map(|step| step.inside.bytes(precision));
+        let of_image = inside.fold(values * size_of(precision), u64::saturating_add);
         let casts: u64 = self.steps.iter().map(|step| cast_bytes(step.weights, precision)).sum();
-        batch as u64 * (values * size_of(precision) + inside) + casts
+        of_image.saturating_mul(batch as u64).saturating_add(casts)
     }
 
     /// The most that the way back holds at once: the values that are left, the cotangents of those
@@ -225,8 +235,10 @@ impl TrainingCost {
         let mut most = 0;
         for (index, step) in self.steps.iter().enumerate().rev() {
             // The value that the step computes goes, and comes again.
-            let held = (left + cotangents) * size_of(precision) + step.inside.bytes(precision);
-            most = most.max(batch as u64 * held + cast_bytes(step.weights, precision));
+            let values = (left + cotangents) * size_of(precision);
+            let held = step.inside.bytes(precision).saturating_add(values);
+            let of_batch = held.saturating_mul(batch as u64);
+            most = most.max(of_batch.saturating_add(cast_bytes(step.weights, precision)));
             left -= step.output;
             cotangents -= if has_cotangent[index + 1] { step.output } else { 0 };
             for &read in &step.reads {
@@ -293,8 +305,14 @@ impl StepCost {
         self.products.push(Product::Attention { heads, channels: x.channels, pixels: x.pixels() });
     }
 
+    /// Keeps the weights of the softmax, of every pair of pixels.
+    fn weigh(&mut self, heads: i64, x: Size) {
+        let weights = heads.unsigned_abs().saturating_mul(x.pixels()).saturating_mul(x.pixels());
+        self.inside.wide = self.inside.wide.saturating_add(weights);
+        self.inside.cast = self.inside.cast.saturating_add(weights);
+    }
+
     fn attend(&mut self, attention: &Attention, x: Size) {
-        let pairs = x.pixels() * x.pixels();
         for conv in attention.convolutions() {
             self.convolve(conv, x.side);
         }
@@ -304,9 +322,7 @@ impl StepCost {
         // Scaled keys, queries.
         self.inside.wide += x.elements();
         self.inside.widened += x.elements();
-        // The weights of the softmax.
-        self.inside.wide += attention.heads.unsigned_abs() * pairs;
-        self.inside.cast += attention.heads.unsigned_abs() * pairs;
+        self.weigh(attention.heads, x);
     }
 
     /// A residual block on `x`, which is kept by the caller.
@@ -360,7 +376,6 @@ impl StepCost {
         // The sum, where it is clipped.
         self.inside.same += x.elements();
         if let Some(attention) = &block.attention {
-            let pairs = x.pixels() * x.pixels();
             self.convolve_scaled(&attention.qkv, x.side);
             self.convolve_scaled(&attention.proj, x.side);
             self.attention(attention.heads, x);
@@ -368,8 +383,7 @@ impl StepCost {
             self.inside.same += 8 * x.elements();
             self.inside.wide += x.elements();
             self.inside.widened += x.elements();
-            self.inside.wide += attention.heads.unsigned_abs() * pairs;
-            self.inside.cast += attention.heads.unsigned_abs() * pairs;
+            self.weigh(attention.heads, x);
         }
         x
     }
@@ -524,6 +538,20 @@ mod tests {
             cost_at(&config, config.img_resolution()).unwrap(),
             training_cost(&config).unwrap()
         );
+    }
+
+    #[test]
+    fn what_no_machine_holds_is_counted_as_the_most_that_a_number_tells() {
+        let config = UNetConfig::from(tiny());
+        // Attention to all of 2³² pixels.
+        let found = cost_at(&config, 1 << 16).unwrap();
+        assert_eq!(found.multiply_adds, u64::MAX);
+        for precision in [Precision::F32, Precision::Bf16] {
+            assert_eq!(found.call_bytes(precision), u64::MAX);
+            for recomputed in [false, true] {
+                assert_eq!(found.activation_bytes(16, precision, recomputed), u64::MAX);
+            }
+        }
     }
 
     #[test]

@@ -209,10 +209,13 @@ fn bad_measurements_are_refused() {
     }
     // An exact measurement has a limit where a basis is known.
     assert!(Measurement::new(make(), &y, 0.0).is_ok());
-    let grey = OperatorSpec::Grey {}.prepare(Shape::new(3, 2, 2).unwrap()).unwrap();
-    let grey = TensorOperator::new(vec![grey], Device::Cpu).unwrap();
-    let of_grey = Tensor::zeros([1, 1, 2, 2], (Kind::Double, Device::Cpu));
-    let error = Measurement::new(grey, &of_grey, 0.0).unwrap_err();
+    let json = r#"{"operator": "convolution", "kernel": [[0.2, 0.5, 0.3]], "border": "zero"}"#;
+    let blur = serde_json::from_str::<OperatorSpec>(json).unwrap();
+    let blur = blur.prepare(Shape::new(1, 2, 2).unwrap()).unwrap();
+    let blur = TensorOperator::new(vec![blur], Device::Cpu).unwrap();
+    assert!(!blur.is_closed());
+    let blurred = Tensor::zeros([1, 1, 2, 2], (Kind::Double, Device::Cpu));
+    let error = Measurement::new(blur, &blurred, 0.0).unwrap_err();
     assert!(matches!(error, ModelError::Exact), "{error}");
     assert!(error.to_string().contains("sigma_y = 0.01"), "{error}");
     let narrow = y.narrow(3, 0, 11);
@@ -227,6 +230,33 @@ fn bad_measurements_are_refused() {
         TensorOperator::new(Vec::<Operator>::new(), Device::Cpu),
         Err(ModelError::MixedOperators(_))
     ));
+}
+
+/// Of operators beside the families of `Operator`, too.
+#[test]
+fn an_exact_measurement_is_met_where_an_eigenbasis_is_known() {
+    let shape = Shape::new(3, 2, 2).unwrap();
+    for json in [
+        r#"{"operator": "grey"}"#,
+        r#"{"operator": "scale", "factor": 2, "of": {"operator": "bayer", "pattern": "rggb"}}"#,
+        r#"{"operator": "crop", "top": 0, "left": 1, "height": 2, "width": 1}"#,
+    ] {
+        let spec: OperatorSpec = serde_json::from_str(json).unwrap();
+        let operator =
+            TensorOperator::new(vec![spec.prepare(shape).unwrap()], Device::Cpu).unwrap();
+        assert!(operator.is_closed() && !operator.is_spectral(), "{json}");
+        let image = |name: &str| {
+            let values = Stream::named(0, name).normals(shape.len());
+            Tensor::from_slice(&values).view([1, 3, 2, 2])
+        };
+        let y = operator.apply(&image("truth"));
+        let measurement = Measurement::new(operator, &y, 0.0).unwrap();
+        let level = level_fields(&[Level::edm(3.0)], Device::Cpu);
+        let pivot = measurement.pivot(&(3.0 * image("x_t")), &level).unwrap();
+        let gap = (measurement.operator().apply(&pivot.mu_star) - &y).abs().max().double_value(&[]);
+        // Some roundings of values up to 10.
+        assert!(gap < 1e-13, "{json}: {gap:e}");
+    }
 }
 
 /// A blur of which one measurement has a missing value, so that its basis is gone, and the other has not.

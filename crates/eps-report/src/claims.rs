@@ -602,7 +602,7 @@ const FIGURES_HEAD: &str = "# Figures behind the claims\n\nWritten by `eps claim
                             [results](results/README.md). ± is the half width of a 95 % interval over images: a \
                             cell is undecided, or tied, where its bound lies within. Against Palette *holds* \
                             takes 35 cells of 40, *in part* more than half of the 40, and *fails* says that \
-                            ties would not make half.\n";
+                            ties would not make more than half.\n";
 
 /// A verdict's sign and word; without results a claim is open.
 fn signed(verdict: Option<Verdict>) -> (&'static str, &'static str) {

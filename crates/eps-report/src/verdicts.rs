@@ -209,7 +209,7 @@ const CELLS_TO_WIN: usize = 35;
 
 /// Wins, ties and losses against Palette by some calls over all metrics and tasks: the claim holds with
 /// [`CELLS_TO_WIN`], in part with more than half of all cells, and fails where even the ties would not
-/// make half.
+/// make more than half.
 pub(crate) fn against_palette(results: &Results, cell: &str, palette: &str) -> Finding {
     let (mut found, mut of_tasks) = (Outcomes::default(), Vec::new());
     for setting in &results.tasks {
@@ -228,7 +228,7 @@ pub(crate) fn against_palette(results: &Results, cell: &str, palette: &str) -> F
     let verdict = match found {
         Outcomes { wins, .. } if wins >= CELLS_TO_WIN => Verdict::Holds,
         Outcomes { wins, .. } if 2 * wins > whole => Verdict::InPart,
-        Outcomes { wins, ties, .. } if 2 * (wins + ties) < all => Verdict::Fails,
+        Outcomes { wins, ties, .. } if 2 * (wins + ties) <= all => Verdict::Fails,
         _ => Verdict::Undecided,
     };
     let not_judged = match whole - all {

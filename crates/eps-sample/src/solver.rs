@@ -15,8 +15,8 @@ use crate::{
 pub trait Sample {
     /// Draws one sample for every key, from pure noise at the grid's first level.
     ///
-    /// `sigmas` falls strictly from σ_max to 0; the samples depend on the keys alone, not on how
-    /// they are batched. Step i draws its noise from stream i + 1 of the keys.
+    /// `sigmas` falls strictly from σ_max to 0; the samples depend on the keys alone, and on how they are batched by rounding at most, which
+    /// products of matrices and convolutions of several images may do otherwise than those of one. Step i draws its noise from stream i + 1 of the keys.
     ///
     /// # Shapes
     /// `[B, C, H, W]` in f64, B = `keys.len()`

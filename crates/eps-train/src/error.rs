@@ -99,6 +99,15 @@ pub enum TrainError {
         /// The loss.
         loss: f64,
     },
+    /// Weights that are no numbers at a checkpoint, which is not kept.
+    #[error(
+        "the weights or the validation loss are not finite after step {step}, and no checkpoint is made of them: lower the learning \
+         rate; with another one the run goes on from its last checkpoint, or begins anew where it has none"
+    )]
+    NotFinite {
+        /// The steps done.
+        step: u64,
+    },
     /// A file could not be read or written, or another process trains in the folder.
     #[error(transparent)]
     Files(#[from] FilesError),

@@ -28,6 +28,19 @@ pub struct SplitClasses {
 }
 
 impl Images {
+    /// Fails where a split has no images.
+    pub(crate) fn check_counts(&self) -> Result<(), TrainError> {
+        for (field, split) in [
+            ("the number of training images", &self.train),
+            ("the number of validation images", &self.validation),
+        ] {
+            if split.size().first().is_none_or(|count| *count == 0) {
+                return Err(TrainError::Config { field, value: 0.0, range: "at least 1" });
+            }
+        }
+        Ok(())
+    }
+
     /// The classes of both splits for a network that knows them, `[N]`.
     pub(crate) fn known_classes(
         &self,

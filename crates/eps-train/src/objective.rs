@@ -40,10 +40,16 @@ impl BatchStreams {
         Stream::new(self.seed, self.batch, position, 1 + purpose as u64)
     }
 
-    /// The stream of what concerns the batch as a whole: which images, which task.
+    /// The stream of what concerns the measurements of the batch as a whole: which task, and under which noise.
     #[must_use]
     pub fn shared(&self) -> Stream {
         Stream::new(self.seed, self.batch, u64::MAX, 0)
+    }
+
+    /// The stream of which images the batch has, independent of how they are measured.
+    #[must_use]
+    pub fn images(&self) -> Stream {
+        Stream::named(self.shared().key(), "images")
     }
 
     /// The stream of the dropout of the part at hand.

@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
-use eps_files::{FilesError, Lock, PartFile, sha256, write_bytes};
+use eps_files::{FilesError, Lock, remove_leftovers, sha256, write_bytes};
 use eps_model::extent;
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,9 @@ use crate::{TrainConfig, TrainError};
 
 /// What may change between the legs of a run.
 const CHANGEABLE: [&str; 2] = ["steps", "learning_rate"];
+
+/// The file that a run goes on from.
+const STATE: &str = "state.safetensors";
 
 /// A field of the configuration that changed in a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -158,6 +161,7 @@ impl RunFolder {
         let _ = differences(config, folder)?;
         std::fs::create_dir_all(folder).map_err(FilesError::io(folder, "make"))?;
         let lock = Lock::take(&folder.join("lock"), folder)?;
+        remove_leftovers(&folder.join(STATE));
         // Another process may have begun meanwhile, and ended.
         let differences = differences(config, folder)?;
         if differences.is_none() {
@@ -168,7 +172,7 @@ impl RunFolder {
     }
 
     fn state(&self) -> PathBuf {
-        self.folder.join("state.safetensors")
+        self.folder.join(STATE)
     }
 
     fn metrics(&self) -> PathBuf {
@@ -200,7 +204,7 @@ impl RunFolder {
     /// Keeps a checkpoint: the state after its losses.
     ///
     /// # Errors
-    /// [`TrainError::Unsaved`], which leaves the last state as it is.
+    /// [`TrainError::NotFinite`] and [`TrainError::Unsaved`], which leave the last state as it is.
     pub(crate) fn keep(
         &self,
         record: &LossRecord,
@@ -208,6 +212,10 @@ impl RunFolder {
         balance: Option<&Balance>,
         run: Progress,
     ) -> Result<(), TrainError> {
+        let vectors = [&optimiser.weights, &optimiser.average];
+        if !record.validation_loss.is_finite() || !vectors.into_iter().all(is_finite) {
+            return Err(TrainError::NotFinite { step: run.step });
+        }
         let unsaved = |error| TrainError::Unsaved { step: run.step, cause: Box::new(error) };
         append_record(&self.metrics(), record).map_err(unsaved)?;
         save_state(&self.state(), optimiser, balance, run).map_err(unsaved)
@@ -340,16 +348,15 @@ fn save_state(
     let json = serde_json::to_string(&digests)
         .map_err(|source| TrainError::Json { path: path.to_owned(), source })?;
     let metadata = [(DIGESTS.to_owned(), json)].into();
-    let part = PartFile::create(path)?;
     let views = tensors.iter().map(|(name, stored)| (*name, stored));
-    safetensors::serialize_to_file(views, Some(metadata), part.path()).map_err(|error| {
-        let error = match error {
-            SafeTensorError::IoError(error) => error,
-            other => io::Error::other(other),
-        };
-        FilesError::io(path, "write")(error)
-    })?;
-    Ok(part.finish()?)
+    let bytes = safetensors::serialize(views, Some(metadata))
+        .map_err(|error| FilesError::io(path, "write")(io::Error::other(error)))?;
+    Ok(write_bytes(path, &bytes)?)
+}
+
+/// Whether every value of a tensor is a finite number.
+fn is_finite(tensor: &Tensor) -> bool {
+    tensor.isfinite().all().int64_value(&[]) != 0
 }
 
 /// Reads the state of a run.
@@ -397,10 +404,14 @@ fn load_state(
     if !(step >= 0.0 && step.fract() == 0.0 && step < 2f64.powi(53)) {
         return Err(damaged(format!("it is of step {step}")));
     }
-    optimiser.weights = weights?.to_device(device);
+    let (weights, average) = (weights?, average?);
+    if ![&weights, &average].into_iter().all(is_finite) {
+        return Err(damaged("its weights are not finite".to_owned()));
+    }
+    optimiser.weights = weights.to_device(device);
     optimiser.first_moment = first_moment?.to_device(device);
     optimiser.second_moment = second_moment?.to_device(device);
-    optimiser.average = average?.to_device(device);
+    optimiser.average = average.to_device(device);
     if let Some(balance) = balance {
         let [means, counts] = BALANCE.map(|name| take(name, balance.counts.len(), Kind::Double));
         balance.means = means?.to_device(device);

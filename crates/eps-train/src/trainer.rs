@@ -5,6 +5,7 @@ use std::path::Path;
 
 use eps_cluster::{Alone, Group, TreeSum, agree};
 use eps_math::PreconditionMode;
+use eps_math::rng::Stream;
 use eps_model::{DataMoments, NetworkDenoiser, UNet, attempt, extent};
 use tch::{Device, Kind, Tensor};
 
@@ -78,7 +79,7 @@ pub fn train_watched(
 ///
 /// # Errors
 /// Those of [`train`]; [`TrainError::Config`] for fewer parts than processes, and [`TrainError::Cluster`] where the processes
-/// differ in configuration, images or start, on all of them and before the first step. After any other error the process
+/// differ in what [`agree_to_train`] compares, on all of them and before the first step. After any other error the process
 /// must end the group ([`Group::abort`]): the others wait for it.
 #[expect(clippy::too_many_arguments, reason = "those of train, who computes and who watches")]
 pub fn train_together(
@@ -94,10 +95,13 @@ pub fn train_together(
     attempt(|| go_on(processes, config, start, images, folder, device, observer))?
 }
 
-/// Checks that processes can share a training and are asked for the same one, as [`train_together`] does before its first step.
+/// Checks that processes can share a training and are asked for the same one, as [`train_together`] does before its first step: of the
+/// configuration all is compared, of the images the shapes and the first ones of both splits, of the weights at the start the sum of their
+/// absolute values.
 ///
 /// # Errors
-/// [`TrainError::Cluster`] for what differs, and fewer parts of a batch than processes.
+/// [`TrainError::Cluster`] for what of these differs, and fewer parts of a batch than processes; [`TrainError::Config`] for a split
+/// without images.
 pub fn agree_to_train(
     group: &dyn Group,
     config: &TrainConfig,
@@ -114,6 +118,7 @@ fn check_together<'a>(
     start: Option<&NetworkDenoiser>,
 ) -> Result<Parts<'a>, TrainError> {
     let parts = Parts::of(config, processes)?;
+    images.check_counts()?;
     agree(processes.group, &facts(processes.group, config, images, start))?;
     Ok(parts)
 }
@@ -131,14 +136,6 @@ fn go_on(
     config.validate()?;
     for split in [&images.train, &images.validation] {
         config.check_images(shape_of(split)?)?;
-    }
-    for (field, split) in [
-        ("the number of training images", &images.train),
-        ("the number of validation images", &images.validation),
-    ] {
-        if split.size()[0] == 0 {
-            return Err(TrainError::Config { field, value: 0.0, range: "at least 1" });
-        }
     }
     let classes = images.known_classes(config)?;
     let [train_classes, validation_classes] = classes.map_or([None, None], |both| both.map(Some));
@@ -234,7 +231,7 @@ impl Step<'_> {
         let Self { config, parts, number } = *self;
         let device = denoiser.network().variables().device();
         let whole = BatchStreams { seed: config.seed, batch: number, first: 0 };
-        let indices = draw_indices(training.len(), config.batch, whole);
+        let indices = draw_indices(training.len(), config.batch, &whole.images());
         let (mut errors, mut gradient) = (Vec::new(), TreeSum::new());
         for part in parts.own() {
             let range = parts.images_of(part, config.batch);
@@ -256,6 +253,35 @@ impl Step<'_> {
 }
 
 /// The images of one training batch, drawn uniformly with replacement.
-fn draw_indices(count: usize, batch: usize, streams: BatchStreams) -> Vec<i64> {
-    (0..batch).map(|i| extent(streams.shared().below(1 + i as u64, count))).collect()
+fn draw_indices(count: usize, batch: usize, images: &Stream) -> Vec<i64> {
+    (0..batch).map(|i| extent(images.below(i as u64, count))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_images_a_batch_has_tells_nothing_of_its_noise() {
+        const BATCHES: u64 = 2000;
+        let drawn = |number: u64| {
+            let streams = BatchStreams { seed: 5, batch: number, first: 0 };
+            let images = draw_indices(1000, 4, &streams.images());
+            let shared = streams.shared();
+            let of_image = move |position: usize| images[position] as f64 / 1000.0 - 0.5;
+            (of_image, move |index: u64| shared.uniform(index) - 0.5)
+        };
+        for position in 0..4 {
+            for index in 0..6 {
+                let product = |number| {
+                    let (of_image, shared) = drawn(number);
+                    of_image(position) * shared(index)
+                };
+                // Of uniform numbers, whose variance is 1/12: the correlation is 0 to 1/√N.
+                let correlation = 12.0 * (0..BATCHES).map(product).sum::<f64>() / BATCHES as f64;
+                let most = 5.0 / (BATCHES as f64).sqrt();
+                assert!(correlation.abs() < most, "{position} {index}: {correlation}");
+            }
+        }
+    }
 }

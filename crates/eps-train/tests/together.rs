@@ -11,7 +11,7 @@ use common::{images, network, until, weights};
 use eps_cluster::{ClusterError, Exchange, Group};
 use eps_model::SongUNetConfig;
 use eps_testing::together;
-use eps_train::{LossWeight, Processes, TrainConfig, TrainError, train_together};
+use eps_train::{LossWeight, Processes, TrainConfig, TrainError, agree_to_train, train_together};
 use tch::{Device, Tensor};
 
 fn config(loss_weight: LossWeight, micro_batch: Option<usize>) -> TrainConfig {
@@ -140,6 +140,20 @@ fn without_parts_every_process_takes_its_share_of_the_batch() {
     assert!(most <= 4.0 * 1e-3 && alone != shared, "{most} of {scale}");
     let far = alone.iter().zip(&shared).filter(|(a, b)| (*a - *b).abs() > 1e-4 * scale).count();
     assert!(far * 100 < alone.len(), "{far} of {} weights differ", alone.len());
+}
+
+#[test]
+fn a_split_without_images_is_an_error_before_the_processes_agree() {
+    let config = config(LossWeight::Preconditioned, Some(2));
+    for size in [1, 2] {
+        for error in together(size, |group| {
+            let mut images = images();
+            images.validation = images.validation.narrow(0, 0, 0);
+            agree_to_train(group, &config, &images, None).unwrap_err()
+        }) {
+            assert!(error.to_string().contains("number of validation images"), "{error}");
+        }
+    }
 }
 
 #[test]

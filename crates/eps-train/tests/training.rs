@@ -208,6 +208,41 @@ fn a_run_goes_on_with_more_steps_and_another_rate() {
     assert_eq!(left(parts.path()).2, long);
 }
 
+#[test]
+fn a_checkpoint_of_broken_weights_does_not_replace_a_good_one() {
+    // After one step the weights are broken and no loss has told; after more a loss tells.
+    for steps in [3, 6] {
+        let folder = tempfile::tempdir().unwrap();
+        let calm = TrainConfig { steps: 2, warm_up: 1, decay: Decay::None, ..config() };
+        run(&calm, folder.path(), 2).unwrap();
+        let (state, kept, _) = left(folder.path());
+        let wild = TrainConfig { steps, learning_rate: 1e30, ..calm.clone() };
+        let error = run(&wild, folder.path(), steps).unwrap_err().to_string();
+        assert!(error.contains("lower the learning rate"), "{error}");
+        let after = left(folder.path());
+        assert!(after.0 == state && after.1 == kept, "{steps} steps: {:?}", after.1);
+        run(&TrainConfig { steps: 4, ..calm }, folder.path(), 4).unwrap();
+        assert_eq!(left(folder.path()).1, [2, 4]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_state_is_a_file_like_the_others_and_has_no_leftovers() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(".state.safetensors.a1B2c3.part"), "cut").unwrap();
+    run(&config(), folder.path(), 2).unwrap();
+    let mode = |name: &str| folder.path().join(name).metadata().unwrap().permissions().mode();
+    assert_eq!(mode("state.safetensors"), mode("config.json"));
+    let mut names: Vec<String> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["config.json", "lock", "metrics.jsonl", "state.safetensors"]);
+}
+
 /// The mean over the steps since the last line, also where the end of an earlier leg was no multiple of
 /// `checkpoint_every`.
 #[test]

@@ -536,7 +536,7 @@ fn pivots(bench: &Bench<'_>) -> Result<(), Error> {
     let mut measurements = Vec::new();
     for (name, json) in families(shape) {
         let operator = prepared(bench, &json, shape)?;
-        let kind = if operator.is_spectral() { "eigenbasis" } else { "iteration" };
+        let kind = if operator.is_closed() { "eigenbasis" } else { "iteration" };
         measurements.push((format!("{name} ({kind})"), of_noise(operator, bench)?));
     }
     let mut items = vec![Item::new("bare call", 1, || ask(&Prior { denoiser: &prior }, &x))];

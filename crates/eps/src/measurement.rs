@@ -7,7 +7,7 @@ use eps_math::noise::Law;
 use eps_math::operator::{LinearMap, OperatorSpec, PreparedOperator, measured_entries};
 use eps_math::rng::Stream;
 use eps_math::solve::Cg;
-use eps_math::{Draw, Noise, Shape, Task, measured};
+use eps_math::{Draw, LEAST_SIGMA_Y, Noise, Shape, Task, measured};
 use eps_model::{Measurement, ModelError, TensorOperator, attempt, extent};
 use tch::{Device, Tensor};
 
@@ -85,9 +85,8 @@ pub fn simulate(
     Ok(set.with_seed(seed).with_truth(truth)?)
 }
 
-/// σ_y > 0 on the scale [-1, 1]. Below, the rounding of images in f32, 1e-7, is no longer small beside the
-/// noise; above, the noise is a thousand times the images.
-const SIGMA_Y: RangeInclusive<f64> = 1e-6..=1e3;
+/// σ_y > 0 on the scale [-1, 1]: above, the noise is a thousand times the images.
+const SIGMA_Y: RangeInclusive<f64> = LEAST_SIGMA_Y..=1e3;
 
 /// Checks that σ_y, on the scale [-1, 1], is of a size that images admit, or 0, an exact measurement.
 ///

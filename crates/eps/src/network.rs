@@ -5,7 +5,7 @@ use std::path::Path;
 
 use eps_data::MeasurementSet;
 use eps_files::sha256_file;
-use eps_math::operator::{LinearMap as _, OperatorKind, measured_pixels};
+use eps_math::operator::{LinearMap as _, OperatorKind, PreparedOperator, measured_pixels};
 use eps_math::{PreconditionMode, Schedule, Shape, SigmaYLaw};
 use eps_model::checkpoint::{self, AskedAt, Checkpoint, CheckpointConfig, Provenance};
 use eps_model::training_cost::{cost_at, training_cost};
@@ -110,8 +110,7 @@ impl Network {
         let config = &checkpoint.config.network;
         let multiple = config.size_multiple();
         let bytes = |side: usize| Ok::<_, Error>(cost_at(config, side)?.call_bytes(precision));
-        let whole = shape.plane().isqrt().next_multiple_of(multiple);
-        if bytes(whole)?.saturating_mul(batch as u64) <= memory {
+        if bytes(square_of(shape, multiple))?.saturating_mul(batch as u64) <= memory {
             return Ok(None);
         }
         let smallest = SMALLEST.next_multiple_of(multiple);
@@ -142,8 +141,7 @@ impl Network {
     ) -> Result<Option<(f64, u64)>, Error> {
         let Self::Trained(checkpoint) = self else { return Ok(None) };
         let config = &checkpoint.config.network;
-        let side = shape.plane().isqrt().next_multiple_of(config.size_multiple());
-        let cost = cost_at(config, side)?;
+        let cost = cost_at(config, square_of(shape, config.size_multiple()))?;
         let bytes = if gradients {
             cost.activation_bytes(1, precision, false)
         } else {
@@ -335,8 +333,19 @@ impl Network {
                 }
                 notes
             }
-            Self::Scripted(prior) => vec![zero_shot_note(&prior.description.name)],
+            Self::Scripted(_) => vec![],
         }
+    }
+
+    /// What a prior makes of a measurement when it is asked as EPS asks; `None` of a network that was trained for it.
+    pub fn zero_shot_note(&self) -> Option<String> {
+        (self.conditioning() == Conditioning::ZeroShot).then(|| {
+            format!(
+                "the network {:?} is a prior: it is asked at the pivot without having been trained for that (zero-shot), so its \
+                 samples are approximate",
+                self.name()
+            )
+        })
     }
 
     /// Whether it was trained for noise as strong as that of a measurement.
@@ -472,13 +481,6 @@ pub fn is_description(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"))
 }
 
-fn zero_shot_note(name: &str) -> String {
-    format!(
-        "the network {name:?} is a prior: it is asked at the pivot without having been trained for \
-         that (zero-shot), so its samples are approximate"
-    )
-}
-
 /// Where a network comes from and under which licence, for one line.
 pub fn origin(provenance: &Provenance) -> String {
     let mut line = provenance.source.clone();
@@ -569,9 +571,17 @@ pub fn check_fit(config: &CheckpointConfig, shape: Shape) -> Result<(), Error> {
     }
 }
 
-/// Whether something of every pixel of every image was measured.
+/// The side, a multiple, of a square of about the pixels that a network computes for an image, each of whose sides grows to a multiple.
+fn square_of(shape: Shape, multiple: usize) -> usize {
+    let [height, width] = [shape.height, shape.width].map(|side| side.next_multiple_of(multiple));
+    height.saturating_mul(width).isqrt().next_multiple_of(multiple)
+}
+
+/// Whether something was measured of every pixel of every image, but for what lies beyond the borders of a blur.
 fn every_pixel_is_seen(set: &MeasurementSet) -> bool {
     let asked = |image| (set.operator(image), set.noise(image));
+    let whole_picture =
+        |operator: &PreparedOperator| set.missing() == 0 && operator.gives_picture();
     (0..set.len()).all(|image| {
         let (operator, noise) = asked(image);
         // Most sets have one of each.
@@ -579,7 +589,7 @@ fn every_pixel_is_seen(set: &MeasurementSet) -> bool {
             let before = asked(image - 1);
             std::ptr::eq(before.0, operator) && std::ptr::eq(before.1, noise)
         };
-        is_known || !measured_pixels(operator, noise).contains(&false)
+        is_known || whole_picture(operator) || !measured_pixels(operator, noise).contains(&false)
     })
 }
 
@@ -592,9 +602,7 @@ fn is_beyond([lowest, highest]: [f64; 2], asked: f64) -> bool {
 pub fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<String> {
     let name = &config.name;
     let mut notes = Vec::new();
-    if config.tasks.is_empty() {
-        notes.push(zero_shot_note(name));
-    } else {
+    if !config.tasks.is_empty() {
         let (family, kind) = (set.operator(0).family(), set.operator(0).kind());
         let knows_kind = kind != OperatorKind::Others && config.tasks.kinds().contains(&kind);
         if !knows_kind && !config.tasks.families().contains(family) {
@@ -633,4 +641,18 @@ pub fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<String> {
         ));
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_image_is_counted_with_all_that_its_sides_grow_to() {
+        let square_of = |height, width| square_of(Shape::new(3, height, width).unwrap(), 32);
+        assert_eq!([square_of(64, 64), square_of(65, 65)], [64, 96]);
+        // 96×10,016 pixels, a third more than the image has.
+        let pixels = square_of(65, 10_000).pow(2);
+        assert!((961_536..1_000_000).contains(&pixels), "{pixels}");
+    }
 }

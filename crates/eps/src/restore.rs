@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use eps_data::{MeasurementSet, SampleArchive};
-use eps_math::operator::PreparedOperator;
+use eps_math::operator::{LinearMap as _, PreparedOperator};
 use eps_math::{Schedule, Shape, nearest_f32};
 use eps_model::{KrylovReport, ModelError, StepCount};
 use eps_sample::{NoiseKeys, Observer, Progress, Sample as _, Solver};
@@ -278,7 +278,7 @@ impl<'a> Restoration<'a> {
         }
         network.check_fit(set.shape())?;
         check_sigma_y(set.sigma_y())?;
-        let is_known = |image| set.operator(image).spectral().is_some();
+        let is_known = |image| set.whitened_operator(image).as_spectral().is_some();
         // Once, before several workers ask for it.
         let decomposed = set.decomposed()?;
         if set.sigma_y() == 0.0 && !(0..set.len()).all(is_known) && decomposed.is_none() {

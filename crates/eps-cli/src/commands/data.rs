@@ -7,11 +7,12 @@ use clap::{Args, Subcommand};
 use eps_data::photos::{TileConfig, write_tiles};
 use eps_data::picture_source::picture_names;
 use eps_data::{
-    DataError, DataSetReader, ImageProvenance, Import, ImportConfig, Shares, SplitSummary,
+    DataError, DataSetReader, ImageProvenance, Import, ImportConfig, Shares, Split, SplitSummary,
 };
+use eps_files::WriteLock;
 
 use crate::flags::{UsageError, count, seed, side};
-use crate::progress::bar;
+use crate::progress::Clock;
 
 /// Make data sets of pictures, and show what they hold.
 #[derive(Debug, Args)]
@@ -72,17 +73,20 @@ struct Photos {
 
 impl Photos {
     fn run(&self) -> Result<()> {
+        check_place(&self.out)?;
+        let _lock = WriteLock::take(&self.out)?;
         self.origin.check(&self.out)?;
         let config = TileConfig::of_size(self.size);
         let most_correlation = if self.keep_alike { 1.0 } else { config.most_correlation };
         let config = TileConfig { shortest_side: self.shortest_side, most_correlation, ..config };
         let count = picture_names(&self.folder)?.len() as u64;
-        let bar = bar(count, "cutting", "photographs");
+        let clock = Clock::new(count, "photographs");
+        clock.start("cutting");
         let report =
             write_tiles(&self.folder, &self.out, &config, self.origin.of(&self.out), &|| {
-                bar.inc(1)
+                clock.advance(1)
             });
-        bar.finish_and_clear();
+        clock.finish();
         for (name, reason) in report?.dropped {
             println!("left out {name}: {reason}");
         }
@@ -140,6 +144,7 @@ struct ImportFlags {
 
 impl ImportFlags {
     fn run(&self) -> Result<()> {
+        check_place(&self.out)?;
         self.origin.check(&self.out)?;
         let default = if self.test_data.is_some() { "90:10:0" } else { "80:10:10" };
         let shares = Shares::parse(self.split.as_deref().unwrap_or(default), self.seed)
@@ -155,10 +160,18 @@ impl ImportFlags {
         for note in import.passed_over() {
             eprintln!("note: {note}");
         }
-        let bar = bar(import.len() as u64, "importing", "pictures");
-        let report =
-            import.run(self.skip_bad, self.origin.of(&self.out), &|count| bar.inc(count as u64));
-        bar.finish_and_clear();
+        let (classes, pictures) = (import.classes(), import.len());
+        if classes > pictures {
+            eprintln!(
+                "note: the largest class is {}, of {pictures} pictures: a network would learn {classes} classes",
+                classes - 1
+            );
+        }
+        let clock = Clock::new(import.len() as u64, "pictures");
+        clock.start("importing");
+        let report = import
+            .run(self.skip_bad, self.origin.of(&self.out), &|count| clock.advance(count as u64));
+        clock.finish();
         let report = report.map_err(|error| {
             let hint = match error {
                 DataError::Picture(_) => {
@@ -180,6 +193,16 @@ impl ImportFlags {
                 report.rounded
             );
         }
+        let there = DataSetReader::open(&self.out)?.splits()?;
+        for (split, share) in [(Split::Train, shares.train), (Split::Validation, shares.validation)]
+        {
+            if share > 0.0 && !there.contains(&split) {
+                eprintln!(
+                    "note: no picture is in the split {split}, which a training needs: give more pictures, other shares by \
+                     --split, or another --seed"
+                );
+            }
+        }
         show(&self.out)
     }
 }
@@ -199,19 +222,9 @@ struct OriginFlags {
 }
 
 impl OriginFlags {
-    /// Refuses, before any work, what cannot be written or must not be replaced.
+    /// Refuses, before any work, to replace what must stay.
     fn check(&self, out: &Path) -> Result<()> {
         let shown = out.display();
-        let ending = out.extension().and_then(|ending| ending.to_str());
-        ensure!(
-            matches!(ending, Some("h5" | "hdf5")),
-            "{shown}: the data set is an HDF5 file, so let the name end in .h5"
-        );
-        let folder = out.parent().filter(|parent| !parent.as_os_str().is_empty());
-        if let Some(folder) = folder {
-            let there = folder.is_dir();
-            ensure!(there, "cannot write {shown}: make the folder {} first", folder.display());
-        }
         if out.symlink_metadata().is_ok() {
             ensure!(self.force, "{shown} exists already: name another file, or add --force");
             DataSetReader::open(out).with_context(|| {
@@ -235,13 +248,29 @@ impl OriginFlags {
     }
 }
 
+/// Refuses, before any work, a data set that cannot be written.
+fn check_place(out: &Path) -> Result<()> {
+    let shown = out.display();
+    let ending = out.extension().and_then(|ending| ending.to_str());
+    ensure!(
+        matches!(ending, Some("h5" | "hdf5")),
+        "{shown}: the data set is an HDF5 file, so let the name end in .h5"
+    );
+    let folder = out.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(folder) = folder {
+        let there = folder.is_dir();
+        ensure!(there, "cannot write {shown}: make the folder {} first", folder.display());
+    }
+    Ok(())
+}
+
 fn show(file: &Path) -> Result<()> {
     let reader = DataSetReader::open(file).context("cannot show the data set")?;
     println!("{}", file.display());
     println!("  files   {}", reader.sources().len());
     let mut origin = None;
     for split in reader.splits()? {
-        let SplitSummary { images, shape, classes, mean, deviation, provenance } =
+        let SplitSummary { images, shape, classes, mean, deviation, stored_sha256, provenance } =
             reader.summary(split)?;
         let files = reader.sources().iter().filter(|source| source.split == split).count();
         let labels = classes
@@ -253,6 +282,12 @@ fn show(file: &Path) -> Result<()> {
             if classes.is_some() { " and classes" } else { "" },
             provenance.sha256
         );
+        if stored_sha256 != provenance.sha256 {
+            println!(
+                "    the file says SHA-256 {stored_sha256:?}: its images are not those that it was written with, or it was written by \
+                another program"
+            );
+        }
         origin = Some(provenance);
     }
     if let Some(ImageProvenance { source, licence, .. }) = origin {

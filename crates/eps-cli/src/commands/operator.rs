@@ -14,7 +14,7 @@ use eps_data::{Array, mark_missing};
 use eps_math::noise::Law;
 use eps_math::operator::{
     EspiritParams, LinearMap, OperatorSpec, PreparedOperator, Whitened, check, espirit,
-    sensitivities, to_matrix,
+    sensitivities,
 };
 use eps_math::rng::Stream;
 use eps_math::solve::{Cg, WithinNoise};
@@ -440,8 +440,7 @@ fn show(operator: &PreparedOperator, out: Option<&Path>) -> Result<()> {
     match &values {
         Some(values) => {
             let largest = values.first().copied().unwrap_or(0.0);
-            let floor = largest * domain.len().max(range.len()) as f64 * f64::EPSILON;
-            let positive: Vec<f64> = values.iter().copied().filter(|s| *s > floor).collect();
+            let positive: Vec<f64> = values.iter().copied().filter(|s| *s > 0.0).collect();
             println!("norm {largest:.6}");
             println!(
                 "rank {} of {}: {} directions of the image are not measured",
@@ -548,21 +547,10 @@ fn timed_pivot(operator: &PreparedOperator, sigma_t: f64, patience: Duration) ->
 /// All singular values of A that go with the image, descending, where they are known or the image is small.
 fn singular_values(operator: &PreparedOperator) -> Result<Option<Vec<f64>>> {
     let n = operator.domain().len();
-    let mut values: Vec<f64> = match operator.as_spectral() {
-        Some(spectral) => spectral.eigenvalues().iter().map(|lambda| lambda.sqrt()).collect(),
-        None if n.max(operator.range().len()) <= EXACT => {
-            let matrix = to_matrix(operator);
-            let decomposed = matrix.singular_values();
-            let mut values = decomposed.map_err(|_| {
-                anyhow::anyhow!("the singular values of the operator did not converge")
-            })?;
-            values.resize(n, 0.0);
-            values
-        }
-        None => return Ok(None),
-    };
-    values.sort_by(|a, b| b.total_cmp(a));
-    Ok(Some(values))
+    if operator.as_spectral().is_none() && n.max(operator.range().len()) > EXACT {
+        return Ok(None);
+    }
+    Ok(Some(eps_math::operator::singular_values(operator)?))
 }
 
 /// A picture of singular values in logarithmic height: white bars on black.

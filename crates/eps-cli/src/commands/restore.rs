@@ -14,6 +14,7 @@ use eps_data::memory;
 use eps_data::{MeasurementSet, PictureLike};
 use eps_files::{FilesError, Former, OutputFolder, PartFile, Parts, Unfinished};
 use eps_math::Shape;
+use eps_math::operator::LinearMap as _;
 use eps_model::{Precision, Windows, device_name};
 use eps_sample::Solver;
 use indicatif::ProgressBar;
@@ -322,6 +323,8 @@ impl Arguments {
         let one_call = Restoration::new(&network, &set, &one).with_context(cannot)?;
 
         let mut notes = network.notes(&set, self.class);
+        // A method without training asks a prior what it was trained for.
+        notes.extend(network.zero_shot_note().filter(|_| self.method.is_none()));
         notes.extend((0..set.len()).find_map(|index| brightness_note(&set, index)));
         // What a picture's values mean is known.
         notes.extend(mask_note(&set).or_else(|| range_note(&set).filter(|_| like.is_none())));
@@ -370,7 +373,7 @@ impl Arguments {
                 memory,
                 (workers.min(workers::threads()), at_a_time.plane()),
                 precision,
-                set.operator(0).spectral().is_none(),
+                set.whitened_operator(0).as_spectral().is_none(),
             ) {
                 eprintln!("note: {note}");
             }
@@ -524,8 +527,8 @@ impl Arguments {
         )
     }
 
-    /// What the whole images and what is computed of them take, the network's calls apart, in bytes: more than there is would end
-    /// the program in the midst of the work.
+    /// What an image, what is computed of it, and the samples of all images take, the network's calls apart, in bytes: more than
+    /// there is would end the program in the midst of the work.
     fn image_bytes(&self, set: &MeasurementSet) -> u64 {
         // Bytes a value of an image, less than was measured: of its arrays in f64, of each sample, and of the vectors of
         // Lanczos' method.
@@ -533,9 +536,10 @@ impl Arguments {
         const OF_SAMPLES: u64 = 12;
         const OF_ITERATIONS: u64 = 900;
         let values = set.shape().len() as u64;
-        let iterations = if set.operator(0).spectral().is_none() { OF_ITERATIONS } else { 0 };
-        let one = OF_IMAGES + iterations + OF_SAMPLES.saturating_mul(self.samples as u64);
-        values.saturating_mul(one)
+        let iterations =
+            if set.whitened_operator(0).as_spectral().is_none() { OF_ITERATIONS } else { 0 };
+        let samples = (self.samples as u64).saturating_mul(set.len() as u64);
+        values.saturating_mul(OF_IMAGES + iterations + OF_SAMPLES.saturating_mul(samples))
     }
 
     /// The network's file.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::Args;
 use eps_cluster::{Group, agree, agree_on_machine};
 use eps_data::{ImageProvenance, Split};
@@ -19,7 +19,6 @@ use eps_train::{
     Change, Images, LossRecord, Objective, SplitClasses, TrainConfig, TrainError, TrainProgress,
     agree_to_train, changes, train_together,
 };
-use indicatif::ProgressBar;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tch::Device;
@@ -27,13 +26,19 @@ use tch::Device;
 use crate::flags::{DeviceFlags, count_to, note_if_emulated, positive};
 use crate::growth::GrowthFlags;
 use crate::machine_images::MachineImages;
-use crate::progress::training_bar;
+use crate::progress::Clock;
 #[cfg(feature = "nccl")]
 use crate::together::exchange_of;
 use crate::together::{Processes, device_of, speaks};
 use crate::training_plan::{Rate, dry_run};
 use eps::network::FileRecord;
 use eps::{dataset, environment, network, workers};
+
+/// The most letters of a network's name: most systems allow 255 bytes, and a temporary name is longer than the file's.
+const LONGEST_NAME: usize = 200;
+
+/// What is said where the network of `start` cannot be read.
+const NO_START: &str = "no network to start from: train it first, or name another one by --start";
 
 /// Train a network, or go on with a training that was stopped.
 ///
@@ -107,6 +112,8 @@ impl Arguments {
             config.check_images(images.shape).with_context(images_of)?;
             anyhow::Ok(images)
         };
+        let start_path = self.start_path(&config);
+        let start_sha256 = start_path.as_deref().map(sha256_file).transpose().context(NO_START)?;
         let training = load(Split::Train)?;
         if training.shape != config.network.image_shape() {
             eprintln!(
@@ -117,8 +124,6 @@ impl Arguments {
             );
         }
         let provenance = training.provenance;
-        let start_path = self.start_path(&config);
-        let start_sha256 = start_path.as_deref().map(sha256_file).transpose()?;
         let start =
             start_path.as_deref().map(|path| load_start(path, &config, device)).transpose()?;
         let (start, origin) = start.unzip();
@@ -144,23 +149,23 @@ impl Arguments {
         // After all checks: a folder that was claimed goes on with these files alone.
         let is_first = group.rank() == 0;
         if is_first {
-            claim_inputs(out, &inputs)?;
+            claim_inputs(out, &config.name, &inputs)?;
         }
         let changed = if is_first { changes_in(&config, out) } else { vec![] };
         // A rate is that of this leg: the bar begins where it does.
-        let mut bar = None;
+        let mut clock = None;
         let mut observer = |progress: TrainProgress| {
-            let bar = bar.get_or_insert_with(|| {
+            let clock = clock.get_or_insert_with(|| {
                 // A run that cannot go on has failed by now.
                 changed.iter().for_each(|change| eprintln!("note: {change}"));
                 note_if_emulated(config.precision, device);
-                training_bar(&config).with_position(progress.step)
+                Clock::of_training(&config, progress.step)
             });
-            bar.set_position(progress.step);
             if let Some(losses) = progress.losses {
                 let (train, validation) = (losses.train_loss, losses.validation_loss);
-                bar.set_message(format!("loss {train:.4}, validation {validation:.4}"));
+                clock.bar.set_message(format!("loss {train:.4}, validation {validation:.4}"));
             }
+            clock.advance(progress.step - clock.bar.position());
             ControlFlow::Continue(())
         };
         let stopped = |error: TrainError| match error {
@@ -181,7 +186,7 @@ impl Arguments {
         if let Some(exchange) = connected {
             exchange.close();
         }
-        bar.iter().for_each(ProgressBar::finish);
+        clock.iter().for_each(|clock| clock.bar.finish());
         if !is_first {
             return Ok(());
         }
@@ -253,6 +258,11 @@ impl Arguments {
             "{path}: the name {:?} becomes a file's name: use letters, digits, - and _",
             config.name
         );
+        ensure!(
+            config.name.len() <= LONGEST_NAME,
+            "{path}: the name has {} letters and becomes a file's name: give it {LONGEST_NAME} at most",
+            config.name.len()
+        );
         Ok(config)
     }
 
@@ -275,8 +285,7 @@ fn load_start(
     config: &TrainConfig,
     device: Device,
 ) -> Result<(NetworkDenoiser, Origin)> {
-    let start = network::load(path, device, Precision::F32)
-        .context("no network to start from: train it first, or name another one by --start")?;
+    let start = network::load(path, device, Precision::F32).context(NO_START)?;
     let network = checkpoint::widen(start.denoiser.network(), &config.network, device)
         .with_context(|| format!("{} cannot be the start of {:?}", path.display(), config.name))?;
     ensure!(
@@ -399,14 +408,30 @@ fn last_losses(path: &Path) -> Result<LossRecord> {
         .with_context(|| format!("{}: the last line is no record of losses", path.display()))
 }
 
-/// Keeps what the run in `out` reads, or checks that it is what an earlier leg has read.
-fn claim_inputs(out: &Path, inputs: &Value) -> Result<()> {
+/// Keeps what the run of the network `name` in `out` reads, or checks that it is what an earlier leg has read.
+fn claim_inputs(out: &Path, name: &str, inputs: &Value) -> Result<()> {
     let path = out.join("inputs.json");
+    let is_run = out.join("config.json").is_file();
     ensure!(
-        path.is_file() || !out.join("config.json").is_file(),
+        path.is_file() || !is_run,
         "--out {}: its config.json is of no training: name another folder",
         out.display()
     );
+    ensure!(
+        out.is_dir() || out.symlink_metadata().is_err(),
+        "--out {} is no folder: name another one, which is made where it is missing",
+        out.display()
+    );
+    let network = format!("{name}.safetensors");
+    let written = [network.as_str(), "state.safetensors", "metrics.jsonl", "changes.json"];
+    let foreign =
+        written.into_iter().find(|name| !is_run && out.join(name).symlink_metadata().is_ok());
+    if let Some(foreign) = foreign {
+        bail!(
+            "--out {}: it holds no run, and its {foreign} would be replaced: name another folder",
+            out.display()
+        );
+    }
     let cannot = |what: &str| format!("cannot {what} {}", path.display());
     if path.is_file() {
         let text = fs::read_to_string(&path).with_context(|| cannot("read"))?;
@@ -481,11 +506,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("run");
         let inputs = json!({ "dataset": "ab", "start": null });
-        claim_inputs(&out, &inputs).unwrap();
-        claim_inputs(&out, &inputs).unwrap();
+        claim_inputs(&out, "net", &inputs).unwrap();
+        claim_inputs(&out, "net", &inputs).unwrap();
         let other = json!({ "dataset": "cd", "start": null });
-        let error = claim_inputs(&out, &other).unwrap_err().to_string();
+        let error = claim_inputs(&out, "net", &other).unwrap_err().to_string();
         assert!(error.contains("ab") && error.contains("cd") && error.contains("--out"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_that_is_no_run_keeps_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let inputs = json!({});
+        for name in ["net.safetensors", "state.safetensors", "metrics.jsonl", "changes.json"] {
+            let path = folder.path().join(name);
+            fs::write(&path, "mine").unwrap();
+            let error = claim_inputs(folder.path(), "net", &inputs).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("another folder"), "{error}");
+            let error = claim_inputs(&path, "net", &inputs).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("is no folder"), "{error}");
+            fs::remove_file(path).unwrap();
+        }
+        // Another network beside it is none of its business.
+        fs::write(folder.path().join("other.safetensors"), "mine").unwrap();
+        claim_inputs(folder.path(), "net", &inputs).unwrap();
     }
 
     /// A configuration, and the folder's file of a network with this licence and start.

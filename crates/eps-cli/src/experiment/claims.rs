@@ -54,6 +54,13 @@ impl Arguments {
             }
             records.push(record);
         }
+        // Of two profiles that with fewer settings, which a figure can show.
+        let oracles = records.iter().filter_map(tournament);
+        let oracle = oracles.min_by_key(|results| results.settings.len());
+        ensure!(
+            self.tournament.is_none() || oracle.is_some(),
+            "--tournament: no results of `oracle` are given"
+        );
         if let Some(tables) = &self.tables {
             std::fs::create_dir_all(tables)
                 .with_context(|| format!("the folder {}", tables.display()))?;
@@ -61,11 +68,7 @@ impl Arguments {
                 write(&tables.join(&page.name), &page.text)?;
             }
         }
-        if let Some(path) = &self.tournament {
-            // Of two profiles that with fewer settings, which a figure can show.
-            let oracles = records.iter().filter_map(tournament);
-            let results = oracles.min_by_key(|results| results.settings.len());
-            let results = results.context("--tournament: no results of `oracle` are given")?;
+        if let (Some(path), Some(results)) = (&self.tournament, oracle) {
             write(path, &tournament_figure(results))?;
         }
         let stem = self.out.file_stem().context("--out: no name of a file")?.to_string_lossy();

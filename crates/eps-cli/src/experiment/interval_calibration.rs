@@ -1,12 +1,13 @@
 //! `eps model calibrate`: how often a network's intervals hold the truth, and the factors by which they do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use eps::dataset;
 use eps::intervals::{Coverage, IntervalCalibration, LEAST_SAMPLES};
 use eps_experiments::{IntervalRequest, calibrate_intervals, write_json};
+use eps_files::WriteLock;
 
 use super::output::usage;
 use super::terminal::Terminal;
@@ -42,6 +43,9 @@ pub(crate) struct Arguments {
     /// Seed of operators, noise and samples
     #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     seed: u64,
+    /// Replace a calibration of more images or samples
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     network_flags: NetworkFlags,
 }
@@ -80,10 +84,23 @@ impl Arguments {
         let terminal = Terminal::default();
         let path = IntervalCalibration::path(&network);
         let cells = path.with_extension("unfinished");
+        let _lock = WriteLock::take(&path)?;
+        // One that is damaged or of another network is of no use.
+        let former = IntervalCalibration::beside(&network).ok().flatten();
+        if let Some(former) = &former {
+            self.check_former(former, &path)?;
+        }
         let target = self.network_flags.apply()?;
-        let found = calibrate_intervals(&request, target, &cells, &terminal).map_err(usage)?;
+        let found = calibrate_intervals(&request, target, &cells, &terminal).map_err(|error| {
+            // Without a finished group it is empty, and is not left.
+            let _ = std::fs::remove_dir(&cells);
+            usage(error)
+        })?;
         write_json(&path, &found)?;
         std::fs::remove_dir_all(&cells)?;
+        if former.is_some_and(|former| former.kinds != found.kinds) {
+            eprintln!("note: the former calibration in {} is replaced", path.display());
+        }
         println!(
             "\nintervals of 90 % from {} samples{} of {calls} calls, on test images (mean ± half a 95 % interval over images)",
             self.samples,
@@ -102,6 +119,23 @@ impl Arguments {
             );
         }
         println!("\n{}", path.display());
+        Ok(())
+    }
+}
+
+impl Arguments {
+    /// Refuses to replace a calibration of more images or samples unless that is asked for.
+    fn check_former(&self, former: &IntervalCalibration, path: &Path) -> Result<()> {
+        let is_more = former.validation_images > self.images || former.samples > self.samples;
+        ensure!(
+            self.force || !is_more,
+            "{} is of {} images and {} samples of each, more than the {} and {} that are asked for: add --force to replace it",
+            path.display(),
+            former.validation_images,
+            former.samples,
+            self.images,
+            self.samples
+        );
         Ok(())
     }
 }

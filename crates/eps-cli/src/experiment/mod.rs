@@ -14,10 +14,10 @@ pub(crate) mod tune;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Subcommand;
 use eps_experiments::{join, merge};
-use eps_files::write_bytes;
+use eps_files::{WriteLock, write_bytes};
 use eps_results::{Experiment, Record, Results, json};
 
 use crate::together::Processes;
@@ -84,6 +84,9 @@ enum Command {
         /// The file of the whole
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// Replace the file if it is there and such results
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -143,7 +146,25 @@ impl Arguments {
                 println!("{} cells are in {}", merged.cells, out.display());
                 Ok(())
             }
-            Command::Join { runs, out } => {
+            Command::Join { runs, out, force } => {
+                let shown = out.display();
+                ensure!(
+                    out.extension().is_none_or(|ending| ending != "gz"),
+                    "--out {shown}: the file is written as plain JSON, so let the name not end in .gz"
+                );
+                let _lock = WriteLock::take(out)?;
+                if out.symlink_metadata().is_ok() {
+                    ensure!(
+                        force,
+                        "{shown} exists already: name another file by --out, or add --force"
+                    );
+                    results_of(out).with_context(|| {
+                        format!(
+                            "{shown} holds something else than results of an experiment: --force does not replace it, name another \
+                             file by --out"
+                        )
+                    })?;
+                }
                 let (first, rest) = runs.split_first().context("no results are given")?;
                 let mut results = results_of(first)?;
                 for path in rest {

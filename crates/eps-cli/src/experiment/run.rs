@@ -13,8 +13,9 @@ use eps_data::png::{Picture, encode_png};
 use eps_experiments::pictures::{COLOURS, SD_LABEL, SD_MAX, columns, write_mosaic};
 use eps_experiments::{
     Chosen, Computed, Profile, Request, Run, RunOutcome, Shard, folder_of, make_folder,
-    passes_a_call, pictures,
+    other_settings, passes_a_call, pictures,
 };
+use eps_files::WriteLock;
 use eps_math::Task;
 use eps_report::{ColourScale, Column, Gallery, Report, Table, calibration_table};
 use eps_results::{Experiment, MarginVerdict, Method, Scope, TaskResults};
@@ -173,7 +174,17 @@ impl Arguments {
                 (Some(Shard::of(launch.rank, launch.size)), false)
             }
         };
+        // Jobs of one run share its folder; who writes results has it alone.
+        let _lock = if scores { Some(WriteLock::take(&out.join("results.json"))?) } else { None };
         if processes.is_first() {
+            let others = other_settings(&out, &run.settings());
+            if !others.is_empty() {
+                eprintln!(
+                    "note: the results in {} are of other settings ({}) and are replaced",
+                    out.display(),
+                    others.join("; ")
+                );
+            }
             run.write_config(&out)?;
         }
         if let Some(shard) = shard {

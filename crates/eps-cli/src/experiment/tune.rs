@@ -30,7 +30,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TASKS", value_delimiter = ',', value_parser = task)]
     task: Vec<Task>,
     /// Try the starting value alone, with two network calls (DAPS five) on two images, two samples of
-    /// each, to see that everything works; it goes into the file even where it diverges
+    /// each, to see that everything works; it goes into the file even where it diverges, and not in the place of a
+    /// constant that was searched for
     #[arg(long, requires = "constants", conflicts_with_all = ["images", "samples"])]
     check: bool,
     /// Validation images

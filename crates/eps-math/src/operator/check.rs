@@ -1,6 +1,7 @@
 //! What an operator must be, checked: linear, with the adjoint that it says.
 
 use super::LinearMap;
+use crate::cholesky::dot;
 use crate::rng::Stream;
 
 /// |⟨A x, y⟩ − ⟨x, Aᵀy⟩| over ‖A x‖ ‖y‖ + ‖x‖ ‖Aᵀy‖ for an x and a y of standard normal numbers.
@@ -49,10 +50,6 @@ pub fn norm_estimate(map: &dyn LinearMap, steps: usize, seed: u64) -> f64 {
 
 fn ratio(gap: f64, scale: f64) -> f64 {
     if scale > 0.0 { gap / scale } else { gap }
-}
-
-pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 pub(crate) fn norm(a: &[f64]) -> f64 {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustdct::{Dct1, DctPlanner, TransformType2And3};
 
 use super::expression::Expression;
+use crate::cholesky::transposed;
 
 /// What lies beyond the ends of a row, of which cosines are the waves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl Axis {
                 row.iter_mut().for_each(|value| *value *= scale);
                 row[0] /= SQRT_2;
             }
-            Self::Pixel(transform) => whole(transform.as_ref(), row),
+            Self::Pixel(transform) => dct1(transform.as_ref(), row),
         }
     }
 
@@ -64,13 +65,13 @@ impl Axis {
                 row.iter_mut().for_each(|value| *value *= scale);
             }
             // It is its own inverse.
-            Self::Pixel(transform) => whole(transform.as_ref(), row),
+            Self::Pixel(transform) => dct1(transform.as_ref(), row),
         }
     }
 }
 
 /// The orthonormal DCT-I.
-fn whole(transform: &dyn Dct1<f64>, row: &mut [f64]) {
+fn dct1(transform: &dyn Dct1<f64>, row: &mut [f64]) {
     let last = row.len() - 1;
     // The transform itself takes half of both ends.
     row[0] *= SQRT_2;
@@ -145,10 +146,6 @@ impl std::fmt::Debug for CosinePlane {
             .field("width", &self.width)
             .finish_non_exhaustive()
     }
-}
-
-fn transposed(plane: &[f64], width: usize) -> Vec<f64> {
-    (0..width).flat_map(|column| plane[column..].iter().step_by(width).copied()).collect()
 }
 
 #[cfg(test)]

@@ -191,6 +191,31 @@ impl LinearMap for Decomposed {
     }
 }
 
+/// The singular values of A that go with the image, n values in descending order; those that are rounding, by max(m, n)·ε of the
+/// largest or as of [`Dense::new`](super::Dense::new), are exactly 0, so that the rank is the number of the others.
+///
+/// By the eigenbasis of AᵀA where one is known, else by the decomposition of the matrix, for small problems.
+///
+/// # Errors
+/// [`MathError::ZeroMatrix`] if A is 0, [`MathError::NotFinite`] if it gives NaN or infinity, [`MathError::NotConverged`] from the
+/// decomposition.
+pub fn singular_values(operator: &dyn LinearMap) -> Result<Vec<f64>, MathError> {
+    let mut values = match operator.as_spectral() {
+        Some(spectral) => {
+            let values: Vec<f64> =
+                spectral.eigenvalues().iter().map(|lambda| lambda.sqrt()).collect();
+            let side = operator.domain().len().max(operator.range().len());
+            let largest = values.iter().copied().fold(0.0, f64::max);
+            let rounding = side as f64 * f64::EPSILON * largest;
+            values.into_iter().map(|value| if value > rounding { value } else { 0.0 }).collect()
+        }
+        None => SingularValues::of(to_matrix(operator).as_ref())?.values,
+    };
+    values.resize(operator.domain().len(), 0.0);
+    values.sort_by(|a, b| b.total_cmp(a));
+    Ok(values)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +239,8 @@ mod tests {
                 "of": [{"operator": "real"}, {"operator": "fourier", "mask": mask}]}),
             shape,
         );
+        let values = crate::operator::singular_values(map.as_ref()).unwrap();
+        assert_eq!((values.len(), values.iter().filter(|value| **value > 0.0).count()), (784, 532));
         let decomposed = Decomposed::new(map).unwrap();
         let basis = decomposed.range_basis().unwrap();
         // Of a real image a frequency and the opposite one are one: 1 where both were measured, 1/2 where one was.

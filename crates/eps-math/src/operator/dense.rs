@@ -31,8 +31,8 @@ const MAX_SIDE: usize = 1 << 14;
 impl Dense {
     /// The operator of an m×n matrix in row-major order on images of `shape`, n = `shape.len()`.
     ///
-    /// Singular values below `max(m, n) · ε` of the largest are rounding error: the operator is
-    /// defined without them, A ← U_r S_r V_rᵀ, so that its null space is exact.
+    /// Singular values below `max(m, n) · ε` of the largest, and below four times what the decomposition leaves of the matrix, are
+    /// rounding error: the operator is defined without them, A ← U_r S_r V_rᵀ, so that its null space is exact.
     ///
     /// # Errors
     /// [`MathError::Length`] or [`MathError::NotFinite`] for the matrix, [`MathError::Empty`] if it has

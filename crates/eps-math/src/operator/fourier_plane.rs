@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use rustfft::{Fft, FftPlanner, num_complex::Complex};
 
+use crate::cholesky::transposed;
+
 /// The 2-D DFT of one [height, width] plane.
 #[derive(Clone)]
 pub(crate) struct FourierPlane {
@@ -50,9 +52,9 @@ impl FourierPlane {
         columns: &Arc<dyn Fft<f64>>,
     ) {
         rows.process(plane);
-        let mut transposed = transpose(plane, self.width);
-        columns.process(&mut transposed);
-        *plane = transpose(&transposed, self.height);
+        let mut across = transposed(plane, self.width);
+        columns.process(&mut across);
+        *plane = transposed(&across, self.height);
     }
 }
 
@@ -63,12 +65,4 @@ impl std::fmt::Debug for FourierPlane {
             .field("width", &self.width)
             .finish_non_exhaustive()
     }
-}
-
-fn transpose(plane: &[Complex<f64>], width: usize) -> Vec<Complex<f64>> {
-    let mut transposed = Vec::with_capacity(plane.len());
-    for column in 0..width {
-        transposed.extend(plane[column..].iter().step_by(width));
-    }
-    transposed
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::check::dot;
 use super::expression::Expression;
 use super::linear_map::{LinearMap, assert_length};
+use crate::cholesky::dot;
 use crate::rng::Stream;
 use crate::{MathError, Shape};
 

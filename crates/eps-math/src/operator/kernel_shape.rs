@@ -90,7 +90,7 @@ impl KernelShape {
         }
         let words: Vec<&str> = list.split(',').map(str::trim).collect();
         let number = |index: usize| words.get(index).and_then(|word| word.parse::<f64>().ok());
-        let whole = |index: usize| words.get(index).and_then(|word| word.parse::<usize>().ok());
+        let count = |index: usize| words.get(index).and_then(|word| word.parse::<usize>().ok());
         let shape = match (name, words.len()) {
             ("disc", 1) => number(0).map(|radius| Self::Disc { radius }),
             ("gaussian", 1) => {
@@ -99,10 +99,10 @@ impl KernelShape {
             ("gaussian", 3) => number(0).zip(number(2)).and_then(|(sigma, angle_degrees)| {
                 Some(Self::Gaussian { sigma, across: Some(number(1)?), angle_degrees })
             }),
-            ("motion", 2) => whole(0)
+            ("motion", 2) => count(0)
                 .zip(number(1))
                 .map(|(length, angle_degrees)| Self::Motion { length, angle_degrees }),
-            ("motion-path", 3) => whole(0).zip(number(1)).and_then(|(side, intensity)| {
+            ("motion-path", 3) => count(0).zip(number(1)).and_then(|(side, intensity)| {
                 Some(Self::MotionPath { side, intensity, seed: words[2].parse().ok()? })
             }),
             _ => None,

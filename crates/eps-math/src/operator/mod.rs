@@ -17,7 +17,8 @@
 //! | [`Coils`], [`NonuniformFourier`], [`GaussianMatrix`] | none is known | |
 //! | [`Picks`], and with it [`Crop`], [`Pad`] and a [`Chain`] of these, masks, weights and mosaics | identity | w² or 0 |
 //! | [`Convolution`], [`ChannelConvolution`], [`VaryingBlur`], [`Radon`] | none is known | |
-//! | any other [`Chain`], [`Sum`], [`Stack`], [`Scaled`] of others, your own | none is known | |
+//! | [`Scaled`] | that of the operator, where there is one | c²λ |
+//! | any other [`Chain`], [`Sum`], [`Stack`], your own | none is known | |
 //! | [`Whitened`] | that of the operator, where there is one still | |
 //! | [`Decomposed`], of any small operator | thin SVD | s² |
 //!
@@ -80,8 +81,8 @@ pub use channel_convolution::ChannelConvolution;
 pub use circular_blur::CircularBlur;
 pub use coils::{Coils, sensitivities};
 pub use convolution::Convolution;
-pub use decomposed::Decomposed;
 pub(crate) use decomposed::SingularValues;
+pub use decomposed::{Decomposed, singular_values};
 pub use dense::Dense;
 pub use espirit::{EspiritParams, espirit};
 pub use expression::{Eigenbasis, Expression, Preconditioner, Sparse};

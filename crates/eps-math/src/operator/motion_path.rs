@@ -2,6 +2,7 @@
 
 use super::kernel::Kernel;
 use super::resize::ResizeFilter;
+use crate::cholesky::transposed;
 use crate::rng::Stream;
 use crate::{MathError, whole};
 
@@ -177,10 +178,6 @@ fn product(a: &[f64], b: &[f64], inner: usize) -> Vec<f64> {
         sum
     };
     a.chunks_exact(inner).flat_map(row).collect()
-}
-
-fn transposed(matrix: &[f64], columns: usize) -> Vec<f64> {
-    (0..columns).flat_map(|c| matrix[c..].iter().step_by(columns).copied()).collect()
 }
 
 #[cfg(test)]

@@ -132,7 +132,7 @@ impl NonuniformFourier {
     ///
     /// # Errors
     /// [`MathError::Channels`] for images of more than two channels, [`MathError::Empty`] without points, [`MathError::NotFinite`] for a
-    /// frequency, [`MathError::Shape`] for more points, or a grid of more, than an image may have values.
+    /// frequency, [`MathError::Shape`] for more points, a grid of more, or more factors of direct sums, than an image may have values.
     pub fn new(
         shape: Shape,
         points: &[[f64; 2]],
@@ -158,10 +158,13 @@ impl NonuniformFourier {
             FourierMethod::Gridding
         };
         let sums = match method.unwrap_or(usual) {
-            FourierMethod::Direct => Sums::Direct {
-                columns: points.iter().flat_map(|[u, _]| turns(*u, width)).collect(),
-                rows: points.iter().flat_map(|[_, v]| turns(*v, height)).collect(),
-            },
+            FourierMethod::Direct => {
+                Shape::new(2, count, height.saturating_add(width))?;
+                Sums::Direct {
+                    columns: points.iter().flat_map(|[u, _]| turns(*u, width)).collect(),
+                    rows: points.iter().flat_map(|[_, v]| turns(*v, height)).collect(),
+                }
+            }
             FourierMethod::Gridding => {
                 Shape::new(2, smooth(2 * height), smooth(2 * width))?;
                 let columns = Axis::new(width, points.iter().map(|[u, _]| *u));

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::expression::{Expression, Preconditioner};
+use super::expression::{Eigenbasis, Expression, Preconditioner};
 use super::kind::OperatorKind;
-use super::linear_map::LinearMap;
+use super::linear_map::{LinearMap, Spectral};
 use super::picks::Picks;
 use crate::error::check_scale;
 use crate::{MathError, Shape};
@@ -29,6 +29,11 @@ impl Scaled {
         }
         check_scale(what, &[factor])?;
         Ok(Self { factor, map })
+    }
+
+    /// The map with its eigenbasis.
+    fn basis(&self) -> &dyn Spectral {
+        self.map.as_spectral().expect("a multiple of a map whose eigenbasis is known")
     }
 
     fn scaled(&self, mut values: Vec<f64>) -> Vec<f64> {
@@ -89,11 +94,35 @@ impl LinearMap for Scaled {
         Some(picks.weighted(&gains))
     }
 
+    fn as_spectral(&self) -> Option<&dyn Spectral> {
+        self.map.as_spectral().map(|_| self as &dyn Spectral)
+    }
+
     fn preconditioner(&self) -> Option<Preconditioner> {
         Some(self.map.preconditioner()?.scaled(self.factor * self.factor))
     }
 
     fn expression(&self) -> Option<Expression> {
         Some(self.map.expression()?.then(Expression::Scale(self.factor)))
+    }
+}
+
+/// The eigenbasis of the map with the eigenvalues c²λ, for [`LinearMap::as_spectral`]: all of it panics where that is none.
+impl Spectral for Scaled {
+    fn eigenvalues(&self) -> Vec<f64> {
+        let square = self.factor * self.factor;
+        self.basis().eigenvalues().into_iter().map(|lambda| square * lambda).collect()
+    }
+
+    fn spectral_map(&self, x: &[f64], f: &dyn Fn(f64) -> f64) -> Vec<f64> {
+        let square = self.factor * self.factor;
+        self.basis().spectral_map(x, &|lambda| f(square * lambda))
+    }
+
+    fn eigenbasis(&self) -> Option<Eigenbasis> {
+        let square = self.factor * self.factor;
+        let mut basis = self.basis().eigenbasis()?;
+        basis.eigenvalues.iter_mut().for_each(|lambda| *lambda *= square);
+        Some(basis)
     }
 }

@@ -35,8 +35,8 @@ impl OperatorSpec {
     pub fn domain_of(&self, y: Shape) -> Option<Shape> {
         let grown = |rows: usize, columns: usize, border: Border| match border {
             Border::Valid => Shape {
-                height: (y.height + rows).saturating_sub(1),
-                width: (y.width + columns).saturating_sub(1),
+                height: y.height.saturating_add(rows).saturating_sub(1),
+                width: y.width.saturating_add(columns).saturating_sub(1),
                 ..y
             },
             _ => y,

@@ -110,6 +110,20 @@ fn impossible_operators_are_refused() {
     );
 }
 
+#[test]
+fn numbers_of_a_description_do_not_overflow() {
+    // 8193 points times 16,384 factors, each of two numbers, are more than 2²⁸.
+    let points = vec![[0.1, 0.2]; 8193];
+    let direct =
+        serde_json::json!({"operator": "nonuniform-fourier", "points": points, "method": "direct"});
+    assert!(refusal(&direct.to_string(), [1, 8192, 8192]).contains("more than"));
+    let taps = usize::MAX;
+    let blur = serde_json::json!({"operator": "gaussian-blur", "sigma_blur": 1, "taps": taps, "border": "valid"});
+    let blur: OperatorSpec = serde_json::from_value(blur).unwrap();
+    let scene = blur.domain_of(Shape::new(1, 2, 3).unwrap()).unwrap();
+    assert!(Shape::new(scene.channels, scene.height, scene.width).is_err());
+}
+
 /// λ is a square: 1e200 makes it infinite and 1e-200 makes it 0, and every formula NaN or deaf.
 #[test]
 fn numbers_whose_squares_are_none_are_refused() {

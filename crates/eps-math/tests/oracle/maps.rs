@@ -1,6 +1,8 @@
 //! Operators that are a pair A, Aᵀ: the adjoint is the adjoint, and what is solved without an eigenbasis is what the
 //! matrix says.
 
+use std::sync::Arc;
+
 use eps_math::operator::{
     LinearMap, OperatorKind, OperatorSpec, PreparedOperator, Spectral, check, measured_entries,
     to_matrix,
@@ -584,10 +586,10 @@ fn a_stack_has_the_values_of_its_operators() {
 /// Where an eigenbasis is known beside those of `Operator`, it is that of the matrix.
 #[test]
 fn the_spectral_route_is_that_of_the_matrix() {
-    use eps_math::operator::{Bayer, BayerPattern, WalshHadamard};
+    use eps_math::operator::{Bayer, BayerPattern, Grey, Scaled, WalshHadamard};
     let shape = |c, h, w| Shape::new(c, h, w).unwrap();
     for (name, map) in families() {
-        if ["grey", "fourier", "bayer", "weights", "crop", "pad"]
+        if ["grey", "fourier", "bayer", "weights", "crop", "pad", "scale\", \"factor\": -0.5"]
             .iter()
             .any(|known| name.starts_with(&format!("{{\"operator\": \"{known}\"")))
         {
@@ -596,7 +598,10 @@ fn the_spectral_route_is_that_of_the_matrix() {
     }
     let bayer = Bayer::new(shape(3, 4, 5), BayerPattern::Grbg).unwrap();
     let hadamard = WalshHadamard::new(shape(2, 4, 4), 11, 5).unwrap();
-    let maps: [&dyn Spectral; 2] = [&bayer, &hadamard];
+    let scaled = |map| Scaled::new(-0.3, map).unwrap();
+    let grey = scaled(Arc::new(Grey::new(shape(3, 2, 3)).unwrap()));
+    let rows = scaled(Arc::new(hadamard.clone()));
+    let maps: [&dyn Spectral; 4] = [&bayer, &hadamard, &grey, &rows];
     for map in maps {
         let dense = dense(map);
         let n = map.domain().len();
@@ -883,6 +888,24 @@ fn solvers_say_what_they_reached() {
     let v = Stream::named(5, &name).normals(map.domain().len());
     let error = Lanczos { rtol: 1e-9, max_steps: 4 }.space(&map, &v, &[&f]).unwrap_err();
     assert!(matches!(error, MathError::NotSolved { steps: 4, .. }), "{error}");
+}
+
+#[test]
+fn conjugate_gradients_do_not_take_nan_for_solved() {
+    let (name, map) = families().swap_remove(0);
+    let map = Bare(map);
+    let r = Stream::named(4, &name).normals(map.range().len());
+    // The last squares beyond what f64 holds.
+    for broken in [f64::NAN, f64::INFINITY, 1e200] {
+        let mut r = r.clone();
+        r[1] = broken;
+        let error = Cg::default().solve(&map, &r, 0.1).unwrap_err();
+        assert!(matches!(error, MathError::SolverNotFinite { steps: 0 }), "{broken}: {error}");
+        assert!(Cg::default().nearest(&map, &r, 0.1).residual.is_nan(), "{broken}");
+    }
+    let x_t = vec![f64::NAN; map.domain().len()];
+    let pivot = WithinNoise::OF_SAMPLERS.mu_star(&map, &r, 0.1, &x_t, &Level::edm(1.0));
+    assert!(matches!(pivot, Err(MathError::SolverNotFinite { .. })), "{pivot:?}");
 }
 
 /// A kernel larger than the image does the same by its name and by its taps.

@@ -390,3 +390,10 @@ fn what_is_no_noise_is_told() {
     let told = Whitened::prepare(&map, &noise, 0.1).unwrap_err().to_string();
     assert!(told.contains("plane"), "{told}");
 }
+
+#[test]
+#[should_panic(expected = "1 of 2 measurements are exact")]
+fn exact_measurements_have_no_noise_in_common_with_others() {
+    let _ =
+        eps_math::noise::common_sigma_y(&[0.0, 0.1].map(|sigma| Noise::uniform(sigma).unwrap()));
+}

@@ -1,6 +1,6 @@
 //! AlexNet and VGG16 up to the last convolution, and LPIPS on their stages.
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::error::NetworkError;
 use super::images::{extent, input_sides, three_channels};
@@ -169,7 +169,7 @@ impl FeatureNetwork {
         }
         let _guard = tch::no_grad_guard();
         let [a, b] = [self.embed(a)?, self.embed(b)?];
-        Ok(self.distance(&a.stages, &b.stages))
+        self.distance(&a.stages, &b.stages)
     }
 
     /// The pooled features of images: the mean over the image of the last convolution after ReLU.
@@ -191,48 +191,48 @@ impl FeatureNetwork {
     }
 
     /// LPIPS from the stages of both batches, `[N]`.
-    pub(super) fn distance(&self, a: &[Tensor], b: &[Tensor]) -> Tensor {
-        let stage = |((a, b), head): ((&Tensor, &Tensor), &Tensor)| {
-            ((a - b).square() * head).sum_dim_intlist(1, false, None).mean_dim(
-                [1, 2].as_slice(),
-                false,
-                None,
-            )
-        };
-        a.iter().zip(b).zip(&self.heads).map(stage).sum()
+    pub(super) fn distance(&self, a: &[Tensor], b: &[Tensor]) -> Result<Tensor, NetworkError> {
+        let mut distance = Tensor::f_zeros([1], (Kind::Float, self.device))?;
+        for ((a, b), head) in a.iter().zip(b).zip(&self.heads) {
+            let squares = a.f_sub(b)?.f_square()?.f_mul(head)?;
+            let pixels = squares.f_sum_dim_intlist(1, false, None)?;
+            distance = distance.f_add(&pixels.f_mean_dim([1, 2].as_slice(), false, None)?)?;
+        }
+        Ok(distance)
     }
 
     pub(super) fn embed(&self, images: &Tensor) -> Result<Embedding, NetworkError> {
         /// LPIPS's, on images in [-1, 1]: ImageNet's mean and deviation on that scale.
         const SHIFT: [f32; 3] = [-0.030, -0.088, -0.188];
         const SCALE: [f32; 3] = [0.458, 0.448, 0.450];
-        let constant =
-            |values: &[f32]| Tensor::from_slice(values).view([1, 3, 1, 1]).to_device(self.device);
-        let images = upsampled(&three_channels(images, self.device)?);
-        let mut x = (images - constant(&SHIFT)) / constant(&SCALE);
+        let constant = |values: &[f32]| {
+            Tensor::from_slice(values).f_view([1, 3, 1, 1])?.f_to_device(self.device)
+        };
+        let images = upsampled(&three_channels(images, self.device)?)?;
+        let mut x = images.f_sub(&constant(&SHIFT)?)?.f_div(&constant(&SCALE)?)?;
         let mut stages = Vec::with_capacity(self.heads.len());
         for (layer, [kernel, bias]) in self.backbone.layers().iter().zip(&self.convolutions) {
             if let Some([side, stride]) = layer.pool {
-                x = x.max_pool2d([side; 2], [stride; 2], [0; 2], [1; 2], false);
+                x = x.f_max_pool2d([side; 2], [stride; 2], [0; 2], [1; 2], false)?;
             }
             let (stride, padding) = ([layer.stride; 2], [layer.padding; 2]);
-            x = x.f_conv2d(kernel, Some(bias), stride, padding, [1; 2], 1)?.relu();
+            x = x.f_conv2d(kernel, Some(bias), stride, padding, [1; 2], 1)?.f_relu()?;
             if layer.is_stage {
-                let norm = x.square().sum_dim_intlist(1, true, None).sqrt();
-                stages.push(&x / (norm + 1e-10));
+                let norm = x.f_square()?.f_sum_dim_intlist(1, true, None)?.f_sqrt()?;
+                stages.push(x.f_div(&norm.f_add_scalar(1e-10)?)?);
             }
         }
-        Ok(Embedding { stages, features: x.mean_dim([2, 3].as_slice(), false, None) })
+        Ok(Embedding { stages, features: x.f_mean_dim([2, 3].as_slice(), false, None)? })
     }
 }
 
 /// Images of at least [`super::SHORTEST_SIDE`] pixels a side.
-fn upsampled(images: &Tensor) -> Tensor {
+fn upsampled(images: &Tensor) -> Result<Tensor, NetworkError> {
     let sides = [images.size()[2], images.size()[3]];
     let [height, width] = sides.map(|side| usize::try_from(side).unwrap_or(0));
     let target = input_sides(height, width).map(extent);
     if target == sides {
-        return images.shallow_clone();
+        return Ok(images.shallow_clone());
     }
-    images.upsample_bilinear2d(target, false, None, None)
+    Ok(images.f_upsample_bilinear2d(target, false, None, None)?)
 }

@@ -168,7 +168,7 @@ impl Features {
         let mut features = Self { truth: Vec::new(), samples: Vec::new(), lpips: Vec::new() };
         let embed = |pixels: &[f32]| {
             let dims = [-1, extent(channels), extent(height), extent(width)];
-            let images = Tensor::from_slice(pixels).view(dims).clamp(-1.0, 1.0);
+            let images = Tensor::from_slice(pixels).f_view(dims)?.f_clamp(-1.0, 1.0)?;
             network.embed(&images)
         };
         for start in (0..images).step_by(at_once) {
@@ -184,9 +184,9 @@ impl Features {
                     let of: Vec<i64> =
                         (first..last).map(|row| extent(row / per_image - start)).collect();
                     let of = Tensor::from_slice(&of).f_to_device(network.device())?;
-                    let truth: Vec<Tensor> =
-                        truth.stages.iter().map(|stage| stage.index_select(0, &of)).collect();
-                    features.lpips.extend(values(&network.distance(&truth, &samples.stages))?);
+                    let stages = truth.stages.iter().map(|stage| stage.f_index_select(0, &of));
+                    let truth = stages.collect::<Result<Vec<Tensor>, _>>()?;
+                    features.lpips.extend(values(&network.distance(&truth, &samples.stages)?)?);
                 }
             }
         }

@@ -32,8 +32,8 @@ pub(super) fn three_channels(images: &Tensor, device: Device) -> Result<Tensor, 
     let dims = images.size();
     match dims[..] {
         [_, 1 | 3, height, width] if height > 0 && width > 0 => {
-            let images = images.f_to_device(device)?.to_kind(Kind::Float);
-            Ok(images.expand([dims[0], 3, height, width], false))
+            let images = images.f_to_device(device)?.f_to_kind(Kind::Float)?;
+            Ok(images.f_expand([dims[0], 3, height, width], false)?)
         }
         _ => Err(NetworkError::Images { found: dims }),
     }

@@ -68,11 +68,12 @@ impl Inception {
     ///
     /// # Errors
     /// [`NetworkError::Images`] for other channels than one or three,
-    /// [`NetworkError::NotInception`] where the module does not answer as the FID network.
+    /// [`NetworkError::NotInception`] where the module does not answer as the FID network, [`NetworkError::Torch`] where the device fails.
     pub fn features(&self, images: &Tensor) -> Result<Tensor, NetworkError> {
         let _guard = tch::no_grad_guard();
         let images = three_channels(images, self.device)?;
-        let bytes = (images * 127.5 + 128.0).clamp(0.0, 255.0).to_kind(Kind::Uint8).contiguous();
+        let levels = images.f_mul_scalar(127.5)?.f_add_scalar(128.0)?.f_clamp(0.0, 255.0)?;
+        let bytes = levels.f_to_kind(Kind::Uint8)?.f_contiguous()?;
         let count = bytes.size()[0];
         let not_inception = |answer: String| NetworkError::NotInception {
             path: self.path.clone(),
@@ -85,7 +86,7 @@ impl Inception {
             .map_err(|error| not_inception(format!("fails ({})", first_line(&error))))?;
         match answer {
             IValue::Tensor(features) if features.size() == [count, extent(FEATURES)] => {
-                Ok(features.to_kind(Kind::Float))
+                Ok(features.f_to_kind(Kind::Float)?)
             }
             IValue::Tensor(other) => {
                 Err(not_inception(format!("gives a tensor of dimensions {:?}", other.size())))

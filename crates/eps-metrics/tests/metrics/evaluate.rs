@@ -158,4 +158,13 @@ fn the_mean_of_samples_is_scored() {
     let small = scores_of_mean(&truth[..18], &samples[..36], shape(2, 2, 3, 3));
     assert!(small[0].is_ok() && small[1].is_err());
     assert!(scores_of_mean(&truth[..17], &samples[..36], shape(2, 2, 3, 3))[0].is_err());
+
+    // Samples are clipped before their mean is taken: 1.5 and -0.8 are 1 and -0.8, and the mean is off by 0.1.
+    let beyond = [off(1.5), off(-0.8), off(-1.5), off(0.8)].concat();
+    let [psnr, _] = scores_of_mean(&truth, &beyond, shape(2, 2, 12, 12));
+    assert!((psnr.unwrap() - 20.0 * 20f64.log10()).abs() < 1e-12);
+    let bright = vec![1.1; 2 * 144];
+    for score in scores_of_mean(&bright, &samples, shape(2, 2, 12, 12)) {
+        assert!(matches!(score, Err(MetricsError::Range { index: 0, .. })));
+    }
 }

@@ -261,6 +261,15 @@ fn build(
         };
         diffusers::parameterisation(schedule, flags.between, range)
     });
+    let is_of_chain = flags.noise_schedule.is_some()
+        || flags.between != Between::Interpolate
+        || flags.zero_to_one;
+    if parameterisation.is_none() && is_of_chain {
+        notes.push(
+            "--noise-schedule, --between and --zero-to-one have no effect: the network is of no chain of timesteps"
+                .to_owned(),
+        );
+    }
     if config.returned_channels() > config.out_channels() {
         notes.push("the variances that the network learnt are not used".to_owned());
     }

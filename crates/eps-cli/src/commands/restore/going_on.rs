@@ -52,8 +52,6 @@ impl Shared<'_> {
                 }
             }
         }
-        let told = group.all_gather(&serde_json::to_vec(&missing)?).swap_remove(0);
-        let missing: Vec<usize> = serde_json::from_slice(&told)?;
         let size = group.size();
         let round = match size {
             1 => missing.len(),
@@ -64,6 +62,9 @@ impl Shared<'_> {
                     .max(1)
             }
         };
+        // Machines may have other numbers of cores: the first process decides.
+        let told = group.all_gather(&serde_json::to_vec(&(missing, round))?).swap_remove(0);
+        let (missing, round): (Vec<usize>, usize) = serde_json::from_slice(&told)?;
         for round in missing.chunks(round.max(1)) {
             let of = |rank: usize| round.iter().copied().skip(rank).step_by(size);
             let mine: Vec<usize> = of(group.rank()).collect();
