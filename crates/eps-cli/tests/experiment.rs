@@ -533,7 +533,7 @@ fn the_reach_of_a_network_is_asked_question_by_question() {
         "EPS, all-tasks, 2 calls",
         "EPS, zero-shot, 2 calls",
         "DDRM, 2 calls",
-        "inside the law: better than the best contender on",
+        "inside the law: better than the best method without training on",
         "never seen: ",
     ] {
         assert!(first.contains(expected), "{expected}: {first}");

@@ -17,7 +17,7 @@ pub fn reach_table(results: &ReachResults) -> Table {
     if let Some(first) = results.questions.first() {
         headings.extend(first.answers.iter().map(heading));
     }
-    headings.push("first less the best contender".to_owned());
+    headings.push("first less the best method without training".to_owned());
     headings.push("it is".to_owned());
     let row = |answered: &Answered| {
         let question = &answered.question;
@@ -73,7 +73,7 @@ pub fn reach_summary(results: &ReachResults) -> String {
         let words: Vec<&str> = here.map(word).collect();
         let count = |wanted: &str| words.iter().filter(|word| **word == wanted).count();
         let mut said = format!(
-            "{}: better than the best contender on {} of {} questions, worse on {}, undecided {}",
+            "{}: better than the best method without training on {} of {} questions, worse on {}, undecided {}",
             place.label(),
             count("better"),
             words.len(),
@@ -132,8 +132,8 @@ mod tests {
         let summary = reach_summary(&results());
         assert_eq!(
             summary,
-            "inside the law: better than the best contender on 1 of 1 questions, worse on 0, undecided 0; \
-             never seen: better than the best contender on 0 of 1 questions, worse on 0, undecided 0, without a score 1"
+            "inside the law: better than the best method without training on 1 of 1 questions, worse on 0, undecided 0; \
+             never seen: better than the best method without training on 0 of 1 questions, worse on 0, undecided 0, without a score 1"
         );
     }
 }

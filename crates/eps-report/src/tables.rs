@@ -14,7 +14,7 @@ use crate::comparison::comparable;
 use crate::quality::{charts, charts_by_time};
 use crate::reach_table::{reach_psnr_table, reach_summary, reach_table};
 use crate::table::{Table, with_interval};
-use crate::tournament_table::FLOOR;
+use crate::tournament_table::{FLOOR, tournament_summary};
 
 /// The scores that are shown, with the number of decimals.
 const SCORES: [(Metric, &str, usize); 12] = [
@@ -310,11 +310,20 @@ fn calibration(rows: &[Calibration]) -> String {
     lines(&headings, rows.iter().map(row)) + "\n"
 }
 
-/// Sliced W2 of every method at its most calls: tables for every prior, of [`COLUMNS`] settings at most.
+/// Sliced W2 of every method: the mean over settings at several numbers of calls, then every setting at the most calls, in tables for
+/// every prior, of [`COLUMNS`] settings at most.
 fn tournament(results: &TournamentResults) -> String {
+    let Table { headings, rows } = tournament_summary(results);
+    let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
+    let summary = lines(&headings, rows.into_iter());
     let prior = |setting: &TournamentSettingResults| setting.setting.group();
     let groups = results.settings.chunk_by(|a, b| prior(a) == prior(b));
-    groups.flat_map(|group| group.chunks(COLUMNS)).map(tournament_of).collect()
+    let tables: String =
+        groups.flat_map(|group| group.chunks(COLUMNS)).map(tournament_of).collect();
+    format!(
+        "\nDistances are in deviations of the posterior: first the mean over settings and measurements, over all settings and by prior \
+         at the most calls, then every setting.\n\n{summary}{tables}"
+    )
 }
 
 /// The columns of a table of the tournament.

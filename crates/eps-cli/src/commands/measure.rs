@@ -128,32 +128,32 @@ impl Arguments {
         let shape = images.shape;
 
         let of = self.task.map_or("a given operator", Task::name);
-        let (operators, mut specs): (Vec<PreparedOperator>, Vec<OperatorSpec>) = match (
-            self.task, &given,
-        ) {
-            (Some(task), _) => images
-                .indices
-                .clone()
-                .map(|index| {
-                    let stream = measurement::stream(self.seed, "operator", of, index as u64);
-                    task.draw(Draw::Test, shape, &stream)
-                })
-                .collect::<Result<Vec<Operator>, _>>()
-                .with_context(|| {
-                    format!("--task {} does not fit images of shape {shape}", task.name())
-                })?
-                .into_iter()
-                .map(|operator| (operator.clone().into(), operator.spec()))
-                .unzip(),
-            (None, Some(given)) => (vec![given.build(shape)?], vec![given.spec().clone()]),
-            (None, None) => {
-                return Err(UsageError(
-                        "which measurement? give --task, --mask, --factor, --kernel, --denoise or --operator"
+        let (operators, mut specs): (Vec<PreparedOperator>, Vec<OperatorSpec>) =
+            match (self.task, &given) {
+                (Some(task), _) => images
+                    .indices
+                    .clone()
+                    .map(|index| {
+                        let stream = measurement::stream(self.seed, "operator", of, index as u64);
+                        task.draw(Draw::Test, shape, &stream)
+                    })
+                    .collect::<Result<Vec<Operator>, _>>()
+                    .with_context(|| {
+                        format!("--task {} does not fit images of shape {shape}", task.name())
+                    })?
+                    .into_iter()
+                    .map(|operator| (operator.clone().into(), operator.spec()))
+                    .unzip(),
+                (None, Some(given)) => (vec![given.build(shape)?], vec![given.spec().clone()]),
+                (None, None) => {
+                    return Err(UsageError(
+                        "which measurement? give --task, --mask, --factor, --kernel, --denoise or \
+                         --operator"
                             .into(),
                     )
                     .into());
-            }
-        };
+                }
+            };
         let operator = |position: usize| &operators[position % operators.len()];
         let (count, range) = (images.indices.len(), operator(0).range());
         let noises = sigma_y.noises(count, range)?;
