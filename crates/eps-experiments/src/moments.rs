@@ -58,16 +58,15 @@ pub(crate) struct GaussianPrior {
 }
 
 impl GaussianPrior {
-    /// Compares the images that the moments are of with the training images of a data set.
+    /// Compares the images that the moments are of with those of a SHA-256.
     ///
     /// # Errors
     /// [`ExperimentError::MomentsImages`] for moments of others.
-    pub(crate) fn check_images(&self, training: &ImageSet) -> Result<()> {
-        let needed = &training.provenance().sha256;
-        if self.images_sha256.is_empty() || self.images_sha256 == *needed {
+    pub(crate) fn check_images(&self, needed: String) -> Result<()> {
+        if self.images_sha256 == needed {
             return Ok(());
         }
-        let (path, found, needed) = (self.file.clone(), self.images_sha256.clone(), needed.clone());
+        let (path, found) = (self.file.clone(), self.images_sha256.clone());
         Err(ExperimentError::MomentsImages { path, found, needed })
     }
 }

@@ -587,13 +587,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Refuses moments of other images than the training images of a request's data set, where these are at hand.
+/// Refuses moments of other images than the training images of a request's data set, where these are at hand in its file.
 fn check_moments(prior: &GaussianPrior, request: &Request, listener: &dyn Listener) -> Result<()> {
-    // The images of Fashion-MNIST are always the same; its committed moments tell another file's digest of them.
-    if request.dataset == "fashion-mnist" && !request.data.as_deref().is_some_and(dataset::is_hdf5)
-    {
-        return Ok(());
-    }
     if prior.images_sha256.is_empty() {
         listener.note(
             "the moments of the training images do not say which images they are of: if it is not these, make them again with \
@@ -601,11 +596,9 @@ fn check_moments(prior: &GaussianPrior, request: &Request, listener: &dyn Listen
         );
         return Ok(());
     }
-    match dataset::load(&request.dataset, Split::Train, request.data.as_deref()) {
-        Ok(training) => prior.check_images(&training),
-        // The linear estimate needs the moments alone.
-        Err(_) => Ok(()),
-    }
+    // The linear estimate needs the moments alone: the training images may be elsewhere.
+    let training = dataset::digest(&request.dataset, Split::Train, request.data.as_deref());
+    training.map_or(Ok(()), |needed| prior.check_images(needed))
 }
 
 /// A piece of work: a batch of a cell, or a cell without a network.

@@ -24,6 +24,13 @@ pub fn load(name: &str, split: Split, data: Option<&Path>) -> Result<ImageSet, E
     set.map_err(|source| Error::Dataset { name: name.to_owned(), split, source: Box::new(source) })
 }
 
+/// The SHA-256 of the images and classes of a split, which are read in blocks; `None` where the data set is not in one file or the split
+/// cannot be read.
+pub fn digest(name: &str, split: Split, data: Option<&Path>) -> Option<String> {
+    let summary = DataSetReader::open(&file(name, data)?).ok()?.summary(split).ok()?;
+    Some(summary.provenance.sha256)
+}
+
 fn read(file: &Path, split: Split) -> Result<ImageSet, DataError> {
     if !file.exists() {
         let remedy = if is_named(file) {
