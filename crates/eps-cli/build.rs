@@ -1,6 +1,6 @@
 //! The program finds libtorch by itself, and knows its version, the revision of its sources and libtorch's version.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 /// What git answers about this repository; none without git or repository.
@@ -26,13 +26,17 @@ fn main() {
         revision.as_deref().unwrap_or("unknown"),
         libtorch.as_deref().unwrap_or("of unknown version")
     );
-    // A commit, or a change of any crate.
+    // A commit, or a change of what the program is made of; one of a test would compile all tests again.
     let of_git = ["HEAD", "refs", "packed-refs"];
     let of_git = of_git.map(|name| git(&["rev-parse", "--git-path", name]));
-    let sources = ["..", "../../Cargo.toml", "../../Cargo.lock"].map(|path| Some(path.to_owned()));
-    for path in of_git.into_iter().chain(sources).flatten() {
-        if Path::new(&path).exists() {
-            println!("cargo:rerun-if-changed={path}");
+    let of_git = of_git.into_iter().flatten().map(PathBuf::from);
+    let crates = std::fs::read_dir("..").into_iter().flatten().flatten();
+    let of_crates = crates
+        .flat_map(|folder| ["build.rs", "Cargo.toml", "src"].map(|name| folder.path().join(name)));
+    let of_all = ["../../Cargo.toml", "../../Cargo.lock"].map(PathBuf::from);
+    for path in of_git.chain(of_crates).chain(of_all) {
+        if path.exists() {
+            println!("cargo:rerun-if-changed={}", path.display());
         }
     }
 }

@@ -20,17 +20,24 @@ def save(name, pixels):
 save("astronaut.png", data.astronaut()[60:188, 160:288])  # 128x128 of 512x512
 save("coffee.png", data.coffee()[188:316, 190:318])  # 128x128 of 400x600
 save("chelsea.png", data.chelsea()[20:276, 90:346])  # 256x256 of 300x451
+save("face.png", data.astronaut()[40:200, 150:310])  # 160x160 of 512x512
+save("eye.png", data.chelsea()[40:200, 110:270])  # 160x160 of 300x451
 
 hole = np.full((128, 128), 255, np.uint8)  # white was observed
 hole[44:76, 40:80] = 0  # black was not
 save("hole.png", hole)
 
-scribbles = np.full((256, 256), 255, np.uint8)
-random = np.random.default_rng(1)
-for _ in range(14):
-    points = random.integers(0, 256, 6)  # a curve by three points
-    rows, columns = draw.bezier_curve(*points, weight=1)
-    for i in range(-2, 3):
-        for j in range(-2, 3):
-            scribbles[np.clip(rows + i, 0, 255), np.clip(columns + j, 0, 255)] = 0
-save("scribbles.png", scribbles)
+
+def scribbles(side, count, reach, seed):
+    """A mask with curves by three points, 2 reach + 1 pixels wide."""
+    mask, random = np.full((side, side), 255, np.uint8), np.random.default_rng(seed)
+    for _ in range(count):
+        rows, columns = draw.bezier_curve(*random.integers(0, side, 6), weight=1)
+        for i in range(-reach, reach + 1):
+            for j in range(-reach, reach + 1):
+                mask[np.clip(rows + i, 0, side - 1), np.clip(columns + j, 0, side - 1)] = 0
+    return mask
+
+
+save("scribbles.png", scribbles(256, 14, 2, 1))
+save("scratches.png", scribbles(160, 9, 1, 3))

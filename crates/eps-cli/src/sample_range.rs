@@ -1,4 +1,31 @@
-//! Whether samples lie where images do.
+//! Whether samples and images lie where images do.
+
+use eps::measurement::range_note;
+use eps_data::{ImageProvenance, MeasurementSet};
+use eps_math::Shape;
+use eps_math::operator::OperatorSpec;
+
+/// The noise that images may have where they are asked whether they are in [0, 1].
+const SIGMA: f64 = 0.05;
+
+/// Whether images look like those in [0, 1], by the rule for measurements: each is one of itself.
+///
+/// # Shapes
+///
+/// `images: [N, C, H, W]`
+pub(crate) fn are_zero_to_one(shape: Shape, images: &[f64]) -> bool {
+    images.chunks_exact(shape.len()).all(|image| {
+        let itself = vec![OperatorSpec::AveragePool { factor: 1 }];
+        let provenance = ImageProvenance {
+            name: String::new(),
+            source: String::new(),
+            licence: String::new(),
+            sha256: String::new(),
+        };
+        MeasurementSet::new(shape, image.to_vec(), itself, SIGMA, provenance)
+            .is_ok_and(|set| range_note(&set).is_some())
+    })
+}
 
 /// Where a single value is told, whatever the others are: twice the range of images.
 const FAR: f32 = 2.0;
@@ -44,6 +71,16 @@ mod tests {
         let mut samples = vec![0.9; 1000];
         samples[3] = 2.3;
         assert!(super::note(&samples).unwrap().contains("between 0.90 and 2.30, 0.1 %"));
+    }
+
+    #[test]
+    fn images_in_0_to_1_are_known_by_their_dark_values() {
+        let shape = Shape::new(1, 2, 2).unwrap();
+        // Noise leaves some below 0.
+        for (dark, are) in [(0.0, true), (-0.07, true), (-0.3, false)] {
+            let images = [0.1, 0.9, dark, 0.5, 0.2, 0.4, 0.8, 0.3];
+            assert_eq!(are_zero_to_one(shape, &images), are, "{dark}");
+        }
     }
 
     #[test]

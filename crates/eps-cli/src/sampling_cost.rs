@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
+use eps::training_config;
 use eps_model::training_cost::training_cost;
 use eps_model::{DevicePrecision as _, Precision};
-use eps_train::TrainConfig;
 use tch::{Device, Tensor};
 
 use crate::progress::WITH_BACKWARD;
@@ -38,7 +38,8 @@ impl CostFlags {
         let Some(path) = &self.dry_run else {
             return Ok(());
         };
-        let a_pass = 2.0 * training_cost(&TrainConfig::read(path)?.network)?.multiply_adds as f64;
+        let a_pass =
+            2.0 * training_cost(&training_config::read(path)?.network)?.multiply_adds as f64;
         let work = a_pass * passes as f64;
         println!(
             "{what}: {passes} forward passes of one image, where one with a backward pass counts as \

@@ -132,6 +132,14 @@ fn files_of_another_kind() {
         1,
         &["text.json", "average-pool"],
     );
+    let utf_16: Vec<u8> =
+        "{\"operator\": \"grey\"}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(folder.path("utf16.json"), utf_16).unwrap();
+    folder.fails(
+        "measure --image y.npy --operator utf16.json --sigma-y 0.1 --out new.h5",
+        1,
+        &["utf16.json", "UTF-16", "save it as UTF-8"],
+    );
     folder.fails("model show text.safetensors", 1, &["text.safetensors"]);
     folder.fails(
         "restore --network text.json --measurement y.h5 --out out",
@@ -200,7 +208,13 @@ fn wrong_shapes() {
     folder.fails(
         "evaluate --truth y.png --samples samples.npy",
         1,
-        &["y.png", "a picture is one image", "[N, C, H, W]", ".npy"],
+        &["y.png", "[1, 1, 8, 8]", "[1, J, 1, 8, 8]"],
+    );
+    folder.npy("last.npy", &[1, SIDE, SIDE, 3], &values(3 * SIDE * SIDE));
+    folder.fails(
+        "evaluate --truth last.npy --samples samples.npy",
+        1,
+        &["last.npy", "[1, 8, 8, 3]", "transpose it to [C, H, W]"],
     );
     folder.npy("last.npy", &[SIDE, SIDE, 3], &values(3 * SIDE * SIDE));
     folder.fails(
@@ -234,7 +248,7 @@ fn sizes_that_no_memory_holds() {
         (r#"{"operator": "gaussian-blur", "sigma_blur": 1.0, "taps": 1000000001}"#, "1000000001"),
         (
             r#"{"operator": "motion-blur", "length": 18446744073709551615, "angle_degrees": 0.0}"#,
-            "1844674407370955",
+            "1.844674407370955",
         ),
         (
             r#"{"operator": "motion-blur", "length": 4294967297, "angle_degrees": 0.0}"#,
@@ -620,6 +634,7 @@ fn outputs_that_are_there_already_or_have_no_place() {
     std::fs::rename(folder.path("results/mine.h5"), folder.path("results/image-notes")).unwrap();
     folder.fails(&again, 1, &["--out", "results", "does not replace it"]);
     folder.fails("import net.pkl net.pkl --force", 1, &["net.pkl is what is read"]);
+    folder.fails("import net.pkl y.h5 --force", 1, &["y.h5 holds something else than a network"]);
     std::fs::write(folder.path("out/config.json"), "{\"steps\": 5}").unwrap();
     folder.fails(&format!("{restore} --force"), 1, &["--out", "does not replace it"]);
     folder.fails(
@@ -678,7 +693,7 @@ fn values_that_may_be_on_another_scale_are_noted() {
         assert!(output.status.success() && error.contains(note), "eps {arguments}\n{error}");
     };
     let evaluate = "evaluate --truth truth.npy --samples samples.npy --no-networks";
-    noted(evaluate, "note: no value of truth.npy is below 0");
+    noted(evaluate, "note: no value of truth.npy is far below 0");
     let measure = "measure --image y.npy --factor 2 --sigma-y 6.4 --out loud.h5";
     noted(measure, "in grey levels of 0..255 it is --sigma-y-255 6.4");
 }

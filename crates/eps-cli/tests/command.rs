@@ -8,7 +8,7 @@ use common::{Folder, SIDE, values};
 use eps::contender::Contender;
 use eps::data::npy::read_npy;
 use eps::data::png::{read_png, write_png};
-use eps::data::{Array, MeasurementSet, SampleArchive};
+use eps::data::{ArchiveWriter, Array, MeasurementSet, SampleArchive};
 use eps::math::operator::{Dense, LinearMap as _, OperatorSpec, Spectral as _, to_matrix};
 use eps::math::rng::Stream;
 use eps::math::{Level, Shape, Task, pivot};
@@ -21,6 +21,21 @@ use serde_json::Value;
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).expect("JSON")
+}
+
+#[test]
+fn a_picture_is_scored_as_an_image_and_as_a_sample() {
+    let folder = Folder::new();
+    for (name, level) in [("clean.png", 100.0), ("restored.png", 101.0)] {
+        folder.png(name, 3, SIDE, &vec![level / 127.5 - 1.0; 3 * SIDE * SIDE]);
+    }
+    let printed =
+        folder.succeeds("evaluate --truth clean.png --samples restored.png --no-networks --json");
+    let scores = json(&printed);
+    // One level of 255 apart.
+    let psnr = 20.0 * 255_f64.log10();
+    assert!((scores["psnr_db"].as_f64().unwrap() - psnr).abs() < 1e-9, "{scores}");
+    assert_eq!((&scores["images"], &scores["samples"]), (&1.into(), &1.into()));
 }
 
 #[test]
@@ -133,6 +148,21 @@ fn measure_restore_evaluate() {
     assert_eq!((&scores["images"], &scores["samples"]), (&3.into(), &4.into()));
     let table = folder.succeeds("evaluate --truth clean.npy --samples out/samples.h5");
     assert!(table.contains("3 images, 4 samples of each") && table.contains("psnr_db"), "{table}");
+
+    // Of a file of several the group is named; the truth may be in the root of another.
+    let writer = ArchiveWriter::create(&folder.path("groups.h5")).unwrap();
+    writer.add("blur/eps-3", &archive).unwrap();
+    writer.finish().unwrap();
+    let evaluate = "evaluate --json --truth y.h5 --samples";
+    let of_group = json(&folder.succeeds(&format!("{evaluate} groups.h5 --group blur/eps-3")));
+    assert_eq!(of_group["samples"], 4);
+    for (samples, code, words) in [
+        ("groups.h5", 1, &["groups.h5", "\"samples\"", "the groups blur/eps-3", "--group"][..]),
+        ("groups.h5 --group blur/eps-20", 1, &["the groups blur/eps-3", "--group"]),
+        ("out/samples.h5 --group no", 2, &["--group no", "neither file"]),
+    ] {
+        folder.fails(&format!("{evaluate} {samples}"), code, words);
+    }
 }
 
 /// Pairs are the samples of before at 0, 2, …, and others at 1, 3, …, whatever the batch; what judges sets of samples takes those
@@ -477,9 +507,8 @@ fn measurements_of_a_data_set_depend_on_seed_and_index_alone() {
         assert_eq!(one.len(), 1, "{task}");
         assert_eq!(several.measurement(2), one.measurement(0), "{task}");
         // Kernels of a set are padded to one size, which leaves the operators as they are.
-        let eigenvalues = |set: &MeasurementSet, index: usize| {
-            set.operator(index).spectral().unwrap().eigenvalues()
-        };
+        let eigenvalues =
+            |set: &MeasurementSet, index: usize| set.operator(index).basic().unwrap().eigenvalues();
         assert_eq!(eigenvalues(&several, 2), eigenvalues(&one, 0), "{task}");
         assert_ne!(measure("--index 4 --seed 8").measurement(0), one.measurement(0), "{task}");
         assert!(one.provenance().name.contains("images 4..5"), "{}", one.provenance().name);

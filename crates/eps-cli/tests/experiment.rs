@@ -402,7 +402,7 @@ fn a_dry_run_tells_passes_and_hours() {
     // A grid of five values, three beyond an end and two middles; 16 images, 2 samples, 250 calls with
     // backward passes.
     let told = folder.succeeds(&format!("tune dps --task motion-blur {flags}"));
-    let passes = 10 * 16 * 2 * 250 * 3;
+    let passes = 10 * 16 * 2 * 250 * 2;
     assert!(told.contains(&format!("at most: {passes} forward passes")), "{told}");
     // Four values of η and two middles; 20 calls.
     let told = folder.succeeds(&format!("tune ddrm --task motion-blur,gaussian-blur {flags}"));

@@ -22,6 +22,7 @@
 mod agreement;
 mod error;
 mod exchange;
+mod floats;
 mod group;
 mod launch;
 mod sum;
@@ -32,6 +33,7 @@ pub use agreement::{
 };
 pub use error::ClusterError;
 pub use exchange::Exchange;
+pub use floats::{bytes_of, values_of};
 pub use group::{Alone, Group, Machine};
 pub use launch::{Launch, Launcher};
 pub use sum::{TreeSum, all_reduce, all_reduce_by, share};

@@ -81,18 +81,9 @@ impl SampleArchive {
             ));
         }
         require_finite("sample", &samples)?;
-        let mut posterior_mean = Vec::with_capacity(samples.len() / samples_per_image);
-        let mut posterior_sd = Vec::with_capacity(samples.len() / samples_per_image);
-        for image in samples.chunks_exact(block) {
-            for pixel in 0..shape.len() {
-                let values =
-                    || image.iter().skip(pixel).step_by(shape.len()).map(|&v| f64::from(v));
-                let mean = values().sum::<f64>() / samples_per_image as f64;
-                let squares: f64 = values().map(|v| (v - mean).powi(2)).sum();
-                posterior_mean.push(mean as f32);
-                posterior_sd.push((squares / (samples_per_image - 1).max(1) as f64).sqrt() as f32);
-            }
-        }
+        let (mean, sd) = moments(&samples, samples_per_image, shape);
+        let narrow = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect();
+        let (posterior_mean, posterior_sd) = (narrow(mean), narrow(sd));
         Ok(SampleArchive {
             shape,
             samples_per_image,
@@ -367,19 +358,7 @@ impl ArchiveReader {
     ///
     /// [`DataError::Hdf5`] where the groups cannot be listed.
     pub fn groups(&self) -> Result<Vec<String>, DataError> {
-        let mut found = Vec::new();
-        let mut rest = vec![self.input.root()?];
-        while let Some(group) = rest.pop() {
-            if group.link_exists("samples") {
-                let name = group.name();
-                found.push(
-                    name.strip_prefix('/').filter(|n| !n.is_empty()).unwrap_or("/").to_owned(),
-                );
-            }
-            rest.extend(group.groups().map_err(self.input.failed("list the groups"))?);
-        }
-        found.sort();
-        Ok(found)
+        self.input.groups_with("samples")
     }
 
     /// Reads one archive; `/` is the root.
@@ -392,6 +371,23 @@ impl ArchiveReader {
     pub fn read(&self, group: &str) -> Result<SampleArchive, DataError> {
         SampleArchive::get(&self.input, &self.input.group(group)?)
     }
+}
+
+/// Mean and standard deviation (J − 1) of the samples of every image, `[N, C, H, W]` each; the deviation is 0 for a single sample.
+///
+/// # Shapes
+///
+/// `samples: [N, J, C, H, W]`, J = `samples_per_image`
+pub fn moments(samples: &[f32], samples_per_image: usize, shape: Shape) -> (Vec<f64>, Vec<f64>) {
+    let (one, count) = (shape.len(), samples_per_image);
+    let of_pixel = |samples: &[f32], pixel: usize| {
+        let values = || samples.iter().skip(pixel).step_by(one).map(|v| f64::from(*v));
+        let mean = values().sum::<f64>() / count as f64;
+        let squares: f64 = values().map(|v| (v - mean).powi(2)).sum();
+        (mean, (squares / (count - 1).max(1) as f64).sqrt())
+    };
+    let images = samples.chunks_exact(count * one);
+    images.flat_map(|samples| (0..one).map(move |pixel| of_pixel(samples, pixel))).unzip()
 }
 
 /// Whether a group of an HDF5 file holds [antithetic pairs](SampleArchive::antithetic); never of a file that is no archive of

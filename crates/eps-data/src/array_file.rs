@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use eps_files::require_regular;
+
 use crate::array::Gaps;
 use crate::hdf5_file::read_hdf5_array_with;
 use crate::mat::read_mat;
@@ -84,11 +86,12 @@ const ARRAYS: [&str; 5] = ["npy", "npz", "h5", "hdf5", "mat"];
 ///
 /// # Errors
 ///
-/// [`DataError::Malformed`] for a folder and for another ending.
+/// [`DataError::Malformed`] for a folder and for another ending, [`DataError::Io`] for a named pipe or a device.
 pub fn check_ending(path: &Path) -> Result<(), DataError> {
     if path.is_dir() {
         return Err(DataError::malformed(path, "it is a folder", "name a file"));
     }
+    require_regular(path)?;
     let ending = ending(path);
     if ARRAYS.contains(&&*ending) || ENDINGS.contains(&&*ending) {
         return Ok(());
@@ -149,14 +152,19 @@ fn read_picture(path: &Path, gaps: Gaps) -> Result<(Array, Vec<String>), DataErr
     let stored = StoredPicture::decode(path, &content, 14)?;
     let Values { shape, values, largest } = stored.into_values(path, gaps.into())?;
     let dims = vec![shape.channels, shape.height, shape.width];
-    let bits = largest.map_or(16, |largest| u16::BITS - largest.leading_zeros());
-    notes.extend(largest.filter(|_| (1..16).contains(&bits)).map(|largest| {
-        format!(
-            "the largest value of {} is {largest} of 65535, and 65535 is taken as white: if its values have {bits} \
-             bits, multiply them by {} first, and sigma_y is that of the result",
-            path.display(),
-            f64::from(u16::MAX) / f64::from((1u32 << bits) - 1)
-        )
-    }));
+    let note = largest.and_then(|largest| unused_bits(&path.display().to_string(), largest));
+    notes.extend(note.map(|note| format!("{note}, and sigma_y is that of the result")));
     Ok((Array { dims, values }, notes))
+}
+
+/// What is told of values of 16 bits, the largest of which has fewer.
+pub(crate) fn unused_bits(whose: &str, largest: u16) -> Option<String> {
+    let bits = u16::BITS - largest.leading_zeros();
+    (1..16).contains(&bits).then(|| {
+        format!(
+            "the largest value of {whose} is {largest} of 65535, and 65535 is taken as white: if the values have {bits} \
+             bits, multiply them by 65535/{} first",
+            (1u32 << bits) - 1
+        )
+    })
 }

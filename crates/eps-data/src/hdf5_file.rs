@@ -183,6 +183,16 @@ pub fn hdf5_format(path: &Path) -> Result<Option<String>, DataError> {
     Ok(input.text(&root, "format").ok().filter(|format| format.starts_with("eps-")))
 }
 
+/// The names of all groups of an HDF5 file that hold a dataset or group of this name, sorted; `/` for the root.
+///
+/// # Errors
+///
+/// [`DataError::Io`] where the file cannot be opened, [`DataError::Malformed`] where it is no HDF5 file,
+/// [`DataError::Hdf5`] where the groups cannot be listed.
+pub fn groups_with(path: &Path, name: &str) -> Result<Vec<String>, DataError> {
+    Input::open_any(path)?.groups_with(name)
+}
+
 /// An HDF5 file that is being written under its temporary name.
 #[derive(Debug)]
 pub(crate) struct Output {
@@ -558,10 +568,27 @@ impl Input {
         Ok(input)
     }
 
+    /// The names of all groups that hold something of this name, sorted; `/` for the root.
+    pub(crate) fn groups_with(&self, name: &str) -> Result<Vec<String>, DataError> {
+        let mut found = Vec::new();
+        let mut rest = vec![self.root()?];
+        while let Some(group) = rest.pop() {
+            if group.link_exists(name) {
+                let of = group.name();
+                found
+                    .push(of.strip_prefix('/').filter(|n| !n.is_empty()).unwrap_or("/").to_owned());
+            }
+            rest.extend(group.groups().map_err(self.failed("list the groups"))?);
+        }
+        found.sort();
+        Ok(found)
+    }
+
     pub(crate) fn open_any(path: &Path) -> Result<Self, DataError> {
         if path.is_dir() {
             return Err(DataError::malformed(path, "it is a folder", "name a file"));
         }
+        eps_files::require_regular(path)?;
         // HDF5 does not tell a file that is absent from one that is damaged.
         std::fs::File::open(path).map_err(DataError::io(path, "open"))?;
         let openable = by_name(path, true).map_err(DataError::io(path, "open"))?;

@@ -35,6 +35,7 @@ pub struct IdxArray {
 /// [`DataError::Io`] where the file cannot be read, [`DataError::Malformed`] where it is
 /// truncated, has bytes left over, is no IDX file, holds another type, or is damaged gzip.
 pub fn read_idx(path: &Path) -> Result<IdxArray, DataError> {
+    eps_files::require_regular(path)?;
     let mut file = BufReader::new(File::open(path).map_err(DataError::io(path, "open"))?);
     let mut start = [0; 2];
     let n = read_up_to(&mut file, &mut start).map_err(DataError::io(path, "read"))?;

@@ -19,7 +19,8 @@ use crate::hdf5_file::{Input, Output};
 use crate::range::{RANGE, value_of_byte};
 use crate::{DataError, ImageProvenance};
 
-pub(crate) const FORMAT: &str = "eps-images";
+/// What the attribute `format` of a file of images says.
+pub const FORMAT: &str = "eps-images";
 pub(crate) const VERSION: u64 = 1;
 
 /// How often each of the 256 values of a pixel occurs.

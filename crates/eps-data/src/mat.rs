@@ -35,6 +35,7 @@ const MATRIX: u32 = 14;
 /// [`DataError::Io`] where the file cannot be read, [`DataError::Malformed`] where it is no MAT file of version 5 or 7.3, or damaged,
 /// [`DataError::NonFinite`] where a value is NaN or infinite, [`DataError::Invalid`] where it needs more memory than there is.
 pub fn read_mat(path: &Path) -> Result<Vec<Variable>, DataError> {
+    eps_files::require_regular(path)?;
     let file = File::open(path).map_err(DataError::io(path, "open"))?;
     let mut reader = BufReader::new(file);
     let mut header = Vec::new();

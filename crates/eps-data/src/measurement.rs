@@ -456,7 +456,7 @@ impl MeasurementSet {
         }
         let operators = if self.is_white() { &self.operators } else { &self.whitened };
         // Functions of AᵀA have more digits by a matrix's eigenbasis; without noise y is met to more of them by one in closed form.
-        let is_known = operators.iter().any(|operator| operator.spectral().is_some())
+        let is_known = operators.iter().any(|operator| operator.basic().is_some())
             || self.sigma_y == 0.0
                 && operators.iter().all(|operator| operator.as_spectral().is_some());
         let maps = operators.iter().map(PreparedOperator::map);
@@ -757,28 +757,17 @@ fn prepared(
 /// The operators with their blurs by taps of one size; fails where families are mixed.
 fn by_taps(operators: Vec<OperatorSpec>) -> Result<Vec<OperatorSpec>, DataError> {
     let mut specs = Vec::with_capacity(operators.len());
+    let mut wrapping = Vec::new();
     for (index, spec) in operators.into_iter().enumerate() {
-        let failed = |error| DataError::Operator { index, error };
-        specs.push(match spec {
-            OperatorSpec::GaussianBlur { sigma_blur, taps, border } => {
-                blur(&Kernel::gaussian(sigma_blur, taps).map_err(failed)?, border)
-            }
-            OperatorSpec::MotionBlur { length, angle_degrees, border } => {
-                blur(&Kernel::motion(length, angle_degrees.to_radians()).map_err(failed)?, border)
-            }
-            OperatorSpec::CircularBlur { kernel } => {
-                let columns = kernel.first().map_or(0, Vec::len);
-                if let Some(row) = kernel.iter().position(|row| row.len() != columns) {
-                    return Err(DataError::invalid(
-                        format!("the number of taps in row {row} of kernel {index}"),
-                        kernel[row].len(),
-                        format!("every row has as many as the first, {columns}"),
-                    ));
-                }
-                OperatorSpec::CircularBlur { kernel }
-            }
-            other => other,
-        });
+        let kernel = match &spec {
+            OperatorSpec::GaussianBlur { .. }
+            | OperatorSpec::MotionBlur { .. }
+            | OperatorSpec::CircularBlur { .. } => spec.one_kernel(),
+            _ => Ok(None),
+        };
+        let kernel = kernel.map_err(|error| DataError::Operator { index, error })?;
+        specs.push(kernel.as_ref().map_or(spec, |(kernel, border)| blur(kernel, *border)));
+        wrapping.extend(kernel.filter(|(_, border)| *border == Border::Circular));
         let (family, first) = (specs[index].family(), specs[0].family());
         if family != first {
             return Err(DataError::invalid(
@@ -788,18 +777,13 @@ fn by_taps(operators: Vec<OperatorSpec>) -> Result<Vec<OperatorSpec>, DataError>
             ));
         }
     }
-
-    let kernels: Vec<&mut Vec<Vec<f64>>> = specs
-        .iter_mut()
-        .filter_map(|spec| match spec {
-            OperatorSpec::CircularBlur { kernel } => Some(kernel),
-            _ => None,
-        })
-        .collect();
-    let rows = kernels.iter().map(|kernel| kernel.len()).max().unwrap_or(0);
-    let columns = kernels.iter().flat_map(|kernel| kernel.iter()).map(Vec::len).max().unwrap_or(0);
-    kernels.into_iter().for_each(|kernel| pad(kernel, rows, columns));
-    Ok(specs)
+    if wrapping.is_empty() {
+        return Ok(specs);
+    }
+    // All of them, as they are of one family.
+    let kernels: Vec<Kernel> = wrapping.into_iter().map(|(kernel, _)| kernel).collect();
+    let kernels = Kernel::of_one_size(&kernels);
+    Ok(kernels.iter().map(|kernel| blur(kernel, Border::Circular)).collect())
 }
 
 /// A blur by its taps.
@@ -810,18 +794,6 @@ fn blur(kernel: &Kernel, border: Border) -> OperatorSpec {
         Border::Circular => OperatorSpec::CircularBlur { kernel },
         border => OperatorSpec::Convolution { kernel, border },
     }
-}
-
-/// Pads a kernel with zeros around its centre, the tap at (rows/2, columns/2).
-fn pad(kernel: &mut Vec<Vec<f64>>, rows: usize, columns: usize) {
-    let top = rows / 2 - kernel.len() / 2;
-    for row in kernel.iter_mut() {
-        let left = columns / 2 - row.len() / 2;
-        row.splice(..0, vec![0.0; left]);
-        row.resize(columns, 0.0);
-    }
-    kernel.splice(..0, vec![vec![0.0; columns]; top]);
-    kernel.resize(rows, vec![0.0; columns]);
 }
 
 impl Family {

@@ -15,7 +15,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
-use eps_files::write_atomically;
+use eps_files::{require_regular, write_atomically};
+use eps_math::{Shape, ShapeError};
 
 use crate::array::{Array, Gaps, checked_product};
 use crate::error::require_finite;
@@ -53,12 +54,14 @@ pub fn read_npy(path: &Path) -> Result<Array, DataError> {
 
 /// [`read_npy`], with what becomes of values that are not finite.
 pub(crate) fn read_npy_with(path: &Path, gaps: Gaps) -> Result<Array, DataError> {
+    require_regular(path)?;
     let file = File::open(path).map_err(DataError::io(path, "open"))?;
     parse(path, "the array", BufReader::new(file), gaps)
 }
 
 /// The type of the complex numbers that an NPY file holds, as `<c16`; none of other numbers, and of what is no NPY file.
 pub(crate) fn complex_type(path: &Path) -> Option<String> {
+    require_regular(path).ok()?;
     let mut start = Vec::new();
     File::open(path).ok()?.take(LONGEST_HEADER as u64).read_to_end(&mut start).ok()?;
     let header = start.strip_prefix(MAGIC)?;
@@ -87,6 +90,7 @@ pub(crate) fn read_npz_with(path: &Path, gaps: Gaps) -> Result<Vec<(String, Arra
             "the file is damaged or of another format: save it again with numpy.savez",
         )
     };
+    require_regular(path)?;
     let file = File::open(path).map_err(DataError::io(path, "open"))?;
     let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(damaged)?;
     (0..archive.len())
@@ -200,6 +204,14 @@ fn parse(path: &Path, what: &str, mut reader: impl Read, gaps: Gaps) -> Result<A
     else {
         return Err(malformed(format!("{what} has dimensions {:?} that overflow", header.dims)));
     };
+
+    // Of a stack of images, whose memory is not taken before what they are is known to be too large.
+    if let [_, .., channels, height, width] = header.dims[..]
+        && let Err(error @ ShapeError::Large(_)) = Shape::new(channels, height, width)
+    {
+        let problem = format!("{what} has dimensions {:?}: {error}", header.dims);
+        return Err(DataError::malformed(path, problem, "give smaller images"));
+    }
 
     // As numbers, and in the other order; complex ones once more, taken apart, and once more in pairs.
     let copies = match (is_complex, header.fortran_order) {

@@ -3,9 +3,9 @@
 //! Wherever a description takes numbers in brackets, a file may hold them: `{"file": "maps.npy"}`, its name relative to the folder of
 //! the description. `"array"` chooses one of several arrays by name, `"index"` one of a cell or of the first axis, from 0.
 
-use std::fs;
 use std::path::Path;
 
+use eps_files::read_text;
 use eps_math::operator::{Kernel, OperatorSpec};
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -33,10 +33,7 @@ pub fn read_operator(path: &Path) -> Result<OperatorSpec, DataError> {
 ///
 /// Those of [`read_operator`], and a source that is no text.
 pub fn read_sourced_operator(path: &Path) -> Result<(OperatorSpec, Option<String>), DataError> {
-    let text = fs::read(path).map_err(DataError::io(path, "open"))?;
-    let text = String::from_utf8_lossy(&text);
-    // Editors of Windows put a mark of byte order before it.
-    let text = with_quoted_nan(text.trim_start_matches('\u{feff}').to_owned());
+    let text = with_quoted_nan(read_text(path)?);
     let malformed = |error: serde_json::Error| {
         let problem = format!("it is not the JSON description of an operator: {error}");
         DataError::malformed(path, problem, REMEDY)
@@ -65,6 +62,17 @@ pub fn read_sourced_operator(path: &Path) -> Result<(OperatorSpec, Option<String
         }
     })?;
     Ok((spec, source))
+}
+
+/// Puts arrays in the place of the files that the description of an operator inside another file, at `path`, names, and takes its source
+/// out; whether there was either.
+///
+/// # Errors
+///
+/// Those of the files.
+pub fn resolve_operator(operator: &mut Value, path: &Path) -> Result<bool, DataError> {
+    let source = operator.as_object_mut().and_then(|fields| fields.remove("source"));
+    Ok(resolve(operator, path.parent().unwrap_or(Path::new("")), path)? || source.is_some())
 }
 
 /// The field whose value no description has, such as `of[1].height`, and what is wrong with it; none where the fields themselves
@@ -383,6 +391,8 @@ fn of_picture(path: &Path, picture: Array) -> Result<Array, DataError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use eps_math::Shape;
 
     use super::*;

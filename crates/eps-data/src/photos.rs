@@ -1,7 +1,7 @@
 //! Photographs cut into tiles: a data set of natural images out of a few large pictures.
 //!
 //! A photograph is resized to several sizes and each is cut into a centred grid of square tiles that do
-//! not overlap. Tiles that show next to nothing are dropped, as are photographs that are too small and
+//! not overlap. Tiles that show next to nothing are dropped, as are photographs of which none is left, those that are too small and
 //! all but the largest of those that look the same.
 
 use std::cmp::Reverse;
@@ -103,6 +103,13 @@ pub fn write_tiles(
         .filter_map(|read| read.map_err(|unfit| dropped.push(unfit)).ok())
         .collect();
     drop_doubles(&mut photos, config, &mut dropped);
+    photos.retain(|photo| {
+        let has_tiles = !photo.tiles.is_empty();
+        if !has_tiles {
+            dropped.push((photo.name.clone(), "no tile has enough contrast".to_owned()));
+        }
+        has_tiles
+    });
 
     let sources: Vec<ImageSource> = photos
         .iter()
@@ -112,7 +119,7 @@ pub fn write_tiles(
         })
         .collect();
     let shape = Shape { channels: 3, height: config.size, width: config.size };
-    if photos.iter().all(|photo| photo.tiles.is_empty()) {
+    if photos.is_empty() {
         return Err(DataError::invalid(
             format!("the number of tiles in {}", folder.display()),
             0,

@@ -24,6 +24,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::array_file::unused_bits;
 use crate::data_set::{DataSetWriter, ImageSource};
 use crate::picture_source::{LABELS_FILE, Labels, PictureSource, Stamp};
 use crate::raster::Decoded;
@@ -32,6 +33,10 @@ use crate::{DataError, ImageProvenance, Shares, Split};
 
 /// Pictures of a block.
 const BLOCK: usize = 256;
+
+/// Digests after which those of validation and test pictures are written, so that an import that is killed while it finds them goes
+/// on too.
+const DIGESTS_AT_ONCE: usize = 4096;
 
 /// The file of a started import's configuration.
 const STARTED: &str = "import.json";
@@ -122,9 +127,12 @@ struct Taken {
     /// Of its file; none where it cannot be read.
     sha256: Option<String>,
     left_out: Option<LeftOut>,
-    /// Whether it has more than the 8 bits that are kept.
+    /// The largest of its values where they have 16 bits, of which 8 are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    largest: Option<u16>,
+    /// Whether it is smaller than its image.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    is_rounded: bool,
+    is_enlarged: bool,
 }
 
 /// The digest of a picture that no network is trained on.
@@ -155,6 +163,36 @@ pub struct ImportReport {
     pub skipped: Vec<(String, String)>,
     /// The number of pictures with 16 bits a channel, of which 8 were kept.
     pub rounded: usize,
+    /// The largest value of all of these.
+    pub largest: Option<u16>,
+    /// The number of pictures that are smaller than their images.
+    pub enlarged: usize,
+}
+
+impl ImportReport {
+    /// What whoever trains on the images should know of the pictures: that their bits are not all kept, or not all used,
+    /// and that some were enlarged to `size` pixels.
+    pub fn notes(&self, size: usize) -> Vec<String> {
+        let mut notes = Vec::new();
+        let count = |count: usize, one: &str, more: &str| match count {
+            1 => format!("1 picture {one}"),
+            count => format!("{count} pictures {more}"),
+        };
+        if self.rounded > 0 {
+            let have = count(self.rounded, "has", "have");
+            notes.push(format!("{have} 16 bits a channel: images keep 8 of them"));
+        }
+        let of_all = self.largest.and_then(|largest| unused_bits("these pictures", largest));
+        notes.extend(of_all);
+        if self.enlarged > 0 {
+            let are = count(self.enlarged, "is", "are");
+            notes.push(format!(
+                "{are} smaller than {size} x {size} pixels and enlarged: a network that learns from them learns blurred \
+                 images; give larger pictures, or a smaller size"
+            ));
+        }
+        notes
+    }
 }
 
 impl Import {
@@ -240,12 +278,13 @@ impl Import {
         Ok(Import { source, test, output, record, listing, class_count, entries })
     }
 
-    /// What is told of files that are no pictures by their endings, for each source that has any.
+    /// What is told of files and folders that are passed over, for each source that has any; see
+    /// [`PictureSource::passed_over`].
     pub fn passed_over(&self) -> Vec<String> {
         [Some(&self.source), self.test.as_ref()]
             .into_iter()
             .flatten()
-            .filter_map(PictureSource::passed_over)
+            .flat_map(PictureSource::passed_over)
             .collect()
     }
 
@@ -282,8 +321,13 @@ impl Import {
         ))
     }
 
-    /// Imports the pictures and writes the data set; `progress` is called with the number of pictures of
-    /// each finished block.
+    /// How often a picture is read: those of validation and test once more, before all others, for their digests.
+    pub fn reads(&self) -> usize {
+        self.len() + self.entries.iter().filter(|entry| entry.split != Split::Train).count()
+    }
+
+    /// Imports the pictures and writes the data set; `progress` is called with numbers of [reads](Import::reads) that
+    /// are done.
     ///
     /// Where `skip_bad`, pictures that are damaged or transparent are left out and reported. So is in any
     /// case a file that is also a picture of a split further from the training.
@@ -300,28 +344,29 @@ impl Import {
         mut self,
         skip_bad: bool,
         provenance: ImageProvenance,
-        progress: &dyn Fn(usize),
+        progress: &(dyn Fn(usize) + Sync),
     ) -> Result<ImportReport, DataError> {
         let (folder, lock) = self.start()?;
-        let held_out = self.held_out(&folder)?;
+        let held_out = self.held_out(&folder, progress)?;
         let mut report = ImportReport::default();
         for block in 0..self.entries.len().div_ceil(BLOCK) {
             let entries = block * BLOCK..((block + 1) * BLOCK).min(self.entries.len());
             let count = entries.len();
             if self.is_done(&folder, block, &held_out)? {
                 report.resumed += count;
+                progress(count);
             } else {
-                let (taken, images) = self.images(entries, skip_bad, &held_out)?;
+                let (taken, images) = self.images(entries, skip_bad, &held_out, progress)?;
                 write_block(&folder, block, &taken, &images)?;
             }
-            progress(count);
         }
         let assembled = self.assemble(&folder, skip_bad, provenance);
         if let Err(DataError::Invalid { .. }) = assembled {
             // The same call would end alike, and another is not to find what cannot be finished.
             let _ = remove(&folder);
         }
-        (report.skipped, report.rounded) = assembled?;
+        let assembled = assembled?;
+        report = ImportReport { resumed: report.resumed, ..assembled };
         remove(&folder)?;
         drop(lock);
         Ok(report)
@@ -460,12 +505,16 @@ impl Import {
     }
 
     /// The digests of validation and test pictures, each with the split that the picture belongs to.
-    fn held_out(&mut self, folder: &Path) -> Result<BTreeMap<String, Split>, DataError> {
+    fn held_out(
+        &mut self,
+        folder: &Path,
+        progress: &dyn Fn(usize),
+    ) -> Result<BTreeMap<String, Split>, DataError> {
         let path = folder.join(HELD_OUT);
         let former: Vec<HeldOut> =
             if path.is_file() { read_json(&path, START_ANEW)? } else { Vec::new() };
         let mut former = former.into_iter();
-        let mut found = Vec::new();
+        let (mut found, mut read) = (Vec::new(), 0_usize);
         let mut digests = BTreeMap::new();
         for at in 0..self.entries.len() {
             let split = self.entries[at].split;
@@ -475,12 +524,15 @@ impl Import {
             let stamp = self.stamp(at);
             let picture = match former.next() {
                 Some(known) if known.stamp == stamp => known,
-                _ => match self.read(at) {
-                    Ok(content) => HeldOut { stamp, sha256: Some(sha256(&content)) },
-                    // Whether it may be left out is decided where its image is made.
-                    Err(DataError::Malformed { .. }) => HeldOut { stamp, sha256: None },
-                    Err(error) => return Err(error),
-                },
+                _ => {
+                    read += 1;
+                    match self.read(at) {
+                        Ok(content) => HeldOut { stamp, sha256: Some(sha256(&content)) },
+                        // Whether it may be left out is decided where its image is made.
+                        Err(DataError::Malformed { .. }) => HeldOut { stamp, sha256: None },
+                        Err(error) => return Err(error),
+                    }
+                }
             };
             if let Some(digest) = &picture.sha256 {
                 // The later split takes it.
@@ -488,6 +540,11 @@ impl Import {
                 *taken = split.max(*taken);
             }
             found.push(picture);
+            progress(1);
+            if read == DIGESTS_AT_ONCE {
+                read = 0;
+                write_json(&path, &found)?;
+            }
         }
         write_json(&path, &found)?;
         Ok(digests)
@@ -525,6 +582,7 @@ impl Import {
         entries: std::ops::Range<usize>,
         skip_bad: bool,
         held_out: &BTreeMap<String, Split>,
+        progress: &(dyn Fn(usize) + Sync),
     ) -> Result<(Vec<Taken>, Vec<Vec<u8>>), DataError> {
         let ImportConfig { size, grey, .. } = self.record.import;
         type Image = (Taken, Option<Vec<u8>>);
@@ -539,20 +597,23 @@ impl Import {
             .collect();
         let image = |path: &Path, content: &[u8]| {
             let decoded = Decoded::of(path, content)?;
-            let is_rounded = decoded.is_rounded;
+            let largest = decoded.largest;
             let square = decoded.shown().centre_square();
             let square = if grey { square.to_grey() } else { square.to_colour() };
-            Ok((lanczos(&square, size, size).planes(), is_rounded))
+            let is_enlarged = square.width() < size;
+            Ok((lanczos(&square, size, size).planes(), largest, is_enlarged))
         };
         let take = |(split, path, stamp, content): Read| {
+            progress(1);
             let sha256 = content.as_ref().ok().map(|content| sha256(content));
             let left_out = is_in(held_out, sha256.as_deref(), split);
-            if left_out.is_some() {
-                return Ok((Taken { stamp, sha256, left_out, is_rounded: false }, None));
+            let taken = Taken { stamp, sha256, left_out, largest: None, is_enlarged: false };
+            if taken.left_out.is_some() {
+                return Ok((taken, None));
             }
             match content.and_then(|content| image(&path, &content)) {
-                Ok((image, is_rounded)) => {
-                    Ok((Taken { stamp, sha256, left_out: None, is_rounded }, Some(image)))
+                Ok((image, largest, is_enlarged)) => {
+                    Ok((Taken { largest, is_enlarged, ..taken }, Some(image)))
                 }
                 // What the system failed to read may be there the next time.
                 Err(error @ (DataError::Malformed { .. } | DataError::Transparent { .. })) => {
@@ -560,7 +621,7 @@ impl Import {
                         return Err(DataError::Picture(Box::new(error)));
                     }
                     let left_out = Some(LeftOut::Bad(error.to_string()));
-                    Ok((Taken { stamp, sha256, left_out, is_rounded: false }, None))
+                    Ok((Taken { left_out, ..taken }, None))
                 }
                 Err(error) => Err(error),
             }
@@ -572,19 +633,24 @@ impl Import {
         Ok((taken, images.into_iter().flatten().collect()))
     }
 
-    /// Writes the blocks as one file; returns the pictures that were left out, and how many were rounded.
+    /// Writes the blocks as one file; returns what became of the pictures.
     fn assemble(
         &self,
         folder: &Path,
         skip_bad: bool,
         provenance: ImageProvenance,
-    ) -> Result<(Vec<(String, String)>, usize), DataError> {
+    ) -> Result<ImportReport, DataError> {
         let blocks = self.entries.len().div_ceil(BLOCK);
-        let mut rounded = 0;
+        let mut report = ImportReport::default();
         let mut left_out: BTreeMap<usize, LeftOut> = BTreeMap::new();
         for block in 0..blocks {
             let taken: Vec<Taken> = read_json(&taken_file(folder, block), START_ANEW)?;
-            rounded += taken.iter().filter(|taken| taken.is_rounded).count();
+            report.rounded += taken.iter().filter(|taken| taken.largest.is_some()).count();
+            report.largest = taken
+                .iter()
+                .filter_map(|taken| taken.largest)
+                .fold(report.largest, |a, b| a.max(Some(b)));
+            report.enlarged += taken.iter().filter(|taken| taken.is_enlarged).count();
             let of_block = (block * BLOCK..).zip(taken);
             left_out.extend(of_block.filter_map(|(at, taken)| Some((at, taken.left_out?))));
         }
@@ -652,7 +718,7 @@ impl Import {
             }
         }
         writer.finish()?;
-        let mut skipped: Vec<(String, String)> = left_out
+        report.skipped = left_out
             .into_iter()
             .map(|(index, why)| {
                 let entry = &self.entries[index];
@@ -666,8 +732,8 @@ impl Import {
                 (entry.name.clone(), reason)
             })
             .collect();
-        skipped.sort();
-        Ok((skipped, rounded))
+        report.skipped.sort();
+        Ok(report)
     }
 }
 

@@ -33,6 +33,7 @@ impl PictureLike {
     /// [`DataError::Io`] where it cannot be read, [`DataError::Malformed`] where it is no picture, or one of inks (CMYK), which
     /// is not written.
     pub fn of(path: &Path) -> Result<Self, DataError> {
+        eps_files::require_regular(path)?;
         let content = fs::read(path).map_err(DataError::io(path, "read"))?;
         let format = Format::required_of(path, &content)?;
         // A sample is held as bytes and in 16 bits.

@@ -35,12 +35,23 @@ pub struct PictureSource {
     names: Vec<String>,
     /// What is wrong with names, for pictures that cannot be taken whatever they hold.
     bad_names: HashMap<String, &'static str>,
-    /// The other files, by their endings.
-    passed_over: BTreeMap<String, usize>,
+    passed_over: PassedOver,
     archive: Option<Zip>,
 }
 
 type Zip = ZipArchive<BufReader<File>>;
+
+/// What a source holds beside its pictures.
+#[derive(Debug, Default)]
+struct PassedOver {
+    /// Files that are no pictures, by their endings.
+    by_ending: BTreeMap<String, usize>,
+    hidden_folders: BTreeSet<String>,
+    /// Links by the names of pictures that lead nowhere.
+    dangling: BTreeSet<String>,
+    /// What is named as a picture and is no file, such as a named pipe.
+    irregular: BTreeSet<String>,
+}
 
 /// What changes where a file is replaced, known without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +95,7 @@ impl PictureSource {
     /// Lists the pictures of a folder or a ZIP archive, in all folders below, sorted by name.
     ///
     /// Pictures are known by the endings of their names, small or capital: `png`, `jpg`, `jpeg`, `webp`, `tif`,
-    /// `tiff`, `bmp`. Hidden files are passed over.
+    /// `tiff`, `bmp`. Hidden files and folders are passed over, and `__MACOSX`, which macOS puts into archives.
     ///
     /// # Errors
     ///
@@ -95,6 +106,7 @@ impl PictureSource {
             let (path, bad_names) = (path.to_owned(), names_of_several_lines(&names).collect());
             return Ok(PictureSource { path, names, bad_names, passed_over, archive: None });
         }
+        eps_files::require_regular(path)?;
         let file = File::open(path).map_err(DataError::io(path, "open"))?;
         let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|error| match error {
             ZipError::Io(error) if is_systems(&error) => DataError::io(path, "read")(error),
@@ -105,12 +117,17 @@ impl PictureSource {
             ),
         })?;
         // The archive's directory alone: the header of every file would be a place of its own on the disk.
-        let is_listed = |name: &&str| !name.ends_with('/') && is_shown_picture(Path::new(name));
-        let mut names: Vec<String> =
-            zip.file_names().filter(is_listed).map(str::to_owned).collect();
-        let mut passed_over = BTreeMap::new();
-        for name in zip.file_names().filter(|name| !name.ends_with('/') && !is_listed(name)) {
-            count_other(&mut passed_over, Path::new(name));
+        let (mut names, mut passed_over) = (Vec::new(), PassedOver::default());
+        for name in zip.file_names().filter(|name| !name.ends_with('/')) {
+            let is_picture = is_shown_picture(Path::new(name));
+            match hidden_folder(name) {
+                None if is_picture => names.push(name.to_owned()),
+                None => passed_over.count(Path::new(name)),
+                Some(folder) if is_picture => {
+                    passed_over.hidden_folders.insert(folder.to_owned());
+                }
+                Some(_) => (),
+            }
         }
         if names.is_empty() {
             return Err(no_pictures(path, &passed_over));
@@ -135,19 +152,31 @@ impl PictureSource {
         &self.names
     }
 
-    /// What is told of files whose endings are none of pictures: how many there are, by their endings; none
-    /// where there are no such files. Hidden files and `dataset.json` do not count.
-    pub fn passed_over(&self) -> Option<String> {
-        let files: usize = self.passed_over.values().sum();
-        let plural = if files == 1 { "file was" } else { "files were" };
-        (files > 0).then(|| {
+    /// What is told of files and folders that are passed over: those whose endings are none of pictures, with their
+    /// numbers, hidden folders, and names of pictures that lead to no file. Hidden files and `dataset.json` do not
+    /// count.
+    pub fn passed_over(&self) -> Vec<String> {
+        let shown = self.path.display();
+        let PassedOver { by_ending, hidden_folders, dangling, irregular } = &self.passed_over;
+        let files: usize = by_ending.values().sum();
+        let by_ending = (files > 0).then(|| {
             format!(
-                "{files} {plural} passed over in {} by their endings ({}): pictures end in {}; convert others first",
-                self.path.display(),
-                endings(&self.passed_over),
+                "{} passed over in {shown} by their endings ({}): pictures end in {}; convert others first",
+                were(files, "file"),
+                endings(by_ending),
                 known_endings()
             )
-        })
+        });
+        let others = [
+            (hidden_folders, "hidden folder", ""),
+            (dangling, "link", ": such a link leads nowhere, mend or remove it"),
+            (irregular, "picture", ": only regular files are read"),
+        ];
+        let others = others.into_iter().filter(|(names, ..)| !names.is_empty());
+        let others = others.map(|(names, what, why)| {
+            format!("{} passed over in {shown} ({}){why}", were(names.len(), what), first(names))
+        });
+        by_ending.into_iter().chain(others).collect()
     }
 
     /// A picture's name in messages.
@@ -305,9 +334,9 @@ pub fn picture_names(folder: &Path) -> Result<Vec<String>, DataError> {
     Ok(list(folder)?.0)
 }
 
-/// The pictures of a folder, and how many other files it has, by their endings.
-fn list(folder: &Path) -> Result<(Vec<String>, BTreeMap<String, usize>), DataError> {
-    let (mut names, mut passed_over) = (Vec::new(), BTreeMap::new());
+/// The pictures of a folder, and what else it holds.
+fn list(folder: &Path) -> Result<(Vec<String>, PassedOver), DataError> {
+    let (mut names, mut passed_over) = (Vec::new(), PassedOver::default());
     let mut rest = vec![PathBuf::new()];
     while let Some(below) = rest.pop() {
         let inside = folder.join(&below);
@@ -315,7 +344,9 @@ fn list(folder: &Path) -> Result<(Vec<String>, BTreeMap<String, usize>), DataErr
             let entry = entry.map_err(DataError::io(&inside, "list"))?;
             let path = below.join(entry.file_name());
             let kind = entry.file_type().map_err(DataError::io(&inside, "list"))?;
-            if kind.is_dir() {
+            if kind.is_dir() && is_hidden(&entry.file_name().to_string_lossy()) {
+                passed_over.hidden_folders.insert(path.display().to_string());
+            } else if kind.is_dir() {
                 rest.push(path);
             } else if kind.is_symlink() && entry.path().is_dir() {
                 // These may lead in circles; links to files are followed.
@@ -324,7 +355,12 @@ fn list(folder: &Path) -> Result<(Vec<String>, BTreeMap<String, usize>), DataErr
                     "it is a link to a folder, and such links are not followed",
                     "replace it by the folder, or remove it",
                 ));
-            } else if is_shown_picture(&path) && entry.path().is_file() {
+            } else if is_shown_picture(&path) && !entry.path().is_file() {
+                let is_dangling = kind.is_symlink() && !entry.path().exists();
+                let PassedOver { dangling, irregular, .. } = &mut passed_over;
+                let of = if is_dangling { dangling } else { irregular };
+                of.insert(path.display().to_string());
+            } else if is_shown_picture(&path) {
                 let parts: Option<Vec<&str>> = path.iter().map(|part| part.to_str()).collect();
                 let parts = parts.ok_or_else(|| {
                     DataError::invalid(
@@ -335,7 +371,7 @@ fn list(folder: &Path) -> Result<(Vec<String>, BTreeMap<String, usize>), DataErr
                 })?;
                 names.push(parts.join("/"));
             } else {
-                count_other(&mut passed_over, &path);
+                passed_over.count(&path);
             }
         }
     }
@@ -346,14 +382,38 @@ fn list(folder: &Path) -> Result<(Vec<String>, BTreeMap<String, usize>), DataErr
     Ok((names, passed_over))
 }
 
-/// Counts a file that is no picture by its ending, unless it is hidden or the file of labels.
-fn count_other(passed_over: &mut BTreeMap<String, usize>, path: &Path) {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if name.starts_with('.') || path == Path::new(LABELS_FILE) {
-        return;
+impl PassedOver {
+    /// Counts a file that is no picture by its ending, unless it is hidden or the file of labels.
+    fn count(&mut self, path: &Path) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') || path == Path::new(LABELS_FILE) {
+            return;
+        }
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+        *self.by_ending.entry(ending.unwrap_or_default()).or_default() += 1;
     }
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-    *passed_over.entry(ending.unwrap_or_default()).or_default() += 1;
+}
+
+/// Whether programs keep a folder of this name out of sight, as that of thumbnails or of an editor's copies.
+fn is_hidden(folder: &str) -> bool {
+    folder.starts_with('.') && !matches!(folder, "." | "..") || folder == "__MACOSX"
+}
+
+/// The hidden folder that a name in an archive lies in.
+fn hidden_folder(name: &str) -> Option<&str> {
+    let ends = name.match_indices('/').map(|(at, _)| &name[..at]);
+    ends.into_iter().find(|folder| is_hidden(folder.rsplit('/').next().unwrap_or(folder)))
+}
+
+/// A number of things that were passed over, as `1 file was` or `2 files were`.
+fn were(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what} was") } else { format!("{count} {what}s were") }
+}
+
+/// The first names of some.
+fn first(names: &BTreeSet<String>) -> String {
+    let shown = names.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
+    format!("{shown}{}", if names.len() > 3 { ", …" } else { "" })
 }
 
 /// The commonest endings with their numbers, as `.gif: 10, .txt: 2`.
@@ -384,11 +444,17 @@ fn names_of_several_lines(names: &[String]) -> impl Iterator<Item = (String, &'s
     bad.map(|name| (name.clone(), "its name has a tab or an end of line"))
 }
 
-fn no_pictures(path: &Path, passed_over: &BTreeMap<String, usize>) -> DataError {
-    let others = match passed_over.is_empty() {
-        true => String::new(),
-        false => format!(" (other files: {})", endings(passed_over)),
-    };
+fn no_pictures(path: &Path, passed_over: &PassedOver) -> DataError {
+    let PassedOver { by_ending, hidden_folders, dangling, irregular } = passed_over;
+    let others = (!by_ending.is_empty()).then(|| format!(" (other files: {})", endings(by_ending)));
+    let rest = [
+        ("hidden folders", hidden_folders),
+        ("links that lead nowhere", dangling),
+        ("no regular files", irregular),
+    ];
+    let rest = rest.into_iter().filter(|(_, names)| !names.is_empty());
+    let rest = rest.map(|(what, names)| format!(" ({what}: {})", first(names)));
+    let others: String = others.into_iter().chain(rest).collect();
     let problem = format!(
         "no pictures were found there or in the folders below, by the endings {}{others}",
         known_endings()

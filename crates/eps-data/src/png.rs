@@ -41,6 +41,7 @@ pub struct Picture {
 /// is damaged, is animated, has more than 2²⁸ values or none, [`DataError::Invalid`] where it needs
 /// more memory than there is, [`DataError::Transparent`] where it is transparent somewhere.
 pub fn read_png(path: &Path) -> Result<Picture, DataError> {
+    eps_files::require_regular(path)?;
     let file = File::open(path).map_err(DataError::io(path, "open"))?;
     // A sample is held as bytes, in 16 bits and as a number.
     let stored = decode(path, BufReader::new(file), 14)?;

@@ -172,8 +172,8 @@ impl Raster {
 pub(crate) struct Decoded {
     stored: Raster,
     orientation: Orientation,
-    /// Whether the file holds more than 8 bits a channel.
-    pub(crate) is_rounded: bool,
+    /// The largest value of its colours where the file holds more than 8 bits a channel.
+    pub(crate) largest: Option<u16>,
 }
 
 impl Decoded {
@@ -326,9 +326,12 @@ fn rounded(path: &Path, picture: StoredPicture) -> Result<Decoded, DataError> {
         true => u8::try_from((u32::from(v) + 128) / 257).unwrap_or(u8::MAX),
         false => u8::try_from(v).unwrap_or(u8::MAX),
     };
+    let colours = channels - usize::from(channels.is_multiple_of(2));
+    let colours = samples.chunks_exact(channels).flat_map(|pixel| &pixel[..colours]);
+    let largest = if is_rounded { colours.copied().max() } else { None };
     let bytes = samples.into_iter().map(byte).collect();
     let stored = flat(path, (width, height), channels, bytes)?;
-    Ok(Decoded { stored, orientation, is_rounded })
+    Ok(Decoded { stored, orientation, largest })
 }
 
 fn decode_jpeg(path: &Path, content: &[u8], bytes: usize) -> Result<StoredPicture, DataError> {

@@ -15,7 +15,7 @@ use crate::picture_size::{MOST_VALUES, check_size};
 use crate::stored_picture::StoredPicture;
 
 const CONVERT: &str = "convert it to 8-bit or 16-bit grey or RGB, with deflate, LZW or no compression; values \
-                       of other types can be given as an array (.npy)";
+                       of other types are given as an array: numpy.save(\"y.npy\", tifffile.imread(FILE))";
 
 const ONE_PAGE: &str = "export one page as a TIFF or PNG of its own, or give them all as an array [N, 1, H, W] or \
                         [N, 3, H, W] (.npy) in [-1, 1]";
@@ -23,8 +23,11 @@ const ONE_PAGE: &str = "export one page as a TIFF or PNG of its own, or give the
 /// The bits of the tag NewSubfileType that say that a page is a smaller version or a mask of another.
 const NO_PAGE: u32 = 0b101;
 
-/// The values of the tag ExtraSamples that say that a channel is transparency.
-const TRANSPARENCY: std::ops::RangeInclusive<u16> = 1..=2;
+/// The value of the tag ExtraSamples that says that a channel is transparency, by which the colours have been multiplied.
+const ASSOCIATED: u16 = 1;
+
+/// That of transparency beside colours as they are.
+const UNASSOCIATED: u16 = 2;
 
 /// The value of the tag PlanarConfiguration that says that channels are stored one by one.
 const PLANES: u16 = 2;
@@ -63,7 +66,9 @@ pub(crate) fn decode(
         Colours::Gray(bits @ (1 | 8 | 16)) => (1, bits),
         Colours::RGB(bits @ (8 | 16)) => (3, bits),
         Colours::RGBA(bits @ (8 | 16)) => (4, bits),
-        Colours::Multiband { bit_depth: bits @ (8 | 16), num_samples: 2 } if matches!(extra[..], [kind] if TRANSPARENCY.contains(&kind)) => {
+        Colours::Multiband { bit_depth: bits @ (8 | 16), num_samples: 2 }
+            if matches!(extra[..], [ASSOCIATED | UNASSOCIATED]) =>
+        {
             (2, bits)
         }
         kind => {
@@ -92,7 +97,11 @@ pub(crate) fn decode(
             "the TIFF has {found} values of {width} x {height} pixels of {channels} channels"
         )));
     }
-    let samples = if planes == Some(PLANES) { interleaved(&samples, channels) } else { samples };
+    let mut samples =
+        if planes == Some(PLANES) { interleaved(&samples, channels) } else { samples };
+    if extra == [ASSOCIATED] {
+        samples.chunks_exact_mut(channels).for_each(|pixel| divide_by_alpha(pixel, largest));
+    }
     let mut pages = 1;
     while decoder.more_images() {
         decoder.next_image().map_err(failed)?;
@@ -153,6 +162,9 @@ where
     if let Some(profile) = profile {
         picture.encoder().write_tag(Tag::IccProfile, profile)?;
     }
+    if C::BITS_PER_SAMPLE.len() == 4 {
+        picture.encoder().write_tag(Tag::ExtraSamples, UNASSOCIATED)?;
+    }
     picture.write_data(samples)
 }
 
@@ -164,8 +176,39 @@ fn unpacked(rows: &[u8], width: usize) -> Vec<u16> {
         .collect()
 }
 
+/// Divides the colours of a pixel by its last sample, its transparency.
+fn divide_by_alpha(pixel: &mut [u16], largest: u16) {
+    let [colours @ .., alpha] = pixel else { return };
+    for colour in colours.iter_mut().filter(|_| *alpha > 0) {
+        let (alpha, largest) = (u32::from(*alpha), u32::from(largest));
+        let divided = (u32::from(*colour) * largest + alpha / 2) / alpha;
+        *colour = u16::try_from(divided.min(largest)).unwrap_or(u16::MAX);
+    }
+}
+
 /// `[H, W, channels]` of `[channels, H, W]`.
 fn interleaved(planes: &[u16], channels: usize) -> Vec<u16> {
     let plane = planes.len() / channels;
     (0..planes.len()).map(|i| planes[i % channels * plane + i / channels]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_divided_by_a_transparency_that_they_were_multiplied_by() {
+        let samples = vec![100, 50, 128, 128, 10, 20, 30, 255, 0, 0, 0, 0];
+        let picture = StoredPicture::of_samples((3, 1), 4, samples.clone(), 255);
+        let mut file = encode(&picture).unwrap();
+        let path = Path::new("a.tif");
+        assert_eq!(decode(path, &file, 4).unwrap().samples, samples);
+        // The entry of ExtraSamples: tag, type, count, value.
+        let entry: Vec<u8> =
+            [338_u16, 3, 1, 0, UNASSOCIATED].into_iter().flat_map(u16::to_le_bytes).collect();
+        let at = file.windows(10).position(|bytes| bytes == entry).unwrap();
+        file[at + 8] = 1;
+        let divided = decode(path, &file, 4).unwrap().samples;
+        assert_eq!(divided, [199, 100, 255, 128, 10, 20, 30, 255, 0, 0, 0, 0]);
+    }
 }

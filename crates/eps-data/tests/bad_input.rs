@@ -181,6 +181,36 @@ fn truncated_npy_and_npz() {
     expect(read_npz(&npy), &["a.npy", "ZIP", "numpy.savez"]);
 }
 
+/// What a small archive unpacks to is not taken: the file ends after its header, and is refused by that.
+#[test]
+fn an_image_too_large_in_an_npz_is_refused_by_its_header() {
+    let mut header =
+        b"{'descr': '<f8', 'fortran_order': False, 'shape': (1, 1, 20000, 20000), }\n".to_vec();
+    let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+    let mut npy = b"\x93NUMPY\x01\0".to_vec();
+    npy.extend(length);
+    npy.append(&mut header);
+    let (_dir, path) = file("a.npz", |path| {
+        use std::io::Write as _;
+        let mut writer = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
+        writer.start_file("y.npy", zip::write::FileOptions::default()).unwrap();
+        writer.write_all(&npy).unwrap();
+        writer.finish().unwrap();
+    });
+    expect(Array::read(&path, "y"), &["a.npz", "\"y\"", "268435456 values", "smaller"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_not_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["a.png", "a.npy", "a.npz", "a.h5", "a.mat"] {
+        let path = dir.path().join(name);
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        expect(Array::read(&path, "y"), &[name, "no regular file"]);
+    }
+}
+
 #[test]
 fn malformed_npy() {
     let (_dir, path) = npy_file();
@@ -605,7 +635,10 @@ fn measurements_that_make_no_sense() {
     expect(new(16, vec![]), &["operators is 0", "give one"]);
     expect(new(16, vec![pool(2), pool(2)]), &["operators is 2", "each of the 4"]);
     let ragged = OperatorSpec::CircularBlur { kernel: vec![vec![1.0], vec![1.0, 2.0]] };
-    expect(new(16, vec![ragged]), &["row 1 of kernel 0", "is 2", "the first, 1"]);
+    expect(
+        new(16, vec![ragged]),
+        &["image 0", "row 1 of the kernel", "2 values where 1 are needed"],
+    );
     let large = OperatorSpec::GaussianBlur { sigma_blur: 1.0, taps: 5, border: Default::default() };
     expect(new(16, vec![large]), &["image 0", "5×5", "4×4", "crop it"]);
     expect(measurement().unwrap().with_truth(vec![0.0; 7]), &["is 7", "need 48"]);

@@ -3,7 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use eps::train::TrainError;
 use eps_cluster::ClusterError;
 use eps_data::DataError;
 use eps_files::FilesError;
@@ -108,7 +107,7 @@ pub enum ExperimentError {
     /// A network's file that is not there.
     #[error(
         "the network {} is missing: restore data/networks from the repository, name the folder of yours with \
-         --networks, or train it (`cargo xtask reproduce --from-scratch`, or `--experiment NAME` for the networks of \
+         --networks (of `reach` the file, in the fields networks and prior), or train it (`cargo xtask reproduce --from-scratch`, or `--experiment NAME` for the networks of \
          an experiment)",
         .0.display()
     )]
@@ -193,9 +192,6 @@ pub enum ExperimentError {
         /// Why not.
         source: serde_json::Error,
     },
-    /// A configuration of a training that cannot be read.
-    #[error(transparent)]
-    Configuration(#[from] TrainError),
     /// A record of losses that cannot be read.
     #[error("{}: line {line} is no record of losses: delete the file", path.display())]
     Losses {

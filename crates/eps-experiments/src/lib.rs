@@ -43,6 +43,7 @@ mod shard;
 mod store;
 pub mod tournament;
 mod tuning;
+mod working_memory;
 
 pub use error::{ExperimentError, InvalidRequest};
 pub use files::{check_folder, make_folder, other_settings, write_json};

@@ -2,8 +2,9 @@
 
 use std::fmt::Debug;
 
-/// The steps that a call with a backward pass takes: the time of about so many calls.
-pub const WITH_BACKWARD: u64 = 3;
+/// The steps that a call with a backward pass takes: the time of [so many](eps_results::WITH_BACKWARD) calls, in whole ones.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few calls")]
+pub const WITH_BACKWARD: u64 = eps_results::WITH_BACKWARD.round() as u64;
 
 /// Who is told how far a run is.
 ///

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use eps::dataset;
 use eps::network::{self, Network, is_description};
 use eps::precision::AskedPrecision;
 use eps::train::TrainConfig;
+use eps::{dataset, training_config};
 use eps_data::ImageSet;
 use eps_files::{FilesError, sha256_file};
 use eps_math::{Schedule, Task};
@@ -25,10 +25,11 @@ use crate::listener::Listener;
 const LONG_PRIOR: &str = "long-prior";
 
 /// The legs that ended in a configuration: its own, then those of its starts, whose `NAME.json` lies where the start lay, seen from the
-/// `folder` of the network, or in one of some folders.
+/// `folder` of the network, or in one of some folders. A start has the steps that its losses tell, where these lie beside it: it may have
+/// been shortened.
 ///
 /// # Errors
-/// A start's configuration that cannot be read.
+/// A start's configuration or losses that cannot be read.
 fn legs(config: TrainConfig, folder: &Path, folders: &[PathBuf]) -> Result<Vec<Leg>> {
     let known = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let mut followed = vec![known(&folder.join(format!("{}.json", config.name)))];
@@ -48,7 +49,14 @@ fn legs(config: TrainConfig, folder: &Path, folders: &[PathBuf]) -> Result<Vec<L
         // A configuration that starts from itself would never end.
         let found = found.filter(|path| !followed.contains(&known(path)));
         followed.extend(found.as_deref().map(known));
-        next = found.as_deref().map(TrainConfig::read).transpose()?;
+        next = None;
+        if let Some(path) = found {
+            let config = training_config::read(&path)?;
+            let losses = path.with_extension("metrics.jsonl");
+            let losses = if losses.is_file() { read_losses(&losses)? } else { vec![] };
+            let steps = losses.last().map_or(config.steps, |last| last.step);
+            next = Some(TrainConfig { steps, ..config });
+        }
     }
     Ok(legs)
 }
@@ -119,16 +127,27 @@ pub(crate) fn precision(
     Ok(precision)
 }
 
-/// Loads the network of a file and checks that it was trained for this use and these tasks and takes images like those of `set`; its
-/// training is looked up beside the networks of `dataset`. Where it is laid out for another size and its file does not say that it was
-/// trained on these images, the listener is told.
+/// What a network is asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// How.
+    pub(crate) network_use: NetworkUse,
+    /// About measurements of which tasks.
+    pub(crate) tasks: &'a [Task],
+    /// The data set of the images, by its name or file, beside whose networks its training is looked up.
+    pub(crate) dataset: &'a str,
+    /// The images.
+    pub(crate) set: &'a ImageSet,
+}
+
+/// Loads the network of a file and checks that it was trained for what it is asked and takes such images. Where it is laid out for
+/// another size and its file does not say that it was trained on these images, the listener is told.
 ///
 /// # Errors
 /// A damaged file, and a network of another use, of other tasks, or of images with other channels or sides.
 pub(crate) fn load(
     file: &mut NetworkFile,
-    (network_use, tasks): (NetworkUse, &[Task]),
-    (dataset, set): (&str, &ImageSet),
+    Asked { network_use, tasks, dataset, set }: Asked<'_>,
     device: Device,
     precision: Precision,
     listener: &dyn Listener,
@@ -267,6 +286,12 @@ mod tests {
         fs::write(beside.join("first.json"), text).unwrap();
         let found = legs(config("last", 5, "first.safetensors"), &beside, &folders).unwrap();
         assert_eq!(found.iter().map(|leg| leg.steps).collect::<Vec<_>>(), [5, 20, 10]);
+        // One that was shortened has the steps that were made.
+        let record =
+            r#"{"step":7,"images":32,"train_loss":0.5,"validation_loss":0.25,"seconds":1}"#;
+        fs::write(beside.join("first.metrics.jsonl"), record).unwrap();
+        let found = legs(config("last", 5, "first.safetensors"), &beside, &folders).unwrap();
+        assert_eq!(found.iter().map(|leg| leg.steps).collect::<Vec<_>>(), [5, 7, 10]);
         // What is there and cannot be read is no end of the way.
         fs::write(dir.path().join("old.json"), r#"{"name": "old", "step_count": 10}"#).unwrap();
         let error = of("old.safetensors").unwrap_err().chain();

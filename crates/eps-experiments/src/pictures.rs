@@ -12,7 +12,7 @@ use crate::pixels::moments;
 use crate::restoration::Restored;
 
 /// The standard deviation, on the scale [-1, 1], at the upper end of the colour scale.
-pub const SD_MAX: f64 = 0.5;
+pub const SD_MAX: f64 = eps::pictures::SD_WHITE;
 
 /// The label of the column of standard deviations.
 pub const SD_LABEL: &str = "standard deviation";

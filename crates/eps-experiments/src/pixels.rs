@@ -12,17 +12,5 @@ pub(crate) fn unit(value: f64) -> f64 {
 /// Mean and standard deviation (J − 1) of the samples of every image, `[N, C, H, W]` each; the
 /// deviation is 0 for a single sample.
 pub(crate) fn moments(restoration: &Restored, shape: Shape) -> (Vec<f64>, Vec<f64>) {
-    let (d, j) = (shape.len(), restoration.per_image);
-    restoration
-        .samples
-        .chunks_exact(j * d)
-        .flat_map(|samples| {
-            (0..d).map(move |pixel| {
-                let values = || samples.iter().skip(pixel).step_by(d).map(|v| f64::from(*v));
-                let mean = values().sum::<f64>() / j as f64;
-                let squares: f64 = values().map(|v| (v - mean).powi(2)).sum();
-                (mean, (squares / (j - 1).max(1) as f64).sqrt())
-            })
-        })
-        .unzip()
+    eps_data::archive::moments(&restoration.samples, restoration.per_image, shape)
 }

@@ -126,7 +126,7 @@ impl Problem {
     /// For a number beyond the images.
     #[must_use]
     pub fn operator(&self, image: usize) -> &Operator {
-        let operator = self.set.operator(image).spectral();
+        let operator = self.set.operator(image).basic();
         operator.expect("the operators of the tasks have an eigenbasis")
     }
 

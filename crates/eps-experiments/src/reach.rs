@@ -33,7 +33,7 @@ use crate::cells::{PROGRAM, name};
 use crate::error::{During as _, ExperimentError, InvalidRequest, Result};
 use crate::files::{check_folder, make_folder, write_json};
 use crate::listener::{Listener, WITH_BACKWARD};
-use crate::networks;
+use crate::networks::{self, Asked};
 use crate::pixels::unit;
 use crate::posed::posed;
 use crate::problem::{seed_of, test_images};
@@ -42,6 +42,7 @@ use crate::run::data_set;
 use crate::sampler::SOLVER;
 use crate::store::Store;
 use crate::tuning::{is_geometric, search};
+use crate::working_memory::{Calls, threads_that_fit};
 
 /// Samples in one network call.
 const BATCH: usize = 16;
@@ -126,9 +127,9 @@ impl<'a> Reach<'a> {
         let precision = networks::precision(asked, device, &files, listener)?;
         let mut loaded = Vec::new();
         for ((name, network_use), file) in uses.into_iter().zip(&mut files) {
-            let images = (&*questions.dataset, &test);
-            let question = (network_use, &[][..]);
-            let network = networks::load(file, question, images, device, precision, listener)?;
+            let question =
+                Asked { network_use, tasks: &[], dataset: &questions.dataset, set: &test };
+            let network = networks::load(file, question, device, precision, listener)?;
             loaded.push((name, network));
         }
         let config = ReachConfig {
@@ -341,6 +342,13 @@ impl<'a> Reach<'a> {
             }
             Respondent::Eps { .. } | Respondent::ZeroShot { .. } => None,
         };
+        let weight = weight(of);
+        let calls = Calls {
+            networks: vec![(network, weight > 1)],
+            shape: set.shape(),
+            precision: self.config.precision,
+            batch: BATCH,
+        };
         let settings = Settings {
             solver: SOLVER,
             contender,
@@ -349,10 +357,9 @@ impl<'a> Reach<'a> {
             seed: self.config.seed,
             batch: Some(BATCH),
             device: self.device,
-            threads: eps::workers::suited(self.device),
+            threads: threads_that_fit(self.device, &calls)?,
             ..Settings::default()
         };
-        let weight = weight(of);
         let mut watch = |step: &Progress<'_>| {
             self.listener.advance(step.calls as u64 * weight);
             ControlFlow::Continue(())

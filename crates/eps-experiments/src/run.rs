@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use eps::feature_networks::{self, FeatureNetworks};
 use eps::network::Network;
 use eps::precision::AskedPrecision;
-use eps::workers::{Stop, spread, suited, threads, workers_on};
+use eps::workers::{Stop, spread, threads, workers_on};
 use eps::{dataset, environment};
 use eps_data::{ImageProvenance, ImageSet, Split};
 use eps_files::sha256_file;
@@ -31,7 +31,7 @@ use crate::listener::Listener;
 use crate::margins::margins;
 use crate::moments::{self, GaussianPrior};
 use crate::neighbours::find_neighbours;
-use crate::networks;
+use crate::networks::{self, Asked};
 use crate::output::{Computed, RunOutcome};
 use crate::overhead::measure_overhead;
 use crate::plan::Plan;
@@ -39,9 +39,10 @@ use crate::problem::{Problem, seed_of, test_images};
 use crate::profile::Profile;
 use crate::request::{Chosen, Request};
 use crate::restoration::Restored;
-use crate::sampler::{Item, SOLVER, Sampler, join, progress_steps};
+use crate::sampler::{Item, SOLVER, Sampler, join, passes_a_call, progress_steps};
 use crate::scores::{Judge, score_means, score_samples};
 use crate::shard::Shard;
+use crate::working_memory::{Calls, threads_that_fit};
 use eps::contender::tunable;
 
 /// Images of a cell, or more where as many are restored at once: a run that is cut off loses the
@@ -154,10 +155,9 @@ impl<'a> Run<'a> {
         let precision = networks::precision(asked, device, &files, listener)?;
         let mut loaded = Vec::new();
         for ((name, network_use, tasks), file) in plan.networks().into_iter().zip(&mut files) {
-            let question = (network_use, tasks.as_slice());
-            let images = (&*request.dataset, &set);
-            loaded
-                .push((name, networks::load(file, question, images, device, precision, listener)?));
+            let question =
+                Asked { network_use, tasks: &tasks, dataset: &request.dataset, set: &set };
+            loaded.push((name, networks::load(file, question, device, precision, listener)?));
         }
         let losses = networks::losses(&folder, loaded.iter().map(|(name, _)| name))?;
         let constants_file =
@@ -402,7 +402,10 @@ impl<'a> Run<'a> {
         let (workers, inside) = match self.config.experiment {
             // One sample at a time is what it is about.
             Experiment::Runtime => (1, threads()),
-            _ => workers_on(self.device, suited(self.device)),
+            _ => {
+                let calls = self.calls(asked.iter().map(|cell| &cells[*cell]));
+                workers_on(self.device, threads_that_fit(self.device, &calls)?)
+            }
         };
         let mut workers = (0..workers.min(pieces.len()))
             .map(|_| Worker::new(&self.networks))
@@ -453,6 +456,24 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The network calls of some cells.
+    fn calls<'c>(&self, cells: impl Iterator<Item = &'c Cell>) -> Calls<'_> {
+        let mut asked: BTreeMap<String, bool> = BTreeMap::new();
+        for cell in cells {
+            let task = self.problems[cell.problem].setting.task;
+            if let Some((name, _)) = cell.method.network(task) {
+                *asked.entry(name).or_default() |= passes_a_call(cell.method) > 1;
+            }
+        }
+        let networks = self.networks.iter();
+        Calls {
+            networks: networks.filter_map(|(name, of)| Some((of, *asked.get(name)?))).collect(),
+            shape: self.problems[0].set.shape(),
+            precision: self.precision,
+            batch: self.config.batch,
+        }
     }
 
     /// The training images, to look for neighbours of samples, in the paper's comparison.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use eps::dataset;
 use eps::network::Network;
 use eps::precision::AskedPrecision;
-use eps::workers::{Stop, spread, suited, workers_on};
+use eps::workers::{Stop, spread, workers_on};
 use eps_cluster::{Group, agree, facts_of};
 use eps_data::Split;
 use eps_math::{MathError, Schedule, Shape, Task};
@@ -20,12 +20,13 @@ use tch::Device;
 use crate::constants;
 use crate::error::{During as _, ExperimentError, Result};
 use crate::listener::Listener;
-use crate::networks;
+use crate::networks::{self, Asked};
 use crate::problem::{Problem, seed_of, test_images};
 use crate::restoration::Restored;
 use crate::sampler::{Sampler, join, passes_a_call, progress_steps};
 use crate::scores::{Judge, score_samples};
-use eps::contender::{Tunable, nearest_calls, tunable, usual_calls};
+use crate::working_memory::{Calls, threads_that_fit};
+use eps::contender::{Tunable, differentiates, nearest_calls, tunable, usual_calls};
 
 /// What is tuned, and on what.
 #[derive(Debug, Clone)]
@@ -107,10 +108,16 @@ impl TuningRequest {
             None => networks::find_prior(&folder)?,
         };
         let precision = networks::precision(asked, device, std::slice::from_ref(&file), listener)?;
-        let images = (&*self.dataset, &set);
-        let question = (NetworkUse::Prior, &[][..]);
-        let prior = networks::load(&mut file, question, images, device, precision, listener)?;
-        let (workers, inside) = workers_on(device, suited(device));
+        let (network_use, dataset) = (NetworkUse::Prior, &*self.dataset);
+        let question = Asked { network_use, tasks: &[], dataset, set: &set };
+        let prior = networks::load(&mut file, question, device, precision, listener)?;
+        let calls = Calls {
+            networks: vec![(&prior, differentiates(self.contender))],
+            shape: set.shape(),
+            precision,
+            batch: self.batch,
+        };
+        let (workers, inside) = workers_on(device, threads_that_fit(device, &calls)?);
         let mut priors =
             (0..workers).map(|_| prior.another()).collect::<Result<Vec<_>, eps::Error>>()?;
         found(Tuning::Network(&file.origin));

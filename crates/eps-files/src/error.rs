@@ -17,6 +17,15 @@ pub enum FilesError {
         /// The system's answer.
         error: io::Error,
     },
+    /// What is read as a whole and may have no end: a named pipe, a device or a socket.
+    #[error("{} is no regular file, but a named pipe, a device or a socket: write what it gives to a file first", .0.display())]
+    Irregular(PathBuf),
+    /// Text in another encoding than UTF-8.
+    #[error(
+        "{}: its text is in UTF-16, as PowerShell writes it: save it as UTF-8",
+        .0.display()
+    )]
+    Utf16(PathBuf),
     /// A path that names no file.
     #[error("the output file is {0:?}; name a file, not a directory")]
     NoFile(PathBuf),

@@ -1,4 +1,4 @@
-//! Files and folders that are whole or absent, digests of files, and locks.
+//! Files and folders that are whole or absent, digests of files, locks, and text that people write.
 //!
 //! Whatever EPS writes goes through this crate: a file is filled under a temporary name and renamed when all of it
 //! is on the disk ([`write_atomically`], [`PartFile`]), a folder of results likewise ([`OutputFolder`]). A program
@@ -27,6 +27,8 @@ mod error;
 mod hidden;
 mod lock;
 mod output_folder;
+mod regular;
+mod text;
 mod unfinished;
 
 pub use atomic::{PartFile, write_atomically, write_bytes};
@@ -34,4 +36,6 @@ pub use digest::{Hasher, sha256, sha256_file, sha256_reader};
 pub use error::FilesError;
 pub use lock::{Lock, WriteLock};
 pub use output_folder::{Former, OutputFolder};
+pub use regular::require_regular;
+pub use text::read_text;
 pub use unfinished::{Parts, Unfinished, remove_leftovers};

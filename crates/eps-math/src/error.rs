@@ -43,7 +43,7 @@ pub enum MathError {
         value: f64,
     },
     /// A parameter outside its range.
-    #[error("{what} is {value}: it must be {range}")]
+    #[error("{what} is {}: it must be {range}", shown(*value))]
     OutOfRange {
         /// The parameter.
         what: &'static str,
@@ -230,12 +230,12 @@ pub enum MathError {
         /// Width of the image.
         width: usize,
     },
-    /// An operator without an eigenbasis, where one is needed.
+    /// An operator of another than the basic families, where one of them is needed.
     #[error(
-        "the operator {0} has no eigenbasis in closed form, which this needs: ask for the pivot by conjugate gradients, \
-         or write it as a matrix"
+        "the operator {0} is none of mask, average-pool, circular-blur, separable, dense and weights, which this needs: \
+         write it as one of them, such as a matrix"
     )]
-    NoEigenbasis(&'static str),
+    NotBasic(&'static str),
     /// A system that an iterative solver did not solve.
     #[error(
         "the iterative solver did not reach its tolerance {rtol:.1e} in {steps} steps; what is left is {residual:.1e} of \
@@ -422,7 +422,10 @@ fn shown(value: f64) -> String {
 }
 
 /// Checks that a number is positive and finite.
-pub(crate) fn check_positive(what: &'static str, value: f64) -> Result<(), MathError> {
+///
+/// # Errors
+/// [`MathError::OutOfRange`]
+pub fn check_positive(what: &'static str, value: f64) -> Result<(), MathError> {
     if value > 0.0 && value.is_finite() {
         Ok(())
     } else {
@@ -430,6 +433,7 @@ pub(crate) fn check_positive(what: &'static str, value: f64) -> Result<(), MathE
     }
 }
 
+/// Entries of a row that are read together: as many as a line of the cache has.
 const ENTRIES_AT_A_TIME: usize = 8;
 
 /// Checks that a matrix is n×n, finite, and symmetric to rounding.
@@ -455,7 +459,6 @@ pub(crate) fn check_symmetric(
     }
     // Sums of n products in another order differ by at most about n · ε of the largest entry.
     let tolerance = 8.0 * n as f64 * f64::EPSILON * largest;
-    // Of a row as many entries at a time as a line of the cache has.
     for first in (0..n).step_by(ENTRIES_AT_A_TIME) {
         for row in first..n {
             for column in first..(first + ENTRIES_AT_A_TIME).min(row) {

@@ -67,13 +67,13 @@ mod sparse_gram;
 mod task;
 pub mod timesteps;
 
-pub use error::MathError;
+pub use error::{MathError, check_positive};
 pub use exact_pivot::{Route, exact_pivot, pivot_may_iterate};
 /// The linear algebra whose matrices this crate takes.
 pub use faer;
 pub use interpolant::{Interpolant, Level, Rate};
 pub use lmmse::LinearMmse;
-pub use measured::{LEAST_SIGMA_Y, measured};
+pub use measured::{LEAST_SIGMA_Y, SIGMA_Y, measured};
 pub use narrow::{nearest_f32, whole};
 pub use noise::Noise;
 pub use operator_law::{LogUniform, OperatorFamily, OperatorLaw, SigmaYLaw};

@@ -215,11 +215,9 @@ impl Noise {
                 "it is a variance, positive, and inf at frequencies that were not measured";
             return Err(MathError::Entry { what, index, value: variances[index], remedy });
         }
-        let Shape { height, width, .. } = shape;
-        let opposite =
-            |i: usize| (height - i / width) % height * width + (width - i % width) % width;
+        let transform = FourierPlane::new(shape.height, shape.width);
         let differs = |i: &usize| {
-            let (a, b) = (variances[*i], variances[opposite(*i)]);
+            let (a, b) = (variances[*i], variances[transform.opposite(*i)]);
             a != b && !((a - b).abs() <= 1e-9 * a.min(b))
         };
         if let Some(index) = (0..found).find(differs) {
@@ -228,7 +226,6 @@ impl Noise {
             return Err(MathError::Entry { what, index, value: variances[index], remedy });
         }
         let mean = geometric_mean(&variances).ok_or(MathError::AllMissing(found))?;
-        let transform = FourierPlane::new(height, width);
         let law = Law::Spectrum(Spectrum { shape, variances, transform });
         Ok(Self { law, sigma_y: mean.sqrt() })
     }

@@ -14,7 +14,7 @@ use crate::operator::{
     PreparedOperator,
 };
 use crate::rng::Stream;
-use crate::{Draw, MathError, Shape, Task, whole};
+use crate::{Draw, MathError, SIGMA_Y, Shape, Task, whole};
 
 /// A mixture of families of operators with their shares.
 ///
@@ -523,7 +523,7 @@ impl OperatorFamily {
     ) -> Result<OperatorSpec, MathError> {
         match self {
             Self::Fixed(fixed) => Ok(fixed.operator.clone()),
-            _ => Ok(self.draw(shape, batch, image)?.into_spectral()?.spec()),
+            _ => Ok(self.draw(shape, batch, image)?.into_basic()?.spec()),
         }
     }
 
@@ -533,7 +533,7 @@ impl OperatorFamily {
         let ordered = |what, [low, high]: [f64; 2]| {
             if low <= high { Ok(()) } else { out(what, low, "at most the upper end of its range") }
         };
-        let whole = |range: [usize; 2]| range.map(|number| number as f64);
+        let numbers = |range: [usize; 2]| range.map(|number| number as f64);
         match self {
             Self::Task { .. } | Self::Denoise {} | Self::Fixed(_) => Ok(()),
             Self::RandomMask { missing } => {
@@ -554,7 +554,7 @@ impl OperatorFamily {
                 }
             }
             Self::StrokesMask { strokes, width } => {
-                ordered("the number of strokes", whole(*strokes))?;
+                ordered("the number of strokes", numbers(*strokes))?;
                 if strokes[1] > 1000 {
                     return out("the number of strokes", strokes[1] as f64, "at most 1000");
                 }
@@ -589,7 +589,7 @@ impl OperatorFamily {
                     None if length[0] / 2 > (length[1] - 1) / 2 => {
                         out(what, length[0] as f64, "a range with an odd number in it")
                     }
-                    None => ordered(what, whole(*length)),
+                    None => ordered(what, numbers(*length)),
                 }
             }
             Self::RandomFrequencies { kept, middle } => {
@@ -743,15 +743,15 @@ impl SigmaYLaw {
         }
     }
 
-    /// Checks that both ends are positive, finite and in their order.
+    /// Checks that both ends are of a size that [measurements](SIGMA_Y) admit, and in their order.
     ///
     /// # Errors
     /// [`MathError::OutOfRange`]
     pub fn validate(self) -> Result<(), MathError> {
         let [low, high] = self.ends();
         let out = |value, range| Err(MathError::OutOfRange { what: "sigma_y", value, range });
-        match [low, high].into_iter().find(|value| !(*value > 0.0 && value.is_finite())) {
-            Some(value) => out(value, "positive and finite"),
+        match [low, high].into_iter().find(|value| !SIGMA_Y.contains(value)) {
+            Some(value) => out(value, "from 1e-6 to 1000, on the scale [-1, 1] of images"),
             None if low > high => out(low, "at most the upper end of its range"),
             None => Ok(()),
         }
@@ -878,7 +878,7 @@ mod tests {
         for seed in 0..300 {
             let stream = Stream::new(seed, 0, 0, 0);
             let drawn = law.draw(0, shape, &stream, &stream).unwrap();
-            let Operator::CircularBlur(blur) = drawn.into_spectral().unwrap() else { panic!() };
+            let Operator::CircularBlur(blur) = drawn.into_basic().unwrap() else { panic!() };
             let measured: Vec<bool> = blur
                 .transfer()
                 .into_iter()
@@ -964,7 +964,9 @@ mod tests {
         let below = draws.iter().filter(|sigma| **sigma < 0.001f64.sqrt()).count();
         assert!((1880..2120).contains(&below), "{below}");
         for (text, found) in [
-            ("0.0", "positive"),
+            ("0.0", "from 1e-6 to 1000"),
+            ("1e-320", "sigma_y is 1e-320:"),
+            (r#"{"log-uniform": [0.1, 1e4]}"#, "10000"),
             (r#"{"log-uniform": [0.5, 0.1]}"#, "upper end"),
             (r#"{"log-uniform": [-1, 0.1]}"#, "-1"),
         ] {

@@ -1,5 +1,7 @@
 //! Noise schedules: the levels at which a sampler stops on its way from noise to data.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Interpolant, MathError};
@@ -26,7 +28,7 @@ pub enum Schedule {
     /// σ_i = (σ_max^(1/ρ) + i/(N−1) · (σ_min^(1/ρ) − σ_max^(1/ρ)))^ρ for i < N,    σ_N = 0
     /// ```
     Karras {
-        /// ρ > 0; 7 in EDM.
+        /// ρ, from 0.1 to 1000; 7 in EDM.
         rho: f64,
         /// The last level before 0.
         sigma_min: f64,
@@ -62,6 +64,9 @@ const FEW_STEPS_SIGMA_MIN: f64 = 0.02;
 
 /// The most steps of a grid: far more than any sampler makes, and small enough for memory.
 const MOST_STEPS: usize = 1_000_000;
+
+/// ρ whose powers keep their digits: σ^(1/ρ) is σ¹⁰ at most, and above, neighbours differ by little more than rounding.
+const RHO: RangeInclusive<f64> = 0.1..=1e3;
 
 impl Schedule {
     /// EDM's schedule: ρ = 7 between 80 and 0.002.
@@ -145,7 +150,7 @@ impl Schedule {
     /// Noise levels σ = β/α on the scale of the images.
     ///
     /// # Errors
-    /// [`MathError::OutOfRange`] unless 0 < σ_min < σ_max < ∞, ρ > 0, and σ_max lies on the path of
+    /// [`MathError::OutOfRange`] unless 0 < σ_min < σ_max < ∞, 0.1 ≤ ρ ≤ 1000, and σ_max lies on the path of
     /// the interpolant; for 0 steps, more than 1,000,000, or so many that levels coincide in f64.
     pub fn sigmas(&self, steps: usize) -> Result<Vec<f64>, MathError> {
         self.validate()?;
@@ -203,9 +208,11 @@ impl Schedule {
             {
                 Err(out_of_range("sigma_min", sigma_min, "positive and below sigma_max"))
             }
-            Self::Karras { rho, .. } if !(rho > 0.0 && rho.is_finite()) => {
-                Err(out_of_range("rho", rho, "positive and finite"))
-            }
+            Self::Karras { rho, .. } if !RHO.contains(&rho) => Err(out_of_range(
+                "rho",
+                rho,
+                "from 0.1 to 1000; its limit at infinity is log-uniform",
+            )),
             Self::UniformTime { interpolant, .. } => {
                 interpolant.validate()?;
                 if interpolant.time_of_sigma(sigma_max) > interpolant.end() {
@@ -290,8 +297,16 @@ mod tests {
         assert!(many.ends_with("it must be at most 1000000"), "{many}");
         let crossed = Schedule::LogUniform { sigma_min: 2.0, sigma_max: 1.0 };
         assert_eq!(error(crossed, 4), "sigma_min is 2: it must be positive and below sigma_max");
-        let flat = Schedule::Karras { rho: 0.0, sigma_min: 0.1, sigma_max: 1.0 };
-        assert_eq!(error(flat, 4), "rho is 0: it must be positive and finite");
+        for rho in [0.0, 1e-300, 0.05, 1e4, 1e300, f64::NAN] {
+            let beyond = error(Schedule::Karras { rho, sigma_min: 0.1, sigma_max: 1.0 }, 4);
+            assert!(
+                beyond.starts_with("rho is ") && beyond.contains("from 0.1 to 1000"),
+                "{beyond}"
+            );
+        }
+        for rho in [0.1, 1e3] {
+            assert!(Schedule::karras().with(Some(rho), None).sigmas(1000).is_ok());
+        }
         let dense = Schedule::Karras { rho: 7.0, sigma_min: 1.0, sigma_max: 1.0 + 1e-14 };
         assert!(error(dense, 1000).contains("so small that neighbouring noise levels differ"));
         // The linear path ends at ᾱ = e^−10.05, σ = 152.

@@ -357,8 +357,8 @@ impl Lanczos {
     /// Builds the space until the given functions of AᵀA at v stand still.
     ///
     /// # Errors
-    /// [`MathError::NotSolved`] where they do not within the steps, with the change of the last ones;
-    /// [`MathError::NotConverged`] from the eigenproblem.
+    /// [`MathError::NotSolved`] where they do not within the steps, with the change of the last ones; those of
+    /// [`Tridiagonal::grow`].
     ///
     /// # Panics
     /// If v does not have the length of the operator's domain.
@@ -379,7 +379,7 @@ impl Lanczos {
     /// [`Lanczos::space`] as far as the steps go, and whether the functions stand still there.
     ///
     /// # Errors
-    /// [`MathError::NotConverged`] from the eigenproblem.
+    /// Those of [`Tridiagonal::grow`].
     ///
     /// # Panics
     /// As [`Lanczos::space`].
@@ -463,7 +463,7 @@ impl Tridiagonal {
     /// divided. Where the space ends, the change of the functions in the last steps, 0 where it is complete.
     ///
     /// # Errors
-    /// [`MathError::NotConverged`] from the eigenproblem.
+    /// [`MathError::SolverNotFinite`] where one of the two or ‖A v‖ is not finite, [`MathError::NotConverged`] from the eigenproblem.
     pub fn grow(
         &mut self,
         goal: &Lanczos,
@@ -473,6 +473,9 @@ impl Tridiagonal {
     ) -> Result<Option<f64>, MathError> {
         self.diagonal.push(along);
         let steps = self.diagonal.len();
+        if ![self.length, along, beside].into_iter().all(f64::is_finite) {
+            return Err(MathError::SolverNotFinite { steps });
+        }
         let largest = self.diagonal.iter().copied().fold(0.0, f64::max);
         // Below rounding the space is complete.
         let is_complete = beside <= 64.0 * f64::EPSILON * largest || steps >= self.complete;
@@ -537,12 +540,6 @@ fn change(now: &[f64], before: &[f64]) -> f64 {
 }
 
 impl KrylovSpace {
-    /// What stands for a space that could not be built: every function of it is NaN, `n` values.
-    #[must_use]
-    pub fn undefined(n: usize) -> Self {
-        Self { v: vec![f64::NAN; n], basis: Vec::new(), tridiagonal: Tridiagonal::new(0.0, 0) }
-    }
-
     /// The steps that it took.
     #[must_use]
     pub fn steps(&self) -> usize {

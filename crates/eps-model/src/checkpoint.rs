@@ -20,7 +20,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::str::FromStr;
 
-use eps_files::{sha256, write_bytes};
+use eps_files::{require_regular, sha256, write_bytes};
 use eps_math::parameterisation::{Parameterisation, Translation};
 use eps_math::{Interpolant, MathError, OperatorLaw, Precondition, PreconditionMode, SigmaYLaw};
 use safetensors::View;
@@ -513,6 +513,7 @@ struct Header {
 /// [`ModelError::Io`], [`ModelError::Corrupt`] and [`ModelError::FormatVersion`] as [`load`].
 pub fn read_config(path: &Path) -> Result<CheckpointConfig, ModelError> {
     let io = |source| ModelError::Io { path: path.to_owned(), source };
+    require_regular(path)?;
     let mut file = File::open(path).map_err(io)?;
     // The length of the text and the text; what is too short or too long is told by the reader of the two.
     let mut header = Vec::new();
@@ -540,6 +541,7 @@ pub fn read_config(path: &Path) -> Result<CheckpointConfig, ModelError> {
 /// [`ModelError::MissingTensor`], [`ModelError::SurplusTensor`], [`ModelError::TensorShape`],
 /// [`ModelError::TensorKind`] or [`ModelError::NonFinite`] for a tensor.
 pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Checkpoint, ModelError> {
+    require_regular(path)?;
     let bytes =
         std::fs::read(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
     let corrupt = |reason: String| corrupt(path, &reason);

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use std::sync::Once;
 use std::thread;
 
-use eps_math::whole;
+use eps_math::{MathError, whole};
 use tch::TchError;
 
 /// Why a network, or another computation on tensors, gave no result.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ComputeError {
     /// The memory of the device, or of the host, is too small.
@@ -53,6 +53,14 @@ pub enum ComputeError {
         /// What it raised.
         reason: String,
     },
+    /// An iterative solver, or another computation of numbers, that did not succeed.
+    #[error("{what}: {error}")]
+    Math {
+        /// What was computed.
+        what: &'static str,
+        /// What went wrong.
+        error: MathError,
+    },
     /// Anything else that libtorch refused.
     #[error("libtorch: {0}")]
     Libtorch(String),
@@ -91,6 +99,11 @@ impl ComputeError {
         } else {
             Self::Libtorch(cause(message))
         }
+    }
+
+    /// What went wrong in a computation of numbers, as [`Result::map_err`] takes it.
+    pub(crate) fn of(what: &'static str) -> impl Fn(MathError) -> Self {
+        move |error| Self::Math { what, error }
     }
 
     /// The same with the module's file, where it is not about memory.
@@ -157,16 +170,24 @@ pub(crate) fn cause(message: &str) -> String {
 /// Arithmetic is written with tch's operators, which panic where libtorch throws, as memory can run out in any of
 /// them: a `Result` at each would hide the formulas. So the panics are caught here, at the border of a network's call,
 /// of a sampler's step and of a training. The values that a failed computation leaves behind are tensors of its own,
-/// which are dropped; modes of libtorch are held by guards, which unwinding restores. Panics of any other origin
-/// are bugs, and go on.
+/// which are dropped; modes of libtorch are held by guards, which unwinding restores. Functions of AᵀA that are iterated are arithmetic, too:
+/// what goes wrong in them comes the same way. Panics of any other origin are bugs, and go on.
 ///
 /// # Errors
-/// [`ComputeError`] where an operation of libtorch failed.
+/// [`ComputeError`] where an operation of libtorch failed, and [`ComputeError::Math`] of iterated functions of AᵀA.
 pub fn attempt<T>(work: impl FnOnce() -> T) -> Result<T, ComputeError> {
-    caught(work).map_err(|payload| match libtorch_message(payload.as_ref()) {
-        Some(message) => ComputeError::from_message(&message),
-        None => resume_unwind(payload),
+    caught(work).map_err(|payload| match payload.downcast::<ComputeError>() {
+        Ok(error) => *error,
+        Err(payload) => match libtorch_message(payload.as_ref()) {
+            Some(message) => ComputeError::from_message(&message),
+            None => resume_unwind(payload),
+        },
     })
+}
+
+/// Ends arithmetic on tensors, on any thread that works for it, by an error, which [`attempt`] returns.
+pub(crate) fn raise(error: ComputeError) -> ! {
+    resume_unwind(Box::new(error))
 }
 
 /// Runs work and returns what it panicked with, which is not printed where it is libtorch's: on a thread that works for one inside
@@ -217,6 +238,7 @@ pub(crate) fn check_shape(expected: &[i64], found: &[i64]) -> Result<(), Compute
 
 #[cfg(test)]
 mod tests {
+    use rayon::prelude::*;
     use tch::{Device, Kind, Tensor};
 
     use super::*;
@@ -245,6 +267,13 @@ mod tests {
         let text = error.to_string();
         assert!(text.starts_with("libtorch: mat1 and mat2 shapes cannot be multiplied"), "{text}");
         assert_eq!(text.lines().count(), 1, "{text}");
+    }
+
+    #[test]
+    fn an_error_that_is_raised_on_a_thread_is_returned() {
+        let error = ComputeError::Other("here".to_owned());
+        let raised = attempt(|| (0..4).into_par_iter().for_each(|_| raise(error.clone())));
+        assert_eq!(raised, Err(error));
     }
 
     #[test]

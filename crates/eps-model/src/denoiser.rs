@@ -172,7 +172,7 @@ impl Measurement {
     /// x_t: `[B, C, H, W]` in f64; `level`: `[B, 1, 1, 1]` or `[1, 1, 1, 1]`
     ///
     /// # Errors
-    /// [`ComputeError::Other`] where conjugate gradients do not converge, or the operator leaves the finite numbers, for one without an
+    /// [`ComputeError::Math`] where conjugate gradients do not converge, or the operator leaves the finite numbers, for one without an
     /// eigenbasis. Of a state that is not finite the pivot is not either.
     ///
     /// # Panics

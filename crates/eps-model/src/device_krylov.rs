@@ -10,6 +10,7 @@ use eps_math::{Level, Shape};
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
+use crate::compute_error::raise;
 use crate::device_map::DeviceBasis;
 use crate::device_solve::{DeviceMaps, DeviceSpaces};
 use crate::extent::extent;
@@ -150,8 +151,14 @@ impl DeviceKrylov {
         if let Some(spaces) = kept.get() {
             return of_shape(&spaces.evaluate(&self.maps, &functions), self.domain);
         }
-        let Some(spaces) = self.spaces(&x, &functions, tally) else {
-            return of_shape(&(&x * f64::NAN), self.domain);
+        let spaces = match self.spaces(&x, &functions, tally) {
+            Ok(spaces) => spaces,
+            // Of an image that left the finite numbers, or whose square did, functions are not finite either: the walk says at
+            // which step that was.
+            Err(_) if !x.square().sum(Kind::Double).double_value(&[]).is_finite() => {
+                return of_shape(&(&x * f64::NAN), self.domain);
+            }
+            Err(error) => raise(error),
         };
         let mapped = spaces.evaluate(&self.maps, &functions);
         if spaces.bytes() <= KEPT {
@@ -160,19 +167,18 @@ impl DeviceKrylov {
         of_shape(&mapped, self.domain)
     }
 
-    /// The Krylov spaces at every row of v; none where an image's eigenproblem is not solved, as of a map that gives NaN: so do its functions
-    /// then, and the walk stops at its step. What libtorch refuses is an error of [`attempt`](crate::attempt).
+    /// The Krylov spaces at every row of v.
     fn spaces(
         &self,
         v: &Tensor,
         functions: &[SpectralFunction<'_>],
         tally: &Tally,
-    ) -> Option<DeviceSpaces> {
-        let spaces = self.maps.spaces(&FUNCTIONS, v, functions).ok()?;
+    ) -> Result<DeviceSpaces, ComputeError> {
+        let spaces = self.maps.spaces(&FUNCTIONS, v, functions)?;
         for (steps, finished) in spaces.steps().zip(&spaces.finished) {
             tally.function(steps, *finished);
         }
-        Some(spaces)
+        Ok(spaces)
     }
 
     /// The measurement in the image's shape.
@@ -207,18 +213,14 @@ impl DeviceKrylov {
             let of_probe = |probe| {
                 let signs = random_signs(probe, self.domain.len());
                 let signs = Tensor::from_slice(&signs).view([1, -1]).to_device(self.device);
-                let spaces = self.spaces(&signs, &[&steep], tally)?;
-                Some((signs, spaces))
+                let spaces = self.spaces(&signs, &[&steep], tally);
+                (signs, spaces.unwrap_or_else(|error| raise(error)))
             };
-            (0..PROBES as u64).map(of_probe).collect::<Option<_>>().unwrap_or_default()
+            (0..PROBES as u64).map(of_probe).collect()
         });
         let mapped =
             probes.iter().map(|(signs, spaces)| signs * spaces.evaluate(&self.maps, &functions));
-        let Some(sum) = mapped.reduce(|a, b| a + b) else {
-            let shape = [1, extent(self.domain.len())];
-            let undefined = Tensor::full(shape, f64::NAN, (Kind::Double, self.device));
-            return of_shape(&undefined, self.domain);
-        };
+        let sum = mapped.reduce(|a, b| a + b).expect("a probe");
         let ends: Vec<(f64, f64)> = gains.iter().map(Gains::range).collect();
         let least = self.column(ends.iter().map(|(least, _)| *least));
         let most = self.column(ends.iter().map(|(_, most)| *most));
@@ -309,7 +311,7 @@ mod tests {
 
     use super::*;
     use crate::krylov::Krylov;
-    use crate::{expression_gap, level_fields};
+    use crate::{attempt, expression_gap, level_fields};
 
     const SKEW: &str = "[[0.4, 0.1], [0.3, -0.2], [0.05, 0.1]]";
 
@@ -481,7 +483,7 @@ mod tests {
 
     /// With a state that is not finite, and with an operator whose squares f64 does not hold.
     #[test]
-    fn what_is_not_finite_is_not_taken_for_a_pivot() {
+    fn what_is_not_finite_is_not_taken_for_an_answer() {
         let both = |map: &Arc<dyn LinearMap>, device| {
             [
                 Krylov::on_device(&[Arc::clone(map)], device).unwrap(),
@@ -494,6 +496,10 @@ mod tests {
             );
             shared(&json, [1, 4, 5])
         };
+        let function = |of: &Krylov, x: &Tensor| {
+            let lambda = of.nodes(x.device()).0;
+            of.function(x, &Field((lambda + 1.0).sqrt()), &crate::krylov::Spaces::default())
+        };
         for device in devices() {
             let fields = level_fields(&[1.0, 1.0].map(Level::edm), device);
             let map = blur(SKEW);
@@ -502,12 +508,16 @@ mod tests {
             for of in both(&blur("[[1e80, 1e79]]"), device) {
                 let error = of.mu_star(&y, 0.05, &x_t, &fields).unwrap_err().to_string();
                 assert!(error.starts_with("the pivot") && error.contains("NaN"), "{error}");
+                let error = attempt(|| function(&of, &x_t)).unwrap_err().to_string();
+                assert!(error.starts_with("a function") && error.contains("NaN"), "{error}");
             }
             let _ = x_t.get(1).fill_(f64::NAN);
             for of in both(&map, device) {
                 let pivot = of.mu_star(&y, 0.05, &x_t, &fields).unwrap();
                 let is_finite = |image| pivot.get(image).isfinite().all().int64_value(&[]) != 0;
                 assert!(is_finite(0) && !is_finite(1), "{pivot:?}");
+                let mapped = function(&of, &x_t).sum(Kind::Double).double_value(&[]);
+                assert!(mapped.is_nan());
             }
         }
     }

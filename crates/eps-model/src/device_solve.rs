@@ -16,6 +16,7 @@ use tch::{Device, Kind, Tensor};
 use crate::ComputeError;
 use crate::device_map::{DeviceMap, DevicePreconditioner};
 use crate::extent::{extent, length_of};
+use crate::gains::{FUNCTION, PIVOT};
 
 /// One map for all images of a batch, or one an image, on rows of values.
 #[derive(Debug)]
@@ -133,7 +134,9 @@ impl DeviceMaps {
         // As in closed form, the pivot of a state that is not finite is not: the walk says at which step that was.
         let is_told = state.isfinite().all_dim(1, true).logical_not();
         if let Some(image) = flags(&is_sound.logical_or(&is_told)).iter().position(|is| !is) {
-            return Err(unsolved(&MathError::SolverNotFinite { steps: steps[image] }));
+            return Err(ComputeError::of(PIVOT)(MathError::SolverNotFinite {
+                steps: steps[image],
+            }));
         }
         Ok((state + z, steps))
     }
@@ -188,7 +191,7 @@ impl DeviceMaps {
             if step == goal.max_steps && flags(&active).contains(&true) {
                 let residual = (&size / &first).where_self(&active, &none).max().double_value(&[]);
                 let error = MathError::NotSolved { steps: step, residual, rtol: goal.rtol };
-                return Err(unsolved(&error));
+                return Err(ComputeError::of(PIVOT)(error));
             }
             let q = self.apply(&p);
             let (of_p, of_q) = (dot(&p, &p), dot(&q, &q));
@@ -230,7 +233,6 @@ impl DeviceMaps {
         v: &Tensor,
         functions: &[SpectralFunction<'_>],
     ) -> Result<DeviceSpaces, ComputeError> {
-        let broken = |error: MathError| ComputeError::Other(error.to_string());
         let mut u = self.apply(v);
         let length = norm(&u);
         let complete = complete(self.domain, self.range);
@@ -264,7 +266,7 @@ impl DeviceMaps {
                     }
                     Ok(())
                 })
-                .map_err(broken)?;
+                .map_err(ComputeError::of(FUNCTION))?;
             basis.push(std::mem::replace(&mut u, divided(&next, &beside)));
             last_beside = Some(beside);
         }
@@ -285,10 +287,6 @@ struct Descended {
     steps: Vec<usize>,
     /// Whether an image met neither NaN nor infinity, `[B, 1]`.
     is_sound: Tensor,
-}
-
-fn unsolved(error: &MathError) -> ComputeError {
-    ComputeError::Other(format!("the pivot: {error}"))
 }
 
 /// The space of one image while it grows.

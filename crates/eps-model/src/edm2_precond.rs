@@ -121,7 +121,7 @@ impl PrecondConfig {
     /// # Errors
     /// [`ModelError::Config`] with the first field that is out of range, and its range.
     pub fn validate(&self) -> Result<(), ModelError> {
-        self.outline().validate("img_resolution", "channel_mult")?;
+        self.outline().validate(["img_resolution", "channel_mult", "label_dim"])?;
         within("model_channels", self.model_channels, 1, MOST_CHANNELS)?;
         within("num_blocks", self.num_blocks, 1, MOST_BLOCKS)?;
         within("logvar_channels", self.logvar_channels, 1, MOST_CHANNELS)?;

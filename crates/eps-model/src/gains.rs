@@ -28,6 +28,10 @@ pub(crate) const KEPT: usize = 1 << 29;
 /// How functions of AᵀA are computed for a network: to a per cent, which is below what it can tell.
 pub(crate) const FUNCTIONS: Lanczos = Lanczos { rtol: 1e-2, max_steps: 160 };
 
+/// What errors call what is solved and iterated.
+pub(crate) const PIVOT: &str = "the pivot";
+pub(crate) const FUNCTION: &str = "a function of AᵀA";
+
 /// The gains of one image over the nodes, as a function of λ.
 pub(crate) struct Gains<'a> {
     nodes: &'a [f64],

@@ -8,8 +8,9 @@ use eps_math::{Level, Shape, pivot};
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
+use crate::compute_error::raise;
 use crate::extent::{extent, length_of};
-use crate::gains::{FUNCTIONS, Gains, KEPT, PROBES, random_signs};
+use crate::gains::{FUNCTION, FUNCTIONS, Gains, KEPT, PIVOT, PROBES, random_signs};
 use crate::krylov_report::Tally;
 use crate::{ComputeError, Field};
 
@@ -115,6 +116,11 @@ impl HostKrylov {
         let spaces: Vec<OnceLock<KrylovSpace>> = (0..images).map(|_| OnceLock::new()).collect();
         let share = KEPT / images / (8 * self.range.len());
         let mapped = self.each(x, self.domain, |i, x| {
+            // Of an image that left the finite numbers, or whose square did, functions are not finite either: the walk says at
+            // which step that was.
+            if !x.iter().map(|value| value * value).sum::<f64>().is_finite() {
+                return vec![f64::NAN; x.len()];
+            }
             let f = |lambdas: &[f64]| gains(i).of_all(lambdas);
             let space = space_of(self.map(i), x, &f, tally);
             let mapped = space.evaluate(self.map(i), &f);
@@ -206,8 +212,7 @@ impl HostKrylov {
                 &level,
                 start,
             );
-            let solved =
-                solved.map_err(|error| ComputeError::Other(format!("the pivot: {error}")))?;
+            let solved = solved.map_err(ComputeError::of(PIVOT))?;
             tally.pivot(solved.steps);
             let state = x_t.iter().map(|x| x / level.alpha);
             let correction = solved.x.iter().zip(state).map(|(mu, x)| mu - x).collect();
@@ -223,10 +228,11 @@ impl HostKrylov {
     }
 }
 
+/// The space of functions of AᵀA at x; an error is [raised](raise).
 fn space_of(map: &dyn LinearMap, x: &[f64], f: SpectralFunction<'_>, tally: &Tally) -> KrylovSpace {
     let grown = FUNCTIONS.nearest_space(map, x, &[f]);
-    // Of a map that gives NaN: so does its function, and the walk stops at its step.
-    let (space, is_finished) = grown.unwrap_or_else(|_| (KrylovSpace::undefined(x.len()), false));
+    let (space, is_finished) =
+        grown.unwrap_or_else(|error| raise(ComputeError::of(FUNCTION)(error)));
     tally.function(space.steps(), is_finished);
     space
 }

@@ -4,7 +4,7 @@ use crate::ModelError;
 use crate::extent::{extent, length_of};
 use crate::layers::GroupNorm;
 
-/// The most channels of a layer, and pixels along a side.
+/// The most channels of a layer, and pixels along a side: far beyond any network, and far from where products of them overflow.
 pub(crate) const MOST_CHANNELS: usize = 1 << 16;
 
 /// The most classes.
@@ -46,17 +46,21 @@ impl Outline {
         Err(ModelError::ImageSize { height, width, levels: self.levels, multiple })
     }
 
-    /// Whether a network has images, levels and classes; `side` and `levels` are the names of these fields.
+    /// Whether a network has images, levels and classes; `side`, `levels` and `classes` are the names of these fields.
     pub(crate) fn validate(
         &self,
-        side: &'static str,
-        levels: &'static str,
+        [side, levels, classes]: [&'static str; 3],
     ) -> Result<(), ModelError> {
         within("in_channels", self.in_channels, 1, MOST_CHANNELS)?;
         within("out_channels", self.out_channels, 1, MOST_CHANNELS)?;
         within(side, self.img_resolution, 1, MOST_CHANNELS)?;
-        within("classes", self.label_dim, 0, MOST_CLASSES)?;
-        within(levels, self.levels, 1, MOST_LEVELS)?;
+        within(classes, self.label_dim, 0, MOST_CLASSES)?;
+        require(
+            (1..=MOST_LEVELS).contains(&self.levels),
+            levels,
+            format!("{} levels", self.levels),
+            || format!("it must list at least 1 and at most {MOST_LEVELS}"),
+        )?;
         require(
             self.check_size(self.img_resolution, self.img_resolution).is_ok(),
             side,
@@ -116,49 +120,23 @@ impl Levels<'_> {
 
     /// Whether a network can be built from these levels.
     pub(crate) fn validate(&self) -> Result<(), ModelError> {
-        let positive = [
-            ("img_resolution", self.img_resolution),
-            ("in_channels", self.in_channels),
-            ("out_channels", self.out_channels),
-            ("model_channels", self.model_channels),
-            ("channel_mult_emb", self.channel_mult_emb),
-            ("num_blocks", self.num_blocks),
-        ];
-        for (field, value) in positive {
-            require(value > 0, field, value, || "it must be at least 1".to_owned())?;
-        }
-        // Far beyond any network, and far from where products of them overflow.
-        let bounded = [
-            ("img_resolution", self.img_resolution, MOST_CHANNELS),
-            ("in_channels", self.in_channels, MOST_CHANNELS),
-            ("out_channels", self.out_channels, MOST_CHANNELS),
-            ("label_dim", self.label_dim, MOST_CLASSES),
-            ("model_channels", self.model_channels, MOST_CHANNELS),
-            ("channel_mult_emb", self.channel_mult_emb, MOST_CHANNELS),
-            ("num_blocks", self.num_blocks, MOST_BLOCKS),
-        ];
-        for (field, value, most) in bounded {
-            require(value <= most, field, value, || format!("it must be at most {most}"))?;
-        }
+        self.outline().validate(["img_resolution", "channel_mult", "label_dim"])?;
+        within("model_channels", self.model_channels, 1, MOST_CHANNELS)?;
+        within("channel_mult_emb", self.channel_mult_emb, 1, MOST_CHANNELS)?;
+        within("num_blocks", self.num_blocks, 1, MOST_BLOCKS)?;
         let widest = self.channel_mult.iter().chain([&self.channel_mult_emb]).max();
         let widest = widest.map_or(0, |mult| mult.saturating_mul(self.model_channels));
         require(widest <= MOST_CHANNELS, "model_channels", self.model_channels, || {
             format!("times its multipliers it makes {widest} channels, more than {MOST_CHANNELS}")
         })?;
-        let levels = self.channel_mult.len();
         require(
-            (1..=MOST_LEVELS).contains(&levels) && self.channel_mult.iter().all(|&mult| mult > 0),
+            self.channel_mult.iter().all(|&mult| mult > 0),
             "channel_mult",
             format!("{:?}", self.channel_mult),
-            || "it must list 1 to 16 positive multipliers, one a level".to_owned(),
+            || "its multipliers, one a level, must be positive".to_owned(),
         )?;
-        require(
-            self.outline().check_size(self.img_resolution, self.img_resolution).is_ok(),
-            "img_resolution",
-            self.img_resolution,
-            || format!("{levels} levels need a multiple of {}", self.outline().size_multiple()),
-        )?;
-        let resolutions: Vec<_> = (0..levels).map(|level| self.img_resolution >> level).collect();
+        let levels = 0..self.channel_mult.len();
+        let resolutions: Vec<_> = levels.map(|level| self.img_resolution >> level).collect();
         for &resolution in self.attn_resolutions {
             // EDM ignores a resolution that no level has, and its defaults rely on that.
             require(

@@ -133,7 +133,7 @@ impl Basis {
 
 /// The form of an operator's eigenbasis.
 fn form(operator: &PreparedOperator) -> Option<EigenForm<'_>> {
-    operator.spectral()?.form()
+    operator.basic()?.form()
 }
 
 /// Kinds of eigenvectors of AᵀA.
@@ -222,7 +222,7 @@ impl TensorOperator {
         let first = operators.first().ok_or(ModelError::MixedOperators("an empty batch"))?;
         let (domain, range) = (first.domain(), first.range());
         // Beside one without a basis, the others are solved as it is: of measurements of which one has missing values.
-        let spectral: Option<Vec<&Operator>> = operators.iter().map(|o| o.spectral()).collect();
+        let basic: Option<Vec<&Operator>> = operators.iter().map(|o| o.basic()).collect();
         let forms: Option<Vec<EigenForm<'_>>> = operators.iter().map(form).collect();
         let are_alike = |forms: &Vec<EigenForm<'_>>| {
             forms.iter().all(|of| discriminant(of) == discriminant(&forms[0]))
@@ -233,8 +233,8 @@ impl TensorOperator {
         if operators.iter().any(|o| o.domain() != domain || o.range() != range) {
             return Err(ModelError::MixedOperators("several shapes"));
         }
-        let (basis, eigenvalues) = match spectral.zip(forms) {
-            Some((spectral, forms)) => Basis::of(&spectral, &forms, device),
+        let (basis, eigenvalues) = match basic.zip(forms) {
+            Some((basic, forms)) => Basis::of(&basic, &forms, device),
             None => {
                 let bases: Option<Vec<&RangeBasis>> =
                     operators.iter().map(|o| o.map().range_basis()).collect();
@@ -298,7 +298,7 @@ impl TensorOperator {
     /// Whether images have coordinates in an eigenbasis of AᵀA on the device, through which libtorch differentiates: of the families
     /// of [`Operator`], and of small matrices.
     #[must_use]
-    pub fn is_spectral(&self) -> bool {
+    pub fn has_basis(&self) -> bool {
         !matches!(self.basis, Basis::Unknown(_))
     }
 
@@ -324,7 +324,7 @@ impl TensorOperator {
     /// μ⋆ by conjugate gradients, where no eigenbasis is known.
     ///
     /// # Errors
-    /// [`ComputeError::Other`] where they do not converge.
+    /// [`ComputeError::Math`] where they do not converge.
     pub(crate) fn mu_star(
         &self,
         y: &Tensor,
@@ -411,7 +411,7 @@ impl TensorOperator {
     /// x: `[B, C, H, W]` in f64 → `[B, C, H, W]`
     ///
     /// # Panics
-    /// As [`TensorOperator::apply`].
+    /// As [`TensorOperator::apply`], and where a function that is iterated meets NaN: [`attempt`](crate::attempt) makes an error of that.
     pub fn spectral_map(&self, x: &Tensor, gains: &Field) -> Tensor {
         self.spectral_sum(&[(&self.coordinates(x), gains)])
     }
@@ -451,7 +451,8 @@ impl TensorOperator {
     /// → `[B, C, H, W]` in f64
     ///
     /// # Panics
-    /// Without terms; if coordinates are of another operator, or of batches that do not broadcast.
+    /// Without terms; if coordinates are of another operator, or of batches that do not broadcast; those of
+    /// [`TensorOperator::spectral_map`].
     pub fn spectral_sum(&self, terms: &[(&Coordinates, &Field)]) -> Tensor {
         let sum = |term: &dyn Fn(&Coordinates, &Tensor) -> Tensor| sum_of(terms, term);
         match &self.basis {
@@ -497,6 +498,9 @@ impl TensorOperator {
     ///
     /// # Shapes
     /// `[B, 1, H, W]`; `[B, C, H, W]` for weights, a matrix and where no eigenbasis is known.
+    ///
+    /// # Panics
+    /// Those of [`TensorOperator::spectral_map`].
     pub fn pixel_diagonal(&self, gains: &Field) -> Tensor {
         let (height, width) = (extent(self.domain.height), extent(self.domain.width));
         match &self.basis {
@@ -540,7 +544,7 @@ impl TensorOperator {
     ///
     /// The masked observation for inpainting, the nearest-neighbour copy for average pooling and the blurred image
     /// itself for blurs; for the others Aᵀy/λ_max, which it is for masks and means too: it does not depend on the
-    /// scale of A.
+    /// scale of A. [`lifted`] is the same of one image on the host.
     ///
     /// # Shapes
     /// y: `[B, ..range]` → `[B, C, H, W]`

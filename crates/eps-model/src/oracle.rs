@@ -50,7 +50,7 @@ enum OperatorKey {
 impl OperatorKey {
     fn of(operator: &PreparedOperator) -> Self {
         match operator {
-            PreparedOperator::Spectral(operator) => Self::Spec(operator.spec()),
+            PreparedOperator::Basic(operator) => Self::Spec(operator.spec()),
             PreparedOperator::Map { map, .. } => Self::Map(Arc::as_ptr(map).cast()),
         }
     }
@@ -62,7 +62,7 @@ fn sigma_star(
     sigma_y: f64,
     level: &Level,
 ) -> Result<eps_math::faer::Mat<f64>, eps_math::MathError> {
-    if let Some(operator) = operator.spectral() {
+    if let Some(operator) = operator.basic() {
         return Ok(pivot::sigma_star(operator, sigma_y, level));
     }
     let (rows, n) = (operator.range().len(), operator.domain().len());

@@ -92,11 +92,10 @@ impl PriorDescription {
     /// Reads a description.
     ///
     /// # Errors
-    /// [`ModelError::Io`], [`ModelError::Corrupt`] if it is none, and [`ModelError::FormatVersion`].
+    /// [`ModelError::Files`], [`ModelError::Corrupt`] if it is none, and [`ModelError::FormatVersion`].
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         let corrupt = |reason: String| ModelError::Corrupt { path: path.to_owned(), reason };
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+        let text = eps_files::read_text(path)?;
         let description: Self = serde_json::from_str(&text).map_err(|error| {
             corrupt(format!("no description of a prior ({error}); docs/priors.md has its fields"))
         })?;
@@ -452,6 +451,7 @@ impl Denoiser for ScriptedPrior {
 /// A module on a device, in evaluation mode and a precision, its weights without gradients.
 fn load_module(path: &Path, device: Device, precision: Precision) -> Result<CModule, ModelError> {
     let io = |source| ModelError::Io { path: path.to_owned(), source };
+    eps_files::require_regular(path)?;
     // libtorch does not say which file it cannot read.
     std::fs::File::open(path).map_err(io)?;
     let corrupt = |error: tch::TchError| ModelError::Corrupt {

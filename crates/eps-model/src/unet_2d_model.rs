@@ -235,7 +235,7 @@ impl UNet2DModelConfig {
             self.out_channels,
             || "learn_sigma needs twice the channels of an image".to_owned(),
         )?;
-        self.outline().validate("sample_size", "block_out_channels")?;
+        self.outline().validate(["sample_size", "block_out_channels", "num_class_embeds"])?;
         let levels = self.block_out_channels.len();
         for (field, count) in [
             ("down_block_types", self.down_block_types.len()),

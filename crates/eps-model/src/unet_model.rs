@@ -169,7 +169,7 @@ impl UNetModelConfig {
             self.out_channels,
             || "learn_sigma makes them twice an image's".to_owned(),
         )?;
-        self.outline().validate("image_size", "channel_mult")?;
+        self.outline().validate(["image_size", "channel_mult", "num_classes"])?;
         within("num_channels", self.num_channels, 2, MOST_CHANNELS)?;
         within("num_res_blocks", self.num_res_blocks, 1, MOST_BLOCKS)?;
         check_probability("dropout", self.dropout)?;

@@ -39,7 +39,7 @@ fn what_comes_by_iteration_is_what_the_eigenbasis_says() {
         let own: Arc<dyn LinearMap> = Arc::new(Own(known.clone()));
         let known = TensorOperator::new(vec![known], Device::Cpu).unwrap();
         let own = TensorOperator::of_maps(vec![own], Device::Cpu).unwrap();
-        assert!(known.is_spectral() && !own.is_spectral());
+        assert!(known.has_basis() && !own.has_basis());
         let x = image("x", 3, shape);
         let y = known.apply(&image("truth", 3, shape));
         // Transforms of two libraries.
@@ -88,7 +88,7 @@ fn small_maps_have_the_eigenbasis_of_their_matrix() {
         let map: Arc<dyn LinearMap> = Arc::new(Own(prepared(json, shape)));
         let map = PreparedOperator::Map { family: "own", map }.decomposed().unwrap();
         let of = TensorOperator::new(vec![map], Device::Cpu).unwrap();
-        assert!(of.is_spectral() && of.range() == exact.range());
+        assert!(of.has_basis() && of.range() == exact.range());
         let x = image("x", 3, shape);
         let y = exact.apply(&image("truth", 3, shape));
         assert!(gap(&of.apply(&x), &exact.apply(&x)) < 1e-14);
@@ -108,7 +108,7 @@ fn small_maps_have_the_eigenbasis_of_their_matrix() {
     let y = image("y", 2, shape);
     let host = TensorOperator::new(vec![map.clone()], Device::Cpu).unwrap();
     let matrix = TensorOperator::new(vec![map.decomposed().unwrap()], Device::Cpu).unwrap();
-    assert!(matrix.is_spectral() && matrix.lift(&y).equal(&host.lift(&y)));
+    assert!(matrix.has_basis() && matrix.lift(&y).equal(&host.lift(&y)));
     // 48×48 values are too many.
     let large = prepared(json, Shape::new(1, 48, 48).unwrap()).decomposed().unwrap();
     assert!(large.map().range_basis().is_none());

@@ -376,7 +376,7 @@ fn wrong_configurations_are_named() {
     let adm = || tiny_adm(1);
     let song: [(&str, SongUNetConfig); 11] = [
         ("in_channels = 0", tiny(0)),
-        ("channel_mult = []", SongUNetConfig { channel_mult: vec![], ..tiny(1) }),
+        ("channel_mult = 0 levels", SongUNetConfig { channel_mult: vec![], ..tiny(1) }),
         ("img_resolution = 15", SongUNetConfig { img_resolution: 15, ..tiny(1) }),
         ("multiple of 2", SongUNetConfig { img_resolution: 15, ..tiny(1) }),
         ("dropout = 1", SongUNetConfig { dropout: 1.0, ..tiny(1) }),
@@ -396,7 +396,7 @@ fn wrong_configurations_are_named() {
         ("label_dim = 1099511627776", DhariwalUNetConfig { label_dim: 1 << 40, ..adm() }),
         ("num_blocks = 1000000", DhariwalUNetConfig { num_blocks: 1_000_000, ..adm() }),
         ("dropout = 1", DhariwalUNetConfig { dropout: 1.0, ..adm() }),
-        ("channel_mult = []", DhariwalUNetConfig { channel_mult: vec![], ..adm() }),
+        ("channel_mult = 0 levels", DhariwalUNetConfig { channel_mult: vec![], ..adm() }),
         ("3 attention heads", DhariwalUNetConfig { model_channels: 224, ..adm() }),
     ];
     // Heads that do not divide the channels of an attention.

@@ -4,7 +4,7 @@
 
 use eps_math::operator::{
     AveragePool, CircularBlur, Dense, Kernel, LinearMap, Mask, Operator, OperatorSpec, Separable,
-    Spectral, Weights,
+    Spectral, Weights, lifted,
 };
 use eps_math::pivot::pivot_gains;
 use eps_math::rng::Stream;
@@ -121,6 +121,8 @@ fn every_transform_equals_the_hosts() {
             };
             assert_close(name, &on_device.apply(&x_t), &host(&|o, i| o.apply(&x[i])), ulps);
             assert_close(name, &on_device.adjoint(&y_t), &host(&|o, i| o.adjoint(&y[i])), ulps);
+            // Pictures show what networks read.
+            assert_close(name, &on_device.lift(&y_t), &host(&|o, i| lifted(o, &y[i])), ulps);
             let gram = host(&|o, i| o.adjoint(&o.apply(&x[i])));
             assert_close(name, &on_device.gram(&x_t), &gram, ulps);
             let measurement = Measurement::new(
@@ -244,7 +246,7 @@ fn an_exact_measurement_is_met_where_an_eigenbasis_is_known() {
         let spec: OperatorSpec = serde_json::from_str(json).unwrap();
         let operator =
             TensorOperator::new(vec![spec.prepare(shape).unwrap()], Device::Cpu).unwrap();
-        assert!(operator.is_closed() && !operator.is_spectral(), "{json}");
+        assert!(operator.is_closed() && !operator.has_basis(), "{json}");
         let image = |name: &str| {
             let values = Stream::named(0, name).normals(shape.len());
             Tensor::from_slice(&values).view([1, 3, 2, 2])
@@ -271,9 +273,9 @@ fn one_without_a_basis_goes_with_those_that_have_one() {
     let operators = [part, whole].map(|noise| {
         eps_math::operator::Whitened::prepare(&blur, &std::sync::Arc::new(noise), 0.05).unwrap()
     });
-    assert!(operators[0].spectral().is_none() && operators[1].spectral().is_some());
+    assert!(operators[0].basic().is_none() && operators[1].basic().is_some());
     let both = TensorOperator::new(operators.to_vec(), Device::Cpu).unwrap();
-    assert!(!both.is_spectral());
+    assert!(!both.has_basis());
     let x: Vec<f64> = (0..shape.len()).map(|i| (i % 7) as f64).collect();
     let found = both.apply(&Tensor::from_slice(&x).view([1, 1, 6, 5]));
     let found: Vec<f64> = Vec::try_from(found.view([-1])).unwrap();

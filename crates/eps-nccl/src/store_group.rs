@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use eps_cluster::{ClusterError, Group, Launch, Machine, host};
+use eps_cluster::{ClusterError, Group, Launch, Machine, bytes_of, host, values_of};
 
 use crate::rendezvous::meet;
 use crate::store::{Store, end_now};
@@ -435,12 +435,4 @@ fn end_process(why: &str) -> ! {
 /// The name of a further part of a value.
 fn part_of(name: &str, part: usize) -> String {
     format!("{name}/{}", part + 1)
-}
-
-fn bytes_of(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
-}
-
-fn values_of(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }

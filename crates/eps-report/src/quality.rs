@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use eps_results::{Calibration, Loss, Method, Metric, RANKED_SAMPLES, Row, Scope, TaskResults};
+use eps_results::{
+    Calibration, Loss, Method, Metric, RANKED_SAMPLES, Row, Scope, TaskResults, WITH_BACKWARD,
+};
 
 use crate::chart::{Axis, Chart, Line, Style};
 
@@ -50,15 +52,12 @@ enum Cost {
     Time,
 }
 
-/// The time of a backward pass by that of a network call: a step of DPS and of ΠGDM takes 2.1 to 2.3 calls
-/// (`docs/performance.md`). What methods compute beside the network, a tenth of a call at most, is left out.
-const BACKWARD: f64 = 1.2;
-
 impl Cost {
     fn of(self, row: &Row) -> f64 {
         match self {
             Self::Calls => row.method.calls() as f64,
-            Self::Time => row.nfe as f64 + BACKWARD * row.backward_passes as f64,
+            // What methods compute beside the network, a tenth of a call at most, is left out.
+            Self::Time => row.nfe as f64 + (WITH_BACKWARD - 1.0) * row.backward_passes as f64,
         }
     }
 

@@ -104,7 +104,7 @@ const CURVES: [Curves; 2] = [
     Curves {
         ending: "-time",
         charts: charts_by_time,
-        about: "quality against the time of a sample in network calls, of which a backward pass takes 1.2",
+        about: "quality against the time of a sample in network calls, of which a backward pass takes 1.3",
     },
 ];
 
@@ -252,7 +252,7 @@ fn reach_of(results: &ReachResults) -> String {
         lines(&headings, table.rows.into_iter())
     };
     format!(
-        "\nSteps of training, as far as configurations were at hand: {}. Constants of the methods without training: chosen for each question on {} validation images × {}.\n\n\
+        "\nSteps of training, those of a network's starts as their configurations say, where these were at hand: {}. Constants of the methods without training: chosen for each question on {} validation images × {}.\n\n\
          {}.\n\n## Fair energy score\n\nOn [0, 1] pixels, the mean over images ± half a 95 % interval; the less the better. Differences \
          are taken image by image, to the method without training of the least mean.\n\n{}\n## PSNR of the mean of the samples (dB)\n\n{}",
         networks.join(", "),

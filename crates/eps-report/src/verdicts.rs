@@ -209,7 +209,7 @@ const CELLS_TO_WIN: usize = 35;
 
 /// Wins, ties and losses against Palette by some calls over all metrics and tasks: the claim holds with
 /// [`CELLS_TO_WIN`], in part with more than half of all cells, and fails where even the ties would not
-/// make more than half.
+/// make more than half of those that are judged.
 pub(crate) fn against_palette(results: &Results, cell: &str, palette: &str) -> Finding {
     let (mut found, mut of_tasks) = (Outcomes::default(), Vec::new());
     for setting in &results.tasks {

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The time of a network call that is differentiated, by that of a call: of DPS 2.31, of ΠGDM 2.33 (`docs/performance.md`).
+pub const WITH_BACKWARD: f64 = 2.3;
+
 /// A training-free method. Without a suffix it is the form of arXiv 2606.17048, Section 7; with
 /// `-published` that of its own paper or code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -43,7 +43,7 @@ mod variant;
 pub use calibration::{Calibration, LEVELS, RANKED_SAMPLES};
 pub use config::{Config, Constant, DataSet};
 pub use constants::{Constants, Trial, Tuned};
-pub use contender::Contender;
+pub use contender::{Contender, WITH_BACKWARD};
 pub use environment::Environment;
 pub use error::ResultsError;
 pub use experiment::{Experiment, SIGMA_Y, Setting};

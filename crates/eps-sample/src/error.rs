@@ -39,6 +39,11 @@ pub enum SampleError {
         /// The number of steps.
         steps: usize,
     },
+    /// An exact measurement, where a method divides by σ_y.
+    #[error(
+        "sigma_y is 0, and this method divides by it: give a small one, such as 1e-3, or sample by EPS, which has the limit"
+    )]
+    Exact,
     /// A denoiser without an answer, or a computation that failed.
     #[error(transparent)]
     Compute(#[from] ComputeError),
@@ -50,10 +55,4 @@ pub enum SampleError {
 /// Fails for a constant outside its range.
 pub(crate) fn out_of_range(what: &'static str, value: f64, range: &'static str) -> SampleError {
     MathError::OutOfRange { what, value, range }.into()
-}
-
-/// Checks a constant that is a length or a weight.
-pub(crate) fn check_positive(what: &'static str, value: f64) -> Result<(), SampleError> {
-    let is_positive = value > 0.0 && value.is_finite();
-    if is_positive { Ok(()) } else { Err(out_of_range(what, value, "positive and finite")) }
 }

@@ -31,7 +31,7 @@ pub struct Moved {
     pub estimate: Tensor,
 }
 
-/// Checks a grid and walks it step by step; `nfe` are the denoiser evaluations of some steps that end at 0.
+/// Walks a [checked](check_grid) grid step by step; `nfe` are the denoiser evaluations of some steps that end at 0.
 ///
 /// A state that is not finite ends the walk at its step, on a GPU some steps later: nothing waits for the device
 /// before the end.
@@ -43,7 +43,6 @@ pub(crate) fn walk(
     mut step: impl FnMut(&Tensor, Step) -> Result<Moved, ComputeError>,
 ) -> Result<Outcome, SampleError> {
     let _guard = tch::no_grad_guard();
-    check_grid(grid)?;
     let steps = grid.len() - 1;
     let diverged = |index: usize| SampleError::Diverged { step: index + 1, steps };
     let mut finite = FiniteStates::new(x.device() != Device::Cpu);

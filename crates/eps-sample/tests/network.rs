@@ -37,6 +37,11 @@ fn denoiser() -> NetworkDenoiser {
     NetworkDenoiser::new(network, precondition, conditions, Precision::F32)
 }
 
+/// What f32 leaves of some twenty layers in so many calls, on values of size 1.
+fn rounding(calls: usize) -> f64 {
+    20.0 * calls as f64 * f64::from(f32::EPSILON)
+}
+
 #[test]
 fn samples_do_not_depend_on_the_batch() {
     let denoiser = denoiser();
@@ -65,7 +70,7 @@ fn samples_do_not_depend_on_the_batch() {
             let alone = run(vec![image]);
             let difference =
                 (alone - together.narrow(0, image as i64, 1)).abs().max().double_value(&[]);
-            assert!(difference < 1e-3, "{task:?}, image {image}: {difference}");
+            assert!(difference < rounding(9), "{task:?}, image {image}: {difference}");
         }
     }
 }
@@ -89,7 +94,7 @@ fn samples_share_a_measurement() {
         };
         let difference = (run(1) - run(3)).abs().max().double_value(&[]);
         // f64 roundings before an f32 network.
-        assert!(difference < 1e-3, "{task:?}: {difference}");
+        assert!(difference < rounding(3), "{task:?}: {difference}");
     }
 }
 

@@ -71,8 +71,8 @@ impl Balance {
         let shares = Tensor::from_slice(&shares)
             .view([extent(self.counts.len()), extent(questions.len())])
             .to_device(self.means.device());
-        let whole = shares.sum_dim_intlist([1i64].as_slice(), false, Kind::Double);
-        self.means = &self.means * (1.0 - whole) + shares.mv(&of_images);
+        let taken = shares.sum_dim_intlist([1i64].as_slice(), false, Kind::Double);
+        self.means = &self.means * (1.0 - taken) + shares.mv(&of_images);
     }
 }
 

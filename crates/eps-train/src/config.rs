@@ -310,13 +310,10 @@ impl TrainConfig {
         }
         self.network.validate()?;
         self.check_parameterisation()?;
-        let reads = self.network.in_channels();
-        if reads != Condition::total(&self.conditions, self.network.out_channels()) {
-            return Err(TrainError::Config {
-                field: "network.in_channels",
-                value: reads as f64,
-                range: "the image's channels and those of all conditions",
-            });
+        let found = self.network.in_channels();
+        let needed = Condition::total(&self.conditions, self.network.out_channels());
+        if found != needed {
+            return Err(TrainError::InChannels { found, needed });
         }
         Ok(())
     }

@@ -21,6 +21,16 @@ pub enum TrainError {
         /// The admissible range in words.
         range: &'static str,
     },
+    /// A network that reads other channels than those that it is given.
+    #[error(
+        "training configuration: network.in_channels is {found}, but {needed} are needed: those of the image and of all conditions"
+    )]
+    InChannels {
+        /// Those of the configuration.
+        found: usize,
+        /// Those that it is given.
+        needed: usize,
+    },
     /// Images that are not those of the configuration's network.
     #[error(
         "the images have shape {found} (channels, height, width), those of the network {expected} \
@@ -35,8 +45,8 @@ pub enum TrainError {
     },
     /// An operator whose preconditioning has no gradient.
     #[error(
-        "training configuration: operators of objective.tasks have no eigenbasis, and with images of {values} values their \
-         matrices are too large for one, or they differ from image to image, so that the loss has no gradient: set \
+        "training configuration: operators of objective.tasks have no eigenbasis through which the loss has a gradient, and with \
+         images of {values} values their matrices are too large for one, or they differ from image to image: set \
          loss_weight to \"preconditioned\", or precondition.mode to \"scalar\", or train on smaller images"
     )]
     NoEigenbasis {

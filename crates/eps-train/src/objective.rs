@@ -176,7 +176,7 @@ fn errors_of(
             // Lanczos' method is outside of libtorch's graph.
             let scales_residuals = config.loss_weight != LossWeight::Preconditioned
                 && config.precondition.mode != PreconditionMode::Scalar;
-            if scales_residuals && !measurement.operator().is_spectral() {
+            if scales_residuals && !measurement.operator().has_basis() {
                 return Err(TrainError::NoEigenbasis { values: shape.len() });
             }
             let pivot = measurement.pivot(&x_t, &level)?;

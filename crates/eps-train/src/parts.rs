@@ -40,7 +40,7 @@ pub(crate) struct Parts<'a> {
     /// Images of a part; the last may have fewer.
     images: usize,
     count: usize,
-    /// Images of a batch of validation, the same for any number of processes.
+    /// Images of a pass of validation, the same for any number of processes.
     validated: usize,
 }
 
@@ -132,8 +132,8 @@ impl<'a> Parts<'a> {
         Ok(Tensor::from_slice(&sum).to_device(device))
     }
 
-    /// The loss over the first images of the validation split, in batches of their own streams, each computed by one
-    /// process.
+    /// The loss over the first images of the validation split, in batches of their own streams as those of training, whose parts are dealt
+    /// out to the processes: but for rounding it is the same in parts of any size.
     pub(crate) fn validation_loss(
         &self,
         denoiser: &NetworkDenoiser,
@@ -144,14 +144,22 @@ impl<'a> Parts<'a> {
         let _guard = tch::no_grad_guard();
         let count = config.validation_images.min(validation.len());
         let indices: Vec<i64> = (0..extent(count)).collect();
-        let batches: Vec<&[i64]> = indices.chunks(self.validated).collect();
+        let batches = (VALIDATION_BATCHES..).zip(indices.chunks(config.batch));
+        let parts: Vec<(BatchStreams, &[i64])> = batches
+            .flat_map(|(batch, images)| {
+                let parts = images.chunks(self.validated).enumerate();
+                parts.map(move |(part, images)| {
+                    let first = part * self.validated;
+                    (BatchStreams { seed: config.seed, batch, first }, images)
+                })
+            })
+            .collect();
+        let own = share(parts.len(), self.group.rank(), self.group.size());
         let mut bytes = Vec::new();
-        for number in share(batches.len(), self.group.rank(), self.group.size()) {
-            let batch = VALIDATION_BATCHES + number as u64;
-            let streams = BatchStreams { seed: config.seed, batch, first: 0 };
-            let (x_0, labels) = validation.select(batches[number], device);
-            let value = loss(denoiser, config, &x_0, labels.as_ref(), streams, Mode::Eval)?;
-            let of_images = batches[number].len() as f64 * value.double_value(&[]);
+        for (streams, images) in &parts[own] {
+            let (x_0, labels) = validation.select(images, device);
+            let value = loss(denoiser, config, &x_0, labels.as_ref(), *streams, Mode::Eval)?;
+            let of_images = images.len() as f64 * value.double_value(&[]);
             bytes.extend(of_images.to_le_bytes());
         }
         let sums = doubles(&self.group.all_gather(&bytes).concat());
@@ -210,14 +218,14 @@ pub(crate) fn facts(
     config: &TrainConfig,
     images: &Images,
     start: Option<&NetworkDenoiser>,
-) -> Vec<(String, String)> {
+) -> Result<Vec<(String, String)>, TrainError> {
     if group.size() == 1 {
-        return vec![];
+        return Ok(vec![]);
     }
     let mut facts = vec![("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
     facts.extend(facts_of(&serde_json::json!(config)));
     for (name, split) in [("training", &images.train), ("validation", &images.validation)] {
-        let first = Vec::<u8>::try_from(split.select(0, 0).flatten(0, -1)).unwrap_or_default();
+        let first = Vec::<u8>::try_from(split.select(0, 0).flatten(0, -1))?;
         let value = format!("of shape {:?}, the first {}", split.size(), &sha256(&first)[..16]);
         facts.push((format!("{name} images"), value));
     }
@@ -227,5 +235,5 @@ pub(crate) fn facts(
         // To what processors of two kinds agree on.
         facts.push(("weights at the start of absolute sum".to_owned(), format!("{sum:.5e}")));
     }
-    facts
+    Ok(facts)
 }

@@ -119,7 +119,7 @@ fn check_together<'a>(
 ) -> Result<Parts<'a>, TrainError> {
     let parts = Parts::of(config, processes)?;
     images.check_counts()?;
-    agree(processes.group, &facts(processes.group, config, images, start))?;
+    agree(processes.group, &facts(processes.group, config, images, start)?)?;
     Ok(parts)
 }
 

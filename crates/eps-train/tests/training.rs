@@ -81,6 +81,26 @@ fn a_step_in_parts_is_the_step() {
     }
 }
 
+#[test]
+fn a_validation_in_parts_is_the_validation() {
+    let validated = |micro_batch| {
+        let folder = tempfile::tempdir().unwrap();
+        // Weights that do not move; of two batches the second has two images.
+        let config =
+            TrainConfig { micro_batch, learning_rate: 1e-30, validation_images: 6, ..config() };
+        run(&config, folder.path(), 2).unwrap();
+        let line = std::fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
+        let record: serde_json::Value = serde_json::from_str(&line).unwrap();
+        record["validation_loss"].as_f64().unwrap()
+    };
+    let whole = validated(None);
+    for micro_batch in [1, 3] {
+        let parts = validated(Some(micro_batch));
+        // As of a step: sums of f32 in another order.
+        assert!((parts / whole - 1.0).abs() < 1e-6, "{micro_batch}: {parts} {whole}");
+    }
+}
+
 /// The weights of a run of two steps.
 fn weights_of(config: &TrainConfig, images: &Images) -> Result<Vec<f32>, TrainError> {
     let folder = tempfile::tempdir().unwrap();

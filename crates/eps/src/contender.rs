@@ -81,9 +81,35 @@ pub struct Contending {
 pub fn nearest_task(operator: &PreparedOperator) -> Task {
     match operator.kind() {
         OperatorKind::Means => Task::SuperResolution,
+        OperatorKind::Blurs if is_round(operator) => Task::GaussianBlur,
         OperatorKind::Blurs => Task::MotionBlur,
         OperatorKind::Pixels | OperatorKind::Others => Task::RandomInpainting,
     }
+}
+
+/// Whether a blur spreads the pixel in the middle of an image about equally in all directions: where it spreads least, by half of the
+/// standard deviation of where it spreads most, or more. That of straight motion is 0.4 at most, that of a Gaussian or of a disc 1.
+fn is_round(operator: &PreparedOperator) -> bool {
+    let (domain, range) = (operator.domain(), operator.range());
+    let mut point = vec![0.0; domain.len()];
+    let middle = domain.height / 2 * domain.width + domain.width / 2;
+    point.chunks_exact_mut(domain.plane()).for_each(|plane| plane[middle] = 1.0);
+    let spread = operator.apply(&point);
+    // Σ w (1, y, x, y², x², x y) of weights w = |A δ|.
+    let mut sums = [0.0; 6];
+    for (at, value) in spread.iter().enumerate() {
+        let pixel = at % range.plane();
+        let (y, x) = ((pixel / range.width) as f64, (pixel % range.width) as f64);
+        for (sum, of) in sums.iter_mut().zip([1.0, y, x, y * y, x * x, x * y]) {
+            *sum += of * value.abs();
+        }
+    }
+    let [weight, y, x, yy, xx, xy] = sums;
+    let [y, x, yy, xx, xy] = [y, x, yy, xx, xy].map(|sum| sum / weight);
+    let (trace, determinant) =
+        (yy - y * y + xx - x * x, (yy - y * y) * (xx - x * x) - (xy - x * y).powi(2));
+    let root = (trace * trace / 4.0 - determinant).max(0.0).sqrt();
+    4.0 * (trace / 2.0 - root) >= trace / 2.0 + root
 }
 
 /// Calls of the prior's flow at every annealing level of DAPS.
@@ -298,4 +324,31 @@ pub fn annealing(task: Task) -> Schedule {
         | Task::MotionBlur => 80.0,
     };
     Schedule::annealing(sigma_max)
+}
+
+#[cfg(test)]
+mod tests {
+    use eps_math::Shape;
+    use eps_math::operator::OperatorSpec;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn blurs_are_near_to_the_task_that_spreads_as_they_do() {
+        let shape = Shape::new(3, 48, 40).unwrap();
+        for (kernel, task) in [
+            (json!({"gaussian": {"sigma": 3.0}}), Task::GaussianBlur),
+            (json!({"disc": {"radius": 3.5}}), Task::GaussianBlur),
+            (json!({"gaussian": {"sigma": 3.0, "across": 1.0}}), Task::MotionBlur),
+            (json!({"motion": {"length": 3, "angle_degrees": 30.0}}), Task::MotionBlur),
+            (json!({"motion": {"length": 15, "angle_degrees": 0.0}}), Task::MotionBlur),
+        ] {
+            for border in ["circular", "valid"] {
+                let spec = json!({"operator": "convolution", "kernel": kernel, "border": border});
+                let spec: OperatorSpec = serde_json::from_value(spec).unwrap();
+                assert_eq!(nearest_task(&spec.prepare(shape).unwrap()), task, "{kernel} {border}");
+            }
+        }
+    }
 }

@@ -36,7 +36,7 @@ fn read(file: &Path, split: Split) -> Result<ImageSet, DataError> {
         let remedy = if is_named(file) {
             "fetch it by `cargo xtask fetch photos` in the repository that this program was built from, or name its folder by --data"
         } else {
-            "check its path, or make it with `eps data import`"
+            "check its path, which is from the working folder, or make it with `eps data import`"
         };
         return Err(DataError::Missing { path: file.to_owned(), remedy: remedy.to_owned() });
     }

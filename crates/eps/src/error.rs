@@ -8,6 +8,7 @@ use eps_math::{MathError, Shape};
 use eps_metrics::networks::NetworkError;
 use eps_model::ModelError;
 use eps_sample::SampleError;
+use eps_train::TrainError;
 
 use crate::format::number;
 
@@ -265,7 +266,7 @@ pub enum Error {
     OddPairs(usize),
     /// A data set of no known name.
     #[error(
-        "unknown data set {name:?}: known are {}, and files FILE.h5 that `eps data` wrote",
+        "unknown data set {name:?}: known are {}, and files FILE.h5 that `eps data` wrote: name such a file, here or by --data",
         known.join(", ")
     )]
     UnknownDataset {
@@ -318,6 +319,9 @@ pub enum Error {
     /// An error of sampling.
     #[error(transparent)]
     Sample(#[from] SampleError),
+    /// An error of training.
+    #[error(transparent)]
+    Train(#[from] TrainError),
     /// libtorch failed.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),

@@ -55,6 +55,7 @@ pub mod residual;
 pub mod restoration_config;
 pub mod restore;
 pub mod scene;
+pub mod training_config;
 pub mod uncertainty;
 pub mod workers;
 

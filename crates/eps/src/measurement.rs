@@ -1,13 +1,11 @@
 //! Measurements of clean images: y = A x₀ + σ_y η, drawn once for an image; measurements on a device.
 
-use std::ops::RangeInclusive;
-
 use eps_data::{ImageSet, MeasurementSet};
 use eps_math::noise::Law;
 use eps_math::operator::{LinearMap, OperatorSpec, PreparedOperator, measured_entries};
 use eps_math::rng::Stream;
 use eps_math::solve::Cg;
-use eps_math::{Draw, LEAST_SIGMA_Y, Noise, Shape, Task, measured};
+use eps_math::{Draw, Noise, SIGMA_Y, Shape, Task, measured};
 use eps_model::{Measurement, ModelError, TensorOperator, attempt, extent};
 use tch::{Device, Tensor};
 
@@ -84,9 +82,6 @@ pub fn simulate(
     let set = MeasurementSet::new(shape, y, specs, sigma_y, images.provenance().clone())?;
     Ok(set.with_seed(seed).with_truth(truth)?)
 }
-
-/// σ_y > 0 on the scale [-1, 1]: above, the noise is a thousand times the images.
-const SIGMA_Y: RangeInclusive<f64> = LEAST_SIGMA_Y..=1e3;
 
 /// Checks that σ_y, on the scale [-1, 1], is of a size that images admit, or 0, an exact measurement.
 ///
@@ -260,32 +255,125 @@ pub fn clipping_note(set: &MeasurementSet) -> Option<String> {
 /// The share of clipped values from which on it is said.
 const MANY_CLIPPED: f64 = 0.02;
 
-/// Says so where a mask seems to be inverted: the pixels called observed hold one value in every image, and
-/// those called hidden do not.
+/// Says so where a mask does not seem to belong to y: where it seems to be inverted, as what it calls observed holds no more than noise, and
+/// what it calls hidden does; and where much of what it calls observed holds one and the same value, with which holes are filled.
 ///
-/// A hole is commonly filled with one value; real pixels with noise are not all alike.
+/// Real pixels with noise are not alike.
 pub fn mask_note(set: &MeasurementSet) -> Option<String> {
-    let mut constant = None;
-    let mut hidden_differ = false;
+    inverted_note(set).or_else(|| filled_note(set))
+}
+
+/// The values of y of an image that are measured, and the others.
+fn measured_and_hidden(set: &MeasurementSet, image: usize) -> (Vec<f64>, Vec<f64>) {
+    let noise = set.noise(image);
+    let values = set.measurement(image).iter().zip(measured_entries(set.operator(image)));
+    let values = values.enumerate().filter(|(index, _)| !noise.is_missing(*index));
+    let (measured, hidden): (Vec<_>, Vec<_>) =
+        values.map(|(_, value)| value).partition(|(_, is_measured)| *is_measured);
+    let values = |of: Vec<(&f64, bool)>| of.into_iter().map(|(value, _)| *value).collect();
+    (values(measured), values(hidden))
+}
+
+fn inverted_note(set: &MeasurementSet) -> Option<String> {
+    let mut found = None;
     for image in 0..set.len() {
-        let (mut observed, mut hidden) = (Vec::new(), Vec::new());
-        for (value, is_measured) in
-            set.measurement(image).iter().zip(measured_entries(set.operator(image)))
-        {
-            if is_measured { observed.push(*value) } else { hidden.push(*value) }
-        }
-        let first = *observed.first()?;
-        if observed.len() < 2 || observed.iter().any(|value| *value != first) {
+        let (observed, hidden) = measured_and_hidden(set, image);
+        let sigma_y = set.noise(image).largest_sigma();
+        let (spread, of_hidden) = (deviation(&observed)?, deviation(&hidden)?);
+        if spread > 1.5 * sigma_y || of_hidden <= 3.0 * sigma_y.max(spread) {
             return None;
         }
-        constant.get_or_insert(first);
-        hidden_differ |= hidden.iter().any(|value| *value != hidden[0]);
+        found.get_or_insert((observed[0], spread));
     }
-    let value = number(constant.filter(|_| hidden_differ)?);
+    let (value, spread) = found?;
+    let holds = match spread {
+        0.0 => format!("every pixel that the mask calls observed is {}", number(value)),
+        _ => "the pixels that the mask calls observed differ by no more than noise does".to_owned(),
+    };
     Some(format!(
-        "every pixel that the mask calls observed is {value}, and those that it calls hidden are not alike: is the \
-         mask inverted? White, or 1, is where a pixel was observed"
+        "{holds}, and those that it calls hidden differ by more: is the mask inverted? White, or 1, is where a pixel was observed"
     ))
+}
+
+/// The standard deviation of two values or more.
+fn deviation(values: &[f64]) -> Option<f64> {
+    let mean = mean_of(values)?;
+    let squares: Vec<f64> = values.iter().map(|value| (value - mean).powi(2)).collect();
+    (values.len() > 1).then(|| mean_of(&squares)).flatten().map(f64::sqrt)
+}
+
+fn mean_of(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// Black and white are where noise is cut off, which [`clipping_note`] tells.
+fn filled_note(set: &MeasurementSet) -> Option<String> {
+    if set.sigma_y() == 0.0 || set.unit().is_some() {
+        return None;
+    }
+    let mut values: Vec<f64> =
+        (0..set.len()).flat_map(|image| measured_and_hidden(set, image).0).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    let runs = values.chunk_by(|a, b| a == b).filter(|run| run[0].abs() != 1.0);
+    let longest = runs.max_by_key(|run| run.len())?;
+    let share = longest.len() as f64 / values.len() as f64;
+    // The share of one grey level of 255 in a picture of one value with this noise.
+    let of_a_level = (2.0 / 255.0) / (set.sigma_y() * std::f64::consts::TAU.sqrt());
+    (values.len() >= FEWEST_FILLED && share > MANY_FILLED + of_a_level).then(|| {
+        format!(
+            "{:.0} % of the values of y that count as measured are exactly {}, which noise would tell apart: were they measured? A \
+             mask, or NaN in an array, hides what was not; check that the mask is neither shifted nor turned",
+            100.0 * share,
+            number(longest[0] + 0.0) // not -0
+        )
+    })
+}
+
+/// The share of one value, beyond what grey levels explain, from which on it is said.
+const MANY_FILLED: f64 = 0.1;
+
+/// The fewest values of which shares tell something.
+const FEWEST_FILLED: usize = 64;
+
+/// Says so where y seems to have the frequency 0 in the middle, as scanners store it, and the operator has it first.
+///
+/// Images are smooth, so that most of what they are is in few frequencies around 0. Where the operator has these is where it puts a flat
+/// image.
+pub fn frequencies_note(set: &MeasurementSet) -> Option<String> {
+    let operator = set.operator(0);
+    let (domain, range) = (operator.domain(), operator.range());
+    let is_plane = (range.height, range.width) == (domain.height, domain.width);
+    if !is_plane || range.channels % 2 != 0 || range.height.min(range.width) < 4 * FEW {
+        return None;
+    }
+    let flat = operator.map().apply(&vec![1.0; domain.len()]);
+    let middle = (range.height / 2, range.width / 2);
+    let y = set.measurement(0);
+    let is_told = share_around(&flat, range, (0, 0)) > 0.5
+        && share_around(y, range, middle) > 0.5
+        && share_around(y, range, (0, 0)) < 0.1;
+    is_told.then(|| {
+        "the largest values of y are in the middle of its rows and columns, where this operator has the highest frequencies: its \
+         frequency 0 comes first. Where y is centred, apply numpy.fft.ifftshift to its last two axes, and to the mask"
+            .to_owned()
+    })
+}
+
+/// Frequencies beside one that are looked at.
+const FEW: usize = 2;
+
+/// The share of the energy of values of `shape` that is within [`FEW`] rows and columns of one, around the edges.
+fn share_around(values: &[f64], shape: Shape, (row, column): (usize, usize)) -> f64 {
+    let apart = |a: usize, b: usize, n: usize| a.abs_diff(b).min(n - a.abs_diff(b));
+    let (mut near, mut all) = (0.0, 0.0);
+    for (i, value) in values.iter().enumerate() {
+        let (of_row, of_column) = (i / shape.width % shape.height, i % shape.width);
+        let is_near =
+            apart(of_row, row, shape.height) <= FEW && apart(of_column, column, shape.width) <= FEW;
+        all += value * value;
+        near += if is_near { value * value } else { 0.0 };
+    }
+    if all > 0.0 { near / all } else { 0.0 }
 }
 
 /// What an operator makes of images without negative values, if that is known.
@@ -566,6 +654,67 @@ mod tests {
         // An image of one value, and a mask of a single pixel, tell nothing.
         assert_eq!(note([0.25; 4], [0, 0, 1, 1]), None);
         assert_eq!(note([0.5, -0.2, 0.3, 0.25], [0, 0, 0, 1]), None);
+    }
+
+    #[test]
+    fn a_mask_that_is_not_that_of_y_is_told() {
+        let shape = Shape::new(1, 16, 16).unwrap();
+        let provenance = || ImageProvenance {
+            name: "y".to_owned(),
+            source: "test".to_owned(),
+            licence: "not stated".to_owned(),
+            sha256: String::new(),
+        };
+        let noise = Stream::named(0, "y").normals(256);
+        let image = |i: usize| ((i % 16) as f64 / 8.0 - 1.0) * 0.9;
+        let observed: Vec<u8> = (0..256).map(|i| u8::from(i % 3 == 0)).collect();
+        let note = |y: &dyn Fn(usize) -> f64, observed: Vec<u8>| {
+            let specs = vec![OperatorSpec::Mask { observed }];
+            let y = (0..256).map(y).collect();
+            mask_note(&MeasurementSet::new(shape, y, specs, 0.05, provenance()).unwrap())
+        };
+        let inverted: Vec<u8> = observed.iter().map(|seen| 1 - seen).collect();
+        // Noise everywhere, as some programs measure: seen, and shifted by a pixel.
+        let noisy = |i: usize| f64::from(observed[i]) * image(i) + 0.05 * noise[i];
+        assert_eq!(note(&noisy, observed.clone()), None);
+        assert!(note(&noisy, inverted).unwrap().contains("inverted"));
+        let filled = |i: usize| f64::from(observed[i]) * (image(i) + 0.05 * noise[i]);
+        assert_eq!(note(&filled, observed.clone()), None);
+        for wrong in [vec![1; 256], (0..256).map(|i| observed[(i + 1) % 256]).collect()] {
+            let words = note(&filled, wrong).unwrap();
+            assert!(words.contains("exactly 0") && words.contains("shifted"), "{words}");
+        }
+    }
+
+    #[test]
+    fn frequencies_of_another_order_are_told() {
+        let fourier = r#"{"operator": "fourier", "mask": MASK}"#;
+        let mask = format!("{:?}", vec![vec![1; 16]; 16]);
+        let spec: OperatorSpec = serde_json::from_str(&fourier.replace("MASK", &mask)).unwrap();
+        let shape = Shape::new(2, 16, 16).unwrap();
+        // A bright spot.
+        let spot = |i: usize| {
+            (-((i % 16) as f64 - 7.0).powi(2) / 20.0 - ((i / 16 % 16) as f64 - 6.0).powi(2) / 20.0)
+                .exp()
+        };
+        let x: Vec<f64> = (0..512).map(|i| if i < 256 { spot(i) } else { 0.0 }).collect();
+        let y = spec.prepare(shape).unwrap().map().apply(&x);
+        let centred = |i: usize| {
+            let (row, column) = (i / 16 % 16, i % 16);
+            y[i / 256 * 256 + (row + 8) % 16 * 16 + (column + 8) % 16]
+        };
+        let note = |y: Vec<f64>| {
+            let provenance = ImageProvenance {
+                name: "y".to_owned(),
+                source: "test".to_owned(),
+                licence: "not stated".to_owned(),
+                sha256: String::new(),
+            };
+            let specs = vec![spec.clone()];
+            frequencies_note(&MeasurementSet::new(shape, y, specs, 0.05, provenance).unwrap())
+        };
+        assert_eq!(note(y.clone()), None);
+        assert!(note((0..512).map(centred).collect()).unwrap().contains("ifftshift"));
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl ImportFlags {
                 classes - 1
             );
         }
-        let clock = Clock::new(import.len() as u64, "pictures");
+        let clock = Clock::new(import.reads() as u64, "pictures read");
         clock.start("importing");
         let report = import
             .run(self.skip_bad, self.origin.of(&self.out), &|count| clock.advance(count as u64));
@@ -184,14 +184,12 @@ impl ImportFlags {
         if report.resumed > 0 {
             println!("{} pictures were there from an earlier call", report.resumed);
         }
+        let notes = report.notes(size);
         for (_, reason) in report.skipped {
             println!("left out: {reason}");
         }
-        if report.rounded > 0 {
-            eprintln!(
-                "note: {} pictures have 16 bits a channel: images keep 8 of them",
-                report.rounded
-            );
+        for note in notes {
+            eprintln!("note: {note}");
         }
         let there = DataSetReader::open(&self.out)?.splits()?;
         for (split, share) in [(Split::Train, shares.train), (Split::Validation, shares.validation)]

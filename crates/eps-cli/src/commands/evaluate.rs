@@ -8,11 +8,15 @@ use clap::Args;
 use eps_data::Array;
 use eps_data::archive::holds_antithetic_pairs;
 use eps_data::array_file::is_picture;
+use eps_data::hdf5_file::{groups_with, hdf5_format};
+use eps_data::image_set::FORMAT;
+use eps_math::Shape;
 use eps_metrics::networks::{Backbone, NetworkScores, evaluate_networks};
 use eps_metrics::{Evaluation, MetricsError, SampleShape, evaluate, scores_of_mean};
 use serde::Serialize;
 
-use crate::flags::DeviceFlags;
+use crate::flags::{DeviceFlags, UsageError, check_channels_first};
+use crate::sample_range::are_zero_to_one;
 use eps::dataset;
 use eps::feature_networks::{self, FeatureNetworkFile, FeatureNetworks};
 use eps::format::number;
@@ -20,6 +24,9 @@ use eps::format::number;
 /// The largest absolute value of a sample: those of a sampler leave [-1, 1] by less, values on another
 /// scale by more.
 const LARGEST: f64 = 2.0;
+
+/// The most groups that a message lists.
+const LISTED: usize = 8;
 
 /// Score posterior samples against the true images.
 ///
@@ -29,13 +36,13 @@ const LARGEST: f64 = 2.0;
 /// [-1, 1] are clipped and counted; more than a tenth of them beyond 2 is another scale, and an error.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// True images [N, C, H, W] in [-1, 1]: .npy, or .h5 with the dataset `truth`
+    /// True images [N, C, H, W] in [-1, 1]: .npy, .h5 with the dataset `truth`, or a picture
     #[arg(long, value_name = "FILE")]
     truth: PathBuf,
-    /// Samples [N, J, C, H, W] in [-1, 1], J for each truth: .npy, or .h5 with the dataset `samples`
+    /// Samples [N, J, C, H, W] in [-1, 1], J for each truth: .npy, .h5 with the dataset `samples`, or one as a picture
     #[arg(long, value_name = "FILE")]
     samples: PathBuf,
-    /// The group of an HDF5 file that holds the datasets, e.g. `box-inpainting/eps-20`
+    /// The group of an HDF5 file that holds the dataset, e.g. `box-inpainting/eps-20`; of a file without it the root
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
     /// Print one JSON object, with the convention of every metric
@@ -58,8 +65,14 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Reads both files, computes, prints.
     pub(crate) fn run(&self) -> Result<()> {
-        let truth = self.read(&self.truth, "truth", &["N", "C", "H", "W"])?;
-        let samples = self.read(&self.samples, "samples", &["N", "J", "C", "H", "W"])?;
+        let of_truth = self.group_of(&self.truth, "truth")?;
+        let of_samples = self.group_of(&self.samples, "samples")?;
+        if let (Some(group), None, None) = (self.named(), &of_truth, &of_samples) {
+            bail!(UsageError(format!("--group {group}: neither file has it: leave it out")));
+        }
+        let truth = read(&self.truth, of_truth, "truth", &["N", "C", "H", "W"])?;
+        let samples =
+            read(&self.samples, of_samples.clone(), "samples", &["N", "J", "C", "H", "W"])?;
         let (t, s) = (&truth.dims, &samples.dims);
         ensure!(
             s[0] == t[0] && s[2..] == t[1..],
@@ -86,7 +99,7 @@ impl Arguments {
             );
         }
         let mut notes = Vec::new();
-        let group = self.group.as_deref().unwrap_or("/");
+        let group = of_samples.as_deref().unwrap_or("/");
         let are_pairs =
             dataset::is_hdf5(&self.samples) && holds_antithetic_pairs(&self.samples, group)?;
         let all =
@@ -102,10 +115,12 @@ impl Arguments {
             ));
         }
         for (path, array) in [(&self.truth, &truth), (&self.samples, &samples)] {
-            // Half of all images in [-1, 1] is below 0; noise of samples may be as well.
-            if array.values.iter().all(|value| (-0.05..=1.0 + 1e-6).contains(value)) {
+            let &[.., channels, height, width] = &array.dims[..] else { continue };
+            if Shape::new(channels, height, width)
+                .is_ok_and(|shape| are_zero_to_one(shape, &array.values))
+            {
                 notes.push(format!(
-                    "no value of {} is below 0: are they in [0, 1]? They are scored as they are on [-1, 1], scale \
+                    "no value of {} is far below 0: are they in [0, 1]? They are scored as they are on [-1, 1], scale \
                      them by 2 v - 1 if not",
                     path.display()
                 ));
@@ -159,26 +174,58 @@ impl Arguments {
         Ok(networks)
     }
 
-    fn read(&self, path: &Path, name: &str, axes: &[&str]) -> Result<Array> {
-        let name = match &self.group {
-            Some(group) => format!("{}/{name}", group.trim_matches('/')),
-            None => name.to_owned(),
-        };
-        let array = Array::read(path, &name)?;
-        let axes_text = axes.join(", ");
+    /// The group that is named, none for the root.
+    fn named(&self) -> Option<&str> {
+        let group = self.group.as_deref().map(|group| group.trim_matches('/'));
+        group.filter(|group| !group.is_empty())
+    }
+
+    /// The group that is named, where a file has the array `name` there; none of another file, whose array is in the root.
+    ///
+    /// # Errors
+    /// A file that has the array in other groups alone, and a data set.
+    fn group_of(&self, path: &Path, name: &str) -> Result<Option<String>> {
+        if !dataset::is_hdf5(path) {
+            return Ok(None);
+        }
+        let groups = groups_with(path, name)?;
+        let has = |group: &str| groups.iter().any(|found| found == group);
+        if let Some(named) = self.named().filter(|named| has(named)) {
+            return Ok(Some(named.to_owned()));
+        }
         ensure!(
-            !is_picture(path),
-            "{}: a picture is one image, needed is an array [{axes_text}]: give it as .npy, .npz or .h5",
+            has("/") || hdf5_format(path)?.as_deref() != Some(FORMAT),
+            "{}: it is a data set: give the measurements of its images, which hold the truth (`eps measure --dataset`), and \
+             the samples of a restoration",
             path.display()
         );
         ensure!(
-            array.dims.len() == axes.len() && !array.dims.contains(&0),
-            "{}: the array has dimensions {:?}, needed are [{axes_text}], none of them 0: reshape it",
+            has("/") || groups.is_empty(),
+            "{}: the array {name:?} is not in the root, but in the groups {}{}: name one by --group",
             path.display(),
-            array.dims
+            groups.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", "),
+            if groups.len() > LISTED { ", …" } else { "" }
         );
-        Ok(array)
+        Ok(None)
     }
+}
+
+/// Reads the array of a flag; a picture is one image, or one sample of it.
+fn read(path: &Path, group: Option<String>, name: &str, axes: &[&str]) -> Result<Array> {
+    let name = group.map_or(name.to_owned(), |group| format!("{group}/{name}"));
+    let mut array = Array::read(path, &name)?;
+    if is_picture(path) {
+        array.dims.splice(..0, vec![1; axes.len() - array.dims.len()]);
+    }
+    let axes_text = axes.join(", ");
+    ensure!(
+        array.dims.len() == axes.len() && !array.dims.contains(&0),
+        "{}: the array has dimensions {:?}, needed are [{axes_text}], none of them 0: reshape it, grey images to C = 1",
+        path.display(),
+        array.dims
+    );
+    check_channels_first(path, &array.dims)?;
+    Ok(array)
 }
 
 /// The first sample of each pair, `[N, J, C, H, W]` → `[N, ⌈J/2⌉, C, H, W]`.

@@ -15,6 +15,7 @@ use eps_math::operator::{LinearMap as _, Operator, OperatorSpec, PreparedOperato
 use eps_math::{Draw, Shape, Task};
 
 use crate::flags::{BorderFlag, NoiseFlags, OperatorFlags, UsageError, check_channels_first, seed};
+use crate::sample_range::are_zero_to_one;
 use eps::format::number;
 use eps::measurement::{brightness_note, kernel_note};
 use eps::{dataset, measurement, pictures};
@@ -307,22 +308,18 @@ fn read_images(path: &Path) -> Result<Images> {
             number(values[index])
         );
     }
+    let shape = shape.with_context(|| path.display().to_string())?;
     // Pictures are scaled here.
-    if !is_picture(path) && values.iter().all(|value| *value >= 0.0) {
+    if !is_picture(path) && are_zero_to_one(shape, &values) {
         notes.push(format!(
-            "no value of {} is below 0: is it in [0, 1]? Images are taken to be in [-1, 1]: give 2 v - 1 if it is",
+            "no value of {} is far below 0: is it in [0, 1]? Images are taken to be in [-1, 1]: give 2 v - 1 if it is",
             path.display()
         ));
     }
     for note in notes {
         eprintln!("note: {note}");
     }
-    Ok(Images {
-        shape: shape.with_context(|| path.display().to_string())?,
-        values,
-        indices: 0..count,
-        provenance: file_provenance(path)?,
-    })
+    Ok(Images { shape, values, indices: 0..count, provenance: file_provenance(path)? })
 }
 
 /// The provenance of a user's own file.

@@ -196,7 +196,8 @@ fn run_denoise(
     let values = Vec::<f64>::try_from(answer.flatten(0, -1).to_kind(Kind::Double))?;
     ensure!(
         values.iter().all(|value| value.is_finite()),
-        "the answer of {} at sigma = {sigma} holds NaN or infinity: its weights are damaged or too large for its precision",
+        "the answer of {} at sigma = {sigma} holds NaN or infinity: values of the image or its weights are beyond its precision, or the \
+         weights are damaged",
         network.name()
     );
     target.write(shape, &values)

@@ -6,7 +6,7 @@ mod outcome;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use eps_cluster::{agree, facts_of};
 use eps_data::array_file::{check_ending, is_picture};
@@ -16,6 +16,7 @@ use eps_files::{FilesError, Former, OutputFolder, PartFile, Parts, Unfinished};
 use eps_math::Shape;
 use eps_math::operator::LinearMap as _;
 use eps_model::{Precision, Windows, device_name};
+use eps_results::WITH_BACKWARD;
 use eps_sample::Solver;
 use indicatif::ProgressBar;
 use tch::Device;
@@ -24,9 +25,7 @@ use self::going_on::{Shared, decisive, key};
 use self::measured::{Measured, MeasuredFlags};
 use self::outcome::{LIKE, Restored, Shown, folder_of, is_restoration};
 use crate::allocator::keep_freed_memory;
-use crate::chain::chain;
 use crate::flags::{self, NetworkFlags, UsageError, count_to, seed, side};
-use crate::progress::WITH_BACKWARD;
 use crate::sampler::Sampler;
 use crate::sampling_cost;
 use crate::together::{Processes, device_of};
@@ -36,7 +35,7 @@ use eps::contender::{
 };
 use eps::format::number;
 use eps::intervals::IntervalCalibration;
-use eps::measurement::{brightness_note, clipping_note, mask_note, range_note};
+use eps::measurement::{brightness_note, clipping_note, frequencies_note, mask_note, range_note};
 use eps::residual::Residual;
 use eps::restoration_config::{FORMAT_VERSION, MeasurementRecord, PictureScale, RestorationConfig};
 use eps::restore::{Restoration, Settings, batch_of};
@@ -330,6 +329,7 @@ impl Arguments {
         notes.extend(mask_note(&set).or_else(|| range_note(&set).filter(|_| like.is_none())));
         notes.extend(self.measured.note());
         notes.extend(missing_note(&set));
+        notes.extend(frequencies_note(&set));
         notes.extend(clipping_note(&set));
         notes.extend(of_borders);
         notes.extend(of_precision);
@@ -355,7 +355,7 @@ impl Arguments {
             && let Some((operations, bytes)) = cost(at_a_time)?
         {
             let operations = operations * windows as f64;
-            let passes = all.calls() as f64 * if backward { WITH_BACKWARD as f64 } else { 1.0 };
+            let passes = all.calls() as f64 * if backward { WITH_BACKWARD } else { 1.0 };
             // What is differentiated is kept of all windows.
             let images = match window {
                 Some(_) if backward => all.batch() * windows,
@@ -520,11 +520,10 @@ impl Arguments {
         if !unfinished.holds_parts() {
             return error;
         }
-        anyhow!(
-            "{}; the samples that are finished are kept in {}, and the same command goes on from them",
-            chain(&error),
+        error.context(format!(
+            "the restoration stopped; samples that are finished are kept in {}, and the same command goes on from them",
             unfinished.folder().display()
-        )
+        ))
     }
 
     /// What an image, what is computed of it, and the samples of all images take, the network's calls apart, in bytes: more than

@@ -32,10 +32,13 @@ use crate::together::exchange_of;
 use crate::together::{Processes, device_of, speaks};
 use crate::training_plan::{Rate, dry_run};
 use eps::network::FileRecord;
-use eps::{dataset, environment, network, workers};
+use eps::{dataset, environment, network, training_config, workers};
 
 /// The most letters of a network's name: most systems allow 255 bytes, and a temporary name is longer than the file's.
 const LONGEST_NAME: usize = 200;
+
+/// The most characters of a configuration: the header of the network's file, of 100 MB at most, holds the operators twice, and as escaped text.
+const LONGEST_CONFIG: usize = 40_000_000;
 
 /// What is said where the network of `start` cannot be read.
 const NO_START: &str = "no network to start from: train it first, or name another one by --start";
@@ -50,7 +53,7 @@ const NO_START: &str = "no network to start from: train it first, or name anothe
 /// the network's origin then tell.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The training configuration; its `start` is relative to its folder
+    /// The training configuration; its `start`, and files that its operators name, are relative to its folder
     #[arg(value_name = "CONFIG.json")]
     config: PathBuf,
     /// The folder of the run, made where it is missing
@@ -232,7 +235,7 @@ impl Arguments {
 
     fn config(&self, processes: &Processes) -> Result<TrainConfig> {
         let path = self.config.display();
-        let config = TrainConfig::read(&self.config)?;
+        let config = training_config::read(&self.config)?;
         let steps = self.steps.map_or(config.steps, |steps| steps as u64);
         let precision = self.precision.unwrap_or(config.precision);
         let learning_rate = self.learning_rate.unwrap_or(config.learning_rate);
@@ -262,6 +265,12 @@ impl Arguments {
             config.name.len() <= LONGEST_NAME,
             "{path}: the name has {} letters and becomes a file's name: give it {LONGEST_NAME} at most",
             config.name.len()
+        );
+        let length = serde_json::to_string(&config)?.len();
+        ensure!(
+            length <= LONGEST_CONFIG,
+            "{path}: with the numbers of its operators the configuration has {length} characters, which the network's file keeps: \
+             {LONGEST_CONFIG} at most fit into it, so give smaller operators"
         );
         Ok(config)
     }

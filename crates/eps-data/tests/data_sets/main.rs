@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use eps_data::data_set::ImageSource;
 use eps_data::photos::{TileConfig, write_tiles};
@@ -256,13 +257,14 @@ fn unfit_photographs_and_tiles_are_dropped_with_reasons() {
     let out = dir.path().join("tiles.h5");
     let report = write_tiles(dir.path(), &out, &tile_config(), provenance(), &|| ()).unwrap();
     let dropped: BTreeMap<String, String> = report.dropped.into_iter().collect();
-    assert_eq!(dropped.len(), 3, "{dropped:?}");
+    assert_eq!(dropped.len(), 4, "{dropped:?}");
     assert!(dropped["b/small copy.png"].contains("looks like a/large.png"));
     assert!(dropped["c/tiny.png"].contains("15 pixels"));
     assert!(dropped["d/clear.png"].contains("transparent"));
+    assert!(dropped["e/flat.png"].contains("contrast"));
     let reader = DataSetReader::open(&out).unwrap();
     let names: Vec<&str> = reader.sources().iter().map(|source| source.name.as_str()).collect();
-    assert_eq!(names, ["a/large.png", "e/flat.png"]);
+    assert_eq!(names, ["a/large.png"]);
     assert_eq!(report.counts.iter().map(|(_, tiles)| tiles).sum::<usize>(), 7);
 
     let flat = folder(&[("flat.png", flat(3))]);
@@ -434,6 +436,57 @@ fn links_to_folders_are_named() {
     assert_eq!(picture_names(dir.path()).unwrap(), ["a/b.png", "a/c.png"]);
     std::os::unix::fs::symlink(dir.path().join("a"), dir.path().join("d")).unwrap();
     expect(picture_names(dir.path()), &["/d: ", "link to a folder", "replace it"]);
+}
+
+#[test]
+fn hidden_folders_are_passed_over() {
+    let [picture, copy] = [1, 2].map(|seed| png_file(5, 5, 3, seed));
+    let dir = folder(&[
+        ("set/a/b.png", picture.clone()),
+        ("set/a/.thumbnails/b.png", copy.clone()),
+        ("set/.ipynb_checkpoints/b.png", copy.clone()),
+    ]);
+    let archive = dir.path().join("set.zip");
+    zip_file(
+        &archive,
+        &[("a/b.png", &picture), ("a/.thumbnails/b.png", &copy), ("__MACOSX/a/b.png", &copy)],
+    );
+    for (path, other) in [(dir.path().join("set"), ".ipynb_checkpoints"), (archive, "__MACOSX")] {
+        let source = PictureSource::open(&path).unwrap();
+        assert_eq!(source.names(), ["a/b.png"]);
+        let note = source.passed_over().concat();
+        for words in ["2 hidden folders were passed over", "a/.thumbnails", other] {
+            assert!(note.contains(words), "{note}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn links_that_lead_nowhere_are_told() {
+    let dir = folder(&[("b.png", png_file(5, 5, 3, 1))]);
+    std::os::unix::fs::symlink(dir.path().join("gone.png"), dir.path().join("c.png")).unwrap();
+    std::os::unix::fs::symlink("/dev/null", dir.path().join("d.png")).unwrap();
+    let [link, device] = &PictureSource::open(dir.path()).unwrap().passed_over()[..] else {
+        panic!("two notes are needed")
+    };
+    assert!(
+        link.contains("1 link was passed over")
+            && link.contains("(c.png): such a link leads nowhere"),
+        "{link}"
+    );
+    assert!(device.contains("(d.png)") && device.contains("only regular files"), "{device}");
+}
+
+#[test]
+fn pictures_smaller_than_their_images_are_told() {
+    let dir = folder(&[("a.png", png_file(3, 3, 3, 1)), ("b.png", png_file(12, 12, 3, 2))]);
+    let config = import_config(false);
+    let size = config.size;
+    let report = import(dir.path(), &dir.path().join("set.h5"), config, false).unwrap();
+    assert_eq!(report.enlarged, 1);
+    let notes = report.notes(size).concat();
+    assert!(notes.contains("1 picture is smaller than"), "{notes}");
 }
 
 #[test]
@@ -741,7 +794,12 @@ fn a_limit_takes_the_first_of_each_split() {
         let import = Import::open(others.path(), Some(test.path()), out, config).unwrap();
         // That of all pictures.
         import.require_classes(3).unwrap();
-        import.run(false, provenance(), &|_| ()).unwrap();
+        let (reads, told) = (import.reads(), AtomicUsize::new(0));
+        let progress = |count| {
+            told.fetch_add(count, Ordering::Relaxed);
+        };
+        import.run(false, provenance(), &progress).unwrap();
+        assert_eq!(told.into_inner(), reads);
     }
     let [all, few] = [all, few].map(|path| DataSetReader::open(&path).unwrap());
     for split in Split::ALL {

@@ -130,7 +130,7 @@ fn values_that_leave_bits_of_a_png_unused_are_told() {
     let (array, notes) = Array::read_with_notes(&file("twelve-bits.png"), "y").unwrap();
     assert_eq!(array.values[11], 4095.0 / 32767.5 - 1.0);
     let [note] = &notes[..] else { panic!("{notes:?}") };
-    for words in ["4095 of 65535", "12 bits", "by 16.003663003663004"] {
+    for words in ["4095 of 65535", "12 bits", "by 65535/4095"] {
         assert!(note.contains(words), "{note}");
     }
     let (_, notes) = Array::read_with_notes(&file("ones.png"), "y").unwrap();
@@ -210,7 +210,9 @@ fn an_import_tells_what_it_passes_over_and_turns_and_rounds() {
         assert!(note.contains(words), "{note}");
     }
     let report = import(&pictures, &out).unwrap();
-    assert_eq!((report.rounded, report.skipped.len()), (1, 0));
+    assert_eq!((report.rounded, report.largest, report.skipped.len()), (1, Some(4095), 0));
+    let notes = report.notes(4).concat();
+    assert!(notes.contains("1 picture has 16 bits") && notes.contains("4095 of 65535"), "{notes}");
     let reader = eps_data::DataSetReader::open(&out).unwrap();
     let turned = Split::ALL.into_iter().find_map(|split| {
         let set = reader.read(split).ok()?;
@@ -234,10 +236,10 @@ fn a_second_import_into_a_file_is_refused_at_once() {
     let (pictures, out) = (folder.path().join("pictures"), folder.path().join("out.h5"));
     fs::create_dir(&pictures).unwrap();
     fs::copy(file("ones.png"), pictures.join("a.png")).unwrap();
-    let second = std::cell::RefCell::new(None);
-    let at_work = |_| *second.borrow_mut() = Some(import(&pictures, &out));
+    let second = std::sync::Mutex::new(None);
+    let at_work = |_| *second.lock().unwrap() = Some(import(&pictures, &out));
     prepared(&pictures, &out).unwrap().run(false, provenance(), &at_work).unwrap();
-    expect(second.into_inner().unwrap(), &["another process works on", "out.h5"]);
+    expect(second.into_inner().unwrap().unwrap(), &["another process works on", "out.h5"]);
     assert!(out.is_file() && !folder.path().join("out.h5.part").exists());
 }
 

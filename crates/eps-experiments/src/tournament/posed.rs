@@ -254,14 +254,14 @@ mod tests {
         assert_eq!(names.len(), settings.len());
         for setting in settings {
             let posed = draw(&setting, Purpose::Test, 0, 1).unwrap();
-            let known = posed.operator.spectral().unwrap();
+            let known = posed.operator.basic().unwrap();
             let rank = known.eigenvalues().iter().filter(|v| **v > 1e-6).count();
             assert!(rank >= 1 && posed.deviation().unwrap() < 0.6, "{}", setting.label());
             let tuning = draw(&setting, Purpose::Tuning, 0, 1).unwrap();
             assert_ne!(posed.y, tuning.y);
             let other =
                 draw(&TournamentSetting { sigma_y: 0.1, ..setting }, Purpose::Test, 0, 1).unwrap();
-            assert_eq!(known.spec(), other.operator.spectral().unwrap().spec());
+            assert_eq!(known.spec(), other.operator.basic().unwrap().spec());
         }
     }
 

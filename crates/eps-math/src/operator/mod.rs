@@ -123,7 +123,7 @@ use crate::cholesky::symmetrised;
 use crate::rng::Stream;
 use crate::{MathError, Noise, Shape};
 
-/// An operator of one of the families that this crate knows.
+/// An operator of one of the basic families, whose eigenbases have a [form](EigenForm) that batches compute at once.
 #[derive(Debug, Clone)]
 pub enum Operator {
     /// Inpainting.
@@ -270,9 +270,21 @@ impl Spectral for Operator {
 #[must_use]
 pub fn lifted(map: &dyn LinearMap, y: &[f64]) -> Vec<f64> {
     map.placed(y).unwrap_or_else(|| {
-        let scale = check::norm_estimate(map, 12, 0).powi(2).max(f64::MIN_POSITIVE);
+        let scale = lift_scale(map);
         map.adjoint(y).iter().map(|value| value / scale).collect()
     })
+}
+
+/// ‖A‖²: the largest eigenvalue of AᵀA where batches compute in its eigenbasis, by its [form](EigenForm) or by the decomposition of the
+/// matrix. Of other maps it comes from below, by twelve steps of the power method, as networks read it.
+fn lift_scale(map: &dyn LinearMap) -> f64 {
+    let largest = |eigenvalues: &[f64]| eigenvalues.iter().copied().fold(0.0, f64::max);
+    let scale = match (map.range_basis(), map.as_spectral()) {
+        (Some(basis), _) => largest(basis.eigenvalues()),
+        (None, Some(spectral)) if spectral.form().is_some() => largest(&spectral.eigenvalues()),
+        _ => check::norm_estimate(map, 12, 0).powi(2),
+    };
+    scale.max(f64::MIN_POSITIVE)
 }
 
 /// Which values of y depend on the image at all: A of a random image is exactly 0 where none does, but for the rounding of transforms.

@@ -10,8 +10,8 @@ use crate::{MathError, Shape};
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "one an image, and mostly the large one")]
 pub enum PreparedOperator {
-    /// One of the families whose eigenbasis every method of this workspace uses.
-    Spectral(Operator),
+    /// One of the basic families, whose eigenbases batches compute at once.
+    Basic(Operator),
     /// Any other: a pair A, Aᵀ.
     Map {
         /// The family's name in files and messages.
@@ -26,7 +26,7 @@ impl PreparedOperator {
     #[must_use]
     pub fn family(&self) -> &'static str {
         match self {
-            Self::Spectral(operator) => operator.family(),
+            Self::Basic(operator) => operator.family(),
             Self::Map { family, .. } => family,
         }
     }
@@ -35,7 +35,7 @@ impl PreparedOperator {
     #[must_use]
     pub fn map(&self) -> &dyn LinearMap {
         match self {
-            Self::Spectral(operator) => operator,
+            Self::Basic(operator) => operator,
             Self::Map { map, .. } => map.as_ref(),
         }
     }
@@ -44,7 +44,7 @@ impl PreparedOperator {
     #[must_use]
     pub fn into_map(self) -> Arc<dyn LinearMap> {
         match self {
-            Self::Spectral(operator) => Arc::new(operator),
+            Self::Basic(operator) => Arc::new(operator),
             Self::Map { map, .. } => map,
         }
     }
@@ -53,28 +53,28 @@ impl PreparedOperator {
     #[must_use]
     pub fn shared(&self) -> Arc<dyn LinearMap> {
         match self {
-            Self::Spectral(operator) => Arc::new(operator.clone()),
+            Self::Basic(operator) => Arc::new(operator.clone()),
             Self::Map { map, .. } => Arc::clone(map),
         }
     }
 
-    /// The operator with its eigenbasis.
+    /// The operator, where it is of a basic family. An eigenbasis of others may be known, too: [`LinearMap::as_spectral`].
     #[must_use]
-    pub fn spectral(&self) -> Option<&Operator> {
+    pub fn basic(&self) -> Option<&Operator> {
         match self {
-            Self::Spectral(operator) => Some(operator),
+            Self::Basic(operator) => Some(operator),
             Self::Map { .. } => None,
         }
     }
 
-    /// The operator with its eigenbasis.
+    /// The operator of a basic family.
     ///
     /// # Errors
-    /// [`MathError::NoEigenbasis`] with the family's name.
-    pub fn into_spectral(self) -> Result<Operator, MathError> {
+    /// [`MathError::NotBasic`] with the family's name.
+    pub fn into_basic(self) -> Result<Operator, MathError> {
         match self {
-            Self::Spectral(operator) => Ok(operator),
-            Self::Map { family, .. } => Err(MathError::NoEigenbasis(family)),
+            Self::Basic(operator) => Ok(operator),
+            Self::Map { family, .. } => Err(MathError::NotBasic(family)),
         }
     }
 
@@ -112,7 +112,7 @@ impl PreparedOperator {
 
 impl From<Operator> for PreparedOperator {
     fn from(operator: Operator) -> Self {
-        Self::Spectral(operator)
+        Self::Basic(operator)
     }
 }
 

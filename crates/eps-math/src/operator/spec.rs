@@ -365,21 +365,21 @@ impl OperatorSpec {
         let shape = Shape::new(shape.channels, shape.height, shape.width)?;
         let family = self.family();
         let map = |map: Arc<dyn LinearMap>| PreparedOperator::Map { family, map };
-        let spectral = PreparedOperator::Spectral;
+        let basic = PreparedOperator::Basic;
         Ok(match self {
             Self::Mask { observed } => {
                 check_bits("an entry of the mask", observed, "0 (hidden) or 1 (observed)")?;
                 let observed = observed.iter().map(|v| *v == 1).collect();
-                spectral(Operator::Mask(Mask::new(shape, observed)?))
+                basic(Operator::Mask(Mask::new(shape, observed)?))
             }
             Self::RandomMask { missing, seed } => {
-                spectral(Operator::Mask(random_mask(shape, *missing, *seed)?))
+                basic(Operator::Mask(random_mask(shape, *missing, *seed)?))
             }
             Self::AveragePool { factor } => {
-                spectral(Operator::AveragePool(AveragePool::new(shape, *factor)?))
+                basic(Operator::AveragePool(AveragePool::new(shape, *factor)?))
             }
             Self::CircularBlur { kernel } => {
-                spectral(Operator::CircularBlur(CircularBlur::new(shape, taps(kernel)?)?))
+                basic(Operator::CircularBlur(CircularBlur::new(shape, taps(kernel)?)?))
             }
             Self::GaussianBlur { sigma_blur, taps, border } => {
                 self.blur(shape, Kernel::gaussian(*sigma_blur, *taps)?, *border)?
@@ -388,23 +388,21 @@ impl OperatorSpec {
                 self.blur(shape, Kernel::motion(*length, angle_degrees.to_radians())?, *border)?
             }
             Self::Convolution { kernel, border } => self.blur(shape, taps(kernel)?, *border)?,
-            Self::Separable { vertical, horizontal } => {
-                spectral(Operator::Separable(Separable::new(
-                    shape,
-                    &flat_of("the vertical matrix", vertical, shape.height)?,
-                    &flat_of("the horizontal matrix", horizontal, shape.width)?,
-                )?))
-            }
-            Self::Dense { matrix } => spectral(Operator::Dense(Dense::new(
+            Self::Separable { vertical, horizontal } => basic(Operator::Separable(Separable::new(
+                shape,
+                &flat_of("the vertical matrix", vertical, shape.height)?,
+                &flat_of("the horizontal matrix", horizontal, shape.width)?,
+            )?)),
+            Self::Dense { matrix } => basic(Operator::Dense(Dense::new(
                 shape,
                 matrix.len(),
                 &flat_of("the matrix", matrix, shape.len())?,
             )?)),
             Self::Resize { height, width, filter } => {
-                spectral(Operator::Separable(filter.operator(shape, *height, *width)?))
+                basic(Operator::Separable(filter.operator(shape, *height, *width)?))
             }
             Self::Weights { weights } => {
-                spectral(Operator::Weights(Weights::new(shape, weights.clone())?))
+                basic(Operator::Weights(Weights::new(shape, weights.clone())?))
             }
             Self::Grey {} => map(Arc::new(Grey::new(shape)?)),
             Self::Real {} => map(Arc::new(RealImage::new(shape)?)),
@@ -515,12 +513,12 @@ impl OperatorSpec {
         }
     }
 
-    /// [`OperatorSpec::prepare`] of an operator with an eigenbasis in closed form.
+    /// [`OperatorSpec::prepare`] of an operator of a basic family.
     ///
     /// # Errors
-    /// Those of [`OperatorSpec::prepare`]; [`MathError::NoEigenbasis`] for other families.
+    /// Those of [`OperatorSpec::prepare`]; [`MathError::NotBasic`] for other families.
     pub fn build(&self, shape: Shape) -> Result<Operator, MathError> {
-        self.prepare(shape)?.into_spectral()
+        self.prepare(shape)?.into_basic()
     }
 
     /// The bytes that the matrices take which a short description stands for, on images of `shape`: that of compressed sensing.

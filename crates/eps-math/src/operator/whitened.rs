@@ -52,8 +52,8 @@ impl Whitened {
         sigma_y: f64,
     ) -> Result<PreparedOperator, MathError> {
         noise.check_shape(operator.map().range())?;
-        if let Some(spectral) = operator.spectral()
-            && let Some(whitened) = spectral.whitened(noise, sigma_y)?
+        if let Some(basic) = operator.basic()
+            && let Some(whitened) = basic.whitened(noise, sigma_y)?
         {
             return Ok(whitened.into());
         }

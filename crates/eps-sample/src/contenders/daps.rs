@@ -2,13 +2,13 @@
 
 use std::f64::consts::SQRT_2;
 
-use eps_math::{Level, Schedule};
+use eps_math::{Level, MathError, Schedule, check_positive};
 use eps_model::{ComputeError, Field, Measurement, level_fields};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::{ContenderStep, FrozenPrior};
-use crate::error::{check_positive, out_of_range};
+use crate::error::out_of_range;
 use crate::solver::euler_step;
 use crate::{Moved, SampleError, Step, StepNoise};
 
@@ -96,7 +96,7 @@ impl ContenderStep for Daps {
                 "below every annealing level: anneal to a larger one, such as 0.1",
             ));
         }
-        levels.iter().try_for_each(|sigma| self.flow_grid(*sigma).map(drop))
+        Ok(levels.iter().try_for_each(|sigma| self.flow_grid(*sigma).map(drop))?)
     }
 
     fn nfe(&self, steps: usize) -> usize {
@@ -119,8 +119,9 @@ impl ContenderStep for Daps {
         step: Step,
         noise: &StepNoise<'_>,
     ) -> Result<Moved, ComputeError> {
-        let flow =
-            self.flow_grid(step.from).map_err(|error| ComputeError::Other(error.to_string()))?;
+        let flow = self
+            .flow_grid(step.from)
+            .map_err(|error| ComputeError::Math { what: "the flow of DAPS", error })?;
         let end = flow.windows(2).try_fold(x.shallow_clone(), |x, ends| {
             euler_step(prior, &x, (ends[0], ends[1])).map(|moved| moved.x)
         })?;
@@ -178,7 +179,7 @@ impl Daps {
     }
 
     /// The levels of the prior's flow from σ, on EDM's grid without its step to 0.
-    fn flow_grid(&self, sigma: f64) -> Result<Vec<f64>, SampleError> {
+    fn flow_grid(&self, sigma: f64) -> Result<Vec<f64>, MathError> {
         let grid = Schedule::karras_between(self.ode_sigma_min, sigma);
         let mut levels = grid.sigmas(self.ode_steps.saturating_add(1))?;
         levels.pop();

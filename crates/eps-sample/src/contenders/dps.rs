@@ -1,12 +1,11 @@
 //! DPS: diffusion posterior sampling (Chung et al. 2023).
 
-use eps_math::Level;
+use eps_math::{Level, check_positive};
 use eps_model::{ComputeError, Measurement};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::{ContenderStep, FrozenPrior, per_image_norm};
-use crate::error::check_positive;
 use crate::solver::{ddim_step, euler_move};
 use crate::{Moved, SampleError, Step, StepNoise};
 
@@ -51,7 +50,7 @@ pub struct Dps {
 /// tuned with it.
 impl ContenderStep for Dps {
     fn check(&self, _: &[f64]) -> Result<(), SampleError> {
-        check_positive("ζ", self.scale)
+        Ok(check_positive("ζ", self.scale)?)
     }
 
     fn step(

@@ -66,9 +66,9 @@ pub trait ContenderStep: fmt::Debug {
 ///
 /// # Errors
 /// [`SampleError::Grid`] and [`SampleError::ShortGrid`] for the grid, [`SampleError::Math`] for a constant,
-/// [`SampleError::Diverged`] if the state leaves the finite numbers, and [`SampleError::Compute`] if the prior has no
-/// answer, as when memory runs out, or the measurement is of another number of images than there are keys, and not of
-/// one, or is exact, σ_y = 0.
+/// [`SampleError::Exact`] for a measurement with σ_y = 0, [`SampleError::Diverged`] if the state leaves the finite numbers,
+/// and [`SampleError::Compute`] if the prior has no answer, as when memory runs out, or the measurement is of another number
+/// of images than there are keys, and not of one.
 pub fn sample(
     contender: &dyn ContenderStep,
     prior: &FrozenPrior<'_>,
@@ -80,12 +80,7 @@ pub fn sample(
     check_grid(sigmas)?;
     contender.check(sigmas)?;
     if measurement.sigma_y() == 0.0 {
-        return Err(ComputeError::Other(
-            "sigma_y is 0, and this method divides by it: give a small one, such as 1e-3, or sample by EPS, which has the \
-             limit"
-                .to_owned(),
-        )
-        .into());
+        return Err(SampleError::Exact);
     }
     let x = attempt(|| noise.initial() * sigmas[0])?;
     measurement.check_batch(&x)?;

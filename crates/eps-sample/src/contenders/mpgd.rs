@@ -1,12 +1,11 @@
 //! MPGD: manifold preserving guided diffusion (He et al. 2024), without a manifold projection.
 
-use eps_math::{Level, check_share};
+use eps_math::{Level, check_positive, check_share};
 use eps_model::{ComputeError, Measurement};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::{ContenderStep, FrozenPrior, per_image_norm};
-use crate::error::check_positive;
 use crate::solver::guided_ddim_step;
 use crate::{Estimator, Moved, SampleError, Step, StepNoise};
 
@@ -36,7 +35,7 @@ pub struct Mpgd {
 impl ContenderStep for Mpgd {
     fn check(&self, _: &[f64]) -> Result<(), SampleError> {
         check_share("η", self.eta)?;
-        check_positive("c", self.scale)
+        Ok(check_positive("c", self.scale)?)
     }
 
     fn step(

@@ -4,13 +4,12 @@
 //! so that the likelihood of x is N(y; A D, r² AAᵀ + σ_y² I). Both walk EDM's levels in place of those of the
 //! published VP grid.
 
-use eps_math::{Level, Real, check_share};
+use eps_math::{Level, Real, check_positive, check_share};
 use eps_model::{ComputeError, Denoiser, Measurement};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::{ContenderStep, FrozenPrior};
-use crate::error::check_positive;
 use crate::solver::ddim_step;
 use crate::{Estimator, Moved, Prior, SampleError, Step, StepNoise};
 
@@ -75,7 +74,7 @@ pub struct PiGdm {
 impl ContenderStep for PiGdm {
     fn check(&self, _: &[f64]) -> Result<(), SampleError> {
         check_share("η", self.eta)?;
-        check_positive("ζ", self.scale)
+        Ok(check_positive("ζ", self.scale)?)
     }
 
     fn step(

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use eps_data::pickle::torch::Tensor;
+use eps_files::read_text;
 use eps_math::parameterisation::Prediction;
 use eps_math::timesteps::Betas;
 use eps_model::{PUBLISHED, UNet, UNetConfig, published, set_values};
@@ -37,8 +37,7 @@ pub(super) fn given_architecture(name: &str) -> Result<(String, UNetConfig, Opti
         "--architecture {name}: known are {}, and a configuration in a file that ends in .json",
         PUBLISHED.join(", ")
     );
-    let text = fs::read_to_string(&path)
-        .with_context(|| format!("--architecture {name}: the file cannot be read"))?;
+    let text = read_text(&path).with_context(|| format!("--architecture {name}"))?;
     let no_configuration = || format!("--architecture {name}: no configuration of a network");
     let mut config: Value = serde_json::from_str(&text).with_context(no_configuration)?;
     // The configuration of a training, or what `eps model show` prints, has it as a part.
@@ -85,6 +84,14 @@ fn chain_of_flags(config: &mut Value) -> Result<Option<Chain>> {
 /// The chain that guided-diffusion's flag `noise_schedule` names.
 pub(super) fn noise_schedule(name: &str) -> Result<Betas, String> {
     chain_of(name, STEPS)
+}
+
+/// The chain of the flag `noise_schedule` with the timesteps of another one.
+pub(super) fn with_steps_of(named: &Betas, known: &Betas) -> Betas {
+    let (Betas::Linear { steps, .. }
+    | Betas::ScaledLinear { steps, .. }
+    | Betas::Cosine { steps, .. }) = *known;
+    if let Betas::Cosine { .. } = named { Betas::cosine_of(steps) } else { Betas::linear_of(steps) }
 }
 
 /// The chain of a name and a number of timesteps, as guided-diffusion makes it.

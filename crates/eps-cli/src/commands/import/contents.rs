@@ -69,6 +69,12 @@ impl<'s> Weight<'s, '_> {
         )
     }
 
+    /// In words, where it is a list or a tuple.
+    pub(super) fn list(&self) -> Option<String> {
+        let Self::Pickled(_, item) = self else { return None };
+        item.sequence().map(|_| item.describe())
+    }
+
     /// The tensor; `what` names it in errors.
     ///
     /// # Errors

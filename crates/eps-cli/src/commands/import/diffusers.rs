@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use eps_files::read_text;
 use eps_math::parameterisation::{Parameterisation, PixelRange, Prediction};
 use eps_math::timesteps::{Betas, Between};
 use eps_model::UNetConfig;
@@ -159,8 +160,7 @@ fn json(path: &Path) -> Result<Option<Value>> {
     if !path.is_file() {
         return Ok(None);
     }
-    let text = fs::read_to_string(path).with_context(|| format!("{}: not read", path.display()))?;
-    let value = serde_json::from_str(&text);
+    let value = serde_json::from_str(&read_text(path)?);
     value.map(Some).with_context(|| format!("{}: no JSON", path.display()))
 }
 

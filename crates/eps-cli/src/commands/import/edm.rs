@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::Args;
 use eps_data::pickle::torch::{Tensor, TorchFile};
-use eps_files::{WriteLock, sha256, sha256_file};
+use eps_files::{WriteLock, require_regular, sha256, sha256_file};
 use eps_math::parameterisation::{Parameterisation, PixelRange, Prediction};
 use eps_math::timesteps::{Betas, Between};
 use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
@@ -19,7 +19,7 @@ use eps_model::{
 };
 
 use super::architecture::{
-    family_of, fill, given_architecture, infer, integers_note, noise_schedule,
+    family_of, fill, given_architecture, infer, integers_note, noise_schedule, with_steps_of,
 };
 use super::contents::{Contents, is_setting};
 use super::diffusers::{self, Beside};
@@ -74,7 +74,7 @@ pub(super) struct Flags {
     /// In what the weights are stored: f32, f16, or bf16, which is as small as f16 and has the range of f32
     #[arg(long, value_name = "f32|f16|bf16", default_value = "f32")]
     storage: Storage,
-    /// Replace the file if it is there
+    /// Replace the file if it is there and a network
     #[arg(long)]
     force: bool,
 }
@@ -102,11 +102,17 @@ pub(super) fn import(path: &Path, out: &Path, flags: &Flags) -> Result<()> {
         "{} is what is read: name another file to write",
         out.display()
     );
+    ensure!(
+        !out.exists() || checkpoint::read_config(out).is_ok(),
+        "{} holds something else than a network: --force does not replace it, name another file",
+        out.display()
+    );
     let (weights, note) = match path.is_dir() {
         true => diffusers::weights(path)?,
         false => (path.to_owned(), None),
     };
     let _lock = WriteLock::take(out)?;
+    require_regular(&weights)?;
     let bytes = fs::read(&weights).context("the file cannot be read: check its path")?;
     let Converted { network, config, architecture, notes } = convert(&weights, &bytes, flags)?;
     drop(bytes);
@@ -244,10 +250,11 @@ fn build(
     let parameterisation = config.predicts_noise().then(|| {
         let betas = published_betas(&architecture).map(|betas| (betas, Prediction::Epsilon));
         let (schedule, note) = match (flags.noise_schedule, schedule.or(betas)) {
-            (Some(betas), known) => {
-                let prediction = known.map_or(Prediction::Epsilon, |(_, prediction)| prediction);
-                ((betas, prediction), None)
+            // The flag names the schedule, and the file its steps.
+            (Some(named), Some((known, prediction))) => {
+                ((with_steps_of(&named, &known), prediction), None)
             }
+            (Some(named), None) => ((named, Prediction::Epsilon), None),
             (None, Some(known)) => (known, None),
             (None, None) => ((Betas::linear(), Prediction::Epsilon), Some(ASSUMED_CHAIN)),
         };

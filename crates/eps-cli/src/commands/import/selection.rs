@@ -10,6 +10,10 @@ use super::persistent::{self, Wrapped};
 /// What stands before the autoencoder of a latent diffusion network, whose UNet has guided-diffusion's names.
 const AUTOENCODER: &str = "first_stage_model.";
 
+/// What helps where a network is not in a dictionary.
+const STATE_DICT_ALONE: &str = "save the network's state dict alone, torch.save(network.state_dict(), …), or of a list the entry that is \
+                                meant, torch.save(torch.load(FILE)[0], …)";
+
 /// How many names of a kind a note lists.
 const LISTED: usize = 3;
 
@@ -116,18 +120,21 @@ impl<'s, 'a> Selected<'s, 'a> {
         // The one with most tensors; of equal ones the first.
         let dictionaries = contents.dictionaries.iter().filter(|d| !is_of_optimiser(&d.path)).rev();
         let Some(dictionary) = dictionaries.max_by_key(|dictionary| tensors(dictionary)) else {
-            let hint = if contents.root.starts_with("a call of") {
-                ": save the network's state dict, torch.save(network.state_dict(), …)"
-            } else {
-                ""
-            };
-            bail!("the file holds {}, not a dictionary with a network{hint}", contents.root);
+            bail!(
+                "the file holds {}, not a dictionary with a network: {STATE_DICT_ALONE}",
+                contents.root
+            );
         };
         let entries = dictionary.entries.iter();
         let mut weights: Vec<(String, Weight<'s, 'a>)> =
             entries.clone().filter(|(_, weight)| weight.is_tensor()).cloned().collect();
         if weights.is_empty() {
-            // What is there in the place of tensors is named when they are read.
+            if let Some((name, list)) =
+                entries.clone().find_map(|(name, weight)| Some((name, weight.list()?)))
+            {
+                bail!("{name} is {list}, not a dictionary with a network: {STATE_DICT_ALONE}");
+            }
+            // What else is there in the place of tensors is named when they are read.
             weights.extend(entries.filter(|(_, weight)| !weight.is_plain()).cloned());
         }
         Ok(Self { source: Source::StateDict(None), weights, name, notes })

@@ -4,7 +4,7 @@ use anyhow::Result;
 use eps::restoration_config::RestorationConfig;
 use eps::restore::Restoration;
 use eps::workers;
-use eps_cluster::Group;
+use eps_cluster::{Group, bytes_of, values_of};
 use eps_data::MeasurementSet;
 use eps_files::{Hasher, Unfinished};
 use eps_math::rng::Stream;
@@ -42,7 +42,7 @@ impl Shared<'_> {
         let (mut samples, mut missing) = (vec![Vec::new(); batches], Vec::new());
         if let Some(unfinished) = &unfinished {
             for (batch, samples) in samples.iter_mut().enumerate() {
-                let kept = unfinished.part(&part(batch))?.map(|bytes| values(&bytes));
+                let kept = unfinished.part(&part(batch))?.map(|bytes| values_of(&bytes));
                 match kept.filter(|kept| kept.len() == restoration.values_of(batch)) {
                     Some(kept) => {
                         bar.inc((restoration.calls() / batches) as u64);
@@ -70,7 +70,7 @@ impl Shared<'_> {
             let mine: Vec<usize> = of(group.rank()).collect();
             let mut keep = |batch: usize, drawn: Vec<f32>| -> Result<()> {
                 if let Some(unfinished) = &mut unfinished {
-                    unfinished.keep(&part(batch), &bytes(&drawn))?;
+                    unfinished.keep(&part(batch), &bytes_of(&drawn))?;
                 }
                 samples[batch] = drawn;
                 Ok(())
@@ -93,7 +93,7 @@ impl Shared<'_> {
                 for batch in of(rank) {
                     let (drawn, others) = rest.split_at(restoration.values_of(batch));
                     if let Some(unfinished) = &mut unfinished {
-                        unfinished.keep(&part(batch), &bytes(drawn))?;
+                        unfinished.keep(&part(batch), &bytes_of(drawn))?;
                     }
                     samples[batch] = drawn.to_vec();
                     rest = others;
@@ -127,14 +127,4 @@ pub(super) fn key(decisive: &Value, set: &MeasurementSet) -> Result<String> {
         }
     }
     Ok(hasher.finish())
-}
-
-/// Values of a part that is kept.
-fn bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
-}
-
-fn values(bytes: &[u8]) -> Vec<f32> {
-    let (values, _) = bytes.as_chunks();
-    values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }

@@ -394,6 +394,14 @@ fn flags_of_guided_diffusion_say_the_chain_and_the_prediction() {
     let noise = Parameterisation::noise(betas, Between::Interpolate);
     let expected = Parameterisation { prediction: Prediction::X0, ..noise };
     assert_eq!(found.config.parameterisation, Some(expected));
+    // The flag names the schedule, and the file keeps its steps.
+    for (name, betas) in [("linear", Betas::linear_of(500)), ("cosine", Betas::cosine_of(500))] {
+        let options = ["--architecture", "network.json", "--noise-schedule", name];
+        let found = folder.imported(&file, &options).unwrap();
+        let noise = Parameterisation::noise(betas, Between::Interpolate);
+        let expected = Parameterisation { prediction: Prediction::X0, ..noise };
+        assert_eq!(found.config.parameterisation, Some(expected));
+    }
 }
 
 /// The module of EDM2's tensors whose names start with `prefix`.

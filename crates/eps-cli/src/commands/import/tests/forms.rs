@@ -108,6 +108,24 @@ fn an_optimiser_alone_is_named() {
 }
 
 #[test]
+fn a_list_of_networks_is_named() {
+    let case = Case::new();
+    let list = |file: &mut File| {
+        Py::List(vec![file.state_dict(&[("out.weight".to_owned(), vec![2, 2], vec![0.5; 4])])])
+    };
+    let (mut file, mut inner) = (File::new(), File::new());
+    let root = list(&mut file);
+    let inside = dict([("models", list(&mut inner))]);
+    for (bytes, what) in [
+        (file.save(&root), "the file holds a list of 1"),
+        (inner.save(&inside), "models is a list of 1"),
+    ] {
+        let error = format!("{:#}", case.convert("list.pt", &bytes, &[]).unwrap_err());
+        assert!(error.contains(what) && error.contains("torch.load(FILE)[0]"), "{error}");
+    }
+}
+
+#[test]
 fn averaged_weights_are_taken_before_raw_ones_and_said() {
     let case = Case::new();
     for ema in [
