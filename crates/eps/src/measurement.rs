@@ -255,14 +255,6 @@ pub fn clipping_note(set: &MeasurementSet) -> Option<String> {
 /// The share of clipped values from which on it is said.
 const MANY_CLIPPED: f64 = 0.02;
 
-/// Says so where a mask does not seem to belong to y: where it seems to be inverted, as what it calls observed holds no more than noise, and
-/// what it calls hidden does; and where much of what it calls observed holds one and the same value, with which holes are filled.
-///
-/// Real pixels with noise are not alike.
-pub fn mask_note(set: &MeasurementSet) -> Option<String> {
-    inverted_note(set).or_else(|| filled_note(set))
-}
-
 /// The values of y of an image that are measured, and the others.
 fn measured_and_hidden(set: &MeasurementSet, image: usize) -> (Vec<f64>, Vec<f64>) {
     let noise = set.noise(image);
@@ -274,7 +266,11 @@ fn measured_and_hidden(set: &MeasurementSet, image: usize) -> (Vec<f64>, Vec<f64
     (values(measured), values(hidden))
 }
 
-fn inverted_note(set: &MeasurementSet) -> Option<String> {
+/// Says so where a mask seems to be inverted: what it calls observed holds one value, or no more than noise, and what it calls hidden does
+/// not.
+///
+/// A hole is commonly filled with one value; real pixels with noise are not all alike.
+pub fn mask_note(set: &MeasurementSet) -> Option<String> {
     let mut found = None;
     for image in 0..set.len() {
         let (observed, hidden) = measured_and_hidden(set, image);
@@ -306,8 +302,9 @@ fn mean_of(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// Black and white are where noise is cut off, which [`clipping_note`] tells.
-fn filled_note(set: &MeasurementSet) -> Option<String> {
+/// Says so where much of what counts as measured holds one and the same value, with which holes are filled: real values with noise are not
+/// alike. Black and white are where noise is cut off, which [`clipping_note`] tells.
+pub fn filled_note(set: &MeasurementSet) -> Option<String> {
     if set.sigma_y() == 0.0 || set.unit().is_some() {
         return None;
     }
@@ -668,20 +665,24 @@ mod tests {
         let noise = Stream::named(0, "y").normals(256);
         let image = |i: usize| ((i % 16) as f64 / 8.0 - 1.0) * 0.9;
         let observed: Vec<u8> = (0..256).map(|i| u8::from(i % 3 == 0)).collect();
-        let note = |y: &dyn Fn(usize) -> f64, observed: Vec<u8>| {
+        let notes = |y: &dyn Fn(usize) -> f64, observed: Vec<u8>| {
             let specs = vec![OperatorSpec::Mask { observed }];
             let y = (0..256).map(y).collect();
-            mask_note(&MeasurementSet::new(shape, y, specs, 0.05, provenance()).unwrap())
+            let set = MeasurementSet::new(shape, y, specs, 0.05, provenance()).unwrap();
+            [mask_note(&set), filled_note(&set)]
         };
         let inverted: Vec<u8> = observed.iter().map(|seen| 1 - seen).collect();
-        // Noise everywhere, as some programs measure: seen, and shifted by a pixel.
+        // Noise everywhere, as some programs measure.
         let noisy = |i: usize| f64::from(observed[i]) * image(i) + 0.05 * noise[i];
-        assert_eq!(note(&noisy, observed.clone()), None);
-        assert!(note(&noisy, inverted).unwrap().contains("inverted"));
+        assert_eq!(notes(&noisy, observed.clone()), [None, None]);
+        let [words, filled] = notes(&noisy, inverted);
+        assert!(words.unwrap().contains("inverted") && filled.is_none());
         let filled = |i: usize| f64::from(observed[i]) * (image(i) + 0.05 * noise[i]);
-        assert_eq!(note(&filled, observed.clone()), None);
+        assert_eq!(notes(&filled, observed.clone()), [None, None]);
         for wrong in [vec![1; 256], (0..256).map(|i| observed[(i + 1) % 256]).collect()] {
-            let words = note(&filled, wrong).unwrap();
+            let [inverted, words] = notes(&filled, wrong);
+            assert_eq!(inverted, None);
+            let words = words.unwrap();
             assert!(words.contains("exactly 0") && words.contains("shifted"), "{words}");
         }
     }

@@ -35,7 +35,9 @@ use eps::contender::{
 };
 use eps::format::number;
 use eps::intervals::IntervalCalibration;
-use eps::measurement::{brightness_note, clipping_note, frequencies_note, mask_note, range_note};
+use eps::measurement::{
+    brightness_note, clipping_note, filled_note, frequencies_note, mask_note, range_note,
+};
 use eps::residual::Residual;
 use eps::restoration_config::{FORMAT_VERSION, MeasurementRecord, PictureScale, RestorationConfig};
 use eps::restore::{Restoration, Settings, batch_of};
@@ -325,8 +327,14 @@ impl Arguments {
         // A method without training asks a prior what it was trained for.
         notes.extend(network.zero_shot_note().filter(|_| self.method.is_none()));
         notes.extend((0..set.len()).find_map(|index| brightness_note(&set, index)));
-        // What a picture's values mean is known.
-        notes.extend(mask_note(&set).or_else(|| range_note(&set).filter(|_| like.is_none())));
+        // An inverted mask explains both of the others.
+        let inverted = mask_note(&set);
+        if inverted.is_none() {
+            notes.extend(filled_note(&set));
+            // What a picture's values mean is known.
+            notes.extend(range_note(&set).filter(|_| like.is_none()));
+        }
+        notes.extend(inverted);
         notes.extend(self.measured.note());
         notes.extend(missing_note(&set));
         notes.extend(frequencies_note(&set));
