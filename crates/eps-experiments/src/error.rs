@@ -107,8 +107,8 @@ pub enum ExperimentError {
     /// A network's file that is not there.
     #[error(
         "the network {} is missing: restore data/networks from the repository, name the folder of yours with \
-         --networks (of `reach` the file, in the fields networks and prior), or train it (`cargo xtask reproduce --from-scratch`, or `--experiment NAME` for the networks of \
-         an experiment)",
+         --networks (of `reach` the file, in the fields networks and prior), or train it (`cargo xtask reproduce \
+         --from-scratch`, or `--experiment NAME` for the networks of an experiment)",
         .0.display()
     )]
     NoNetwork(PathBuf),

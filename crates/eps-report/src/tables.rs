@@ -6,7 +6,7 @@ use eps_results::tournament::{
 };
 use eps_results::{
     Calibration, Environment, Experiment, Metric, NetworkFile, ReachResults, Record, Results, Row,
-    TaskResults, TournamentResults,
+    TaskResults, TournamentResults, WITH_BACKWARD,
 };
 
 use crate::chart::Chart;
@@ -95,16 +95,25 @@ struct Curves {
     ending: &'static str,
     charts: fn(&TaskResults) -> Vec<Chart>,
     /// What it shows.
-    about: &'static str,
+    about: fn() -> String,
 }
 
 /// The figures of a task: the paper's Figure 3, and the same against time.
 const CURVES: [Curves; 2] = [
-    Curves { ending: "", charts, about: "quality against network calls, every method a line" },
+    Curves {
+        ending: "",
+        charts,
+        about: || "quality against network calls, every method a line".to_owned(),
+    },
     Curves {
         ending: "-time",
         charts: charts_by_time,
-        about: "quality against the time of a sample in network calls, of which a backward pass takes 1.3",
+        about: || {
+            let backward = WITH_BACKWARD - 1.0;
+            format!(
+                "quality against the time of a sample in network calls, of which a backward pass takes {backward:.1}"
+            )
+        },
     },
 ];
 
@@ -188,7 +197,7 @@ fn networks_and_settings(results: &Results, page: &str) -> String {
         }
         for curves in CURVES.iter().filter(|_| experiment == Experiment::Steps) {
             if !(curves.charts)(setting).is_empty() {
-                let (about, file) = (curves.about, curves.file(page, setting));
+                let (about, file) = ((curves.about)(), curves.file(page, setting));
                 text += &format!("![{}: {about}]({file})\n\n", setting.name);
             }
         }
@@ -252,7 +261,7 @@ fn reach_of(results: &ReachResults) -> String {
         lines(&headings, table.rows.into_iter())
     };
     format!(
-        "\nSteps of training, those of a network's starts as their configurations say, where these were at hand: {}. Constants of the methods without training: chosen for each question on {} validation images × {}.\n\n\
+        "\nSteps of training (those of earlier legs are what their configurations say, where these were at hand): {}. Constants of the methods without training: chosen for each question on {} validation images × {}.\n\n\
          {}.\n\n## Fair energy score\n\nOn [0, 1] pixels, the mean over images ± half a 95 % interval; the less the better. Differences \
          are taken image by image, to the method without training of the least mean.\n\n{}\n## PSNR of the mean of the samples (dB)\n\n{}",
         networks.join(", "),

@@ -293,13 +293,13 @@ pub fn mask_note(set: &MeasurementSet) -> Option<String> {
 
 /// The standard deviation of two values or more.
 fn deviation(values: &[f64]) -> Option<f64> {
-    let mean = mean_of(values)?;
-    let squares: Vec<f64> = values.iter().map(|value| (value - mean).powi(2)).collect();
-    (values.len() > 1).then(|| mean_of(&squares)).flatten().map(f64::sqrt)
-}
-
-fn mean_of(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    let mean_of = |of: &dyn Fn(f64) -> f64| {
+        values.iter().map(|value| of(*value)).sum::<f64>() / values.len() as f64
+    };
+    (values.len() > 1).then(|| {
+        let mean = mean_of(&|value| value);
+        mean_of(&|value| (value - mean).powi(2)).sqrt()
+    })
 }
 
 /// Says so where much of what counts as measured holds one and the same value, with which holes are filled: real values with noise are not
