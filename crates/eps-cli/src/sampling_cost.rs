@@ -81,7 +81,7 @@ pub(crate) fn note(
     Some(format!(
         "{operations:.1e} operations, which take about {time} or more on {threads} idle {} by the speed of a \
          layer here{}, and {} of memory, activations at once beside {} of weights and {} of images: fewer --samples, --calls or a \
-         smaller --batch take less; after Ctrl-C the same command goes on from the samples that are finished",
+         smaller --batch take less; after Ctrl-C the same command goes on from the samples that are finished, with other --samples and --batch too",
         if threads == 1 { "core" } else { "cores" },
         if is_iterated {
             ", the iterations that this operator needs apart, often as long again"

@@ -109,7 +109,7 @@ fn a_killed_restoration_goes_on_and_excludes_a_second_one() {
     let mut running =
         program(&folder, &resumed).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let (kept, start) = (folder.path(".out.unfinished"), Instant::now());
-    while !kept.join("samples-000001").is_file() {
+    while !kept.join("samples-8-000002").is_file() {
         assert!(running.try_wait().unwrap().is_none(), "it ended before it was killed");
         assert!(start.elapsed() < Duration::from_secs(300), "no batch was kept");
         sleep(Duration::from_millis(2));
@@ -121,9 +121,30 @@ fn a_killed_restoration_goes_on_and_excludes_a_second_one() {
     assert!(error.contains("another process works on out"), "{error}");
     running.kill().unwrap();
     running.wait().unwrap();
+    // Another seed makes other samples; what differs is named.
+    let output = folder.eps(&format!("{resumed} --seed 1"));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    for words in ["error: seed was 0 and is 1", ".out.unfinished", "--force removes it"] {
+        assert!(error.contains(words), "no {words:?} in: {error}");
+    }
     // What a kill while the results are written leaves.
     fs::create_dir(folder.path(".out.a1B2c3.part")).unwrap();
     fs::write(folder.path(".out.a1B2c3.part/samples.h5"), "half").unwrap();
+
+    // Fewer samples, in other batches, of the measurement under another name.
+    let few = folder.path(".few.unfinished");
+    fs::create_dir(&few).unwrap();
+    for part in fs::read_dir(&kept).unwrap() {
+        let part = part.unwrap();
+        fs::copy(part.path(), few.join(part.file_name())).unwrap();
+    }
+    fs::copy(folder.path("y.h5"), folder.path("copy.h5")).unwrap();
+    let restore = RESTORE.replace("y.h5", "copy.h5");
+    let output = folder.eps(&format!("{restore} --samples 6 --calls 20 --batch 3 --out few"));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    assert!(error.contains("note: what an earlier run of this command has finished"), "{error}");
 
     let output = folder.eps(&resumed);
     let error = String::from_utf8_lossy(&output.stderr);
@@ -136,6 +157,18 @@ fn a_killed_restoration_goes_on_and_excludes_a_second_one() {
     };
     assert_eq!(samples("out"), samples("whole"));
     assert_eq!(samples("out").len(), 4 * 8 * SIDE * SIDE);
+    let (whole, few) = (samples("whole"), samples("few"));
+    let of = |samples: &[f32], per_image: usize, image: usize| {
+        samples[image * per_image * SIDE * SIDE..][..6 * SIDE * SIDE].to_vec()
+    };
+    for image in 0..4 {
+        let (whole, few) = (of(&whole, 8, image), of(&few, 6, image));
+        let apart = whole.iter().zip(&few).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        // What batches change is the network's rounding.
+        assert!(apart < 1e-3, "{apart}");
+        // The batches of image 0 that were kept are taken as they were.
+        assert!(image > 0 || whole[..4 * SIDE * SIDE] == few[..4 * SIDE * SIDE]);
+    }
 }
 
 #[test]
@@ -144,7 +177,7 @@ fn what_is_kept_of_other_settings_is_not_taken() {
     let kept = folder.path(".out.unfinished");
     fs::create_dir(&kept).unwrap();
     fs::write(kept.join("key"), "of other settings").unwrap();
-    fs::write(kept.join("samples-000000"), vec![0; 4 * 4 * SIDE * SIDE]).unwrap();
+    fs::write(kept.join("samples-1-000000"), vec![0; 4 * 4 * SIDE * SIDE]).unwrap();
     let restore = format!("{RESTORE} --samples 1 --calls 1 --out out");
     let output = folder.eps(&restore);
     let error = String::from_utf8_lossy(&output.stderr);
@@ -152,7 +185,7 @@ fn what_is_kept_of_other_settings_is_not_taken() {
     for words in [".out.unfinished", "other settings", "--force removes it"] {
         assert!(error.contains(words), "no {words:?} in: {error}");
     }
-    assert!(kept.join("samples-000000").exists());
+    assert!(kept.join("samples-1-000000").exists());
     let output = folder.eps(&format!("{restore} --force"));
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{error}");

@@ -63,9 +63,14 @@ pub enum FilesError {
     #[error(
         "{} holds what an earlier run with other settings or another input had finished: the same command as then goes on from it, \
          --force removes it, and another --out leaves it alone",
-        .0.display()
+        folder.display()
     )]
-    OtherParts(PathBuf),
+    OtherParts {
+        /// Where they are.
+        folder: PathBuf,
+        /// What they depend on.
+        key: String,
+    },
     /// A folder that something else took while the results were made; these are kept elsewhere.
     #[error("{cause}; the results are in {}", kept.display())]
     Kept {

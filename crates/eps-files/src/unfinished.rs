@@ -1,10 +1,11 @@
 //! What is done of an output that takes long, so that a program that was killed can go on.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::hidden::{PART, folder_of, hidden_prefix};
-use crate::{FilesError, Lock, write_bytes};
+use crate::{FilesError, Lock, sha256, write_bytes};
 
 /// The file that has the key.
 const KEY: &str = "key";
@@ -16,7 +17,7 @@ const LOCK: &str = "lock";
 ///
 /// One process has it at a time. Parts belong to a key, which is to name all that they depend on: those of another
 /// key are removed. A program that fails or is killed leaves the parts that it has kept, and nothing where it has
-/// kept none.
+/// kept none. Each part ends with its digest: one that was damaged is none.
 #[derive(Debug)]
 pub struct Unfinished {
     folder: PathBuf,
@@ -70,37 +71,55 @@ impl Unfinished {
     /// `replaces` says so.
     ///
     /// # Errors
-    /// [`FilesError::Io`]; [`FilesError::OtherParts`] where parts of another key are there that are not to be replaced.
+    /// [`FilesError::Io`]; [`FilesError::OtherParts`], with their key, where parts of another are there that are not to be replaced.
     pub fn of_key(&mut self, key: &str, replaces: bool) -> Result<Parts, FilesError> {
         let path = self.folder.join(KEY);
-        if fs::read(&path).is_ok_and(|found| found == key.as_bytes()) {
+        let found = fs::read(&path).unwrap_or_default();
+        if found == key.as_bytes() {
             return Ok(Parts::OfThis);
         }
-        let entries = fs::read_dir(&self.folder).map_err(FilesError::io(&self.folder, "list"))?;
-        let entries = entries.collect::<Result<Vec<_>, _>>();
-        let entries = entries.map_err(FilesError::io(&self.folder, "list"))?;
-        let is_part =
-            |entry: &fs::DirEntry| ![LOCK, KEY].iter().any(|name| entry.file_name() == *name);
-        let former = if entries.iter().any(is_part) { Parts::OfAnother } else { Parts::None };
+        let parts = self.parts()?;
+        let former = if parts.is_empty() { Parts::None } else { Parts::OfAnother };
         if former == Parts::OfAnother && !replaces {
-            return Err(FilesError::OtherParts(self.folder.clone()));
+            let key = String::from_utf8_lossy(&found).into_owned();
+            return Err(FilesError::OtherParts { folder: self.folder.clone(), key });
         }
-        for entry in entries.iter().filter(|entry| entry.file_name() != LOCK) {
-            fs::remove_file(entry.path()).map_err(FilesError::io(&entry.path(), "remove"))?;
+        for part in parts {
+            let part = self.folder.join(part);
+            fs::remove_file(&part).map_err(FilesError::io(&part, "remove"))?;
         }
         self.holds_parts = false;
         write_bytes(&path, key.as_bytes())?;
         Ok(former)
     }
 
-    /// A part, where it is kept.
+    /// The names of all parts that are kept, in their order.
     ///
     /// # Errors
     /// [`FilesError::Io`].
-    pub fn part(&self, name: &str) -> Result<Option<Vec<u8>>, FilesError> {
-        let path = self.folder.join(name);
+    pub fn parts(&self) -> Result<Vec<OsString>, FilesError> {
+        let entries = fs::read_dir(&self.folder).map_err(FilesError::io(&self.folder, "list"))?;
+        let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
+        let mut names: Vec<OsString> = names
+            .filter(|name| !name.as_ref().is_ok_and(|name| name == LOCK || name == KEY))
+            .collect::<Result<_, _>>()
+            .map_err(FilesError::io(&self.folder, "list"))?;
+        names.sort();
+        Ok(names)
+    }
+
+    /// A part, where it is kept and whole.
+    ///
+    /// # Errors
+    /// [`FilesError::Io`].
+    pub fn part(&self, name: impl AsRef<OsStr>) -> Result<Option<Vec<u8>>, FilesError> {
+        let path = self.folder.join(name.as_ref());
         match fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
+            Ok(mut bytes) => {
+                let of_part = bytes.len().saturating_sub(sha256(b"").len());
+                let digest = bytes.split_off(of_part);
+                Ok((digest == sha256(&bytes).as_bytes()).then_some(bytes))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(FilesError::io(&path, "read")(error)),
         }
@@ -111,7 +130,7 @@ impl Unfinished {
     /// # Errors
     /// [`FilesError::Io`].
     pub fn keep(&mut self, name: &str, bytes: &[u8]) -> Result<(), FilesError> {
-        write_bytes(&self.folder.join(name), bytes)?;
+        write_bytes(&self.folder.join(name), &[bytes, sha256(bytes).as_bytes()].concat())?;
         self.holds_parts = true;
         Ok(())
     }
@@ -186,10 +205,21 @@ mod tests {
         assert_eq!(again.of_key("a", false).unwrap(), Parts::OfThis);
         assert_eq!(again.part("0").unwrap().as_deref(), Some(&b"zero"[..]));
         assert_eq!(again.part("1").unwrap(), None);
+        again.keep("1", b"one").unwrap();
+        assert_eq!(again.parts().unwrap(), ["0", "1"]);
+        // A bit that is flipped, and an end that is missing.
+        let path = again.folder().join("1");
+        let whole = fs::read(&path).unwrap();
+        for damaged in [[&[whole[0] ^ 1], &whole[1..]].concat(), whole[1..].to_vec(), vec![]] {
+            fs::write(&path, damaged).unwrap();
+            assert_eq!(again.part("1").unwrap(), None);
+        }
         drop(again);
         let mut other = Unfinished::claim(&target).unwrap();
         // Nothing that took time is removed without being asked.
-        let error = other.of_key("b", false).unwrap_err().to_string();
+        let error = other.of_key("b", false).unwrap_err();
+        assert!(matches!(&error, FilesError::OtherParts { key, .. } if key == "a"), "{error:?}");
+        let error = error.to_string();
         assert!(error.contains(".out.unfinished") && error.contains("--force"), "{error}");
         assert_eq!(other.part("0").unwrap().as_deref(), Some(&b"zero"[..]));
         assert_eq!(other.of_key("b", true).unwrap(), Parts::OfAnother);

@@ -155,10 +155,18 @@ impl RestorationConfig {
         Self::deserialize(archive.config()).map_err(malformed)
     }
 
-    /// What of it the samples depend on: not the command line, the number of threads, and which GPU it was.
+    /// What of it a sample depends on: not how many there are and in which batches they are drawn, where files are whose digests
+    /// are known, what was noted, the command line, the number of threads, and which GPU it was.
     #[must_use]
     pub fn decisive(&self) -> Self {
         let mut decisive = self.clone();
+        (decisive.samples, decisive.batch) = (0, 0);
+        decisive.notes.clear();
+        decisive.measurement.file.clear();
+        decisive.network.file.clear();
+        if let Some(script) = &mut decisive.network.script {
+            script.file.clear();
+        }
         let Environment { command, threads, device, .. } = &mut decisive.environment;
         command.clear();
         *threads = 0;
@@ -225,12 +233,15 @@ mod tests {
     }
 
     #[test]
-    fn samples_do_not_depend_on_threads_and_the_number_of_a_gpu() {
+    fn samples_do_not_depend_on_threads_batches_places_and_the_number_of_a_gpu() {
         let config = RestorationConfig::of(&archive(written())).unwrap();
         let mut other = written();
         other["environment"]["device"] = "cuda:0".into();
         other["environment"]["threads"] = 1.into();
         other["environment"]["command"] = "eps restore --threads 1".into();
+        (other["samples"], other["batch"]) = (9.into(), 1.into());
+        other["measurement"]["file"] = "../y.h5".into();
+        other["notes"] = json!([]);
         let same = RestorationConfig::of(&archive(other.clone())).unwrap();
         assert_eq!(same.decisive(), config.decisive());
         other["environment"]["device"] = "cpu".into();

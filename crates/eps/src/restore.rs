@@ -1,6 +1,6 @@
 //! Samples of the images behind measurements.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -346,20 +346,20 @@ impl<'a> Restoration<'a> {
         }
     }
 
-    /// The number of samples of a batch, counted from 0.
-    pub fn samples_of(&self, batch: usize) -> usize {
-        self.plan.samples_of(batch)
+    /// The samples of each image.
+    pub fn samples_per_image(&self) -> usize {
+        self.plan.settings.samples
     }
 
-    /// The number of values of a batch.
-    pub fn values_of(&self, batch: usize) -> usize {
-        self.samples_of(batch) * self.plan.set.shape().len()
+    /// The samples of a batch, counted from 0: those of the first image, then those of the second, and so on.
+    pub fn samples_of(&self, batch: usize) -> Range<usize> {
+        self.plan.samples_of(batch)
     }
 
     /// Draws a batch, on the thread of the caller: the samples of the first image, then those of the second, and so on.
     ///
     /// # Shapes
-    /// `[B, C, H, W]`, B = [`Restoration::samples_of`] the batch.
+    /// `[B, C, H, W]`, B the number of [`Restoration::samples_of`] the batch.
     ///
     /// # Errors
     /// [`Error::Sample`] for a state that leaves the finite numbers, a network that has no answer, as when memory runs
@@ -448,9 +448,9 @@ impl Plan<'_> {
         self.set.len() * self.settings.samples
     }
 
-    fn samples_of(&self, batch: usize) -> usize {
-        let first = batch.saturating_mul(self.batch);
-        self.batch.min(self.samples().saturating_sub(first))
+    fn samples_of(&self, batch: usize) -> Range<usize> {
+        let first = batch.saturating_mul(self.batch).min(self.samples());
+        first..first.saturating_add(self.batch).min(self.samples())
     }
 
     /// A network, asked about images of the class.
@@ -467,9 +467,8 @@ impl Plan<'_> {
     ) -> Result<(Vec<f32>, Option<Iterated>), Error> {
         let Settings { solver, contender, calls, samples, antithetic, seed, device, .. } =
             &self.settings;
-        let first = batch * self.batch;
         let of_key = |key: usize| (key / samples, key % samples);
-        let keys = (first..first + self.samples_of(batch)).map(of_key);
+        let keys = self.samples_of(batch).map(of_key);
         let (images, keys): (Vec<usize>, Vec<(u64, u64)>) =
             keys.map(|(image, sample)| (image, (image as u64, sample as u64))).unzip();
         let of_contender = contender.map(|contending| {

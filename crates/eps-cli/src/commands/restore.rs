@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use eps_cluster::{agree, facts_of};
+use eps_cluster::agree;
 use eps_data::array_file::{check_ending, is_picture};
 use eps_data::memory;
 use eps_data::{MeasurementSet, PictureLike};
@@ -21,7 +21,7 @@ use eps_sample::Solver;
 use indicatif::ProgressBar;
 use tch::Device;
 
-use self::going_on::{Shared, decisive, key};
+use self::going_on::{Key, Shared};
 use self::measured::{Measured, MeasuredFlags};
 use self::outcome::{LIKE, Restored, Shown, folder_of, is_restoration};
 use crate::allocator::keep_freed_memory;
@@ -412,18 +412,23 @@ impl Arguments {
             intervals: Vec::new(),
         };
         let shown = Shown { scene: scene.filter(|_| !self.measured.keep_scene), is_grey };
-        let decisive = decisive(&config)?;
-        let key = key(&decisive, &set)?;
-        let mut facts = facts_of(&decisive);
-        facts.push(("a measurement of SHA-256".to_owned(), key.clone()));
-        agree(group, &facts)?;
+        let key = Key::of(&config, &set)?;
+        agree(group, &key.facts(&config))?;
         let Some((folder, mut unfinished)) = output else {
             for restoration in [&one_call, &all] {
                 Shared { group, restoration }.draw(None, "", &ProgressBar::hidden())?;
             }
             return Ok(());
         };
-        match unfinished.of_key(&key, self.force)? {
+        let former = unfinished.of_key(&key.text()?, self.force);
+        let former = former.map_err(|error| match &error {
+            FilesError::OtherParts { key: kept, .. } => match key.differing(kept) {
+                Some(differing) => anyhow::Error::new(error).context(differing),
+                None => error.into(),
+            },
+            _ => error.into(),
+        });
+        match former? {
             Parts::OfThis => {
                 eprintln!(
                     "note: what an earlier run of this command has finished is taken from it"
@@ -529,7 +534,8 @@ impl Arguments {
             return error;
         }
         error.context(format!(
-            "the restoration stopped; samples that are finished are kept in {}, and the same command goes on from them",
+            "the restoration stopped; samples that are finished are kept in {}, and the same command goes on from them, with another \
+             --batch or --samples too",
             unfinished.folder().display()
         ))
     }

@@ -106,8 +106,7 @@ impl Restored {
         let calls = all.calls() + one_call.calls();
         let bar = progress::bar(calls.div_ceil(group.size()) as u64, "restoring", "network calls");
         let mut draw = |restoration: &Restoration<'_>, name: &str| -> Result<Vec<f32>> {
-            let samples = Shared { group, restoration }.draw(Some(&mut *unfinished), name, &bar)?;
-            Ok(samples.concat())
+            Shared { group, restoration }.draw(Some(&mut *unfinished), name, &bar)
         };
         let (first, second) = (draw(one_call, "one-call")?, draw(all, "samples")?);
         bar.finish_and_clear();
