@@ -825,6 +825,16 @@ fn a_data_set_is_imported_shown_trained_on_and_measured() {
         assert!(said.contains(words), "no {words:?} in: {said}");
     }
     let changes = json(&std::fs::read_to_string(folder.path("longer/changes.json")).unwrap());
+    // Without its state a run starts again, and says so.
+    std::fs::create_dir(folder.path("lost")).unwrap();
+    for name in ["config.json", "inputs.json", "metrics.jsonl"] {
+        std::fs::copy(folder.path("longer").join(name), folder.path("lost").join(name)).unwrap();
+    }
+    let lost = train.replace("longer", "lost");
+    let output = folder.eps(&format!("{lost} --steps 2 --learning-rate 1e-5"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.contains("it starts again"), "{said}");
+    assert!(!said.contains("goes on with"), "{said}");
     assert_eq!((&changes[1]["field"], &changes[1]["step"]), (&"steps".into(), &1.into()));
     let shown = folder.succeeds("model show longer/all-tasks.safetensors");
     for words in ["weights stored in bf16, as their SHA-256 says", "\"changes\": ["] {

@@ -458,9 +458,16 @@ fn claim_inputs(out: &Path, name: &str, inputs: &Value) -> Result<()> {
     Ok(())
 }
 
-/// What the run in a folder goes on with that it has not had until now, a sentence each.
+/// What the run in a folder goes on with that it has not had until now, a sentence each; or that it cannot go on.
 fn changes_in(config: &TrainConfig, out: &Path) -> Vec<String> {
     let Ok(before) = TrainConfig::read(&out.join("config.json")) else { return vec![] };
+    let state = out.join("state.safetensors");
+    if !state.exists() && last_losses(&out.join("metrics.jsonl")).is_ok() {
+        return vec![format!(
+            "{}, from which the run would go on, is not there: it starts again",
+            state.display()
+        )];
+    }
     let changes = [
         ("steps", before.steps as f64, config.steps as f64),
         ("learning_rate", before.learning_rate, config.learning_rate),
