@@ -12,11 +12,12 @@ use crate::profile::Profile;
 /// first does not have, in the order of the experiment's [`Plan`]. A method is added to a table without what was there being
 /// computed again.
 ///
-/// Rows of both are of the same images, measurements and numbers of samples; each run's environment is kept.
+/// Rows of both are of the same images, measurements and numbers of samples; each run's environment is kept, and the precision of rows
+/// that are in another than the first's.
 ///
 /// # Errors
-/// [`InvalidRequest`] names what differs: the experiment, the images, the measurements, seed and samples, the solver and its grid, the
-/// precision, networks of one name, feature networks, a constant of one method and task.
+/// [`InvalidRequest`] names what differs: the experiment, the images, the measurements, seed and samples, the solver and its grid,
+/// networks of one name, feature networks, a constant of one method and task.
 pub fn join(first: Results, second: Results) -> Result<Results, InvalidRequest> {
     if let Some((what, values)) = difference(&first.config, &second.config) {
         let [first, second] = values.map(|value| shortened(&value));
@@ -32,6 +33,10 @@ pub fn join(first: Results, second: Results) -> Result<Results, InvalidRequest> 
         methods.iter().filter(|method| !config.methods.contains(method)).copied().collect()
     };
     let (of_its_table, of_its_curve) = (new(its_table), new(its_curve));
+    for method in of_its_table.iter().chain(&of_its_curve) {
+        let precision = second.config.precision_of(*method);
+        config.set_precision(*method, precision);
+    }
     config.in_table += of_its_table.len();
     config.methods.splice(of_table..of_table, of_its_table);
     config.methods.extend(of_its_curve);
@@ -128,7 +133,6 @@ fn difference(first: &Config, second: &Config) -> Option<(String, [String; 2])> 
         of("the measurements", &|config| format!("{:?}", config.settings)),
         of("the solver", &|config| format!("{:?}", config.solver)),
         of("the grid of noise levels", &|config| format!("{:?}", config.schedule)),
-        of("the precision", &|config| config.precision.name().to_owned()),
         of("the networks of features", &|config| format!("{:?}", sources(&config.features))),
     ];
     for own in &first.networks {
@@ -215,6 +219,7 @@ mod tests {
             constants: vec![],
             batch: 32,
             precision: Precision::F32,
+            other_precisions: vec![],
             moments: None,
             features: vec![],
             networks: vec![],
@@ -250,6 +255,20 @@ mod tests {
         assert_eq!((&*both.environment.command, &*both.joined[0].command), ("first", "second"));
         let text = serde_json::to_string(&both).unwrap();
         assert_eq!(serde_json::from_str::<Results>(&text).unwrap(), both);
+        // One in another precision; a method that asks no network has none.
+        let mut in_bf16 = run(&[(EPS, 0.0), (Method::Wiener, 0.0), (ONE_CALL, -0.9)], "bf16");
+        in_bf16.config.precision = Precision::Bf16;
+        let mixed = join(first.clone(), in_bf16.clone()).unwrap();
+        assert_eq!(mixed.config.precisions(), "f32; bf16 for EPS, 1 call");
+        // Joined the other way round, every method keeps its own.
+        let mut turned = join(in_bf16, first.clone()).unwrap();
+        assert_eq!(turned.config.precisions(), "bf16");
+        turned.config.methods.retain(|method| *method != EPS);
+        turned.tasks[0].table.retain(|row| row.method != EPS);
+        turned.config.in_table -= 1;
+        let turned = join(turned, first.clone()).unwrap();
+        assert_eq!(turned.config.precisions(), "bf16; f32 for EPS, 20 calls");
+        assert_eq!(join(first.clone(), turned).unwrap().config.precision_of(EPS), Precision::F32);
         // A third one.
         let third = run(&[(Method::Wiener, 0.0)], "third");
         assert_eq!(join(both, third).unwrap().joined.len(), 2);

@@ -190,6 +190,7 @@ impl<'a> Run<'a> {
             schedule: Schedule::karras(),
             methods: plan.methods.clone(),
             in_table: plan.in_table,
+            other_precisions: vec![],
             constants: constants_of(&plan, &Constants::read(&constants_file)?),
             batch,
             precision,

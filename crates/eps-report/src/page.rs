@@ -504,6 +504,7 @@ fn record(results: &Results) -> Result<String, serde_json::Error> {
             "samples of each image".to_owned(),
             format!("{}, numbered from 0 under the seed", config.samples),
         ),
+        ("precision of the networks".to_owned(), config.precisions()),
         ("computing time".to_owned(), format!("{:.0} s", results.seconds)),
         (
             "data set".to_owned(),

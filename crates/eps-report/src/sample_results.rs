@@ -78,6 +78,7 @@ pub(crate) fn results_of(experiment: Experiment, tasks: Vec<TaskResults>) -> Res
         constants: vec![],
         batch: 32,
         precision: Precision::F32,
+        other_precisions: vec![],
         moments: None,
         features: vec![],
         networks: vec![],

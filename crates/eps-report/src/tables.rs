@@ -146,9 +146,11 @@ fn name(record: &Record) -> String {
 fn page(record: &Record) -> String {
     let experiment = record.experiment();
     let (environment, precision) = match record {
-        Record::Experiment(results) => (&results.environment, results.config.precision.name()),
-        Record::Tournament(results) => (&results.environment, "f64"),
-        Record::Reach(results) => (&results.environment, results.config.precision.name()),
+        Record::Experiment(results) => (&results.environment, results.config.precisions()),
+        Record::Tournament(results) => (&results.environment, "f64".to_owned()),
+        Record::Reach(results) => {
+            (&results.environment, results.config.precision.name().to_owned())
+        }
     };
     let mut text = format!(
         "# `{experiment}`, {}\n\n{} (images × samples), precision {precision}, `{}` at revision {}. How to read \

@@ -40,6 +40,9 @@ pub struct Config {
     pub batch: usize,
     /// The precision of the networks.
     pub precision: Precision,
+    /// That of methods whose rows were joined from runs in another one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_precisions: Vec<OtherPrecision>,
     /// The SHA-256 of the file of the linear estimate's prior, where that is computed.
     pub moments: Option<String>,
     /// The network of LPIPS and of distances between features, where it has been fetched, and the FID
@@ -49,6 +52,46 @@ pub struct Config {
     pub networks: Vec<NetworkFile>,
     /// The numbers of the test images.
     pub images: Vec<usize>,
+}
+
+impl Config {
+    /// The precision of the networks, with the methods for which it was another.
+    #[must_use]
+    pub fn precisions(&self) -> String {
+        let others = self.other_precisions.iter().map(|OtherPrecision { precision, methods }| {
+            let methods: Vec<String> = methods.iter().map(|method| method.label()).collect();
+            format!("; {} for {}", precision.name(), methods.join(" and "))
+        });
+        format!("{}{}", self.precision.name(), others.collect::<String>())
+    }
+
+    /// The precision in which a method asks its network.
+    #[must_use]
+    pub fn precision_of(&self, method: Method) -> Precision {
+        let other = self.other_precisions.iter().find(|other| other.methods.contains(&method));
+        other.map_or(self.precision, |other| other.precision)
+    }
+
+    /// Notes in which precision a method asks its network, where it asks one.
+    pub fn set_precision(&mut self, method: Method, precision: Precision) {
+        if precision == self.precision || method.calls() == 0 {
+            return;
+        }
+        match self.other_precisions.iter_mut().find(|other| other.precision == precision) {
+            Some(other) => other.methods.push(method),
+            None => self.other_precisions.push(OtherPrecision { precision, methods: vec![method] }),
+        }
+    }
+}
+
+/// Methods for which networks computed in another precision than for the rest of a table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OtherPrecision {
+    /// The precision.
+    pub precision: Precision,
+    /// The methods.
+    pub methods: Vec<Method>,
 }
 
 /// The constant of a contender for a task.

@@ -41,7 +41,7 @@ pub mod tournament;
 mod variant;
 
 pub use calibration::{Calibration, LEVELS, RANKED_SAMPLES};
-pub use config::{Config, Constant, DataSet};
+pub use config::{Config, Constant, DataSet, OtherPrecision};
 pub use constants::{Constants, Trial, Tuned};
 pub use contender::{Contender, WITH_BACKWARD};
 pub use environment::Environment;
