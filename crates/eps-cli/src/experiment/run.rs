@@ -156,7 +156,6 @@ impl Arguments {
             sees_the_same_folder(&**group, &out)?;
         }
         let run = Run::prepare(&request, (device, asked), &out, &terminal).map_err(usage)?;
-        self.network_flags.note(run.precision());
         let (shard, scores) = match (self.shard, processes) {
             (Some(shard), Processes::Group(group)) if group.size() == 1 => (Some(shard), false),
             (Some(_), _) => bail!(UsageError("--shard is for one process at a time".to_owned())),
@@ -176,6 +175,7 @@ impl Arguments {
         };
         // Jobs of one run share its folder; who writes results has it alone.
         let _lock = if scores { Some(WriteLock::take(&out.join("results.json"))?) } else { None };
+        self.network_flags.note(run.precision());
         if processes.is_first() {
             let others = other_settings(&out, &run.settings());
             if !others.is_empty() {
