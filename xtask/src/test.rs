@@ -105,7 +105,9 @@ fn checks() -> Vec<Check> {
             // what depends on these. Programs of crates that leave libtorch out then ask for it.
             let mut tests = compile("test");
             tests
-                .env("LD_LIBRARY_PATH", setup::with_libtorch(std::env::var_os("LD_LIBRARY_PATH"))?);
+                .env("LD_LIBRARY_PATH", setup::with_libtorch(std::env::var_os("LD_LIBRARY_PATH"))?)
+                // They run beside each other.
+                .env("OMP_NUM_THREADS", "1");
             run(tests.args(["--no-fail-fast", "--workspace"]))
         }),
     );

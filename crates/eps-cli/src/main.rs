@@ -36,6 +36,7 @@ mod restoration_page;
 mod sample_range;
 mod sampler;
 mod sampling_cost;
+mod spins;
 mod together;
 mod training_plan;
 
@@ -84,6 +85,9 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments.command,
         Err(told) => together::refuse(&told),
     };
+    if command.has_threads_inside() {
+        spins::keep_short();
+    }
     let processes = match Processes::join(&what(), command.is_shared()) {
         Ok(processes) => processes,
         Err(error) => {
@@ -141,6 +145,11 @@ impl Command {
     /// Whether several processes share the work.
     fn is_shared(&self) -> bool {
         matches!(self, Self::Restore(_) | Self::Train(_) | Self::Experiment(_) | Self::Tune(_))
+    }
+
+    /// Whether operations of libtorch are computed by several threads each, and no batches beside each other.
+    fn has_threads_inside(&self) -> bool {
+        matches!(self, Self::Train(_) | Self::Evaluate(_) | Self::Experiment(_))
     }
 
     fn run(&self, processes: &Processes) -> anyhow::Result<()> {

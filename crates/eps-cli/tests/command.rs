@@ -251,6 +251,34 @@ fn the_example_of_the_library_runs() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// libgomp shows its variables where it is loaded: once as it was started, once anew.
+#[test]
+fn threads_that_wait_for_each_other_sleep_soon() {
+    let folder = Folder::new();
+    folder.npy("truth.npy", &[2, 1, SIDE, SIDE], &values(2 * SIDE * SIDE));
+    folder.npy("samples.npy", &[2, 2, 1, SIDE, SIDE], &values(4 * SIDE * SIDE));
+    let turns = |given: &[(&str, &str)]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_eps"))
+            .args("evaluate --truth truth.npy --samples samples.npy --no-networks".split(' '))
+            .current_dir(folder.path("."))
+            .env_remove("GOMP_SPINCOUNT")
+            .env_remove("OMP_NUM_THREADS")
+            .env("OMP_DISPLAY_ENV", "VERBOSE")
+            .envs(given.iter().copied())
+            .output()
+            .unwrap();
+        assert!(output.status.success() && !output.stdout.is_empty());
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let turns = told.lines().filter_map(|line| line.split("GOMP_SPINCOUNT = ").nth(1));
+        turns.map(|turns| turns.trim_matches('\'').to_owned()).collect::<Vec<_>>()
+    };
+    let anew = turns(&[]);
+    assert!(anew.len() == 2 && anew[0] != "1000" && anew[1] == "1000", "{anew:?}");
+    assert_eq!(turns(&[("GOMP_SPINCOUNT", "77")]), ["77"]);
+    assert_eq!(turns(&[("OMP_NUM_THREADS", "1")]).len(), 1);
+    assert_eq!(turns(&[("OMP_WAIT_POLICY", "ACTIVE")]).len(), 1);
+}
+
 #[test]
 fn metrics_on_networks_say_where_they_come_from() {
     let folder = Folder::new();
