@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use eps_data::array_file::is_picture;
+use eps_data::array_file::{is_array, is_picture};
 use eps_data::mask::read_mask;
 use eps_data::operator_file::{read_kernel, read_operator};
 use eps_data::operator_memory::{memory_note, require_memory};
@@ -41,7 +41,7 @@ impl std::error::Error for UsageError {}
 #[derive(Debug, Args)]
 pub(crate) struct NoiseFlags {
     /// Standard deviation of the measurement noise for values in [-1, 1]: a number from 1e-6 to 1000, e.g. 0.05, or 0 for an
-    /// exact measurement; or a file (NPY, NPZ, HDF5 with the dataset `sigma`) with one for each value, of y's shape, inf
+    /// exact measurement; or a file (NPY, NPZ, HDF5 or MAT with the array `sigma`, or FILE#NAME) with one for each value, of y's shape, inf
     /// where nothing was measured, or one an image, [N]; or, to restore, auto: an estimate from y itself, where the operator
     /// leaves something of y to the noise alone, or counts:GAIN,READOUT: sigma^2 = GAIN max(y, GAIN) + READOUT^2 of each value
     #[arg(
@@ -55,7 +55,7 @@ pub(crate) struct NoiseFlags {
     /// The same in grey levels of 0..255, that is 127.5 times --sigma-y, e.g. 6.375
     #[arg(long, value_name = "SIGMA", value_parser = not_negative, allow_negative_numbers = true)]
     sigma_y_255: Option<f64>,
-    /// The covariance of the noise of y's m values instead, in a file (NPY, NPZ, HDF5 with the dataset `covariance`): its Cholesky factor,
+    /// The covariance of the noise of y's m values instead, in a file (NPY, NPZ, HDF5 or MAT with the array `covariance`, or FILE#NAME): its Cholesky factor,
     /// lower triangular, [m, m], as numpy.linalg.cholesky gives it, or, of noise that is stationary on a plane that wraps around, the
     /// variance at each frequency of y's plane, [h, w], the frequency 0 first; or one for each image, [N, m, m] or [N, h, w]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["sigma_y", "sigma_y_255"])]
@@ -237,8 +237,8 @@ fn sigma_y(text: &str) -> Result<SigmaY, String> {
     if text == "auto" {
         return Ok(SigmaY::Auto);
     }
-    let is_file = [".npy", ".npz", ".h5", ".hdf5"].iter().any(|ending| text.ends_with(ending));
-    if text.parse::<f64>().is_err() && (is_file || Path::new(text).exists()) {
+    let path = Path::new(text);
+    if text.parse::<f64>().is_err() && (is_array(path) || is_picture(path) || path.exists()) {
         return Ok(SigmaY::File(text.into()));
     }
     if let Some(numbers) = text.strip_prefix("counts:") {
@@ -333,8 +333,8 @@ impl DeviceFlags {
 pub(crate) struct NetworkFlags {
     #[command(flatten)]
     device: DeviceFlags,
-    /// The precision of networks: f32, bf16, on CUDA also f16, or auto, which is bf16 on a processor that multiplies
-    /// matrices of it (AMX) and f32 elsewhere; everything else is computed in f64
+    /// The precision of networks: f32, bf16, on CUDA also f16, or auto, which is bf16 on a processor that is faster with it
+    /// (with AMX, or AMD's with AVX-512 BF16) and f32 elsewhere; everything else is computed in f64
     #[arg(long, value_name = "PRECISION", default_value = "auto", value_parser = precision)]
     precision: AskedPrecision,
 }
@@ -366,8 +366,8 @@ impl NetworkFlags {
     pub(crate) fn note(&self, precision: Precision) {
         if self.precision == AskedPrecision::Auto && precision != Precision::F32 {
             eprintln!(
-                "note: this processor multiplies matrices of {precision}, in which the network is computed: --precision f32 \
-                 for more digits"
+                "note: this processor is faster in {precision}, in which the network is computed: --precision f32 for more \
+                 digits"
             );
         }
     }
@@ -466,8 +466,8 @@ fn unit(text: &str) -> Result<GivenUnit, String> {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(crate) struct OperatorFlags {
-    /// Inpainting: a black and white picture (PNG, TIFF, BMP) of the image's size, white where a pixel was observed, or an NPY
-    /// or HDF5 array [H, W], true or 1 where it was
+    /// Inpainting: a black and white picture (PNG, TIFF, BMP) of the image's size, white where a pixel was observed, or an
+    /// array [H, W] (NPY, or NPZ, HDF5 or MAT with the array `mask`, or FILE#NAME), true or 1 where it was
     #[arg(long, value_name = "MASK")]
     mask: Option<PathBuf>,
     /// Super-resolution: every measured value is the mean of K×K pixels; K ≥ 1 divides both sides
@@ -476,8 +476,8 @@ pub(crate) struct OperatorFlags {
     /// Denoising: every pixel was measured, with noise and nothing else
     #[arg(long)]
     denoise: bool,
-    /// Deblurring: the kernel, its centre at (rows/2, columns/2), as an NPY, HDF5 or MAT array [rows, columns], taken as
-    /// it is (FILE#3 is number 3 of several, from 0), as a grey picture, scaled to sum 1, or by name: disc:RADIUS,
+    /// Deblurring: the kernel, its centre at (rows/2, columns/2), as an NPY, NPZ, HDF5, MAT or float TIFF array
+    /// [rows, columns], taken as it is (FILE#NAME is one of several by its name, FILE#3 by its number, from 0), as a grey picture, scaled to sum 1, or by name: disc:RADIUS,
     /// gaussian:SIGMA, gaussian:SIGMA,ACROSS,DEGREES, motion:LENGTH,DEGREES, motion-path:SIDE,INTENSITY,SEED
     #[arg(long, value_name = "KERNEL")]
     kernel: Option<PathBuf>,
@@ -703,20 +703,16 @@ pub(crate) fn check_channels_first(path: &Path, dims: &[usize]) -> Result<()> {
     }
 }
 
-/// The taps of a kernel that a flag names, row by row: `disc:3.5` and the like, a file, or one of the kernels of a file, `FILE#3`.
+/// The taps of a kernel that a flag names, row by row: `disc:3.5` and the like, a file, or one of the kernels of a file, `FILE#3`,
+/// `FILE#NAME` or `FILE#NAME#3`.
 fn kernel(path: &Path) -> Result<Vec<Vec<f64>>> {
     let text = path.to_string_lossy();
-    if !path.exists() {
-        if let Some(shape) = KernelShape::from_text(&text) {
-            let shape = shape.map_err(|error| UsageError(format!("--kernel {error}")))?;
-            let kernel = shape.kernel().with_context(|| format!("--kernel {text}"))?;
-            return Ok(kernel.taps().chunks_exact(kernel.columns()).map(<[f64]>::to_vec).collect());
-        }
-        if let Some((file, number)) = text.rsplit_once('#')
-            && let Ok(index) = number.parse()
-        {
-            return Ok(read_kernel(Path::new(file), "kernel", Some(index))?);
-        }
+    if !path.exists()
+        && let Some(shape) = KernelShape::from_text(&text)
+    {
+        let shape = shape.map_err(|error| UsageError(format!("--kernel {error}")))?;
+        let kernel = shape.kernel().with_context(|| format!("--kernel {text}"))?;
+        return Ok(kernel.taps().chunks_exact(kernel.columns()).map(<[f64]>::to_vec).collect());
     }
     Ok(read_kernel(path, "kernel", None)?)
 }

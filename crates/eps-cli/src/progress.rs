@@ -2,6 +2,8 @@
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) use eps_experiments::WITH_BACKWARD;
@@ -105,6 +107,43 @@ impl Clock {
     }
 }
 
+/// Does work whose steps are not counted: a turning sign on a terminal, and elsewhere a line now and then, with the time that it has taken.
+pub(crate) fn waiting<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    let bar = if speaks() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+    let style = ProgressStyle::with_template("{spinner} {prefix}, {elapsed} so far");
+    let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let bar = bar.with_prefix(what.to_owned());
+    bar.enable_steady_tick(TURNS);
+    let tell = |elapsed: Duration| {
+        if bar.is_hidden() && speaks() {
+            eprintln!("{what}, {:.0} s so far", elapsed.as_secs_f64());
+        }
+    };
+    let done = every(LINES, &tell, work);
+    bar.finish_and_clear();
+    done
+}
+
+/// Does work, and beside it tells the time that it has taken in steps of `period`.
+fn every<T>(period: Duration, tell: &(impl Fn(Duration) + Sync), work: impl FnOnce() -> T) -> T {
+    let (done, is_done) = mpsc::channel::<()>();
+    let start = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while is_done.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
+                tell(start.elapsed());
+            }
+        });
+        let result = work();
+        // The other thread ends with the channel.
+        drop(done);
+        result
+    })
+}
+
+/// How often the sign turns.
+const TURNS: Duration = Duration::from_millis(120);
+
 /// How often a line says what is done, where no bar is seen.
 const LINES: Duration = Duration::from_secs(30);
 
@@ -126,5 +165,23 @@ pub(crate) fn advance(
             eprintln!("{done}/{all} network calls, {left:.0} s left");
         }
         ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_told_of_while_it_goes_on() {
+        let (told, is_told) = mpsc::channel();
+        let told = std::sync::Mutex::new(told);
+        let tell = |elapsed| {
+            let _ = told.lock().map(|told| told.send(elapsed));
+        };
+        // Work that ends when it was told of three times.
+        let last = every(Duration::from_millis(1), &tell, || is_told.iter().nth(2));
+        assert!(last.is_some_and(|last| last >= Duration::from_millis(3)));
+        assert_eq!(every(Duration::from_secs(3600), &tell, || 7), 7);
     }
 }

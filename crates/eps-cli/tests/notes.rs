@@ -144,3 +144,123 @@ fn restore_tells_of_a_blur_that_does_not_wrap_around() {
         assert!(folder.path(&format!("{border}/image-0000/residual.png")).exists());
     }
 }
+
+/// Angles and points in other units, where a description is read, and causes of a residual that are those of the operator.
+#[test]
+fn units_of_a_description_are_told() {
+    let folder = Folder::new();
+    folder.network("net.safetensors");
+    folder.npy("x.npy", &[SIDE, SIDE], &values(SIDE * SIDE));
+    let scan = |turn: f64| {
+        let angles: Vec<f64> = (0..10).map(|i| turn * f64::from(i) / 10.0).collect();
+        format!(r#"{{"operator": "radon", "angles_degrees": {angles:?}}}"#)
+    };
+    std::fs::write(folder.path("degrees.json"), scan(180.0)).unwrap();
+    std::fs::write(folder.path("radians.json"), scan(std::f64::consts::PI)).unwrap();
+    for (name, is_told) in [("degrees", false), ("radians", true)] {
+        let shape = format!("--shape 1,{SIDE},{SIDE}");
+        let measure =
+            format!("measure --image x.npy --operator {name}.json --sigma-y 0.05 --out {name}.h5");
+        let restore = format!(
+            "restore --measurement {name}.h5 --network net.safetensors --samples 2 --calls 1 --out {name}"
+        );
+        for arguments in [
+            format!("operator show {name}.json {shape}"),
+            format!("operator check {name}.json {shape}"),
+            measure,
+            restore,
+        ] {
+            let said = notes(&folder, &arguments);
+            assert_eq!(said.contains("multiply them by 180/pi"), is_told, "{arguments}: {said}");
+            assert_eq!(said.matches("180/pi").count(), usize::from(is_told), "{arguments}: {said}");
+        }
+    }
+    let points = r#"{"operator": "nonuniform-fourier", "points": [[-4, 0], [0, 3], [4, 1]]}"#;
+    std::fs::write(folder.path("points.json"), points).unwrap();
+    let said = notes(&folder, &format!("operator check points.json --shape 1,{SIDE},{SIDE}"));
+    assert!(said.contains("reach 4, and are taken in cycles a pixel"), "{said}");
+    // An untrained network does not explain what was measured.
+    let y: Vec<f64> = values(SIDE * 10).iter().map(|value| 7.0 * value).collect();
+    folder.npy("y.npy", &[SIDE, 10], &y);
+    let restore = "restore --measurement y.npy --operator degrees.json --sigma-y 0.01 --network net.safetensors --samples 1 \
+                   --calls 1 --out other";
+    let said = notes(&folder, restore);
+    let causes = said.split("Likely causes: ").nth(1).unwrap_or_default();
+    for word in ["not in degrees", "axis of rotation", "sigma_y that is too small"] {
+        assert!(causes.contains(word), "{said}");
+    }
+    assert!(!causes.contains("border") && !causes.contains("mask"), "{said}");
+}
+
+#[test]
+fn pictures_of_few_bits_are_told() {
+    let folder = Folder::new();
+    folder.network("net.safetensors");
+    let levels = |most: usize| -> Vec<f64> {
+        (0..SIDE * SIDE).map(|i| (i % (most + 1)) as f64 / 127.5 - 1.0).collect()
+    };
+    for (name, most, is_told) in [("bits", 14, true), ("bytes", 40, false)] {
+        folder.png(&format!("{name}.png"), 1, SIDE, &levels(most));
+        let measure =
+            format!("measure --image {name}.png --denoise --sigma-y 0.05 --out {name}.h5");
+        let restore = format!(
+            "restore {name}.png --denoise --sigma-y 0.05 --network net.safetensors --samples 1 --calls 1 --out {name}"
+        );
+        for arguments in [measure, restore] {
+            let said = notes(&folder, &arguments);
+            let words = "is 14 of 255, and 255 is taken as white: if a value has 4 bits, multiply all by 255/15";
+            assert_eq!(said.contains(words), is_told, "{arguments}: {said}");
+            assert!(!(is_told && said.contains("was cut off")), "{arguments}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_middle_of_k_space_with_gaps_is_refused() {
+    let folder = Folder::new();
+    const SIDE: usize = 32;
+    let plane = SIDE * SIDE;
+    let mut k = values(4 * plane);
+    // Of 32 columns the 16 around the frequency 0, and every second one beyond.
+    let is_left_out = |i: usize| (8..24).contains(&(i % SIDE)) && i % 2 == 0;
+    (0..k.len()).filter(|i| is_left_out(*i)).for_each(|i| k[i] = 0.0);
+    folder.npy("k.npy", &[4, SIDE, SIDE], &k);
+    folder.fails(
+        "operator coil-maps --measurement k.npy --calibration 24,24 --out maps.npy",
+        1,
+        &["k.npy", "83 % of the middle 24x24 of k-space was sampled", "at most 24,16"],
+    );
+    let maps = "operator coil-maps --measurement k.npy --calibration 24,16 --out maps.npy";
+    assert_eq!(notes(&folder, maps), "");
+    let low = "operator coil-maps --measurement k.npy --calibration 24,24 --method low-resolution --out low.npy";
+    assert!(notes(&folder, low).contains("at most 24,16"));
+}
+
+#[test]
+fn single_images_on_another_scale_are_told() {
+    let folder = Folder::new();
+    let one = SIDE * SIDE;
+    let signed = values(3 * one);
+    let unit: Vec<f64> = signed[..one].iter().map(|value| 0.5 * (value + 1.0)).collect();
+    let half: Vec<f64> = signed.iter().map(|value| 0.5 * value).collect();
+    let mixed: Vec<f64> = signed[..2 * one].iter().chain(&unit).copied().collect();
+    for (name, values, words) in [
+        ("signed", &signed, None),
+        ("mixed", &mixed, Some("1 of the 3 images of mixed.npy, the first of them number 2")),
+        ("half", &half, Some("lie within ±0.5")),
+    ] {
+        folder.npy(&format!("{name}.npy"), &[3, 1, SIDE, SIDE], values);
+        let samples: Vec<f64> = values.chunks(one).flat_map(|image| image.repeat(2)).collect();
+        folder.npy(&format!("{name}-samples.npy"), &[3, 2, 1, SIDE, SIDE], &samples);
+        let measure =
+            format!("measure --image {name}.npy --denoise --sigma-y 0.05 --out {name}.h5");
+        let evaluate =
+            format!("evaluate --truth {name}.npy --samples {name}-samples.npy --no-networks");
+        for arguments in [measure, evaluate] {
+            let said = notes(&folder, &arguments);
+            let is_told = said.contains("Images are taken to be in [-1, 1]");
+            assert_eq!(is_told, words.is_some(), "{arguments}: {said}");
+            assert!(said.contains(words.unwrap_or_default()), "{arguments}: {said}");
+        }
+    }
+}

@@ -31,18 +31,63 @@ pub(crate) enum Gaps {
     Kept,
 }
 
-/// The index of the preferred name, or of the only one where that names no group.
-pub(crate) fn choose(path: &Path, names: &[String], preferred: &str) -> Result<usize, DataError> {
-    match names.iter().position(|name| name == preferred) {
-        Some(index) => Ok(index),
-        // A name with a group means that array and no other.
-        None if names.len() == 1 && !preferred.contains('/') => Ok(0),
-        None => Err(DataError::malformed(
-            path,
-            format!("there is no array {preferred:?} among {names:?}"),
-            "rename the array that is meant, or give a file with this array alone",
-        )),
+/// The array of a file that is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meant<'a> {
+    /// That of this name and no other.
+    Named(&'a str),
+    /// That of this name, or the only one there is.
+    Usual(&'a str),
+}
+
+impl<'a> Meant<'a> {
+    /// The array that a path names after `#`, otherwise the usual one: a usual name with a group means that array and no other.
+    pub(crate) fn of(named: Option<&'a str>, usual: &'a str) -> Self {
+        match named {
+            Some(name) => Self::Named(name.trim_matches('/')),
+            None if usual.contains('/') => Self::Named(usual),
+            None => Self::Usual(usual),
+        }
     }
+
+    pub(crate) fn name(self) -> &'a str {
+        let (Self::Named(name) | Self::Usual(name)) = self;
+        name
+    }
+}
+
+/// What to do where a file has several arrays.
+pub(crate) const NAME_IT: &str = "name the one that is meant: FILE#NAME on the command line, {\"file\": \"FILE\", \"array\": \"NAME\"} in JSON";
+
+/// The index of the array that is meant among the names of a file's arrays.
+pub(crate) fn choose(path: &Path, names: &[String], meant: Meant<'_>) -> Result<usize, DataError> {
+    match names.iter().position(|name| name == meant.name()) {
+        Some(index) => Ok(index),
+        None if names.len() == 1 && matches!(meant, Meant::Usual(_)) => Ok(0),
+        None => Err(no_such_array(path, names, meant)),
+    }
+}
+
+/// That none of the arrays of a file is the one that is meant.
+pub(crate) fn no_such_array(path: &Path, names: &[String], meant: Meant<'_>) -> DataError {
+    let name = meant.name();
+    if names.is_empty() {
+        let problem = format!("there is no array {name:?} in it, nor any other");
+        return DataError::malformed(path, problem, "give a file that holds the array");
+    }
+    DataError::malformed(
+        path,
+        format!("there is no array {name:?} among {}", listed(names)),
+        NAME_IT,
+    )
+}
+
+/// The first names of some, in brackets.
+pub(crate) fn listed(names: &[String]) -> String {
+    /// As many as a person looks at.
+    const MOST: usize = 20;
+    let shown = names.iter().take(MOST).map(|name| format!("{name:?}")).collect::<Vec<_>>();
+    format!("[{}{}]", shown.join(", "), if names.len() > MOST { ", …" } else { "" })
 }
 
 /// The product of dimensions, unless it overflows.

@@ -1,17 +1,139 @@
 //! Arrays out of files of any format.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use eps_files::require_regular;
 
-use crate::array::Gaps;
+use crate::array::{Gaps, Meant};
 use crate::hdf5_file::read_hdf5_array_with;
-use crate::mat::read_mat;
-use crate::npy::{read_npy_with, read_npz_with};
+use crate::mat::{read_mat, read_mat_variable};
+use crate::npy::{read_npy_with, read_npz_array};
 use crate::raster::{ENDINGS, Format};
 use crate::stored_picture::{StoredPicture, Values};
-use crate::{Array, DataError, array};
+use crate::{Array, DataError, array, tiff};
+
+/// A file of arrays, and the array in it that a path names: `FILE#NAME`, as `scan.h5#kspace` or `scan.h5#group/kspace`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArrayFile {
+    /// The file.
+    pub file: PathBuf,
+    /// What follows the `#`, where something does.
+    pub array: Option<String>,
+}
+
+impl ArrayFile {
+    /// Splits `FILE#NAME`.
+    ///
+    /// A path that is there is a file, whatever is in its name. Otherwise the longest part before a `#` that is a file is the
+    /// file, and where none is, the longest one whose ending tells a format: an error then names the file that is missing.
+    pub fn of(path: &Path) -> Self {
+        let whole = || Self { file: path.to_owned(), array: None };
+        let Some(text) = path.to_str().filter(|text| text.contains('#') && !path.exists()) else {
+            return whole();
+        };
+        let split = |at: usize| (Path::new(&text[..at]), &text[at + 1..]);
+        let mut splits = text.rmatch_indices('#').map(|(at, _)| split(at));
+        let is_there = |file: &Path| file.exists() && !file.is_dir();
+        let found = splits.clone().find(|(file, _)| is_there(file));
+        match found.or_else(|| splits.find(|(file, _)| tells_format(file))) {
+            Some((file, array)) => Self { file: file.to_owned(), array: Some(array.to_owned()) },
+            None => whole(),
+        }
+    }
+
+    /// The file without the number of one of several kernels at the end, `FILE#3` or `FILE#NAME#3`, and that number.
+    pub(crate) fn numbered(mut self) -> (Self, Option<usize>) {
+        let array = self.array.as_deref().unwrap_or_default();
+        let (name, number) = match array.rsplit_once('#') {
+            Some((name, number)) => (Some(name), number),
+            None => (None, array),
+        };
+        let index = number.parse().ok();
+        if index.is_some() {
+            self.array = name.map(str::to_owned);
+        }
+        (self, index)
+    }
+
+    /// Reads the array that is named, otherwise that of the usual name or the only one there is.
+    pub(crate) fn read(&self, usual: &str, gaps: Gaps) -> Result<(Array, Vec<String>), DataError> {
+        self.check()?;
+        let path = &*self.file;
+        let meant = Meant::of(self.array.as_deref(), usual);
+        let silent = |array| (array, Vec::new());
+        match ending(path).as_str() {
+            "npy" => read_npy_with(path, gaps).map(silent),
+            "npz" => read_npz_array(path, meant, gaps).map(silent),
+            "mat" => {
+                let mut arrays = self.read_cell(usual)?;
+                if arrays.len() > 1 {
+                    return Err(DataError::malformed(
+                        path,
+                        format!("the variable is a cell of {} arrays", arrays.len()),
+                        "save the one that is meant as an array",
+                    ));
+                }
+                Ok(silent(arrays.swap_remove(0)))
+            }
+            "h5" | "hdf5" => read_hdf5_array_with(path, meant, gaps).map(silent),
+            _ if tiff::holds_numbers(path) => tiff::read_numbers(path, gaps).map(silent),
+            _ => read_picture(path, gaps),
+        }
+    }
+
+    /// The arrays of a MAT file's variable, at least one: of the one that is named, otherwise of that of the usual name or of the only
+    /// one there is.
+    pub(crate) fn read_cell(&self, usual: &str) -> Result<Vec<Array>, DataError> {
+        let meant = Meant::of(self.array.as_deref(), usual);
+        // What is in the others does not matter then.
+        if let Some(variable) = read_mat_variable(&self.file, meant.name())? {
+            return Ok(variable.arrays);
+        }
+        let mut variables = read_mat(&self.file)?;
+        let names: Vec<String> = variables.iter().map(|variable| variable.name.clone()).collect();
+        let index = array::choose(&self.file, &names, meant)?;
+        Ok(variables.swap_remove(index).arrays)
+    }
+
+    /// Whether the file's ending is that of MATLAB's.
+    pub(crate) fn is_mat(&self) -> bool {
+        ending(&self.file) == "mat"
+    }
+
+    /// Checks that the file's name tells a format that [`Array::read`] knows, and that an array is named where arrays have names.
+    fn check(&self) -> Result<(), DataError> {
+        let path = &*self.file;
+        if path.is_dir() {
+            return Err(DataError::malformed(path, "it is a folder", "name a file"));
+        }
+        require_regular(path)?;
+        if !tells_format(path) {
+            let problem = match &*ending(path) {
+                "" => "the name has no ending that tells its format".to_owned(),
+                other => format!("the name ends in {other:?}, which tells no known format"),
+            };
+            return Err(DataError::malformed(
+                path,
+                problem,
+                "give a file that ends in .npy, .npz, .h5, .hdf5, .mat, .png, .jpg, .webp, .tif or .bmp: pictures of other \
+                 formats can be converted to PNG or, with more than 8 bits, to TIFF",
+            ));
+        }
+        let Some(array) = &self.array else { return Ok(()) };
+        let what = match &*ending(path) {
+            "npy" => "an NPY file holds one array, which has no name",
+            _ if is_picture(path) => "a picture holds no arrays with names",
+            ending if ARRAYS.contains(&ending) => return Ok(()),
+            _ => "a TIFF holds one array, which has no name",
+        };
+        Err(DataError::malformed(
+            path,
+            format!("{what}, and {array:?} is named after the #"),
+            "leave out # and what follows",
+        ))
+    }
+}
 
 impl Array {
     /// Reads an array from a file, whose name's ending tells the format.
@@ -22,6 +144,10 @@ impl Array {
     /// | `.npz`, `.h5`, `.hdf5` | the array (dataset) `name`, or the only one there is |
     /// | `.mat` | the variable `name`, or the only one there is: an array, or a cell of one |
     /// | `.png`, `.jpg`, `.jpeg`, `.webp`, `.tif`, `.tiff`, `.bmp` | the picture, `[C, H, W]` in [-1, 1] |
+    /// | the same, a TIFF of floats, signed or 32-bit values | the numbers as they are, `[H, W]`, or `[3, H, W]` of RGB |
+    ///
+    /// `FILE#NAME` in the place of a path is the array NAME of a file and no other ([`ArrayFile`]); a dataset in groups of HDF5 is
+    /// `FILE#group/NAME`.
     ///
     /// # Errors
     ///
@@ -52,30 +178,7 @@ impl Array {
     }
 
     fn read_with(path: &Path, name: &str, gaps: Gaps) -> Result<(Self, Vec<String>), DataError> {
-        check_ending(path)?;
-        let silent = |array| (array, Vec::new());
-        match ending(path).as_str() {
-            "npy" => read_npy_with(path, gaps).map(silent),
-            "npz" => {
-                let mut arrays = read_npz_with(path, gaps)?;
-                let names: Vec<String> = arrays.iter().map(|(name, _)| name.clone()).collect();
-                let index = array::choose(path, &names, name)?;
-                Ok(silent(arrays.swap_remove(index).1))
-            }
-            "mat" => {
-                let mut arrays = read_mat_arrays(path, name)?;
-                if arrays.len() > 1 {
-                    return Err(DataError::malformed(
-                        path,
-                        format!("the variable is a cell of {} arrays", arrays.len()),
-                        "save the one that is meant as an array",
-                    ));
-                }
-                Ok(silent(arrays.swap_remove(0)))
-            }
-            "h5" | "hdf5" => read_hdf5_array_with(path, name, gaps).map(silent),
-            _ => read_picture(path, gaps),
-        }
+        ArrayFile::of(path).read(name, gaps)
     }
 }
 
@@ -86,44 +189,30 @@ const ARRAYS: [&str; 5] = ["npy", "npz", "h5", "hdf5", "mat"];
 ///
 /// # Errors
 ///
-/// [`DataError::Malformed`] for a folder and for another ending, [`DataError::Io`] for a named pipe or a device.
+/// [`DataError::Malformed`] for a folder, for another ending, and where an array is named after `#` in a file whose arrays have no
+/// names, [`DataError::Io`] for a named pipe or a device.
 pub fn check_ending(path: &Path) -> Result<(), DataError> {
-    if path.is_dir() {
-        return Err(DataError::malformed(path, "it is a folder", "name a file"));
-    }
-    require_regular(path)?;
-    let ending = ending(path);
-    if ARRAYS.contains(&&*ending) || ENDINGS.contains(&&*ending) {
-        return Ok(());
-    }
-    let problem = match &*ending {
-        "" => "the name has no ending that tells its format".to_owned(),
-        other => format!("the name ends in {other:?}, which tells no known format"),
-    };
-    Err(DataError::malformed(
-        path,
-        problem,
-        "give a file that ends in .npy, .npz, .h5, .hdf5, .mat, .png, .jpg, .webp, .tif or .bmp: pictures of other formats can \
-         be converted to PNG or, with more than 8 bits, to TIFF",
-    ))
+    ArrayFile::of(path).check()
 }
 
-/// The arrays of a MAT file's variable, at least one: of `name`, or of the only one there is.
-pub(crate) fn read_mat_arrays(path: &Path, name: &str) -> Result<Vec<Array>, DataError> {
-    let mut variables = read_mat(path)?;
-    let names: Vec<String> = variables.iter().map(|variable| variable.name.clone()).collect();
-    let index = array::choose(path, &names, name)?;
-    Ok(variables.swap_remove(index).arrays)
-}
-
-/// Whether a file's ending is that of MATLAB's.
-pub(crate) fn is_mat(path: &Path) -> bool {
-    ending(path) == "mat"
-}
-
-/// Whether a file's ending is that of a picture.
+/// Whether a file is a picture, by its ending: all but a TIFF of numbers, which is an array.
 pub fn is_picture(path: &Path) -> bool {
+    let ArrayFile { file, .. } = ArrayFile::of(path);
+    has_picture_ending(&file) && !tiff::holds_numbers(&file)
+}
+
+/// Whether a file's ending is that of arrays: NPY, NPZ, HDF5 or MAT.
+pub fn is_array(path: &Path) -> bool {
+    ARRAYS.contains(&ending(&ArrayFile::of(path).file).as_str())
+}
+
+/// Whether a name ends as pictures' do.
+pub(crate) fn has_picture_ending(path: &Path) -> bool {
     ENDINGS.contains(&ending(path).as_str())
+}
+
+fn tells_format(path: &Path) -> bool {
+    has_picture_ending(path) || ARRAYS.contains(&ending(path).as_str())
 }
 
 fn ending(path: &Path) -> String {

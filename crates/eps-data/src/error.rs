@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use eps_files::FilesError;
+use eps_files::{FilesError, StandIn};
 
 /// Why a file could not be read or written.
 ///
@@ -148,6 +148,20 @@ impl DataError {
 
     pub(crate) fn malformed(path: &Path, problem: impl Into<String>, remedy: &'static str) -> Self {
         DataError::Malformed { path: path.to_owned(), problem: problem.into(), remedy }
+    }
+
+    /// What lies in the place of a file that should begin otherwise than `content`, where that is known.
+    pub(crate) fn stand_in(path: &Path, content: &[u8]) -> Option<Self> {
+        let found = StandIn::of(content)?;
+        Some(Self::malformed(path, found.problem(), found.remedy()))
+    }
+
+    /// What lies at a path in the place of a file that its reader does not know, where that is known, and otherwise what the reader says.
+    pub(crate) fn stand_in_or(path: &Path, or: impl FnOnce() -> Self) -> Self {
+        match StandIn::at(path) {
+            Some(found) => Self::malformed(path, found.problem(), found.remedy()),
+            None => or(),
+        }
     }
 
     pub(crate) fn invalid(

@@ -8,6 +8,7 @@
 //! library may never return from a damaged one.
 
 use std::cell::OnceCell;
+use std::collections::VecDeque;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::AsRawFd;
@@ -27,7 +28,7 @@ use ndarray::{Array4, ArrayView4};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::array::{Array, Gaps, Variable, checked_product, choose};
+use crate::array::{Array, Gaps, Meant, NAME_IT, Variable, checked_product, listed, no_such_array};
 use crate::error::require_finite;
 use crate::npy::{complex_pairs, row_major};
 use crate::{DataError, ImageProvenance, global_heap, memory};
@@ -82,13 +83,13 @@ fn parts_of(compound: &CompoundType) -> Option<[&str; 2]> {
 /// file, is truncated, has no such dataset or one that is not of numbers, [`DataError::Hdf5`] where
 /// reading fails, and [`DataError::NonFinite`].
 pub fn read_hdf5_array(path: &Path, name: &str) -> Result<Array, DataError> {
-    read_hdf5_array_with(path, name, Gaps::Refused)
+    read_hdf5_array_with(path, Meant::of(None, name), Gaps::Refused)
 }
 
 /// [`read_hdf5_array`], with what becomes of values that are not finite.
 pub(crate) fn read_hdf5_array_with(
     path: &Path,
-    name: &str,
+    meant: Meant<'_>,
     gaps: Gaps,
 ) -> Result<Array, DataError> {
     let input = Input::open_any(path)?;
@@ -97,11 +98,15 @@ pub(crate) fn read_hdf5_array_with(
         Gaps::Refused => input.numbers(&root, name),
         Gaps::Kept => input.any_numbers(&root, name),
     };
-    if root.link_exists(name) {
+    let name = meant.name();
+    if !name.is_empty() && root.link_exists(name) {
         if root.group(name).is_ok() && root.dataset(name).is_err() {
+            let below = format!("{name}/");
+            let mut names = input.all_dataset_names()?;
+            names.retain(|name| name.starts_with(&below));
             return Err(input.malformed(
-                format!("{name:?} is a group, no array"),
-                "put the array itself under that name",
+                format!("{name:?} is a group, no array; in it are {}", listed(&names)),
+                NAME_IT,
             ));
         }
         return numbers(name);
@@ -109,21 +114,20 @@ pub(crate) fn read_hdf5_array_with(
     let datasets = root.datasets().map_err(input.failed("list the datasets"))?;
     let names: Vec<String> =
         datasets.iter().map(|d| d.name().trim_start_matches('/').to_owned()).collect();
-    if names.is_empty() {
-        let groups = root.groups().map_err(input.failed("list the groups"))?;
-        let groups: Vec<String> = groups.iter().map(|group| group.name()).collect();
-        return Err(input.malformed(
-            format!("there is no array {name:?} in its root, which has the groups {groups:?}"),
-            "put the array that is meant into the root",
-        ));
+    match (&names[..], meant) {
+        ([only], Meant::Usual(_)) => numbers(only),
+        _ => Err(no_such_array(path, &input.all_dataset_names()?, meant)),
     }
-    numbers(&names[choose(path, &names, name)?])
 }
 
-/// The variables of a MAT file of version 7.3 that are arrays of numbers or cells of them.
+/// The variables of a MAT file of version 7.3 that are arrays of numbers or cells of them, or the one that is wanted alone, which
+/// may be a field of a structure.
 ///
 /// MATLAB writes its columns where HDF5 has rows, and a cell as a dataset of references.
-pub(crate) fn read_matlab_variables(path: &Path) -> Result<Vec<Variable>, DataError> {
+pub(crate) fn read_matlab_variables(
+    path: &Path,
+    wanted: Option<&str>,
+) -> Result<Vec<Variable>, DataError> {
     let input = Input::open_any(path)?;
     let root = input.root()?;
     let turned = |name: &str| -> Result<Array, DataError> {
@@ -139,7 +143,13 @@ pub(crate) fn read_matlab_variables(path: &Path) -> Result<Vec<Variable>, DataEr
             }
         })
     };
-    let datasets = root.datasets().map_err(input.failed("list the variables"))?;
+    let datasets = match wanted {
+        None => root.datasets().map_err(input.failed("list the variables"))?,
+        Some(name) if !name.is_empty() && root.link_exists(name) => {
+            root.dataset(name).into_iter().collect()
+        }
+        Some(_) => Vec::new(),
+    };
     let mut variables = Vec::new();
     for dataset in datasets {
         let name = dataset.name().trim_start_matches('/').to_owned();
@@ -584,6 +594,21 @@ impl Input {
         Ok(found)
     }
 
+    /// The names of all datasets, in groups as `group/name`: those of the root first, and of no more groups than a person would look at.
+    fn all_dataset_names(&self) -> Result<Vec<String>, DataError> {
+        const MOST_GROUPS: usize = 1000;
+        let mut names = Vec::new();
+        let mut rest = VecDeque::from([self.root()?]);
+        let mut groups = 0;
+        while let Some(group) = rest.pop_front().filter(|_| groups < MOST_GROUPS) {
+            groups += 1;
+            let datasets = group.datasets().map_err(self.failed("list the datasets"))?;
+            names.extend(datasets.iter().map(|d| d.name().trim_start_matches('/').to_owned()));
+            rest.extend(group.groups().map_err(self.failed("list the groups"))?);
+        }
+        Ok(names)
+    }
+
     pub(crate) fn open_any(path: &Path) -> Result<Self, DataError> {
         if path.is_dir() {
             return Err(DataError::malformed(path, "it is a folder", "name a file"));
@@ -605,11 +630,13 @@ impl Input {
                 "the program that wrote the file did not close it, or still writes it",
                 "close it there; if that program has ended, run `h5clear -s FILE` and check the content",
             )),
-            Err(error) => Err(DataError::malformed(
-                path,
-                format!("it cannot be opened as HDF5 ({error})"),
-                "the file is truncated, damaged or of another format: write it again",
-            )),
+            Err(error) => Err(DataError::stand_in_or(path, || {
+                DataError::malformed(
+                    path,
+                    format!("it cannot be opened as HDF5 ({error})"),
+                    "the file is truncated, damaged or of another format: write it again",
+                )
+            })),
         }
     }
 

@@ -58,7 +58,9 @@ fn parse(path: &Path, mut reader: impl Read) -> Result<IdxArray, DataError> {
     }
     let [zero, zero_too, kind, rank] = magic;
     if (zero, zero_too) != (0, 0) {
-        return Err(malformed(format!("the first bytes are {magic:02x?}, IDX starts with 00 00")));
+        return Err(DataError::stand_in_or(path, || {
+            malformed(format!("the first bytes are {magic:02x?}, IDX starts with 00 00"))
+        }));
     }
     if kind != UNSIGNED_BYTE {
         return Err(DataError::malformed(

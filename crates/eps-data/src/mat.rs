@@ -35,6 +35,16 @@ const MATRIX: u32 = 14;
 /// [`DataError::Io`] where the file cannot be read, [`DataError::Malformed`] where it is no MAT file of version 5 or 7.3, or damaged,
 /// [`DataError::NonFinite`] where a value is NaN or infinite, [`DataError::Invalid`] where it needs more memory than there is.
 pub fn read_mat(path: &Path) -> Result<Vec<Variable>, DataError> {
+    read_variables(path, None)
+}
+
+/// The variable of a name, where it is an array of numbers or a cell of them; what the others hold does not matter.
+pub(crate) fn read_mat_variable(path: &Path, name: &str) -> Result<Option<Variable>, DataError> {
+    Ok(read_variables(path, Some(name))?.pop())
+}
+
+/// The variables of arrays, or the one that is wanted alone.
+fn read_variables(path: &Path, wanted: Option<&str>) -> Result<Vec<Variable>, DataError> {
     eps_files::require_regular(path)?;
     let file = File::open(path).map_err(DataError::io(path, "open"))?;
     let mut reader = BufReader::new(file);
@@ -42,20 +52,22 @@ pub fn read_mat(path: &Path) -> Result<Vec<Variable>, DataError> {
     let read = (&mut reader).take(HEADER as u64).read_to_end(&mut header);
     read.map_err(DataError::io(path, "read"))?;
     if header.starts_with(b"\x89HDF\r\n\x1a\n") || header.starts_with(b"MATLAB 7.3") {
-        return read_matlab_variables(path);
+        return read_matlab_variables(path, wanted);
     }
     let big_endian = match header.get(124..HEADER) {
         Some([_, _, b'I', b'M']) => false,
         Some([_, _, b'M', b'I']) => true,
         _ => {
-            return Err(DataError::malformed(
-                path,
-                "it does not start as a MAT file of version 5 or 7.3",
-                SAVE_AGAIN,
-            ));
+            return Err(DataError::stand_in(path, &header).unwrap_or_else(|| {
+                DataError::malformed(
+                    path,
+                    "it does not start as a MAT file of version 5 or 7.3",
+                    SAVE_AGAIN,
+                )
+            }));
         }
     };
-    let parser = Parser { path, big_endian };
+    let parser = Parser { path, big_endian, wanted };
     let size = reader.get_ref().metadata().map_err(DataError::io(path, "read"))?.len();
     parser.require("the file", size)?;
     let mut bytes = Vec::new();
@@ -89,6 +101,8 @@ pub fn read_mat(path: &Path) -> Result<Vec<Variable>, DataError> {
 struct Parser<'a> {
     path: &'a Path,
     big_endian: bool,
+    /// The one variable whose numbers are read; none for those of all.
+    wanted: Option<&'a str>,
 }
 
 struct Matrix {
@@ -176,6 +190,9 @@ impl Parser<'_> {
         }
         let (_, name) = self.element(&mut rest)?;
         let name = String::from_utf8_lossy(name).into_owned();
+        if depth == 0 && self.wanted.is_some_and(|wanted| wanted != name) {
+            return Ok(Matrix { name, arrays: Vec::new() });
+        }
         let Some(count) = checked_product(&dims) else {
             return Err(self.malformed(format!(
                 "the variable {name:?} has dimensions {dims:?} that overflow"

@@ -18,7 +18,7 @@ use std::path::Path;
 use eps_files::{require_regular, write_atomically};
 use eps_math::{Shape, ShapeError};
 
-use crate::array::{Array, Gaps, checked_product};
+use crate::array::{Array, Gaps, Meant, checked_product, choose};
 use crate::error::require_finite;
 use crate::{DataError, memory};
 
@@ -78,29 +78,56 @@ pub(crate) fn complex_type(path: &Path) -> Option<String> {
 ///
 /// As [`read_npy`], for every member.
 pub fn read_npz(path: &Path) -> Result<Vec<(String, Array)>, DataError> {
-    read_npz_with(path, Gaps::Refused)
+    let mut archive = open_npz(path)?;
+    (0..archive.len())
+        .map(|index| {
+            let member = archive.by_index(index).map_err(|error| damaged_npz(path, error))?;
+            let name = name_of(member.name());
+            let array = parse(path, &format!("the array {name:?}"), member, Gaps::Refused)?;
+            Ok((name, array))
+        })
+        .collect()
 }
 
-/// [`read_npz`], with what becomes of values that are not finite.
-pub(crate) fn read_npz_with(path: &Path, gaps: Gaps) -> Result<Vec<(String, Array)>, DataError> {
-    let damaged = |error: zip::result::ZipError| {
+/// Reads one array of an NPZ file; what the others hold does not matter.
+pub(crate) fn read_npz_array(
+    path: &Path,
+    meant: Meant<'_>,
+    gaps: Gaps,
+) -> Result<Array, DataError> {
+    let mut archive = open_npz(path)?;
+    let names = (0..archive.len())
+        .map(|index| {
+            let member = archive.by_index_raw(index).map_err(|error| damaged_npz(path, error))?;
+            Ok(name_of(member.name()))
+        })
+        .collect::<Result<Vec<String>, DataError>>()?;
+    let index = choose(path, &names, meant)?;
+    let member = archive.by_index(index).map_err(|error| damaged_npz(path, error))?;
+    parse(path, &format!("the array {:?}", names[index]), member, gaps)
+}
+
+type Npz = zip::ZipArchive<BufReader<File>>;
+
+fn open_npz(path: &Path) -> Result<Npz, DataError> {
+    require_regular(path)?;
+    let file = File::open(path).map_err(DataError::io(path, "open"))?;
+    zip::ZipArchive::new(BufReader::new(file)).map_err(|error| damaged_npz(path, error))
+}
+
+/// The name of an array by that of its member.
+fn name_of(member: &str) -> String {
+    member.strip_suffix(".npy").unwrap_or(member).to_owned()
+}
+
+fn damaged_npz(path: &Path, error: zip::result::ZipError) -> DataError {
+    DataError::stand_in_or(path, || {
         DataError::malformed(
             path,
             format!("the ZIP archive is unreadable ({error})"),
             "the file is damaged or of another format: save it again with numpy.savez",
         )
-    };
-    require_regular(path)?;
-    let file = File::open(path).map_err(DataError::io(path, "open"))?;
-    let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(damaged)?;
-    (0..archive.len())
-        .map(|index| {
-            let member = archive.by_index(index).map_err(damaged)?;
-            let name = member.name().strip_suffix(".npy").unwrap_or(member.name()).to_owned();
-            let array = parse(path, &format!("the array {name:?}"), member, gaps)?;
-            Ok((name, array))
-        })
-        .collect()
+    })
 }
 
 /// Writes an NPY file, version 1, in C order.
@@ -163,10 +190,12 @@ fn parse(path: &Path, what: &str, mut reader: impl Read, gaps: Gaps) -> Result<A
 
     let start = exact("first 8 bytes", 8)?;
     if start[..6] != MAGIC[..] {
-        return Err(malformed(format!(
-            "{what} starts with the bytes {:02x?}, NPY with {MAGIC:02x?}",
-            &start[..6]
-        )));
+        return Err(DataError::stand_in_or(path, || {
+            malformed(format!(
+                "{what} starts with the bytes {:02x?}, NPY with {MAGIC:02x?}",
+                &start[..6]
+            ))
+        }));
     }
     let length = match start[6] {
         1 => exact("header length", 2)?.iter().rev().fold(0, |n, &b| n << 8 | usize::from(b)),

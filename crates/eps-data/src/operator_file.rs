@@ -1,7 +1,8 @@
 //! Operators in JSON, and the arrays that they name: kernels, coil maps, masks, trajectories.
 //!
 //! Wherever a description takes numbers in brackets, a file may hold them: `{"file": "maps.npy"}`, its name relative to the folder of
-//! the description. `"array"` chooses one of several arrays by name, `"index"` one of a cell or of the first axis, from 0.
+//! the description. `"array"` chooses one of several arrays by name, `"index"` one of a cell or of the first axis, from 0; the name may
+//! say both, as `maps.npz#psf`, `kernels.npy#3` or `kernels.mat#psf#3`.
 
 use std::path::Path;
 
@@ -10,7 +11,8 @@ use eps_math::operator::{Kernel, OperatorSpec};
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::array_file::{is_mat, is_picture, read_mat_arrays};
+use crate::array::Gaps;
+use crate::array_file::{ArrayFile, is_picture};
 use crate::npy::complex_type;
 use crate::operator_memory::require_dense;
 use crate::{Array, DataError};
@@ -34,6 +36,9 @@ pub fn read_operator(path: &Path) -> Result<OperatorSpec, DataError> {
 /// Those of [`read_operator`], and a source that is no text.
 pub fn read_sourced_operator(path: &Path) -> Result<(OperatorSpec, Option<String>), DataError> {
     let text = with_quoted_nan(read_text(path)?);
+    if let Some(error) = DataError::stand_in(path, text.as_bytes()) {
+        return Err(error);
+    }
     let malformed = |error: serde_json::Error| {
         let problem = format!("it is not the JSON description of an operator: {error}");
         DataError::malformed(path, problem, REMEDY)
@@ -204,26 +209,31 @@ impl NamedArray {
 
     /// The array as JSON, in the dimensions that the field takes.
     fn read(&self, field: &str, folder: &Path) -> Result<Value, DataError> {
-        let path = folder.join(&self.file);
-        let name = self.array.as_deref().unwrap_or(field);
-        if field == "kernel" || (field == "kernels" && self.index.is_some()) {
-            let rows = read_kernel(&path, name, self.index)?;
+        let whole = folder.join(&self.file);
+        let (of, numbered) = match &self.array {
+            Some(array) => (ArrayFile { file: whole, array: Some(array.clone()) }, None),
+            None => ArrayFile::of(&whole).numbered(),
+        };
+        let index = self.index.or(numbered);
+        let path = &*of.file;
+        if field == "kernel" || (field == "kernels" && index.is_some()) {
+            let rows = one_kernel(&of, field, index)?;
             return Ok(rows.into_iter().map(numbers).collect());
         }
         if field == "kernels" {
-            let kernels = read_kernels(&path, name)?;
+            let kernels = read_kernels(&of, field)?;
             let rows = kernels.into_iter().map(|kernel| kernel.into_iter().map(numbers).collect());
             return Ok(rows.collect::<Vec<Value>>().into());
         }
-        let mut array = Array::read(&path, name)?;
-        if let Some(index) = self.index {
-            array = entry(&path, array, index)?;
+        let (mut array, _) = of.read(field, Gaps::Refused)?;
+        if let Some(index) = index {
+            array = entry(path, array, index)?;
         }
         match field {
             // Before the numbers become JSON, which takes four times their memory.
             "matrix" => {
                 if let [rows, columns] = array.dims[..] {
-                    require_dense(rows, columns).map_err(|error| error.in_file(&path))?;
+                    require_dense(rows, columns).map_err(|error| error.in_file(path))?;
                 }
             }
             "observed" | "weights" | "angles_degrees" => array.dims = vec![array.values.len()],
@@ -236,7 +246,7 @@ impl NamedArray {
                 }
                 if !matches!(array.dims[..], [_, 2, _, _]) {
                     return Err(DataError::malformed(
-                        &path,
+                        path,
                         format!(
                             "coil maps of dimensions {:?} are no pairs of channels",
                             array.dims
@@ -301,8 +311,9 @@ fn nested(dims: &[usize], values: &[f64]) -> Value {
 
 /// Reads the taps of a kernel, row by row.
 ///
-/// A grey picture is scaled to sum 1, brightness being weight; an array is taken as it is. `index` chooses, from 0, one of the kernels of a MAT
-/// cell or of an array [N, rows, columns].
+/// A grey picture is scaled to sum 1, brightness being weight; an array is taken as it is. `name` is the usual name of the array, and
+/// `FILE#NAME` another one; `index` chooses, from 0, one of the kernels of a MAT cell or of an array [N, rows, columns], and so does
+/// `FILE#3` or `FILE#NAME#3`.
 ///
 /// # Errors
 ///
@@ -313,7 +324,17 @@ pub fn read_kernel(
     name: &str,
     index: Option<usize>,
 ) -> Result<Vec<Vec<f64>>, DataError> {
-    let mut kernels = read_kernels(path, name)?;
+    let (of, numbered) = ArrayFile::of(path).numbered();
+    one_kernel(&of, name, index.or(numbered))
+}
+
+fn one_kernel(
+    of: &ArrayFile,
+    usual: &str,
+    index: Option<usize>,
+) -> Result<Vec<Vec<f64>>, DataError> {
+    let path = &*of.file;
+    let mut kernels = read_kernels(of, usual)?;
     let count = kernels.len();
     match index {
         Some(index) if index < count => Ok(kernels.swap_remove(index)),
@@ -328,7 +349,8 @@ pub fn read_kernel(
 }
 
 /// The kernels of a file.
-fn read_kernels(path: &Path, name: &str) -> Result<Vec<Vec<Vec<f64>>>, DataError> {
+fn read_kernels(of: &ArrayFile, usual: &str) -> Result<Vec<Vec<Vec<f64>>>, DataError> {
+    let path = &*of.file;
     if let Some(found) = complex_type(path) {
         return Err(DataError::malformed(
             path,
@@ -336,12 +358,11 @@ fn read_kernels(path: &Path, name: &str) -> Result<Vec<Vec<Vec<f64>>>, DataError
             "give numpy.real of it, if its imaginary part is rounding; what turns phases is written as coils or fourier",
         ));
     }
-    let arrays = if is_mat(path) {
-        read_mat_arrays(path, name)?
-    } else if is_picture(path) {
-        vec![of_picture(path, Array::read(path, name)?)?]
+    let arrays = if of.is_mat() {
+        of.read_cell(usual)?
     } else {
-        vec![Array::read(path, name)?]
+        let (array, _) = of.read(usual, Gaps::Refused)?;
+        vec![if is_picture(path) { of_picture(path, array)? } else { array }]
     };
     let mut kernels = Vec::new();
     for Array { dims, values } in arrays {

@@ -13,7 +13,7 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use crate::DataError;
-use crate::array_file::is_picture;
+use crate::array_file::has_picture_ending;
 use crate::raster::ENDINGS;
 
 /// The file of labels, as EDM's `dataset_tool.py` writes it.
@@ -110,11 +110,13 @@ impl PictureSource {
         let file = File::open(path).map_err(DataError::io(path, "open"))?;
         let mut zip = ZipArchive::new(BufReader::new(file)).map_err(|error| match error {
             ZipError::Io(error) if is_systems(&error) => DataError::io(path, "read")(error),
-            error => DataError::malformed(
-                path,
-                format!("it is no readable ZIP archive ({error})"),
-                "give a folder of pictures or a ZIP archive of them",
-            ),
+            error => DataError::stand_in_or(path, || {
+                DataError::malformed(
+                    path,
+                    format!("it is no readable ZIP archive ({error})"),
+                    "give a folder of pictures or a ZIP archive of them",
+                )
+            }),
         })?;
         // The archive's directory alone: the header of every file would be a place of its own on the disk.
         let (mut names, mut passed_over) = (Vec::new(), PassedOver::default());
@@ -435,7 +437,7 @@ fn known_endings() -> String {
 /// Whether a name is one of a picture, and not hidden.
 fn is_shown_picture(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-    !hidden && is_picture(path)
+    !hidden && has_picture_ending(path)
 }
 
 /// Names that a data set's list of files, a line each, cannot hold.

@@ -232,10 +232,10 @@ impl Format {
     pub(crate) fn required_of(path: &Path, content: &[u8]) -> Result<Self, DataError> {
         Self::of(content).ok_or_else(|| match content {
             [] => DataError::malformed(path, "the file is empty", EXPORT_AGAIN),
-            _ => {
+            _ => DataError::stand_in(path, content).unwrap_or_else(|| {
                 let start = &content[..content.len().min(8)];
                 DataError::malformed(path, format!("it starts with {start:02x?}"), GIVE_PICTURES)
-            }
+            }),
         })
     }
 }
@@ -260,7 +260,7 @@ impl ExactFormat {
 ///
 /// zune-jpeg asserts what rare or damaged files do not keep, of their subsampling for example. One picture of
 /// a million must not end an import, and nothing that a decoder changes is left.
-fn without_panics<T>(
+pub(crate) fn without_panics<T>(
     path: &Path,
     decode: impl FnOnce() -> Result<T, DataError> + UnwindSafe,
 ) -> Result<T, DataError> {

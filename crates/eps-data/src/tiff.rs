@@ -1,6 +1,10 @@
-//! TIFF pictures of 8 and 16 bits, grey or red, green and blue, and masks of one bit.
+//! TIFF pictures of 8 and 16 bits, grey or red, green and blue, and masks of one bit; and arrays of numbers as TIFF files.
+//!
+//! Unsigned values of up to 16 bits are a picture, from black to white. What is float, signed or of 32 bits and more is an array of
+//! numbers that are taken as they are, neither scaled nor turned: `[H, W]`, or `[3, H, W]` of red, green and blue.
 
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
 use tiff::decoder::{Decoder, DecodingResult, Limits};
@@ -10,12 +14,17 @@ use tiff::tags::Tag;
 use tiff::{ColorType as Colours, TiffError, TiffResult};
 
 use crate::DataError;
+use crate::array::{Array, Gaps};
+use crate::error::require_finite;
 use crate::orientation::Orientation;
 use crate::picture_size::{MOST_VALUES, check_size};
+use crate::raster::without_panics;
 use crate::stored_picture::StoredPicture;
 
 const CONVERT: &str = "convert it to 8-bit or 16-bit grey or RGB, with deflate, LZW or no compression; values \
                        of other types are given as an array: numpy.save(\"y.npy\", tifffile.imread(FILE))";
+
+const AS_NPY: &str = "save it as one channel or as RGB, or as an NPY array: numpy.save(\"y.npy\", tifffile.imread(FILE))";
 
 const ONE_PAGE: &str = "export one page as a TIFF or PNG of its own, or give them all as an array [N, 1, H, W] or \
                         [N, 3, H, W] (.npy) in [-1, 1]";
@@ -29,6 +38,12 @@ const ASSOCIATED: u16 = 1;
 /// That of transparency beside colours as they are.
 const UNASSOCIATED: u16 = 2;
 
+/// The values of the tag SampleFormat that say that values are whole and not negative: they are, and nothing is said.
+const UNSIGNED: [u16; 2] = [1, 4];
+
+/// The value of the tag PhotometricInterpretation that says that the largest value is black.
+const WHITE_IS_ZERO: u16 = 0;
+
 /// The value of the tag PlanarConfiguration that says that channels are stored one by one.
 const PLANES: u16 = 2;
 
@@ -38,17 +53,7 @@ pub(crate) fn decode(
     content: &[u8],
     bytes: usize,
 ) -> Result<StoredPicture, DataError> {
-    let failed = |error: TiffError| {
-        let problem = format!("the TIFF cannot be decoded ({error})");
-        match error {
-            TiffError::UnsupportedError(_) => DataError::malformed(path, problem, CONVERT),
-            _ => DataError::malformed(
-                path,
-                problem,
-                "the file is damaged or of a rare kind: export it again, as a PNG for example",
-            ),
-        }
-    };
+    let failed = |error| undecoded(path, error, CONVERT);
     let other = |problem: String| DataError::malformed(path, problem, CONVERT);
     // Values of 16 bits at most, whose number is checked below.
     let mut limits = Limits::default();
@@ -102,17 +107,147 @@ pub(crate) fn decode(
     if extra == [ASSOCIATED] {
         samples.chunks_exact_mut(channels).for_each(|pixel| divide_by_alpha(pixel, largest));
     }
-    let mut pages = 1;
-    while decoder.more_images() {
-        decoder.next_image().map_err(failed)?;
-        let kind: Option<u32> = decoder.find_tag_unsigned(Tag::NewSubfileType).map_err(failed)?;
-        pages += usize::from(kind.unwrap_or(0) & NO_PAGE == 0);
-    }
+    let pages = pages(&mut decoder).map_err(failed)?;
     if pages > 1 {
         return Err(DataError::malformed(path, format!("the TIFF has {pages} pages"), ONE_PAGE));
     }
     let picture = StoredPicture::of_samples(size, channels, samples, largest);
     Ok(StoredPicture { orientation, profile, ..picture })
+}
+
+/// The number of pages, of which the decoder is at the first.
+fn pages<R: Read + Seek>(decoder: &mut Decoder<R>) -> TiffResult<usize> {
+    let mut pages = 1;
+    while decoder.more_images() {
+        decoder.next_image()?;
+        let kind: Option<u32> = decoder.find_tag_unsigned(Tag::NewSubfileType)?;
+        pages += usize::from(kind.unwrap_or(0) & NO_PAGE == 0);
+    }
+    Ok(pages)
+}
+
+/// Why a file was not decoded: it is of a kind that is not read, or damaged.
+fn undecoded(path: &Path, error: TiffError, convert: &'static str) -> DataError {
+    let problem = format!("the TIFF cannot be decoded ({error})");
+    match error {
+        TiffError::UnsupportedError(_) => DataError::malformed(path, problem, convert),
+        _ => DataError::malformed(
+            path,
+            problem,
+            "the file is damaged or of a rare kind: export it again, as a PNG for example",
+        ),
+    }
+}
+
+/// Whether a file is a TIFF of numbers and no picture: of floats, of signed values, or of 32 bits and more. What cannot be opened or is
+/// damaged is none, and its reader says why.
+pub(crate) fn holds_numbers(path: &Path) -> bool {
+    let are_numbers = |file| -> TiffResult<bool> {
+        let mut decoder = Decoder::new(BufReader::new(file))?;
+        let format: Option<Vec<u16>> = decoder.find_tag_unsigned_vec(Tag::SampleFormat)?;
+        let bits: Option<Vec<u16>> = decoder.find_tag_unsigned_vec(Tag::BitsPerSample)?;
+        let first = |values: Option<Vec<u16>>| values.and_then(|values| values.first().copied());
+        Ok(first(format).is_some_and(|format| !UNSIGNED.contains(&format))
+            || first(bits).is_some_and(|bits| bits >= 32))
+    };
+    let found = without_panics(path, || {
+        eps_files::require_regular(path)?;
+        let file = File::open(path).map_err(DataError::io(path, "open"))?;
+        are_numbers(file).map_err(|error| undecoded(path, error, AS_NPY))
+    });
+    found.unwrap_or(false)
+}
+
+/// Reads a TIFF file of numbers as they are.
+///
+/// # Shapes
+///
+/// `[H, W]` of one channel, `[3, H, W]` of red, green and blue
+pub(crate) fn read_numbers(path: &Path, gaps: Gaps) -> Result<Array, DataError> {
+    let array = without_panics(path, || decode_numbers(path))?;
+    if gaps == Gaps::Refused {
+        require_finite(path, "the array", &array.values)?;
+    }
+    Ok(array)
+}
+
+fn decode_numbers(path: &Path) -> Result<Array, DataError> {
+    let failed = |error| undecoded(path, error, AS_NPY);
+    let other = |problem: String| DataError::malformed(path, problem, AS_NPY);
+    let file = File::open(path).map_err(DataError::io(path, "open"))?;
+    let mut decoder = Decoder::new(BufReader::new(file)).map_err(failed)?;
+    let (width, height) = decoder.dimensions().map_err(failed)?;
+    let size @ (width, height) = (width as usize, height as usize);
+    let (channels, bits) = match decoder.colortype().map_err(failed)? {
+        Colours::Gray(bits) => (1, bits),
+        Colours::RGB(bits) => (3, bits),
+        kind => {
+            return Err(other(format!(
+                "the TIFF holds numbers as {kind:?}, which are neither one channel nor red, green and blue"
+            )));
+        }
+    };
+    // The decoder would turn them round.
+    let photometric: Option<u16> =
+        decoder.find_tag_unsigned(Tag::PhotometricInterpretation).map_err(failed)?;
+    if photometric == Some(WHITE_IS_ZERO) {
+        return Err(DataError::malformed(
+            path,
+            "the TIFF's numbers are marked as larger where it is darker (white is zero)",
+            "save it again with black as zero, in tifffile photometric=\"minisblack\"",
+        ));
+    }
+    let stored = usize::from(bits).div_ceil(8);
+    let count = check_size(path, size, channels, size_of::<f64>() + stored)?;
+    let mut limits = Limits::default();
+    limits.decoding_buffer_size = count * stored;
+    limits.intermediate_buffer_size = limits.intermediate_buffer_size.max(count * stored);
+    let mut decoder = decoder.with_limits(limits);
+    let planes: Option<u16> =
+        decoder.find_tag_unsigned(Tag::PlanarConfiguration).map_err(failed)?;
+    let mut result = DecodingResult::U8(Vec::new());
+    decoder.read_image_to_buffer(&mut result).map_err(failed)?;
+    let values = numbers(result);
+    if values.len() != count {
+        let found = values.len();
+        return Err(other(format!(
+            "the TIFF has {found} values of {width} x {height} pixels of {channels} channels"
+        )));
+    }
+    let pages = pages(&mut decoder).map_err(failed)?;
+    if pages > 1 {
+        return Err(other(format!("the TIFF has {pages} pages of numbers")));
+    }
+    if channels == 1 {
+        return Ok(Array { dims: vec![height, width], values });
+    }
+    let values = if planes == Some(PLANES) {
+        values
+    } else {
+        let plane = |channel| values.iter().skip(channel).step_by(channels).copied();
+        (0..channels).flat_map(plane).collect()
+    };
+    Ok(Array { dims: vec![channels, height, width], values })
+}
+
+/// Numbers of any type; integers beyond 2⁵³ are rounded.
+fn numbers(result: DecodingResult) -> Vec<f64> {
+    fn of<T: Into<f64>>(values: Vec<T>) -> Vec<f64> {
+        values.into_iter().map(Into::into).collect()
+    }
+    match result {
+        DecodingResult::U8(values) => of(values),
+        DecodingResult::U16(values) => of(values),
+        DecodingResult::U32(values) => of(values),
+        DecodingResult::U64(values) => values.into_iter().map(|value| value as f64).collect(),
+        DecodingResult::I8(values) => of(values),
+        DecodingResult::I16(values) => of(values),
+        DecodingResult::I32(values) => of(values),
+        DecodingResult::I64(values) => values.into_iter().map(|value| value as f64).collect(),
+        DecodingResult::F16(values) => of(values),
+        DecodingResult::F32(values) => of(values),
+        DecodingResult::F64(values) => values,
+    }
 }
 
 /// A TIFF file of a picture in all of its bits, without losses.
@@ -194,7 +329,107 @@ fn interleaved(planes: &[u16], channels: usize) -> Vec<u16> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use tiff::encoder::colortype::{Gray32, Gray32Float, GrayI16, RGB32Float};
+
     use super::*;
+    use crate::array_file::is_picture;
+    use crate::mask::read_mask;
+    use crate::operator_file::read_kernel;
+
+    /// Writes pages of one kind into `a.tif` of a folder.
+    fn file<C: ColorType>(folder: &Path, size: [u32; 2], pages: &[&[C::Inner]]) -> PathBuf
+    where
+        [C::Inner]: TiffValue,
+    {
+        let path = folder.join("a.tif");
+        let mut encoder = TiffEncoder::new(fs::File::create(&path).unwrap()).unwrap();
+        for page in pages {
+            encoder.write_image::<C>(size[0], size[1], page).unwrap();
+        }
+        path
+    }
+
+    #[test]
+    fn numbers_are_taken_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let read = |path: &Path| {
+            assert!(!is_picture(path));
+            let (array, notes) = Array::read_with_notes(path, "y").unwrap();
+            assert_eq!(notes, [""; 0]);
+            (array.dims, array.values)
+        };
+        let path = file::<Gray32Float>(folder, [3, 2], &[&[0.5, -1.25, 300.0, 4.0, 5.0, 0.0]]);
+        assert_eq!(read(&path), (vec![2, 3], vec![0.5, -1.25, 300.0, 4.0, 5.0, 0.0]));
+        // As an array is, and not as a picture, it is no weight of sum 1.
+        let kernel = read_kernel(&path, "kernel", None).unwrap();
+        assert_eq!(kernel, [[0.5, -1.25, 300.0], [4.0, 5.0, 0.0]]);
+        let path = file::<RGB32Float>(folder, [2, 1], &[&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]);
+        assert_eq!(read(&path), (vec![3, 1, 2], vec![1.0, 4.0, 2.0, 5.0, 3.0, 6.0]));
+        let path = file::<GrayI16>(folder, [2, 1], &[&[-32768, 7]]);
+        assert_eq!(read(&path), (vec![1, 2], vec![-32768.0, 7.0]));
+        let path = file::<Gray32>(folder, [1, 2], &[&[0, u32::MAX]]);
+        assert_eq!(read(&path), (vec![2, 1], vec![0.0, 4_294_967_295.0]));
+        let path = file::<Gray32Float>(folder, [2, 1], &[&[1.0, 0.0]]);
+        assert_eq!(read_mask(&path).unwrap().observed, [1, 0]);
+
+        // Unsigned values of 16 bits are a picture.
+        let path = file::<Gray16>(folder, [2, 1], &[&[0, u16::MAX]]);
+        assert!(is_picture(&path));
+        assert_eq!(Array::read(&path, "y").unwrap().values, [-1.0, 1.0]);
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_taken_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let expect = |path: &Path, words: &[&str]| {
+            let error = Array::read(path, "y").unwrap_err().to_string();
+            assert!(error.contains("a.tif"), "{error}");
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        };
+        let path = file::<Gray32Float>(folder, [2, 1], &[&[1.0, f32::NAN]]);
+        expect(&path, &["the array holds NaN at flat index 1"]);
+        assert!(Array::read_with_gaps(&path, "y").unwrap().0.values[1].is_nan());
+        let path = file::<Gray32Float>(folder, [2, 1], &[&[1.0, 2.0], &[3.0, 4.0]]);
+        expect(&path, &["2 pages of numbers", "NPY array"]);
+
+        let path = file::<Gray32Float>(folder, [2, 1], &[&[1.0, 2.0]]);
+        let whole = fs::read(&path).unwrap();
+        let changed = |tags: &[u16], value: u32| {
+            let mut bytes = whole.clone();
+            let directory = u32::from_le_bytes(*bytes[4..].first_chunk().unwrap()) as usize;
+            for entry in bytes[directory + 2..].chunks_exact_mut(12) {
+                if tags.contains(&u16::from_le_bytes([entry[0], entry[1]])) {
+                    entry[2..8].copy_from_slice(&[4, 0, 1, 0, 0, 0]);
+                    entry[8..].copy_from_slice(&value.to_le_bytes());
+                }
+            }
+            fs::write(&path, bytes).unwrap();
+        };
+        changed(&[262], 0);
+        expect(&path, &["white is zero", "minisblack"]);
+        // Sides and the rows of a strip.
+        changed(&[256, 257, 278], 30_000);
+        expect(&path, &["30000 x 30000 pixels", "at most 268435456", "cut it"]);
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            if let Ok(array) = Array::read(&path, "y") {
+                // What lies behind the values is not needed.
+                assert_eq!(array.values, [1.0, 2.0], "{length}");
+            }
+        }
+        for (at, byte) in (0..whole.len()).flat_map(|at| [0, 0x7f, 0xff].map(|byte| (at, byte))) {
+            let mut bytes = whole.clone();
+            bytes[at] = byte;
+            fs::write(&path, bytes).unwrap();
+            // Either is fine: a changed number is a number.
+            let _ = Array::read(&path, "y");
+        }
+    }
 
     #[test]
     fn colours_are_divided_by_a_transparency_that_they_were_multiplied_by() {

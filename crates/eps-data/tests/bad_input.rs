@@ -6,11 +6,14 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
 use eps_data::Split;
+use eps_data::array_file::check_ending;
 use eps_data::fashion_mnist;
 use eps_data::hdf5_file::{hdf5_format, read_hdf5_array};
 use eps_data::idx::read_idx;
 use eps_data::mask::read_mask;
 use eps_data::npy::{NpyValues, read_npy, read_npz, write_npy};
+use eps_data::operator_file::{read_kernel, read_operator};
+use eps_data::picture_source::PictureSource;
 use eps_data::png::{encode_png, read_png, write_png};
 use eps_data::{
     ArchiveReader, Array, DataError, ImageProvenance, ImageSet, MeasurementSet, SampleArchive,
@@ -264,24 +267,99 @@ fn arrays_that_cannot_be_chosen() {
     let (_dir, path) = samples_file();
     expect(
         Array::read(&path, "image"),
-        &["samples.h5", "\"image\"", "\"posterior_mean\"", "rename"],
+        &["samples.h5", "\"image\"", "\"posterior_mean\"", "FILE#NAME", "\"array\": \"NAME\""],
     );
     let (_dir, path) = images_file();
     assert!(Array::read(&path, "anything").is_ok());
-    expect(Array::read(&path, "group/images"), &["images.h5", "\"group/images\"", "rename"]);
+    expect(Array::read(&path, "group/images"), &["images.h5", "\"group/images\"", "FILE#NAME"]);
     let (_dir, path) = file("nested.h5", |path| {
         let file = hdf5::File::create(path).unwrap();
         let group = file.create_group("g").unwrap();
         let y = group.new_dataset::<f64>().shape([2, 2]).create("y").unwrap();
         y.write_raw(&[0.25; 4]).unwrap();
     });
-    expect(Array::read(&path, "y"), &["nested.h5", "[\"/g\"]", "into the root"]);
-    expect(Array::read(&path, "g"), &["nested.h5", "\"g\" is a group"]);
+    expect(Array::read(&path, "y"), &["nested.h5", "\"y\" among [\"g/y\"]", "FILE#NAME"]);
+    expect(Array::read(&path, "g"), &["nested.h5", "\"g\" is a group", "in it are [\"g/y\"]"]);
     assert!(Array::read(&path, "g/y").is_ok());
     let folder = dir.path().join("folder.h5");
     std::fs::create_dir(&folder).unwrap();
     expect(Array::read(&folder, "y"), &["folder.h5", "it is a folder", "name a file"]);
     expect(MeasurementSet::read(&folder), &["folder.h5", "it is a folder", "name a file"]);
+}
+
+/// A path with the name of an array after it.
+fn named(path: &Path, array: &str) -> PathBuf {
+    PathBuf::from(format!("{}#{array}", path.display()))
+}
+
+#[test]
+fn arrays_that_are_named_and_not_there() {
+    let (dir, path) = npy_file();
+    expect(
+        Array::read(&named(&path, "y"), "y"),
+        &["a.npy: an NPY file holds one", "\"y\"", "leave out #"],
+    );
+    let png = dir.path().join("a.png");
+    let shape = Shape { channels: 1, height: 1, width: 2 };
+    write_png(&png, shape, &[-1.0, 1.0]).unwrap();
+    let words = ["a.png: a picture holds no arrays with names", "\"x\"", "leave out #"];
+    expect(Array::read(&named(&png, "x"), "y"), &words);
+    expect(check_ending(&named(&png, "x")), &words);
+    expect(read_mask(&named(&png, "x")), &words);
+    expect(read_kernel(&named(&png, "x"), "kernel", None), &words);
+    // The only array there is is not taken for one that is named.
+    let (_dir, path) = images_file();
+    expect(
+        Array::read(&named(&path, "image"), "y"),
+        &["images.h5: there is no array \"image\" among [\"images\"]", "FILE#NAME"],
+    );
+    expect(Array::read(&named(&path, ""), "y"), &["images.h5", "no array \"\" among"]);
+    let npz = dir.path().join("many.npz");
+    let mut writer = zip::ZipWriter::new(std::fs::File::create(&npz).unwrap());
+    for index in 0..30 {
+        let options = zip::write::FileOptions::default();
+        writer.start_file(format!("a{index}.npy"), options).unwrap();
+    }
+    writer.finish().unwrap();
+    expect(
+        Array::read(&named(&npz, "y"), "y"),
+        &["many.npz: there is no array \"y\" among [\"a0\", \"a1\"", "\"a19\", …]", "FILE#NAME"],
+    );
+    // A file that is missing is named without the array.
+    let missing = dir.path().join("missing.h5");
+    expect(Array::read(&named(&missing, "y"), "y"), &["missing.h5: ", "No such file"]);
+    expect(Array::read(&dir.path().join("a#b.dat"), "y"), &["a#b.dat", "\"dat\""]);
+}
+
+/// What lies in the place of a file that was not fetched is named, whatever the file should be.
+#[test]
+fn pointers_of_git_lfs_and_pages_of_the_web_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+    let page = "<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>\n";
+    for (content, words) in [
+        (pointer, ["a Git LFS pointer", "git lfs pull"]),
+        (page, ["a web page", "download the file anew"]),
+    ] {
+        for name in ["a.png", "a.jpg", "a.tif", "a.npy", "a.npz", "a.h5", "a.mat"] {
+            let path = dir.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            let words = [&[name][..], &words].concat();
+            expect(Array::read(&path, "y"), &words);
+            expect(read_mask(&path), &words);
+            expect(read_kernel(&path, "kernel", None), &words);
+        }
+        let path = dir.path().join("a.h5");
+        expect(MeasurementSet::read(&path), &words);
+        expect(hdf5_format(&path), &words);
+        for name in ["a.json", "a.zip", "a-idx3-ubyte"] {
+            std::fs::write(dir.path().join(name), content).unwrap();
+        }
+        expect(read_operator(&dir.path().join("a.json")), &words);
+        expect(read_idx(&dir.path().join("a-idx3-ubyte")), &words);
+        let zip = PictureSource::open(&dir.path().join("a.zip"));
+        assert!(words.iter().all(|word| zip.as_ref().unwrap_err().to_string().contains(word)));
+    }
 }
 
 // ------------------------------------------------------------------------------------------- PNG

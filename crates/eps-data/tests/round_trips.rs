@@ -5,10 +5,12 @@
 use std::path::Path;
 
 use eps_data::archive::holds_antithetic_pairs;
+use eps_data::array_file::{ArrayFile, is_array, is_picture};
 use eps_data::idx::{IdxArray, read_idx};
 use eps_data::mask::read_mask;
 use eps_data::measurement::dense_sizes;
 use eps_data::npy::{NpyValues, read_npy, read_npz, write_npy};
+use eps_data::operator_file::{read_kernel, read_operator};
 use eps_data::png::{Picture, encode_png, magnify, mosaic, read_png, write_png};
 use eps_data::range::value_of_byte;
 use eps_data::{
@@ -247,6 +249,77 @@ fn npz_is_read_stored_and_deflated() {
     let arrays = read_npz(&path).unwrap();
     assert_eq!(arrays, [("truth".into(), expected.clone()), ("samples".into(), expected.clone())]);
     assert_eq!(Array::read(&path, "samples").unwrap(), expected);
+}
+
+/// What is no number in other arrays of a file does not matter, and a name with # in it stays one.
+#[test]
+fn an_array_is_named_after_its_file() {
+    use std::io::Write as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let mut writer = zip::ZipWriter::new(std::fs::File::create(path("a.npz")).unwrap());
+    let of = |shape: &str, data: &[f64]| {
+        let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({shape}), }}");
+        npy_file(1, &header, &data.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
+    };
+    let text = "{'descr': '<U1', 'fortran_order': False, 'shape': (1,), }";
+    for (name, content) in [
+        ("y.npy", of("2, 1", &[1.0, 2.0])),
+        ("psf.npy", of("2, 1, 2", &[1.0, 0.0, 0.25, 0.75])),
+        ("about.npy", npy_file(1, text, b"a\0\0\0")),
+        ("gaps.npy", of("1,", &[f64::NAN])),
+    ] {
+        writer.start_file(name, zip::write::FileOptions::default()).unwrap();
+        writer.write_all(&content).unwrap();
+    }
+    writer.finish().unwrap();
+    let file = hdf5::File::create(path("a.h5")).unwrap();
+    for (name, value) in [("y", 1.0), ("other", 2.0), ("scan/1/kspace", 3.0)] {
+        let dataset = file.new_dataset::<f64>().shape([1, 1]).create(name).unwrap();
+        dataset.write_raw(&[value]).unwrap();
+    }
+    drop(file);
+    let read = |name: &str| Array::read(&path(name), "y").unwrap();
+    assert_eq!(read("a.npz").values, [1.0, 2.0]);
+    assert_eq!(read("a.npz#psf").dims, [2, 1, 2]);
+    for (name, value) in [("a.h5", 1.0), ("a.h5#other", 2.0), ("a.h5#scan/1/kspace", 3.0)] {
+        assert_eq!(read(name), Array { dims: vec![1, 1], values: vec![value] }, "{name}");
+    }
+    assert_eq!(read("a.h5#/scan/1/kspace").values, [3.0]);
+
+    // A kernel by the name of its array, its number, and both.
+    let kernel = |name: &str| read_kernel(&path(name), "kernel", None).unwrap();
+    assert_eq!(kernel("a.h5#other"), [[2.0]]);
+    assert_eq!(kernel("a.npz#psf#1"), [[0.25, 0.75]]);
+    write_npy(&path("stack.npy"), &[2, 1, 2], NpyValues::F64(&[1.0, 0.0, 0.5, 0.5])).unwrap();
+    assert_eq!(kernel("stack.npy#1"), [[0.5, 0.5]]);
+    let json = path("operator.json");
+    for file in
+        [r#""a.npz#psf#1""#, r#""a.npz#psf", "index": 1"#, r#""a.npz", "array": "psf", "index": 1"#]
+    {
+        let text = format!(r#"{{"operator": "convolution", "kernel": {{"file": {file}}}}}"#);
+        std::fs::write(&json, text).unwrap();
+        let OperatorSpec::Convolution { kernel, .. } = read_operator(&json).unwrap() else {
+            panic!("{file}");
+        };
+        assert_eq!(kernel, [[0.25, 0.75]], "{file}");
+    }
+
+    // Files and folders whose names have a # in them.
+    std::fs::create_dir(path("run#1.h5")).unwrap();
+    for name in ["a#1.npy", "a.h5#y", "run#1.h5/a.h5"] {
+        std::fs::copy(path(if name.ends_with("npy") { "stack.npy" } else { "a.h5" }), path(name))
+            .unwrap();
+    }
+    assert_eq!(read("a#1.npy").dims, [2, 1, 2]);
+    assert_eq!(kernel("a#1.npy#0"), [[1.0, 0.0]]);
+    assert_eq!(read("run#1.h5/a.h5#other").values, [2.0]);
+    // This one is there, and its ending is none.
+    assert!(Array::read(&path("a.h5#y"), "y").is_err());
+    let of = ArrayFile::of(Path::new("no#folder/a.h5#g/y"));
+    assert_eq!(of.file, Path::new("no#folder/a.h5"));
+    assert_eq!(of.array.as_deref(), Some("g/y"));
+    assert!(is_array(Path::new("a.mat#x")) && !is_picture(Path::new("a.mat#x")));
 }
 
 // ------------------------------------------------------------------------------------------- PNG

@@ -4,6 +4,8 @@
 //! is on the disk ([`write_atomically`], [`PartFile`]), a folder of results likewise ([`OutputFolder`]). A program
 //! that is killed leaves the former file, and at most a hidden one whose name ends in `.part`.
 //!
+//! [`StandIn`] tells what lies in the place of a file that was not fetched.
+//!
 //! The crate is pure Rust and depends on no other crate of the project.
 //!
 //! ```
@@ -28,6 +30,7 @@ mod hidden;
 mod lock;
 mod output_folder;
 mod regular;
+mod stand_in;
 mod text;
 mod unfinished;
 
@@ -37,5 +40,6 @@ pub use error::FilesError;
 pub use lock::{Lock, WriteLock};
 pub use output_folder::{Former, OutputFolder};
 pub use regular::require_regular;
+pub use stand_in::StandIn;
 pub use text::read_text;
 pub use unfinished::{Parts, Unfinished, remove_leftovers};

@@ -186,6 +186,22 @@ pub enum MathError {
         /// Width of the image.
         width: usize,
     },
+    /// A middle of k-space that was not sampled in full.
+    #[error(
+        "{:.0} % of the middle {rows}x{columns} of k-space was sampled, the rest is 0 in all coils: {}",
+        (100.0 * share).min(99.0),
+        middle_remedy(*full)
+    )]
+    Unsampled {
+        /// Rows of the middle.
+        rows: usize,
+        /// Columns of the middle.
+        columns: usize,
+        /// The share of it that was sampled.
+        share: f64,
+        /// Rows and columns of the largest middle that was sampled in full.
+        full: (usize, usize),
+    },
     /// A matrix that memory does not hold.
     #[error(
         "a matrix of {rows}×{columns} numbers takes {:.1} GB, at most {:.1} GB are taken: ask for fewer rows or smaller \
@@ -408,6 +424,14 @@ pub(crate) fn check_scale(what: &'static str, values: &[f64]) -> Result<(), Math
             Err(MathError::Entry { what, index, value, remedy })
         }
         _ => Ok(()),
+    }
+}
+
+/// What to do where the middle of k-space was not sampled in full, but rows and columns of it.
+fn middle_remedy((rows, columns): (usize, usize)) -> String {
+    match rows * columns {
+        0 => "not even the frequency 0, which comes first: numpy.fft.ifftshift puts it there where it is in the middle".to_owned(),
+        _ => format!("maps need a middle that was sampled in full, at most {rows},{columns}"),
     }
 }
 

@@ -20,7 +20,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::str::FromStr;
 
-use eps_files::{require_regular, sha256, write_bytes};
+use eps_files::{StandIn, require_regular, sha256, write_bytes};
 use eps_math::parameterisation::{Parameterisation, Translation};
 use eps_math::{Interpolant, MathError, OperatorLaw, Precondition, PreconditionMode, SigmaYLaw};
 use safetensors::View;
@@ -593,6 +593,9 @@ fn corrupt(path: &Path, reason: &str) -> ModelError {
 }
 
 fn not_whole(path: &Path, error: &dyn Error) -> ModelError {
+    if let Some(found) = StandIn::at(path) {
+        return ModelError::Corrupt { path: path.to_owned(), reason: found.to_string() };
+    }
     corrupt(path, &format!("not a whole safetensors file ({error})"))
 }
 

@@ -32,6 +32,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use eps_files::StandIn;
 use eps_math::parameterisation::Parameterisation;
 use eps_math::rng::Stream;
 use eps_math::{Shape, nearest_f32};
@@ -456,10 +457,15 @@ fn load_module(path: &Path, device: Device, precision: Precision) -> Result<CMod
     std::fs::File::open(path).map_err(io)?;
     let corrupt = |error: tch::TchError| ModelError::Corrupt {
         path: path.to_owned(),
-        reason: format!(
-            "no TorchScript module ({}): save it by torch.jit.script(network).save(…) or \
-             torch.jit.trace; weights alone are no module",
-            cause(&error.to_string())
+        reason: StandIn::at(path).map_or_else(
+            || {
+                format!(
+                    "no TorchScript module ({}): save it by torch.jit.script(network).save(…) or \
+                     torch.jit.trace; weights alone are no module",
+                    cause(&error.to_string())
+                )
+            },
+            |found| found.to_string(),
         ),
     };
     let mut module = CModule::load_on_device(path, device).map_err(corrupt)?;

@@ -10,7 +10,7 @@ use eps_model::ModelError;
 use eps_sample::SampleError;
 use eps_train::TrainError;
 
-use crate::format::number;
+use crate::format::{compared_number, number};
 
 /// Why the library could not do what it was asked; each message has the value that is wrong and what to do.
 ///
@@ -51,7 +51,7 @@ pub enum Error {
     #[error(
         "the grid has the noise level {}, and the network {name:?} knows those from {} to {}: begin and end the grid \
          between them (--sigma-min)",
-        number(*sigma), number(*low), number(*high)
+        compared_number(*sigma), compared_number(*low), compared_number(*high)
     )]
     BeyondChain {
         /// The network's name.
@@ -210,9 +210,9 @@ pub enum Error {
     SigmaY(f64),
     /// A measurement that no image in [-1, 1] gives.
     #[error(
-        "the value at flat index {index} is {}, but images in [-1, 1] give at most {bound:.3} with sigma_y = {sigma_y}: \
+        "the value at flat index {index} is {}, but images in [-1, 1] give at most {bound:.3} with sigma_y = {}: \
          scale values by v / 127.5 - 1 (from 0..255) or 2 v - 1 (from 0..1){note}",
-        number(*value)
+        compared_number(*value), number(*sigma_y)
     )]
     Scale {
         /// Where, in row-major order.

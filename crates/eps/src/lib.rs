@@ -40,6 +40,7 @@
 )]
 
 pub mod contender;
+pub mod conventions;
 pub mod dataset;
 pub mod environment;
 mod error;

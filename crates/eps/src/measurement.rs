@@ -230,9 +230,54 @@ pub fn kernel_note(kernel: &[Vec<f64>]) -> Option<String> {
 /// From how many pixels on a kernel's centre of weight is said to be off its middle.
 const OFF_MIDDLE: f64 = 1.5;
 
-/// Says so where many measured values lie at an end of the range, where a picture cuts noise off.
+/// The highest grey level of 255 below which a picture is likely one of fewer bits: a dark photograph has some brighter points.
+const FEW_LEVELS: f64 = 31.0;
+
+/// The fewest values of which levels tell something.
+const FEWEST_LEVELS: usize = 64;
+
+/// Says so where the values of what is named are grey levels of 255, and none is above 31: they are likely those of 5 bits or fewer, or of a
+/// picture of 0 and 1.
+///
+/// # Units
+/// Values on [-1, 1], where 255 is 1.
+pub fn few_bits_note(whose: &str, values: impl IntoIterator<Item = f64>) -> Option<String> {
+    let (mut count, mut largest) = (0, 0.0);
+    for value in values {
+        let level = 127.5 * (value + 1.0);
+        // Values in f32 are off by 1e-5 of a level.
+        if level > FEW_LEVELS + 0.5 || (level - level.round()).abs() > 1e-4 {
+            return None;
+        }
+        count += 1;
+        largest = level.round().max(largest);
+    }
+    if count < FEWEST_LEVELS || largest < 1.0 {
+        return None;
+    }
+    let bits = largest.log2().floor() + 1.0;
+    let (what, factor) = match bits {
+        1.0 => ("is 0 or 1".to_owned(), "255".to_owned()),
+        _ => (format!("has {bits} bits"), format!("255/{}", bits.exp2() - 1.0)),
+    };
+    Some(format!(
+        "the largest value of {whose} is {largest} of 255, and 255 is taken as white: if a value {what}, multiply all by {factor} first"
+    ))
+}
+
+/// [`few_bits_note`] of what was measured; none where a unit is told, which says what values mean.
+pub fn measured_bits_note(set: &MeasurementSet) -> Option<String> {
+    if set.unit().is_some() {
+        return None;
+    }
+    let values = (0..set.len()).flat_map(|image| measured_and_hidden(set, image).0);
+    few_bits_note("y", values).map(|note| format!("{note}, and sigma_y is that of the result"))
+}
+
+/// Says so where many measured values lie at an end of the range, where a picture cuts noise off; black ones of few bits are none of these,
+/// of which [`measured_bits_note`] tells.
 pub fn clipping_note(set: &MeasurementSet) -> Option<String> {
-    if set.sigma_y() == 0.0 || set.unit().is_some() {
+    if set.sigma_y() == 0.0 || set.unit().is_some() || measured_bits_note(set).is_some() {
         return None;
     }
     let (mut measured, mut clipped) = (0usize, 0usize);
@@ -303,9 +348,10 @@ fn deviation(values: &[f64]) -> Option<f64> {
 }
 
 /// Says so where much of what counts as measured holds one and the same value, with which holes are filled: real values with noise are not
-/// alike. Black and white are where noise is cut off, which [`clipping_note`] tells.
+/// alike. Black and white are where noise is cut off, which [`clipping_note`] tells, and levels of few bits are alike
+/// ([`measured_bits_note`]).
 pub fn filled_note(set: &MeasurementSet) -> Option<String> {
-    if set.sigma_y() == 0.0 || set.unit().is_some() {
+    if set.sigma_y() == 0.0 || set.unit().is_some() || measured_bits_note(set).is_some() {
         return None;
     }
     let mut values: Vec<f64> =
@@ -567,6 +613,39 @@ mod tests {
             let note = kernel_note(&other).unwrap_or_default();
             assert!(note.contains(words), "{words:?} is not in {note:?}");
         }
+    }
+
+    #[test]
+    fn pictures_of_few_bits_are_told() {
+        let shape = Shape::new(1, 12, 12).unwrap();
+        let levels = |of: &dyn Fn(usize) -> usize| -> Vec<f64> {
+            (0..144).map(|i| of(i) as f64 / 127.5 - 1.0).collect()
+        };
+        let notes = |y: Vec<f64>, observed: Vec<u8>| {
+            let specs = vec![OperatorSpec::Mask { observed }];
+            let provenance = blur(1.0).provenance().clone();
+            let set = MeasurementSet::new(shape, y, specs, 0.05, provenance).unwrap();
+            [measured_bits_note(&set), clipping_note(&set), filled_note(&set)]
+        };
+        let all = || vec![1; 144];
+        let [told, clipped, filled] = notes(levels(&|i| i % 15), all());
+        let told = told.unwrap();
+        assert!(
+            told.contains("is 14 of 255") && told.contains("4 bits") && told.contains("255/15")
+        );
+        assert_eq!((clipped, filled), (None, None));
+        let [told, clipped, filled] = notes(levels(&|i| usize::from(i % 3 > 0)), all());
+        assert!(told.unwrap().contains("a value is 0 or 1, multiply all by 255 "));
+        assert_eq!((clipped, filled), (None, None));
+        // A bright pixel, values between levels, black alone, and what a mask hides.
+        let dark = |i: usize| if i == 70 { 32 } else { i % 15 };
+        assert_eq!(notes(levels(&dark), all())[0], None);
+        let between = levels(&|i| i % 15).iter().map(|value| value + 0.002).collect();
+        assert_eq!(notes(between, all())[0], None);
+        assert_eq!(notes(levels(&|_| 0), all())[0], None);
+        let mut hidden = all();
+        hidden[70] = 0;
+        assert!(notes(levels(&dark), hidden)[0].is_some());
     }
 
     #[test]

@@ -598,6 +598,17 @@ fn is_beyond([lowest, highest]: [f64; 2], asked: f64) -> bool {
     (lowest / asked).ln() > 0.1 || (asked / highest).ln() > 0.1
 }
 
+/// Names in their order, each once: a law may draw several operators of a family.
+fn distinct(names: Vec<&str>) -> Vec<&str> {
+    let mut found = Vec::new();
+    for name in names {
+        if !found.contains(&name) {
+            found.push(name);
+        }
+    }
+    found
+}
+
 /// In what a measurement differs from those that the network was trained for.
 pub fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<String> {
     let name = &config.name;
@@ -608,7 +619,7 @@ pub fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<String> {
         if !knows_kind && !config.tasks.families().contains(family) {
             notes.push(format!(
                 "the network {name:?} was trained for {}, not for an operator of the family {family}",
-                config.tasks.names().join(", ")
+                distinct(config.tasks.names()).join(", ")
             ));
         }
     }
@@ -616,9 +627,9 @@ pub fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<String> {
         let asked = set.sigma_y();
         if is_beyond([lowest, highest], asked) {
             let trained = if lowest == highest {
-                format!("= {lowest}")
+                format!("= {}", number(lowest))
             } else {
-                format!("from {lowest} to {highest}")
+                format!("from {} to {}", number(lowest), number(highest))
             };
             notes.push(format!(
                 "the network {name:?} was trained for sigma_y {trained}, the measurement has {}",
@@ -646,6 +657,11 @@ pub fn notes(config: &CheckpointConfig, set: &MeasurementSet) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_families_are_listed_once() {
+        assert_eq!(distinct(vec!["scale", "radon", "scale"]), ["scale", "radon"]);
+    }
 
     #[test]
     fn a_long_image_is_counted_with_all_that_its_sides_grow_to() {

@@ -2,10 +2,14 @@
 
 use eps_data::MeasurementSet;
 use eps_data::png::Picture;
-use eps_math::operator::{LinearMap as _, measured_entries};
+use eps_math::operator::{LinearMap as _, OperatorSpec, measured_entries};
+use eps_sample::Solver;
 use serde::{Deserialize, Serialize};
 
+use crate::conventions;
+use crate::network::Conditioning;
 use crate::pictures::showable;
+use crate::restoration_config::RestorationConfig;
 
 /// The residual rms(A x − y)/σ_y of one image, whitened where the noise is more than one number: 1 for the truth, and for
 /// a sample of the posterior, up to 1/√(2 values) by chance. Of an exact measurement, σ_y = 0, it is rms(A x − y).
@@ -115,59 +119,113 @@ fn standard_error(residuals: &[Residual]) -> f64 {
 /// image, is beyond 0.8 to 1.15 by more than four standard errors.
 ///
 /// Of a sample of the posterior it is 1, whatever was measured; a network is a few per cent off. A wrong border is commonly
-/// at 1.2 and above, and so is a prior that is asked at pivots.
-pub fn residual_note(residuals: &[Residual]) -> Option<String> {
+/// at 1.2 and above, and so is a prior that is asked at pivots. `asked` is the cause that lies in how the samples were drawn:
+/// [`cause_of_drawing`].
+///
+/// # Panics
+/// If the residuals are not those of the measurements.
+pub fn residual_note(
+    set: &MeasurementSet,
+    residuals: &[Residual],
+    asked: Option<&'static str>,
+) -> Option<String> {
+    assert_eq!(residuals.len(), set.len(), "residuals of {} measurements", set.len());
     let mean =
         residuals.iter().map(|residual| residual.samples).sum::<f64>() / residuals.len() as f64;
-    if let Some(causes) = causes(mean, ERRORS * standard_error(residuals)) {
+    if let Some(off) = Off::of(mean, ERRORS * standard_error(residuals)) {
         return Some(format!(
-            "the residual rms(A x - y)/sigma_y of the samples is {mean:.2} where 1 is right: {causes}"
+            "the residual rms(A x - y)/sigma_y of the samples is {mean:.2} where 1 is right: {}",
+            off.sentence(set.spec(0), asked)
         ));
     }
     // One of many hides in their mean.
     let of_one = |residual: &Residual| {
-        causes(residual.samples, ERRORS * standard_error(std::slice::from_ref(residual)))
+        Off::of(residual.samples, ERRORS * standard_error(std::slice::from_ref(residual)))
     };
-    let wrong: Vec<(usize, &Residual, &str)> = residuals
+    let wrong: Vec<(usize, &Residual, Off)> = residuals
         .iter()
         .enumerate()
         .filter_map(|(image, residual)| Some((image, residual, of_one(residual)?)))
         .collect();
-    let off = |residual: &Residual| (residual.samples - 1.0).abs();
-    let (image, worst, causes) =
-        wrong.iter().max_by(|(_, a, _), (_, b, _)| off(a).total_cmp(&off(b)))?;
+    let by = |residual: &Residual| (residual.samples - 1.0).abs();
+    let (image, worst, off) =
+        wrong.iter().max_by(|(_, a, _), (_, b, _)| by(a).total_cmp(&by(b)))?;
     Some(format!(
-        "the residual rms(A x - y)/sigma_y of the samples of image {image:04} is {:.2} where 1 is right, and {} of {} images are off: {causes}",
+        "the residual rms(A x - y)/sigma_y of the samples of image {image:04} is {:.2} where 1 is right, and {} of {} images are off: {}",
         worst.samples,
         wrong.len(),
-        residuals.len()
+        residuals.len(),
+        off.sentence(set.spec(*image), asked)
     ))
 }
 
-/// Why a residual of samples is beyond 0.8 to 1.15 by more than what chance may add; none where it is not.
-fn causes(residual: f64, chance: f64) -> Option<&'static str> {
-    if residual > 1.0 + ABOVE + chance {
-        Some(
-            "the samples do not explain the measurement: is sigma_y too small, are the borders of the blur others (--border), \
-         is the kernel turned by 180 degrees or off its centre, the mask inverted, y on the range 0 to 1, the network a \
-         prior, which was not trained to be asked together with measurements, or one that has not learnt such a measurement well, \
-         or few --calls of --sampler heun?",
-        )
-    } else if residual < 1.0 - BELOW - chance {
-        Some(
-            "the samples follow the measurement more closely than its noise allows, as they do with few --calls: or is sigma_y too \
-         large, or counted twice, as in variances already added; was y smoothed, or its missing values filled in, which NaN marks \
-         (--mask for pixels); or is sigma_y far below what the network was trained for?",
-        )
-    } else {
-        None
+/// On which side of the band a residual of samples is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Off {
+    Above,
+    Below,
+}
+
+/// How many causes a note names.
+const NAMED: usize = 3;
+
+impl Off {
+    /// Where a residual is beyond 0.8 to 1.15 by more than what chance may add.
+    fn of(residual: f64, chance: f64) -> Option<Self> {
+        if residual > 1.0 + ABOVE + chance {
+            Some(Self::Above)
+        } else if residual < 1.0 - BELOW - chance {
+            Some(Self::Below)
+        } else {
+            None
+        }
+    }
+
+    /// What it is and why that may be, by an operator.
+    fn sentence(self, spec: &OperatorSpec, asked: Option<&'static str>) -> String {
+        let (what, causes) = match self {
+            Self::Above => {
+                let general = "a sigma_y that is too small";
+                let mut causes = conventions::causes(spec);
+                causes.truncate(NAMED - 1 - usize::from(asked.is_some()));
+                causes.extend(asked);
+                causes.push(general);
+                if causes.len() < NAMED {
+                    causes.push("values on another range than [-1, 1]");
+                }
+                ("the samples do not explain the measurement", causes)
+            }
+            Self::Below => (
+                "the samples follow the measurement more closely than its noise allows",
+                vec![
+                    "few --calls",
+                    "a sigma_y that is too large, or counted twice, as in variances already added",
+                    "a y that was smoothed, or whose missing values were filled in (NaN marks them, --mask pixels)",
+                ],
+            ),
+        };
+        format!("{what}. Likely causes: {}", causes.join("; "))
+    }
+}
+
+/// Why samples may not explain a measurement by how they were drawn: by a training-free method, from a prior that is asked at pivots, and in
+/// few steps of Heun's method.
+pub fn cause_of_drawing(config: &RestorationConfig) -> Option<&'static str> {
+    if config.contender.is_some() {
+        return Some("another --constant than suits this measurement");
+    }
+    match (config.method, config.solver) {
+        (Conditioning::ZeroShot, _) => Some(
+            "a network that is a prior, and was not trained to be asked together with measurements",
+        ),
+        (_, Solver::Heun) => Some("few --calls of --sampler heun"),
+        _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use eps_data::ImageProvenance;
-    use eps_math::operator::OperatorSpec;
     use eps_math::rng::Stream;
     use eps_math::{Noise, Shape};
 
@@ -211,28 +269,52 @@ mod tests {
         // Samples are in f32.
         assert!((found.samples - 2.0).abs() < 1e-5 && (found.mean - 1.0).abs() < 1e-5, "{found:?}");
         // Three values tell next to nothing: 1 + 0.15 + 4/√6.
-        assert_eq!(residual_note(&[found]), None);
+        let note = |found| residual_note(&set, &[found], None);
+        assert_eq!(note(found), None);
         let found = Residual { values: 1000, ..found };
-        let note = residual_note(&[found]).unwrap();
-        assert!(note.contains("is 2.00") && note.contains("--border"), "{note}");
+        let words = note(found).unwrap();
+        assert!(words.contains("is 2.00") && words.contains("mask that is inverted"), "{words}");
         // In thirds of three σ_y; the hidden pixel is grey.
         let picture = pictures(&set, &mean)[0].clone().unwrap();
         for (found, expected) in picture.values.iter().zip([-1.0, -1.0, 0.0, -1.0]) {
             assert!((found - expected / 3.0).abs() < 1e-5, "{picture:?}");
         }
         let right = Residual { samples: 1.02, ..found };
-        assert_eq!(residual_note(&[right]), None);
+        assert_eq!(note(right), None);
         let low = Residual { samples: 0.2, ..found };
-        assert!(residual_note(&[low]).unwrap().contains("too large"));
+        assert!(note(low).unwrap().contains("too large"));
+    }
+
+    /// Three at most: of the operator, of how the samples were drawn, and one that any measurement may have.
+    #[test]
+    fn causes_are_few_and_those_of_the_operator() {
+        let of =
+            |json: &str, asked| Off::Above.sentence(&serde_json::from_str(json).unwrap(), asked);
+        let radon = r#"{"operator": "radon", "angles_degrees": [0]}"#;
+        let words = of(radon, None);
+        for word in ["degrees", "axis of rotation", "sigma_y"] {
+            assert!(words.contains(word), "{words}");
+        }
+        for word in ["border", "mask", "kernel"] {
+            assert!(!words.contains(word), "{words}");
+        }
+        let asked = of(radon, Some("a network that is a prior"));
+        assert!(asked.contains("prior") && !asked.contains("axis of rotation"), "{asked}");
+        let seen = of(r#"{"operator": "average-pool", "factor": 1}"#, None);
+        assert!(seen.contains("--mask") && seen.contains("[-1, 1]"), "{seen}");
+        for words in [words, asked, seen, Off::Below.sentence(&OperatorSpec::Real {}, None)] {
+            assert_eq!(words.matches("; ").count(), 2, "{words}");
+        }
     }
 
     /// A wrong border, and a σ_y that is a fifth of what it should be, on an image of 28×28; and what good restorations leave.
     #[test]
     fn the_band_is_that_of_chance_and_of_networks() {
         let of = |samples: f64, values: usize, images: usize| {
-            residual_note(&vec![Residual { samples, mean: samples, values }; images])
+            let residuals = vec![Residual { samples, mean: samples, values }; images];
+            residual_note(&set(vec![0.0; 4 * images]), &residuals, None)
         };
-        assert!(of(1.26, 784, 4).unwrap().contains("--border"));
+        assert!(of(1.26, 784, 4).unwrap().contains("do not explain"));
         assert!(of(0.69, 784, 4).unwrap().contains("--calls"));
         for right in [0.83, 0.957, 1.0, 1.11] {
             assert_eq!(of(right, 784, 4), None);
@@ -241,10 +323,11 @@ mod tests {
         // One of a hundred, which their mean does not show.
         let mut many = vec![Residual { samples: 1.0, mean: 1.0, values: 784 }; 100];
         many[41].samples = 1.9;
-        let note = residual_note(&many).unwrap();
+        let hundred = set(vec![0.0; 400]);
+        let note = residual_note(&hundred, &many, None).unwrap();
         assert!(note.contains("image 0041 is 1.90") && note.contains("1 of 100 images"), "{note}");
         many[41].samples = 1.2;
-        assert_eq!(residual_note(&many), None);
+        assert_eq!(residual_note(&hundred, &many, None), None);
         // Means of 4×4 pixels of one image are 49 values: 1 ± 0.1 by chance alone.
         assert_eq!(of(1.5, 49, 1), None);
         assert!(of(1.5, 49, 16).is_some());

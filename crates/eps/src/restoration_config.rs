@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use eps_data::array_file::ArrayFile;
 use eps_data::{ImageProvenance, MeasurementSet, SampleArchive, Unit};
 use eps_files::sha256_file;
 use eps_math::{Schedule, Shape};
@@ -76,9 +77,9 @@ pub struct RestorationConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MeasurementRecord {
-    /// The file, as it was named.
+    /// The file, as it was named, with the array in it where one was: `scan.h5#kspace`.
     pub file: String,
-    /// Its SHA-256.
+    /// The SHA-256 of the file.
     pub sha256: String,
     /// How many images were measured.
     pub images: usize,
@@ -102,7 +103,7 @@ impl MeasurementRecord {
     pub fn of(file: &Path, set: &MeasurementSet) -> Result<Self, Error> {
         Ok(Self {
             file: file.display().to_string(),
-            sha256: sha256_file(file)?,
+            sha256: sha256_file(&ArrayFile::of(file).file)?,
             images: set.len(),
             shape: set.shape(),
             sigma_y: set.sigma_y(),

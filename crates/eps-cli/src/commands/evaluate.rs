@@ -7,19 +7,19 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use eps_data::Array;
 use eps_data::archive::holds_antithetic_pairs;
-use eps_data::array_file::is_picture;
+use eps_data::array_file::{ArrayFile, is_picture};
 use eps_data::hdf5_file::{groups_with, hdf5_format};
 use eps_data::image_set::FORMAT;
-use eps_math::Shape;
 use eps_metrics::networks::{Backbone, NetworkScores, evaluate_networks};
 use eps_metrics::{Evaluation, MetricsError, SampleShape, evaluate, scores_of_mean};
 use serde::Serialize;
 
 use crate::flags::{DeviceFlags, UsageError, check_channels_first};
-use crate::sample_range::are_zero_to_one;
+use crate::progress::waiting;
+use crate::sample_range::OtherScale;
 use eps::dataset;
 use eps::feature_networks::{self, FeatureNetworkFile, FeatureNetworks};
-use eps::format::number;
+use eps::format::compared_number;
 
 /// The largest absolute value of a sample: those of a sampler leave [-1, 1] by less, values on another
 /// scale by more.
@@ -95,16 +95,20 @@ impl Arguments {
                  are in [-1, 1]: scale them by v / 127.5 - 1 if they are 0..255",
                 self.samples.display(),
                 samples.values.len(),
-                number(samples.values[index])
+                compared_number(samples.values[index])
             );
         }
         let mut notes = Vec::new();
-        let group = of_samples.as_deref().unwrap_or("/");
-        let are_pairs =
-            dataset::is_hdf5(&self.samples) && holds_antithetic_pairs(&self.samples, group)?;
+        let ArrayFile { file, array } = ArrayFile::of(&self.samples);
+        let above =
+            array.as_deref().map(|name| name.rsplit_once('/').map_or("/", |(above, _)| above));
+        let group = above.or(of_samples.as_deref()).unwrap_or("/");
+        let are_pairs = dataset::is_hdf5(&file) && holds_antithetic_pairs(&file, group)?;
         let all =
             SampleShape { images: s[0], samples: s[1], channels: s[2], height: s[3], width: s[4] };
-        let of_mean = scores_of_mean(&truth.values, &samples.values, all);
+        let of_mean = waiting("scoring the means of the samples", || {
+            scores_of_mean(&truth.values, &samples.values, all)
+        });
         let samples = if are_pairs { independent(samples) } else { samples };
         let s = &samples.dims;
         if are_pairs {
@@ -115,16 +119,9 @@ impl Arguments {
             ));
         }
         for (path, array) in [(&self.truth, &truth), (&self.samples, &samples)] {
-            let &[.., channels, height, width] = &array.dims[..] else { continue };
-            if Shape::new(channels, height, width)
-                .is_ok_and(|shape| are_zero_to_one(shape, &array.values))
-            {
-                notes.push(format!(
-                    "no value of {} is far below 0: are they in [0, 1]? They are scored as they are on [-1, 1], scale \
-                     them by 2 v - 1 if not",
-                    path.display()
-                ));
-            }
+            let one = array.dims[1..].iter().product();
+            let found = OtherScale::of(&array.values, one, s[2]);
+            notes.extend(found.map(|scale| scale.note(path)));
         }
         let shape =
             SampleShape { images: s[0], samples: s[1], channels: s[2], height: s[3], width: s[4] };
@@ -134,13 +131,18 @@ impl Arguments {
         if let Some(note) = pairs_note(shape) {
             eprintln!("note: {note}");
         }
-        let evaluation = evaluate(&truth.values, &samples.values, shape).with_context(failed)?;
+        let evaluation = waiting("scoring pixels and comparing all pairs of images", || {
+            evaluate(&truth.values, &samples.values, shape)
+        })
+        .with_context(failed)?;
         // In place of the doubles, which nothing needs any more.
         #[expect(clippy::cast_possible_truncation, reason = "networks compute in f32")]
         let floats = |values: Vec<f64>| values.into_iter().map(|x| x as f32).collect::<Vec<f32>>();
         let (truth, samples) = (floats(truth.values), floats(samples.values));
-        let scores =
-            evaluate_networks(&truth, &samples, shape, &networks.networks).with_context(failed)?;
+        let scores = waiting("scoring by networks", || {
+            evaluate_networks(&truth, &samples, shape, &networks.networks)
+        })
+        .with_context(failed)?;
         let mut report = Report::new(evaluation, scores, networks);
         report.add_scores_of_mean(of_mean);
         if self.json {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, builder::TypedValueParser as _};
-use eps_data::array_file::is_picture;
+use eps_data::array_file::{ArrayFile, is_picture};
 use eps_data::hdf5_file::hdf5_format;
 use eps_data::png::{Picture, encode_png};
 use eps_data::{Array, DataError, ImageProvenance, ImageSet, MeasurementSet, Split};
@@ -15,9 +15,10 @@ use eps_math::operator::{LinearMap as _, Operator, OperatorSpec, PreparedOperato
 use eps_math::{Draw, Shape, Task};
 
 use crate::flags::{BorderFlag, NoiseFlags, OperatorFlags, UsageError, check_channels_first, seed};
-use crate::sample_range::are_zero_to_one;
-use eps::format::number;
-use eps::measurement::{brightness_note, kernel_note};
+use crate::sample_range::OtherScale;
+use eps::conventions::unit_note;
+use eps::format::compared_number;
+use eps::measurement::{brightness_note, few_bits_note, kernel_note};
 use eps::{dataset, measurement, pictures};
 
 /// How many images of a data set are measured unless `--index` says otherwise.
@@ -33,8 +34,8 @@ const PREVIEW_IMAGES: usize = 16;
 /// and the image's index alone.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Clean images: a PNG, JPEG, WebP, TIFF or BMP, an NPY or HDF5 array [H, W], [C, H, W] or [N, C, H, W] in [-1, 1],
-    /// or an HDF5 image set
+    /// Clean images: a PNG, JPEG, WebP, TIFF or BMP, an array [H, W], [C, H, W] or [N, C, H, W] in [-1, 1]
+    /// (NPY, or NPZ, HDF5 or MAT with the array `images`, or FILE#NAME), or an HDF5 image set
     #[arg(long, value_name = "FILE", required_unless_present = "dataset")]
     image: Option<PathBuf>,
     /// Clean images of a data set: its name, or a file that `eps data` wrote
@@ -106,7 +107,8 @@ impl Arguments {
                 "{} exists already: name another file by --out, or add --force",
                 path.display()
             );
-            let is_input = |input: &Path| match (input.canonicalize(), path.canonicalize()) {
+            let file = |input: &Path| ArrayFile::of(input).file.canonicalize();
+            let is_input = |input: &Path| match (file(input), path.canonicalize()) {
                 (Ok(input), Ok(path)) => input == path,
                 _ => false,
             };
@@ -187,7 +189,8 @@ impl Arguments {
         };
         let of_brightness = (0..set.len()).find_map(|index| brightness_note(&set, index));
         let of_kernel = given.as_ref().and_then(|given| kernel_note(given.spec().kernel()?));
-        for note in of_brightness.into_iter().chain(of_kernel) {
+        let of_units = (0..set.len()).find_map(|index| unit_note(set.spec(index)));
+        for note in of_brightness.into_iter().chain(of_kernel).chain(of_units) {
             eprintln!("note: {note}");
         }
         set.write(&self.out)?;
@@ -305,17 +308,16 @@ fn read_images(path: &Path) -> Result<Images> {
             "{}: the value at flat index {index} is {}, outside [-1, 1]: scale pixels by v / 127.5 - 1 \
              (from 0..255) or 2 v - 1 (from 0..1)",
             path.display(),
-            number(values[index])
+            compared_number(values[index])
         );
     }
     let shape = shape.with_context(|| path.display().to_string())?;
     // Pictures are scaled here.
-    if !is_picture(path) && are_zero_to_one(shape, &values) {
-        notes.push(format!(
-            "no value of {} is far below 0: is it in [0, 1]? Images are taken to be in [-1, 1]: give 2 v - 1 if it is",
-            path.display()
-        ));
+    if !is_picture(path) {
+        let found = OtherScale::of(&values, shape.len(), shape.channels);
+        notes.extend(found.map(|scale| scale.note(path)));
     }
+    notes.extend(few_bits_note(&path.display().to_string(), values.iter().copied()));
     for note in notes {
         eprintln!("note: {note}");
     }
@@ -324,11 +326,13 @@ fn read_images(path: &Path) -> Result<Images> {
 
 /// The provenance of a user's own file.
 pub(crate) fn file_provenance(path: &Path) -> Result<ImageProvenance, DataError> {
+    let ArrayFile { file, array } = ArrayFile::of(path);
+    let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
     Ok(ImageProvenance {
-        name: path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
+        name: array.map_or(name.clone(), |array| format!("{name}#{array}")),
         source: path.display().to_string(),
         licence: "not stated".to_owned(),
-        sha256: sha256_file(path)?,
+        sha256: sha256_file(&file)?,
     })
 }
 

@@ -25,6 +25,7 @@ use crate::flags::{UsageError, seed};
 use crate::precision_comparison;
 use eps::dataset::network_of_name;
 use eps::environment;
+use eps::format::compared_number;
 use eps::network::Network;
 
 /// Look at networks.
@@ -182,8 +183,10 @@ fn run_denoise(
     let (lowest, highest) = network.sigmas();
     if !(lowest..=highest).contains(&sigma) {
         bail!(UsageError(format!(
-            "--sigma {sigma}: the network {:?} knows noise from {lowest} to {highest}",
-            network.name()
+            "--sigma {sigma}: the network {:?} knows noise from {} to {}",
+            network.name(),
+            compared_number(lowest),
+            compared_number(highest)
         )));
     }
     let (shape, x) = read(image)?;

@@ -13,14 +13,15 @@ use eps_data::png::write_png;
 use eps_data::{Array, mark_missing};
 use eps_math::noise::Law;
 use eps_math::operator::{
-    EspiritParams, LinearMap, OperatorSpec, PreparedOperator, Whitened, check, espirit,
-    sensitivities,
+    EspiritParams, LinearMap, OperatorSpec, PreparedOperator, SampledMiddle, Whitened, check,
+    espirit, sensitivities,
 };
 use eps_math::rng::Stream;
 use eps_math::solve::{Cg, WithinNoise};
 use eps_math::{Level, MathError, Noise, Route, Shape, exact_pivot, pivot, pivot_may_iterate};
 
 use crate::flags::{self, NoiseFlags, SigmaY, UsageError};
+use eps::conventions::unit_note;
 
 /// Images of up to this many values have their singular values computed; of others the norm is estimated.
 const EXACT: usize = 1024;
@@ -128,7 +129,7 @@ struct Calibration {
     /// K-space of K coils: a complex array [K, H, W] or a real one [2K, H, W] of pairs of channels, the frequency 0 at [0][0]
     #[arg(long, value_name = "Y.npy")]
     measurement: PathBuf,
-    /// The rows and columns around the frequency 0 that every coil sampled
+    /// The rows and columns around the frequency 0 that every coil sampled, all of them
     #[arg(long, value_name = "ROWS,COLUMNS", default_value = "24,24", value_parser = sides)]
     calibration: (usize, usize),
     /// How the maps are found
@@ -208,6 +209,10 @@ impl Arguments {
                     MapsMethod::LowResolution => sensitivities(shape, &y, *calibration),
                 };
                 let maps = maps.with_context(|| measurement.display().to_string())?;
+                // ESPIRiT refuses it; images of low resolution only blur and alias.
+                if let Err(gaps) = SampledMiddle::of(shape, &y, *calibration).check() {
+                    eprintln!("note: {}: {gaps}", measurement.display());
+                }
                 target.write(shape, &maps)
             }
             Action::Pivot { of, state, measurement, sigma_t, noise, rtol, max_steps, target } => {
@@ -353,6 +358,9 @@ impl Specification {
     fn build(&self, spec: &OperatorSpec, shape: Shape) -> Result<PreparedOperator> {
         require_memory(spec, shape).with_context(|| self.spec.display().to_string())?;
         if let Some(note) = memory_note(spec, shape) {
+            eprintln!("note: {}: {note}", self.spec.display());
+        }
+        if let Some(note) = unit_note(spec) {
             eprintln!("note: {}: {note}", self.spec.display());
         }
         spec.prepare(shape).with_context(|| {

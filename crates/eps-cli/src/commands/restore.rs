@@ -33,10 +33,12 @@ use eps::contender::{
     Contender, Contending, annealing, beginning_note, differentiates, nearest_calls, nearest_task,
     tunable, usual_calls,
 };
+use eps::conventions::unit_note;
 use eps::format::number;
 use eps::intervals::IntervalCalibration;
 use eps::measurement::{
-    brightness_note, clipping_note, filled_note, frequencies_note, mask_note, range_note,
+    brightness_note, clipping_note, filled_note, frequencies_note, mask_note, measured_bits_note,
+    range_note,
 };
 use eps::residual::Residual;
 use eps::restoration_config::{FORMAT_VERSION, MeasurementRecord, PictureScale, RestorationConfig};
@@ -327,6 +329,7 @@ impl Arguments {
         // A method without training asks a prior what it was trained for.
         notes.extend(network.zero_shot_note().filter(|_| self.method.is_none()));
         notes.extend((0..set.len()).find_map(|index| brightness_note(&set, index)));
+        notes.extend((0..set.len()).find_map(|index| unit_note(set.spec(index))));
         // An inverted mask explains both of the others.
         let inverted = mask_note(&set);
         if inverted.is_none() {
@@ -338,6 +341,7 @@ impl Arguments {
         notes.extend(self.measured.note());
         notes.extend(missing_note(&set));
         notes.extend(frequencies_note(&set));
+        notes.extend(measured_bits_note(&set));
         notes.extend(clipping_note(&set));
         notes.extend(of_borders);
         notes.extend(of_precision);

@@ -24,7 +24,16 @@ fn kernels_of_a_cell_are_read_by_their_number() {
         expect(read_kernel(&path, "kernel", Some(2)), &[name, "no entry 2, there are 2", "from 0"]);
         expect(read_kernel(&path, "kernel", None), &[name, "2 kernels", "FILE#3", "index"]);
         expect(Array::read(&path, "kernels"), &[name, "a cell of 2 arrays"]);
+        let named = |array: &str| file(&format!("{name}#{array}"));
+        assert_eq!(read_kernel(&named("1"), "kernel", None).unwrap(), rows(2, 2, 4.0), "{name}");
+        let by_both = read_kernel(&named("kernels#1"), "kernel", None);
+        assert_eq!(by_both.unwrap(), rows(2, 2, 4.0), "{name}");
+        let words = [name, "no array \"psf\" among [\"kernels\"]", "FILE#NAME"];
+        expect(read_kernel(&named("psf"), "kernel", None), &words);
     }
+    // A field of a structure is no variable of version 5.
+    let field = file("kernels-73.mat#nothing/kernel");
+    expect(read_kernel(&field, "kernel", None), &["no array \"nothing/kernel\""]);
 }
 
 /// Of the number 2j + c of a plane of three rows and two columns of two, real and imaginary part.

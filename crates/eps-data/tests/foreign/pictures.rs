@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use eps_data::array_file::is_picture;
 use eps_data::{Array, Raster, Split};
 
 use crate::{expect, file, import};
@@ -78,7 +79,9 @@ fn tiff_and_bmp_of_other_kinds_are_refused_with_what_to_do() {
         ("clear.tif", ["row 0, column 0", "transparent", "flatten"]),
         ("clear.bmp", ["row 0, column 0", "transparent", "flatten"]),
     ] {
-        expect(Array::read(&file(name), "y"), &[&[name][..], &words].concat());
+        if name != "float.tif" {
+            expect(Array::read(&file(name), "y"), &[&[name][..], &words].concat());
+        }
         let content = fs::read(file(name)).unwrap();
         expect(Raster::decode(&file(name), &content), &words);
     }
@@ -86,6 +89,18 @@ fn tiff_and_bmp_of_other_kinds_are_refused_with_what_to_do() {
     packed[30] = 1;
     let refused = Raster::decode(Path::new("a.bmp"), &packed);
     expect(refused, &["a.bmp", "8 bits a pixel and compression 1", "as a PNG"]);
+}
+
+/// No picture, and the numbers that tifffile was given.
+#[test]
+fn a_tiff_of_floats_is_an_array() {
+    let path = file("float.tif");
+    assert!(!is_picture(&path) && is_picture(&file("grey-16.tif")));
+    let Array { dims, values } = Array::read(&path, "y").unwrap();
+    assert_eq!(dims, [HEIGHT, WIDTH]);
+    for (index, value) in values.iter().enumerate() {
+        assert_eq!(*value, f64::from(byte(index / WIDTH, index % WIDTH, 0)), "{index}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use rustfft::num_complex::Complex;
 
 use super::coils::{complex, low_resolution, root_sum_of_squares};
 use super::fourier::{Fourier, pair};
-use super::linear_map::LinearMap;
+use super::linear_map::{LinearMap, assert_length};
 use crate::{MathError, Shape};
 
 /// What [`espirit`] takes as signal.
@@ -45,7 +45,8 @@ impl Default for EspiritParams {
 ///
 /// # Errors
 /// Those of [`sensitivities`](super::sensitivities); [`MathError::OutOfRange`] for parameters outside of their ranges and for a side of the
-/// middle below that of two kernels; [`MathError::NotConverged`] from an eigendecomposition.
+/// middle below that of two kernels; [`MathError::Unsampled`] where more than a hundredth of the middle is 0 in all coils;
+/// [`MathError::NotConverged`] from an eigendecomposition.
 pub fn espirit(
     shape: Shape,
     kspace: &[f64],
@@ -55,6 +56,7 @@ pub fn espirit(
     let low = low_resolution(shape, kspace, calibration)?;
     root_sum_of_squares(&low)?;
     params.check(calibration)?;
+    SampledMiddle::of(shape, kspace, calibration).check()?;
     let image = Shape { channels: 2, ..shape };
     let middle: Vec<Mat<Complex<f64>>> =
         kspace.chunks_exact(image.len()).map(|coil| middle_of(image, coil, calibration)).collect();
@@ -121,12 +123,89 @@ impl EspiritParams {
     }
 }
 
+/// How much of the middle of k-space was sampled. What was not is exactly 0 in all coils, and what was holds noise.
+///
+/// Patches with values that were not measured are no patches of the coils: maps from a middle with gaps are wrong wherever they are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SampledMiddle {
+    /// Rows and columns of the middle.
+    pub sides: (usize, usize),
+    /// The share of its frequencies that were sampled.
+    pub share: f64,
+    /// Rows and columns of the largest middle inside of it that was sampled in full; (0, 0) where not even the frequency 0 was.
+    pub full: (usize, usize),
+}
+
+impl SampledMiddle {
+    /// The share of a middle that may be 0 by chance, as single values of a simulation are.
+    const LEFT_OUT: f64 = 0.01;
+
+    /// Of the k-space of coils.
+    ///
+    /// # Shapes
+    /// kspace: `[2K, H, W]` with the frequency 0 first; `sides`: rows and columns around it
+    ///
+    /// # Panics
+    /// If k-space is of another shape or has less rows or columns.
+    #[must_use]
+    pub fn of(shape: Shape, kspace: &[f64], sides: (usize, usize)) -> Self {
+        let Shape { height, width, .. } = shape;
+        assert_length("k-space", kspace, shape);
+        let (rows, columns) = sides;
+        assert!(
+            rows <= height && columns <= width,
+            "the middle has {rows}×{columns} values, k-space {height}×{width}"
+        );
+        // By the distance from the first frequency of the middle.
+        let is_sampled = |row: usize, column: usize| {
+            let at = place(row, rows, height) * width + place(column, columns, width);
+            kspace.iter().skip(at).step_by(shape.plane()).any(|value| *value != 0.0)
+        };
+        let sampled: Vec<bool> =
+            (0..rows * columns).map(|i| is_sampled(i / columns, i % columns)).collect();
+        // Those of a smaller middle.
+        let inside = |side: usize, whole: usize| {
+            let first = whole / 2 - side / 2;
+            first..first + side
+        };
+        let is_full = |row: usize, width: usize| {
+            inside(width, columns).all(|column| sampled[row * columns + column])
+        };
+        let full_width: Vec<usize> = (0..rows)
+            .map(|row| (1..=columns).take_while(|width| is_full(row, *width)).count())
+            .collect();
+        let of_height = |height: usize| {
+            let width = inside(height, rows).map(|row| full_width[row]).min().unwrap_or(0);
+            if width == 0 { (0, 0) } else { (height, width) }
+        };
+        let full = (1..=rows).map(of_height).max_by_key(|(height, width)| height * width);
+        let count = sampled.iter().filter(|is_sampled| **is_sampled).count();
+        let share = count as f64 / sampled.len().max(1) as f64;
+        Self { sides, share, full: full.unwrap_or((0, 0)) }
+    }
+
+    /// Fails where it was clearly not sampled in full.
+    ///
+    /// # Errors
+    /// [`MathError::Unsampled`] where more than a hundredth of it was not.
+    pub fn check(self) -> Result<(), MathError> {
+        let Self { sides: (rows, columns), share, full } = self;
+        if 1.0 - share > Self::LEFT_OUT {
+            return Err(MathError::Unsampled { rows, columns, share, full });
+        }
+        Ok(())
+    }
+}
+
+/// The place in k-space of a row or column of its middle, in ascending order of frequencies; of an even side one negative frequency more.
+fn place(index: usize, side: usize, length: usize) -> usize {
+    (length - side / 2 + index) % length
+}
+
 /// The middle of a coil's k-space, frequencies in ascending order.
 fn middle_of(image: Shape, coil: &[f64], (rows, columns): (usize, usize)) -> Mat<Complex<f64>> {
     let Shape { height, width, .. } = image;
     let values: Vec<Complex<f64>> = complex(coil).collect();
-    // Of an even side one negative frequency more.
-    let place = |index: usize, side: usize, length: usize| (length - side / 2 + index) % length;
     Mat::from_fn(rows, columns, |i, j| {
         values[place(i, rows, height) * width + place(j, columns, width)]
     })
@@ -252,6 +331,46 @@ mod tests {
         let (above, below) = (10 * SHAPE.width + 18, 30 * SHAPE.width + 18);
         assert!((0..8).all(|c| found[c * plane + above] == 0.0));
         assert!((0..8).any(|c| found[c * plane + below] != 0.0));
+    }
+
+    #[test]
+    fn a_middle_with_gaps_is_refused() {
+        let (mut kspace, _) = simulated();
+        let shape = Shape { channels: 8, ..SHAPE };
+        let plane = SHAPE.plane();
+        let sides = (30, 30);
+        assert_eq!(SampledMiddle::of(shape, &kspace, sides).full, sides);
+        assert!(SampledMiddle::of(shape, &kspace, (40, 36)).check().is_ok());
+        // Every second line beyond 14 columns around the frequency 0.
+        let is_left_out = |i: usize| {
+            let column = i % SHAPE.width;
+            let frequency = if column < 18 { column as i64 } else { column as i64 - 36 };
+            !(-7..7).contains(&frequency) && frequency % 2 != 0
+        };
+        let whole = kspace.clone();
+        (0..kspace.len()).filter(|i| is_left_out(i % plane)).for_each(|i| kspace[i] = 0.0);
+        let found = SampledMiddle::of(shape, &kspace, sides);
+        // Of 30 columns the 8 odd ones of −15..=−8 and 7..=14 are left out.
+        assert_eq!((found.share, found.full), (22.0 / 30.0, (30, 14)));
+        let error = espirit(shape, &kspace, sides, &EspiritParams::default()).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("73 % of the middle 30x30") && error.contains("30,14"), "{error}");
+        assert!(espirit(shape, &kspace, (24, 14), &EspiritParams::default()).is_ok());
+        // A line in one coil alone is a measured one, and a single value tells nothing.
+        let mut one = whole.clone();
+        (0..2 * plane).filter(|i| i % SHAPE.width == 3).for_each(|i| one[i] = 0.0);
+        (0..8).for_each(|channel| one[channel * plane + 2] = 0.0);
+        assert!(SampledMiddle::of(shape, &one, sides).check().is_ok());
+        // Frequencies in the middle, of which the corners, where 0 would be, were not measured.
+        let centred: Vec<f64> = (0..whole.len())
+            .map(|i| {
+                let (row, column) = (i / SHAPE.width % SHAPE.height, i % SHAPE.width);
+                let is_seen = (8..32).contains(&row) && (6..30).contains(&column);
+                if is_seen { whole[i] } else { 0.0 }
+            })
+            .collect();
+        let error = SampledMiddle::of(shape, &centred, sides).check().unwrap_err().to_string();
+        assert!(error.contains("ifftshift"), "{error}");
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub use convolution::Convolution;
 pub(crate) use decomposed::SingularValues;
 pub use decomposed::{Decomposed, singular_values};
 pub use dense::Dense;
-pub use espirit::{EspiritParams, espirit};
+pub use espirit::{EspiritParams, SampledMiddle, espirit};
 pub use expression::{Eigenbasis, Expression, Preconditioner, Sparse};
 pub use form::{EigenForm, MatrixForm};
 pub use fourier::Fourier;

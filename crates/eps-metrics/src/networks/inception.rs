@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use eps_files::StandIn;
 use tch::{CModule, Device, IValue, Kind, Tensor};
 
 use super::backbone::Embedding;
@@ -41,7 +42,9 @@ impl Inception {
         std::fs::File::open(path)
             .map_err(|source| NetworkError::Io { path: path.to_owned(), source })?;
         let mut module = CModule::load_on_device(path, device).map_err(|error| {
-            NetworkError::TorchScript { path: path.to_owned(), error: first_line(&error) }
+            let error =
+                StandIn::at(path).map_or_else(|| first_line(&error), |found| found.to_string());
+            NetworkError::TorchScript { path: path.to_owned(), error }
         })?;
         module.f_set_eval()?;
         let network = Self { module, path: path.to_owned(), device };

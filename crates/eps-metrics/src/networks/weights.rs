@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use eps_files::sha256;
+use eps_files::{StandIn, sha256};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -128,7 +128,10 @@ impl FeatureNetwork {
             .map_err(|source| NetworkError::Io { path: path.to_owned(), source })?;
         let wrong = |reason: String| NetworkError::Weights { path: path.to_owned(), reason };
         let unreadable = |error: safetensors::SafeTensorError| {
-            wrong(format!("the file is damaged or no safetensors file ({error})"))
+            wrong(StandIn::of(&bytes).map_or_else(
+                || format!("the file is damaged or no safetensors file ({error})"),
+                |found| found.to_string(),
+            ))
         };
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(unreadable)?;
         let json = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA_KEY));

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::Args;
 use eps_data::pickle::torch::{Tensor, TorchFile};
-use eps_files::{WriteLock, require_regular, sha256, sha256_file};
+use eps_files::{StandIn, WriteLock, require_regular, sha256, sha256_file};
 use eps_math::parameterisation::{Parameterisation, PixelRange, Prediction};
 use eps_math::timesteps::{Betas, Between};
 use eps_model::checkpoint::{self, CheckpointConfig, Provenance, Storage};
@@ -114,6 +114,9 @@ pub(super) fn import(path: &Path, out: &Path, flags: &Flags) -> Result<()> {
     let _lock = WriteLock::take(out)?;
     require_regular(&weights)?;
     let bytes = fs::read(&weights).context("the file cannot be read: check its path")?;
+    if let Some(found) = StandIn::of(&bytes) {
+        bail!("{found}");
+    }
     let Converted { network, config, architecture, notes } = convert(&weights, &bytes, flags)?;
     drop(bytes);
     let storage = if flags.half { Storage::F16 } else { flags.storage };

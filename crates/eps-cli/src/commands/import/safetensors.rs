@@ -11,7 +11,7 @@ use std::path::{Component, Path};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use eps_data::pickle::torch::{Kind, Tensor};
-use eps_files::sha256;
+use eps_files::{StandIn, sha256};
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde::Deserialize;
 
@@ -74,6 +74,9 @@ impl Shards {
             let bytes = fs::read(folder.join(name)).with_context(|| {
                 format!("the index names {name:?}, which cannot be read: fetch all its files into one folder")
             })?;
+            if let Some(found) = StandIn::of(&bytes) {
+                bail!("{name}: {found}");
+            }
             files.insert(name.clone(), bytes);
         }
         Ok(Self { index, files })

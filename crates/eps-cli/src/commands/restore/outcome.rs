@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use eps::format::number;
 use eps::intervals::{IntervalCalibration, Intervals, LEAST_SAMPLES, WidenedKind};
 use eps::pictures;
-use eps::residual::{self, residual_note, residuals};
+use eps::residual::{self, cause_of_drawing, residual_note, residuals};
 use eps::restoration_config::RestorationConfig;
 use eps::restore::{Restoration, iterations_note};
 use eps::scene::Scene;
@@ -117,8 +118,9 @@ impl Restored {
         config.iterations = all.iterations();
         let of_iterations = config.iterations.as_ref().and_then(iterations_note);
         // Of an exact measurement a residual has no unit.
-        let of_residuals = residual_note(&config.residuals).filter(|_| set.sigma_y() > 0.0);
-        let of_samples = sample_range::note(whole.samples());
+        let of_residuals = residual_note(set, &config.residuals, cause_of_drawing(&config))
+            .filter(|_| set.sigma_y() > 0.0);
+        let of_samples = sample_range::note(whole.samples(), set.spec(0));
         for note in of_samples.into_iter().chain(of_residuals).chain(of_iterations) {
             eprintln!("note: {note}");
             config.notes.push(note);
@@ -315,7 +317,7 @@ fn page(config: &RestorationConfig, shape: Shape, pictures: Vec<Vec<String>>) ->
     RestorationPage {
         title: format!("Restoration of {name}"),
         lead: format!(
-            "{} samples{} by the network {:?}, {} calls each, for noise of sigma_y = {sigma_y:?}.",
+            "{} samples{} by the network {:?}, {} calls each, for noise of sigma_y = {}.",
             config.samples,
             if config.antithetic {
                 " in antithetic pairs (0 and 1, 2 and 3, …: of a pair each is wrong where the other is, the other way round, so that two \
@@ -324,7 +326,8 @@ fn page(config: &RestorationConfig, shape: Shape, pictures: Vec<Vec<String>>) ->
                 ""
             },
             network.name,
-            config.calls
+            config.calls,
+            number(sigma_y)
         ),
         notes,
         images: images.collect(),
