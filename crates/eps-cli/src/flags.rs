@@ -63,6 +63,15 @@ pub(crate) struct NoiseFlags {
 }
 
 impl NoiseFlags {
+    /// The files that the flags name.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        let of_sigma = match &self.sigma_y {
+            Some(SigmaY::File(file)) => Some(file.as_path()),
+            _ => None,
+        };
+        of_sigma.into_iter().chain(self.noise_covariance.as_deref())
+    }
+
     /// σ_y on the scale [-1, 1], where a flag gives it.
     ///
     /// # Errors
@@ -485,6 +494,13 @@ pub(crate) struct OperatorFlags {
     /// "taps": 11}; docs/files.md has all of them, and `eps operator` looks at them
     #[arg(long, value_name = "OPERATOR.json")]
     operator: Option<PathBuf>,
+}
+
+impl OperatorFlags {
+    /// The files that the flags name, or what may be one.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        [&self.mask, &self.kernel, &self.operator].into_iter().filter_map(Option::as_deref)
+    }
 }
 
 /// What lies beyond the edges of what was blurred.

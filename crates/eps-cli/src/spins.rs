@@ -17,7 +17,7 @@ const FEW: &str = "1000";
 /// Lets threads sleep after a short loop, unless the environment says how they wait, or that there is one.
 ///
 /// libgomp reads its variables when the program is loaded, so that the program begins anew with them, as the same process. Where that is not
-/// possible it goes on as it is.
+/// possible, and where a loader was given the program, it goes on as it is.
 pub(crate) fn keep_short() {
     let is_set = |name| env::var_os(name).is_some();
     let is_alone = env::var_os("OMP_NUM_THREADS").is_some_and(|threads| threads == "1");
@@ -25,6 +25,9 @@ pub(crate) fn keep_short() {
         return;
     }
     let Ok(program) = env::current_exe() else { return };
+    if program.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ld")) {
+        return;
+    }
     let mut words = env::args_os();
     let mut again = Command::new(program);
     if let Some(name) = words.next() {

@@ -50,6 +50,42 @@ fn folder() -> Folder {
 }
 
 #[test]
+fn what_a_measurement_is_made_of_is_not_replaced_by_it() {
+    let folder = Folder::new();
+    folder.npy("x.npy", &[SIDE, SIDE], &values(SIDE * SIDE));
+    folder.npy("mask.npy", &[SIDE, SIDE], &vec![1.0; SIDE * SIDE]);
+    folder.succeeds("measure --image x.npy --mask mask.npy --sigma-y 0.1 --out m.h5");
+    for flags in ["--mask m.h5#mask --sigma-y 0.1", "--denoise --sigma-y m.h5#sigma"] {
+        folder.fails(
+            &format!("measure --image x.npy {flags} --out m.h5 --force"),
+            1,
+            &["m.h5", "is read by this command"],
+        );
+    }
+}
+
+#[test]
+fn values_beyond_the_range_are_told_with_what_they_may_be() {
+    let folder = Folder::new();
+    folder.network("net.safetensors");
+    let y = values(SIDE * SIDE);
+    for (name, value, words) in [
+        ("noisy", -1.2, "sigma_y may be too small"),
+        ("hounsfield", -80.0, "--unit OFFSET,SCALE"),
+        ("bytes", 200.0, "v / 127.5 - 1"),
+    ] {
+        let mut y = y.clone();
+        y[3] = value;
+        folder.npy(&format!("{name}.npy"), &[SIDE, SIDE], &y);
+        folder.fails(
+            &format!("restore --measurement {name}.npy --denoise --sigma-y 0.01 --network net.safetensors --out out"),
+            1,
+            &["flat index 3", words],
+        );
+    }
+}
+
+#[test]
 fn the_input_is_good_before_it_is_spoilt() {
     let folder = folder();
     folder.succeeds(&format!("{RESTORE} --measurement y.h5"));

@@ -183,7 +183,7 @@ fn units_of_a_description_are_told() {
     let y: Vec<f64> = values(SIDE * 10).iter().map(|value| 7.0 * value).collect();
     folder.npy("y.npy", &[SIDE, 10], &y);
     let restore = "restore --measurement y.npy --operator degrees.json --sigma-y 0.01 --network net.safetensors --samples 1 \
-                   --calls 1 --out other";
+                   --calls 5 --out other";
     let said = notes(&folder, restore);
     let causes = said.split("Likely causes: ").nth(1).unwrap_or_default();
     for word in ["not in degrees", "axis of rotation", "sigma_y that is too small"] {
@@ -228,12 +228,23 @@ fn a_middle_of_k_space_with_gaps_is_refused() {
     folder.fails(
         "operator coil-maps --measurement k.npy --calibration 24,24 --out maps.npy",
         1,
-        &["k.npy", "83 % of the middle 24x24 of k-space was sampled", "at most 24,16"],
+        &[
+            "k.npy",
+            "83 % of the middle 24x24 of k-space was sampled",
+            "at most --calibration 24,16",
+        ],
     );
     let maps = "operator coil-maps --measurement k.npy --calibration 24,16 --out maps.npy";
     assert_eq!(notes(&folder, maps), "");
     let low = "operator coil-maps --measurement k.npy --calibration 24,24 --method low-resolution --out low.npy";
-    assert!(notes(&folder, low).contains("at most 24,16"));
+    assert!(notes(&folder, low).contains("at most --calibration 24,16"));
+    // The frequency 0 of all channels in the middle.
+    let mut centred = values(4 * plane);
+    (0..4).for_each(|channel| centred[channel * plane + (SIDE + 1) * SIDE / 2] = 100.0);
+    folder.npy("centred.npy", &[4, SIDE, SIDE], &centred);
+    let maps =
+        "operator coil-maps --measurement centred.npy --calibration 24,24 --out centred-maps.npy";
+    assert!(notes(&folder, maps).contains("numpy.fft.ifftshift"));
 }
 
 #[test]

@@ -22,13 +22,29 @@ pub struct Variable {
     pub arrays: Vec<Array>,
 }
 
-/// What becomes of values that are not finite.
+/// What the values of an array must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gaps {
-    /// They are an error.
-    Refused,
-    /// They stay: NaN is what was not measured.
-    Kept,
+pub(crate) enum Needed {
+    /// Finite numbers, complex ones as pairs of channels.
+    Finite,
+    /// The finite real numbers of a kernel.
+    FiniteReal,
+    /// Any numbers: NaN is what was not measured.
+    WithGaps,
+}
+
+impl Needed {
+    /// Fails where complex numbers, which `what` names, must not be there.
+    pub(crate) fn check_complex(self, path: &Path, what: &str) -> Result<(), DataError> {
+        if self != Self::FiniteReal {
+            return Ok(());
+        }
+        Err(DataError::malformed(
+            path,
+            format!("a kernel is real, this array is complex ({what})"),
+            "give numpy.real of it, if its imaginary part is rounding; what turns phases is written as coils or fourier",
+        ))
+    }
 }
 
 /// The array of a file that is meant.

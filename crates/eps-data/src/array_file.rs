@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use eps_files::require_regular;
 
-use crate::array::{Gaps, Meant};
-use crate::hdf5_file::read_hdf5_array_with;
+use crate::array::{Meant, Needed, Variable};
+use crate::hdf5_file::{hdf5_holds, read_hdf5_array_with};
 use crate::mat::{read_mat, read_mat_variable};
-use crate::npy::{read_npy_with, read_npz_array};
+use crate::npy::{npz_holds, read_npy_with, read_npz_array};
 use crate::raster::{ENDINGS, Format};
 use crate::stored_picture::{StoredPicture, Values};
 use crate::{Array, DataError, array, tiff};
@@ -42,31 +42,47 @@ impl ArrayFile {
         }
     }
 
-    /// The file without the number of one of several kernels at the end, `FILE#3` or `FILE#NAME#3`, and that number.
+    /// The file without the number of one of several kernels at the end, `FILE#3` or `FILE#NAME#3`, and that number; without one where
+    /// there is an array that is named so.
     pub(crate) fn numbered(mut self) -> (Self, Option<usize>) {
         let array = self.array.as_deref().unwrap_or_default();
         let (name, number) = match array.rsplit_once('#') {
             Some((name, number)) => (Some(name), number),
             None => (None, array),
         };
-        let index = number.parse().ok();
+        let index = number.parse().ok().filter(|_| !self.holds(array));
         if index.is_some() {
             self.array = name.map(str::to_owned);
         }
         (self, index)
     }
 
+    /// Whether an array of this name is there; not where the file cannot be read, which its reader tells. Names of MATLAB have no
+    /// numbers at their beginning.
+    fn holds(&self, name: &str) -> bool {
+        let found = match ending(&self.file).as_str() {
+            "npz" => npz_holds(&self.file, name),
+            "h5" | "hdf5" => hdf5_holds(&self.file, name),
+            _ => Ok(false),
+        };
+        found.unwrap_or(false)
+    }
+
     /// Reads the array that is named, otherwise that of the usual name or the only one there is.
-    pub(crate) fn read(&self, usual: &str, gaps: Gaps) -> Result<(Array, Vec<String>), DataError> {
+    pub(crate) fn read(
+        &self,
+        usual: &str,
+        needed: Needed,
+    ) -> Result<(Array, Vec<String>), DataError> {
         self.check()?;
         let path = &*self.file;
         let meant = Meant::of(self.array.as_deref(), usual);
         let silent = |array| (array, Vec::new());
         match ending(path).as_str() {
-            "npy" => read_npy_with(path, gaps).map(silent),
-            "npz" => read_npz_array(path, meant, gaps).map(silent),
+            "npy" => read_npy_with(path, needed).map(silent),
+            "npz" => read_npz_array(path, meant, needed).map(silent),
             "mat" => {
-                let mut arrays = self.read_cell(usual)?;
+                let mut arrays = self.read_cell(usual, needed)?;
                 if arrays.len() > 1 {
                     return Err(DataError::malformed(
                         path,
@@ -76,24 +92,29 @@ impl ArrayFile {
                 }
                 Ok(silent(arrays.swap_remove(0)))
             }
-            "h5" | "hdf5" => read_hdf5_array_with(path, meant, gaps).map(silent),
-            _ if tiff::holds_numbers(path) => tiff::read_numbers(path, gaps).map(silent),
-            _ => read_picture(path, gaps),
+            "h5" | "hdf5" => read_hdf5_array_with(path, meant, needed).map(silent),
+            _ if tiff::holds_numbers(path) => tiff::read_numbers(path, needed).map(silent),
+            _ => read_picture(path, needed),
         }
     }
 
     /// The arrays of a MAT file's variable, at least one: of the one that is named, otherwise of that of the usual name or of the only
     /// one there is.
-    pub(crate) fn read_cell(&self, usual: &str) -> Result<Vec<Array>, DataError> {
+    pub(crate) fn read_cell(&self, usual: &str, needed: Needed) -> Result<Vec<Array>, DataError> {
         let meant = Meant::of(self.array.as_deref(), usual);
         // What is in the others does not matter then.
-        if let Some(variable) = read_mat_variable(&self.file, meant.name())? {
+        if let Some(variable) = read_mat_variable(&self.file, meant.name(), needed)? {
             return Ok(variable.arrays);
         }
         let mut variables = read_mat(&self.file)?;
         let names: Vec<String> = variables.iter().map(|variable| variable.name.clone()).collect();
         let index = array::choose(&self.file, &names, meant)?;
-        Ok(variables.swap_remove(index).arrays)
+        let Variable { name, arrays } = variables.swap_remove(index);
+        if needed == Needed::FiniteReal {
+            // What the others are does not matter.
+            read_mat_variable(&self.file, &name, needed)?;
+        }
+        Ok(arrays)
     }
 
     /// Whether the file's ending is that of MATLAB's.
@@ -121,6 +142,7 @@ impl ArrayFile {
             ));
         }
         let Some(array) = &self.array else { return Ok(()) };
+        fs::metadata(path).map_err(DataError::io(path, "open"))?;
         let what = match &*ending(path) {
             "npy" => "an NPY file holds one array, which has no name",
             _ if is_picture(path) => "a picture holds no arrays with names",
@@ -164,7 +186,7 @@ impl Array {
     ///
     /// Those of [`Array::read`].
     pub fn read_with_notes(path: &Path, name: &str) -> Result<(Self, Vec<String>), DataError> {
-        Self::read_with(path, name, Gaps::Refused)
+        Self::read_with(path, name, Needed::Finite)
     }
 
     /// [`Array::read_with_notes`] of values that need not be finite: NaN is what was not measured, an infinite standard
@@ -174,11 +196,15 @@ impl Array {
     ///
     /// Those of [`Array::read`], but for [`DataError::NonFinite`].
     pub fn read_with_gaps(path: &Path, name: &str) -> Result<(Self, Vec<String>), DataError> {
-        Self::read_with(path, name, Gaps::Kept)
+        Self::read_with(path, name, Needed::WithGaps)
     }
 
-    fn read_with(path: &Path, name: &str, gaps: Gaps) -> Result<(Self, Vec<String>), DataError> {
-        ArrayFile::of(path).read(name, gaps)
+    fn read_with(
+        path: &Path,
+        name: &str,
+        needed: Needed,
+    ) -> Result<(Self, Vec<String>), DataError> {
+        ArrayFile::of(path).read(name, needed)
     }
 }
 
@@ -220,7 +246,7 @@ fn ending(path: &Path) -> String {
 }
 
 /// Reads a picture of any format, whatever its ending: PNG, TIFF and BMP in all of their bits, others in 8.
-fn read_picture(path: &Path, gaps: Gaps) -> Result<(Array, Vec<String>), DataError> {
+fn read_picture(path: &Path, needed: Needed) -> Result<(Array, Vec<String>), DataError> {
     let content = fs::read(path).map_err(DataError::io(path, "read"))?;
     let format = Format::required_of(path, &content)?;
     // Of WebP without losses the first chunk is called VP8L, or one of that name follows.
@@ -239,7 +265,7 @@ fn read_picture(path: &Path, gaps: Gaps) -> Result<(Array, Vec<String>), DataErr
     }
     // A sample is held as bytes, in 16 bits and as a number.
     let stored = StoredPicture::decode(path, &content, 14)?;
-    let Values { shape, values, largest } = stored.into_values(path, gaps.into())?;
+    let Values { shape, values, largest } = stored.into_values(path, needed.into())?;
     let dims = vec![shape.channels, shape.height, shape.width];
     let note = largest.and_then(|largest| unused_bits(&path.display().to_string(), largest));
     notes.extend(note.map(|note| format!("{note}, and sigma_y is that of the result")));

@@ -8,7 +8,7 @@
 //! library may never return from a damaged one.
 
 use std::cell::OnceCell;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::AsRawFd;
@@ -22,13 +22,16 @@ use hdf5::types::{
     CompoundField, CompoundType, FixedAscii, FixedUnicode, Reference, TypeDescriptor,
 };
 use hdf5::{
-    Attribute, Container, Dataset, File, Group, H5Type, ObjectReference1, ReferencedObject,
+    Attribute, Container, Dataset, File, Group, H5Type, LinkType, LocationInfo, LocationType,
+    ObjectReference1, ReferencedObject,
 };
 use ndarray::{Array4, ArrayView4};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::array::{Array, Gaps, Meant, NAME_IT, Variable, checked_product, listed, no_such_array};
+use crate::array::{
+    Array, Meant, NAME_IT, Needed, Variable, checked_product, listed, no_such_array,
+};
 use crate::error::require_finite;
 use crate::npy::{complex_pairs, row_major};
 use crate::{DataError, ImageProvenance, global_heap, memory};
@@ -47,6 +50,14 @@ struct Numbered {
     dims: Vec<usize>,
     values: Vec<f64>,
     imaginary: Option<Vec<f64>>,
+}
+
+/// Where an object lies: its file, and its place there.
+type Place = (u64, String);
+
+fn place(info: &LocationInfo) -> Place {
+    // Its token can be compared, but neither sorted nor hashed.
+    (info.fileno, format!("{:?}", info.token))
 }
 
 /// A complex number as h5py stores it.
@@ -83,27 +94,24 @@ fn parts_of(compound: &CompoundType) -> Option<[&str; 2]> {
 /// file, is truncated, has no such dataset or one that is not of numbers, [`DataError::Hdf5`] where
 /// reading fails, and [`DataError::NonFinite`].
 pub fn read_hdf5_array(path: &Path, name: &str) -> Result<Array, DataError> {
-    read_hdf5_array_with(path, Meant::of(None, name), Gaps::Refused)
+    read_hdf5_array_with(path, Meant::of(None, name), Needed::Finite)
 }
 
 /// [`read_hdf5_array`], with what becomes of values that are not finite.
 pub(crate) fn read_hdf5_array_with(
     path: &Path,
     meant: Meant<'_>,
-    gaps: Gaps,
+    needed: Needed,
 ) -> Result<Array, DataError> {
     let input = Input::open_any(path)?;
     let root = input.root()?;
-    let numbers = |name: &str| match gaps {
-        Gaps::Refused => input.numbers(&root, name),
-        Gaps::Kept => input.any_numbers(&root, name),
-    };
+    let numbers = |name: &str| input.numbers(&root, name, needed);
     let name = meant.name();
     if !name.is_empty() && root.link_exists(name) {
-        if root.group(name).is_ok() && root.dataset(name).is_err() {
-            let below = format!("{name}/");
-            let mut names = input.all_dataset_names()?;
-            names.retain(|name| name.starts_with(&below));
+        if let Ok(group) = root.group(name)
+            && root.dataset(name).is_err()
+        {
+            let names = input.all_dataset_names(group, &format!("{name}/"))?;
             return Err(input.malformed(
                 format!("{name:?} is a group, no array; in it are {}", listed(&names)),
                 NAME_IT,
@@ -111,13 +119,17 @@ pub(crate) fn read_hdf5_array_with(
         }
         return numbers(name);
     }
-    let datasets = root.datasets().map_err(input.failed("list the datasets"))?;
-    let names: Vec<String> =
-        datasets.iter().map(|d| d.name().trim_start_matches('/').to_owned()).collect();
+    let names = input.datasets_of(&root)?;
     match (&names[..], meant) {
         ([only], Meant::Usual(_)) => numbers(only),
-        _ => Err(no_such_array(path, &input.all_dataset_names()?, meant)),
+        _ => Err(no_such_array(path, &input.all_dataset_names(root, "")?, meant)),
     }
+}
+
+/// Whether an HDF5 file holds a dataset of this name.
+pub(crate) fn hdf5_holds(path: &Path, name: &str) -> Result<bool, DataError> {
+    let root = Input::open_any(path)?.root()?;
+    Ok(root.link_exists(name) && root.dataset(name).is_ok())
 }
 
 /// The variables of a MAT file of version 7.3 that are arrays of numbers or cells of them, or the one that is wanted alone, which
@@ -127,6 +139,7 @@ pub(crate) fn read_hdf5_array_with(
 pub(crate) fn read_matlab_variables(
     path: &Path,
     wanted: Option<&str>,
+    needed: Needed,
 ) -> Result<Vec<Variable>, DataError> {
     let input = Input::open_any(path)?;
     let root = input.root()?;
@@ -138,21 +151,20 @@ pub(crate) fn read_matlab_variables(
         Ok(match imaginary {
             None => Array { dims, values },
             Some(imaginary) => {
+                needed.check_complex(path, &format!("the variable {name:?}"))?;
                 input.require_finite(name, &imaginary)?;
                 complex_pairs(&dims, &values, &row_major(&dims, &imaginary))
             }
         })
     };
-    let datasets = match wanted {
-        None => root.datasets().map_err(input.failed("list the variables"))?,
-        Some(name) if !name.is_empty() && root.link_exists(name) => {
-            root.dataset(name).into_iter().collect()
-        }
+    let names = match wanted {
+        None => input.datasets_of(&root)?,
+        Some(name) if !name.is_empty() && root.link_exists(name) => vec![name.to_owned()],
         Some(_) => Vec::new(),
     };
     let mut variables = Vec::new();
-    for dataset in datasets {
-        let name = dataset.name().trim_start_matches('/').to_owned();
+    for name in names {
+        let Ok(dataset) = root.dataset(&name) else { continue };
         let found = dataset.dtype().and_then(|kind| kind.to_descriptor());
         let arrays = if let Ok(TypeDescriptor::Reference(Reference::Object)) = found {
             let (cell, _) = input.dataset(&root, &name)?;
@@ -581,32 +593,82 @@ impl Input {
     /// The names of all groups that hold something of this name, sorted; `/` for the root.
     pub(crate) fn groups_with(&self, name: &str) -> Result<Vec<String>, DataError> {
         let mut found = Vec::new();
-        let mut rest = vec![self.root()?];
-        while let Some(group) = rest.pop() {
+        let root = self.root()?;
+        let start = root.loc_info().map_err(self.failed("list the groups"))?;
+        // Links may lead back to groups above.
+        let mut seen = HashSet::from([place(&start)]);
+        let mut rest = vec![(root, String::new())];
+        while let Some((group, path)) = rest.pop() {
             if group.link_exists(name) {
-                let of = group.name();
-                found
-                    .push(of.strip_prefix('/').filter(|n| !n.is_empty()).unwrap_or("/").to_owned());
+                found.push(if path.is_empty() { "/".to_owned() } else { path.clone() });
             }
-            rest.extend(group.groups().map_err(self.failed("list the groups"))?);
+            for (below, info) in self.members(&group)? {
+                if info.loc_type == LocationType::Group && seen.insert(place(&info)) {
+                    let group = group.group(&below).map_err(self.failed("list the groups"))?;
+                    let separator = if path.is_empty() { "" } else { "/" };
+                    rest.push((group, format!("{path}{separator}{below}")));
+                }
+            }
         }
         found.sort();
         Ok(found)
     }
 
-    /// The names of all datasets, in groups as `group/name`: those of the root first, and of no more groups than a person would look at.
-    fn all_dataset_names(&self) -> Result<Vec<String>, DataError> {
+    /// The names of all datasets of a group and of those below, `group/name`, each after `prefix`: those of the group itself first, and
+    /// of no more groups than a person would look at. What several links lead to has the name of the first.
+    fn all_dataset_names(&self, group: Group, prefix: &str) -> Result<Vec<String>, DataError> {
         const MOST_GROUPS: usize = 1000;
         let mut names = Vec::new();
-        let mut rest = VecDeque::from([self.root()?]);
+        let start = group.loc_info().map_err(self.failed("list the datasets"))?;
+        let mut seen = HashSet::from([place(&start)]);
+        let mut rest = VecDeque::from([(group, prefix.to_owned())]);
         let mut groups = 0;
-        while let Some(group) = rest.pop_front().filter(|_| groups < MOST_GROUPS) {
+        while let Some((group, prefix)) = rest.pop_front().filter(|_| groups < MOST_GROUPS) {
             groups += 1;
-            let datasets = group.datasets().map_err(self.failed("list the datasets"))?;
-            names.extend(datasets.iter().map(|d| d.name().trim_start_matches('/').to_owned()));
-            rest.extend(group.groups().map_err(self.failed("list the groups"))?);
+            for (name, info) in self.members(&group)? {
+                match info.loc_type {
+                    _ if !seen.insert(place(&info)) => {}
+                    LocationType::Dataset => names.push(format!("{prefix}{name}")),
+                    LocationType::Group => {
+                        let below = group.group(&name).map_err(self.failed("list the datasets"))?;
+                        rest.push_back((below, format!("{prefix}{name}/")));
+                    }
+                    _ => {}
+                }
+            }
         }
         Ok(names)
+    }
+
+    /// The names of the datasets in a group, one of each.
+    fn datasets_of(&self, group: &Group) -> Result<Vec<String>, DataError> {
+        let mut seen: HashSet<Place> = HashSet::new();
+        let mut members = self.members(group)?;
+        members
+            .retain(|(_, info)| info.loc_type == LocationType::Dataset && seen.insert(place(info)));
+        Ok(members.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// What the links of a group lead to, by their names. Links by name that lead nowhere, such as into a file that is not there, are
+    /// passed over.
+    fn members(&self, group: &Group) -> Result<Vec<(String, LocationInfo)>, DataError> {
+        let mut links = Vec::new();
+        let visited = group.iter_visit_default(|name, link| {
+            links.push((name.to_owned(), link));
+            Ok(())
+        });
+        visited.map_err(self.failed("list the datasets"))?;
+        let mut members = Vec::new();
+        for (name, link) in links {
+            match group.loc_info_by_name(&name) {
+                Ok(info) => members.push((name, info)),
+                Err(error) if link.link_type == LinkType::Hard => {
+                    return Err(self.failed("list the datasets")(error));
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(members)
     }
 
     pub(crate) fn open_any(path: &Path) -> Result<Self, DataError> {
@@ -931,24 +993,24 @@ impl Input {
         at: &Group,
         name: &str,
     ) -> Result<(Vec<usize>, Vec<f64>), DataError> {
-        let Array { dims, values } = self.any_numbers(at, name)?;
+        let Array { dims, values } = self.numbers(at, name, Needed::WithGaps)?;
         Ok((dims, values))
     }
 
-    /// Reads a dataset of any type of numbers, each of them finite.
-    fn numbers(&self, at: &Group, name: &str) -> Result<Array, DataError> {
-        let array = self.any_numbers(at, name)?;
-        self.require_finite(name, &array.values)?;
-        Ok(array)
-    }
-
     /// Reads a dataset of any type of numbers; complex ones as pairs of channels.
-    fn any_numbers(&self, at: &Group, name: &str) -> Result<Array, DataError> {
+    fn numbers(&self, at: &Group, name: &str, needed: Needed) -> Result<Array, DataError> {
         let Numbered { dims, values, imaginary } = self.parts(at, name)?;
-        Ok(match imaginary {
+        let array = match imaginary {
             None => Array { dims, values },
-            Some(imaginary) => complex_pairs(&dims, &values, &imaginary),
-        })
+            Some(imaginary) => {
+                needed.check_complex(&self.path, &format!("the dataset {name:?}"))?;
+                complex_pairs(&dims, &values, &imaginary)
+            }
+        };
+        if needed != Needed::WithGaps {
+            self.require_finite(name, &array.values)?;
+        }
+        Ok(array)
     }
 
     /// Reads a dataset of any type of numbers, and the imaginary parts of complex ones.

@@ -5,6 +5,7 @@ use std::path::Path;
 use eps_math::Shape;
 
 use crate::array_file::is_picture;
+use crate::range::{byte_of_value, value_of_byte, word_of_value};
 use crate::{Array, DataError};
 
 /// A mask of an image's pixels.
@@ -83,16 +84,16 @@ pub fn read_mask(path: &Path) -> Result<MaskPicture, DataError> {
                 ));
             }
             _ => {
-                let (scale, values) = if is_picture {
-                    (" on [-1, 1]", "neither black (-1) nor white (1)")
+                let shown = listed(&colours);
+                let found = if is_picture {
+                    let stored = stored(&colours, &values);
+                    format!("{stored} ({shown} on [-1, 1]), neither black (-1) nor white (1)")
                 } else {
-                    ("", "neither 0 (missing) nor 1 (observed)")
+                    format!("{shown}, neither 0 (missing) nor 1 (observed)")
                 };
                 return Err(DataError::malformed(
                     path,
-                    format!(
-                        "the mask's pixel in row {row}, column {column} is {colours:?}{scale}, {values}"
-                    ),
+                    format!("the mask's pixel in row {row}, column {column} is {found}"),
                     "paint observed pixels white (or 1) and missing ones black (or 0); for pixels seen in part give \
                      {\"operator\": \"weights\"} by --operator",
                 ));
@@ -107,4 +108,21 @@ pub fn read_mask(path: &Path) -> Result<MaskPicture, DataError> {
         ));
     }
     Ok(MaskPicture { height: shape.height, width: shape.width, observed })
+}
+
+/// Numbers with few digits, a comma between them.
+fn listed(numbers: &[f64]) -> String {
+    let short = |v: &f64| format!("{:?}", format!("{v:.4e}").parse().unwrap_or(*v));
+    numbers.iter().map(short).collect::<Vec<_>>().join(", ")
+}
+
+/// A pixel's values as they are stored in the picture of all `values`, of 8 bits where it could be.
+fn stored(pixel: &[f64], values: &[f64]) -> String {
+    let is_of_bytes = values.iter().all(|v| *v == value_of_byte(byte_of_value(*v)));
+    let of = |v: &f64| match is_of_bytes {
+        true => u16::from(byte_of_value(*v)),
+        false => word_of_value(*v),
+    };
+    let shown: Vec<String> = pixel.iter().map(|v| of(v).to_string()).collect();
+    format!("{} of {}", shown.join(", "), if is_of_bytes { 255 } else { 65535 })
 }

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use crate::array::{Array, Variable, checked_product};
+use crate::array::{Array, Needed, Variable, checked_product};
 use crate::error::require_finite;
 use crate::hdf5_file::read_matlab_variables;
 use crate::npy::{complex_pairs, row_major};
@@ -35,16 +35,24 @@ const MATRIX: u32 = 14;
 /// [`DataError::Io`] where the file cannot be read, [`DataError::Malformed`] where it is no MAT file of version 5 or 7.3, or damaged,
 /// [`DataError::NonFinite`] where a value is NaN or infinite, [`DataError::Invalid`] where it needs more memory than there is.
 pub fn read_mat(path: &Path) -> Result<Vec<Variable>, DataError> {
-    read_variables(path, None)
+    read_variables(path, None, Needed::Finite)
 }
 
 /// The variable of a name, where it is an array of numbers or a cell of them; what the others hold does not matter.
-pub(crate) fn read_mat_variable(path: &Path, name: &str) -> Result<Option<Variable>, DataError> {
-    Ok(read_variables(path, Some(name))?.pop())
+pub(crate) fn read_mat_variable(
+    path: &Path,
+    name: &str,
+    needed: Needed,
+) -> Result<Option<Variable>, DataError> {
+    Ok(read_variables(path, Some(name), needed)?.pop())
 }
 
 /// The variables of arrays, or the one that is wanted alone.
-fn read_variables(path: &Path, wanted: Option<&str>) -> Result<Vec<Variable>, DataError> {
+fn read_variables(
+    path: &Path,
+    wanted: Option<&str>,
+    needed: Needed,
+) -> Result<Vec<Variable>, DataError> {
     eps_files::require_regular(path)?;
     let file = File::open(path).map_err(DataError::io(path, "open"))?;
     let mut reader = BufReader::new(file);
@@ -52,13 +60,13 @@ fn read_variables(path: &Path, wanted: Option<&str>) -> Result<Vec<Variable>, Da
     let read = (&mut reader).take(HEADER as u64).read_to_end(&mut header);
     read.map_err(DataError::io(path, "read"))?;
     if header.starts_with(b"\x89HDF\r\n\x1a\n") || header.starts_with(b"MATLAB 7.3") {
-        return read_matlab_variables(path, wanted);
+        return read_matlab_variables(path, wanted, needed);
     }
     let big_endian = match header.get(124..HEADER) {
         Some([_, _, b'I', b'M']) => false,
         Some([_, _, b'M', b'I']) => true,
         _ => {
-            return Err(DataError::stand_in(path, &header).unwrap_or_else(|| {
+            return Err(DataError::stand_in_or(path, || {
                 DataError::malformed(
                     path,
                     "it does not start as a MAT file of version 5 or 7.3",
@@ -67,7 +75,7 @@ fn read_variables(path: &Path, wanted: Option<&str>) -> Result<Vec<Variable>, Da
             }));
         }
     };
-    let parser = Parser { path, big_endian, wanted };
+    let parser = Parser { path, big_endian, wanted, needed };
     let size = reader.get_ref().metadata().map_err(DataError::io(path, "read"))?.len();
     parser.require("the file", size)?;
     let mut bytes = Vec::new();
@@ -103,6 +111,7 @@ struct Parser<'a> {
     big_endian: bool,
     /// The one variable whose numbers are read; none for those of all.
     wanted: Option<&'a str>,
+    needed: Needed,
 }
 
 struct Matrix {
@@ -216,6 +225,7 @@ impl Parser<'_> {
                 let array = if flags & 0x800 == 0 {
                     Array { dims, values: re }
                 } else {
+                    self.needed.check_complex(self.path, &format!("the variable {name:?}"))?;
                     let im = self.numbers(&mut rest, &name, &dims, count)?;
                     self.require(&format!("the variable {name:?}"), 16 * count as u64)?;
                     complex_pairs(&dims, &re, &im)

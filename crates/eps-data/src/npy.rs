@@ -18,7 +18,7 @@ use std::path::Path;
 use eps_files::{require_regular, write_atomically};
 use eps_math::{Shape, ShapeError};
 
-use crate::array::{Array, Gaps, Meant, checked_product, choose};
+use crate::array::{Array, Meant, Needed, checked_product, choose};
 use crate::error::require_finite;
 use crate::{DataError, memory};
 
@@ -49,27 +49,14 @@ pub enum NpyValues<'a> {
 /// file, is truncated, has bytes left over or holds a type that is no number, and
 /// [`DataError::NonFinite`] where a value is NaN or infinite.
 pub fn read_npy(path: &Path) -> Result<Array, DataError> {
-    read_npy_with(path, Gaps::Refused)
+    read_npy_with(path, Needed::Finite)
 }
 
 /// [`read_npy`], with what becomes of values that are not finite.
-pub(crate) fn read_npy_with(path: &Path, gaps: Gaps) -> Result<Array, DataError> {
+pub(crate) fn read_npy_with(path: &Path, needed: Needed) -> Result<Array, DataError> {
     require_regular(path)?;
     let file = File::open(path).map_err(DataError::io(path, "open"))?;
-    parse(path, "the array", BufReader::new(file), gaps)
-}
-
-/// The type of the complex numbers that an NPY file holds, as `<c16`; none of other numbers, and of what is no NPY file.
-pub(crate) fn complex_type(path: &Path) -> Option<String> {
-    require_regular(path).ok()?;
-    let mut start = Vec::new();
-    File::open(path).ok()?.take(LONGEST_HEADER as u64).read_to_end(&mut start).ok()?;
-    let header = start.strip_prefix(MAGIC)?;
-    let from = header.iter().position(|byte| *byte == b'{')?;
-    let to = header.iter().position(|byte| *byte == b'\n')?;
-    let text = String::from_utf8_lossy(header.get(from..to)?).into_owned();
-    let descr = Header::parse(&text)?.descr;
-    (descr.ends_with("c8") || descr.ends_with("c16")).then(|| descr.to_owned())
+    parse(path, "the array", BufReader::new(file), needed)
 }
 
 /// Reads all arrays of an NPZ file, with their names, in the order of the file.
@@ -83,7 +70,7 @@ pub fn read_npz(path: &Path) -> Result<Vec<(String, Array)>, DataError> {
         .map(|index| {
             let member = archive.by_index(index).map_err(|error| damaged_npz(path, error))?;
             let name = name_of(member.name());
-            let array = parse(path, &format!("the array {name:?}"), member, Gaps::Refused)?;
+            let array = parse(path, &format!("the array {name:?}"), member, Needed::Finite)?;
             Ok((name, array))
         })
         .collect()
@@ -93,18 +80,27 @@ pub fn read_npz(path: &Path) -> Result<Vec<(String, Array)>, DataError> {
 pub(crate) fn read_npz_array(
     path: &Path,
     meant: Meant<'_>,
-    gaps: Gaps,
+    needed: Needed,
 ) -> Result<Array, DataError> {
     let mut archive = open_npz(path)?;
-    let names = (0..archive.len())
+    let names = names_of(path, &mut archive)?;
+    let index = choose(path, &names, meant)?;
+    let member = archive.by_index(index).map_err(|error| damaged_npz(path, error))?;
+    parse(path, &format!("the array {:?}", names[index]), member, needed)
+}
+
+/// Whether an NPZ file holds an array of this name.
+pub(crate) fn npz_holds(path: &Path, name: &str) -> Result<bool, DataError> {
+    Ok(names_of(path, &mut open_npz(path)?)?.iter().any(|found| found == name))
+}
+
+fn names_of(path: &Path, archive: &mut Npz) -> Result<Vec<String>, DataError> {
+    (0..archive.len())
         .map(|index| {
             let member = archive.by_index_raw(index).map_err(|error| damaged_npz(path, error))?;
             Ok(name_of(member.name()))
         })
-        .collect::<Result<Vec<String>, DataError>>()?;
-    let index = choose(path, &names, meant)?;
-    let member = archive.by_index(index).map_err(|error| damaged_npz(path, error))?;
-    parse(path, &format!("the array {:?}", names[index]), member, gaps)
+        .collect()
 }
 
 type Npz = zip::ZipArchive<BufReader<File>>;
@@ -175,7 +171,12 @@ pub fn write_npy(path: &Path, dims: &[usize], values: NpyValues<'_>) -> Result<(
     })?)
 }
 
-fn parse(path: &Path, what: &str, mut reader: impl Read, gaps: Gaps) -> Result<Array, DataError> {
+fn parse(
+    path: &Path,
+    what: &str,
+    mut reader: impl Read,
+    needed: Needed,
+) -> Result<Array, DataError> {
     let malformed = |problem: String| DataError::malformed(path, problem, SAVE_AGAIN);
     let mut exact = |part: &str, length: usize| -> Result<Vec<u8>, DataError> {
         let mut bytes = vec![0; length];
@@ -219,6 +220,9 @@ fn parse(path: &Path, what: &str, mut reader: impl Read, gaps: Gaps) -> Result<A
         Some("c16") => (format!("{}f8", &header.descr[..1]), true),
         _ => (header.descr.to_owned(), false),
     };
+    if is_complex {
+        needed.check_complex(path, &format!("{what} of the type {:?}", header.descr))?;
+    }
     let kind = Kind::parse(&real).ok_or_else(|| {
         DataError::malformed(
             path,
@@ -275,7 +279,7 @@ fn parse(path: &Path, what: &str, mut reader: impl Read, gaps: Gaps) -> Result<A
 
     let stored: Vec<f64> = bytes.chunks_exact(kind.width()).map(|b| kind.value(b)).collect();
     debug_assert_eq!(stored.len(), count);
-    if gaps == Gaps::Refused {
+    if needed != Needed::WithGaps {
         require_finite(path, what, &stored)?;
     }
     let ordered = |values: Vec<f64>| {

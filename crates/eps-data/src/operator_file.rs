@@ -11,9 +11,8 @@ use eps_math::operator::{Kernel, OperatorSpec};
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::array::Gaps;
-use crate::array_file::{ArrayFile, is_picture};
-use crate::npy::complex_type;
+use crate::array::Needed;
+use crate::array_file::{ArrayFile, has_picture_ending, is_picture};
 use crate::operator_memory::require_dense;
 use crate::{Array, DataError};
 
@@ -153,7 +152,8 @@ fn resolve(value: &mut Value, folder: &Path, path: &Path) -> Result<bool, DataEr
                 };
                 for place in places {
                     if let Some(named) = NamedArray::of(place, path)? {
-                        *place = named.read(field, folder)?;
+                        // In a list each is one kernel, and otherwise a file may hold them all.
+                        *place = named.read(field, is_list, folder)?;
                         found = true;
                     } else {
                         found |= resolve(place, folder, path)?;
@@ -207,8 +207,8 @@ impl NamedArray {
         })
     }
 
-    /// The array as JSON, in the dimensions that the field takes.
-    fn read(&self, field: &str, folder: &Path) -> Result<Value, DataError> {
+    /// The array as JSON, in the dimensions that the field takes, or one in a list of the field.
+    fn read(&self, field: &str, in_list: bool, folder: &Path) -> Result<Value, DataError> {
         let whole = folder.join(&self.file);
         let (of, numbered) = match &self.array {
             Some(array) => (ArrayFile { file: whole, array: Some(array.clone()) }, None),
@@ -216,7 +216,7 @@ impl NamedArray {
         };
         let index = self.index.or(numbered);
         let path = &*of.file;
-        if field == "kernel" || (field == "kernels" && index.is_some()) {
+        if field == "kernel" || (field == "kernels" && (in_list || index.is_some())) {
             let rows = one_kernel(&of, field, index)?;
             return Ok(rows.into_iter().map(numbers).collect());
         }
@@ -225,7 +225,7 @@ impl NamedArray {
             let rows = kernels.into_iter().map(|kernel| kernel.into_iter().map(numbers).collect());
             return Ok(rows.collect::<Vec<Value>>().into());
         }
-        let (mut array, _) = of.read(field, Gaps::Refused)?;
+        let (mut array, _) = of.read(field, Needed::Finite)?;
         if let Some(index) = index {
             array = entry(path, array, index)?;
         }
@@ -351,18 +351,16 @@ fn one_kernel(
 /// The kernels of a file.
 fn read_kernels(of: &ArrayFile, usual: &str) -> Result<Vec<Vec<Vec<f64>>>, DataError> {
     let path = &*of.file;
-    if let Some(found) = complex_type(path) {
-        return Err(DataError::malformed(
-            path,
-            format!("a kernel is real, this array is complex (of the type {found:?})"),
-            "give numpy.real of it, if its imaginary part is rounding; what turns phases is written as coils or fourier",
-        ));
-    }
     let arrays = if of.is_mat() {
-        of.read_cell(usual)?
+        of.read_cell(usual, Needed::FiniteReal)?
     } else {
-        let (array, _) = of.read(usual, Gaps::Refused)?;
-        vec![if is_picture(path) { of_picture(path, array)? } else { array }]
+        let (array, _) = of.read(usual, Needed::FiniteReal)?;
+        vec![match array.dims.len() {
+            _ if is_picture(path) => of_picture(path, array)?,
+            // A TIFF of numbers in red, green and blue.
+            3 if has_picture_ending(path) => grey(path, &array)?,
+            _ => array,
+        }]
     };
     let mut kernels = Vec::new();
     for Array { dims, values } in arrays {
@@ -389,8 +387,8 @@ fn read_kernels(of: &ArrayFile, usual: &str) -> Result<Vec<Vec<Vec<f64>>>, DataE
     Ok(kernels)
 }
 
-/// A grey picture as a kernel of sum 1.
-fn of_picture(path: &Path, picture: Array) -> Result<Array, DataError> {
+/// The only channel of a picture `[C, H, W]`, as `[H, W]`.
+fn grey(path: &Path, picture: &Array) -> Result<Array, DataError> {
     let (rows, columns) = (picture.dims[1], picture.dims[2]);
     let mut channels = picture.values.chunks_exact(rows * columns);
     let first = channels.next().unwrap_or_default();
@@ -402,8 +400,15 @@ fn of_picture(path: &Path, picture: Array) -> Result<Array, DataError> {
             "convert it to grey",
         ));
     }
+    Ok(Array { dims: vec![rows, columns], values: first.to_vec() })
+}
+
+/// A grey picture as a kernel of sum 1.
+fn of_picture(path: &Path, picture: Array) -> Result<Array, DataError> {
+    let Array { dims, values } = grey(path, &picture)?;
+    let (rows, columns) = (dims[0], dims[1]);
     // From [-1, 1] to brightness, black = 0.
-    let taps = first.iter().map(|v| 0.5 * (v + 1.0)).collect();
+    let taps = values.iter().map(|v| 0.5 * (v + 1.0)).collect();
     let kernel = Kernel::new(rows, columns, taps).and_then(Kernel::of_sum_1).map_err(|_| {
         DataError::malformed(path, "the kernel is black: brightness is weight", "draw it in white")
     })?;

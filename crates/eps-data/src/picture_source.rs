@@ -273,6 +273,9 @@ impl PictureSource {
         }
         let path = self.path_of(LABELS_FILE);
         let content = self.read(LABELS_FILE)?;
+        if let Some(error) = DataError::stand_in(&path, &content) {
+            return Err(error);
+        }
         let listed: Listed = serde_json::from_slice(&content)
             .map_err(|e| DataError::malformed(&path, e.to_string(), FORM))?;
         let Some(listed) = listed.labels.filter(|listed| !listed.is_empty()) else {

@@ -5,7 +5,7 @@ use std::path::Path;
 use eps_math::Shape;
 
 use crate::DataError;
-use crate::array::Gaps;
+use crate::array::Needed;
 use crate::orientation::Orientation;
 use crate::range::{byte_of_value, value_of_byte, word_of_value};
 
@@ -44,11 +44,11 @@ pub(crate) enum Transparency {
     Seen,
 }
 
-impl From<Gaps> for Transparency {
-    fn from(gaps: Gaps) -> Self {
-        match gaps {
-            Gaps::Refused => Self::Refused,
-            Gaps::Kept => Self::Seen,
+impl From<Needed> for Transparency {
+    fn from(needed: Needed) -> Self {
+        match needed {
+            Needed::Finite | Needed::FiniteReal => Self::Refused,
+            Needed::WithGaps => Self::Seen,
         }
     }
 }

@@ -7,14 +7,14 @@ use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
-use tiff::decoder::{Decoder, DecodingResult, Limits};
+use tiff::decoder::{ChunkType, Decoder, DecodingResult, Limits};
 use tiff::encoder::colortype::{ColorType, Gray8, Gray16, RGB8, RGB16, RGBA8, RGBA16};
 use tiff::encoder::{Compression, DeflateLevel, TiffEncoder, TiffValue};
 use tiff::tags::Tag;
 use tiff::{ColorType as Colours, TiffError, TiffResult};
 
 use crate::DataError;
-use crate::array::{Array, Gaps};
+use crate::array::{Array, Needed};
 use crate::error::require_finite;
 use crate::orientation::Orientation;
 use crate::picture_size::{MOST_VALUES, check_size};
@@ -25,6 +25,15 @@ const CONVERT: &str = "convert it to 8-bit or 16-bit grey or RGB, with deflate, 
                        of other types are given as an array: numpy.save(\"y.npy\", tifffile.imread(FILE))";
 
 const AS_NPY: &str = "save it as one channel or as RGB, or as an NPY array: numpy.save(\"y.npy\", tifffile.imread(FILE))";
+
+const ONE_PAGE_OF_NUMBERS: &str = "save one page as a TIFF of its own, or give them all as an array [N, 1, H, W]: \
+                                   numpy.save(\"y.npy\", tifffile.imread(FILE)[:, None])";
+
+const ONE_PAGE_OF_RGB_NUMBERS: &str =
+    "save one page as a TIFF of its own, or give them all as an array [N, 3, H, W] (.npy)";
+
+const INTERLEAVE: &str = "save it with its channels side by side: tifffile.imwrite(\"new.tif\", \
+                          numpy.moveaxis(tifffile.imread(FILE), 0, -1), photometric=\"rgb\", planarconfig=\"contig\")";
 
 const ONE_PAGE: &str = "export one page as a TIFF or PNG of its own, or give them all as an array [N, 1, H, W] or \
                         [N, 3, H, W] (.npy) in [-1, 1]";
@@ -46,6 +55,9 @@ const WHITE_IS_ZERO: u16 = 0;
 
 /// The value of the tag PlanarConfiguration that says that channels are stored one by one.
 const PLANES: u16 = 2;
+
+/// The tag ImageDepth, by which a page has several planes.
+const DEPTH: Tag = Tag::Unknown(32997);
 
 /// Decodes a TIFF file; `path` names it in messages, and a sample will need `bytes` of memory.
 pub(crate) fn decode(
@@ -81,13 +93,18 @@ pub(crate) fn decode(
         }
     };
     let count = check_size(path, size, channels, bytes)?;
+    let planes: Option<u16> =
+        decoder.find_tag_unsigned(Tag::PlanarConfiguration).map_err(failed)?;
+    check_tiles(path, &mut decoder, planes.filter(|_| channels > 1), size)?;
+    let page = (count, count * usize::from(bits) / 8);
+    if let Some(planes) = stacked_planes(&mut decoder, page, content.len() as u64) {
+        return Err(of_planes(path, planes, ONE_PAGE));
+    }
     let profile = decoder.find_tag(Tag::IccProfile).map_err(failed)?;
     let profile = profile.and_then(|profile| profile.into_u8_vec().ok());
     let orientation: Option<u32> = decoder.find_tag_unsigned(Tag::Orientation).map_err(failed)?;
     let orientation = orientation.map_or(Orientation::AS_STORED, Orientation::of_value);
 
-    let planes: Option<u16> =
-        decoder.find_tag_unsigned(Tag::PlanarConfiguration).map_err(failed)?;
     let mut result = DecodingResult::U8(Vec::new());
     decoder.read_image_to_buffer(&mut result).map_err(failed)?;
     let (samples, largest): (Vec<u16>, u16) = match result {
@@ -124,6 +141,68 @@ fn pages<R: Read + Seek>(decoder: &mut Decoder<R>) -> TiffResult<usize> {
         pages += usize::from(kind.unwrap_or(0) & NO_PAGE == 0);
     }
     Ok(pages)
+}
+
+/// Fails where the channels lie one by one in tiles of which some reach beyond the picture, which the decoder does not read.
+fn check_tiles<R: Read + Seek>(
+    path: &Path,
+    decoder: &mut Decoder<R>,
+    planes: Option<u16>,
+    (width, height): (usize, usize),
+) -> Result<(), DataError> {
+    if planes != Some(PLANES) || decoder.get_chunk_type() != ChunkType::Tile {
+        return Ok(());
+    }
+    let (columns, rows) = decoder.chunk_dimensions();
+    if width.is_multiple_of(columns as usize) && height.is_multiple_of(rows as usize) {
+        return Ok(());
+    }
+    let problem = format!(
+        "the TIFF of {width} x {height} pixels stores its channels one by one in tiles of {columns} x {rows}, which reach beyond its \
+         edges, and such files are not read"
+    );
+    Err(DataError::malformed(path, problem, INTERLEAVE))
+}
+
+/// The number of planes of the page that the decoder is at, where there are several: it has a depth, or ImageJ or tifffile laid out a
+/// whole stack behind one directory and described it.
+///
+/// The page has so many values and, without compression, bytes. A description may outlive the stack, in a page that was taken from
+/// it: it counts where the file has the bytes of all planes.
+fn stacked_planes<R: Read + Seek>(
+    decoder: &mut Decoder<R>,
+    (values, bytes): (usize, usize),
+    length: u64,
+) -> Option<u64> {
+    let depth: Option<u64> = decoder.find_tag_unsigned(DEPTH).ok().flatten();
+    if depth.is_some_and(|depth| depth > 1) {
+        return depth;
+    }
+    let description = decoder.find_tag(Tag::ImageDescription).ok().flatten()?.into_string().ok()?;
+    let planes = described_planes(&description, values as u64)?;
+    let needed = planes.checked_mul(bytes as u64)?;
+    (planes > 1 && length >= needed && !decoder.more_images()).then_some(planes)
+}
+
+/// The number of planes that a description tells of pages of so many values: ImageJ's line `images=4`, or tifffile's JSON
+/// `{"shape": [4, 28, 28]}`.
+fn described_planes(description: &str, values: u64) -> Option<u64> {
+    #[derive(serde::Deserialize)]
+    struct Described {
+        shape: Vec<u64>,
+    }
+    if description.starts_with("ImageJ=") {
+        let mut lines = description.lines();
+        return lines.find_map(|line| line.trim().strip_prefix("images=")?.parse().ok());
+    }
+    let Described { shape } = serde_json::from_str(description).ok()?;
+    let all = shape.iter().try_fold(1_u64, |product, side| product.checked_mul(*side))?;
+    all.checked_div(values)
+}
+
+fn of_planes(path: &Path, planes: u64, remedy: &'static str) -> DataError {
+    let problem = format!("the TIFF is a stack of {planes} planes in one page");
+    DataError::malformed(path, problem, remedy)
 }
 
 /// Why a file was not decoded: it is of a kind that is not read, or damaged.
@@ -163,9 +242,9 @@ pub(crate) fn holds_numbers(path: &Path) -> bool {
 /// # Shapes
 ///
 /// `[H, W]` of one channel, `[3, H, W]` of red, green and blue
-pub(crate) fn read_numbers(path: &Path, gaps: Gaps) -> Result<Array, DataError> {
+pub(crate) fn read_numbers(path: &Path, needed: Needed) -> Result<Array, DataError> {
     let array = without_panics(path, || decode_numbers(path))?;
-    if gaps == Gaps::Refused {
+    if needed != Needed::WithGaps {
         require_finite(path, "the array", &array.values)?;
     }
     Ok(array)
@@ -175,6 +254,7 @@ fn decode_numbers(path: &Path) -> Result<Array, DataError> {
     let failed = |error| undecoded(path, error, AS_NPY);
     let other = |problem: String| DataError::malformed(path, problem, AS_NPY);
     let file = File::open(path).map_err(DataError::io(path, "open"))?;
+    let length = file.metadata().map_err(DataError::io(path, "read"))?.len();
     let mut decoder = Decoder::new(BufReader::new(file)).map_err(failed)?;
     let (width, height) = decoder.dimensions().map_err(failed)?;
     let size @ (width, height) = (width as usize, height as usize);
@@ -200,11 +280,17 @@ fn decode_numbers(path: &Path) -> Result<Array, DataError> {
     let stored = usize::from(bits).div_ceil(8);
     let count = check_size(path, size, channels, size_of::<f64>() + stored)?;
     let mut limits = Limits::default();
-    limits.decoding_buffer_size = count * stored;
+    // Values of tags count as well, which may be more than those of a small picture.
+    limits.decoding_buffer_size = limits.decoding_buffer_size.max(count * stored);
     limits.intermediate_buffer_size = limits.intermediate_buffer_size.max(count * stored);
     let mut decoder = decoder.with_limits(limits);
     let planes: Option<u16> =
         decoder.find_tag_unsigned(Tag::PlanarConfiguration).map_err(failed)?;
+    check_tiles(path, &mut decoder, planes.filter(|_| channels > 1), size)?;
+    let one_page = if channels == 1 { ONE_PAGE_OF_NUMBERS } else { ONE_PAGE_OF_RGB_NUMBERS };
+    if let Some(planes) = stacked_planes(&mut decoder, (count, count * stored), length) {
+        return Err(of_planes(path, planes, one_page));
+    }
     let mut result = DecodingResult::U8(Vec::new());
     decoder.read_image_to_buffer(&mut result).map_err(failed)?;
     let values = numbers(result);
@@ -216,7 +302,8 @@ fn decode_numbers(path: &Path) -> Result<Array, DataError> {
     }
     let pages = pages(&mut decoder).map_err(failed)?;
     if pages > 1 {
-        return Err(other(format!("the TIFF has {pages} pages of numbers")));
+        let problem = format!("the TIFF has {pages} pages of numbers");
+        return Err(DataError::malformed(path, problem, one_page));
     }
     if channels == 1 {
         return Ok(Array { dims: vec![height, width], values });
@@ -395,7 +482,12 @@ mod tests {
         expect(&path, &["the array holds NaN at flat index 1"]);
         assert!(Array::read_with_gaps(&path, "y").unwrap().0.values[1].is_nan());
         let path = file::<Gray32Float>(folder, [2, 1], &[&[1.0, 2.0], &[3.0, 4.0]]);
-        expect(&path, &["2 pages of numbers", "NPY array"]);
+        expect(&path, &["2 pages of numbers", "[N, 1, H, W]", "tifffile.imread(FILE)[:, None]"]);
+        let path = file::<RGB32Float>(folder, [1, 1], &[&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0]]);
+        expect(&path, &["2 pages of numbers", "[N, 3, H, W]"]);
+        let error =
+            read_kernel(&file::<RGB32Float>(folder, [1, 1], &[&[1.0, 2.0, 3.0]]), "k", None);
+        assert!(error.unwrap_err().to_string().contains("a kernel has one channel, the picture 3"));
 
         let path = file::<Gray32Float>(folder, [2, 1], &[&[1.0, 2.0]]);
         let whole = fs::read(&path).unwrap();
@@ -428,6 +520,126 @@ mod tests {
             fs::write(&path, bytes).unwrap();
             // Either is fine: a changed number is a number.
             let _ = Array::read(&path, "y");
+        }
+    }
+
+    /// A file of one page: the tags with their values, whole numbers of 32 bits, a description, and the values of the picture, where
+    /// a tag without values has their offsets, one for each of `parts` parts of the same size.
+    fn raw(tags: &[(u16, &[u32])], description: &str, parts: usize, data: &[u8]) -> Vec<u8> {
+        let whole = u32::try_from;
+        let mut file = b"II*\0\0\0\0\0".to_vec();
+        let offset = |i: usize| whole(8 + i * data.len() / parts).unwrap();
+        file.extend(data);
+        let offsets: Vec<u32> = (0..parts).map(offset).collect();
+        let mut directory = Vec::new();
+        for (tag, values) in tags {
+            let text = [description.as_bytes(), b"\0"].concat();
+            let values = if values.is_empty() { &offsets[..] } else { *values };
+            let (kind, count, bytes) = match tag {
+                270 => (2, text.len(), text),
+                _ => (4, values.len(), values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            };
+            let value = if bytes.len() <= 4 {
+                [&bytes[..], &[0; 4]].concat()
+            } else {
+                let at = whole(file.len()).unwrap().to_le_bytes();
+                file.extend(bytes);
+                at.to_vec()
+            };
+            directory.extend([*tag, kind].into_iter().flat_map(u16::to_le_bytes));
+            directory.extend(whole(count).unwrap().to_le_bytes());
+            directory.extend(&value[..4]);
+        }
+        let at = whole(file.len()).unwrap().to_le_bytes();
+        file[4..8].copy_from_slice(&at);
+        file.extend(u16::try_from(tags.len()).unwrap().to_le_bytes());
+        file.extend(directory);
+        file.extend([0; 4]);
+        file
+    }
+
+    #[test]
+    fn tiles_of_separate_channels_are_refused_where_they_reach_beyond_the_edges() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.tif");
+        // Of 8 bits as a picture, of 32 as numbers.
+        for (bits, format) in [(8, 1), (32, 3)] {
+            let read = |width: u32, channels: u32| {
+                let tiles = (width.div_ceil(16) * channels) as usize;
+                let bytes = 256 * bits / 8;
+                let tags: [(u16, &[u32]); 12] = [
+                    (256, &[width]),
+                    (257, &[16]),
+                    (258, &vec![bits; channels as usize]),
+                    (259, &[1]),
+                    (262, &[if channels == 3 { 2 } else { 1 }]),
+                    (277, &[channels]),
+                    (284, &[2]),
+                    (322, &[16]),
+                    (323, &[16]),
+                    (324, &[]),
+                    (325, &vec![bytes; tiles]),
+                    (339, &vec![format; channels as usize]),
+                ];
+                let data = vec![0; tiles * bytes as usize];
+                fs::write(&path, raw(&tags, "", tiles, &data)).unwrap();
+                Array::read(&path, "y")
+            };
+            assert_eq!(read(32, 3).unwrap().dims, [3, 16, 32]);
+            assert!(read(20, 1).is_ok());
+            let error = read(20, 3).unwrap_err().to_string();
+            let words = ["20 x 16 pixels", "tiles of 16 x 16", "planarconfig=\"contig\""];
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        }
+    }
+
+    #[test]
+    fn stacks_behind_one_directory_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.tif");
+        let read = |(bits, format): (u32, u32), channels: u32, depth, description: &str, planes| {
+            let bytes = 20 * 30 * channels * bits / 8;
+            let tags: [(u16, &[u32]); 11] = [
+                (256, &[30]),
+                (257, &[20]),
+                (258, &vec![bits; channels as usize]),
+                (259, &[1]),
+                (262, &[if channels == 3 { 2 } else { 1 }]),
+                (270, &[]),
+                (273, &[8]),
+                (277, &[channels]),
+                (279, &[bytes]),
+                (339, &vec![format; channels as usize]),
+                (32997, &[depth]),
+            ];
+            let data = vec![0; planes * bytes as usize];
+            fs::write(&path, raw(&tags, description, 1, &data)).unwrap();
+            Array::read(&path, "y").map_err(|error| error.to_string())
+        };
+        const IMAGEJ: &str = "ImageJ=1.54f\nimages=4\nslices=4\n";
+        const TIFFFILE: &str = r#"{"shape": [4, 20, 30], "truncated": true}"#;
+        for kind in [(8, 1), (16, 1), (32, 3)] {
+            for (depth, description) in [(1, IMAGEJ), (1, TIFFFILE), (4, "")] {
+                let error = read(kind, 1, depth, description, 4).unwrap_err();
+                let words = ["a stack of 4 planes", "[N, 1, H, W]"];
+                assert!(words.iter().all(|word| error.contains(word)), "{error}");
+                // A page that was taken from a stack with its description.
+                assert!(depth > 1 || read(kind, 1, depth, description, 1).is_ok());
+            }
+            let ordinary = [
+                (1, "ImageJ=1.54f\nimages=1\n"),
+                (1, "ImageJ=1.54f\nunit=pixel\n"),
+                (1, r#"{"shape": [20, 30]}"#),
+                (1, r#"{"shape": [1, 20, 30]}"#),
+                (3, r#"{"shape": [20, 30, 3]}"#),
+                (3, r#"{"shape": [3, 20, 30]}"#),
+                (3, "images=3"),
+                (1, "{\"shape\": \"round\"}"),
+            ];
+            for (channels, description) in ordinary {
+                let read = read(kind, channels, 1, description, 9);
+                assert_eq!(read.unwrap().values.len(), 600 * channels as usize, "{description}");
+            }
         }
     }
 

@@ -302,6 +302,7 @@ fn arrays_that_are_named_and_not_there() {
     let png = dir.path().join("a.png");
     let shape = Shape { channels: 1, height: 1, width: 2 };
     write_png(&png, shape, &[-1.0, 1.0]).unwrap();
+    expect(Array::read(&dir.path().join("none.png#2"), "y"), &["none.png: ", "No such file"]);
     let words = ["a.png: a picture holds no arrays with names", "\"x\"", "leave out #"];
     expect(Array::read(&named(&png, "x"), "y"), &words);
     expect(check_ending(&named(&png, "x")), &words);
@@ -329,6 +330,93 @@ fn arrays_that_are_named_and_not_there() {
     let missing = dir.path().join("missing.h5");
     expect(Array::read(&named(&missing, "y"), "y"), &["missing.h5: ", "No such file"]);
     expect(Array::read(&dir.path().join("a#b.dat"), "y"), &["a#b.dat", "\"dat\""]);
+}
+
+/// Links that lead nowhere are passed over, and each array is listed once.
+#[test]
+fn links_of_hdf5_that_lead_nowhere_hide_nothing() {
+    let (dir, path) = file("links.h5", |path| {
+        let file = hdf5::File::create(path).unwrap();
+        for name in ["data", "g/psf", "g/deep/y"] {
+            let dataset = file.new_dataset::<f64>().shape([1, 1]).create(name).unwrap();
+            dataset.write_raw(&[0.25]).unwrap();
+        }
+        file.link_soft("/nowhere", "dangling").unwrap();
+        file.link_external("gone.h5", "/z", "gone").unwrap();
+        file.link_soft("/g/psf", "link").unwrap();
+        file.link_soft("/", "g/deep/root").unwrap();
+        file.link_external("other.h5", "/images", "elsewhere").unwrap();
+    });
+    let (_images_dir, images) = images_file();
+    std::fs::copy(images, dir.path().join("other.h5")).unwrap();
+    expect(
+        Array::read(&path, "y"),
+        &["no array \"y\" among [\"data\", \"link\", \"elsewhere\", \"g/deep/y\"]", "FILE#NAME"],
+    );
+    expect(
+        Array::read(&named(&path, "g"), "y"),
+        &["\"g\" is a group", "in it are [\"g/psf\", \"g/deep/y\"", "FILE#NAME"],
+    );
+    assert_eq!(Array::read(&named(&path, "link"), "y").unwrap().values, [0.25]);
+    assert_eq!(eps_data::hdf5_file::groups_with(&path, "psf").unwrap(), ["g"]);
+
+    // The only one there is, though another link leads to it as well.
+    let (_dir, path) = file("only.h5", |path| {
+        let file = hdf5::File::create(path).unwrap();
+        let dataset = file.new_dataset::<f64>().shape([1, 1]).create("data").unwrap();
+        dataset.write_raw(&[0.25]).unwrap();
+        file.link_external("gone.h5", "/z", "gone").unwrap();
+        file.link_soft("/data", "same").unwrap();
+    });
+    assert_eq!(Array::read(&path, "y").unwrap().values, [0.25]);
+}
+
+/// A complex number as h5py stores it.
+#[derive(Clone, Copy, hdf5::H5Type)]
+#[repr(C)]
+struct Complex {
+    r: f64,
+    i: f64,
+}
+
+#[test]
+fn a_complex_kernel_is_refused_in_every_format() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let header = "{'descr': '<c16', 'fortran_order': False, 'shape': (1, 1), }\n";
+    let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+    let npy = [&b"\x93NUMPY\x01\x00"[..], &length, header.as_bytes(), &[0; 16]].concat();
+    std::fs::write(path("a.npy"), &npy).unwrap();
+    let mut writer = zip::ZipWriter::new(std::fs::File::create(path("a.npz")).unwrap());
+    writer.start_file("kernel.npy", zip::write::FileOptions::default()).unwrap();
+    std::io::Write::write_all(&mut writer, &npy).unwrap();
+    writer.finish().unwrap();
+    for name in ["a.h5", "b.mat"] {
+        let file = hdf5::File::create(path(name)).unwrap();
+        let dataset = file.new_dataset::<Complex>().shape([1, 1]).create("psf").unwrap();
+        dataset.write_raw(&[Complex { r: 1.0, i: 0.5 }]).unwrap();
+    }
+    // MAT 5: the flags of a complex array of doubles, its dimensions, its name, and both parts.
+    let element = |kind: u32, data: &[u8]| {
+        let length = u32::try_from(data.len()).unwrap();
+        let padding = vec![0; data.len().next_multiple_of(8) - data.len()];
+        [&kind.to_le_bytes()[..], &length.to_le_bytes(), data, &padding].concat()
+    };
+    let flags = [0x0806_u32, 0].map(u32::to_le_bytes).concat();
+    let dims = [1_u32, 1].map(u32::to_le_bytes).concat();
+    let part = element(9, &1_f64.to_le_bytes());
+    let parts = [element(6, &flags), element(5, &dims), element(1, b"psf"), part.clone(), part];
+    let mut mat = [b' '; 128];
+    mat[124..].copy_from_slice(b"\0\x01IM");
+    std::fs::write(path("a.mat"), [&mat[..], &element(14, &parts.concat())].concat()).unwrap();
+    for name in ["a.npy", "a.npz", "a.h5", "a.mat", "b.mat"] {
+        assert_eq!(Array::read(&path(name), "y").unwrap().dims, [2, 1, 1], "{name}");
+        for index in [None, Some(0)] {
+            let words = [name, "a kernel is real, this array is complex", "numpy.real"];
+            expect(read_kernel(&path(name), "kernel", index), &words);
+        }
+    }
+    expect(read_kernel(&path("a.npz#kernel#0"), "kernel", None), &["this array is complex"]);
 }
 
 /// What lies in the place of a file that was not fetched is named, whatever the file should be.
@@ -359,6 +447,12 @@ fn pointers_of_git_lfs_and_pages_of_the_web_are_told() {
         expect(read_idx(&dir.path().join("a-idx3-ubyte")), &words);
         let zip = PictureSource::open(&dir.path().join("a.zip"));
         assert!(words.iter().all(|word| zip.as_ref().unwrap_err().to_string().contains(word)));
+        let pictures = dir.path().join("pictures");
+        std::fs::create_dir_all(&pictures).unwrap();
+        std::fs::write(pictures.join("a.png"), "").unwrap();
+        std::fs::write(pictures.join("dataset.json"), content).unwrap();
+        let labels = PictureSource::open(&pictures).unwrap().labels();
+        expect(labels, &[&["dataset.json"], &words[..]].concat());
     }
 }
 
@@ -403,6 +497,22 @@ fn malformed_png() {
 fn masks_that_are_none() {
     let (_dir, path) = png_file();
     expect(read_mask(&path), &["picture.png", "row 0, column 1", "neither black", "white"]);
+    let (_dir, deep) = file("deep.png", |path| {
+        let mut encoder = png::Encoder::new(std::fs::File::create(path).unwrap(), 2, 1);
+        encoder.set_color(png::ColorType::Grayscale);
+        encoder.set_depth(png::BitDepth::Sixteen);
+        encoder.write_header().unwrap().write_image_data(&[0, 0, 0, 255]).unwrap();
+    });
+    expect(
+        read_mask(&deep),
+        &[
+            "row 0, column 1 is 255 of 65535 (-0.99222 on [-1, 1]), neither black (-1) nor white (1)",
+        ],
+    );
+    let (_dir, shallow) = file("mask.npy", |path| {
+        write_npy(path, &[1, 2], NpyValues::F64(&[1.0, 1.0 / 3.0])).unwrap();
+    });
+    expect(read_mask(&shallow), &["row 0, column 1 is 0.33333, neither 0 (missing)"]);
     write_png(&path, SHAPE, &[-1.0; 16]).unwrap();
     expect(read_mask(&path), &["picture.png", "hides all 16 pixels", "white"]);
 }
@@ -504,14 +614,6 @@ fn replace_attribute<T: hdf5::H5Type>(path: &Path, name: &str, value: T) {
         file.delete_attr(name).unwrap();
         file.new_attr::<T>().create(name).unwrap().write_scalar(&value).unwrap();
     });
-}
-
-/// A complex number as h5py stores it.
-#[derive(Clone, Copy, hdf5::H5Type)]
-#[repr(C)]
-struct Complex {
-    r: f64,
-    i: f64,
 }
 
 fn text(value: &str) -> hdf5::types::VarLenUnicode {

@@ -305,6 +305,39 @@ fn an_array_is_named_after_its_file() {
         assert_eq!(kernel, [[0.25, 0.75]], "{file}");
     }
 
+    // In a list each file is one kernel, of one or of many.
+    write_npy(&path("one.npy"), &[1, 2], NpyValues::F64(&[0.5, 0.5])).unwrap();
+    let list = r#"[{"file": "one.npy"}, {"file": "a.npz#psf#1"}, {"file": "one.npy#0"}, [[1, 0]]]"#;
+    let text = format!(r#"{{"operator": "channel-convolution", "kernels": {list}}}"#);
+    std::fs::write(&json, &text).unwrap();
+    let OperatorSpec::ChannelConvolution { kernels, .. } = read_operator(&json).unwrap() else {
+        panic!("{text}");
+    };
+    assert_eq!(kernels, [[[0.5, 0.5]], [[0.25, 0.75]], [[0.5, 0.5]], [[1.0, 0.0]]]);
+    std::fs::write(&json, text.replacen("one.npy", "stack.npy", 1)).unwrap();
+    let error = read_operator(&json).unwrap_err().to_string();
+    assert!(error.contains("stack.npy: it holds 2 kernels; choose one"), "{error}");
+
+    // An array whose name is a number.
+    let mut writer = zip::ZipWriter::new(std::fs::File::create(path("num.npz")).unwrap());
+    for (name, value) in [("0", 1.0), ("1", 2.0), ("kernel", 3.0)] {
+        let options = zip::write::FileOptions::default();
+        writer.start_file(format!("{name}.npy"), options).unwrap();
+        writer.write_all(&of("2, 1, 1", &[value, 4.0])).unwrap();
+    }
+    writer.finish().unwrap();
+    assert_eq!(kernel("num.npz#1#0"), [[2.0]]);
+    assert_eq!(kernel("num.npz#kernel#1"), [[4.0]]);
+    let error = read_kernel(&path("num.npz#1"), "kernel", None).unwrap_err().to_string();
+    assert!(error.contains("it holds 2 kernels"), "{error}");
+    let file = hdf5::File::create(path("num.h5")).unwrap();
+    for (name, value) in [("0", 1.0), ("1", 2.0), ("2", 3.0)] {
+        let dataset = file.new_dataset::<f64>().shape([1, 1]).create(name).unwrap();
+        dataset.write_raw(&[value]).unwrap();
+    }
+    drop(file);
+    assert_eq!(kernel("num.h5#1"), [[2.0]]);
+
     // Files and folders whose names have a # in them.
     std::fs::create_dir(path("run#1.h5")).unwrap();
     for name in ["a#1.npy", "a.h5#y", "run#1.h5/a.h5"] {

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::StandIn;
+
 /// Why a file or folder could not be read or written; each message names it and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -20,6 +22,14 @@ pub enum FilesError {
     /// What is read as a whole and may have no end: a named pipe, a device or a socket.
     #[error("{} is no regular file, but a named pipe, a device or a socket: write what it gives to a file first", .0.display())]
     Irregular(PathBuf),
+    /// Something that lies in the place of a file that was not fetched.
+    #[error("{}: {found}", path.display())]
+    StandIn {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: StandIn,
+    },
     /// Text in another encoding than UTF-8.
     #[error(
         "{}: its text is in UTF-16, as PowerShell writes it: save it as UTF-8",

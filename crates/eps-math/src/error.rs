@@ -429,9 +429,19 @@ pub(crate) fn check_scale(what: &'static str, values: &[f64]) -> Result<(), Math
 
 /// What to do where the middle of k-space was not sampled in full, but rows and columns of it.
 fn middle_remedy((rows, columns): (usize, usize)) -> String {
-    match rows * columns {
-        0 => "not even the frequency 0, which comes first: numpy.fft.ifftshift puts it there where it is in the middle".to_owned(),
-        _ => format!("maps need a middle that was sampled in full, at most {rows},{columns}"),
+    // Of two kernels of ESPIRiT.
+    const LEAST: usize = 12;
+    if rows * columns == 0 {
+        "not even the frequency 0, which comes first: numpy.fft.ifftshift puts it there where it is in the middle".to_owned()
+    } else if rows.min(columns) < LEAST {
+        format!(
+            "no middle of {LEAST} rows and columns was sampled in full, as maps need it: measure these frequencies, or take maps of another \
+             scan of the same coils"
+        )
+    } else {
+        format!(
+            "maps need a middle that was sampled in full, at most --calibration {rows},{columns}"
+        )
     }
 }
 

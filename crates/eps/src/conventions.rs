@@ -27,7 +27,6 @@ pub fn causes(spec: &OperatorSpec) -> Vec<&'static str> {
             "other borders of the blur (--border)",
             "a kernel that is turned by 180 degrees, off its centre or of another sum",
         ],
-        Spec::Grey {} => vec!["another grey than 0.299 R + 0.587 G + 0.114 B"],
         Spec::Bayer { .. } => vec!["another pattern of colours, or values in linear light"],
         Spec::Radon { .. } => vec![
             "angles that are not in degrees, are counted from another axis or in the other sense",
@@ -52,7 +51,8 @@ pub fn causes(spec: &OperatorSpec) -> Vec<&'static str> {
         Spec::Separable { .. } | Spec::Dense { .. } => {
             vec!["a matrix of another order of pixels than row by row, or of another scale"]
         }
-        Spec::Real {} => vec![],
+        // A grey picture is measured so by the program.
+        Spec::Grey {} | Spec::Real {} => vec![],
         Spec::Scale { of, .. } => {
             let mut found = causes(of);
             found.insert(found.len().min(1), "another factor of the scale");
@@ -95,19 +95,21 @@ fn only_places(spec: &OperatorSpec) -> bool {
 /// The fewest angles whose unit is asked about.
 const FEWEST_ANGLES: usize = 8;
 
-/// The least range, in radians, of a scan whose angles are asked about: 57 degrees.
-const LEAST_RANGE: f64 = 1.0;
+/// The ranges of scans, as parts of π, that are asked about.
+const RANGES: [f64; 5] = [0.5, 2.0 / 3.0, 1.0, 2.0, 4.0];
 
-/// How far points may reach beyond a period of frequencies, by rounding.
-const BEYOND_PERIOD: f64 = 1e-3;
+/// How far from these a range may be, of which rounding and steps that vary change the length.
+const NEAR: f64 = 0.005;
+
+/// How far points may reach beyond a period of frequencies, by an encoder's offset.
+const BEYOND_PERIOD: f64 = 0.25;
 
 /// Says so where numbers of a description are likely in another unit than the operator reads: angles in radians, and points that are no
 /// cycles a pixel.
 ///
 /// ```text
-/// radon                 8 angles or more, all of them within ±2π, over a range of 1 or more, and not all whole hundredths: written in
-///                       degrees such a scan of 1° to 12° is commonly one of round numbers
-/// nonuniform-fourier    u, or v, over a range of more than 1: frequencies have the period 1, so that ±0.5 and 0 to 1 hold all of them
+/// radon                 8 angles or more over π/2, 2π/3, π, 2π or 4π, with the last of them or without
+/// nonuniform-fourier    u, or v, over a range of more than 1.25: frequencies have the period 1, so that ±0.5 and 0 to 1 hold all of them
 /// ```
 ///
 /// Of an operator that is made of others it is the first of which something is to be said.
@@ -125,13 +127,13 @@ pub fn unit_note(spec: &OperatorSpec) -> Option<String> {
 
 fn angles_note(angles: &[f64]) -> Option<String> {
     let [low, high] = ends(angles.iter().copied());
-    // Two turns may end with the last angle rounded up.
-    let turn = std::f64::consts::TAU + 1e-3;
-    let is_round = |angle: &f64| (100.0 * angle - (100.0 * angle).round()).abs() < 1e-6;
-    let is_of_radians = angles.len() >= FEWEST_ANGLES
-        && high.max(-low) <= turn
-        && high - low >= LEAST_RANGE
-        && !angles.iter().all(is_round);
+    let range = high - low;
+    let count = angles.len() as f64;
+    let is_near = |range: f64| {
+        RANGES.iter().any(|part| (range / (part * std::f64::consts::PI) - 1.0).abs() < NEAR)
+    };
+    let is_of_radians =
+        angles.len() >= FEWEST_ANGLES && (is_near(range) || is_near(range * count / (count - 1.0)));
     is_of_radians.then(|| {
         format!(
             "all {} angles of \"radon\" lie from {} to {}, and are taken in degrees: if they are radians, multiply them by 180/pi",
@@ -190,11 +192,19 @@ mod tests {
             (30, -pi / 2.0, pi / 2.0),
             (41, -pi / 3.0, pi / 3.0),
             (8, 0.0, -pi),
+            (64, 0.0, 4.0 * pi),
         ] {
             let note = unit_note(&radon(&scan(count, from, to)));
             assert!(note.is_some_and(|note| note.contains("180/pi")), "{count} {from} {to}");
         }
+        // With the last one, and rounded.
+        let with_last = |i: usize| (100.0 * pi * i as f64 / 59.0).round() / 100.0;
+        assert!(unit_note(&radon(&(0..60).map(with_last).collect::<Vec<_>>())).is_some());
+        // Encoders of narrow scans in degrees.
+        let encoded = |i: usize| -6.0 + 12.0 * i as f64 / 14.0 + 1e-3 * (7.0 * i as f64).sin();
         for right in [
+            (0..15).map(encoded).collect(),
+            (0..151).map(|i| i as f64 / 30.0).collect(),
             scan(12, 0.0, 180.0),
             scan(60, -60.0, 60.0),
             // Few degrees, in round steps, and by way of radians.
@@ -217,8 +227,7 @@ mod tests {
             let points = scan(28, from, to).iter().map(|at| [*at, 0.1 * at]).collect();
             OperatorSpec::NonuniformFourier { points, method: None }
         };
-        for (from, to) in [(-0.5, 0.5), (0.0, 1.0), (-1e-5, 2e-5), (-0.5, 0.5 + 1e-4), (0.0, -1.0)]
-        {
+        for (from, to) in [(-0.5, 0.5), (0.0, 1.0), (-1e-5, 2e-5), (-0.505, 0.505), (0.0, -1.0)] {
             assert_eq!(unit_note(&of(from, to)), None, "{from} {to}");
         }
         for (from, to, reach) in [(-pi, pi, "3.142"), (-14.0, 14.0, "14"), (-1.0, 1.0, "1")] {
@@ -228,7 +237,7 @@ mod tests {
         }
     }
 
-    /// Every family but that of a real image has causes, each of them short.
+    /// Every family but those of real and grey images has causes, each of them short.
     #[test]
     fn causes_are_those_of_the_family() {
         let fourier = r#"{"operator": "fourier", "mask": [[1]]}"#;

@@ -211,7 +211,7 @@ pub enum Error {
     /// A measurement that no image in [-1, 1] gives.
     #[error(
         "the value at flat index {index} is {}, but images in [-1, 1] give at most {bound:.3} with sigma_y = {}: \
-         scale values by v / 127.5 - 1 (from 0..255) or 2 v - 1 (from 0..1){note}",
+         {remedy}{note}",
         compared_number(*value), number(*sigma_y)
     )]
     Scale {
@@ -223,6 +223,8 @@ pub enum Error {
         bound: f64,
         /// The standard deviation of the noise.
         sigma_y: f64,
+        /// What to do.
+        remedy: &'static str,
         /// What may be wrong besides.
         note: String,
     },

@@ -132,7 +132,18 @@ fn check_values(set: &MeasurementSet, index: usize, norm: f64) -> Result<(), Err
         return Ok(());
     };
     let note = brightness_note(set, index).map(|note| format!("; {note}")).unwrap_or_default();
-    Err(Error::Scale { index: place, value: y[place], bound, sigma_y, note })
+    let is_below = y
+        .iter()
+        .zip(measured_entries(set.operator(index)))
+        .any(|(value, is_measured)| is_measured && *value < -bound);
+    let remedy = if y[place].abs() < 2.0 * bound {
+        "sigma_y may be too small for the noise of y, or its values are on another range: --unit tells one"
+    } else if is_below {
+        "tell the range of values by --unit OFFSET,SCALE, or scale them to [-1, 1]"
+    } else {
+        "scale values by v / 127.5 - 1 (from 0..255), or tell their range by --unit OFFSET,SCALE"
+    };
+    Err(Error::Scale { index: place, value: y[place], bound, sigma_y, remedy, note })
 }
 
 /// The kernel of a blur that is written out; of a part of a scene the blur comes first.
@@ -390,16 +401,20 @@ pub fn frequencies_note(set: &MeasurementSet) -> Option<String> {
         return None;
     }
     let flat = operator.map().apply(&vec![1.0; domain.len()]);
-    let middle = (range.height / 2, range.width / 2);
-    let y = set.measurement(0);
-    let is_told = share_around(&flat, range, (0, 0)) > 0.5
-        && share_around(y, range, middle) > 0.5
-        && share_around(y, range, (0, 0)) < 0.1;
+    let is_told = share_around(&flat, range, (0, 0)) > 0.5 && is_centred(set.measurement(0), range);
     is_told.then(|| {
         "the largest values of y are in the middle of its rows and columns, where this operator has the highest frequencies: its \
          frequency 0 comes first. Where y is centred, apply numpy.fft.ifftshift to its last two axes, and to the mask"
             .to_owned()
     })
+}
+
+/// Whether most of the energy of values of `shape` is in the middle of rows and columns, and next to nothing around the first value: as that
+/// of frequencies is whose 0 was put into the middle.
+pub fn is_centred(values: &[f64], shape: Shape) -> bool {
+    shape.height.min(shape.width) >= 4 * FEW
+        && share_around(values, shape, (shape.height / 2, shape.width / 2)) > 0.5
+        && share_around(values, shape, (0, 0)) < 0.1
 }
 
 /// Frequencies beside one that are looked at.

@@ -166,6 +166,9 @@ enum Off {
     Below,
 }
 
+/// The most calls that are few: residuals of 1.7 to 3 were seen at one and two.
+const FEW_CALLS: usize = 4;
+
 /// How many causes a note names.
 const NAMED: usize = 3;
 
@@ -209,7 +212,7 @@ impl Off {
 }
 
 /// Why samples may not explain a measurement by how they were drawn: by a training-free method, from a prior that is asked at pivots, and in
-/// few steps of Heun's method.
+/// few calls.
 pub fn cause_of_drawing(config: &RestorationConfig) -> Option<&'static str> {
     if config.contender.is_some() {
         return Some("another --constant than suits this measurement");
@@ -219,6 +222,7 @@ pub fn cause_of_drawing(config: &RestorationConfig) -> Option<&'static str> {
             "a network that is a prior, and was not trained to be asked together with measurements",
         ),
         (_, Solver::Heun) => Some("few --calls of --sampler heun"),
+        _ if config.calls <= FEW_CALLS => Some("few --calls"),
         _ => None,
     }
 }

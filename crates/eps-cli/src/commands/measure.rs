@@ -112,8 +112,12 @@ impl Arguments {
                 (Ok(input), Ok(path)) => input == path,
                 _ => false,
             };
+            let images = self.image.iter().chain(&self.data).map(PathBuf::as_path);
             ensure!(
-                !self.image.iter().chain(&self.data).any(|input| is_input(input)),
+                !images
+                    .chain(self.operator.files())
+                    .chain(self.noise.files())
+                    .any(|input| is_input(input)),
                 "{} is read by this command: name another file by --out",
                 path.display()
             );

@@ -22,6 +22,7 @@ use eps_math::{Level, MathError, Noise, Route, Shape, exact_pivot, pivot, pivot_
 
 use crate::flags::{self, NoiseFlags, SigmaY, UsageError};
 use eps::conventions::unit_note;
+use eps::measurement::is_centred;
 
 /// Images of up to this many values have their singular values computed; of others the norm is estimated.
 const EXACT: usize = 1024;
@@ -202,6 +203,13 @@ impl Arguments {
             Action::CoilMaps { of: Calibration { measurement, calibration, method }, target } => {
                 target.check(&[measurement])?;
                 let (shape, y) = read(measurement)?;
+                if is_centred(&y, shape) {
+                    eprintln!(
+                        "note: {}: the largest values are in the middle of its rows and columns, and the frequency 0 comes first here: apply \
+                         numpy.fft.ifftshift to its last two axes where it is centred",
+                        measurement.display()
+                    );
+                }
                 let maps = match method {
                     MapsMethod::Espirit => {
                         espirit(shape, &y, *calibration, &EspiritParams::default())

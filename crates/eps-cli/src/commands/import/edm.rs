@@ -115,7 +115,7 @@ pub(super) fn import(path: &Path, out: &Path, flags: &Flags) -> Result<()> {
     require_regular(&weights)?;
     let bytes = fs::read(&weights).context("the file cannot be read: check its path")?;
     if let Some(found) = StandIn::of(&bytes) {
-        bail!("{found}");
+        bail!("{}: {found}", weights.display());
     }
     let Converted { network, config, architecture, notes } = convert(&weights, &bytes, flags)?;
     drop(bytes);
