@@ -33,6 +33,7 @@ pub mod npy;
 pub mod operator_file;
 pub mod operator_memory;
 mod orientation;
+mod panics;
 mod partial_read;
 pub mod photos;
 pub mod pickle;

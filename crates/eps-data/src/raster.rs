@@ -1,7 +1,6 @@
 //! Pictures as PNG, JPEG, WebP, TIFF and BMP files hold them, of any size, in 8 bits.
 
 use std::io::Cursor;
-use std::panic::{UnwindSafe, catch_unwind};
 use std::path::Path;
 
 use eps_math::Shape;
@@ -12,6 +11,7 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
 use crate::orientation::Orientation;
+use crate::panics::without_panics;
 use crate::picture_size::{MOST_VALUES, check_size};
 use crate::stored_picture::StoredPicture;
 use crate::{DataError, bmp, png, tiff};
@@ -254,23 +254,6 @@ impl ExactFormat {
             ExactFormat::Bmp => bmp::decode(path, content, bytes),
         })
     }
-}
-
-/// Decodes a picture by a decoder that may panic.
-///
-/// zune-jpeg asserts what rare or damaged files do not keep, of their subsampling for example. One picture of
-/// a million must not end an import, and nothing that a decoder changes is left.
-pub(crate) fn without_panics<T>(
-    path: &Path,
-    decode: impl FnOnce() -> Result<T, DataError> + UnwindSafe,
-) -> Result<T, DataError> {
-    catch_unwind(decode).unwrap_or_else(|_| {
-        Err(DataError::malformed(
-            path,
-            "its decoder panicked",
-            "the file is damaged or of a rare kind: export it again, as a PNG for example",
-        ))
-    })
 }
 
 /// A picture of `channels` channels, the last of which is transparency where their number is even.

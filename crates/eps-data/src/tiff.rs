@@ -17,8 +17,8 @@ use crate::DataError;
 use crate::array::{Array, Needed};
 use crate::error::require_finite;
 use crate::orientation::Orientation;
+use crate::panics::without_panics;
 use crate::picture_size::{MOST_VALUES, check_size};
-use crate::raster::without_panics;
 use crate::stored_picture::StoredPicture;
 
 const CONVERT: &str = "convert it to 8-bit or 16-bit grey or RGB, with deflate, LZW or no compression; values \

@@ -132,7 +132,7 @@ mod tests {
         let n = shape.len();
         assert!(n > BLOCK);
         let pixels: Vec<u8> =
-            (0..count * n).map(|i| ((i * i) as u64 * 2_654_435_761 >> 16) as u8).collect();
+            (0..count * n).map(|i| (((i * i) as u64 * 2_654_435_761) >> 16) as u8).collect();
         let provenance = ImageProvenance {
             name: "many".into(),
             source: "made up".into(),

@@ -3,13 +3,10 @@
 use eps_data::MeasurementSet;
 use eps_data::png::Picture;
 use eps_math::operator::{LinearMap as _, OperatorSpec, measured_entries};
-use eps_sample::Solver;
 use serde::{Deserialize, Serialize};
 
 use crate::conventions;
-use crate::network::Conditioning;
 use crate::pictures::showable;
-use crate::restoration_config::RestorationConfig;
 
 /// The residual rms(A x − y)/σ_y of one image, whitened where the noise is more than one number: 1 for the truth, and for
 /// a sample of the posterior, up to 1/√(2 values) by chance. Of an exact measurement, σ_y = 0, it is rms(A x − y).
@@ -120,7 +117,7 @@ fn standard_error(residuals: &[Residual]) -> f64 {
 ///
 /// Of a sample of the posterior it is 1, whatever was measured; a network is a few per cent off. A wrong border is commonly
 /// at 1.2 and above, and so is a prior that is asked at pivots. `asked` is the cause that lies in how the samples were drawn:
-/// [`cause_of_drawing`].
+/// [`RestorationConfig::cause_of_drawing`](crate::restoration_config::RestorationConfig::cause_of_drawing).
 ///
 /// # Panics
 /// If the residuals are not those of the measurements.
@@ -166,9 +163,6 @@ enum Off {
     Below,
 }
 
-/// The most calls that are few: residuals of 1.7 to 3 were seen at one and two.
-const FEW_CALLS: usize = 4;
-
 /// How many causes a note names.
 const NAMED: usize = 3;
 
@@ -208,22 +202,6 @@ impl Off {
             ),
         };
         format!("{what}. Likely causes: {}", causes.join("; "))
-    }
-}
-
-/// Why samples may not explain a measurement by how they were drawn: by a training-free method, from a prior that is asked at pivots, and in
-/// few calls.
-pub fn cause_of_drawing(config: &RestorationConfig) -> Option<&'static str> {
-    if config.contender.is_some() {
-        return Some("another --constant than suits this measurement");
-    }
-    match (config.method, config.solver) {
-        (Conditioning::ZeroShot, _) => Some(
-            "a network that is a prior, and was not trained to be asked together with measurements",
-        ),
-        (_, Solver::Heun) => Some("few --calls of --sampler heun"),
-        _ if config.calls <= FEW_CALLS => Some("few --calls"),
-        _ => None,
     }
 }
 

@@ -114,10 +114,7 @@ impl Arguments {
             };
             let images = self.image.iter().chain(&self.data).map(PathBuf::as_path);
             ensure!(
-                !images
-                    .chain(self.operator.files())
-                    .chain(self.noise.files())
-                    .any(|input| is_input(input)),
+                !images.chain(self.operator.files()).chain(self.noise.files()).any(is_input),
                 "{} is read by this command: name another file by --out",
                 path.display()
             );

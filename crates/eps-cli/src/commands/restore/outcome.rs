@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use eps::format::number;
 use eps::intervals::{IntervalCalibration, Intervals, LEAST_SAMPLES, WidenedKind};
 use eps::pictures;
-use eps::residual::{self, cause_of_drawing, residual_note, residuals};
+use eps::residual::{self, residual_note, residuals};
 use eps::restoration_config::RestorationConfig;
 use eps::restore::{Restoration, iterations_note};
 use eps::scene::Scene;
@@ -118,7 +118,7 @@ impl Restored {
         config.iterations = all.iterations();
         let of_iterations = config.iterations.as_ref().and_then(iterations_note);
         // Of an exact measurement a residual has no unit.
-        let of_residuals = residual_note(set, &config.residuals, cause_of_drawing(&config))
+        let of_residuals = residual_note(set, &config.residuals, config.cause_of_drawing())
             .filter(|_| set.sigma_y() > 0.0);
         let of_samples = sample_range::note(whole.samples(), set.spec(0));
         for note in of_samples.into_iter().chain(of_residuals).chain(of_iterations) {
