@@ -35,9 +35,6 @@ pub fn read_operator(path: &Path) -> Result<OperatorSpec, DataError> {
 /// Those of [`read_operator`], and a source that is no text.
 pub fn read_sourced_operator(path: &Path) -> Result<(OperatorSpec, Option<String>), DataError> {
     let text = with_quoted_nan(read_text(path)?);
-    if let Some(error) = DataError::stand_in(path, text.as_bytes()) {
-        return Err(error);
-    }
     let malformed = |error: serde_json::Error| {
         let problem = format!("it is not the JSON description of an operator: {error}");
         DataError::malformed(path, problem, REMEDY)

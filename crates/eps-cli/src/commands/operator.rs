@@ -217,8 +217,10 @@ impl Arguments {
                     MapsMethod::LowResolution => sensitivities(shape, &y, *calibration),
                 };
                 let maps = maps.with_context(|| measurement.display().to_string())?;
-                // ESPIRiT refuses it; images of low resolution only blur and alias.
-                if let Err(gaps) = SampledMiddle::of(shape, &y, *calibration).check() {
+                // ESPIRiT has refused it; images of low resolution only blur and alias.
+                if matches!(method, MapsMethod::LowResolution)
+                    && let Err(gaps) = SampledMiddle::of(shape, &y, *calibration).check()
+                {
                     eprintln!("note: {}: {gaps}", measurement.display());
                 }
                 target.write(shape, &maps)
