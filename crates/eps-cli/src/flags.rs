@@ -449,6 +449,17 @@ impl UnitFlag {
     }
 }
 
+/// A unit that is known, not estimated.
+pub(crate) fn known_unit(text: &str) -> Result<Unit, String> {
+    match unit(text)? {
+        GivenUnit::Known(unit) => Ok(unit),
+        GivenUnit::Auto(_) => {
+            Err("give OFFSET,SCALE, such as 0,1000,HU: there is no measurement here that tells it"
+                .to_owned())
+        }
+    }
+}
+
 fn unit(text: &str) -> Result<GivenUnit, String> {
     let parts: Vec<&str> = text.splitn(3, ',').collect();
     let usual = "the instrument's unit";

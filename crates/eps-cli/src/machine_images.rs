@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use eps_cluster::Group;
-use eps_data::{ImageProvenance, ImageSet};
+use eps_data::{ImageProvenance, ImageSet, Pixels};
 use eps_math::Shape;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -15,7 +15,7 @@ use tch::{Device, Kind, Tensor};
 /// One split of a data set.
 #[derive(Debug)]
 pub(crate) struct MachineImages {
-    /// `[N, C, H, W]` in bytes.
+    /// `[N, C, H, W]`, bytes or numbers in [-1, 1].
     pub(crate) pixels: Tensor,
     pub(crate) shape: Shape,
     pub(crate) classes: Option<Vec<usize>>,
@@ -26,6 +26,8 @@ pub(crate) struct MachineImages {
 #[derive(Debug, Serialize, Deserialize)]
 struct Told {
     path: PathBuf,
+    /// Whether pixels are bytes, and numbers in f32 otherwise.
+    is_of_bytes: bool,
     count: usize,
     shape: Shape,
     classes: Option<Vec<usize>>,
@@ -35,7 +37,8 @@ struct Told {
 impl Told {
     /// Whether this process sees the file.
     fn is_seen(&self) -> bool {
-        let bytes = self.count as u64 * self.shape.len() as u64;
+        let one = if self.is_of_bytes { 1 } else { size_of::<f32>() as u64 };
+        let bytes = one * self.count as u64 * self.shape.len() as u64;
         std::fs::metadata(&self.path).is_ok_and(|found| found.is_file() && found.len() == bytes)
     }
 }
@@ -65,6 +68,7 @@ impl MachineImages {
                 let shared = share(set.pixels())?;
                 message = serde_json::to_vec(&Told {
                     path: format!("/proc/{}/fd/{}", std::process::id(), shared.as_raw_fd()).into(),
+                    is_of_bytes: set.pixels().bytes().is_some(),
                     count: set.len(),
                     shape: set.shape(),
                     classes: classes(&set),
@@ -93,18 +97,22 @@ impl MachineImages {
 
     fn of(set: &ImageSet) -> Result<Self> {
         let shape = set.shape();
-        let pixels =
-            Tensor::f_from_slice(set.pixels())?.f_view(dims(set.len(), shape)?.as_slice())?;
+        let pixels = match set.pixels() {
+            Pixels::Bytes(bytes) => Tensor::f_from_slice(bytes)?,
+            Pixels::Values(values) => Tensor::f_from_slice(values)?,
+        };
+        let pixels = pixels.f_view(dims(set.len(), shape)?.as_slice())?;
         let provenance = set.provenance().clone();
         Ok(Self { pixels, shape, classes: classes(set), provenance })
     }
 
     fn mapped(told: Told) -> Result<Self> {
-        let Told { path, count, shape, classes, provenance } = told;
+        let Told { path, is_of_bytes, count, shape, classes, provenance } = told;
         let name = path.to_str().context("the name of a temporary file is not UTF-8")?;
         let length = i64::try_from(count * shape.len())?;
-        let bytes = Tensor::f_from_file(name, true, length, (Kind::Uint8, Device::Cpu))?;
-        let pixels = bytes.f_view(dims(count, shape)?.as_slice())?;
+        let kind = if is_of_bytes { Kind::Uint8 } else { Kind::Float };
+        let all = Tensor::f_from_file(name, true, length, (kind, Device::Cpu))?;
+        let pixels = all.f_view(dims(count, shape)?.as_slice())?;
         Ok(Self { pixels, shape, classes, provenance })
     }
 }
@@ -119,20 +127,28 @@ fn classes(set: &ImageSet) -> Option<Vec<usize>> {
     set.labels().map(|labels| labels.iter().map(|class| *class as usize).collect())
 }
 
-/// Writes bytes where other processes of this machine can map them: into memory, or on the disk where that has no room.
+/// Writes pixels where other processes of this machine can map them: into memory, or on the disk where that has no room.
 ///
 /// The file has no name, so that nothing stays of it whatever ends the process.
-fn share(bytes: &[u8]) -> Result<File> {
+fn share(pixels: &Pixels) -> Result<File> {
     let write = |folder: &Path| -> std::io::Result<File> {
         let mut file = tempfile::tempfile_in(folder)?;
-        file.write_all(bytes)?;
+        match pixels {
+            Pixels::Bytes(bytes) => file.write_all(bytes)?,
+            Pixels::Values(values) => {
+                for values in values.chunks(1 << 16) {
+                    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_ne_bytes()).collect();
+                    file.write_all(&bytes)?;
+                }
+            }
+        }
         Ok(file)
     };
     let disk = std::env::temp_dir();
     write(Path::new(SHARED_MEMORY)).or_else(|_| write(&disk)).with_context(|| {
         format!(
             "cannot write {} MB of images for the processes of this machine to {SHARED_MEMORY} or {}: free some space",
-            bytes.len() / 1_000_000,
+            pixels.size() / 1_000_000,
             disk.display()
         )
     })

@@ -66,6 +66,17 @@ fn fails(mut command: Command, words: &[&str]) {
 }
 
 #[test]
+fn processes_share_images_of_values_too() {
+    let (folder, _) = training();
+    let values: Vec<f64> = (0..40 * 256).map(|i| (f64::from(i) / 7.0).sin()).collect();
+    folder.npy("waves.npy", &[40, 16, 16], &values);
+    folder.succeeds("data arrays waves.npy values.h5 --split 50:25:25");
+    folder.succeeds("train c.json --data values.h5 --out alone --storage f32");
+    succeeds(&folder, 2, "train c.json --data values.h5 --storage f32 --out two");
+    assert_eq!(weights(&folder, "two"), weights(&folder, "alone"));
+}
+
+#[test]
 fn a_training_ends_in_the_same_weights_on_any_number_of_processes() {
     let (folder, _) = training();
     folder.succeeds("train c.json --data set.h5 --out alone --storage f32");

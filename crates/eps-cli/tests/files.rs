@@ -199,12 +199,38 @@ fn an_import_says_what_its_classes_and_splits_lack() {
     };
     assert!(said(import).contains("note: the largest class is 4000, of 24 pictures"));
     let few = "data import pictures few.h5 --size 16 --limit 1 --split 100000:1:100000";
-    assert!(said(few).contains("note: no picture is in the split validation"));
+    assert!(said(few).contains("note: no image is in the split validation"));
 
     // What can never be finished is not left behind.
     std::fs::remove_file(&labels).unwrap();
     let test = "data import pictures other.h5 --size 16 --test-data pictures";
     folder.fails(test, 1, &["the import stopped"]);
+}
+
+#[test]
+fn arrays_become_a_data_set() {
+    let folder = Folder::new();
+    let n = SIDE * SIDE;
+    for volume in 0..6 {
+        let slices: Vec<f64> =
+            (0..2 * n).map(|i| 1000.0 * ((i * (volume + 1)) as f64 / 90.0).sin()).collect();
+        std::fs::create_dir_all(folder.path("scans")).unwrap();
+        folder.npy(&format!("scans/{volume}.npy"), &[2, SIDE, SIDE], &slices);
+    }
+    let arrays = "data arrays scans set.h5 --split 50:25:25";
+    folder.fails(arrays, 1, &["cannot import scans", "0.npy", "[-1, 1]", "--unit OFFSET,SCALE"]);
+    folder.fails("data arrays scans set.h5 --unit auto", 2, &["0,1000,HU"]);
+    folder.fails("data arrays scans set.txt", 1, &["set.txt", ".h5"]);
+    folder.fails("data arrays nothing set.h5", 1, &["cannot import nothing"]);
+    let shown = folder.succeeds(&format!("{arrays} --unit 0,1000,HU"));
+    assert!(shown.contains("eps restore --unit 0,1000,HU"), "{shown}");
+    assert!(shown.contains("of shape [1, 8, 8]"), "{shown}");
+    folder.fails(&format!("{arrays} --unit 0,1000,HU"), 1, &["set.h5 exists already", "--force"]);
+    // It serves where a data set of pictures does.
+    folder.succeeds("experiment moments --dataset set.h5 --out m.h5");
+    folder.succeeds(
+        "measure --dataset set.h5 --split train --index 0..1 --factor 2 --sigma-y 0.1 --out y.h5",
+    );
 }
 
 #[cfg(unix)]

@@ -237,7 +237,7 @@ pub(crate) fn has_picture_ending(path: &Path) -> bool {
     ENDINGS.contains(&ending(path).as_str())
 }
 
-fn tells_format(path: &Path) -> bool {
+pub(crate) fn tells_format(path: &Path) -> bool {
     has_picture_ending(path) || ARRAYS.contains(&ending(path).as_str())
 }
 

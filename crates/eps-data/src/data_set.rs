@@ -12,6 +12,7 @@
 //! split holds an image of another's file, it is not read. A split without images has no group.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::path::Path;
 
@@ -22,8 +23,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::hdf5_file::{Input, Output};
-use crate::image_set::{Counts, FORMAT, VERSION};
-use crate::range::RANGE;
+use crate::image_set::{FORMAT, VERSION};
+use crate::pixels::{Pixel, Pixels, Spread};
 use crate::{DataError, ImageProvenance, ImageSet, Split};
 
 /// A file that images were made of.
@@ -42,14 +43,16 @@ pub fn sources_text(sources: &[ImageSource]) -> String {
 
 /// Writes a data set split by split, in blocks of images.
 ///
-/// The file gets its name by [`DataSetWriter::finish`]; without it nothing is left behind.
+/// Its pixels are of one type, bytes of pictures or values in [-1, 1]. The file gets its name by [`DataSetWriter::finish`];
+/// without it nothing is left behind.
 #[derive(Debug)]
-pub struct DataSetWriter {
+pub struct DataSetWriter<T> {
     output: Output,
     shape: Shape,
     provenance: ImageProvenance,
     sources: Vec<ImageSource>,
     splits: BTreeMap<Split, Filling>,
+    pixels: PhantomData<T>,
 }
 
 /// A split of which some images are written.
@@ -66,7 +69,7 @@ struct Filling {
     count: usize,
 }
 
-impl DataSetWriter {
+impl<T: Pixel> DataSetWriter<T> {
     /// Starts a file of images of one shape, made of `sources` as `config` says.
     ///
     /// `provenance` is that of the whole: each split adds its name and the digest of its pixels, with
@@ -94,7 +97,8 @@ impl DataSetWriter {
         let root = output.root()?;
         output.put_json(&root, "config", config)?;
         output.put_list(&root, "sources", sources_text(&sources).as_bytes())?;
-        Ok(DataSetWriter { output, shape, provenance, sources, splits: BTreeMap::new() })
+        let splits = BTreeMap::new();
+        Ok(DataSetWriter { output, shape, provenance, sources, splits, pixels: PhantomData })
     }
 
     /// Starts a split of as many images as `sources` has entries, each the index of an image's file.
@@ -118,7 +122,7 @@ impl DataSetWriter {
         let of_split = |&index: &u32| self.sources[index as usize].split == split;
         assert!(sources.iter().all(of_split), "every file of an image of {split} is of {split}");
         let group = self.output.group(&split.to_string())?;
-        self.output.put_text(&group, "range", RANGE)?;
+        self.output.put_text(&group, "range", T::RANGE)?;
         self.output.put_list(&group, "sources", sources)?;
         let classes = labels.unwrap_or_default().to_vec();
         if let Some(labels) = labels {
@@ -128,7 +132,7 @@ impl DataSetWriter {
         let Shape { channels, height, width } = self.shape;
         let count = sources.len();
         let dataset =
-            self.output.create_images(&group, "images", [count, channels, height, width])?;
+            self.output.create_images::<T>(&group, "images", [count, channels, height, width])?;
         let digest = Hasher::default();
         self.splits.insert(split, Filling { group, dataset, digest, classes, written: 0, count });
         Ok(())
@@ -148,7 +152,7 @@ impl DataSetWriter {
     ///
     /// Where the split was not started, the number of pixels is none of whole images, or there are
     /// more images than were announced.
-    pub fn append(&mut self, split: Split, pixels: &[u8]) -> Result<(), DataError> {
+    pub fn append(&mut self, split: Split, pixels: &[T]) -> Result<(), DataError> {
         let one = self.shape.len();
         assert!(pixels.len().is_multiple_of(one), "{} pixels of images of {one}", pixels.len());
         let n = pixels.len() / one;
@@ -157,7 +161,7 @@ impl DataSetWriter {
         let Shape { channels, height, width } = self.shape;
         let dims = [n, channels, height, width];
         self.output.put_images(&filling.dataset, filling.written, dims, pixels)?;
-        filling.digest.update(pixels);
+        T::digest(pixels, &mut filling.digest);
         filling.written += n;
         Ok(())
     }
@@ -288,7 +292,10 @@ impl DataSetReader {
         let set = ImageSet::get(&self.input, &self.group(split)?)?;
         self.check_sources(split, set.len())?;
         let mut digest = Hasher::default();
-        digest.update(set.pixels());
+        match set.pixels() {
+            Pixels::Bytes(bytes) => u8::digest(bytes, &mut digest),
+            Pixels::Values(values) => f32::digest(values, &mut digest),
+        }
         update_by_classes(&mut digest, set.labels().unwrap_or_default());
         set.with_sha256(digest.finish()).with_sources(self.image_sources(split)?)
     }
@@ -300,10 +307,16 @@ impl DataSetReader {
     /// Those of [`DataSetReader::read`].
     pub fn summary(&self, split: Split) -> Result<SplitSummary, DataError> {
         let group = self.group(split)?;
-        let (mut counts, mut digest) = (Counts::default(), Hasher::default());
-        let dims = self.input.image_blocks(&group, "images", |pixels| {
-            counts.add(pixels);
-            digest.update(pixels);
+        let (mut spread, mut digest) = (Spread::default(), Hasher::default());
+        let dims = self.input.image_blocks(&group, "images", |pixels| match pixels {
+            Pixels::Bytes(bytes) => {
+                spread.add(bytes);
+                u8::digest(bytes, &mut digest);
+            }
+            Pixels::Values(values) => {
+                spread.add(values);
+                f32::digest(values, &mut digest);
+            }
         })?;
         self.check_sources(split, dims[0])?;
         let mut classes = None;
@@ -318,7 +331,7 @@ impl DataSetReader {
             update_by_classes(&mut digest, &labels);
             classes = labels.iter().max().map(|largest| largest.saturating_add(1));
         }
-        let (mean, deviation) = counts.mean_and_deviation();
+        let (mean, deviation) = spread.mean_and_deviation();
         let stored = self.input.provenance(&group)?;
         Ok(SplitSummary {
             images: dims[0],

@@ -11,6 +11,7 @@ use std::cell::OnceCell;
 use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::mem::ManuallyDrop;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,7 @@ use crate::array::{
 };
 use crate::error::require_finite;
 use crate::npy::{complex_pairs, row_major};
+use crate::pixels::Pixels;
 use crate::{DataError, ImageProvenance, global_heap, memory};
 
 const WRITE_AGAIN: &str = "the file is damaged or incomplete: write it again";
@@ -390,26 +392,26 @@ impl Output {
         Ok(())
     }
 
-    /// Creates the array of images `[N, C, H, W]` in bytes, to be filled by [`Output::put_images`].
+    /// Creates the array of images `[N, C, H, W]`, to be filled by [`Output::put_images`].
     ///
     /// It is closed with the file.
-    pub(crate) fn create_images(
+    pub(crate) fn create_images<T: H5Type>(
         &self,
         at: &Group,
         name: &str,
         dims: [usize; 4],
     ) -> Result<ManuallyDrop<Dataset>, DataError> {
         let [_, channels, height, width] = dims;
-        self.create_array::<u8>(at, name, &dims, &[1, channels, height, width])
+        self.create_array::<T>(at, name, &dims, &[1, channels, height, width])
     }
 
     /// Writes images `[n, C, H, W]` from the index `first` on.
-    pub(crate) fn put_images(
+    pub(crate) fn put_images<T: H5Type>(
         &self,
         dataset: &Dataset,
         first: usize,
         [n, channels, height, width]: [usize; 4],
-        pixels: &[u8],
+        pixels: &[T],
     ) -> Result<(), DataError> {
         let view = ArrayView4::from_shape((n, channels, height, width), pixels)
             .expect("the pixels of n images");
@@ -904,22 +906,56 @@ impl Input {
         Ok((dims, self.read(&dataset, name)?))
     }
 
-    /// Hands the images `[N, C, H, W]` in bytes to `take` in blocks `[n, C, H, W]`; returns `[N, C, H, W]`.
+    /// Reads images `[N, C, H, W]`: bytes, or numbers of any floating-point type.
+    pub(crate) fn pixels(&self, at: &Group, name: &str) -> Result<(Vec<usize>, Pixels), DataError> {
+        if self.holds_floats(at, name)? {
+            let (dataset, dims) = self.ranked(at, name, 4)?;
+            let values: Vec<f32> = self.read(&dataset, name)?;
+            return Ok((dims, Pixels::Values(values)));
+        }
+        let (dims, bytes) = self.array(at, name, 4)?;
+        Ok((dims, Pixels::Bytes(bytes)))
+    }
+
+    /// Hands the images `[N, C, H, W]` to `take` in blocks `[n, C, H, W]`; returns `[N, C, H, W]`.
     pub(crate) fn image_blocks(
         &self,
         at: &Group,
         name: &str,
-        mut take: impl FnMut(&[u8]),
+        mut take: impl FnMut(&Pixels),
     ) -> Result<Vec<usize>, DataError> {
-        let (dataset, dims) = self.typed::<u8>(at, name, 4)?;
+        let is_of_floats = self.holds_floats(at, name)?;
+        let (dataset, dims) = match is_of_floats {
+            true => self.ranked(at, name, 4)?,
+            false => self.typed::<u8>(at, name, 4)?,
+        };
         for first in (0..dims[0]).step_by(IMAGE_BLOCK) {
-            let last = (first + IMAGE_BLOCK).min(dims[0]);
-            let block: Array4<u8> = dataset
-                .read_slice((first..last, .., .., ..))
-                .map_err(self.failed(format!("read images {first} to {last} of {name:?}")))?;
-            take(block.as_slice().expect("rows in order, as they are read"));
+            let images = first..(first + IMAGE_BLOCK).min(dims[0]);
+            take(&match is_of_floats {
+                true => Pixels::Values(self.read_images(&dataset, name, images)?),
+                false => Pixels::Bytes(self.read_images(&dataset, name, images)?),
+            });
         }
         Ok(dims)
+    }
+
+    fn read_images<T: H5Type>(
+        &self,
+        dataset: &Dataset,
+        name: &str,
+        Range { start, end }: Range<usize>,
+    ) -> Result<Vec<T>, DataError> {
+        let block: Array4<T> = dataset
+            .read_slice((start..end, .., .., ..))
+            .map_err(self.failed(format!("read images {start} to {end} of {name:?}")))?;
+        Ok(block.into_iter().collect())
+    }
+
+    /// Whether a dataset is of floating-point numbers.
+    fn holds_floats(&self, at: &Group, name: &str) -> Result<bool, DataError> {
+        let (dataset, _) = self.dataset(at, name)?;
+        let found = self.type_of(&dataset, &format!("the dataset {name:?}"))?;
+        Ok(matches!(found, Numbers::Half | Numbers::Described(TypeDescriptor::Float(_))))
     }
 
     /// A dataset of exactly the type `T` with `rank` dimensions, none of them 0.

@@ -1,4 +1,4 @@
-//! Sets of 8-bit images with their provenance.
+//! Sets of images with their provenance.
 //!
 //! One HDF5 file holds one set in its root, or one for each split in the groups `train`, `validation`
 //! and `test` (see [`data_set`](crate::data_set)):
@@ -6,7 +6,7 @@
 //! ```text
 //! /                format = "eps-images", format_version = 1, created_by
 //! /GROUP/          range, name, source, licence, sha256
-//! /GROUP/images    [N, C, H, W] u8
+//! /GROUP/images    [N, C, H, W] u8, or floating-point numbers in [-1, 1]
 //! /GROUP/labels    [N] u32, the images' classes, where they have any
 //! ```
 
@@ -16,53 +16,23 @@ use eps_math::Shape;
 use hdf5::Group;
 
 use crate::hdf5_file::{Input, Output};
-use crate::range::{RANGE, value_of_byte};
+use crate::pixels::{Pixel, Pixels, Spread};
 use crate::{DataError, ImageProvenance};
 
 /// What the attribute `format` of a file of images says.
 pub const FORMAT: &str = "eps-images";
 pub(crate) const VERSION: u64 = 1;
 
-/// How often each of the 256 values of a pixel occurs.
-#[derive(Debug)]
-pub(crate) struct Counts([u64; 256]);
-
-impl Default for Counts {
-    fn default() -> Self {
-        Counts([0; 256])
-    }
-}
-
-impl Counts {
-    pub(crate) fn add(&mut self, pixels: &[u8]) {
-        pixels.iter().for_each(|&byte| self.0[usize::from(byte)] += 1);
-    }
-
-    /// Mean and standard deviation of all values, on the scale [-1, 1].
-    pub(crate) fn mean_and_deviation(&self) -> (f64, f64) {
-        let all = self.0.iter().sum::<u64>() as f64;
-        let average = |f: &dyn Fn(f64) -> f64| {
-            let weighed = (0..=u8::MAX).zip(self.0).map(|(v, n)| n as f64 * f(value_of_byte(v)));
-            weighed.sum::<f64>() / all
-        };
-        let mean = average(&|x| x);
-        (mean, average(&|x| (x - mean).powi(2)).sqrt())
-    }
-}
-
-/// N images of one shape, stored as 8-bit pixels, read as values in [-1, 1].
+/// N images of one shape, of values in [-1, 1].
 ///
 /// # Shapes
 ///
 /// `pixels: [N, C, H, W]` in row-major order.
 ///
-/// # Units
-///
-/// Pixels 0 to 255; values `v / 127.5 − 1` in [-1, 1].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ImageSet {
     shape: Shape,
-    pixels: Vec<u8>,
+    pixels: Pixels,
     labels: Option<Vec<u32>>,
     sources: Option<Vec<u32>>,
     provenance: ImageProvenance,
@@ -73,18 +43,28 @@ impl ImageSet {
     ///
     /// # Errors
     ///
-    /// [`DataError::Invalid`] where there are no pixels, or not a whole number of images.
+    /// [`DataError::Invalid`] where there are no pixels, or not a whole number of images, and for a value that is not in [-1, 1].
     pub fn new(
         shape: Shape,
-        pixels: Vec<u8>,
+        pixels: impl Into<Pixels>,
         provenance: ImageProvenance,
     ) -> Result<Self, DataError> {
+        let pixels = pixels.into();
         let one = shape.len();
         if one == 0 || pixels.is_empty() || !pixels.len().is_multiple_of(one) {
             return Err(DataError::invalid(
                 format!("the number of pixels of {:?}", provenance.name),
                 pixels.len(),
                 format!("it must be a positive multiple of {one}, the pixels of an image {shape}"),
+            ));
+        }
+        if let Pixels::Values(values) = &pixels
+            && let Some(index) = values.iter().position(|value| !(-1.0..=1.0).contains(value))
+        {
+            return Err(DataError::invalid(
+                format!("the value of {:?} at flat index {index}", provenance.name),
+                values[index],
+                "images are of finite numbers in [-1, 1]: scale them, as `eps data arrays --unit` does",
             ));
         }
         Ok(ImageSet { shape, pixels, labels: None, sources: None, provenance })
@@ -161,19 +141,8 @@ impl ImageSet {
     }
 
     /// All pixels, `[N, C, H, W]`.
-    pub fn pixels(&self) -> &[u8] {
+    pub fn pixels(&self) -> &Pixels {
         &self.pixels
-    }
-
-    /// The pixels of one image, `[C, H, W]`.
-    ///
-    /// # Panics
-    ///
-    /// Where `index ≥ len()`.
-    pub fn image(&self, index: usize) -> &[u8] {
-        assert!(index < self.len(), "image {index} of a set of {}", self.len());
-        let one = self.shape.len();
-        &self.pixels[index * one..(index + 1) * one]
     }
 
     /// The values of one image, `[C, H, W]` in [-1, 1].
@@ -182,14 +151,23 @@ impl ImageSet {
     ///
     /// Where `index ≥ len()`.
     pub fn to_signed(&self, index: usize) -> Vec<f64> {
-        self.image(index).iter().map(|&v| value_of_byte(v)).collect()
+        assert!(index < self.len(), "image {index} of a set of {}", self.len());
+        let one = self.shape.len();
+        let image = index * one..(index + 1) * one;
+        match &self.pixels {
+            Pixels::Bytes(bytes) => bytes[image].iter().map(|byte| byte.value()).collect(),
+            Pixels::Values(values) => values[image].iter().map(|value| value.value()).collect(),
+        }
     }
 
     /// Mean and standard deviation of all values, on the scale [-1, 1].
     pub fn mean_and_deviation(&self) -> (f64, f64) {
-        let mut counts = Counts::default();
-        counts.add(&self.pixels);
-        counts.mean_and_deviation()
+        let mut spread = Spread::default();
+        match &self.pixels {
+            Pixels::Bytes(bytes) => spread.add(bytes),
+            Pixels::Values(values) => spread.add(values),
+        }
+        spread.mean_and_deviation()
     }
 
     /// Writes the set as an HDF5 file.
@@ -201,9 +179,18 @@ impl ImageSet {
         let output = Output::create(path, FORMAT, VERSION)?;
         let root = output.root()?;
         let Shape { channels, height, width } = self.shape;
-        output.put_text(&root, "range", RANGE)?;
         output.put_provenance(&root, &self.provenance)?;
-        output.put_array(&root, "images", &[self.len(), channels, height, width], &self.pixels)?;
+        let dims = [self.len(), channels, height, width];
+        match &self.pixels {
+            Pixels::Bytes(bytes) => {
+                output.put_text(&root, "range", u8::RANGE)?;
+                output.put_array(&root, "images", &dims, bytes)?;
+            }
+            Pixels::Values(values) => {
+                output.put_text(&root, "range", f32::RANGE)?;
+                output.put_array(&root, "images", &dims, values)?;
+            }
+        }
         if let Some(labels) = &self.labels {
             output.put_list(&root, "labels", labels)?;
         }
@@ -216,7 +203,7 @@ impl ImageSet {
     ///
     /// [`DataError::Io`] where the file cannot be opened; [`DataError::Malformed`] or
     /// [`DataError::Hdf5`] where it is truncated, damaged, no file of images, or where a dataset or
-    /// an attribute is missing or of another shape or type.
+    /// an attribute is missing or of another shape or type; [`DataError::Invalid`] for a value that is not in [-1, 1].
     pub fn read(path: &Path) -> Result<Self, DataError> {
         let input = Input::open(path, FORMAT, VERSION)?;
         let root = input.root()?;
@@ -231,7 +218,7 @@ impl ImageSet {
 
     /// Reads the set in a group of a file.
     pub(crate) fn get(input: &Input, group: &Group) -> Result<Self, DataError> {
-        let (dims, pixels) = input.array(group, "images", 4)?;
+        let (dims, pixels) = input.pixels(group, "images")?;
         let shape = Shape { channels: dims[1], height: dims[2], width: dims[3] };
         let set = ImageSet::new(shape, pixels, input.provenance(group)?)
             .map_err(|error| error.in_file(input.path()))?;

@@ -180,7 +180,9 @@ impl ImportReport {
         };
         if self.rounded > 0 {
             let have = count(self.rounded, "has", "have");
-            notes.push(format!("{have} 16 bits a channel: images keep 8 of them"));
+            notes.push(format!(
+                "{have} 16 bits a channel: images keep 8 of them (`eps data arrays` keeps all, of pictures of one size)"
+            ));
         }
         let of_all = self.largest.and_then(|largest| unused_bits("these pictures", largest));
         notes.extend(of_all);

@@ -43,7 +43,7 @@ type Zip = ZipArchive<BufReader<File>>;
 
 /// What a source holds beside its pictures.
 #[derive(Debug, Default)]
-struct PassedOver {
+pub(crate) struct PassedOver {
     /// Files that are no pictures, by their endings.
     by_ending: BTreeMap<String, usize>,
     hidden_folders: BTreeSet<String>,
@@ -102,7 +102,7 @@ impl PictureSource {
     /// Those of [`picture_names`]; [`DataError::Malformed`] where a file is no ZIP archive.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         if path.is_dir() {
-            let (names, passed_over) = list(path)?;
+            let (names, passed_over) = list_pictures(path)?;
             let (path, bad_names) = (path.to_owned(), names_of_several_lines(&names).collect());
             return Ok(PictureSource { path, names, bad_names, passed_over, archive: None });
         }
@@ -121,7 +121,7 @@ impl PictureSource {
         // The archive's directory alone: the header of every file would be a place of its own on the disk.
         let (mut names, mut passed_over) = (Vec::new(), PassedOver::default());
         for name in zip.file_names().filter(|name| !name.ends_with('/')) {
-            let is_picture = is_shown_picture(Path::new(name));
+            let is_picture = is_shown(Path::new(name)) && has_picture_ending(Path::new(name));
             match hidden_folder(name) {
                 None if is_picture => names.push(name.to_owned()),
                 None => passed_over.count(Path::new(name)),
@@ -158,27 +158,8 @@ impl PictureSource {
     /// numbers, hidden folders, and names of pictures that lead to no file. Hidden files and `dataset.json` do not
     /// count.
     pub fn passed_over(&self) -> Vec<String> {
-        let shown = self.path.display();
-        let PassedOver { by_ending, hidden_folders, dangling, irregular } = &self.passed_over;
-        let files: usize = by_ending.values().sum();
-        let by_ending = (files > 0).then(|| {
-            format!(
-                "{} passed over in {shown} by their endings ({}): pictures end in {}; convert others first",
-                were(files, "file"),
-                endings(by_ending),
-                known_endings()
-            )
-        });
-        let others = [
-            (hidden_folders, "hidden folder", ""),
-            (dangling, "link", ": such a link leads nowhere, mend or remove it"),
-            (irregular, "picture", ": only regular files are read"),
-        ];
-        let others = others.into_iter().filter(|(names, ..)| !names.is_empty());
-        let others = others.map(|(names, what, why)| {
-            format!("{} passed over in {shown} ({}){why}", were(names.len(), what), first(names))
-        });
-        by_ending.into_iter().chain(others).collect()
+        self.passed_over
+            .told(&self.path, &format!("pictures end in {}; convert others first", known_endings()))
     }
 
     /// A picture's name in messages.
@@ -336,11 +317,23 @@ impl PictureSource {
 /// [`DataError::Io`] where a folder cannot be read, [`DataError::Malformed`] where a folder is a link or no
 /// picture is found, [`DataError::Invalid`] where a name is no UTF-8.
 pub fn picture_names(folder: &Path) -> Result<Vec<String>, DataError> {
-    Ok(list(folder)?.0)
+    Ok(list_pictures(folder)?.0)
 }
 
-/// The pictures of a folder, and what else it holds.
-fn list(folder: &Path) -> Result<(Vec<String>, PassedOver), DataError> {
+fn list_pictures(folder: &Path) -> Result<(Vec<String>, PassedOver), DataError> {
+    let (names, passed_over) = list(folder, has_picture_ending)?;
+    if names.is_empty() {
+        return Err(no_pictures(folder, &passed_over));
+    }
+    Ok((names, passed_over))
+}
+
+/// The files of a folder that are wanted and not hidden, in all folders below it, with `/` between folders, sorted; and what else it
+/// holds.
+pub(crate) fn list(
+    folder: &Path,
+    is_wanted: fn(&Path) -> bool,
+) -> Result<(Vec<String>, PassedOver), DataError> {
     let (mut names, mut passed_over) = (Vec::new(), PassedOver::default());
     let mut rest = vec![PathBuf::new()];
     while let Some(below) = rest.pop() {
@@ -360,12 +353,12 @@ fn list(folder: &Path) -> Result<(Vec<String>, PassedOver), DataError> {
                     "it is a link to a folder, and such links are not followed",
                     "replace it by the folder, or remove it",
                 ));
-            } else if is_shown_picture(&path) && !entry.path().is_file() {
+            } else if is_shown(&path) && is_wanted(&path) && !entry.path().is_file() {
                 let is_dangling = kind.is_symlink() && !entry.path().exists();
                 let PassedOver { dangling, irregular, .. } = &mut passed_over;
                 let of = if is_dangling { dangling } else { irregular };
                 of.insert(path.display().to_string());
-            } else if is_shown_picture(&path) {
+            } else if is_shown(&path) && is_wanted(&path) {
                 let parts: Option<Vec<&str>> = path.iter().map(|part| part.to_str()).collect();
                 let parts = parts.ok_or_else(|| {
                     DataError::invalid(
@@ -380,14 +373,35 @@ fn list(folder: &Path) -> Result<(Vec<String>, PassedOver), DataError> {
             }
         }
     }
-    if names.is_empty() {
-        return Err(no_pictures(folder, &passed_over));
-    }
     names.sort();
     Ok((names, passed_over))
 }
 
 impl PassedOver {
+    /// What is told of it, with what files should be, for whoever expects more of them to be read.
+    pub(crate) fn told(&self, source: &Path, advice: &str) -> Vec<String> {
+        let shown = source.display();
+        let Self { by_ending, hidden_folders, dangling, irregular } = self;
+        let files: usize = by_ending.values().sum();
+        let by_ending = (files > 0).then(|| {
+            format!(
+                "{} passed over in {shown} by their endings ({}): {advice}",
+                were(files, "file"),
+                endings(by_ending)
+            )
+        });
+        let others = [
+            (hidden_folders, "hidden folder", ""),
+            (dangling, "link", ": such a link leads nowhere, mend or remove it"),
+            (irregular, "picture", ": only regular files are read"),
+        ];
+        let others = others.into_iter().filter(|(names, ..)| !names.is_empty());
+        let others = others.map(|(names, what, why)| {
+            format!("{} passed over in {shown} ({}){why}", were(names.len(), what), first(names))
+        });
+        by_ending.into_iter().chain(others).collect()
+    }
+
     /// Counts a file that is no picture by its ending, unless it is hidden or the file of labels.
     fn count(&mut self, path: &Path) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -437,10 +451,8 @@ fn known_endings() -> String {
     ENDINGS.map(|ending| format!(".{ending}")).join(", ")
 }
 
-/// Whether a name is one of a picture, and not hidden.
-fn is_shown_picture(path: &Path) -> bool {
-    let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-    !hidden && has_picture_ending(path)
+fn is_shown(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.'))
 }
 
 /// Names that a data set's list of files, a line each, cannot hold.

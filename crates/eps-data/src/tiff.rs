@@ -22,7 +22,8 @@ use crate::picture_size::{MOST_VALUES, check_size};
 use crate::stored_picture::StoredPicture;
 
 const CONVERT: &str = "convert it to 8-bit or 16-bit grey or RGB, with deflate, LZW or no compression; values \
-                       of other types are given as an array: numpy.save(\"y.npy\", tifffile.imread(FILE))";
+                       of other types are given as an array: numpy.save(\"y.npy\", tifffile.imread(FILE)), and `eps data arrays` \
+                       makes a data set of such TIFFs";
 
 const AS_NPY: &str = "save it as one channel or as RGB, or as an NPY array: numpy.save(\"y.npy\", tifffile.imread(FILE))";
 

@@ -520,7 +520,7 @@ fn masks_that_are_none() {
 // ------------------------------------------------------------------------------------------ HDF5
 
 fn images_file() -> (TempDir, PathBuf) {
-    let set = ImageSet::new(SHAPE, (0..48).collect(), provenance()).unwrap();
+    let set = ImageSet::new(SHAPE, (0..48).collect::<Vec<u8>>(), provenance()).unwrap();
     file("images.h5", |path| set.write(path).unwrap())
 }
 
@@ -557,7 +557,7 @@ fn truncated_or_damaged_hdf5() {
     every_truncation_fails(&path, again, MeasurementSet::read);
 
     let (_dir, path) = images_file();
-    no_damage_goes_unnoticed(&path, |path| ImageSet::read(path).map(|set| set.pixels().to_vec()));
+    no_damage_goes_unnoticed(&path, |path| ImageSet::read(path).map(|set| set.pixels().clone()));
     let (_dir, path) = samples_file();
     no_damage_goes_unnoticed(&path, |path| SampleArchive::read(path).map(|a| a.samples().to_vec()));
     let (_dir, path) = measurements_file();
@@ -665,8 +665,14 @@ fn datasets_of_the_wrong_shape_or_type() {
     let (_dir, path) = images_file();
     replace_dataset(&path, "images", &[3, 16], &[0_u8; 48]);
     expect(ImageSet::read(&path), &["images.h5", "[3, 16]", "needed are 4", "reshape"]);
-    replace_dataset(&path, "images", &[3, 1, 4, 4], &[0.0_f32; 48]);
-    expect(ImageSet::read(&path), &["images.h5", "float32", "uint8", "convert it"]);
+    replace_dataset(&path, "images", &[3, 1, 4, 4], &[0_u16; 48]);
+    expect(ImageSet::read(&path), &["images.h5", "uint16", "uint8", "convert it"]);
+    replace_dataset(&path, "images", &[3, 1, 4, 4], &[0.25_f64; 48]);
+    assert_eq!(ImageSet::read(&path).unwrap().to_signed(1), [0.25; 16]);
+    replace_dataset(&path, "images", &[3, 1, 4, 4], &[1.5_f32; 48]);
+    expect(ImageSet::read(&path), &["images.h5", "flat index 0 is 1.5", "--unit"]);
+    replace_dataset(&path, "images", &[3, 1, 4, 4], &[f32::NAN; 48]);
+    expect(ImageSet::read(&path), &["images.h5", "flat index 0 is NaN", "finite"]);
     replace_dataset(&path, "images", &[0, 1, 4, 4], &[0_u8; 0]);
     expect(ImageSet::read(&path), &["images.h5", "[0, 1, 4, 4]", "empty or incomplete"]);
 
@@ -883,8 +889,8 @@ fn noise_that_makes_no_sense() {
 
 #[test]
 fn sets_and_archives_of_the_wrong_length() {
-    expect(ImageSet::new(SHAPE, vec![], provenance()), &["is 0", "multiple of 16"]);
-    expect(ImageSet::new(SHAPE, vec![0; 17], provenance()), &["is 17", "multiple of 16"]);
+    expect(ImageSet::new(SHAPE, Vec::<u8>::new(), provenance()), &["is 0", "multiple of 16"]);
+    expect(ImageSet::new(SHAPE, vec![0_u8; 17], provenance()), &["is 17", "multiple of 16"]);
     let archive = |n: usize| SampleArchive::new(SHAPE, 2, vec![0.0; n], json!({}), provenance());
     expect(archive(0), &["is 0", "multiple of 32"]);
     expect(archive(33), &["is 33", "multiple of 32", "2 samples"]);

@@ -62,8 +62,28 @@ fn an_image_set_comes_back() {
     set.write(&path).unwrap();
     assert_eq!(ImageSet::read(&path).unwrap(), set);
     assert_eq!(set.len(), 3);
-    assert_eq!(set.image(1), &set.pixels()[40..80]);
-    assert_eq!(set.to_signed(2)[0], f64::from(set.pixels()[80]) / 127.5 - 1.0);
+    let bytes = set.pixels().bytes().unwrap();
+    assert_eq!(set.to_signed(2)[0], f64::from(bytes[80]) / 127.5 - 1.0);
+}
+
+#[test]
+fn images_of_values_keep_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("images.h5");
+    let values: Vec<f32> = (0..3 * 2 * 5 * 4).map(|i| (i as f32 / 60.0 - 1.0).sin()).collect();
+    let set = ImageSet::new(shape(2, 5, 4), values.clone(), provenance()).unwrap();
+    set.write(&path).unwrap();
+    assert_eq!(ImageSet::read(&path).unwrap(), set);
+    assert_eq!((set.pixels().size(), set.pixels().bytes()), (480, None));
+    let image: Vec<f64> = values[80..].iter().map(|v| f64::from(*v)).collect();
+    assert_eq!(set.to_signed(2), image);
+    let (mean, deviation) = set.mean_and_deviation();
+    let of_all = |f: &dyn Fn(f64) -> f64| {
+        values.iter().map(|v| f(f64::from(*v))).sum::<f64>() / values.len() as f64
+    };
+    let expected = of_all(&|v| v);
+    assert!((mean - expected).abs() < 1e-15);
+    assert!((deviation - of_all(&|v| (v - expected).powi(2)).sqrt()).abs() < 1e-15);
 }
 
 // ------------------------------------------------------------------------------------------- IDX

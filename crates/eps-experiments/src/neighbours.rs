@@ -1,7 +1,7 @@
 //! The nearest training images of samples: a network that has learnt its training set by heart would
 //! give them back.
 
-use eps_data::ImageSet;
+use eps_data::{ImageSet, Pixel, Pixels};
 use eps_results::{Method, Neighbours};
 use rayon::prelude::*;
 
@@ -55,31 +55,49 @@ fn nearest(set: &ImageSet, images: &[Vec<f64>]) -> Vec<(usize, f64)> {
     let n = set.shape().len();
     #[expect(clippy::cast_possible_truncation, reason = "distances are compared in f32")]
     let levels = |image: &Vec<f64>| image.iter().map(|v| (255.0 * v) as f32).collect::<Vec<_>>();
-    let images_in_levels: Vec<Vec<f32>> = images.iter().map(levels).collect();
+    let in_levels: Vec<Vec<f32>> = images.iter().map(levels).collect();
+    let best = match set.pixels() {
+        Pixels::Bytes(bytes) => nearest_by_levels(bytes, n, &in_levels, f32::from),
+        Pixels::Values(values) => nearest_by_levels(values, n, &in_levels, |v| 127.5 * (v + 1.0)),
+    };
+    let exact = |(image, index): (&Vec<f64>, usize)| {
+        let differences = set.to_signed(index).into_iter().zip(image).map(|(x, v)| unit(x) - v);
+        (index, (differences.map(|difference| difference.powi(2)).sum::<f64>() / n as f64).sqrt())
+    };
+    images.iter().zip(best).map(exact).collect()
+}
+
+/// The number of the image of n pixels that is nearest to each of some in grey levels of 0 to 255, as `level` gives them.
+fn nearest_by_levels<T: Pixel + Sync>(
+    pixels: &[T],
+    n: usize,
+    images: &[Vec<f32>],
+    level: impl Fn(T) -> f32 + Sync,
+) -> Vec<usize> {
     let mut best = vec![(0, f32::INFINITY); images.len()];
-    for (chunk, pixels) in set.pixels().chunks(TOGETHER * n).enumerate() {
-        best.par_iter_mut().zip(&images_in_levels).for_each(|(best, levels)| {
+    for (chunk, pixels) in pixels.chunks(TOGETHER * n).enumerate() {
+        best.par_iter_mut().zip(images).for_each(|(best, levels)| {
             for (index, pixels) in pixels.chunks_exact(n).enumerate() {
-                let squared = squared_below(best.1, pixels, levels);
+                let squared = squared_below(best.1, pixels, levels, &level);
                 if squared < best.1 {
                     *best = (chunk * TOGETHER + index, squared);
                 }
             }
         });
     }
-    let exact = |(image, (index, _)): (&Vec<f64>, (usize, f32))| {
-        let pixels = &set.pixels()[index * n..(index + 1) * n];
-        let differences = pixels.iter().zip(image).map(|(p, v)| f64::from(*p) / 255.0 - v);
-        (index, (differences.map(|difference| difference.powi(2)).sum::<f64>() / n as f64).sqrt())
-    };
-    images.iter().zip(best).map(exact).collect()
+    best.into_iter().map(|(index, _)| index).collect()
 }
 
 /// The squared difference of an image's grey levels to others, or some value that is not below the bound where the squared difference is not.
-fn squared_below(bound: f32, pixels: &[u8], levels: &[f32]) -> f32 {
+fn squared_below<T: Pixel>(
+    bound: f32,
+    pixels: &[T],
+    levels: &[f32],
+    level: &impl Fn(T) -> f32,
+) -> f32 {
     let mut squared = 0.0;
     for (pixels, levels) in pixels.chunks(BLOCK).zip(levels.chunks(BLOCK)) {
-        squared += squared_difference(pixels, levels);
+        squared += squared_difference(pixels, levels, level);
         if squared >= bound {
             break;
         }
@@ -88,9 +106,9 @@ fn squared_below(bound: f32, pixels: &[u8], levels: &[f32]) -> f32 {
 }
 
 /// In lanes, which processors add up at once.
-fn squared_difference(pixels: &[u8], levels: &[f32]) -> f32 {
+fn squared_difference<T: Pixel>(pixels: &[T], levels: &[f32], level: &impl Fn(T) -> f32) -> f32 {
     const LANES: usize = 16;
-    let square = |pixel: u8, level: f32| (f32::from(pixel) - level).powi(2);
+    let square = |pixel: T, other: f32| (level(pixel) - other).powi(2);
     let mut lanes = [0.0; LANES];
     let (pixels, last_pixels) = pixels.as_chunks::<LANES>();
     let (levels, last_levels) = levels.as_chunks::<LANES>();
@@ -119,7 +137,7 @@ mod tests {
             sha256: "0".into(),
         };
         let shape = Shape::new(1, 1, 2).unwrap();
-        let set = ImageSet::new(shape, vec![0, 0, 255, 0, 255, 255], provenance).unwrap();
+        let set = ImageSet::new(shape, vec![0_u8, 0, 255, 0, 255, 255], provenance).unwrap();
         let found = nearest(&set, &[vec![0.9, 0.2], vec![1.0, 1.0]]);
         assert_eq!((found[0].0, found[1]), (1, (2, 0.0)));
         assert!((found[0].1 - (0.05_f64 / 2.0).sqrt()).abs() < 1e-15);

@@ -147,7 +147,7 @@ mod tests {
 
     fn images() -> ImageSet {
         let shape = Shape::new(1, 28, 28).unwrap();
-        let pixels = (0..5 * 784).map(|i| (i % 256) as u8).collect();
+        let pixels: Vec<u8> = (0..5 * 784).map(|i| (i % 256) as u8).collect();
         let provenance = ImageProvenance {
             name: "ramps".into(),
             source: "made up".into(),

@@ -190,7 +190,7 @@ pub enum MathError {
     #[error(
         "{:.0} % of the middle {rows}x{columns} of k-space was sampled, the rest is 0 in all coils: {}",
         (100.0 * share).min(99.0),
-        middle_remedy(*full)
+        middle_remedy(*full, *least)
     )]
     Unsampled {
         /// Rows of the middle.
@@ -201,6 +201,8 @@ pub enum MathError {
         share: f64,
         /// Rows and columns of the largest middle that was sampled in full.
         full: (usize, usize),
+        /// Rows and columns that maps need.
+        least: usize,
     },
     /// A matrix that memory does not hold.
     #[error(
@@ -428,14 +430,12 @@ pub(crate) fn check_scale(what: &'static str, values: &[f64]) -> Result<(), Math
 }
 
 /// What to do where the middle of k-space was not sampled in full, but rows and columns of it.
-fn middle_remedy((rows, columns): (usize, usize)) -> String {
-    // Of two kernels of ESPIRiT.
-    const LEAST: usize = 12;
+fn middle_remedy((rows, columns): (usize, usize), least: usize) -> String {
     if rows * columns == 0 {
         "not even the frequency 0, which comes first: numpy.fft.ifftshift puts it there where it is in the middle".to_owned()
-    } else if rows.min(columns) < LEAST {
+    } else if rows.min(columns) < least {
         format!(
-            "no middle of {LEAST} rows and columns was sampled in full, as maps need it: measure these frequencies, or take maps of another \
+            "no middle of {least} rows and columns was sampled in full, as maps need it: measure these frequencies, or take maps of another \
              scan of the same coils"
         )
     } else {

@@ -31,16 +31,17 @@ pub struct DataMoments {
     pub spectrum: Vec<f64>,
 }
 
-/// 8-bit pixels as values in [-1, 1], in f64 on their device: v ↦ v/127.5 − 1.
+/// Pixels as values in [-1, 1], in f64 on their device: bytes by v ↦ v/127.5 − 1, numbers as they are.
 ///
 /// # Shapes
 /// Any, which it keeps.
-pub fn values_of_bytes(pixels: &Tensor) -> Tensor {
-    pixels.to_kind(Kind::Double) / 127.5 - 1.0
+pub fn values_of_pixels(pixels: &Tensor) -> Tensor {
+    let values = pixels.to_kind(Kind::Double);
+    if pixels.kind() == Kind::Uint8 { values / 127.5 - 1.0 } else { values }
 }
 
 impl DataMoments {
-    /// The moments of images in bytes, v ↦ v/127.5 − 1.
+    /// The moments of images, in bytes (v ↦ v/127.5 − 1) or as numbers in [-1, 1].
     ///
     /// # Shapes
     /// images: `[N, C, H, W]`, N ≥ 1
@@ -53,7 +54,7 @@ impl DataMoments {
         let shape = Shape { channels: sides[0], height: sides[1], width: sides[2] };
         let unit = |start: i64| {
             let length = CHUNK.min(count - start);
-            values_of_bytes(&images.narrow(0, start, length))
+            values_of_pixels(&images.narrow(0, start, length))
         };
         let starts = || (0..count).step_by(length_of(CHUNK));
         let sum = |of: &dyn Fn(i64) -> Tensor| {

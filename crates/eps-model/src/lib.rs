@@ -73,7 +73,7 @@ mod windows;
 pub use adapted_denoiser::{AdaptedDenoiser, RawNetwork};
 pub use class_conditional::{ClassConditional, one_hot};
 pub use compute_error::{ComputeError, attempt};
-pub use data_moments::{DataMoments, values_of_bytes};
+pub use data_moments::{DataMoments, values_of_pixels};
 pub use denoiser::{Denoiser, Measurement, Pivot, Query, QueryNoise};
 pub use device::{DevicePrecision, device, device_name};
 pub use device_map::expression_gap;

@@ -1,12 +1,12 @@
 //! The images of a run and their classes.
 
 use eps_math::{MathError, Shape};
-use eps_model::{extent, length_of, one_hot, values_of_bytes};
+use eps_model::{extent, length_of, one_hot, values_of_pixels};
 use tch::{Device, Kind, Tensor};
 
 use crate::{TrainConfig, TrainError};
 
-/// The images of a run, `[N, C, H, W]` in bytes, v ↦ v/127.5 − 1.
+/// The images of a run, `[N, C, H, W]`: bytes, v ↦ v/127.5 − 1, or numbers in [-1, 1].
 #[derive(Debug)]
 pub struct Images {
     /// The training split.
@@ -94,7 +94,7 @@ impl Examples<'_> {
             let chosen = classes.index_select(0, &indices).to_device(device);
             chosen.one_hot(self.label_dim).to_kind(Kind::Float)
         });
-        (values_of_bytes(&images), labels)
+        (values_of_pixels(&images), labels)
     }
 
     pub(crate) fn len(&self) -> usize {

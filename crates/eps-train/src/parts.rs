@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use eps_cluster::{Exchange, Group, TreeSum, all_reduce, all_reduce_by, facts_of, share};
 use eps_files::sha256;
-use eps_model::{Mode, NetworkDenoiser, extent};
+use eps_model::{Mode, NetworkDenoiser, extent, values_of_pixels};
 use tch::{Device, Kind, Tensor};
 
 use crate::balance::Balance;
@@ -225,8 +225,9 @@ pub(crate) fn facts(
     let mut facts = vec![("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
     facts.extend(facts_of(&serde_json::json!(config)));
     for (name, split) in [("training", &images.train), ("validation", &images.validation)] {
-        let first = Vec::<u8>::try_from(split.select(0, 0).flatten(0, -1))?;
-        let value = format!("of shape {:?}, the first {}", split.size(), &sha256(&first)[..16]);
+        let first = Vec::<f64>::try_from(values_of_pixels(&split.select(0, 0)).flatten(0, -1))?;
+        let bytes: Vec<u8> = first.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let value = format!("of shape {:?}, the first {}", split.size(), &sha256(&bytes)[..16]);
         facts.push((format!("{name} images"), value));
     }
     if let Some(start) = start {

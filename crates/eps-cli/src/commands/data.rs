@@ -1,4 +1,4 @@
-//! `eps data`: data sets made of pictures, and what they hold.
+//! `eps data`: data sets made of pictures and arrays, and what they hold.
 
 use std::path::{Path, PathBuf};
 
@@ -7,14 +7,15 @@ use clap::{Args, Subcommand};
 use eps_data::photos::{TileConfig, write_tiles};
 use eps_data::picture_source::picture_names;
 use eps_data::{
-    DataError, DataSetReader, ImageProvenance, Import, ImportConfig, Shares, Split, SplitSummary,
+    ArrayImport, ArrayImportConfig, DataError, DataSetReader, ImageProvenance, Import,
+    ImportConfig, Shares, Split, SplitSummary, Unit,
 };
 use eps_files::WriteLock;
 
-use crate::flags::{UsageError, count, seed, side};
+use crate::flags::{UsageError, count, known_unit, seed, side};
 use crate::progress::Clock;
 
-/// Make data sets of pictures, and show what they hold.
+/// Make data sets of pictures or arrays, and show what they hold.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -25,6 +26,7 @@ pub(crate) struct Arguments {
 enum Command {
     Photos(Photos),
     Import(ImportFlags),
+    Arrays(Arrays),
     /// Print what a data set holds: splits, images, files, how it was made
     Show {
         /// A file that `eps data` wrote
@@ -39,6 +41,7 @@ impl Arguments {
         match &self.command {
             Command::Photos(photos) => photos.run(),
             Command::Import(import) => import.run(),
+            Command::Arrays(arrays) => arrays.run(),
             Command::Show { file } => show(file),
         }
     }
@@ -191,18 +194,85 @@ impl ImportFlags {
         for note in notes {
             eprintln!("note: {note}");
         }
-        let there = DataSetReader::open(&self.out)?.splits()?;
-        for (split, share) in [(Split::Train, shares.train), (Split::Validation, shares.validation)]
-        {
-            if share > 0.0 && !there.contains(&split) {
-                eprintln!(
-                    "note: no picture is in the split {split}, which a training needs: give more pictures, other shares by \
-                     --split, or another --seed"
-                );
-            }
-        }
+        note_empty_splits(&self.out, shares)?;
         show(&self.out)
     }
+}
+
+/// Make a data set of arrays, such as slices of scans, that keeps their values
+///
+/// A file holds images [N, C, H, W]; [N, H, W] and [H, W] are of one channel, or complex with --channels 2. A picture is one image with all
+/// of its bits: 16-bit PNG and TIFF keep them, where `eps data import` keeps 8. Nothing is cut or resized. The images of a file are in
+/// one split, as the slices of one patient should be; those of a single file are shared out one by one.
+#[derive(Debug, Args)]
+struct Arrays {
+    /// A folder of files (.npy, .npz, .h5, .mat, TIFF, and pictures), searched with all folders in it, or a single one, FILE or FILE#NAME
+    #[arg(value_name = "SOURCE")]
+    arrays: PathBuf,
+    /// The data set to write
+    #[arg(value_name = "OUT.h5")]
+    out: PathBuf,
+    /// The channels of an image; complex numbers have two
+    #[arg(long, value_name = "C", value_parser = count, default_value = "1")]
+    channels: usize,
+    /// The unit of the values: those of OFFSET +- SCALE become +-1, as `eps restore --unit` has it; 0.5,0.5 where they are on [0, 1]
+    /// [default: they are on [-1, 1]]
+    #[arg(long, value_name = "OFFSET,SCALE[,NAME]", value_parser = known_unit, allow_hyphen_values = true)]
+    unit: Option<Unit>,
+    /// The shares of the splits, train:validation:test; a file's split depends on its name alone, that of an image of a single file on
+    /// its number too
+    #[arg(long, value_name = "SHARES", default_value = "80:10:10")]
+    split: String,
+    /// The seed by which files are shared out to the splits
+    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
+    seed: u64,
+    #[command(flatten)]
+    origin: OriginFlags,
+}
+
+impl Arrays {
+    fn run(&self) -> Result<()> {
+        check_place(&self.out)?;
+        let _lock = WriteLock::take(&self.out)?;
+        self.origin.check(&self.out)?;
+        let shares = Shares::parse(&self.split, self.seed)
+            .map_err(|e| UsageError(format!("--split: {e}")))?;
+        let config = ArrayImportConfig { channels: self.channels, unit: self.unit.clone(), shares };
+        let cannot = || format!("cannot import {}", self.arrays.display());
+        let import = ArrayImport::open(&self.arrays, config).with_context(cannot)?;
+        for note in import.passed_over() {
+            eprintln!("note: {note}");
+        }
+        let clock = Clock::new(import.len() as u64, "files read");
+        clock.start("importing");
+        let notes = import.run(&self.out, self.origin.of(&self.out), &|| clock.advance(1));
+        clock.finish();
+        for note in notes.with_context(cannot)? {
+            eprintln!("note: {note}");
+        }
+        note_empty_splits(&self.out, shares)?;
+        show(&self.out)?;
+        if let Some(Unit { name, offset, scale }) = &self.unit {
+            // A shell would take it apart.
+            let name = if name.contains([' ', '\'']) { String::new() } else { format!(",{name}") };
+            println!("  a measurement in this unit: eps restore --unit {offset},{scale}{name}");
+        }
+        Ok(())
+    }
+}
+
+/// Tells of splits without images that a training needs.
+fn note_empty_splits(out: &Path, shares: Shares) -> Result<()> {
+    let there = DataSetReader::open(out)?.splits()?;
+    for (split, share) in [(Split::Train, shares.train), (Split::Validation, shares.validation)] {
+        if share > 0.0 && !there.contains(&split) {
+            eprintln!(
+                "note: no image is in the split {split}, which a training needs: give more files, other shares by --split, or \
+                 another --seed"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Where pictures come from, and whether their data set may replace a file.

@@ -210,16 +210,16 @@ impl Arguments {
                         measurement.display()
                     );
                 }
+                let params = EspiritParams::default();
                 let maps = match method {
-                    MapsMethod::Espirit => {
-                        espirit(shape, &y, *calibration, &EspiritParams::default())
-                    }
+                    MapsMethod::Espirit => espirit(shape, &y, *calibration, &params),
                     MapsMethod::LowResolution => sensitivities(shape, &y, *calibration),
                 };
                 let maps = maps.with_context(|| measurement.display().to_string())?;
                 // ESPIRiT has refused it; images of low resolution only blur and alias.
                 if matches!(method, MapsMethod::LowResolution)
-                    && let Err(gaps) = SampledMiddle::of(shape, &y, *calibration).check()
+                    && let Err(gaps) =
+                        SampledMiddle::of(shape, &y, *calibration).check(params.least_side())
                 {
                     eprintln!("note: {}: {gaps}", measurement.display());
                 }

@@ -56,7 +56,7 @@ pub fn espirit(
     let low = low_resolution(shape, kspace, calibration)?;
     root_sum_of_squares(&low)?;
     params.check(calibration)?;
-    SampledMiddle::of(shape, kspace, calibration).check()?;
+    SampledMiddle::of(shape, kspace, calibration).check(params.least_side())?;
     let image = Shape { channels: 2, ..shape };
     let middle: Vec<Mat<Complex<f64>>> =
         kspace.chunks_exact(image.len()).map(|coil| middle_of(image, coil, calibration)).collect();
@@ -99,6 +99,12 @@ pub fn espirit(
 }
 
 impl EspiritParams {
+    /// Rows and columns of the middle of k-space that maps need at least: those of two kernels.
+    #[must_use]
+    pub const fn least_side(&self) -> usize {
+        2 * self.kernel
+    }
+
     fn check(&self, calibration: (usize, usize)) -> Result<(), MathError> {
         let out_of = |what, value, range| Err(MathError::OutOfRange { what, value, range });
         if self.kernel < 2 {
@@ -112,7 +118,7 @@ impl EspiritParams {
             return out_of("the eigenvalue at which maps are cropped", self.crop, "in [0, 1)");
         }
         let least = calibration.0.min(calibration.1);
-        if least < 2 * self.kernel {
+        if least < self.least_side() {
             return out_of(
                 "a side of the middle of k-space",
                 least as f64,
@@ -178,20 +184,22 @@ impl SampledMiddle {
             let width = inside(height, rows).map(|row| full_width[row]).min().unwrap_or(0);
             if width == 0 { (0, 0) } else { (height, width) }
         };
-        let full = (1..=rows).map(of_height).max_by_key(|(height, width)| height * width);
+        let full = (1..=rows)
+            .map(of_height)
+            .max_by_key(|(height, width)| (*height.min(width), height * width));
         let count = sampled.iter().filter(|is_sampled| **is_sampled).count();
         let share = count as f64 / sampled.len().max(1) as f64;
         Self { sides, share, full: full.unwrap_or((0, 0)) }
     }
 
-    /// Fails where it was clearly not sampled in full.
+    /// Fails where it was clearly not sampled in full; maps need `least` rows and columns, which the error says.
     ///
     /// # Errors
     /// [`MathError::Unsampled`] where more than a hundredth of it was not.
-    pub fn check(self) -> Result<(), MathError> {
+    pub fn check(self, least: usize) -> Result<(), MathError> {
         let Self { sides: (rows, columns), share, full } = self;
         if 1.0 - share > Self::LEFT_OUT {
-            return Err(MathError::Unsampled { rows, columns, share, full });
+            return Err(MathError::Unsampled { rows, columns, share, full, least });
         }
         Ok(())
     }
@@ -340,7 +348,7 @@ mod tests {
         let plane = SHAPE.plane();
         let sides = (30, 30);
         assert_eq!(SampledMiddle::of(shape, &kspace, sides).full, sides);
-        assert!(SampledMiddle::of(shape, &kspace, (40, 36)).check().is_ok());
+        assert!(SampledMiddle::of(shape, &kspace, (40, 36)).check(12).is_ok());
         // Every second line beyond 14 columns around the frequency 0.
         let is_left_out = |i: usize| {
             let column = i % SHAPE.width;
@@ -360,7 +368,7 @@ mod tests {
         let mut one = whole.clone();
         (0..2 * plane).filter(|i| i % SHAPE.width == 3).for_each(|i| one[i] = 0.0);
         (0..8).for_each(|channel| one[channel * plane + 2] = 0.0);
-        assert!(SampledMiddle::of(shape, &one, sides).check().is_ok());
+        assert!(SampledMiddle::of(shape, &one, sides).check(12).is_ok());
         // Frequencies in the middle, of which the corners, where 0 would be, were not measured.
         let centred: Vec<f64> = (0..whole.len())
             .map(|i| {
@@ -369,7 +377,7 @@ mod tests {
                 if is_seen { whole[i] } else { 0.0 }
             })
             .collect();
-        let error = SampledMiddle::of(shape, &centred, sides).check().unwrap_err().to_string();
+        let error = SampledMiddle::of(shape, &centred, sides).check(12).unwrap_err().to_string();
         assert!(error.contains("ifftshift"), "{error}");
     }
 

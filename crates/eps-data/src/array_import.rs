@@ -1,0 +1,288 @@
+//! Import of arrays, such as slices of scans, into a data set of three splits that keeps their values.
+
+use std::path::{Path, PathBuf};
+
+use eps_math::Shape;
+use eps_math::rng::Stream;
+use serde::Serialize;
+
+use crate::array_file::{check_ending, is_picture, tells_format};
+use crate::data_set::{DataSetWriter, ImageSource};
+use crate::picture_source::list;
+use crate::{Array, DataError, ImageProvenance, Shares, Split, Unit};
+
+/// How arrays become images.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ArrayImportConfig {
+    /// The channels of an image; 2 of complex numbers.
+    pub channels: usize,
+    /// The unit of the values, where they are not on [-1, 1].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
+    /// How files are shared out to the splits, or the images of a single file.
+    pub shares: Shares,
+}
+
+/// An import of arrays whose files are listed; none is read.
+///
+/// A file holds the images `[N, C, H, W]`; `[N, H, W]` and `[H, W]` of one channel, or complex; a picture is one image, with all of
+/// its bits. The images of a file are in one split, as the slices of one patient should be; those of a single file are shared
+/// out one by one.
+#[derive(Debug)]
+pub struct ArrayImport {
+    source: PathBuf,
+    /// In the folder, with `/` between folders; none of a single file.
+    names: Vec<String>,
+    passed_over: Vec<String>,
+    config: ArrayImportConfig,
+}
+
+/// The images of a source, before they are written.
+#[derive(Debug)]
+struct Images {
+    shape: Shape,
+    /// The file that the shape is of.
+    first: PathBuf,
+    /// `[N, C, H, W]`
+    values: Vec<f32>,
+    sources: Vec<ImageSource>,
+    /// For each image its place among those of its split, and the index of its source.
+    places: Vec<(u64, u32)>,
+    notes: Vec<String>,
+    /// The smallest and the largest value in the files.
+    range: (f64, f64),
+}
+
+/// Rounding of a value at the ends of [-1, 1].
+const ROUNDING: f64 = 1e-6;
+
+impl ArrayImport {
+    /// Lists the files of a folder, in all folders below it, or takes a single file, `FILE` or `FILE#NAME`.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Invalid`] for no channels or a unit whose scale is not positive, [`DataError::Malformed`] where a folder holds
+    /// no file whose ending tells a format or a file has another one, [`DataError::Io`] where a folder cannot be read.
+    pub fn open(source: &Path, config: ArrayImportConfig) -> Result<Self, DataError> {
+        if config.channels == 0 {
+            return Err(DataError::invalid("the channels of an image", 0, "give at least 1"));
+        }
+        config.unit.as_ref().map_or(Ok(()), Unit::validate)?;
+        let source = source.to_owned();
+        if !source.is_dir() {
+            check_ending(&source)?;
+            return Ok(Self { source, names: vec![], passed_over: vec![], config });
+        }
+        let (names, passed_over) = list(&source, tells_format)?;
+        let advice =
+            "arrays end in .npy, .npz, .h5, .hdf5, .mat or .tif, and pictures are read too";
+        let passed_over = passed_over.told(&source, advice);
+        if names.is_empty() {
+            return Err(DataError::malformed(
+                &source,
+                match passed_over.first() {
+                    None => "there are no files of arrays in it".to_owned(),
+                    Some(others) => format!("there are no files of arrays in it: {others}"),
+                },
+                "give a folder with such files, or a file",
+            ));
+        }
+        Ok(Self { source, names, passed_over, config })
+    }
+
+    /// What is told of files that are passed over, as their endings tell no format.
+    pub fn passed_over(&self) -> &[String] {
+        &self.passed_over
+    }
+
+    /// The number of files.
+    #[expect(clippy::len_without_is_empty, reason = "a source without files is an error")]
+    pub fn len(&self) -> usize {
+        self.names.len().max(1)
+    }
+
+    /// Reads the files, which memory must hold, and writes the data set; `progress` is called after each file. Returns notes for
+    /// whoever trains on the images.
+    ///
+    /// Whoever takes the first images of a split takes some of every file.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Invalid`] for a value outside [-1, 1], or outside of the unit's range; [`DataError::Malformed`] for an array that
+    /// is none of images, or of images of another shape than those before; those of reading and writing.
+    pub fn run(
+        &self,
+        output: &Path,
+        provenance: ImageProvenance,
+        progress: &dyn Fn(),
+    ) -> Result<Vec<String>, DataError> {
+        let Images { shape, values, sources, places, mut notes, range, .. } =
+            self.images(progress)?;
+        if self.config.unit.is_none() && range.0 >= 0.0 {
+            let (least, most) = range;
+            notes.push(format!(
+                "all values are between {least} and {most}, and images are on [-1, 1]: give --unit 0.5,0.5 where they are on [0, 1]"
+            ));
+        }
+        if self.names.is_empty() && sources.len() > 1 {
+            notes.push(
+                "the images of a single file are shared out one by one: where they are slices of one volume, give a folder with \
+                 a file of each volume, so that no split has a slice beside one of another"
+                    .to_owned(),
+            );
+        }
+        let config = serde_json::json!({ "arrays": self.config });
+        let mut writer =
+            DataSetWriter::create(output, shape, sources.clone(), &config, provenance)?;
+        for split in Split::ALL {
+            let mut order: Vec<(u64, usize, u32)> = places
+                .iter()
+                .enumerate()
+                .map(|(image, (place, source))| (*place, image, *source))
+                .filter(|(.., source)| sources[*source as usize].split == split)
+                .collect();
+            order.sort_unstable();
+            let of_images: Vec<u32> = order.iter().map(|(.., source)| *source).collect();
+            if of_images.is_empty() {
+                continue;
+            }
+            writer.start_split(split, &of_images, None)?;
+            for (_, image, _) in order {
+                writer.append(split, &values[image * shape.len()..(image + 1) * shape.len()])?;
+            }
+        }
+        writer.finish()?;
+        Ok(notes)
+    }
+
+    /// Reads all images.
+    fn images(&self, progress: &dyn Fn()) -> Result<Images, DataError> {
+        let mut images: Option<Images> = None;
+        for index in 0..self.len() {
+            let path = match self.names.get(index) {
+                Some(name) => self.source.join(name),
+                None => self.source.clone(),
+            };
+            let (array, notes) = Array::read_with_notes(&path, "images")?;
+            let shape = self.shape(&path, &array.dims)?;
+            let images = images.get_or_insert_with(|| Images::new(shape, &path));
+            if images.shape != shape {
+                return Err(DataError::malformed(
+                    &path,
+                    format!(
+                        "its images have shape {shape}, those of {} have {}",
+                        images.first.display(),
+                        images.shape
+                    ),
+                    "cut or pad all to one shape, or import them into data sets of their own",
+                ));
+            }
+            if images.notes.is_empty() {
+                images.notes = notes;
+            }
+            self.add_sources(images, index, array.values.len() / shape.len());
+            self.add_values(images, &path, &array.values)?;
+            progress();
+        }
+        Ok(images.expect("at least one file"))
+    }
+
+    /// The shape of the images in an array of these dimensions.
+    fn shape(&self, path: &Path, dims: &[usize]) -> Result<Shape, DataError> {
+        let needed = self.config.channels;
+        let bad = |problem: String, remedy| Err(DataError::malformed(path, problem, remedy));
+        let &[ref outer @ .., height, width] = dims else {
+            return bad(
+                format!("its array has the dimensions {dims:?}, which are none of an image"),
+                "give [N, H, W], or [N, C, H, W]",
+            );
+        };
+        let all: usize = outer.iter().product();
+        let problem = format!(
+            "its array has the dimensions {dims:?}, and images of {needed} channels are asked for"
+        );
+        if is_picture(path) && all != needed || outer.len() == 2 && outer[1] != needed {
+            let is_last = matches!(dims, [_, _, _, 1..=4]);
+            return match is_last {
+                true => bad(problem, "channels come before rows: numpy.moveaxis(images, -1, 1)"),
+                false => bad(problem, "give --channels as the array has them"),
+            };
+        }
+        if outer.len() > 2 || all == 0 || !all.is_multiple_of(needed) {
+            return bad(problem, "give [N, C, H, W], and --channels C");
+        }
+        Ok(Shape { channels: needed, height, width })
+    }
+
+    fn add_sources(&self, images: &mut Images, file: usize, count: usize) {
+        let shares = self.config.shares;
+        let mut add = |name: String| {
+            let split = shares.split_of(&name);
+            images.sources.push(ImageSource { split, name });
+            u32::try_from(images.sources.len() - 1).expect("fewer files than 2^32")
+        };
+        let whole = self.source.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match self.names.get(file) {
+            // Index 0 is the split's.
+            Some(name) => {
+                let source = add(name.clone());
+                let stream = Stream::named(shares.seed, name);
+                images.places.extend((1..).take(count).map(|i| (stream.bits(i), source)));
+            }
+            None => {
+                for image in 0..count {
+                    let name = format!("{whole}#{image}");
+                    let place = Stream::named(shares.seed, &name).bits(1);
+                    images.places.push((place, add(name)));
+                }
+            }
+        }
+    }
+
+    fn add_values(
+        &self,
+        images: &mut Images,
+        path: &Path,
+        values: &[f64],
+    ) -> Result<(), DataError> {
+        let ends = |values: &[f64]| {
+            let start = (f64::INFINITY, f64::NEG_INFINITY);
+            values.iter().fold(start, |(least, most), v| (v.min(least), v.max(most)))
+        };
+        let on_range = |value: f64| self.config.unit.as_ref().map_or(value, |u| u.to_image(value));
+        let (least, most) = ends(values);
+        for value in [least, most] {
+            if on_range(value).abs() > 1.0 + ROUNDING {
+                let (offset, scale) = (f64::midpoint(least, most), (most - least) / 2.0);
+                let range = self.config.unit.as_ref().map_or("[-1, 1]".to_owned(), |unit| {
+                    format!("{} ± {} {}", unit.offset, unit.scale, unit.name)
+                });
+                return Err(DataError::invalid(
+                    format!("a value of {}", path.display()),
+                    value,
+                    format!(
+                        "outside {range}: give --unit OFFSET,SCALE with all values in OFFSET ± SCALE; this file needs {offset},{scale}"
+                    ),
+                ));
+            }
+        }
+        images.range = (images.range.0.min(least), images.range.1.max(most));
+        #[expect(clippy::cast_possible_truncation, reason = "images are stored in f32")]
+        images.values.extend(values.iter().map(|v| on_range(*v).clamp(-1.0, 1.0) as f32));
+        Ok(())
+    }
+}
+
+impl Images {
+    fn new(shape: Shape, first: &Path) -> Self {
+        Self {
+            shape,
+            first: first.to_owned(),
+            values: vec![],
+            sources: vec![],
+            places: vec![],
+            notes: vec![],
+            range: (f64::INFINITY, f64::NEG_INFINITY),
+        }
+    }
+}
