@@ -15,12 +15,12 @@ use crate::error::{During as _, ExperimentError, InvalidRequest, Result};
 pub(crate) const LARGEST: usize = 3 * 64 * 64;
 
 /// Computes mean and covariance of some training images, writes them as an HDF5 file and returns how many images
-/// they are of. Moments that are there are replaced, and nothing else.
+/// they are of. Moments that are there are replaced, and nothing else; `progress` is called with each image.
 ///
 /// # Errors
 /// Images of more values than a covariance is kept of, and a file that cannot be written or is something else; these before
 /// anything is computed.
-pub fn write_moments(set: &ImageSet, out: &Path) -> Result<u64> {
+pub fn write_moments(set: &ImageSet, out: &Path, progress: &dyn Fn()) -> Result<u64> {
     let _lock = WriteLock::take(out)?;
     let are_moments = || matches!(hdf5_format(out), Ok(Some(format)) if format == Moments::FORMAT);
     if out.symlink_metadata().is_ok() && !are_moments() {
@@ -34,7 +34,10 @@ pub fn write_moments(set: &ImageSet, out: &Path) -> Result<u64> {
     if shape.len() > LARGEST {
         return Err(ExperimentError::LargeCovariance { shape, most: LARGEST });
     }
-    let images = (0..set.len()).map(|image| set.to_signed(image));
+    let images = (0..set.len()).map(|image| {
+        progress();
+        set.to_signed(image)
+    });
     let (mean, covariance) = sample_moments(shape.len(), images)?;
     let rows = (0..shape.len()).flat_map(|i| (0..shape.len()).map(move |j| (i, j)));
     let covariance = rows.map(|(i, j)| covariance[(i, j)]).collect();

@@ -8,6 +8,8 @@ use eps::dataset;
 use eps_data::Split;
 use eps_experiments::write_moments;
 
+use crate::progress::Clock;
+
 /// Computes mean and covariance of the training images, the Gaussian prior of the linear MMSE
 /// estimate.
 #[derive(Debug, Args)]
@@ -34,7 +36,11 @@ impl Arguments {
             Some(out) => out.clone(),
             None => dataset::moments(&self.dataset, self.data.as_deref()).swap_remove(0),
         };
-        let (count, shape) = (write_moments(&set, &out)?, set.shape());
+        let clock = Clock::new(set.len() as u64, "images");
+        clock.start("mean and covariance");
+        let count = write_moments(&set, &out, &|| clock.advance(1));
+        clock.finish();
+        let (count, shape) = (count?, set.shape());
         println!("{}: mean and covariance of {count} images of shape {shape}", out.display());
         Ok(())
     }
