@@ -222,6 +222,11 @@ fn arrays_become_a_data_set() {
     folder.fails("data arrays scans set.h5 --unit auto", 2, &["0,1000,HU"]);
     folder.fails("data arrays scans set.txt", 1, &["set.txt", ".h5"]);
     folder.fails("data arrays nothing set.h5", 1, &["cannot import nothing"]);
+    folder.fails(&format!("{arrays} --unit 0,500,HU"), 1, &["outside 0 ± 500 (HU)", "--clip"]);
+    folder.fails(&format!("{arrays} --by-folder"), 1, &["there is no folder in it"]);
+    let clipped = folder.eps("data arrays scans clipped.h5 --unit 0,500,HU --clip");
+    let said = String::from_utf8_lossy(&clipped.stderr);
+    assert!(clipped.status.success() && said.contains("set to its nearer end"), "{said}");
     let shown = folder.succeeds(&format!("{arrays} --unit 0,1000,HU"));
     assert!(shown.contains("eps restore --unit 0,1000,HU"), "{shown}");
     assert!(shown.contains("of shape [1, 8, 8]"), "{shown}");

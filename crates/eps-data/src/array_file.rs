@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use eps_files::require_regular;
 
 use crate::array::{Meant, Needed, Variable};
+use crate::dicom_file::{is_dicom, read_dicom};
 use crate::hdf5_file::{hdf5_holds, read_hdf5_array_with};
 use crate::mat::{read_mat, read_mat_variable};
+use crate::nifti_file::read_nifti;
 use crate::npy::{npz_holds, read_npy_with, read_npz_array};
 use crate::raster::{ENDINGS, Format};
 use crate::stored_picture::{StoredPicture, Values};
@@ -93,8 +95,10 @@ impl ArrayFile {
                 Ok(silent(arrays.swap_remove(0)))
             }
             "h5" | "hdf5" => read_hdf5_array_with(path, meant, needed).map(silent),
+            "nii" | "nii.gz" => read_nifti(path, needed).map(silent),
             _ if tiff::holds_numbers(path) => tiff::read_numbers(path, needed).map(silent),
-            _ => read_picture(path, needed),
+            _ if has_picture_ending(path) => read_picture(path, needed),
+            _ => read_dicom(path, needed),
         }
     }
 
@@ -137,8 +141,8 @@ impl ArrayFile {
             return Err(DataError::malformed(
                 path,
                 problem,
-                "give a file that ends in .npy, .npz, .h5, .hdf5, .mat, .png, .jpg, .webp, .tif or .bmp: pictures of other \
-                 formats can be converted to PNG or, with more than 8 bits, to TIFF",
+                "give a file that ends in .npy, .npz, .h5, .hdf5, .mat, .nii, .nii.gz, .dcm, .png, .jpg, .webp, .tif or .bmp: \
+                 pictures of other formats can be converted to PNG or, with more than 8 bits, to TIFF",
             ));
         }
         let Some(array) = &self.array else { return Ok(()) };
@@ -147,7 +151,8 @@ impl ArrayFile {
             "npy" => "an NPY file holds one array, which has no name",
             _ if is_picture(path) => "a picture holds no arrays with names",
             ending if ARRAYS.contains(&ending) => return Ok(()),
-            _ => "a TIFF holds one array, which has no name",
+            _ if has_picture_ending(path) => "a TIFF holds one array, which has no name",
+            _ => "a file of a scan holds one array, which has no name",
         };
         Err(DataError::malformed(
             path,
@@ -167,6 +172,8 @@ impl Array {
     /// | `.mat` | the variable `name`, or the only one there is: an array, or a cell of one |
     /// | `.png`, `.jpg`, `.jpeg`, `.webp`, `.tif`, `.tiff`, `.bmp` | the picture, `[C, H, W]` in [-1, 1] |
     /// | the same, a TIFF of floats, signed or 32-bit values | the numbers as they are, `[H, W]`, or `[3, H, W]` of RGB |
+    /// | `.nii`, `.nii.gz` | the scan, `[H, W]` or `[N, H, W]`, in its scale: x is the axis of columns, as in nibabel's `get_fdata().T` |
+    /// | `.dcm`, `.dicom`, `.ima`, and another that begins as DICOM does | the scan in the values of its modality, such as hounsfield units |
     ///
     /// `FILE#NAME` in the place of a path is the array NAME of a file and no other ([`ArrayFile`]); a dataset in groups of HDF5 is
     /// `FILE#group/NAME`.
@@ -211,6 +218,9 @@ impl Array {
 /// The endings of files that hold arrays.
 const ARRAYS: [&str; 5] = ["npy", "npz", "h5", "hdf5", "mat"];
 
+/// The endings of files that hold scans; those of DICOM often have none.
+const SCANS: [&str; 5] = ["nii", "nii.gz", "dcm", "dicom", "ima"];
+
 /// Checks that a name tells a format that [`Array::read`] knows.
 ///
 /// # Errors
@@ -227,9 +237,10 @@ pub fn is_picture(path: &Path) -> bool {
     has_picture_ending(&file) && !tiff::holds_numbers(&file)
 }
 
-/// Whether a file's ending is that of arrays: NPY, NPZ, HDF5 or MAT.
+/// Whether a file's ending is that of arrays or scans: NPY, NPZ, HDF5, MAT, NIfTI or DICOM.
 pub fn is_array(path: &Path) -> bool {
-    ARRAYS.contains(&ending(&ArrayFile::of(path).file).as_str())
+    let ending = ending(&ArrayFile::of(path).file);
+    ARRAYS.contains(&&*ending) || SCANS.contains(&&*ending)
 }
 
 /// Whether a name ends as pictures' do.
@@ -237,12 +248,22 @@ pub(crate) fn has_picture_ending(path: &Path) -> bool {
     ENDINGS.contains(&ending(path).as_str())
 }
 
+/// Whether a file's ending tells a format, or it begins as DICOM does.
 pub(crate) fn tells_format(path: &Path) -> bool {
-    has_picture_ending(path) || ARRAYS.contains(&ending(path).as_str())
+    let ending = ending(path);
+    let is_known = ARRAYS.contains(&&*ending) || SCANS.contains(&&*ending);
+    is_known || has_picture_ending(path) || is_dicom(path)
 }
 
+/// The last ending of a name, and that before `.gz` too.
 fn ending(path: &Path) -> String {
-    path.extension().and_then(|ending| ending.to_str()).unwrap_or("").to_ascii_lowercase()
+    let last = |path: &Path| {
+        path.extension().and_then(|ending| ending.to_str()).unwrap_or("").to_ascii_lowercase()
+    };
+    match last(path).as_str() {
+        "gz" => format!("{}.gz", last(&path.with_extension(""))).trim_start_matches('.').to_owned(),
+        other => other.to_owned(),
+    }
 }
 
 /// Reads a picture of any format, whatever its ending: PNG, TIFF and BMP in all of their bits, others in 8.

@@ -1,5 +1,6 @@
 //! Import of arrays, such as slices of scans, into a data set of three splits that keeps their values.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use eps_math::Shape;
@@ -19,15 +20,21 @@ pub struct ArrayImportConfig {
     /// The unit of the values, where they are not on [-1, 1].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<Unit>,
-    /// How files are shared out to the splits, or the images of a single file.
+    /// Whether a value outside is set to the nearer end, and is no error.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub clip: bool,
+    /// Whether all files of a folder in the source, and of those below it, are in one split.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub by_folder: bool,
+    /// How files are shared out to the splits, or folders, or the images of a single file.
     pub shares: Shares,
 }
 
 /// An import of arrays whose files are listed; none is read.
 ///
 /// A file holds the images `[N, C, H, W]`; `[N, H, W]` and `[H, W]` of one channel, or complex; a picture is one image, with all of
-/// its bits. The images of a file are in one split, as the slices of one patient should be; those of a single file are shared
-/// out one by one.
+/// its bits. The images of a file are in one split, as the slices of one patient should be, and by folder those of all its files; those
+/// of a single file are shared out one by one.
 #[derive(Debug)]
 pub struct ArrayImport {
     source: PathBuf,
@@ -51,6 +58,8 @@ struct Images {
     notes: Vec<String>,
     /// The smallest and the largest value in the files.
     range: (f64, f64),
+    /// The number of values that were set to an end of the range.
+    clipped: usize,
 }
 
 /// Rounding of a value at the ends of [-1, 1].
@@ -62,20 +71,30 @@ impl ArrayImport {
     /// # Errors
     ///
     /// [`DataError::Invalid`] for no channels or a unit whose scale is not positive, [`DataError::Malformed`] where a folder holds
-    /// no file whose ending tells a format or a file has another one, [`DataError::Io`] where a folder cannot be read.
+    /// no file of a known format or a file has another one, and where files are asked for by folder and lie in none;
+    /// [`DataError::Io`] where a folder cannot be read.
     pub fn open(source: &Path, config: ArrayImportConfig) -> Result<Self, DataError> {
         if config.channels == 0 {
             return Err(DataError::invalid("the channels of an image", 0, "give at least 1"));
         }
         config.unit.as_ref().map_or(Ok(()), Unit::validate)?;
         let source = source.to_owned();
+        let in_no_folder = || {
+            let problem =
+                "the files of a folder are to be in one split, and there is no folder in it";
+            let remedy =
+                "give a folder with a folder of each patient or volume in it, or leave that out";
+            DataError::malformed(&source, problem, remedy)
+        };
         if !source.is_dir() {
             check_ending(&source)?;
+            if config.by_folder {
+                return Err(in_no_folder());
+            }
             return Ok(Self { source, names: vec![], passed_over: vec![], config });
         }
         let (names, passed_over) = list(&source, tells_format)?;
-        let advice =
-            "arrays end in .npy, .npz, .h5, .hdf5, .mat or .tif, and pictures are read too";
+        let advice = "arrays end in .npy, .npz, .h5, .hdf5, .mat, .tif, .nii, .nii.gz or .dcm, and pictures are read too";
         let passed_over = passed_over.told(&source, advice);
         if names.is_empty() {
             return Err(DataError::malformed(
@@ -86,6 +105,9 @@ impl ArrayImport {
                 },
                 "give a folder with such files, or a file",
             ));
+        }
+        if config.by_folder && names.iter().all(|name| !name.contains('/')) {
+            return Err(in_no_folder());
         }
         Ok(Self { source, names, passed_over, config })
     }
@@ -116,13 +138,31 @@ impl ArrayImport {
         provenance: ImageProvenance,
         progress: &dyn Fn(),
     ) -> Result<Vec<String>, DataError> {
-        let Images { shape, values, sources, places, mut notes, range, .. } =
+        let Images { shape, values, sources, places, mut notes, range, clipped, .. } =
             self.images(progress)?;
+        if clipped > 0 {
+            let share = 100.0 * clipped as f64 / values.len() as f64;
+            notes.push(format!(
+                "{clipped} of {} values ({share:.2} %) were outside {} and were set to its nearer end",
+                values.len(),
+                self.range()
+            ));
+        }
         if self.config.unit.is_none() && range.0 >= 0.0 {
             let (least, most) = range;
             notes.push(format!(
                 "all values are between {least} and {most}, and images are on [-1, 1]: give --unit 0.5,0.5 where they are on [0, 1]"
             ));
+        }
+        let folders: BTreeSet<&str> =
+            self.names.iter().filter_map(|name| Some(name.split_once('/')?.0)).collect();
+        let is_of_slices = places.len() == self.names.len() && folders.len() < self.names.len();
+        if !self.config.by_folder && is_of_slices && !folders.is_empty() {
+            notes.push(
+                "each file is shared out by itself: where the files of a folder are slices of one volume, give --by-folder, so that \
+                 no split has a slice beside one of another"
+                    .to_owned(),
+            );
         }
         if self.names.is_empty() && sources.len() > 1 {
             notes.push(
@@ -217,7 +257,11 @@ impl ArrayImport {
     fn add_sources(&self, images: &mut Images, file: usize, count: usize) {
         let shares = self.config.shares;
         let mut add = |name: String| {
-            let split = shares.split_of(&name);
+            let together = match name.split_once('/') {
+                Some((folder, _)) if self.config.by_folder => folder,
+                _ => &name,
+            };
+            let split = shares.split_of(together);
             images.sources.push(ImageSource { split, name });
             u32::try_from(images.sources.len() - 1).expect("fewer files than 2^32")
         };
@@ -239,6 +283,13 @@ impl ArrayImport {
         }
     }
 
+    /// The range of the values, for messages.
+    fn range(&self) -> String {
+        self.config.unit.as_ref().map_or("[-1, 1]".to_owned(), |unit| {
+            format!("{} ± {} ({})", unit.offset, unit.scale, unit.name)
+        })
+    }
+
     fn add_values(
         &self,
         images: &mut Images,
@@ -250,21 +301,22 @@ impl ArrayImport {
             values.iter().fold(start, |(least, most), v| (v.min(least), v.max(most)))
         };
         let on_range = |value: f64| self.config.unit.as_ref().map_or(value, |u| u.to_image(value));
+        let is_outside = |value: f64| on_range(value).abs() > 1.0 + ROUNDING;
         let (least, most) = ends(values);
-        for value in [least, most] {
-            if on_range(value).abs() > 1.0 + ROUNDING {
-                let (offset, scale) = (f64::midpoint(least, most), (most - least) / 2.0);
-                let range = self.config.unit.as_ref().map_or("[-1, 1]".to_owned(), |unit| {
-                    format!("{} ± {} {}", unit.offset, unit.scale, unit.name)
-                });
-                return Err(DataError::invalid(
-                    format!("a value of {}", path.display()),
-                    value,
-                    format!(
-                        "outside {range}: give --unit OFFSET,SCALE with all values in OFFSET ± SCALE; this file needs {offset},{scale}"
-                    ),
-                ));
-            }
+        let outside = [least, most].into_iter().find(|value| is_outside(*value));
+        if self.config.clip {
+            images.clipped += values.iter().filter(|value| is_outside(**value)).count();
+        } else if let Some(value) = outside {
+            let (offset, scale) = (f64::midpoint(least, most), (most - least) / 2.0);
+            return Err(DataError::invalid(
+                format!("a value of {}", path.display()),
+                value,
+                format!(
+                    "outside {}: give --unit OFFSET,SCALE with all values in OFFSET ± SCALE, this file needs {offset},{scale}; or \
+                     --clip, which sets those outside to the nearer end",
+                    self.range()
+                ),
+            ));
         }
         images.range = (images.range.0.min(least), images.range.1.max(most));
         #[expect(clippy::cast_possible_truncation, reason = "images are stored in f32")]
@@ -283,6 +335,7 @@ impl Images {
             places: vec![],
             notes: vec![],
             range: (f64::INFINITY, f64::NEG_INFINITY),
+            clipped: 0,
         }
     }
 }

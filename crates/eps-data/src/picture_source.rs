@@ -353,12 +353,12 @@ pub(crate) fn list(
                     "it is a link to a folder, and such links are not followed",
                     "replace it by the folder, or remove it",
                 ));
-            } else if is_shown(&path) && is_wanted(&path) && !entry.path().is_file() {
+            } else if is_shown(&path) && is_wanted(&entry.path()) && !entry.path().is_file() {
                 let is_dangling = kind.is_symlink() && !entry.path().exists();
                 let PassedOver { dangling, irregular, .. } = &mut passed_over;
                 let of = if is_dangling { dangling } else { irregular };
                 of.insert(path.display().to_string());
-            } else if is_shown(&path) && is_wanted(&path) {
+            } else if is_shown(&path) && is_wanted(&entry.path()) {
                 let parts: Option<Vec<&str>> = path.iter().map(|part| part.to_str()).collect();
                 let parts = parts.ok_or_else(|| {
                     DataError::invalid(

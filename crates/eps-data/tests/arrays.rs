@@ -24,7 +24,8 @@ fn provenance() -> ImageProvenance {
 
 fn config(channels: usize, unit: Option<(f64, f64)>) -> ArrayImportConfig {
     let unit = unit.map(|(offset, scale)| Unit { name: "HU".to_owned(), offset, scale });
-    ArrayImportConfig { channels, unit, shares: Shares::parse("60:20:20", 1).unwrap() }
+    let shares = Shares::parse("60:20:20", 1).unwrap();
+    ArrayImportConfig { channels, unit, clip: false, by_folder: false, shares }
 }
 
 fn write(folder: &Path, name: &str, dims: &[usize], values: &[f64]) {

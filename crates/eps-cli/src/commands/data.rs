@@ -202,11 +202,13 @@ impl ImportFlags {
 /// Make a data set of arrays, such as slices of scans, that keeps their values
 ///
 /// A file holds images [N, C, H, W]; [N, H, W] and [H, W] are of one channel, or complex with --channels 2. A picture is one image with all
-/// of its bits: 16-bit PNG and TIFF keep them, where `eps data import` keeps 8. Nothing is cut or resized. The images of a file are in
-/// one split, as the slices of one patient should be; those of a single file are shared out one by one.
+/// of its bits: 16-bit PNG and TIFF keep them, where `eps data import` keeps 8. A file of NIfTI is a volume of slices, one of DICOM a slice.
+/// Nothing is cut or resized. The images of a file are in one split, as the slices of one patient should be; those of a single file are
+/// shared out one by one.
 #[derive(Debug, Args)]
 struct Arrays {
-    /// A folder of files (.npy, .npz, .h5, .mat, TIFF, and pictures), searched with all folders in it, or a single one, FILE or FILE#NAME
+    /// A folder of files (.npy, .npz, .h5, .mat, NIfTI, DICOM, TIFF, and pictures), searched with all folders in it, or a single one, FILE or
+    /// FILE#NAME
     #[arg(value_name = "SOURCE")]
     arrays: PathBuf,
     /// The data set to write
@@ -219,8 +221,14 @@ struct Arrays {
     /// [default: they are on [-1, 1]]
     #[arg(long, value_name = "OFFSET,SCALE[,NAME]", value_parser = known_unit, allow_hyphen_values = true)]
     unit: Option<Unit>,
-    /// The shares of the splits, train:validation:test; a file's split depends on its name alone, that of an image of a single file on
-    /// its number too
+    /// Set values outside of the range to its nearer end, and tell how many there were
+    #[arg(long)]
+    clip: bool,
+    /// Keep all files of a folder in SOURCE in one split, with those of folders in it: slices of one patient in a folder each
+    #[arg(long)]
+    by_folder: bool,
+    /// The shares of the splits, train:validation:test; a file's split depends on its name alone, with --by-folder on that of its folder,
+    /// that of an image of a single file on its number too
     #[arg(long, value_name = "SHARES", default_value = "80:10:10")]
     split: String,
     /// The seed by which files are shared out to the splits
@@ -237,7 +245,13 @@ impl Arrays {
         self.origin.check(&self.out)?;
         let shares = Shares::parse(&self.split, self.seed)
             .map_err(|e| UsageError(format!("--split: {e}")))?;
-        let config = ArrayImportConfig { channels: self.channels, unit: self.unit.clone(), shares };
+        let config = ArrayImportConfig {
+            channels: self.channels,
+            unit: self.unit.clone(),
+            clip: self.clip,
+            by_folder: self.by_folder,
+            shares,
+        };
         let cannot = || format!("cannot import {}", self.arrays.display());
         let import = ArrayImport::open(&self.arrays, config).with_context(cannot)?;
         for note in import.passed_over() {

@@ -1,11 +1,12 @@
 //! Files of other programs, and files that are hostile: read, or refused with what to do.
 //!
-//! `files/` was written by `write_files.py`, with h5py, Pillow, SciPy and NumPy.
+//! `files/` was written by `write_files.py`, with h5py, Pillow, SciPy, nibabel, pydicom and NumPy.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 mod matlab;
 mod pictures;
+mod scans;
 
 use std::fs::{self, File};
 use std::io::Write as _;

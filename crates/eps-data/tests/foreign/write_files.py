@@ -1,6 +1,6 @@
 """Writes the files of other programs that the tests read.
 
-Run with h5py 3.16, hdf5plugin 7.1, Pillow 13, SciPy 1.17, tifffile 2026 and NumPy 2.4: python write_files.py files
+Run with h5py 3.16, hdf5plugin 7.1, Pillow 13, SciPy 1.17, tifffile 2026, nibabel 5.4, pydicom 3.0, imagecodecs 2026 and NumPy 2.4: python write_files.py files
 """
 
 import json
@@ -9,7 +9,10 @@ from pathlib import Path
 
 import h5py
 import hdf5plugin
+import imagecodecs
+import nibabel
 import numpy as np
+import pydicom
 import scipy.io
 import tifffile
 from PIL import Image
@@ -151,3 +154,76 @@ with h5py.File(folder / "complex-73.mat", "w", userblock_size=512) as file:
     file["y"] = turned.view([("real", "f8"), ("imag", "f8")])
 with open(folder / "complex-73.mat", "r+b") as file:
     file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+
+
+# Scans. Of the volume v[x, y, z] = x + 10 y + 100 z, in 3 columns, 4 rows and 2 slices.
+volume = np.arange(3)[:, None, None] + 10 * np.arange(4)[None, :, None] + 100 * np.arange(2)[None, None, :]
+
+
+def nifti(name, values, kind=nibabel.Nifti1Image, scale=(1, 0), order="<"):
+    """Stored values, with the slope and the offset by which they become those of the scan."""
+    header = kind.header_class(endianness=order)
+    header.set_data_dtype(values.dtype.newbyteorder(order))
+    image = kind(values, np.eye(4), header)
+    image.header.set_slope_inter(*scale)
+    image.to_filename(folder / name)
+
+
+nifti("scan.nii", volume.astype("i2"))
+nifti("scan.nii.gz", volume.astype("f4"))
+nifti("big-endian.nii", volume.astype("i4"), order=">", scale=(0.5, -7))
+nifti("slice.nii", volume[..., :1].astype("u1"))
+nifti("series.nii", np.stack([volume, volume + 1000], axis=-1).astype("f8"))
+nifti("complex.nii", (volume - 1j * volume).astype("c8"))
+nifti("second.nii", volume.astype("i2"), kind=nibabel.Nifti2Image)
+nifti("colours.nii", np.zeros((3, 4), dtype=[(c, "u1") for c in "RGB"]))
+nifti("pair.hdr", volume.astype("i2"), kind=nibabel.Nifti1Pair)
+(folder / "pair.img").unlink()
+(folder / "pair.hdr").rename(folder / "pair.nii")
+
+
+def dicom(name, values, colours="MONOCHROME2", bits=12, compressed=None, **tags):
+    """Values [H, W] or [N, H, W] of a CT scan."""
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    dataset.SOPClassUID, dataset.SOPInstanceUID = pydicom.uid.CTImageStorage, "1.2.3"
+    dataset.Rows, dataset.Columns = values.shape[-2:]
+    if values.ndim == 3:
+        dataset.NumberOfFrames = len(values)
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, colours
+    dataset.PixelRepresentation = int(values.dtype.kind == "i")
+    dataset.BitsAllocated = 8 * values.dtype.itemsize
+    dataset.BitsStored, dataset.HighBit = bits, bits - 1
+    dataset.PixelData = values.tobytes()
+    for tag, value in tags.items():
+        setattr(dataset, tag, value)
+    if compressed:
+        dataset.compress(compressed, generate_instance_uid=False)
+    dataset.save_as(folder / name, enforce_file_format=True)
+
+
+scan = volume[..., 0].T
+hounsfield = {"RescaleSlope": "0.5", "RescaleIntercept": "-1000"}
+dicom("ct.dcm", (scan - 20).astype("i2"), **hounsfield)
+dicom("1.2.840", (scan + 2000).astype("u2"), **hounsfield)
+dicom("frames.dcm", np.moveaxis(volume, -1, 0).swapaxes(1, 2).astype("u2"), compressed=pydicom.uid.RLELossless)
+dicom("inverted.dcm", scan.astype("u1"), colours="MONOCHROME1", bits=8, LossyImageCompression="01")
+dicom("palette.dcm", scan.astype("u1"), colours="PALETTE COLOR", bits=8)
+dicom("dose.dcm", scan.astype("u4"), bits=32)
+dicom("report.dcm", scan.astype("u2"))
+report = pydicom.dcmread(folder / "report.dcm")
+del report.PixelData
+report.save_as(folder / "report.dcm")
+lossless = pydicom.dcmread(folder / "1.2.840")
+lossless.PixelData = pydicom.encaps.encapsulate([imagecodecs.ljpeg_encode(lossless.pixel_array)])
+lossless.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLosslessSV1
+lossless["PixelData"].VR = "OB"
+lossless.save_as(folder / "jpeg-lossless.dcm")
+foreign_syntax = pydicom.dcmread(folder / "ct.dcm")
+foreign_syntax.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000Lossless
+foreign_syntax.PixelData = pydicom.encaps.encapsulate([bytes(8)])
+foreign_syntax["PixelData"].VR = "OB"
+foreign_syntax.save_as(folder / "jpeg-2000.dcm")

@@ -28,7 +28,7 @@ pub(super) struct MeasuredFlags {
     /// What was measured: the HDF5 file of `eps measure`, which brings operator and sigma_y; or,
     /// with flags for both, a picture (PNG, JPEG, WebP, TIFF, BMP; 0..255 is [-1, 1], as stored, which is sRGB and not linear
     /// light) or an array [h, w], [C, h, w] or [N, C, h, w] in NPY, NPZ, HDF5, MAT (array
-    /// `y`, or FILE#NAME, as scan.h5#kspace) or TIFF of floats
+    /// `y`, or FILE#NAME, as scan.h5#kspace), TIFF of floats, NIfTI or DICOM
     #[arg(long, value_name = "FILE", conflicts_with = "picture")]
     measurement: Option<PathBuf>,
     #[command(flatten)]

@@ -1,0 +1,135 @@
+//! DICOM files of scans, with the values of their modality, such as hounsfield units.
+
+use std::error::Error;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use dicom_object::{DefaultDicomObject, OpenFileOptions, Tag};
+use dicom_pixeldata::PixelDecoder;
+use eps_files::require_regular;
+
+use crate::DataError;
+use crate::array::{Array, Needed};
+use crate::error::require_finite;
+use crate::panics::without_panics;
+use crate::picture_size::check_size;
+
+const AS_NPY: &str = "save it as an NPY array by pydicom: ds = pydicom.dcmread(FILE); \
+                      numpy.save(\"y.npy\", pydicom.pixels.apply_modality_lut(ds.pixel_array, ds))";
+
+const ROWS: Tag = Tag(0x0028, 0x0010);
+const COLUMNS: Tag = Tag(0x0028, 0x0011);
+const FRAMES: Tag = Tag(0x0028, 0x0008);
+const SAMPLES_PER_PIXEL: Tag = Tag(0x0028, 0x0002);
+const PHOTOMETRIC_INTERPRETATION: Tag = Tag(0x0028, 0x0004);
+const MODALITY_LUT: Tag = Tag(0x0028, 0x3000);
+const LOSSY_COMPRESSION: Tag = Tag(0x0028, 0x2110);
+const BITS_ALLOCATED: Tag = Tag(0x0028, 0x0100);
+const PIXEL_DATA: Tag = Tag(0x7fe0, 0x0010);
+
+/// Whether a file begins as DICOM files do, whose names often have no ending; not the index of a disk, DICOMDIR, which holds no scan.
+pub(crate) fn is_dicom(path: &Path) -> bool {
+    let mut start = [0; 132];
+    let mut reads = || File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok();
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_uppercase();
+    let is_index = name.starts_with("DICOMDIR");
+    !is_index && path.is_file() && reads() && start.ends_with(b"DICM")
+}
+
+/// Reads the scan of a file, `[H, W]`, or `[N, H, W]` of several frames, and what whoever measures with it should know.
+///
+/// Values are those of the modality: stored ones times `RescaleSlope` plus `RescaleIntercept`. No window is applied.
+pub(crate) fn read_dicom(path: &Path, needed: Needed) -> Result<(Array, Vec<String>), DataError> {
+    require_regular(path)?;
+    let (array, notes) = without_panics(path, || decode(path))?;
+    if needed != Needed::WithGaps {
+        require_finite(path, "the scan", &array.values)?;
+    }
+    Ok((array, notes))
+}
+
+fn decode(path: &Path) -> Result<(Array, Vec<String>), DataError> {
+    let bad = |problem: String| DataError::malformed(path, problem, AS_NPY);
+    // Where it cannot be opened, for whatever reason that is.
+    File::open(path).map_err(DataError::io(path, "open"))?;
+    let file = OpenFileOptions::new().open_file(path).map_err(|error| {
+        let remedy = "the file is truncated, damaged or of another format: copy or export it again";
+        DataError::stand_in_or(path, || {
+            let problem = format!("the DICOM file is unreadable ({})", causes(&error));
+            DataError::malformed(path, problem, remedy)
+        })
+    })?;
+    let has = |tag: Tag| file.element_opt(tag).is_ok_and(|element| element.is_some());
+    let number = |tag: Tag| file.element_opt(tag).ok().flatten()?.to_int::<u32>().ok();
+    let text = |tag: Tag| Some(file.element_opt(tag).ok()??.to_str().ok()?.trim().to_owned());
+    let (Some(height), Some(width), true) = (number(ROWS), number(COLUMNS), has(PIXEL_DATA)) else {
+        let problem = "the DICOM file holds no picture of whole numbers (PixelData)";
+        return Err(DataError::malformed(path, problem, "give a file of a scan, or an NPY array"));
+    };
+    if let Some(bits) = number(BITS_ALLOCATED).filter(|bits| ![8, 16].contains(bits)) {
+        return Err(bad(format!("the DICOM file's values have {bits} bits, and 8 or 16 are read")));
+    }
+    let frames = number(FRAMES).unwrap_or(1) as usize;
+    let (height, width) = (height as usize, width as usize);
+    let colours = text(PHOTOMETRIC_INTERPRETATION).unwrap_or_default();
+    if number(SAMPLES_PER_PIXEL).unwrap_or(1) != 1 || !colours.starts_with("MONOCHROME") {
+        return Err(DataError::malformed(
+            path,
+            format!("the DICOM file's pixels are {colours}, which are no values of a scan"),
+            "export a picture of colours as PNG",
+        ));
+    }
+    if has(MODALITY_LUT) {
+        return Err(bad("the DICOM file's values are of a table (ModalityLUTSequence)".to_owned()));
+    }
+    check_size(path, (width, height.saturating_mul(frames)), 1, size_of::<f64>() + 2)?;
+    let values = pixels(path, &file)?;
+    if values.len() != frames * height * width {
+        let found = values.len();
+        return Err(bad(format!(
+            "the DICOM file has {found} values of {frames} frames of {width} x {height} pixels"
+        )));
+    }
+    let shown = path.display();
+    let inverted = (colours == "MONOCHROME1").then(|| {
+        format!("larger values of {shown} are darker (MONOCHROME1), and are kept as they are")
+    });
+    let lossy = (text(LOSSY_COMPRESSION).as_deref() == Some("01")).then(|| {
+        format!(
+            "{shown} was compressed with losses: what they changed is no Gaussian noise, and sigma_y has to cover it"
+        )
+    });
+    let dims = if frames == 1 { vec![height, width] } else { vec![frames, height, width] };
+    Ok((Array { dims, values }, inverted.into_iter().chain(lossy).collect()))
+}
+
+fn pixels(path: &Path, file: &DefaultDicomObject) -> Result<Vec<f64>, DataError> {
+    let pixels = file.decode_pixel_data().and_then(|pixels| pixels.to_vec::<f64>());
+    pixels.map_err(|error| {
+        let syntax = file.meta().transfer_syntax.trim_end_matches('\0').trim();
+        DataError::malformed(
+            path,
+            format!(
+                "the DICOM file's pixels are not decoded ({}; transfer syntax {syntax})",
+                causes(&error)
+            ),
+            "decompress it, as `gdcmconv --raw FILE NEW.dcm` or `dcmdjpeg` does, or give an NPY array",
+        )
+    })
+}
+
+/// An error with its causes.
+fn causes(error: &dyn Error) -> String {
+    let mut told = vec![error.to_string()];
+    let mut rest = error.source();
+    while let Some(cause) = rest {
+        let cause_told = cause.to_string();
+        // Some tell their cause themselves.
+        if !told.iter().any(|known| known.contains(&cause_told)) {
+            told.push(cause_told);
+        }
+        rest = cause.source();
+    }
+    told.join(": ")
+}
