@@ -172,7 +172,7 @@ impl Array {
     /// | `.mat` | the variable `name`, or the only one there is: an array, or a cell of one |
     /// | `.png`, `.jpg`, `.jpeg`, `.webp`, `.tif`, `.tiff`, `.bmp` | the picture, `[C, H, W]` in [-1, 1] |
     /// | the same, a TIFF of floats, signed or 32-bit values | the numbers as they are, `[H, W]`, or `[3, H, W]` of RGB |
-    /// | `.nii`, `.nii.gz` | the scan, `[H, W]` or `[N, H, W]`, in its scale: x is the axis of columns, as in nibabel's `get_fdata().T` |
+    /// | `.nii`, `.nii.gz` | the scan, `[H, W]` or a stack of slices `[N, 1, H, W]`, in its scale: x is the axis of columns, as in nibabel's `get_fdata().T` |
     /// | `.dcm`, `.dicom`, `.ima`, and another that begins as DICOM does | the scan in the values of its modality, such as hounsfield units |
     ///
     /// `FILE#NAME` in the place of a path is the array NAME of a file and no other ([`ArrayFile`]); a dataset in groups of HDF5 is

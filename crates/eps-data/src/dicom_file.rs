@@ -37,7 +37,7 @@ pub(crate) fn is_dicom(path: &Path) -> bool {
     !is_index && path.is_file() && reads() && start.ends_with(b"DICM")
 }
 
-/// Reads the scan of a file, `[H, W]`, or `[N, H, W]` of several frames, and what whoever measures with it should know.
+/// Reads the scan of a file, `[H, W]`, or `[N, 1, H, W]` of several frames, and what whoever measures with it should know.
 ///
 /// Values are those of the modality: stored ones times `RescaleSlope` plus `RescaleIntercept`. No window is applied.
 pub(crate) fn read_dicom(path: &Path, needed: Needed) -> Result<(Array, Vec<String>), DataError> {
@@ -100,7 +100,7 @@ fn decode(path: &Path) -> Result<(Array, Vec<String>), DataError> {
             "{shown} was compressed with losses: what they changed is no Gaussian noise, and sigma_y has to cover it"
         )
     });
-    let dims = if frames == 1 { vec![height, width] } else { vec![frames, height, width] };
+    let dims = if frames == 1 { vec![height, width] } else { vec![frames, 1, height, width] };
     Ok((Array { dims, values }, inverted.into_iter().chain(lossy).collect()))
 }
 

@@ -27,7 +27,7 @@ const FIRST_VALUE: f32 = 352.0;
 /// The magic of the header of values in another file.
 const VALUES_ELSEWHERE: &[u8; 4] = b"ni1\0";
 
-/// Reads the scan of a file: `[H, W]`, or `[N, H, W]` of a volume's slices, those of a series one volume after the other.
+/// Reads the scan of a file: `[H, W]`, or `[N, 1, H, W]` of a volume's slices, those of a series one volume after the other.
 ///
 /// The first axis of the file, x, is that of columns, as in `nibabel.load(FILE).get_fdata().T`; values are those of its scale,
 /// `scl_slope` and `scl_inter`.
@@ -118,13 +118,13 @@ fn parse(path: &Path, mut reader: impl Read, needed: Needed) -> Result<Array, Da
     Ok(Array { dims, values })
 }
 
-/// Rows and columns of a slice behind the number of slices, from the sides that a header has, the fastest first.
+/// Those of an image, or of a stack of slices, from the sides that a header has, the fastest first.
 fn dimensions(sides: &[u16]) -> Vec<usize> {
     let side = |axis: usize| sides.get(axis).map_or(1, |&side| usize::from(side));
     let slices = sides.iter().skip(2).map(|&side| usize::from(side)).fold(1, usize::saturating_mul);
     match slices {
         1 => vec![side(1), side(0)],
-        slices => vec![slices, side(1), side(0)],
+        slices => vec![slices, 1, side(1), side(0)],
     }
 }
 
