@@ -29,6 +29,8 @@ pub(crate) enum Needed {
     Finite,
     /// The finite real numbers of a kernel.
     FiniteReal,
+    /// The finite real numbers of images of one channel, or of an odd number.
+    RealImages,
     /// Any numbers: NaN is what was not measured.
     WithGaps,
 }
@@ -36,14 +38,19 @@ pub(crate) enum Needed {
 impl Needed {
     /// Fails where complex numbers, which `what` names, must not be there.
     pub(crate) fn check_complex(self, path: &Path, what: &str) -> Result<(), DataError> {
-        if self != Self::FiniteReal {
-            return Ok(());
+        match self {
+            Self::Finite | Self::WithGaps => Ok(()),
+            Self::FiniteReal => Err(DataError::malformed(
+                path,
+                format!("a kernel is real, this array is complex ({what})"),
+                "give numpy.real of it, if its imaginary part is rounding; what turns phases is written as coils or fourier",
+            )),
+            Self::RealImages => Err(DataError::malformed(
+                path,
+                format!("its images are complex ({what}), and have two channels each"),
+                "give --channels 2, or numpy.abs of them",
+            )),
         }
-        Err(DataError::malformed(
-            path,
-            format!("a kernel is real, this array is complex ({what})"),
-            "give numpy.real of it, if its imaginary part is rounding; what turns phases is written as coils or fourier",
-        ))
     }
 }
 

@@ -97,7 +97,10 @@ impl ArrayFile {
             "h5" | "hdf5" => read_hdf5_array_with(path, meant, needed).map(silent),
             "nii" | "nii.gz" => read_nifti(path, needed).map(silent),
             _ if tiff::holds_numbers(path) => tiff::read_numbers(path, needed).map(silent),
-            _ if has_picture_ending(path) => read_picture(path, needed),
+            _ if has_picture_ending(path) => {
+                let ReadPicture { array, notes, .. } = read_picture(path, needed)?;
+                Ok((array, notes))
+            }
             _ => read_dicom(path, needed),
         }
     }
@@ -114,7 +117,7 @@ impl ArrayFile {
         let names: Vec<String> = variables.iter().map(|variable| variable.name.clone()).collect();
         let index = array::choose(&self.file, &names, meant)?;
         let Variable { name, arrays } = variables.swap_remove(index);
-        if needed == Needed::FiniteReal {
+        if matches!(needed, Needed::FiniteReal | Needed::RealImages) {
             // What the others are does not matter.
             read_mat_variable(&self.file, &name, needed)?;
         }
@@ -206,7 +209,15 @@ impl Array {
         Self::read_with(path, name, Needed::WithGaps)
     }
 
-    fn read_with(
+    /// The numbers of a picture as they are stored, from 0 to 255 or 65535, `[C, H, W]`.
+    pub(crate) fn read_stored(path: &Path) -> Result<Self, DataError> {
+        let ArrayFile { file, .. } = ArrayFile::of(path);
+        let ReadPicture { array, white, .. } = read_picture(&file, Needed::Finite)?;
+        let stored = |v: f64| (f64::midpoint(v, 1.0) * f64::from(white)).round();
+        Ok(Self { values: array.values.into_iter().map(stored).collect(), ..array })
+    }
+
+    pub(crate) fn read_with(
         path: &Path,
         name: &str,
         needed: Needed,
@@ -266,8 +277,16 @@ fn ending(path: &Path) -> String {
     }
 }
 
+struct ReadPicture {
+    /// `[C, H, W]` on [-1, 1].
+    array: Array,
+    notes: Vec<String>,
+    /// The number that white is stored as.
+    white: u16,
+}
+
 /// Reads a picture of any format, whatever its ending: PNG, TIFF and BMP in all of their bits, others in 8.
-fn read_picture(path: &Path, needed: Needed) -> Result<(Array, Vec<String>), DataError> {
+fn read_picture(path: &Path, needed: Needed) -> Result<ReadPicture, DataError> {
     let content = fs::read(path).map_err(DataError::io(path, "read"))?;
     let format = Format::required_of(path, &content)?;
     // Of WebP without losses the first chunk is called VP8L, or one of that name follows.
@@ -286,11 +305,12 @@ fn read_picture(path: &Path, needed: Needed) -> Result<(Array, Vec<String>), Dat
     }
     // A sample is held as bytes, in 16 bits and as a number.
     let stored = StoredPicture::decode(path, &content, 14)?;
+    let white = stored.largest;
     let Values { shape, values, largest } = stored.into_values(path, needed.into())?;
     let dims = vec![shape.channels, shape.height, shape.width];
     let note = largest.and_then(|largest| unused_bits(&path.display().to_string(), largest));
     notes.extend(note.map(|note| format!("{note}, and sigma_y is that of the result")));
-    Ok((Array { dims, values }, notes))
+    Ok(ReadPicture { array: Array { dims, values }, notes, white })
 }
 
 /// What is told of values of 16 bits, the largest of which has fewer.

@@ -1,22 +1,30 @@
 //! Import of arrays, such as slices of scans, into a data set of three splits that keeps their values.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use eps_files::Hasher;
 use eps_math::Shape;
 use eps_math::rng::Stream;
 use serde::Serialize;
 
-use crate::array_file::{check_ending, is_picture, tells_format};
+use crate::array::Needed;
+use crate::array_file::{ArrayFile, check_ending, is_picture, tells_format};
 use crate::data_set::{DataSetWriter, ImageSource};
+use crate::hdf5_file::hdf5_format;
+use crate::image_set::FORMAT;
 use crate::picture_source::list;
-use crate::{Array, DataError, ImageProvenance, Shares, Split, Unit};
+use crate::{Array, DataError, ImageProvenance, Shares, Split, Unit, memory};
 
 /// How arrays become images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ArrayImportConfig {
     /// The channels of an image; 2 of complex numbers.
     pub channels: usize,
+    /// The array that holds the images, in files of several; `images`, or the only one, where none is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub array: Option<String>,
     /// The unit of the values, where they are not on [-1, 1].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<Unit>,
@@ -33,7 +41,7 @@ pub struct ArrayImportConfig {
 /// An import of arrays whose files are listed; none is read.
 ///
 /// A file holds the images `[N, C, H, W]`; `[N, H, W]` and `[H, W]` of one channel, or complex; a picture is one image, with all of
-/// its bits. The images of a file are in one split, as the slices of one patient should be, and by folder those of all its files; those
+/// its bits: on [-1, 1] from black to white, or the numbers that it stores where a unit is given. The images of a file are in one split, as the slices of one patient should be, and by folder those of all its files; those
 /// of a single file are shared out one by one.
 #[derive(Debug)]
 pub struct ArrayImport {
@@ -65,6 +73,9 @@ struct Images {
 /// Rounding of a value at the ends of [-1, 1].
 const ROUNDING: f64 = 1e-6;
 
+/// The share of the range below which the values of all images are few for it.
+const LITTLE: f64 = 0.05;
+
 impl ArrayImport {
     /// Lists the files of a folder, in all folders below it, or takes a single file, `FILE` or `FILE#NAME`.
     ///
@@ -79,6 +90,8 @@ impl ArrayImport {
         }
         config.unit.as_ref().map_or(Ok(()), Unit::validate)?;
         let source = source.to_owned();
+        let file = ArrayFile::of(&source).file;
+        fs::metadata(&file).map_err(DataError::io(&file, "open"))?;
         let in_no_folder = || {
             let problem =
                 "the files of a folder are to be in one split, and there is no folder in it";
@@ -88,6 +101,7 @@ impl ArrayImport {
         };
         if !source.is_dir() {
             check_ending(&source)?;
+            name_of(&source)?;
             if config.by_folder {
                 return Err(in_no_folder());
             }
@@ -148,6 +162,16 @@ impl ArrayImport {
                 self.range()
             ));
         }
+        let (least, most) = (self.on_range(range.0), self.on_range(range.1));
+        if most - least < 2.0 * LITTLE {
+            notes.push(format!(
+                "all values are between {} and {}, {:.2} % of the range {}: check --unit",
+                range.0,
+                range.1,
+                50.0 * (most - least),
+                self.range()
+            ));
+        }
         if self.config.unit.is_none() && range.0 >= 0.0 {
             let (least, most) = range;
             notes.push(format!(
@@ -198,12 +222,33 @@ impl ArrayImport {
     /// Reads all images.
     fn images(&self, progress: &dyn Fn()) -> Result<Images, DataError> {
         let mut images: Option<Images> = None;
+        let (name, needed) = (
+            self.config.array.as_deref().unwrap_or("images"),
+            if self.config.channels.is_multiple_of(2) {
+                Needed::Finite
+            } else {
+                Needed::RealImages
+            },
+        );
+        let mut known = Known::default();
         for index in 0..self.len() {
             let path = match self.names.get(index) {
                 Some(name) => self.source.join(name),
                 None => self.source.clone(),
             };
-            let (array, notes) = Array::read_with_notes(&path, "images")?;
+            if let Ok(Some(format)) = hdf5_format(&path)
+                && format == FORMAT
+            {
+                return Err(DataError::malformed(
+                    &path,
+                    "it is a data set that `eps data` made",
+                    "give it to --data as it is; where it lies among the arrays, move it elsewhere",
+                ));
+            }
+            let (array, notes) = match self.config.unit {
+                Some(_) if is_picture(&path) => (Array::read_stored(&path)?, vec![]),
+                _ => Array::read_with(&path, name, needed)?,
+            };
             let shape = self.shape(&path, &array.dims)?;
             let images = images.get_or_insert_with(|| Images::new(shape, &path));
             if images.shape != shape {
@@ -220,11 +265,13 @@ impl ArrayImport {
             if images.notes.is_empty() {
                 images.notes = notes;
             }
-            self.add_sources(images, index, array.values.len() / shape.len());
+            self.add_sources(images, index, &array.values, &mut known)?;
             self.add_values(images, &path, &array.values)?;
             progress();
         }
-        Ok(images.expect("at least one file"))
+        let mut images = images.expect("at least one file");
+        images.notes.extend(known.told());
+        Ok(images)
     }
 
     /// The shape of the images in an array of these dimensions.
@@ -237,6 +284,12 @@ impl ArrayImport {
                 "give [N, H, W], or [N, C, H, W]",
             );
         };
+        if dims.contains(&0) {
+            return bad(
+                format!("its array has the dimensions {dims:?}, which hold no values"),
+                "leave it out, or write it again",
+            );
+        }
         let all: usize = outer.iter().product();
         let problem = format!(
             "its array has the dimensions {dims:?}, and images of {needed} channels are asked for"
@@ -254,33 +307,42 @@ impl ArrayImport {
         Ok(Shape { channels: needed, height, width })
     }
 
-    fn add_sources(&self, images: &mut Images, file: usize, count: usize) {
-        let shares = self.config.shares;
-        let mut add = |name: String| {
-            let together = match name.split_once('/') {
-                Some((folder, _)) if self.config.by_folder => folder,
-                _ => &name,
+    /// Adds the source, or the sources, of a file's images.
+    fn add_sources(
+        &self,
+        images: &mut Images,
+        file: usize,
+        values: &[f64],
+        known: &mut Known,
+    ) -> Result<(), DataError> {
+        let (shares, size) = (self.config.shares, images.shape.len());
+        let mut add = |name: String, values: &[f64]| {
+            let folder = name.split_once('/').map(|(folder, _)| folder);
+            let split = match folder.filter(|_| self.config.by_folder) {
+                Some(folder) => known.of_folder(values, shares.split_of(folder)),
+                None => known.of_file(values, shares.split_of(&name)),
             };
-            let split = shares.split_of(together);
             images.sources.push(ImageSource { split, name });
             u32::try_from(images.sources.len() - 1).expect("fewer files than 2^32")
         };
-        let whole = self.source.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match self.names.get(file) {
             // Index 0 is the split's.
             Some(name) => {
-                let source = add(name.clone());
+                let source = add(name.clone(), values);
                 let stream = Stream::named(shares.seed, name);
+                let count = values.len() / size;
                 images.places.extend((1..).take(count).map(|i| (stream.bits(i), source)));
             }
             None => {
-                for image in 0..count {
+                let whole = name_of(&self.source)?;
+                for (image, values) in values.chunks_exact(size).enumerate() {
                     let name = format!("{whole}#{image}");
                     let place = Stream::named(shares.seed, &name).bits(1);
-                    images.places.push((place, add(name)));
+                    images.places.push((place, add(name, values)));
                 }
             }
         }
+        Ok(())
     }
 
     /// The range of the values, for messages.
@@ -288,6 +350,11 @@ impl ArrayImport {
         self.config.unit.as_ref().map_or("[-1, 1]".to_owned(), |unit| {
             format!("{} ± {} ({})", unit.offset, unit.scale, unit.name)
         })
+    }
+
+    /// A value on the range of images.
+    fn on_range(&self, value: f64) -> f64 {
+        self.config.unit.as_ref().map_or(value, |unit| unit.to_image(value))
     }
 
     fn add_values(
@@ -300,8 +367,7 @@ impl ArrayImport {
             let start = (f64::INFINITY, f64::NEG_INFINITY);
             values.iter().fold(start, |(least, most), v| (v.min(least), v.max(most)))
         };
-        let on_range = |value: f64| self.config.unit.as_ref().map_or(value, |u| u.to_image(value));
-        let is_outside = |value: f64| on_range(value).abs() > 1.0 + ROUNDING;
+        let is_outside = |value: f64| self.on_range(value).abs() > 1.0 + ROUNDING;
         let (least, most) = ends(values);
         let outside = [least, most].into_iter().find(|value| is_outside(*value));
         if self.config.clip {
@@ -319,10 +385,76 @@ impl ArrayImport {
             ));
         }
         images.range = (images.range.0.min(least), images.range.1.max(most));
+        let (needed, room) = (images.values.len() + values.len(), images.values.capacity());
+        if needed > room {
+            // What grows is copied, into twice the room.
+            let bytes = size_of::<f32>() * needed.max(2 * room);
+            let what = format!(
+                "the images of all files as far as {}, with room for more,",
+                path.display()
+            );
+            memory::require(
+                &what,
+                bytes as u64,
+                "give fewer files: parts of them as data sets of their own",
+            )?;
+        }
         #[expect(clippy::cast_possible_truncation, reason = "images are stored in f32")]
-        images.values.extend(values.iter().map(|v| on_range(*v).clamp(-1.0, 1.0) as f32));
+        images.values.extend(values.iter().map(|v| self.on_range(*v).clamp(-1.0, 1.0) as f32));
         Ok(())
     }
+}
+
+/// The splits of what was read, by its values: what is equal must not be on both sides of a test.
+#[derive(Debug, Default)]
+struct Known {
+    splits: HashMap<String, Split>,
+    /// The number of files that are in the split of an equal one.
+    moved: usize,
+    /// The number of files that are equal to one in another split, where folders decide.
+    apart: usize,
+}
+
+impl Known {
+    /// The split of a file whose name says one: that of an equal file before.
+    fn of_file(&mut self, values: &[f64], named: Split) -> Split {
+        let split = *self.splits.entry(digest(values)).or_insert(named);
+        self.moved += usize::from(split != named);
+        split
+    }
+
+    /// The split of a file whose folder says one.
+    fn of_folder(&mut self, values: &[f64], named: Split) -> Split {
+        let split = *self.splits.entry(digest(values)).or_insert(named);
+        self.apart += usize::from(split != named);
+        named
+    }
+
+    fn told(&self) -> Vec<String> {
+        let told = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}"));
+        let moved = told(self.moved, "are equal to others, and are in the split of those");
+        let apart = told(
+            self.apart,
+            "files are equal to one in another split, as their folders are in different ones: a test would be one of memory",
+        );
+        moved.into_iter().chain(apart).collect()
+    }
+}
+
+fn digest(values: &[f64]) -> String {
+    let mut digest = Hasher::default();
+    values.iter().for_each(|value| digest.update(&value.to_le_bytes()));
+    digest.finish()
+}
+
+/// What a single file's images are called after: its name, and that of the array after `#`.
+fn name_of(source: &Path) -> Result<String, DataError> {
+    let ArrayFile { file, array } = ArrayFile::of(source);
+    let name = file.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
+        let shown = format!("{:?}", file.display().to_string());
+        DataError::invalid("a file's name", shown, "rename the file: names must be UTF-8")
+    })?;
+    Ok(array.map_or_else(|| name.to_owned(), |array| format!("{name}#{array}")))
 }
 
 impl Images {

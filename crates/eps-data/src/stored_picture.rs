@@ -47,7 +47,7 @@ pub(crate) enum Transparency {
 impl From<Needed> for Transparency {
     fn from(needed: Needed) -> Self {
         match needed {
-            Needed::Finite | Needed::FiniteReal => Self::Refused,
+            Needed::Finite | Needed::FiniteReal | Needed::RealImages => Self::Refused,
             Needed::WithGaps => Self::Seen,
         }
     }

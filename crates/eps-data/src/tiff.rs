@@ -22,8 +22,11 @@ use crate::picture_size::{MOST_VALUES, check_size};
 use crate::stored_picture::StoredPicture;
 
 const CONVERT: &str = "convert it to 8-bit or 16-bit grey or RGB, with deflate, LZW or no compression; values \
-                       of other types are given as an array: numpy.save(\"y.npy\", tifffile.imread(FILE)), and `eps data arrays` \
-                       makes a data set of such TIFFs";
+                       of other types are given as an array: numpy.save(\"y.npy\", tifffile.imread(FILE))";
+
+/// For whoever imports pictures.
+const AS_NUMBERS: &str = "`eps data arrays` makes a data set of TIFFs of numbers, and keeps their values; otherwise convert it \
+                          to 8-bit or 16-bit grey or RGB";
 
 const AS_NPY: &str = "save it as one channel or as RGB, or as an NPY array: numpy.save(\"y.npy\", tifffile.imread(FILE))";
 
@@ -90,9 +93,20 @@ pub(crate) fn decode(
             (2, bits)
         }
         kind => {
-            return Err(other(format!("the TIFF's colours are {kind:?}, their bits in brackets")));
+            let problem = format!("the TIFF's colours are {kind:?}, their bits in brackets");
+            let remedy = match kind {
+                Colours::Gray(32 | 64) | Colours::RGB(32 | 64) => AS_NUMBERS,
+                _ => CONVERT,
+            };
+            return Err(DataError::malformed(path, problem, remedy));
         }
     };
+    if channels == 3 && !extra.is_empty() {
+        return Err(other(format!(
+            "the TIFF's pixels have {} values beside red, green and blue, and the file does not say that they are transparency",
+            extra.len()
+        )));
+    }
     let count = check_size(path, size, channels, bytes)?;
     let planes: Option<u16> =
         decoder.find_tag_unsigned(Tag::PlanarConfiguration).map_err(failed)?;

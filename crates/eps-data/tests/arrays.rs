@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use eps_data::npy::{NpyValues, write_npy};
@@ -25,11 +26,21 @@ fn provenance() -> ImageProvenance {
 fn config(channels: usize, unit: Option<(f64, f64)>) -> ArrayImportConfig {
     let unit = unit.map(|(offset, scale)| Unit { name: "HU".to_owned(), offset, scale });
     let shares = Shares::parse("60:20:20", 1).unwrap();
-    ArrayImportConfig { channels, unit, clip: false, by_folder: false, shares }
+    ArrayImportConfig { channels, array: None, unit, clip: false, by_folder: false, shares }
 }
 
 fn write(folder: &Path, name: &str, dims: &[usize], values: &[f64]) {
     write_npy(&folder.join(name), dims, NpyValues::F64(values)).unwrap();
+}
+
+/// An NPY file of complex numbers, their parts one after the other.
+fn write_complex(path: &Path, shape: &str, parts: &[f64]) {
+    let header = format!("{{'descr': '<c16', 'fortran_order': False, 'shape': {shape}, }}\n");
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(parts.iter().flat_map(|v| v.to_le_bytes()));
+    fs::write(path, bytes).unwrap();
 }
 
 /// Ten volumes of three slices of 4×5 pixels, in hounsfield units.
@@ -124,12 +135,8 @@ fn complex_arrays_and_deep_pictures_are_images() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("phase.npy");
     let complex: Vec<f64> = (0..2 * 18).map(|i| f64::from(i) / 36.0).collect();
-    let header = "{'descr': '<c16', 'fortran_order': False, 'shape': (2, 3, 3), }\n";
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    bytes.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
-    bytes.extend(header.as_bytes());
-    bytes.extend(complex.iter().flat_map(|v| v.to_le_bytes()));
-    fs::write(&file, bytes).unwrap();
+    write_complex(&file, "(2, 3, 3)", &complex);
+    fails(&file, config(1, None), &["phase.npy", "complex", "--channels 2"]);
     let out = folder.path().join("set.h5");
     import(&file, &out, config(2, None)).unwrap();
     let first =
@@ -144,6 +151,13 @@ fn complex_arrays_and_deep_pictures_are_images() {
     encoder.set_depth(png::BitDepth::Sixteen);
     let bytes: Vec<u8> = deep.iter().flat_map(|v| v.to_be_bytes()).collect();
     encoder.write_header().unwrap().write_image_data(&bytes).unwrap();
+    // With a unit the numbers that are stored count.
+    let out = out.with_file_name("unit.h5");
+    import(pictures.path(), &out, config(1, Some((40_000.0, 40_000.0)))).unwrap();
+    let (_, image) = &images(&out).values().next().unwrap()[0].clone();
+    for (found, stored) in image.iter().zip(deep) {
+        assert!((found - (f64::from(stored) / 40_000.0 - 1.0)).abs() < 1e-7, "{found}");
+    }
     let out = out.with_file_name("pictures.h5");
     import(pictures.path(), &out, config(1, None)).unwrap();
     let (_, image) = &images(&out).values().next().unwrap()[0].clone();
@@ -158,7 +172,7 @@ fn what_is_wrong_is_named() {
     let folder = volumes();
     let source = folder.path();
     fails(source, config(1, None), &["0.npy", "-500", "[-1, 1]", "-470.5,29.5"]);
-    fails(source, config(1, Some((0.0, 400.0))), &["is -500", "0 ± 400 HU"]);
+    fails(source, config(1, Some((0.0, 400.0))), &["is -500", "0 ± 400 (HU)"]);
     fails(source, config(1, Some((0.0, -4.0))), &["scale", "-4"]);
     fails(source, config(0, None), &["channels", "0"]);
     fails(source, config(2, Some((0.0, 1000.0))), &["[3, 4, 5]", "2 channels"]);
@@ -177,4 +191,56 @@ fn what_is_wrong_is_named() {
     let empty = tempfile::tempdir().unwrap();
     fs::write(empty.path().join("a.txt"), "").unwrap();
     fails(empty.path(), config(1, None), &["no files of arrays", ".txt: 1"]);
+}
+
+#[test]
+fn equal_files_are_in_one_split() {
+    let (source, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for patient in 0..20 {
+        let of_patient = source.path().join(format!("patient-{patient}"));
+        fs::create_dir(&of_patient).unwrap();
+        write(&of_patient, "slice.npy", &[2, 2], &[0.5, -0.5, 0.25, 1.0]);
+    }
+    let out = folder.path().join("set.h5");
+    let notes = import(source.path(), &out, config(1, None)).unwrap();
+    assert!(notes.iter().any(|note| note.contains("are equal to others")), "{notes:?}");
+    assert_eq!(images(&out).len(), 1);
+    let by_folder = ArrayImportConfig { by_folder: true, ..config(1, None) };
+    let notes = import(source.path(), &out, by_folder).unwrap();
+    assert!(notes[0].contains("equal to one in another split"), "{notes:?}");
+}
+
+#[test]
+fn what_would_become_a_useless_data_set_is_refused_or_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    write(folder.path(), "empty.npy", &[3, 0, 4], &[]);
+    fails(&path("empty.npy"), config(1, None), &["[3, 0, 4]", "hold no values"]);
+    fails(&path("none"), config(1, None), &["none", "No such file"]);
+    // A unit that is not that of the values.
+    write(folder.path(), "few.npy", &[2, 2], &[-0.5, 0.5, 0.25, 0.0]);
+    let out = path("set.h5");
+    let notes = import(&path("few.npy"), &out, config(1, Some((0.0, 1000.0)))).unwrap();
+    assert!(notes[0].contains("0.05 %") && notes[0].contains("check --unit"), "{notes:?}");
+    // A data set is none of arrays.
+    fails(&out, config(1, None), &["set.h5", "is a data set"]);
+}
+
+#[test]
+fn an_array_of_files_with_several_is_named() {
+    let (source, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut file = zip::ZipWriter::new(fs::File::create(source.path().join("a.npz")).unwrap());
+    for (name, value) in [("ct", 0.5), ("mask", 1.0)] {
+        write(folder.path(), name, &[1, 2, 2], &[value; 4]);
+        file.start_file(format!("{name}.npy"), zip::write::FileOptions::default()).unwrap();
+        file.write_all(&fs::read(folder.path().join(name)).unwrap()).unwrap();
+    }
+    file.finish().unwrap();
+    let out = folder.path().join("set.h5");
+    fails(source.path(), config(1, None), &["a.npz", "mask"]);
+    let named = ArrayImportConfig { array: Some("ct".into()), ..config(1, None) };
+    import(source.path(), &out, named).unwrap();
+    assert_eq!(images(&out).values().next().unwrap()[0].1, [0.5; 4]);
+    import(&source.path().join("a.npz#ct"), &out, config(1, None)).unwrap();
+    assert_eq!(images(&out).values().next().unwrap()[0].0, "a.npz#ct#0");
 }

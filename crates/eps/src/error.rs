@@ -339,7 +339,9 @@ fn channels(channels: usize) -> String {
 
 fn channels_remedy(found: usize, needed: usize) -> &'static str {
     match (found, needed) {
-        (3, 1) => "convert the picture to grey, or name a network for colour",
+        (3, 1) => {
+            "convert the picture to grey, or name a network for colour; a stack of 3 grey images is [3, 1, H, W]"
+        }
         (1, 3) => "convert the picture to RGB, or name a network for grey images",
         _ => "name a network for such images",
     }

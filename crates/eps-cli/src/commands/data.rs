@@ -10,7 +10,7 @@ use eps_data::{
     ArrayImport, ArrayImportConfig, DataError, DataSetReader, ImageProvenance, Import,
     ImportConfig, Shares, Split, SplitSummary, Unit,
 };
-use eps_files::WriteLock;
+use eps_files::{WriteLock, remove_leftovers};
 
 use crate::flags::{UsageError, count, known_unit, seed, side};
 use crate::progress::Clock;
@@ -78,6 +78,8 @@ impl Photos {
     fn run(&self) -> Result<()> {
         check_place(&self.out)?;
         let _lock = WriteLock::take(&self.out)?;
+        // Of a command that was killed.
+        remove_leftovers(&self.out);
         self.origin.check(&self.out)?;
         let config = TileConfig::of_size(self.size);
         let most_correlation = if self.keep_alike { 1.0 } else { config.most_correlation };
@@ -217,8 +219,11 @@ struct Arrays {
     /// The channels of an image; complex numbers have two
     #[arg(long, value_name = "C", value_parser = count, default_value = "1")]
     channels: usize,
-    /// The unit of the values: those of OFFSET +- SCALE become +-1, as `eps restore --unit` has it; 0.5,0.5 where they are on [0, 1]
-    /// [default: they are on [-1, 1]]
+    /// The array that holds the images, where files hold several [default: `images`, or the only one]
+    #[arg(long, value_name = "NAME")]
+    array: Option<String>,
+    /// The unit of the values: those of OFFSET +- SCALE become +-1, as `eps restore --unit` has it; 0.5,0.5 where they are on [0, 1]. Of
+    /// pictures it is that of the numbers they store, 0 to 255 or 65535 [default: values are on [-1, 1], black to white of pictures]
     #[arg(long, value_name = "OFFSET,SCALE[,NAME]", value_parser = known_unit, allow_hyphen_values = true)]
     unit: Option<Unit>,
     /// Set values outside of the range to its nearer end, and tell how many there were
@@ -242,11 +247,14 @@ impl Arrays {
     fn run(&self) -> Result<()> {
         check_place(&self.out)?;
         let _lock = WriteLock::take(&self.out)?;
+        // Of a command that was killed.
+        remove_leftovers(&self.out);
         self.origin.check(&self.out)?;
         let shares = Shares::parse(&self.split, self.seed)
             .map_err(|e| UsageError(format!("--split: {e}")))?;
         let config = ArrayImportConfig {
             channels: self.channels,
+            array: self.array.clone(),
             unit: self.unit.clone(),
             clip: self.clip,
             by_folder: self.by_folder,

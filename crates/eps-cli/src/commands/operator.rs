@@ -488,7 +488,7 @@ fn show(operator: &PreparedOperator, out: Option<&Path>) -> Result<()> {
                 domain.len().min(range.len())
             );
             println!(
-                "basis: none in closed form; of images above {EXACT} values no spectrum is computed"
+                "basis: none in closed form; where image or measurement have more than {EXACT} values no spectrum is computed"
             );
         }
     }

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use eps_data::pickle::torch::Tensor;
 use eps_files::read_text;
 use eps_math::parameterisation::Prediction;
+use eps_math::precondition::{Precondition, PreconditionMode};
 use eps_math::timesteps::Betas;
 use eps_model::{PUBLISHED, UNet, UNetConfig, published, set_values};
 use serde_json::Value;
@@ -26,10 +27,27 @@ const STEPS: usize = 1000;
 /// How many tensors of a kind an error lists.
 const LISTED: usize = 3;
 
-/// The architecture that a flag names, and the chain and the prediction that its file may say beside it.
-pub(super) fn given_architecture(name: &str) -> Result<(String, UNetConfig, Option<Chain>)> {
+/// An architecture that a flag names, and what its file says beside it.
+pub(super) struct Given {
+    pub(super) name: String,
+    pub(super) config: UNetConfig,
+    /// The chain and the prediction that guided-diffusion's flags say.
+    pub(super) chain: Option<Chain>,
+    /// What the configuration of a training, or of a network, says of how it is asked.
+    pub(super) trained: Option<Trained>,
+}
+
+/// How a network of a training is asked, as its configuration says.
+pub(super) struct Trained {
+    pub(super) precondition: Precondition,
+    /// The lowest and the highest noise level.
+    pub(super) levels: [f64; 2],
+}
+
+/// The architecture that a flag names.
+pub(super) fn given_architecture(name: &str) -> Result<Given> {
     if let Some(config) = published(name) {
-        return Ok((name.to_owned(), config, None));
+        return Ok(Given { name: name.to_owned(), config, chain: None, trained: None });
     }
     let path = PathBuf::from(name);
     ensure!(
@@ -40,13 +58,32 @@ pub(super) fn given_architecture(name: &str) -> Result<(String, UNetConfig, Opti
     let text = read_text(&path).with_context(|| format!("--architecture {name}"))?;
     let no_configuration = || format!("--architecture {name}: no configuration of a network");
     let mut config: Value = serde_json::from_str(&text).with_context(no_configuration)?;
+    let trained = trained(&config).with_context(no_configuration)?;
     // The configuration of a training, or what `eps model show` prints, has it as a part.
     if let Some(network) = config.get_mut("network") {
         config = network.take();
     }
     let chain = chain_of_flags(&mut config).with_context(no_configuration)?;
     let config = serde_json::from_value(config).with_context(no_configuration)?;
-    Ok((name.to_owned(), config, chain))
+    Ok(Given { name: name.to_owned(), config, chain, trained })
+}
+
+/// What the configuration of a training says, or that which `eps model show` prints; none of another file.
+fn trained(config: &Value) -> Result<Option<Trained>> {
+    let Some(precondition) = config.get("precondition") else { return Ok(None) };
+    let law = config.get("noise_law").unwrap_or(config);
+    let level = |name: &str| {
+        let level = law.get(name).and_then(Value::as_f64);
+        level.with_context(|| format!("{name} is missing or no number"))
+    };
+    let levels = [level("sigma_min")?, level("sigma_max")?];
+    let precondition: Precondition = serde_json::from_value(precondition.clone())?;
+    ensure!(
+        precondition.mode != PreconditionMode::Wiener,
+        "its preconditioning wiener is a function of the moments of the images, which it does not have: take the file that \
+         `eps train` wrote"
+    );
+    Ok(Some(Trained { precondition, levels }))
 }
 
 /// Takes the flags of guided-diffusion's commands that are none of its network's out of a configuration: the chain that they

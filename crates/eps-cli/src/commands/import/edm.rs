@@ -19,7 +19,8 @@ use eps_model::{
 };
 
 use super::architecture::{
-    family_of, fill, given_architecture, infer, integers_note, noise_schedule, with_steps_of,
+    Trained, family_of, fill, given_architecture, infer, integers_note, noise_schedule,
+    with_steps_of,
 };
 use super::contents::{Contents, is_setting};
 use super::diffusers::{self, Beside};
@@ -221,11 +222,11 @@ fn build(
     }
     let mut tensors = tensors(&selected, size)?;
     let Selected { source, mut notes, .. } = selected;
-    let mut schedule = None;
+    let (mut schedule, mut trained) = (None, None);
     let given = match flags.architecture.as_deref().map(given_architecture).transpose()? {
-        Some((name, config, chain)) => {
-            schedule = chain;
-            Some((name, config))
+        Some(given) => {
+            (schedule, trained) = (given.chain, given.trained);
+            Some((given.name, given.config))
         }
         // What another network's folder says is none of its concern.
         None if matches!(source, Source::StateDict(None | Some(Family::Diffusers))) => {
@@ -294,6 +295,12 @@ fn build(
         None => CheckpointConfig::edm_prior(stem(path), config, provenance),
         Some(parameterisation) => prior_of_noise(stem(path), config, parameterisation, provenance)?,
     };
+    if let Some(Trained { precondition, levels }) = trained
+        && config.parameterisation.is_none()
+    {
+        config.precondition = precondition;
+        [config.sigma_min, config.sigma_max] = levels;
+    }
     if let Source::Object(wrapped) = &source {
         let [lowest, highest] = wrapped.sigma_range;
         config.precondition.sigma_data = wrapped.sigma_data;
