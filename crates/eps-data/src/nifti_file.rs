@@ -105,9 +105,12 @@ fn parse(path: &Path, mut reader: impl Read, needed: Needed) -> Result<Array, Da
             bytes.len()
         )));
     }
-    let scaled = scale(&header);
+    let (slope, inter) = scale(&header);
+    // Of a complex number the real part alone is shifted.
+    let shift = |index: usize| if is_complex && index % 2 == 1 { 0.0 } else { inter };
+    let stored = bytes.chunks_exact(kind.width()).map(|bytes| kind.value(bytes));
     let values: Vec<f64> =
-        bytes.chunks_exact(kind.width()).map(|b| scaled(kind.value(b))).collect();
+        stored.enumerate().map(|(index, value)| slope * value + shift(index)).collect();
     if needed != Needed::WithGaps {
         require_finite(path, "the scan", &values)?;
     }
@@ -147,9 +150,9 @@ fn number(kind: NiftiType) -> Option<(&'static str, bool)> {
     })
 }
 
-/// How stored values become those of the scan: a slope of 0 says that they are.
-fn scale(header: &NiftiHeader) -> impl Fn(f64) -> f64 {
+/// The slope and the offset by which stored values become those of the scan: a slope of 0 says that they are.
+fn scale(header: &NiftiHeader) -> (f64, f64) {
     let (slope, inter) = (f64::from(header.scl_slope), f64::from(header.scl_inter));
     let is_scaled = slope != 0.0 && slope.is_finite() && inter.is_finite();
-    move |value| if is_scaled { slope * value + inter } else { value }
+    if is_scaled { (slope, inter) } else { (1.0, 0.0) }
 }

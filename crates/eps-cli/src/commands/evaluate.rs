@@ -92,7 +92,7 @@ impl Arguments {
         {
             bail!(
                 "{}: {far} of {} values lie beyond {LARGEST}, such as {} at flat index {index}, but samples \
-                 are in [-1, 1]: scale them by v / 127.5 - 1 if they are 0..255",
+                 are in [-1, 1]: scale them by v / 127.5 - 1 if they are 0..255, and of `eps restore --unit` give samples.h5",
                 self.samples.display(),
                 samples.values.len(),
                 compared_number(samples.values[index])

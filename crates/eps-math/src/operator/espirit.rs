@@ -122,7 +122,7 @@ impl EspiritParams {
             return out_of(
                 "a side of the middle of k-space",
                 least as f64,
-                "at least that of two kernels of ESPIRiT (12 by default): take maps of low resolution where less is sampled",
+                "at least that of two kernels of ESPIRiT (12 by default): take maps of low resolution where less is sampled (`--method low-resolution`)",
             );
         }
         Ok(())

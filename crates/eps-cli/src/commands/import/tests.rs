@@ -333,6 +333,29 @@ fn state_dicts_of_every_form_are_read() {
 }
 
 #[test]
+fn the_configuration_of_a_training_says_how_its_network_is_asked() {
+    let folder = Folder::new();
+    let [config, ..] = configs();
+    let (entries, storages) = state_dict(&tensors(&network(&config)), false);
+    let file = zipped(&ordered_dict(entries), &storages, Stored);
+    let imported = |mode: &str| {
+        let training = serde_json::json!({
+            "network": config,
+            "precondition": { "mode": mode, "sigma_data": 0.71 },
+            "noise_law": { "mean": 0.0, "deviation": 1.0, "sigma_min": 0.01, "sigma_max": 70.0 },
+        });
+        folder.write("training.json", training.to_string().as_bytes());
+        folder.imported(&file, &["--architecture", "training.json"])
+    };
+    let found = imported("spectral").unwrap().config;
+    let spectral = Precondition { mode: PreconditionMode::Spectral, sigma_data: 0.71 };
+    assert_eq!(found.precondition, spectral);
+    assert_eq!([found.sigma_min, found.sigma_max], [0.01, 70.0]);
+    let error = imported("wiener").err().unwrap();
+    assert!(error.contains("the moments of the images"), "{error}");
+}
+
+#[test]
 fn licence_precision_and_names_are_the_users() {
     let folder = Folder::new();
     let [config, ..] = configs();
