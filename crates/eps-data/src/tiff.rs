@@ -103,7 +103,7 @@ pub(crate) fn decode(
     };
     if channels == 3 && !extra.is_empty() {
         return Err(other(format!(
-            "the TIFF's pixels have {} values beside red, green and blue, and the file does not say that they are transparency",
+            "the TIFF's pixels have more values than red, green and blue ({} more), and the file does not say that they are transparency",
             extra.len()
         )));
     }

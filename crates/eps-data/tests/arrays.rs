@@ -179,6 +179,7 @@ fn what_is_wrong_is_named() {
     write(source, "b.npy", &[4, 4], &[0.0; 16]);
     fails(source, config(1, Some((0.0, 1000.0))), &["b.npy", "[1, 4, 4]", "0.npy", "[1, 4, 5]"]);
     fails(&source.join("c.npy"), config(1, None), &["c.npy"]);
+    fs::write(source.join("c.txt"), "no array").unwrap();
     fails(&source.join("c.txt"), config(1, None), &["c.txt", ".npy"]);
     write(source, "last.npy", &[2, 8, 8, 3], &[0.0; 384]);
     fails(&source.join("last.npy"), config(3, None), &["[2, 8, 8, 3]", "numpy.moveaxis"]);

@@ -74,7 +74,8 @@ fn tiff_and_bmp_are_read_to_the_bit() {
 fn tiff_and_bmp_of_other_kinds_are_refused_with_what_to_do() {
     for (name, words) in [
         ("two-pages.tif", ["2 pages", "one page", "[N, 1, H, W]"]),
-        ("float.tif", ["Gray(32), their bits", "8-bit or 16-bit", ".npy"]),
+        ("float.tif", ["Gray(32), their bits", "8-bit or 16-bit", "`eps data arrays`"]),
+        ("extra.tif", ["green and blue (1 more)", "transparency", "8-bit or 16-bit"]),
         ("cmyk.tif", ["CMYK", "8-bit or 16-bit grey or RGB", "convert"]),
         ("clear.tif", ["row 0, column 0", "transparent", "flatten"]),
         ("clear.bmp", ["row 0, column 0", "transparent", "flatten"]),

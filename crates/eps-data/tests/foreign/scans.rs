@@ -102,7 +102,7 @@ fn damaged_scans_do_no_harm() {
             fs::write(&path, &whole[..at]).unwrap();
             assert!(Array::read(&path, "y").is_err(), "{name} cut at {at}");
             let mut flipped = whole.clone();
-            flipped[at] ^= 1 << (at % 8);
+            flipped[at] ^= 1;
             fs::write(&path, &flipped).unwrap();
             if let Ok(array) = Array::read(&path, "y") {
                 assert_eq!(array.values.len(), array.dims.iter().product::<usize>());

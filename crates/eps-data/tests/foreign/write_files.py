@@ -106,6 +106,8 @@ tiff("two-pages.tif", np.stack([grey, grey]), photometric="minisblack")
 tiff("float.tif", grey.astype("f4"))
 tiff("clear.tif", np.concatenate([rgb, rgb[..., :1]], axis=2), extrasamples=["unassalpha"])
 Image.fromarray(rgb).convert("CMYK").save(folder / "cmyk.tif")
+# A fourth value, of which the file does not say what it is.
+tifffile.imwrite(folder / "extra.tif", rgba, photometric="rgb", extrasamples=["unspecified"])
 
 Image.fromarray(grey).save(folder / "grey.bmp")
 Image.fromarray(rgb).save(folder / "rgb.bmp")
