@@ -254,6 +254,11 @@ pub fn is_array(path: &Path) -> bool {
     ARRAYS.contains(&&*ending) || SCANS.contains(&&*ending)
 }
 
+/// Whether a name ends as HDF5 files' do.
+pub(crate) fn is_hdf5(path: &Path) -> bool {
+    matches!(&*ending(path), "h5" | "hdf5")
+}
+
 /// Whether a name ends as pictures' do.
 pub(crate) fn has_picture_ending(path: &Path) -> bool {
     ENDINGS.contains(&ending(path).as_str())

@@ -10,11 +10,12 @@ use eps_math::rng::Stream;
 use serde::Serialize;
 
 use crate::array::Needed;
-use crate::array_file::{ArrayFile, check_ending, is_picture, tells_format};
+use crate::array_file::{ArrayFile, check_ending, is_hdf5, is_picture, tells_format};
 use crate::data_set::{DataSetWriter, ImageSource};
 use crate::hdf5_file::hdf5_format;
 use crate::image_set::FORMAT;
 use crate::picture_source::list;
+use crate::pixels::Pixel as _;
 use crate::{Array, DataError, ImageProvenance, Shares, Split, Unit, memory};
 
 /// How arrays become images.
@@ -41,8 +42,8 @@ pub struct ArrayImportConfig {
 /// An import of arrays whose files are listed; none is read.
 ///
 /// A file holds the images `[N, C, H, W]`; `[N, H, W]` and `[H, W]` of one channel, or complex; a picture is one image, with all of
-/// its bits: on [-1, 1] from black to white, or the numbers that it stores where a unit is given. The images of a file are in one split, as the slices of one patient should be, and by folder those of all its files; those
-/// of a single file are shared out one by one.
+/// its bits: on [-1, 1] from black to white, or the numbers that it stores where a unit is given. The images of a file are in one split,
+/// as the slices of one patient should be, and by folder those of all its files; those of a single file are shared out one by one.
 #[derive(Debug)]
 pub struct ArrayImport {
     source: PathBuf,
@@ -236,8 +237,7 @@ impl ArrayImport {
                 Some(name) => self.source.join(name),
                 None => self.source.clone(),
             };
-            if let Ok(Some(format)) = hdf5_format(&path)
-                && format == FORMAT
+            if is_hdf5(&path) && matches!(hdf5_format(&path), Ok(Some(format)) if format == FORMAT)
             {
                 return Err(DataError::malformed(
                     &path,
@@ -265,8 +265,9 @@ impl ArrayImport {
             if images.notes.is_empty() {
                 images.notes = notes;
             }
-            self.add_sources(images, index, &array.values, &mut known)?;
+            let before = images.values.len();
             self.add_values(images, &path, &array.values)?;
+            self.add_sources(images, index, before, &mut known)?;
             progress();
         }
         let mut images = images.expect("at least one file");
@@ -307,16 +308,17 @@ impl ArrayImport {
         Ok(Shape { channels: needed, height, width })
     }
 
-    /// Adds the source, or the sources, of a file's images.
+    /// Adds the source, or the sources, of a file's images, whose values are those from an index on.
     fn add_sources(
         &self,
         images: &mut Images,
         file: usize,
-        values: &[f64],
+        from: usize,
         known: &mut Known,
     ) -> Result<(), DataError> {
         let (shares, size) = (self.config.shares, images.shape.len());
-        let mut add = |name: String, values: &[f64]| {
+        let values = &images.values[from..];
+        let mut add = |name: String, values: &[f32]| {
             let folder = name.split_once('/').map(|(folder, _)| folder);
             let split = match folder.filter(|_| self.config.by_folder) {
                 Some(folder) => known.of_folder(values, shares.split_of(folder)),
@@ -417,14 +419,14 @@ struct Known {
 
 impl Known {
     /// The split of a file whose name says one: that of an equal file before.
-    fn of_file(&mut self, values: &[f64], named: Split) -> Split {
+    fn of_file(&mut self, values: &[f32], named: Split) -> Split {
         let split = *self.splits.entry(digest(values)).or_insert(named);
         self.moved += usize::from(split != named);
         split
     }
 
     /// The split of a file whose folder says one.
-    fn of_folder(&mut self, values: &[f64], named: Split) -> Split {
+    fn of_folder(&mut self, values: &[f32], named: Split) -> Split {
         let split = *self.splits.entry(digest(values)).or_insert(named);
         self.apart += usize::from(split != named);
         named
@@ -441,9 +443,9 @@ impl Known {
     }
 }
 
-fn digest(values: &[f64]) -> String {
+fn digest(values: &[f32]) -> String {
     let mut digest = Hasher::default();
-    values.iter().for_each(|value| digest.update(&value.to_le_bytes()));
+    f32::digest(values, &mut digest);
     digest.finish()
 }
 

@@ -98,15 +98,11 @@ fn damaged_scans_do_no_harm() {
         let whole = fs::read(file(name)).unwrap();
         let path = folder.path().join(name);
         // Some panics of a decoder on the way, each of which writes where it was.
-        for at in (0..whole.len() - 8).step_by(11) {
+        for at in (0..whole.len() - 8).step_by(3) {
             fs::write(&path, &whole[..at]).unwrap();
             assert!(Array::read(&path, "y").is_err(), "{name} cut at {at}");
-            if name.ends_with(".dcm") && at + 24 < whole.len() {
-                // A length that is flipped there may ask for 4 GB (decision 18).
-                continue;
-            }
             let mut flipped = whole.clone();
-            flipped[at] ^= 1;
+            flipped[at] ^= 1 << (at % 8);
             fs::write(&path, &flipped).unwrap();
             if let Ok(array) = Array::read(&path, "y") {
                 assert_eq!(array.values.len(), array.dims.iter().product::<usize>());
